@@ -1,0 +1,1 @@
+"""Artifacts: opened once, digested, walked, named, listed in manifests, written atomically."""

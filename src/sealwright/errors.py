@@ -1,0 +1,114 @@
+"""The typed errors that every room raises.
+
+An error means "we could not do or judge this"; a refusal of a signature is a `Finding` in a `Verdict`. Each error
+has a stable code from `findings.py`, names the object, says what happened to it and what to do next, so that the
+command line can print it without knowing more:
+
+    >>> print(MalformedEnvelope("drive.bin.p7s", "byte 4: length runs past the end", "Ask the signer for the file again."))
+    drive.bin.p7s: byte 4: length runs past the end. Ask the signer for the file again.
+"""
+
+from __future__ import annotations
+
+
+class SealwrightError(Exception):
+    """Something could not be read, judged, signed or written.
+
+    subject: the object as its user knows it (a path, a key, a rule); what: one clause without a full stop;
+    next_step: one sentence for the person who reads it.
+    """
+
+    code = "SW-ERROR"
+
+    def __init__(self, subject: str, what: str, next_step: str) -> None:
+        super().__init__(subject, what, next_step)
+        self.subject = subject
+        self.what = what
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.what}. {self.next_step}"
+
+
+class UsageError(SealwrightError):
+    """The command or call cannot mean what was asked (exit code 2)."""
+
+    code = "SW-USAGE"
+
+
+class Unreadable(SealwrightError):
+    """A file or folder is missing, unreadable or of a kind that is never read (device, FIFO, socket)."""
+
+    code = "SW-FILE-UNREADABLE"
+
+
+class ChangedWhileRead(SealwrightError):
+    """The artifact changed between the first and the last byte read."""
+
+    code = "SW-FILE-CHANGING"
+
+
+class LimitExceeded(SealwrightError):
+    """The input is larger, deeper or more numerous than the declared limit."""
+
+    code = "SW-LIMIT"
+
+
+class MalformedArtifact(SealwrightError):
+    """An artifact, tree or manifest breaks the rules of its format."""
+
+    code = "SW-ARTIFACT-MALFORMED"
+
+
+class MalformedEnvelope(SealwrightError):
+    """A signature, token or certificate file is not what its standard demands."""
+
+    code = "SW-SIGNATURE-MALFORMED"
+
+
+class WeakAlgorithm(SealwrightError):
+    """An algorithm, key size or curve below the floor."""
+
+    code = "SW-ALGORITHM-WEAK"
+
+
+class BadSignature(SealwrightError):
+    """The signature value does not verify with the named key."""
+
+    code = "SW-SIGNATURE-INVALID"
+
+
+class MalformedTrust(SealwrightError):
+    """A trust file, deny list or revocation bundle is not usable."""
+
+    code = "SW-TRUST-MALFORMED"
+
+
+class TrustRefused(SealwrightError):
+    """A trust file is well formed, but nothing makes this verifier believe it."""
+
+    code = "SW-TRUST-NOT-BELIEVED"
+
+
+class KeyUnavailable(SealwrightError):
+    """The token, key or PIN could not be reached; nothing was signed."""
+
+    code = "SW-KEY-UNAVAILABLE"
+
+
+class KeyRefused(SealwrightError):
+    """The key is reachable, but must not be used like this."""
+
+    code = "SW-KEY-REFUSED"
+
+
+class OutputRefused(SealwrightError):
+    """An output could not be written; what was there before is still there."""
+
+    code = "SW-OUTPUT-REFUSED"
+
+
+class JournalError(SealwrightError):
+    """The record could not be made durable, so nothing is signed."""
+
+    code = "SW-JOURNAL"

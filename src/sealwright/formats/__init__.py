@@ -1,0 +1,1 @@
+"""Artifact formats: one file each, one line each in `registry.py`."""

@@ -1,0 +1,1 @@
+"""Key backends: one file each, one line each in `backends.py`. Policy lives above, formats beside."""

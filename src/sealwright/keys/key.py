@@ -1,0 +1,59 @@
+"""The one seam of all key backends: what a key is, and how it signs.
+
+A backend is reached by a key string that follows the ecosystem: `file:PATH`, `pkcs11:...` (RFC 7512), `tpm:...`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm
+from sealwright.envelope.tobesigned import ToBeSigned
+
+
+class Provenance(StrEnum):
+    """Where the private key lives, as far as it is shown (DESIGN: promise 4)."""
+
+    HARDWARE_ATTESTED = "hardware-attested"
+    HARDWARE_CLAIMED = "hardware-claimed"
+    HARDWARE_IMPORTED = "hardware-imported"
+    DEVELOPMENT = "development"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """uri: the canonical key string (token serial and CKA_ID, TPM blob path, file path); never a label alone.
+
+    public_key: as the backend reports it; the caller compares it with the enrolled one. location: one phrase for
+    people ("SoftHSM token 'line-1', serial 1f3a…"). attributes: what the backend checked, name and value.
+    """
+
+    uri: str
+    public_key: PublicKey
+    algorithm: SignatureAlgorithm
+    provenance: Provenance
+    location: str
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class OpenKey(Protocol):
+    """A key that was found, checked and is ready to sign. Not to be shared between threads."""
+
+    @property
+    def info(self) -> KeyInfo:
+        """What was found when the key was opened."""
+        ...
+
+    def sign(self, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        """Signature values in order, in the encoding of CMS (ECDSA: DER SEQUENCE of r, s), each verified with the public key.
+
+        Raises KeyRefused for a wrong length or algorithm before the key is used, KeyUnavailable if the token is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the session or worker back. Closing twice is fine."""
+        ...

@@ -1,0 +1,1 @@
+"""Certificates: profiles, authority, CRLs, timestamping."""

@@ -1,0 +1,1 @@
+"""The one pipeline through which every signature goes."""

@@ -1,0 +1,1 @@
+"""Judging: trust file, certificate path, time, rules, verdict."""

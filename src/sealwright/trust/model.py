@@ -1,0 +1,204 @@
+"""The trust file as values: what `trust.toml` says once parsed. docs/trust-file.md explains every section to officers.
+
+Certificates and keys are kept as DER; a pin or denial names a key by SHA-256 of its SPKI and a certificate by SHA-256 of
+its TBSCertificate (signatures are malleable) or by issuer and serial. Durations are timedelta, times aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sealwright.artifact.digest import Digest
+from sealwright.formats.format import Slot
+
+
+class Environment(StrEnum):
+    """What an anchor or rule is for. Production needs positive evidence about the key (RULES 2)."""
+
+    PRODUCTION = "production"
+    TEST = "test"
+    DEVELOPMENT = "development"
+
+
+class Mode(StrEnum):
+    """How guard, agent and run gate use a rule; it never changes a verdict."""
+
+    AUDIT = "audit"
+    WARN = "warn"
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A register id; `certificates` (TBS digests) and `keys` (SPKI digests) are what this person signs with."""
+
+    id: str
+    organisation: str
+    roles: tuple[str, ...]
+    keys: tuple[Digest, ...]
+    certificates: tuple[Digest, ...]
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfficerKey:
+    """A public key (SPKI, DER) that speaks for a person: no path, no expiry."""
+
+    person: str
+    spki: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """threshold distinct persons out of `keys`. sealed: the `[recovery]` keys, which may only replace officers."""
+
+    threshold: int
+    keys: tuple[OfficerKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A certificate where paths end. public: a public CA, which counts only in a rule that names the signer."""
+
+    name: str
+    certificate: bytes
+    environment: Environment
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampAuthority:
+    """A timestamp authority: its path ends at `anchor` (DER), or `certificate` pins it. last_token: genTime after which its
+    tokens no longer count once its certificate has ended."""
+
+    name: str
+    anchor: bytes
+    key: Digest | None
+    last_token: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """A log's or witness's Ed25519 key (C2SP signed note vkey text)."""
+
+    name: str
+    vkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrlPolicy:
+    """CRLs of one issuer (an anchor or intermediate by subject, DER name): oldest acceptable number, maximum age a purpose.
+
+    A purpose missing from `max_age` uses the CRL's own nextUpdate.
+    """
+
+    issuer: bytes
+    min_number: int
+    max_age: Mapping[str, timedelta]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEvidence:
+    """Positive evidence about a key named in the trust file. reason and review: required for `hardware-imported`."""
+
+    key: Digest
+    provenance: str
+    reason: str
+    review: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """One thing that is refused whatever signs it. what: `key`, `certificate`, `serial`, `artifact` or `below`.
+
+    key and certificate: text of the Digest; serial: hex issuer name DER + ":" + hex serial; artifact: format + " " +
+    digest (or "* " + digest); below: product, with `generation`.
+    """
+
+    what: str
+    value: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """fresh_for: how old trust may be to install; grace: how much longer with a warning; floor_ok: a machine without a
+    clock may install by its floor."""
+
+    fresh_for: timedelta | None
+    grace: timedelta
+    floor_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignerRule:
+    """Who may fill one slot. anchors: names; subjects: exact RFC 4514 subjects; keys, certificates: pins; purposes: EKU OIDs,
+    any one of which the leaf must have; count: distinct signers wanted; pins_until: end of a leaf pin."""
+
+    slot: Slot
+    anchors: tuple[str, ...]
+    subjects: tuple[str, ...]
+    keys: tuple[Digest, ...]
+    certificates: tuple[Digest, ...]
+    purposes: tuple[str, ...]
+    persons: tuple[str, ...]
+    count: int
+    pins_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """product x format x environment -> signers, timestamp, log, freshness. Empty products or formats mean any.
+
+    timestamp: "required" or "optional"; log: "required" or "none"; hardware: what the asker's device is must be listed in
+    the claims when this is not empty; grades: receiving-record grades accepted in place of a maker's signature.
+    """
+
+    name: str
+    products: tuple[str, ...]
+    formats: tuple[str, ...]
+    environment: Environment
+    hardware: tuple[str, ...]
+    signers: tuple[SignerRule, ...]
+    timestamp: str
+    log: str
+    freshness: Freshness
+    mode: Mode
+    owner: str
+    reason: str
+    review: datetime | None
+    contact: str
+    grades: tuple[str, ...]
+    minimum_generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFile:
+    """One version of a trust file. text: the exact bytes; digest: SHA-256 of them."""
+
+    text: bytes
+    digest: Digest
+    id: str
+    version: int
+    issued: datetime
+    expires: datetime
+    stage: str
+    persons: tuple[Person, ...]
+    officers: Quorum
+    recovery: Quorum
+    anchors: tuple[Anchor, ...]
+    intermediates: tuple[bytes, ...]
+    authorities: tuple[TimestampAuthority, ...]
+    logs: tuple[LogKey, ...]
+    witnesses: tuple[LogKey, ...]
+    crls: tuple[CrlPolicy, ...]
+    denied: tuple[Denied, ...]
+    minimums: Mapping[str, int]
+    evidence: tuple[KeyEvidence, ...]
+    rules: tuple[Rule, ...]
+    tuf_root: Digest | None

@@ -1,0 +1,115 @@
+"""The verdict: what was asked, what was found, which rule decided, at which time, under which trust file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
+from sealwright.findings import Finding, Severity
+from sealwright.formats.format import Coverage, Slot
+
+
+class Purpose(StrEnum):
+    """What the asker wants to do. INSTALL is the strictest; RUN keeps a plant running; RESTORE is in between."""
+
+    INSTALL = "install"
+    RUN = "run"
+    RESTORE = "restore"
+
+
+class Outcome(StrEnum):
+    """TRUSTED (exit code 0), REJECTED (1), UNDECIDED (3)."""
+
+    TRUSTED = "trusted"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code."""
+        return {"trusted": 0, "rejected": 1, "undecided": 3}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class SignerSeen:
+    """One signature that was judged. key and certificate: SHA-256 of the SPKI and of the TBSCertificate."""
+
+    source: str
+    slot: Slot
+    subject: str
+    person: str
+    organisation: str
+    key: Digest
+    certificate: Digest
+    anchor: str
+    algorithm: str
+    provenance: str
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The three times (DESIGN): claimed is shown and never used. All aware, UTC; None where there is none.
+
+    judged: the judgement time, max(clock, floor) or `--at`. source: "clock", "floor" or "--at (hypothetical)".
+    """
+
+    claimed: datetime | None
+    proved: datetime | None
+    floor: datetime | None
+    judged: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSeen:
+    """The trust file that decided. believed: why it was believed; rollback: whether an older version would show."""
+
+    id: str
+    version: int
+    digest: Digest
+    stage: str
+    believed: str
+    rollback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided."""
+
+    path: str
+    purpose: Purpose
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    signers: tuple[SignerSeen, ...]
+    rule: str
+    mode: str
+    contact: str
+    times: Times
+    trust: TrustSeen
+    artifact: Digest | None
+    format: str
+    size: int
+    claims: Claims
+    coverage: Coverage
+    hypothetical: bool = False
+
+    def with_findings(self, extra: tuple[Finding, ...]) -> Verdict:
+        """The same verdict with more findings; the outcome can only get worse."""
+        findings = self.findings + extra
+        worse = max((self.outcome, outcome_of(findings)), key=_RANK.index)
+        return replace(self, findings=findings, outcome=worse)
+
+
+_RANK = [Outcome.TRUSTED, Outcome.UNDECIDED, Outcome.REJECTED]
+
+
+def outcome_of(findings: tuple[Finding, ...]) -> Outcome:
+    """REJECTED beats UNDECIDED beats TRUSTED."""
+    severities = {finding.severity for finding in findings}
+    if Severity.REJECT in severities:
+        return Outcome.REJECTED
+    return Outcome.UNDECIDED if Severity.UNDECIDED in severities else Outcome.TRUSTED
