@@ -1,0 +1,1 @@
+"""What the tests share: a PKI factory, tokens, trust files, real verifiers."""
