@@ -1,14 +1,15 @@
 """Findings: what a judgement saw, with stable public codes.
 
-The codes are append-only: a code is never renamed, reused or given another meaning. The sentences of one language live
-in `TEXTS`, keyed by code, with `{subject}`, `{wanted}` and `{found}` as the only placeholders; a translation is a second
-table. `docs/findings.md` is generated from here.
+The codes are append-only: a code is never renamed, reused or given another meaning. Their sentences are in `texts/`, one
+table keyed by code; `docs/findings.md` is generated from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from sealwright.texts import TEXTS
 
 
 class Severity(StrEnum):
@@ -18,15 +19,6 @@ class Severity(StrEnum):
     UNDECIDED = "undecided"
     WARNING = "warning"
     NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The sentence, the next step and the headline clause (after "DO NOT INSTALL: ") of one code."""
-
-    sentence: str
-    next_step: str
-    headline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,3 @@ def _fill(template: str, finding: Finding) -> str:
         .replace("{wanted}", finding.wanted)
         .replace("{found}", finding.found)
     )
-
-
-TEXTS: dict[str, Text] = {}

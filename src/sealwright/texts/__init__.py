@@ -1,0 +1,16 @@
+"""Every sentence Sealwright says about a finding or error, in one table keyed by code; a translation is a second table."""
+
+from __future__ import annotations
+
+from sealwright.texts import artifact, certificates, envelope, errors, keys, trust, verdicts
+from sealwright.texts.text import Text
+
+TEXTS: dict[str, Text] = {
+    **verdicts.TEXTS,
+    **artifact.TEXTS,
+    **envelope.TEXTS,
+    **certificates.TEXTS,
+    **trust.TEXTS,
+    **keys.TEXTS,
+    **errors.TEXTS,
+}

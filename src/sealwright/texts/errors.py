@@ -1,0 +1,7 @@
+"""Sentences of the errors codes."""
+
+from __future__ import annotations
+
+from sealwright.texts.text import Text
+
+TEXTS: dict[str, Text] = {}
