@@ -1,17 +1,21 @@
 """The values between an artifact and its signature, and the protocol every format keeps.
 
-A format is one file that turns an artifact into what a signature binds (`prepare`), puts a finished envelope where the
-format wants it (`attach`) and finds both again (`extract`). It knows nothing of keys or trust.
+A format is one file that turns an artifact into what a signature binds (`prepare`) and finds envelope and content again
+(`extract`). It knows nothing of keys or trust. A signature beside the artifact needs no more; a format that keeps it
+inside adds `attach` (docs/decisions/0004 sketches it for PE).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.progress import Progress
+from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
 
 
@@ -61,47 +65,81 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a signature will bind. kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the content.
+class Companion:
+    """A file that belongs to a signature and is written before it (a manifest). suffix: appended to the artifact's name."""
 
-    content: the small content itself (<= 1 MiB) where the format has one (a manifest), else None; the signer parses it
-    and encodes it again. artifact: the content digest that deny lists and logs know the artifact by.
+    suffix: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a signature will bind, made without the key: this, not the artifact, is what a client sends to a service.
+
+    kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
+    content: the small content itself (<= 1 MiB) where the format has one, which the signer parses and encodes again;
+    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`.
     """
 
     format: str
     kind: str
+    path: str
     digests: Mapping[HashName, Digest]
     content: bytes | None
     size: int
     coverage: Coverage
-    claims: Claims = Claims()
+    claims: Claims
+    suffix: str = ""
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One envelope found for an artifact, with the digests of the delivered bytes that it must bind.
+    """One envelope found for an artifact, with the digests of the delivered content that it must bind.
 
-    source: where it was found ("drive.bin.p7s"); tokens: timestamp tokens found beside it (`.tsr`).
+    source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
+    late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use.
     """
 
     source: str
     slot: Slot
     format: str
     kind: str
-    envelope: bytes
+    envelope: Envelope | None
     digests: Mapping[HashName, Digest]
+    artifact: Digest | None
     claims: Claims = Claims()
     coverage: Coverage = Coverage(())
-    tokens: tuple[bytes, ...] = ()
+    late_tokens: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything `extract` found for one artifact. findings: what is wrong before any signature is looked at."""
+    """Everything found for one artifact. findings: what is wrong before any signature is looked at."""
 
     path: str
     size: int
-    candidates: Sequence[Candidate]
+    candidates: tuple[Candidate, ...]
     artifact: Digest | None
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
+
+
+class Format(Protocol):
+    """One artifact format, both directions. Every method raises only the typed errors of `errors.py`."""
+
+    @property
+    def name(self) -> str:
+        """The name rules use ("detached", "manifest")."""
+        ...
+
+    def prepare(self, path: str, algorithms: Collection[HashName], claims: Claims, progress: Progress | None) -> Prepared:
+        """Read the artifact once and say what a signature over it binds."""
+        ...
+
+    def extract(self, path: str, signature: str | None, progress: Progress | None) -> Found:
+        """Find the envelopes for an artifact (or read the one named) and digest what they must bind.
+
+        A bad envelope is a candidate with findings; an unreadable or changing artifact raises.
+        """
+        ...

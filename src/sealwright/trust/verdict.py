@@ -35,15 +35,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignerSeen:
-    """One signature that was judged. key and certificate: SHA-256 of the SPKI and of the TBSCertificate."""
+    """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable."""
 
     source: str
     slot: Slot
     subject: str
     person: str
     organisation: str
-    key: Digest
-    certificate: Digest
+    key: Digest | None
+    certificate: Digest | None
     anchor: str
     algorithm: str
     provenance: str

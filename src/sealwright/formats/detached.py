@@ -1,0 +1,71 @@
+"""A file signed as it is: a detached DER `.p7s` beside it, every byte covered (RULES 1).
+
+    drive.bin  drive.bin.p7s (maker)  drive.bin.plant.p7s (plant)  drive.bin.tsr (late timestamp)
+    openssl cms -verify -binary -inform DER -in drive.bin.p7s -content drive.bin -CAfile ca.pem -purpose any -out /dev/null
+
+The signature binds the bytes and nothing else: neither the file's name nor any claim.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import HashName
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import open_artifact
+from sealwright.errors import UsageError
+from sealwright.formats.format import Candidate, Coverage, Found, Prepared
+from sealwright.formats.sidecar import read_late_tokens, read_sidecars
+
+NAME = "detached"
+KIND = "file"
+OUR_FIRST_LINE = b"# sealwright "
+
+
+class Detached:
+    """The format for any file that carries no claims."""
+
+    name = NAME
+
+    def prepare(
+        self, path: str, algorithms: Collection[HashName], claims: Claims, progress: Progress | None = None
+    ) -> Prepared:
+        """UsageError for claims (they need a manifest) and for content that begins like one of our own statements."""
+        if claims:
+            raise UsageError(path, "a bare signature cannot carry claims", "Sign it with a manifest.")
+        with open_artifact(path) as source:
+            if source.read_at(0, len(OUR_FIRST_LINE)) == OUR_FIRST_LINE:
+                raise UsageError(
+                    path, "it begins like a Sealwright manifest or trust file", "Use the command that signs this kind."
+                )
+            digests = source.digests(algorithms, progress)
+            return Prepared(NAME, KIND, path, digests, None, source.size, Coverage.whole(source.size), claims)
+
+    def extract(self, path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+        """Candidates from the signature files beside the artifact, with the digests of the delivered bytes."""
+        sidecars = read_sidecars(path, signature)
+        wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
+        with open_artifact(path) as source:
+            digests = source.digests(wanted, progress)
+            size = source.size
+        artifact = digests[HashName.SHA256]
+        tokens, token_findings = read_late_tokens(path) if sidecars else ((), ())
+        coverage = Coverage.whole(size)
+        candidates = tuple(
+            Candidate(
+                source=os.path.basename(sidecar.path),
+                slot=sidecar.slot,
+                format=NAME,
+                kind=KIND,
+                envelope=sidecar.envelope,
+                digests=digests,
+                artifact=artifact,
+                coverage=coverage,
+                late_tokens=tokens,
+                findings=sidecar.findings + token_findings,
+            )
+            for sidecar in sidecars
+        )
+        return Found(path, size, candidates, artifact)

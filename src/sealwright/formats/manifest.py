@@ -1,0 +1,144 @@
+"""A tree, or a file with claims, signed through its manifest: `NAME.manifest` and `NAME.manifest.p7s` (RULES 1).
+
+The manifest is text that `sha256sum -c` checks from inside the tree; the signature covers the manifest, the manifest
+covers every file. Missing, changed and extra files are findings, each by name. Above 1 MiB the tree's manifest becomes
+`NAME.manifest.list` and a small `NAME.manifest` with the claims names it by digest, so that the claims are always small.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import replace
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_bytes, parse_manifest
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
+from sealwright.artifact.tree import compare_tree, manifest_of_tree
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding, reject
+from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared
+from sealwright.formats.sidecar import read_late_tokens, read_sidecars
+
+NAME = "manifest"
+KIND = "manifest"
+SUFFIX = ".manifest"
+LIST_SUFFIX = ".manifest.list"
+FIRST_LINE = b"# sealwright manifest 1 "
+MAX_SMALL_BYTES = 1 << 20
+MAX_LIST_BYTES = 512 << 20
+
+
+class ManifestFormat:
+    """The format for folders, and for files whose claims are signed."""
+
+    name = NAME
+
+    def prepare(
+        self, path: str, algorithms: Collection[HashName], claims: Claims, progress: Progress | None = None
+    ) -> Prepared:
+        """The manifest's algorithm is the first (and normally only) one asked for. An empty tree is refused."""
+        algorithm = next(iter(algorithms))
+        if os.path.isdir(path):
+            manifest = manifest_of_tree(path, algorithm, claims, progress)
+        else:
+            manifest = _manifest_of_file(path, algorithm, claims, progress)
+        size, content = manifest.total_bytes, manifest_bytes(manifest)
+        companions: tuple[Companion, ...] = ()
+        if len(content) > MAX_SMALL_BYTES:
+            companions = (Companion(LIST_SUFFIX, content),)
+            content = manifest_bytes(_naming(path, content, algorithm, claims))
+        companions += (Companion(SUFFIX, content),)
+        digests = {name: Digest.of(content, name) for name in algorithms}
+        coverage = Coverage.whole(size)
+        return Prepared(NAME, KIND, path, digests, content, size, coverage, claims, SUFFIX, companions)
+
+    def extract(self, path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+        """Candidates from the signatures of `NAME.manifest`; the delivered files are compared with it once for all."""
+        manifest_path = path + SUFFIX
+        data = read_file_or_none(manifest_path, MAX_SMALL_BYTES)
+        if data is None:
+            name = os.path.basename(manifest_path)
+            return Found(path, 0, (), None, (reject("SW-MANIFEST-MISSING", name, found=path),))
+        artifact = Digest.of(data)
+        try:
+            manifest = parse_manifest(data, os.path.basename(manifest_path))
+            findings = _compare(path, manifest, progress)
+            claims, size = manifest.claims, manifest.total_bytes
+        except SealwrightError as cause:
+            findings = (reject(cause.code, cause.subject, found=cause.what),)
+            claims, size = Claims(), 0
+        sidecars = read_sidecars(manifest_path, signature)
+        tokens, token_findings = read_late_tokens(manifest_path) if sidecars else ((), ())
+        wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
+        digests = {name: Digest.of(data, name) for name in wanted}
+        candidates = tuple(
+            Candidate(
+                source=os.path.basename(sidecar.path),
+                slot=sidecar.slot,
+                format=NAME,
+                kind=KIND,
+                envelope=sidecar.envelope,
+                digests=digests,
+                artifact=artifact,
+                claims=claims,
+                coverage=Coverage.whole(size),
+                late_tokens=tokens,
+                findings=findings + sidecar.findings + token_findings,
+            )
+            for sidecar in sidecars
+        )
+        return Found(path, size, candidates, artifact, findings if not candidates else ())
+
+
+def is_manifest(head: bytes) -> bool:
+    """True for content that begins as a manifest does."""
+    return head.startswith(FIRST_LINE)
+
+
+def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: Progress | None) -> Manifest:
+    with open_artifact(path) as source:
+        digest = source.digests((algorithm,), progress)[algorithm]
+        entry = FileEntry(os.fsencode(os.path.basename(path)), digest.value)
+        return Manifest(algorithm, Over.FILE, claims, (entry,), total_bytes=source.size)
+
+
+def _naming(path: str, content: bytes, algorithm: HashName, claims: Claims) -> Manifest:
+    name = os.fsencode(os.path.basename(os.path.abspath(path)) + LIST_SUFFIX)
+    entry = FileEntry(name, Digest.of(content, algorithm).value)
+    return Manifest(algorithm, Over.LIST, claims, (entry,), total_bytes=len(content))
+
+
+def _compare(path: str, manifest: Manifest, progress: Progress | None) -> tuple[Finding, ...]:
+    if manifest.over is Over.TREE:
+        if not os.path.isdir(path):
+            return (reject("SW-MANIFEST-KIND", os.path.basename(path), wanted="a folder", found="a file"),)
+        return compare_tree(path, manifest, progress)
+    if manifest.over is Over.LIST:
+        return _compare_list(path, manifest, progress)
+    if os.path.isdir(path):
+        return (reject("SW-MANIFEST-KIND", os.path.basename(path), wanted="a file", found="a folder"),)
+    entry = manifest.files[0]
+    name = os.fsencode(os.path.basename(path))
+    if entry.name != name:
+        return (reject("SW-MANIFEST-NAME", os.path.basename(path), wanted=os.fsdecode(entry.name), found=os.fsdecode(name)),)
+    with open_artifact(path) as source:
+        digest = source.digests((manifest.algorithm,), progress)[manifest.algorithm]
+        if digest.value == entry.digest and source.size == manifest.total_bytes:
+            return ()
+    return (reject("SW-FILE-CHANGED", os.path.basename(path), wanted=entry.digest.hex(), found=digest.value.hex()),)
+
+
+def _compare_list(path: str, naming: Manifest, progress: Progress | None) -> tuple[Finding, ...]:
+    list_path = path + LIST_SUFFIX
+    name = os.path.basename(list_path)
+    data = read_file(list_path, MAX_LIST_BYTES)
+    digest = Digest.of(data, naming.algorithm)
+    if digest.value != naming.files[0].digest:
+        return (reject("SW-FILE-CHANGED", name, wanted=naming.files[0].digest.hex(), found=digest.value.hex()),)
+    manifest = parse_manifest(data, name)
+    if manifest.over is not Over.TREE or manifest.claims != naming.claims:
+        return (reject("SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value),)
+    return compare_tree(path, replace(manifest), progress)

@@ -1,0 +1,55 @@
+"""The table of formats, and which of them speaks for a path.
+
+A folder is a tree with a manifest. A file may carry a bare signature, a manifest with claims, or both; all of them are
+found together, and the trust file's rules decide which are needed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import open_artifact
+from sealwright.errors import Unreadable
+from sealwright.findings import reject
+from sealwright.formats import manifest as manifests
+from sealwright.formats.detached import Detached
+from sealwright.formats.format import Format, Found
+from sealwright.formats.manifest import SUFFIX, ManifestFormat
+
+DETACHED = Detached()
+MANIFEST = ManifestFormat()
+FORMATS: tuple[Format, ...] = (DETACHED, MANIFEST)
+
+
+def find(path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+    """Everything that signs `path`. `NAME.manifest` itself stands for the NAME it lists.
+
+    Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
+    """
+    if os.path.isdir(path):
+        return MANIFEST.extract(_plain(path), signature, progress)
+    if path.endswith(SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(SUFFIX)):
+        return MANIFEST.extract(path.removesuffix(SUFFIX), signature, progress)
+    by_manifest = signature is not None and signature.endswith(".p7s") and SUFFIX + "." in os.path.basename(signature)
+    parts = [] if by_manifest else [DETACHED.extract(path, signature, progress)]
+    if by_manifest or (signature is None and os.path.lexists(path + SUFFIX)):
+        parts.append(MANIFEST.extract(path, signature, progress))
+    candidates = tuple(candidate for part in parts for candidate in part.candidates)
+    if not candidates:
+        missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))
+        return Found(path, parts[0].size, (), parts[0].artifact, (missing,))
+    return Found(path, parts[0].size, candidates, parts[0].artifact)
+
+
+def _is_manifest(path: str) -> bool:
+    with open_artifact(path) as source:
+        return manifests.is_manifest(source.read_at(0, len(manifests.FIRST_LINE)))
+
+
+def _plain(folder: str) -> str:
+    """A folder's path without trailing separators; its name is needed for `NAME.manifest`."""
+    full = os.path.abspath(folder)
+    if os.path.dirname(full) == full:
+        raise Unreadable(folder, "a root folder has no name for its manifest", "Name the manifest's signature with --signature.")
+    return full if folder in (".", "..") or folder.endswith(("/.", "/..")) else folder.rstrip("/" + os.sep)

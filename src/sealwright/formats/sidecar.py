@@ -1,0 +1,84 @@
+"""Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sealwright.artifact.digest import HashName
+from sealwright.artifact.source import read_file_or_none
+from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
+from sealwright.envelope.tsp import token_of_sidecar
+from sealwright.errors import SealwrightError, UsageError
+from sealwright.findings import Finding, reject, warning
+from sealwright.formats.format import Slot
+
+MAX_ENVELOPE_BYTES = 1 << 20
+SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
+RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """One signature file: its envelope, or None with the finding that says why it cannot be read."""
+
+    path: str
+    slot: Slot
+    envelope: Envelope | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def algorithms(self) -> set[HashName]:
+        """The digests its signers used."""
+        if self.envelope is None:
+            return set()
+        return {signer.digest.algorithm for signer in self.envelope.signers if isinstance(signer, Signer)}
+
+
+def signature_path(target: str, slot: Slot) -> str:
+    """Where the signature of one slot lies."""
+    return target + SUFFIXES[slot]
+
+
+def slot_of(signature: str) -> Slot:
+    """The slot a signature's name says; `NAME.p7s` and every other name is the maker's."""
+    for slot in (Slot.PLANT, Slot.PQ):
+        if signature.endswith(SUFFIXES[slot]):
+            return slot
+    return Slot.MAKER
+
+
+def read_sidecars(target: str, signature: str | None) -> list[Sidecar]:
+    """All signature files of a target, or only the one named (UsageError if that one does not exist)."""
+    if signature is not None:
+        data = read_file_or_none(signature, MAX_ENVELOPE_BYTES)
+        if data is None:
+            raise UsageError(signature, "there is no such signature file", "Check the path given with --signature.")
+        return [_read(signature, slot_of(signature), data)]
+    found = []
+    for slot in Slot:
+        path = signature_path(target, slot)
+        data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
+        if data is not None:
+            found.append(_read(path, slot, data))
+    return found
+
+
+def read_late_tokens(target: str) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
+    """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
+    path = target + ".tsr"
+    data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
+    if data is None:
+        return (), ()
+    try:
+        return (token_of_sidecar(data, path),), ()
+    except SealwrightError as cause:
+        return (), (warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what),)
+
+
+def _read(path: str, slot: Slot, data: bytes) -> Sidecar:
+    name = os.path.basename(path)
+    try:
+        return Sidecar(path, slot, read_envelope(data, Profile.OURS, name), ())
+    except SealwrightError as cause:
+        return Sidecar(path, slot, None, (reject(cause.code, name, found=cause.what),))

@@ -1,0 +1,115 @@
+"""What one judgement stands on: the believed trust file, its CRLs, the time, and caches that live for one call.
+
+Paths are cached by what they depend on, denials and evidence are tables: ten thousand files by one signer cost one path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from sealwright.artifact.digest import Digest
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding, warning
+from sealwright.trust.certificate import load_certificate, spki_digest, tbs_digest
+from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
+from sealwright.trust.path import NoPath, Path, PathCache, Strictness
+from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, revocation
+from sealwright.trust.times import Judgement
+from sealwright.trust.verdict import Purpose
+
+
+@dataclass(slots=True)
+class Ground:
+    """Owned by one call of `verify`; not shared between threads."""
+
+    trust: TrustFile
+    crls: tuple[bytes, ...]
+    denied: tuple[Denied, ...]
+    judgement: Judgement
+    purpose: Purpose
+    paths: PathCache = field(default_factory=PathCache)
+    tables: dict[bytes, list[CrlTable]] = field(default_factory=dict)
+    crl_findings: list[Finding] = field(default_factory=list)
+    intermediates: tuple[x509.Certificate, ...] = ()
+    people: dict[Digest, Person] = field(default_factory=dict)
+    evidence: dict[Digest, KeyEvidence] = field(default_factory=dict)
+    denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
+    policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
+        for person in self.trust.persons:
+            self.people |= dict.fromkeys((*person.keys, *person.certificates), person)
+        self.evidence = {known.key: known for known in self.trust.evidence}
+        self.denials = {(entry.what, entry.value): entry for entry in self.denied if entry.what != "below"}
+        self.policies = {policy.issuer: policy for policy in self.trust.crls}
+        issuers = [*self.intermediates, *(load_certificate(a.certificate, a.name) for a in self.trust.anchors)]
+        issuers += [load_certificate(a.anchor, a.name) for a in self.trust.authorities]
+        for number, der in enumerate(self.crls, 1):
+            try:
+                table = CrlTable.load(der, issuers)
+            except SealwrightError as cause:
+                self.crl_findings.append(warning("SW-CRL-REFUSED", f"CRL {number}", found=cause.what))
+                continue
+            self.tables.setdefault(table.issuer, []).append(table)
+
+    def path(
+        self, leaf: x509.Certificate, bag: Sequence[bytes], anchors: Sequence[bytes], at: datetime, strictness: Strictness
+    ) -> Path | NoPath:
+        """The path of a leaf to one of the anchors at a time; the trust file's intermediates come before the bag."""
+        return self.paths.find(leaf, self.intermediates, bag, anchors, at, strictness)
+
+    def person_of(self, certificate: x509.Certificate, at: datetime) -> Person | None:
+        """The register entry of a certificate or its key, where it counts at that time."""
+        person = self.people.get(tbs_digest(certificate)) or self.people.get(spki_digest(certificate))
+        if person is None or (person.since and at < person.since) or (person.until and at > person.until):
+            return None
+        return person
+
+    def denied_in(self, path: Path) -> str:
+        """The reason of the first denial that names a key or certificate of the path, or ""."""
+        for certificate in path.certificates:
+            serial = certificate.issuer.public_bytes().hex() + ":" + format(certificate.serial_number, "x")
+            for name in (
+                ("key", str(spki_digest(certificate))),
+                ("certificate", str(tbs_digest(certificate))),
+                ("serial", serial),
+            ):
+                if (entry := self.denials.get(name)) is not None:
+                    return entry.reason or "no reason given"
+        return ""
+
+    def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
+        """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here."""
+        states = []
+        for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+            name = issuer.subject.public_bytes()
+            policy = self.policies.get(name)
+            tables = self.tables.get(name, [])
+            if policy is None and not tables:
+                continue
+            max_age = self._max_age(policy)
+            least = policy.min_number if policy else 0
+            state = revocation(certificate, issuer, tables, proved, self.judgement.judged, max_age, least)
+            if state.state is not State.UNKNOWN or policy is not None:
+                states.append((certificate, state))
+        return states
+
+    def authority_revoked(self, path: Path, at: datetime) -> str | None:
+        """Why a revoked authority's token no longer counts, or None."""
+        for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+            tables = self.tables.get(issuer.subject.public_bytes(), [])
+            policy = self.policies.get(issuer.subject.public_bytes())
+            state = authority_revocation(
+                certificate, issuer, tables, at, self.judgement.judged, self._max_age(policy), policy.min_number if policy else 0
+            )
+            if state.state in (State.REVOKED_BEFORE, State.ON_HOLD):
+                return f"its authority's certificate was revoked ({state.reason})"
+        return None
+
+    def _max_age(self, policy: CrlPolicy | None) -> timedelta | None:
+        return policy.max_age.get(self.purpose.value) if policy else None

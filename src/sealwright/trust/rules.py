@@ -1,0 +1,209 @@
+"""Which rule decides, and whether the signatures that hold satisfy it.
+
+A rule speaks of an artifact if its products and formats fit. Rules that name the product beat those that name none, and
+those that name the format beat those that do not; of the rules left, those that speak of an anchor that signed here (all
+of them, if none does) must ALL be satisfied: the strictest decides, and adding a lax rule never opens a strict one.
+Claims count only from signatures that hold (A029); two that differ refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sealwright.artifact.claims import Claims
+from sealwright.findings import Finding, reject, undecided, warning
+from sealwright.formats.format import Slot
+from sealwright.trust.certificate import same_subject
+from sealwright.trust.model import Rule, SignerRule, TrustFile
+from sealwright.trust.signatures import Judged
+from sealwright.trust.times import Judgement
+from sealwright.trust.verdict import Purpose
+
+_MISSING = {
+    Slot.MAKER: "SW-SIGNATURE-MISSING",
+    Slot.PLANT: "SW-ACCEPTANCE-MISSING",
+    Slot.PQ: "SW-SIGNATURE-PQ-MISSING",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the asker said of the place: purpose, and the product and hardware it is meant for ("" where not said)."""
+
+    purpose: Purpose
+    product: str = ""
+    hardware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rules that decided (the first one names the verdict), the signatures that counted, the findings."""
+
+    rules: tuple[Rule, ...]
+    counted: tuple[Judged, ...]
+    findings: tuple[Finding, ...]
+
+
+def agreed_claims(judged: Sequence[Judged]) -> tuple[Claims, tuple[Finding, ...]]:
+    """The claims of the signatures that hold; a finding if two of them claim different things."""
+    spoken = [entry for entry in judged if entry.seen.accepted and entry.claims]
+    if not spoken:
+        return Claims(), ()
+    first = spoken[0]
+    for other in spoken[1:]:
+        if other.claims != first.claims:
+            wanted, found = describe(first.claims), describe(other.claims)
+            return first.claims, (reject("SW-CLAIMS-DIFFER", other.seen.source, wanted, found),)
+    return first.claims, ()
+
+
+def describe(claims: Claims) -> str:
+    """Claims in one phrase: "drive-x 2.1 (generation 7)"."""
+    named = " ".join(part for part in (claims.product, claims.version) if part)
+    return f"{named or 'no product'} (generation {claims.generation})" if claims.generation is not None else named or "nothing"
+
+
+def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: Asked, when: Judgement) -> Decision:
+    """The deciding rules applied to what was judged. Findings are empty only if every one of them is satisfied."""
+    formats = {entry.candidate.format for entry in judged if entry.seen.accepted} or {
+        entry.candidate.format for entry in judged
+    }
+    speaking = _speaking(trust.rules, claims, formats, judged)
+    if not speaking:
+        return Decision((), (), (reject("SW-RULE-NONE", claims.product or "an artifact without claims"),))
+    counted: list[Judged] = []
+    findings: list[Finding] = []
+    for rule in speaking:
+        fits, problems = _satisfy(rule, judged, claims, asked, when)
+        counted += [entry for entry in fits if entry not in counted]
+        findings += [problem for problem in problems if problem not in findings]
+    return Decision(tuple(speaking), tuple(counted), tuple(findings))
+
+
+def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: Sequence[Judged]) -> list[Rule]:
+    fitting = [
+        rule
+        for rule in rules
+        if (not rule.products or claims.product in rule.products) and (not rule.formats or formats & set(rule.formats))
+    ]
+    best = max(((bool(rule.products), bool(rule.formats)) for rule in fitting), default=None)
+    closest = [rule for rule in fitting if (bool(rule.products), bool(rule.formats)) == best]
+    signed_under = {entry.anchor.name for entry in judged if entry.seen.accepted and entry.anchor is not None}
+    of_these = [rule for rule in closest if signed_under & {name for slot in rule.signers for name in slot.anchors}]
+    return of_these or closest
+
+
+def _satisfy(
+    rule: Rule, judged: Sequence[Judged], claims: Claims, asked: Asked, when: Judgement
+) -> tuple[list[Judged], list[Finding]]:
+    findings: list[Finding] = []
+    counted: list[Judged] = []
+    for wanted in rule.signers:
+        fits, problems = _fill(rule, wanted, judged, claims, when.judged)
+        counted += fits
+        findings += problems
+    findings += _distinct(rule, counted)
+    findings += _claimed(rule, claims, asked)
+    lenient = warning if asked.purpose is Purpose.RUN else reject
+    if rule.timestamp == "required":
+        findings += [
+            lenient("SW-TIMESTAMP-REQUIRED", entry.seen.source, rule.name) for entry in counted if entry.proof is None
+        ]
+    if rule.log == "required":
+        findings.append((warning if asked.purpose is Purpose.RUN else undecided)("SW-LOG-PROOF-MISSING", rule.name))
+    return counted, findings
+
+
+def _fill(
+    rule: Rule, wanted: SignerRule, judged: Sequence[Judged], claims: Claims, at: datetime
+) -> tuple[list[Judged], list[Finding]]:
+    """The signatures that fill one slot, or why none does."""
+    in_slot = [entry for entry in judged if entry.seen.slot is wanted.slot]
+    if not in_slot:
+        return [], [reject(_MISSING[wanted.slot], rule.name)]
+    fits: list[Judged] = []
+    problems: list[Finding] = []
+    for entry in in_slot:
+        why = _why_not(rule, wanted, entry, claims, at)
+        if why:
+            problems += why
+        else:
+            fits.append(entry)
+    keys = {entry.seen.key for entry in fits}
+    parties = {entry.seen.person or entry.seen.key for entry in fits}
+    if min(len(keys), len(parties)) >= wanted.count:
+        return fits, []
+    if fits and wanted.count > 1:
+        problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(min(len(keys), len(parties)))))
+    return fits, problems
+
+
+def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: datetime) -> list[Finding]:
+    if not entry.seen.accepted or entry.anchor is None or entry.certificate is None:
+        return list(entry.refusals)
+    seen = entry.seen
+    if entry.anchor.name not in wanted.anchors or entry.anchor.environment is not rule.environment:
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, ", ".join(wanted.anchors), seen.anchor)]
+    if rule.products and not (entry.claims and entry.claims.product == claims.product) and not _binds(entry, claims):
+        return [reject("SW-CLAIMS-NOT-SIGNED", seen.source, claims.product or "")]
+    if wanted.pins_until is not None and at > wanted.pins_until:
+        return [reject("SW-PIN-ENDED", rule.name, found=f"{wanted.pins_until:%Y-%m-%d}")]
+    pinned = (
+        (not wanted.subjects or any(same_subject(entry.certificate, name) for name in wanted.subjects))
+        and (not wanted.keys or seen.key in wanted.keys)
+        and (not wanted.certificates or seen.certificate in wanted.certificates)
+        and (not wanted.persons or seen.person in wanted.persons)
+    )
+    if not pinned:
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
+    if wanted.purposes and not entry.purposes & set(wanted.purposes):
+        return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(wanted.purposes), ", ".join(sorted(entry.purposes)))]
+    return list(entry.refusals)
+
+
+def _binds(entry: Judged, claims: Claims) -> bool:
+    """A second party's bare signature over the same bytes: the claims are the maker's, it only adds its consent."""
+    return entry.seen.slot is not Slot.MAKER and bool(claims)
+
+
+def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
+    """Signers of different slots differ in key and in person or organisation as the trust file maps them (RULES 3)."""
+    findings = []
+    for number, one in enumerate(counted):
+        for other in counted[:number]:
+            if one.seen.slot is other.seen.slot:
+                continue
+            same_person = one.seen.person != "" and one.seen.person == other.seen.person
+            same_organisation = one.seen.organisation != "" and one.seen.organisation == other.seen.organisation
+            if one.seen.key == other.seen.key or same_person:
+                findings.append(reject("SW-SIGNERS-NOT-DISTINCT", rule.name, other.seen.source, one.seen.source))
+            elif not one.seen.person or not other.seen.person:
+                if one.anchor == other.anchor or same_organisation:
+                    findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
+    return findings
+
+
+def _claimed(rule: Rule, claims: Claims, asked: Asked) -> list[Finding]:
+    findings = []
+    if claims.environment is not None and claims.environment != rule.environment.value:
+        findings.append(reject("SW-ENVIRONMENT-WRONG", rule.name, rule.environment.value, claims.environment))
+    if rule.hardware and not set(rule.hardware) & set(claims.hardware):
+        findings.append(reject("SW-HARDWARE-WRONG", rule.name, ", ".join(rule.hardware), ", ".join(claims.hardware)))
+    if asked.hardware and asked.hardware not in claims.hardware:
+        findings.append(reject("SW-HARDWARE-WRONG", "this device", asked.hardware, ", ".join(claims.hardware) or "nothing"))
+    if asked.product and asked.product != claims.product:
+        findings.append(reject("SW-PRODUCT-WRONG", "this device", asked.product, claims.product or "nothing"))
+    if rule.minimum_generation is not None:
+        findings += older_than(claims, rule.minimum_generation, rule.name, asked.purpose)
+    return findings
+
+
+def older_than(claims: Claims, least: int, source: str, purpose: Purpose) -> list[Finding]:
+    """A finding if the claimed generation is missing or below the least one; for RUN a warning (A155)."""
+    if claims.generation is not None and claims.generation >= least:
+        return []
+    found = "no generation" if claims.generation is None else str(claims.generation)
+    make = warning if purpose is Purpose.RUN else reject
+    return [make("SW-GENERATION-OLD", claims.product or "the artifact", f"{least} ({source})", found)]

@@ -1,0 +1,242 @@
+"""One signature judged alone, before any rule: is it intact, when was it made, and whose is it?
+
+1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
+2. Timestamp tokens prove a time, or do not (`timestamps.py`).
+3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time.
+4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`).
+5. No key or certificate of the path, nor the artifact, is denied; nothing was revoked in time (RULES 4).
+6. The key's provenance: named in the trust file, or by our policy OID in the certificate; else development. A production
+   anchor takes no development key, whoever issued the certificate (RULES 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from sealwright.artifact.claims import Claims
+from sealwright.envelope.cms import Signer, check_signer
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding, Severity, note, reject, undecided, warning
+from sealwright.formats.format import Candidate
+from sealwright.trust.certificate import (
+    chain_findings,
+    display_name,
+    load_certificate,
+    policy_oids,
+    purposes_of,
+    spki_digest,
+    tbs_digest,
+)
+from sealwright.trust.ground import Ground
+from sealwright.trust.model import Anchor, Environment
+from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
+from sealwright.trust.path import NoPath, Path, Strictness
+from sealwright.trust.revocation import State
+from sealwright.trust.timestamps import Proof, prove
+from sealwright.trust.verdict import Purpose, SignerSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A signature and what was found about it. It counts for a rule only if `seen.accepted`."""
+
+    candidate: Candidate
+    seen: SignerSeen
+    claims: Claims
+    anchor: Anchor | None
+    certificate: x509.Certificate | None
+    purposes: frozenset[str]
+    claimed: datetime | None
+    proof: Proof | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """The findings for which it does not count."""
+        return tuple(f for f in self.findings if f.severity in (Severity.REJECT, Severity.UNDECIDED))
+
+
+def judge_candidate(candidate: Candidate, ground: Ground) -> list[Judged]:
+    """Every signer of one envelope, each judged alone; one unaccepted entry where the envelope could not be read."""
+    if candidate.envelope is None:
+        return [_unreadable(candidate, candidate.findings)]
+    judged = []
+    for signer in candidate.envelope.signers:
+        if isinstance(signer, Signer):
+            judged.append(_judge(candidate, signer, ground))
+        else:
+            reason = signer.reason
+            findings = (reject(reason.code, candidate.source, found=reason.what), *candidate.findings)
+            judged.append(_unreadable(candidate, findings))
+    return judged
+
+
+def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
+    findings: list[Finding] = [*signer.findings]
+    source = candidate.source
+    leaf = load_certificate(signer.certificate, source)
+    intact = True
+    try:
+        check_signer(signer, candidate.digests, candidate.kind, source)
+    except SealwrightError as cause:
+        intact = False
+        findings.append(reject(cause.code, source, found=cause.what))
+    # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
+    findings.extend(candidate.findings)
+    proof: Proof | None = None
+    if intact:
+        proof, about_tokens = prove((*signer.tokens, *candidate.late_tokens), signer.signature, source, ground)
+        findings.extend(about_tokens)
+    path, about_path = _path(leaf, candidate, proof, ground)
+    findings.extend(about_path)
+    anchor = None
+    if path is not None:
+        anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
+        findings.extend(chain_findings(path, None, name=source))
+        findings.extend(_denials(candidate, path, ground))
+        findings.extend(_revocation(path, proof, source, ground))
+    provenance = _provenance(leaf, ground)
+    findings.extend(_environment(leaf, anchor, provenance, source, ground))
+    accepted = intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings)
+    person = ground.person_of(leaf, proof.latest if proof else ground.judgement.judged)
+    seen = SignerSeen(
+        source=source,
+        slot=candidate.slot,
+        subject=display_name(leaf.subject),
+        person=person.id if person else "",
+        organisation=person.organisation if person else "",
+        key=spki_digest(leaf),
+        certificate=tbs_digest(leaf),
+        anchor=anchor.name if anchor else "",
+        algorithm=signer.algorithm.name,
+        provenance=provenance,
+        accepted=accepted,
+    )
+    return Judged(
+        candidate, seen, candidate.claims, anchor, leaf, purposes_of(leaf), signer.claimed_time, proof, tuple(findings)
+    )
+
+
+def _path(leaf: x509.Certificate, candidate: Candidate, proof: Proof | None, ground: Ground) -> tuple[Path | None, list[Finding]]:
+    envelope = candidate.envelope
+    bag: Sequence[bytes] = envelope.certificates if envelope else ()
+    anchors = [anchor.certificate for anchor in ground.trust.anchors]
+    at = proof.latest if proof else ground.judgement.judged
+    findings: list[Finding] = []
+    ended = at > leaf.not_valid_after_utc
+    if ended and proof is None and ground.purpose is Purpose.RUN:
+        # What was installed while valid keeps running: judge the path at the last moment it could have been signed.
+        findings.append(warning("SW-CERT-EXPIRED", display_name(leaf.subject), found=_day(leaf.not_valid_after_utc)))
+        at, ended = leaf.not_valid_after_utc, False
+    if ended or at < leaf.not_valid_before_utc:
+        code = "SW-CERT-EXPIRED" if ended else "SW-CERT-NOT-YET-VALID"
+        bound = leaf.not_valid_after_utc if ended else leaf.not_valid_before_utc
+        findings.append(reject(code, display_name(leaf.subject), wanted=_day(at), found=_day(bound)))
+        return None, findings
+    path = ground.path(leaf, bag, anchors, at, _strictness(leaf))
+    if isinstance(path, NoPath):
+        if DEVELOPMENT in policy_oids(leaf):
+            findings.append(reject("SW-KEY-DEVELOPMENT", candidate.source, found=display_name(leaf.subject)))
+        else:
+            code = "SW-CERT-EXPIRED" if path.expired else "SW-CERT-NO-PATH"
+            findings.append(reject(code, display_name(leaf.subject), found=path.reason))
+        return None, findings
+    return path, findings
+
+
+def _strictness(leaf: x509.Certificate) -> Strictness:
+    """X509_STRICT for certificates of our own profiles, not for makers' PKIs (RULES 3)."""
+    ours = policy_oids(leaf) & {DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED}
+    return Strictness.OURS if ours else Strictness.FOREIGN
+
+
+def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
+    findings = []
+    if reason := ground.denied_in(path):
+        findings.append(reject("SW-DENIED-SIGNER", display_name(path.certificates[0].subject), found=reason))
+    for digest in {candidate.artifact, *candidate.digests.values()} - {None}:
+        for name in (f"{candidate.format} {digest}", f"* {digest}"):
+            if (entry := ground.denials.get(("artifact", name))) is not None:
+                findings.append(reject("SW-DENIED-ARTIFACT", candidate.source, found=entry.reason))
+    for entry in ground.denied:
+        claims = candidate.claims
+        if entry.what == "below" and entry.value == claims.product and (claims.generation or 0) < entry.generation:
+            wanted, found = str(entry.generation), str(claims.generation or 0)
+            findings.append(reject("SW-DENIED-GENERATION", entry.value, wanted=wanted, found=f"{found} ({entry.reason})"))
+    return findings
+
+
+def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) -> list[Finding]:
+    findings = []
+    states = ground.revocations(path, proof.latest if proof else None)
+    for certificate, state in states:
+        subject = display_name(certificate.subject)
+        since = _day(state.effective) if state.effective else ""
+        match state.state:
+            case State.REVOKED_BEFORE | State.ON_HOLD:
+                findings.append(reject("SW-CERT-REVOKED", subject, wanted=since, found=state.reason or "no reason given"))
+            case State.REVOKED_AFTER:
+                findings.append(warning("SW-CERT-REVOKED-LATER", subject, wanted=since, found=state.reason or "no reason given"))
+            case State.UNKNOWN if ground.purpose is Purpose.RUN:
+                findings.append(warning("SW-REVOCATION-UNKNOWN", subject, found=state.why))
+            case State.UNKNOWN:
+                findings.append(undecided("SW-REVOCATION-UNKNOWN", subject, found=state.why))
+            case State.GOOD:
+                pass
+    if not states:
+        findings.append(note("SW-REVOCATION-NOT-ASKED", source))
+    return findings
+
+
+def _provenance(leaf: x509.Certificate, ground: Ground) -> str:
+    known = ground.evidence.get(spki_digest(leaf))
+    if known is not None:
+        return known.provenance
+    oids = policy_oids(leaf)
+    if DEVELOPMENT in oids:
+        return "development"
+    if HARDWARE_ATTESTED in oids:
+        return "hardware-attested"
+    return "hardware-claimed" if HARDWARE_CLAIMED in oids else "development"
+
+
+def _environment(
+    leaf: x509.Certificate, anchor: Anchor | None, provenance: str, source: str, ground: Ground
+) -> list[Finding]:
+    if anchor is None:
+        return []
+    subject = display_name(leaf.subject)
+    if provenance == "development":
+        if anchor.environment is Environment.PRODUCTION:
+            return [reject("SW-KEY-DEVELOPMENT", source, found=subject)]
+        return [warning("SW-KEY-DEVELOPMENT-GRADE", source, found=subject)]
+    if provenance == "hardware-imported":
+        known = ground.evidence[spki_digest(leaf)]
+        due = _day(known.review) if known.review else ""
+        return [warning("SW-KEY-IMPORTED", source, wanted=due, found=known.reason)]
+    return []
+
+
+def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:
+    nothing = SignerSeen(
+        source=candidate.source,
+        slot=candidate.slot,
+        subject="",
+        person="",
+        organisation="",
+        key=None,
+        certificate=None,
+        anchor="",
+        algorithm="",
+        provenance="",
+        accepted=False,
+    )
+    return Judged(candidate, nothing, Claims(), None, None, frozenset(), None, None, findings)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

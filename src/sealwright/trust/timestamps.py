@@ -1,0 +1,85 @@
+"""When a signature is proved to have existed: RFC 3161 tokens, each judged alone (RULES 4).
+
+1. The token imprints the signature value, and its own signature verifies (RFC 3161 section 2.4.2).
+2. Its certificate's path ends at an authority of the trust file at genTime; where a key is pinned it is that key.
+   A token that binds its certificate only by SHA-1 counts only from an authority pinned by key.
+3. After that certificate's end it counts while genTime is not after the authority's `last_token`.
+4. The authority was not revoked in a way that reaches back (RFC 3161 section 4), and nothing of it is denied.
+A bad token is a finding and never improves a verdict; proved is the earliest genTime + accuracy of those that hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sealwright.envelope.tsp import Token, check_token, read_token
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding, warning
+from sealwright.trust.certificate import chain_findings, load_certificate, spki_digest
+from sealwright.trust.ground import Ground
+from sealwright.trust.model import TimestampAuthority
+from sealwright.trust.path import NoPath, Path, Strictness
+
+TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """latest: genTime + accuracy (the signature existed by then); earliest: genTime - accuracy (moves the floor)."""
+
+    latest: datetime
+    earliest: datetime
+    authority: str
+
+
+def prove(tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground) -> tuple[Proof | None, tuple[Finding, ...]]:
+    """The best proof among the tokens, and a warning for each token that does not count."""
+    proofs, findings = [], []
+    for number, data in enumerate(tokens, 1):
+        name = f"timestamp {number} of {source}"
+        try:
+            token = read_token(data, name)
+            check_token(token, signature)
+            proofs.append(_judge(token, name, ground))
+        except SealwrightError as cause:
+            findings.append(warning("SW-TIMESTAMP-REFUSED", name, found=cause.what))
+        except _Refused as refusal:
+            findings.append(warning("SW-TIMESTAMP-REFUSED", name, found=str(refusal)))
+    return min(proofs, key=lambda proof: proof.latest, default=None), tuple(findings)
+
+
+class _Refused(Exception):
+    """Why one token does not count."""
+
+
+def _judge(token: Token, name: str, ground: Ground) -> Proof:
+    leaf = load_certificate(token.certificate, name)
+    why = "its authority is not in the trust file"
+    for authority in ground.trust.authorities:
+        if authority.key is not None and spki_digest(leaf) != authority.key:
+            continue
+        if authority.key is None and not token.binds_certificate:
+            why = "it binds its certificate by SHA-1 only, and the trust file does not pin this authority's key"
+            continue
+        path = ground.path(leaf, token.certificates, (authority.anchor,), token.gen_time, Strictness.FOREIGN)
+        if isinstance(path, NoPath):
+            why = path.reason
+            continue
+        problem = _problem(token, leaf_end=path.certificates[0].not_valid_after_utc, authority=authority, path=path, ground=ground)
+        if problem is None:
+            return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, authority.name)
+        why = problem
+    raise _Refused(why)
+
+
+def _problem(
+    token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground
+) -> str | None:
+    if refusals := [f for f in chain_findings(path, (TIME_STAMPING,), name=authority.name)]:
+        return refusals[0].sentence
+    if ground.judgement.judged > leaf_end and authority.last_token is not None and token.gen_time > authority.last_token:
+        return f"it was made after {authority.last_token:%Y-%m-%d}, the last token the trust file accepts of this authority"
+    if denied := ground.denied_in(path):
+        return f"the trust file denies its certificate ({denied})"
+    return ground.authority_revoked(path, token.gen_time)

@@ -1,0 +1,267 @@
+"""Verifying: the one way from a path on disk to a `Verdict`. It reads files and nothing else: no network, no token.
+
+1. The trust file was believed before (`belief.load_trust`); its findings go into every verdict.
+2. The judgement time is max(clock, floor); what the clock says never lowers it (`times.py`).
+3. Everything that signs the artifact is found, and what it binds is digested from the delivered bytes (`formats`).
+4. Each signature is judged alone (`signatures.py`), the rules decide together (`rules.py`).
+5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`).
+6. Freshness: how old the trust file may be for this purpose; stale trust is undecided, never trusted.
+7. Where a state is kept it is written after an accepted verdict and before the verdict leaves.
+An error is a refusal: whatever cannot be read is rejected with the reason, never skipped.
+
+    believed = load_trust("trust.toml", fingerprint=None, installed=None, judged=now)
+    for verdict in verify_paths(["drive.bin"], believed, Request(clock=now)): print(verdict.outcome)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.progress import Progress
+from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
+from sealwright.findings import Finding, Severity, reject, undecided, warning
+from sealwright.formats.format import Coverage, Found
+from sealwright.formats.registry import find
+from sealwright.trust.belief import Believed
+from sealwright.trust.ground import Ground
+from sealwright.trust.rules import Asked, Decision, agreed_claims, decide, older_than
+from sealwright.trust.signatures import Judged, judge_candidate
+from sealwright.trust.state import NOTHING, State, read_state, write_state
+from sealwright.trust.times import Judgement, judgement, raised
+from sealwright.trust.verdict import Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
+
+T = TypeVar("T")
+MAX_FILES_IN_FOLDER = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. clock: the time now (aware); at: judge as if it were this time (hypothetical, moves no floor).
+
+    signature: the one signature file to read; state: folder of the verifier's memory; hardware, product: what the place
+    is; recursive: judge each file of a folder by its own signature instead of the folder by its manifest.
+    """
+
+    clock: datetime
+    purpose: Purpose = Purpose.INSTALL
+    at: datetime | None = None
+    signature: str | None = None
+    state: str | None = None
+    hardware: str = ""
+    product: str = ""
+    recursive: bool = False
+
+
+def verify_paths(
+    paths: Iterable[str], believed: Believed, request: Request, progress: Progress | None = None
+) -> Iterator[Verdict]:
+    """One verdict a path, in order. Raises only for a state folder that cannot be read or written."""
+    verifier = Verifier(believed, request)
+    for path in artifacts(paths, request):
+        yield verifier.verify(path, progress)
+
+
+def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
+    """The paths to judge; with `recursive`, the files of each folder that are not signatures themselves, sorted."""
+    from sealwright.formats.sidecar import RESERVED
+
+    for path in paths:
+        if not request.recursive or not os.path.isdir(path):
+            yield path
+            continue
+        count = 0
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                if name.endswith(RESERVED):
+                    continue
+                count += 1
+                if count > MAX_FILES_IN_FOLDER:
+                    raise LimitExceeded(path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one.")
+                yield os.path.join(folder, name)
+
+
+class Verifier:
+    """A believed trust file and a request, ready to judge many artifacts; owns the caches and the state."""
+
+    def __init__(self, believed: Believed, request: Request) -> None:
+        trust = believed.trust
+        self.believed = believed
+        self.request = request
+        self.state: State = read_state(request.state) if request.state else NOTHING
+        self.when = judgement(request.clock, request.at, trust.issued, trust.expires, self.state.floor)
+        known = self.state.trust.get(trust.id, 0)
+        if trust.version < known:
+            raise MalformedTrust(
+                "trust file",
+                f"version {trust.version} is older than version {known}, which this verifier has seen",
+                "Use the newest trust file; an older one may still trust a key that was withdrawn since.",
+            )
+        self.ground = Ground(trust, believed.crls, believed.denied, self.when, request.purpose)
+        self.asked = Asked(request.purpose, request.product, request.hardware)
+        self.standing = (*believed.findings, *self.ground.crl_findings)
+        self.trust_seen = TrustSeen(
+            id=trust.id,
+            version=trust.version,
+            digest=trust.digest,
+            stage=trust.stage,
+            believed=believed.reason,
+            rollback="checked" if request.state else "not checked",
+        )
+
+    def verify(self, path: str, progress: Progress | None = None) -> Verdict:
+        """Judge one artifact; what cannot be read is rejected with the reason."""
+        try:
+            found = find(path, self.request.signature, progress)
+        except SealwrightError as cause:
+            refusal = reject(cause.code, os.path.basename(path) or path, found=cause.what)
+            return self._verdict(Found(path, 0, (), None), (refusal,), [], Decision((), (), ()), Claims(), self.when)
+        judged = [entry for candidate in found.candidates for entry in judge_candidate(candidate, self.ground)]
+        claims, disagreements = agreed_claims(judged)
+        when = self.when
+        for entry in judged:
+            if entry.seen.accepted and entry.proof is not None:
+                when = raised(when, entry.proof.earliest, self.believed.trust.expires)
+        decision = decide(self.believed.trust, judged, claims, self.asked, when)
+        findings = [*found.findings, *disagreements, *(f for entry in judged if _counts(entry, decision) for f in entry.findings)]
+        findings += [f for f in decision.findings if f not in findings]
+        if not any(f.severity is Severity.REJECT for f in findings):
+            findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
+            findings += self._generations(claims)
+            findings += self._freshness(decision, when)
+        verdict = self._verdict(found, tuple(findings), judged, decision, claims, when)
+        if self.request.state and not verdict.hypothetical and verdict.outcome is Outcome.TRUSTED:
+            self._remember(verdict, decision)
+        return verdict
+
+    def _generations(self, claims: Claims) -> list[Finding]:
+        product = claims.product
+        if product is None:
+            return []
+        findings: list[Finding] = []
+        if (least := self.believed.trust.minimums.get(product)) is not None:
+            findings += older_than(claims, least, "the trust file's minimum", self.asked.purpose)
+        if (seen := self.state.generations.get(product)) is not None:
+            # An older backup may be put back knowingly: for RESTORE what ran here before is said, not refused.
+            purpose = Purpose.RUN if self.asked.purpose is Purpose.RESTORE else self.asked.purpose
+            findings += older_than(claims, seen, "accepted here before", purpose)
+        return findings
+
+    def _freshness(self, decision: Decision, when: Judgement) -> list[Finding]:
+        trust = self.believed.trust
+        running = self.asked.purpose is Purpose.RUN
+        stop = warning if running else undecided
+        day = f"{trust.expires:%Y-%m-%d}"
+        findings: list[Finding] = []
+        if when.clock_is_behind:
+            findings.append(
+                warning("SW-TIME-CLOCK-BEHIND", "this machine's clock", f"{when.floor:%Y-%m-%d %H:%M} UTC", f"{when.clock:%Y-%m-%d %H:%M} UTC")
+            )
+            findings += [stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok]
+        if when.judged > trust.expires:
+            findings.append(stop("SW-TRUST-EXPIRED", "the trust file", found=day))
+        for rule in decision.rules:
+            fresh = rule.freshness
+            if fresh.fresh_for is None:
+                continue
+            age, limit = when.judged - trust.issued, fresh.fresh_for
+            if age > limit + fresh.grace:
+                findings.append(stop("SW-TRUST-STALE", rule.name, f"{limit.days} days", f"{age.days} days"))
+            elif age > limit:
+                findings.append(warning("SW-TRUST-AGEING", rule.name, f"{limit.days} days", f"{age.days} days"))
+        return findings
+
+    def _remember(self, verdict: Verdict, decision: Decision) -> None:
+        trust = self.believed.trust
+        proofs = [entry.proof.earliest for entry in decision.counted if entry.proof is not None]
+        proved = min(max(proofs, default=trust.issued), trust.expires)
+        generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
+        after = self.state.after(proved, verdict.claims.product, generation, trust.id, trust.version)
+        if after != self.state and self.request.state:
+            write_state(self.request.state, after)
+            self.state = after
+
+    def _verdict(
+        self,
+        found: Found,
+        findings: tuple[Finding, ...],
+        judged: list[Judged],
+        decision: Decision,
+        claims: Claims,
+        when: Judgement,
+    ) -> Verdict:
+        every = (*sorted(findings, key=_weight), *self.standing)
+        main = decision.counted or tuple(judged)
+        rule = decision.rules[0] if decision.rules else None
+        proofs = [entry.proof.latest for entry in main if entry.proof is not None]
+        return Verdict(
+            path=found.path,
+            purpose=self.request.purpose,
+            outcome=outcome_of(every),
+            findings=every,
+            signers=tuple(entry.seen for entry in judged),
+            rule=rule.name if rule else "",
+            mode=rule.mode.value if rule else "",
+            contact=rule.contact if rule else "",
+            times=Times(
+                claimed=main[0].claimed if main else None,
+                proved=min(proofs, default=None),
+                floor=when.floor,
+                judged=when.judged,
+                source=when.source,
+            ),
+            trust=self.trust_seen,
+            artifact=found.artifact,
+            format="+".join(sorted({entry.candidate.format for entry in main})),
+            size=found.size,
+            claims=claims,
+            coverage=main[0].candidate.coverage if main else Coverage(()),
+            hypothetical=when.hypothetical,
+        )
+
+
+def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
+    """`use` applied to each verdict, in order; the seam that `many.py` spreads over all cores."""
+    for verdict in verify_paths(paths, believed, request):
+        yield use(verdict)
+
+
+_FIRST = (
+    "SW-TREE-FILE-CHANGED",
+    "SW-FILE-CHANGED",
+    "SW-TREE-FILE-MISSING",
+    "SW-TREE-FILE-EXTRA",
+    "SW-SIGNATURE-INVALID",
+    "SW-DENIED-ARTIFACT",
+    "SW-DENIED-SIGNER",
+    "SW-DENIED-GENERATION",
+    "SW-KEY-DEVELOPMENT",
+    "SW-CERT-REVOKED",
+)
+_SEVERITIES = (Severity.REJECT, Severity.UNDECIDED, Severity.WARNING, Severity.NOTE)
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    """Refusals first, and among them the one that says most."""
+    rank = _FIRST.index(finding.code) if finding.code in _FIRST else len(_FIRST)
+    return _SEVERITIES.index(finding.severity), rank
+
+
+def _counts(entry: Judged, decision: Decision) -> bool:
+    """Findings of a signature belong to the verdict when it counted, or when none did."""
+    return entry in decision.counted
+
+
+def _ignored(entry: Judged) -> Finding:
+    first = next(iter(entry.refusals), None)
+    why = first.sentence if first else "no rule asks for it"
+    return (warning if first else _note)("SW-SIGNATURE-IGNORED", entry.seen.source, found=why)
+
+
+def _note(code: str, subject: str, wanted: str = "", found: str = "") -> Finding:
+    return replace(warning(code, subject, wanted, found), severity=Severity.NOTE)
