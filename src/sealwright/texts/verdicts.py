@@ -1,7 +1,190 @@
-"""Sentences of the verdicts codes."""
+"""Sentences about a judgement: what was found beside an artifact, who signed it, which rule it met, at which time."""
 
 from __future__ import annotations
 
 from sealwright.texts.text import Text
 
-TEXTS: dict[str, Text] = {}
+_ASK_MAKER = "Ask whoever delivered the file for a correctly signed one."
+_ASK_OFFICER = "Ask your security officer; nothing on this machine needs to be changed."
+_FETCH_AGAIN = "Copy the delivery again from its source and verify it again."
+_NEWER_TRUST = "Bring a newer trust file and revocation bundle on a stick and verify again."
+
+TEXTS: dict[str, Text] = {
+    "SW-SIGNATURE-MISSING": Text("{subject} has no signature beside it", _ASK_MAKER, "the file is not signed"),
+    "SW-MANIFEST-MISSING": Text(
+        "{found} has no manifest {subject} beside it",
+        "Ask whoever delivered the folder for its manifest and signature.",
+        "the folder is not signed",
+    ),
+    "SW-MANIFEST-KIND": Text(
+        "{subject}: the manifest is made for {wanted}, but this is {found}", _FETCH_AGAIN, "the manifest does not fit"
+    ),
+    "SW-MANIFEST-NAME": Text(
+        "{subject}: the manifest names the file {wanted}, this one is called {found}",
+        "Give the file the name under which it was signed, if that is what it is.",
+        "the file has another name than the signed one",
+    ),
+    "SW-FILE-CHANGED": Text(
+        "{subject} is not the file that was signed: its digest is {found}, signed was {wanted}",
+        _FETCH_AGAIN,
+        "the file was changed",
+    ),
+    "SW-ACCEPTANCE-MISSING": Text(
+        "{subject}: the plant has not signed this; the rule wants a plant signature ({wanted})",
+        "Have it accepted and signed by the plant first.",
+        "the plant has not accepted it",
+    ),
+    "SW-SIGNATURE-PQ-MISSING": Text(
+        "{subject}: the rule wants a post-quantum signature ({wanted})", _ASK_MAKER, "a required signature is missing"
+    ),
+    "SW-SIGNATURE-IGNORED": Text(
+        "the signature {subject} did not count: {found}", "Nothing to do if the others are the ones you expect."
+    ),
+    "SW-TIMESTAMP-UNREADABLE": Text(
+        "{subject} cannot be read as a timestamp: {found}",
+        "Ask for the timestamp again; until then the date is not proved.",
+    ),
+    "SW-TIMESTAMP-REFUSED": Text(
+        "{subject} proves no date: {found}", "Ask for a timestamp of an authority in the trust file."
+    ),
+    "SW-TIMESTAMP-REQUIRED": Text(
+        "{subject}: the rule wants a proved date, and no timestamp proves one",
+        "Ask the signer for the same file with a timestamp.",
+        "the date of the signature is not proved",
+    ),
+    "SW-LOG-PROOF-MISSING": Text(
+        "{subject}: the rule wants a proof from the signing log, and there is none",
+        "Ask the signer for the log proof of this file.",
+        "it is not in the signing log",
+    ),
+    "SW-RULE-NONE": Text("no rule of the trust file is made for {subject}", _ASK_OFFICER, "no rule allows it"),
+    "SW-CLAIMS-DIFFER": Text(
+        "the signatures of {subject} say different things: {wanted} and {found}",
+        _ASK_MAKER,
+        "its signatures contradict each other",
+    ),
+    "SW-CLAIMS-NOT-SIGNED": Text(
+        "{subject} does not say {wanted} in signed bytes, and the rule needs it",
+        "Ask the signer to sign it with its product, version and generation.",
+        "what it is made for is not signed",
+    ),
+    "SW-SIGNER-NOT-ALLOWED": Text(
+        "{subject} was signed by {found}, who may not sign this; allowed: {wanted}",
+        _ASK_MAKER,
+        "its signer may not sign this",
+    ),
+    "SW-SIGNER-UNMAPPED": Text(
+        "{subject}: the certificate of {found} belongs to no person in the trust file",
+        _ASK_OFFICER,
+        "its signer is not known",
+    ),
+    "SW-SIGNERS-TOO-FEW": Text(
+        "{subject}: {wanted} distinct signers are needed, {found} counted",
+        "Ask for the missing signature.",
+        "too few have signed it",
+    ),
+    "SW-SIGNERS-NOT-DISTINCT": Text(
+        "{subject}: signatures that must come from different people come from one: {found}",
+        "Ask for a signature of another person.",
+        "one person signed for two",
+    ),
+    "SW-PIN-ENDED": Text(
+        "{subject}: the trust file accepted this certificate itself only until {wanted}",
+        _ASK_OFFICER,
+        "the exception for its signer has ended",
+    ),
+    "SW-CERT-PURPOSE": Text(
+        "the certificate of {subject} is not made for this: wanted {wanted}, found {found}",
+        _ASK_MAKER,
+        "its signer's certificate is for something else",
+    ),
+    "SW-CERT-EXPIRED": Text(
+        "the certificate of {subject} ended on {found}, and no timestamp proves that it signed before",
+        "Ask the signer for a timestamped or newly signed file.",
+        "its signer's certificate has ended",
+    ),
+    "SW-CERT-NOT-YET-VALID": Text(
+        "the certificate of {subject} begins on {found}, after the time of this judgement",
+        "Check this machine's clock.",
+        "its signer's certificate is not valid yet",
+    ),
+    "SW-CERT-NO-PATH": Text(
+        "the certificate of {subject} does not lead to an anchor of the trust file: {found}",
+        _ASK_MAKER,
+        "its signer is not trusted here",
+    ),
+    "SW-CERT-REVOKED": Text(
+        "{subject} was revoked from {found}, so the signature does not count",
+        "Ask the signer for a newly signed file.",
+        "its signer's certificate was revoked",
+    ),
+    "SW-CERT-REVOKED-LATER": Text(
+        "{subject} was revoked from {found}, after the proved date of this signature",
+        "Ask the signer which certificate replaces it.",
+    ),
+    "SW-REVOCATION-UNKNOWN": Text(
+        "nobody can say whether {subject} was revoked: {found}", _NEWER_TRUST, "revocation cannot be checked"
+    ),
+    "SW-REVOCATION-NOT-ASKED": Text(
+        "the trust file names no revocation list for {subject}",
+        "Ask your security officer whether one should be added.",
+    ),
+    "SW-CRL-REFUSED": Text(
+        "the revocation list {subject} was not used: {found}", "Fetch the list again from its issuer."
+    ),
+    "SW-KEY-DEVELOPMENT": Text(
+        "{subject} is signed with a development key, which no production rule accepts",
+        "Sign it with the production key in its token.",
+        "it is signed with a development key",
+    ),
+    "SW-KEY-DEVELOPMENT-GRADE": Text(
+        "{subject} is signed with a development key: good for trying, not for a plant",
+        "Use keys in a token for production.",
+    ),
+    "SW-KEY-IMPORTED": Text(
+        "the key of {subject} once lived outside its token; the trust file accepts it: {found}",
+        "Plan its replacement by the review date.",
+    ),
+    "SW-DENIED-SIGNER": Text("{subject} is on the deny list: {found}", _ASK_MAKER, "its signer was withdrawn"),
+    "SW-DENIED-ARTIFACT": Text(
+        "{subject} itself is on the deny list: {found}", _ASK_MAKER, "this very file was withdrawn"
+    ),
+    "SW-DENIED-GENERATION": Text(
+        "{subject} is generation {found}, and everything below {wanted} was withdrawn",
+        "Use a newer version.",
+        "this version was withdrawn",
+    ),
+    "SW-ENVIRONMENT-WRONG": Text(
+        "{subject} is made for {found}, the rule is for {wanted}", _ASK_MAKER, "it is made for another environment"
+    ),
+    "SW-HARDWARE-WRONG": Text(
+        "{subject} is made for the hardware {found}, here is {wanted}",
+        "Take the file that is made for this hardware.",
+        "it is made for other hardware",
+    ),
+    "SW-PRODUCT-WRONG": Text(
+        "{subject} is made for the product {found}, wanted is {wanted}",
+        "Take the file that is made for this product.",
+        "it is made for another product",
+    ),
+    "SW-GENERATION-OLD": Text(
+        "{subject} is generation {found}, the lowest allowed is {wanted}",
+        "Use a newer version.",
+        "it is an old version",
+    ),
+    "SW-TIME-CLOCK-BEHIND": Text(
+        "{subject} shows {found}, but it is at least {wanted}", "Set the clock; the judgement used the later time."
+    ),
+    "SW-TIME-FLOOR-ONLY": Text(
+        "{subject}: the clock is wrong, and the rule wants a right one to install",
+        "Set this machine's clock and verify again.",
+        "this machine's clock is wrong",
+    ),
+    "SW-TRUST-EXPIRED": Text("{subject} ended on {found}", _NEWER_TRUST, "the trust file has ended"),
+    "SW-TRUST-STALE": Text(
+        "{subject}: the trust file is {found} old, the rule allows {wanted} to install",
+        _NEWER_TRUST,
+        "the trust file is too old",
+    ),
+    "SW-TRUST-AGEING": Text("{subject}: the trust file is {found} old, the rule wants {wanted}", _NEWER_TRUST),
+}
