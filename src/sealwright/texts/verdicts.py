@@ -10,7 +10,9 @@ _FETCH_AGAIN = "Copy the delivery again from its source and verify it again."
 _NEWER_TRUST = "Bring a newer trust file and revocation bundle on a stick and verify again."
 
 TEXTS: dict[str, Text] = {
-    "SW-SIGNATURE-MISSING": Text("{subject} has no signature beside it", _ASK_MAKER, "the file is not signed"),
+    "SW-SIGNATURE-MISSING": Text(
+        "{subject}: there is no signature of its maker beside it", _ASK_MAKER, "the file is not signed"
+    ),
     "SW-MANIFEST-MISSING": Text(
         "{found} has no manifest {subject} beside it",
         "Ask whoever delivered the folder for its manifest and signature.",
@@ -25,17 +27,19 @@ TEXTS: dict[str, Text] = {
         "the file has another name than the signed one",
     ),
     "SW-FILE-CHANGED": Text(
-        "{subject} is not the file that was signed: its digest is {found}, signed was {wanted}",
+        "{subject}: the delivered file is not the one that was signed ({found})",
         _FETCH_AGAIN,
         "the file was changed",
     ),
     "SW-ACCEPTANCE-MISSING": Text(
-        "{subject}: the plant has not signed this; the rule wants a plant signature ({wanted})",
+        "{subject}: the plant has not signed this, and the rule wants its signature",
         "Have it accepted and signed by the plant first.",
         "the plant has not accepted it",
     ),
     "SW-SIGNATURE-PQ-MISSING": Text(
-        "{subject}: the rule wants a post-quantum signature ({wanted})", _ASK_MAKER, "a required signature is missing"
+        "{subject}: the rule wants a post-quantum signature, and there is none",
+        _ASK_MAKER,
+        "a required signature is missing",
     ),
     "SW-SIGNATURE-IGNORED": Text(
         "the signature {subject} did not count: {found}", "Nothing to do if the others are the ones you expect."
@@ -64,12 +68,12 @@ TEXTS: dict[str, Text] = {
         "its signatures contradict each other",
     ),
     "SW-CLAIMS-NOT-SIGNED": Text(
-        "{subject} does not say {wanted} in signed bytes, and the rule needs it",
+        "{subject} does not say in signed bytes that it is for {wanted}, and the rule needs it",
         "Ask the signer to sign it with its product, version and generation.",
         "what it is made for is not signed",
     ),
     "SW-SIGNER-NOT-ALLOWED": Text(
-        "{subject} was signed by {found}, who may not sign this; allowed: {wanted}",
+        "{subject} may not sign this: wanted {wanted}, found {found}",
         _ASK_MAKER,
         "its signer may not sign this",
     ),
@@ -84,12 +88,12 @@ TEXTS: dict[str, Text] = {
         "too few have signed it",
     ),
     "SW-SIGNERS-NOT-DISTINCT": Text(
-        "{subject}: signatures that must come from different people come from one: {found}",
+        "{subject}: {wanted} and {found} must come from different people, and come from one",
         "Ask for a signature of another person.",
         "one person signed for two",
     ),
     "SW-PIN-ENDED": Text(
-        "{subject}: the trust file accepted this certificate itself only until {wanted}",
+        "{subject}: the trust file accepted this certificate itself only until {found}",
         _ASK_OFFICER,
         "the exception for its signer has ended",
     ),
@@ -99,7 +103,7 @@ TEXTS: dict[str, Text] = {
         "its signer's certificate is for something else",
     ),
     "SW-CERT-EXPIRED": Text(
-        "the certificate of {subject} ended on {found}, and no timestamp proves that it signed before",
+        "the certificate of {subject} has ended ({found}), and no timestamp proves that it signed before",
         "Ask the signer for a timestamped or newly signed file.",
         "its signer's certificate has ended",
     ),
@@ -114,12 +118,12 @@ TEXTS: dict[str, Text] = {
         "its signer is not trusted here",
     ),
     "SW-CERT-REVOKED": Text(
-        "{subject} was revoked from {found}, so the signature does not count",
+        "{subject} was revoked from {wanted} ({found}), so its signature does not count",
         "Ask the signer for a newly signed file.",
         "its signer's certificate was revoked",
     ),
     "SW-CERT-REVOKED-LATER": Text(
-        "{subject} was revoked from {found}, after the proved date of this signature",
+        "{subject} was revoked from {wanted} ({found}), after the proved date of this signature",
         "Ask the signer which certificate replaces it.",
     ),
     "SW-REVOCATION-UNKNOWN": Text(
@@ -142,7 +146,7 @@ TEXTS: dict[str, Text] = {
         "Use keys in a token for production.",
     ),
     "SW-KEY-IMPORTED": Text(
-        "the key of {subject} once lived outside its token; the trust file accepts it: {found}",
+        "the key of {subject} once lived outside its token; the trust file accepts it until {wanted}: {found}",
         "Plan its replacement by the review date.",
     ),
     "SW-DENIED-SIGNER": Text("{subject} is on the deny list: {found}", _ASK_MAKER, "its signer was withdrawn"),
