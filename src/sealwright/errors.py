@@ -78,6 +78,24 @@ class BadSignature(SealwrightError):
     code = "SW-SIGNATURE-INVALID"
 
 
+class ContentChanged(BadSignature):
+    """The signature is intact, but made for other content than was delivered."""
+
+    code = "SW-FILE-CHANGED"
+
+
+class WrongKind(BadSignature):
+    """The signature is intact, but made for another kind of statement (RULES 1)."""
+
+    code = "SW-SIGNATURE-KIND"
+
+
+class TimestampUnavailable(SealwrightError):
+    """A timestamp was asked for and the authority gave none; no envelope was written."""
+
+    code = "SW-TIMESTAMP-UNAVAILABLE"
+
+
 class MalformedTrust(SealwrightError):
     """A trust file, deny list or revocation bundle is not usable."""
 

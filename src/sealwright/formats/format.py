@@ -133,7 +133,9 @@ class Format(Protocol):
         """The name rules use ("detached", "manifest")."""
         ...
 
-    def prepare(self, path: str, algorithms: Collection[HashName], claims: Claims, progress: Progress | None) -> Prepared:
+    def prepare(
+        self, path: str, algorithms: Collection[HashName], claims: Claims, progress: Progress | None
+    ) -> Prepared:
         """Read the artifact once and say what a signature over it binds."""
         ...
 

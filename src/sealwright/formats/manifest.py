@@ -98,6 +98,11 @@ def is_manifest(head: bytes) -> bool:
     return head.startswith(FIRST_LINE)
 
 
+def claims_of(data: bytes, subject: str) -> Claims:
+    """The claims a manifest's bytes hold; MalformedArtifact if they are no manifest in canonical form."""
+    return parse_manifest(data, subject).claims
+
+
 def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: Progress | None) -> Manifest:
     with open_artifact(path) as source:
         digest = source.digests((algorithm,), progress)[algorithm]
@@ -123,7 +128,9 @@ def _compare(path: str, manifest: Manifest, progress: Progress | None) -> tuple[
     entry = manifest.files[0]
     name = os.fsencode(os.path.basename(path))
     if entry.name != name:
-        return (reject("SW-MANIFEST-NAME", os.path.basename(path), wanted=os.fsdecode(entry.name), found=os.fsdecode(name)),)
+        return (
+            reject("SW-MANIFEST-NAME", os.path.basename(path), wanted=os.fsdecode(entry.name), found=os.fsdecode(name)),
+        )
     with open_artifact(path) as source:
         digest = source.digests((manifest.algorithm,), progress)[manifest.algorithm]
         if digest.value == entry.digest and source.size == manifest.total_bytes:
@@ -140,5 +147,9 @@ def _compare_list(path: str, naming: Manifest, progress: Progress | None) -> tup
         return (reject("SW-FILE-CHANGED", name, wanted=naming.files[0].digest.hex(), found=digest.value.hex()),)
     manifest = parse_manifest(data, name)
     if manifest.over is not Over.TREE or manifest.claims != naming.claims:
-        return (reject("SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value),)
+        return (
+            reject(
+                "SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value
+            ),
+        )
     return compare_tree(path, replace(manifest), progress)

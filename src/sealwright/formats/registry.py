@@ -28,7 +28,7 @@ def find(path: str, signature: str | None = None, progress: Progress | None = No
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
     if os.path.isdir(path):
-        return MANIFEST.extract(_plain(path), signature, progress)
+        return MANIFEST.extract(plain_folder(path), signature, progress)
     if path.endswith(SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(SUFFIX)):
         return MANIFEST.extract(path.removesuffix(SUFFIX), signature, progress)
     by_manifest = signature is not None and signature.endswith(".p7s") and SUFFIX + "." in os.path.basename(signature)
@@ -47,9 +47,11 @@ def _is_manifest(path: str) -> bool:
         return manifests.is_manifest(source.read_at(0, len(manifests.FIRST_LINE)))
 
 
-def _plain(folder: str) -> str:
+def plain_folder(folder: str) -> str:
     """A folder's path without trailing separators; its name is needed for `NAME.manifest`."""
     full = os.path.abspath(folder)
     if os.path.dirname(full) == full:
-        raise Unreadable(folder, "a root folder has no name for its manifest", "Name the manifest's signature with --signature.")
+        raise Unreadable(
+            folder, "a root folder has no name for its manifest", "Name the manifest's signature with --signature."
+        )
     return full if folder in (".", "..") or folder.endswith(("/.", "/..")) else folder.rstrip("/" + os.sep)

@@ -16,7 +16,7 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import load_certificate, spki_digest, tbs_digest
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
-from sealwright.trust.path import NoPath, Path, PathCache, Strictness
+from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, revocation
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
@@ -58,7 +58,12 @@ class Ground:
             self.tables.setdefault(table.issuer, []).append(table)
 
     def path(
-        self, leaf: x509.Certificate, bag: Sequence[bytes], anchors: Sequence[bytes], at: datetime, strictness: Strictness
+        self,
+        leaf: x509.Certificate,
+        bag: Sequence[bytes],
+        anchors: Sequence[bytes],
+        at: datetime,
+        strictness: Strictness,
     ) -> Path | NoPath:
         """The path of a leaf to one of the anchors at a time; the trust file's intermediates come before the bag."""
         return self.paths.find(leaf, self.intermediates, bag, anchors, at, strictness)
@@ -86,7 +91,7 @@ class Ground:
     def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
         """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here."""
         states = []
-        for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+        for certificate, issuer in links(path):
             name = issuer.subject.public_bytes()
             policy = self.policies.get(name)
             tables = self.tables.get(name, [])
@@ -101,13 +106,10 @@ class Ground:
 
     def authority_revoked(self, path: Path, at: datetime) -> str | None:
         """Why a revoked authority's token no longer counts, or None."""
-        for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+        for certificate, issuer in links(path):
             tables = self.tables.get(issuer.subject.public_bytes(), [])
-            policy = self.policies.get(issuer.subject.public_bytes())
-            state = authority_revocation(
-                certificate, issuer, tables, at, self.judgement.judged, self._max_age(policy), policy.min_number if policy else 0
-            )
-            if state.state in (State.REVOKED_BEFORE, State.ON_HOLD):
+            state = authority_revocation(certificate, issuer, tables, at)
+            if state.state is State.REVOKED_BEFORE:
                 return f"its authority's certificate was revoked ({state.reason})"
         return None
 

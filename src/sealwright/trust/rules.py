@@ -62,7 +62,11 @@ def agreed_claims(judged: Sequence[Judged]) -> tuple[Claims, tuple[Finding, ...]
 def describe(claims: Claims) -> str:
     """Claims in one phrase: "drive-x 2.1 (generation 7)"."""
     named = " ".join(part for part in (claims.product, claims.version) if part)
-    return f"{named or 'no product'} (generation {claims.generation})" if claims.generation is not None else named or "nothing"
+    return (
+        f"{named or 'no product'} (generation {claims.generation})"
+        if claims.generation is not None
+        else named or "nothing"
+    )
 
 
 def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: Asked, when: Judgement) -> Decision:
@@ -192,7 +196,9 @@ def _claimed(rule: Rule, claims: Claims, asked: Asked) -> list[Finding]:
     if rule.hardware and not set(rule.hardware) & set(claims.hardware):
         findings.append(reject("SW-HARDWARE-WRONG", rule.name, ", ".join(rule.hardware), ", ".join(claims.hardware)))
     if asked.hardware and asked.hardware not in claims.hardware:
-        findings.append(reject("SW-HARDWARE-WRONG", "this device", asked.hardware, ", ".join(claims.hardware) or "nothing"))
+        findings.append(
+            reject("SW-HARDWARE-WRONG", "this device", asked.hardware, ", ".join(claims.hardware) or "nothing")
+        )
     if asked.product and asked.product != claims.product:
         findings.append(reject("SW-PRODUCT-WRONG", "this device", asked.product, claims.product or "nothing"))
     if rule.minimum_generation is not None:

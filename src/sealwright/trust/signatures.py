@@ -23,7 +23,6 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
 from sealwright.trust.certificate import (
-    chain_findings,
     display_name,
     load_certificate,
     policy_oids,
@@ -96,7 +95,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     anchor = None
     if path is not None:
         anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
-        findings.extend(chain_findings(path, None, name=source))
+        findings.extend(path.findings)
         findings.extend(_denials(candidate, path, ground))
         findings.extend(_revocation(path, proof, source, ground))
     provenance = _provenance(leaf, ground)
@@ -117,11 +116,21 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         accepted=accepted,
     )
     return Judged(
-        candidate, seen, candidate.claims, anchor, leaf, purposes_of(leaf), signer.claimed_time, proof, tuple(findings)
+        candidate,
+        seen,
+        candidate.claims,
+        anchor,
+        leaf,
+        purposes_of(path.certificates if path is not None else (leaf,)),
+        signer.claimed_time,
+        proof,
+        tuple(findings),
     )
 
 
-def _path(leaf: x509.Certificate, candidate: Candidate, proof: Proof | None, ground: Ground) -> tuple[Path | None, list[Finding]]:
+def _path(
+    leaf: x509.Certificate, candidate: Candidate, proof: Proof | None, ground: Ground
+) -> tuple[Path | None, list[Finding]]:
     envelope = candidate.envelope
     bag: Sequence[bytes] = envelope.certificates if envelope else ()
     anchors = [anchor.certificate for anchor in ground.trust.anchors]
@@ -166,7 +175,9 @@ def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
         claims = candidate.claims
         if entry.what == "below" and entry.value == claims.product and (claims.generation or 0) < entry.generation:
             wanted, found = str(entry.generation), str(claims.generation or 0)
-            findings.append(reject("SW-DENIED-GENERATION", entry.value, wanted=wanted, found=f"{found} ({entry.reason})"))
+            findings.append(
+                reject("SW-DENIED-GENERATION", entry.value, wanted=wanted, found=f"{found} ({entry.reason})")
+            )
     return findings
 
 
@@ -178,9 +189,13 @@ def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) ->
         since = _day(state.effective) if state.effective else ""
         match state.state:
             case State.REVOKED_BEFORE | State.ON_HOLD:
-                findings.append(reject("SW-CERT-REVOKED", subject, wanted=since, found=state.reason or "no reason given"))
+                findings.append(
+                    reject("SW-CERT-REVOKED", subject, wanted=since, found=state.reason or "no reason given")
+                )
             case State.REVOKED_AFTER:
-                findings.append(warning("SW-CERT-REVOKED-LATER", subject, wanted=since, found=state.reason or "no reason given"))
+                findings.append(
+                    warning("SW-CERT-REVOKED-LATER", subject, wanted=since, found=state.reason or "no reason given")
+                )
             case State.UNKNOWN if ground.purpose is Purpose.RUN:
                 findings.append(warning("SW-REVOCATION-UNKNOWN", subject, found=state.why))
             case State.UNKNOWN:

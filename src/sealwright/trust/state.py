@@ -29,7 +29,9 @@ class State:
     generations: Mapping[str, int]
     trust: Mapping[str, int]
 
-    def after(self, proved: datetime | None, product: str | None, generation: int | None, id_: str, version: int) -> State:
+    def after(
+        self, proved: datetime | None, product: str | None, generation: int | None, id_: str, version: int
+    ) -> State:
         """The state after an accepted judgement. A step of the floor over 400 days needs more than one source (RULES 4)."""
         floor, generations, trust = self.floor, dict(self.generations), dict(self.trust)
         if proved is not None and (floor is None or floor < proved <= floor + MAX_FLOOR_STEP):
@@ -57,7 +59,9 @@ def read_state(folder: str) -> State:
         generations = {str(k): int(v) for k, v in value["generations"].items()}
         trust = {str(k): int(v) for k, v in value["trust"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
-        raise MalformedTrust(path, "the verifier's state is damaged", "Restore it from a backup; do not delete it.") from cause
+        raise MalformedTrust(
+            path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
+        ) from cause
     return State(floor, generations, trust)
 
 

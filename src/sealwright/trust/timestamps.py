@@ -16,7 +16,7 @@ from datetime import datetime
 from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import chain_findings, load_certificate, spki_digest
+from sealwright.trust.certificate import load_certificate, purposes_of, spki_digest
 from sealwright.trust.ground import Ground
 from sealwright.trust.model import TimestampAuthority
 from sealwright.trust.path import NoPath, Path, Strictness
@@ -33,7 +33,9 @@ class Proof:
     authority: str
 
 
-def prove(tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground) -> tuple[Proof | None, tuple[Finding, ...]]:
+def prove(
+    tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground
+) -> tuple[Proof | None, tuple[Finding, ...]]:
     """The best proof among the tokens, and a warning for each token that does not count."""
     proofs, findings = [], []
     for number, data in enumerate(tokens, 1):
@@ -66,19 +68,25 @@ def _judge(token: Token, name: str, ground: Ground) -> Proof:
         if isinstance(path, NoPath):
             why = path.reason
             continue
-        problem = _problem(token, leaf_end=path.certificates[0].not_valid_after_utc, authority=authority, path=path, ground=ground)
+        problem = _problem(
+            token, leaf_end=path.certificates[0].not_valid_after_utc, authority=authority, path=path, ground=ground
+        )
         if problem is None:
             return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, authority.name)
         why = problem
     raise _Refused(why)
 
 
-def _problem(
-    token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground
-) -> str | None:
-    if refusals := [f for f in chain_findings(path, (TIME_STAMPING,), name=authority.name)]:
-        return refusals[0].sentence
-    if ground.judgement.judged > leaf_end and authority.last_token is not None and token.gen_time > authority.last_token:
+def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground) -> str | None:
+    if path.findings:
+        return path.findings[0].sentence
+    if TIME_STAMPING not in purposes_of(path.certificates):
+        return "its authority's certificates do not allow timestamps"
+    if (
+        ground.judgement.judged > leaf_end
+        and authority.last_token is not None
+        and token.gen_time > authority.last_token
+    ):
         return f"it was made after {authority.last_token:%Y-%m-%d}, the last token the trust file accepts of this authority"
     if denied := ground.denied_in(path):
         return f"the trust file denies its certificate ({denied})"

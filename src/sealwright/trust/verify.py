@@ -82,7 +82,9 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
-                    raise LimitExceeded(path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one.")
+                    raise LimitExceeded(
+                        path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one."
+                    )
                 yield os.path.join(folder, name)
 
 
@@ -128,7 +130,11 @@ class Verifier:
             if entry.seen.accepted and entry.proof is not None:
                 when = raised(when, entry.proof.earliest, self.believed.trust.expires)
         decision = decide(self.believed.trust, judged, claims, self.asked, when)
-        findings = [*found.findings, *disagreements, *(f for entry in judged if _counts(entry, decision) for f in entry.findings)]
+        findings = [
+            *found.findings,
+            *disagreements,
+            *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
+        ]
         findings += [f for f in decision.findings if f not in findings]
         if not any(f.severity is Severity.REJECT for f in findings):
             findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
@@ -160,9 +166,16 @@ class Verifier:
         findings: list[Finding] = []
         if when.clock_is_behind:
             findings.append(
-                warning("SW-TIME-CLOCK-BEHIND", "this machine's clock", f"{when.floor:%Y-%m-%d %H:%M} UTC", f"{when.clock:%Y-%m-%d %H:%M} UTC")
+                warning(
+                    "SW-TIME-CLOCK-BEHIND",
+                    "this machine's clock",
+                    f"{when.floor:%Y-%m-%d %H:%M} UTC",
+                    f"{when.clock:%Y-%m-%d %H:%M} UTC",
+                )
             )
-            findings += [stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok]
+            findings += [
+                stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok
+            ]
         if when.judged > trust.expires:
             findings.append(stop("SW-TRUST-EXPIRED", "the trust file", found=day))
         for rule in decision.rules:

@@ -1,0 +1,320 @@
+"""Digests of many files, by all cores: forked workers on Linux, threads elsewhere.
+
+Workers take chunks of names from a pipe and put each digest, size and mode at its place in shared memory; the parent works
+too. Every file is opened relative to its folder, whose parts are opened one by one without following links. A read
+buffer is made after the fork, because anonymous memory maps are shared and two workers would read into one. A worker
+that dies, or a place that stays empty, is an error, never a missing digest. Where other threads run nothing is forked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import stat
+import struct
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sealwright.artifact.digest import HashName
+from sealwright.artifact.names import display
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import BLOCK, unreadable
+from sealwright.errors import ChangedWhileRead, MalformedArtifact, SealwrightError, Unreadable
+
+MAX_CHUNK = 64
+MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
+FORK_FROM_FILES = 200
+_EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
+_TAIL = struct.Struct("<QB")
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """One file: digest octets, size in bytes, whether its owner may execute it."""
+
+    digest: bytes
+    size: int
+    executable: bool
+
+
+class Results:
+    """One fixed-size place for each file, in memory that forked workers share."""
+
+    def __init__(self, count: int, digest_size: int) -> None:
+        self.digest_size = digest_size
+        self.step = digest_size + _TAIL.size
+        self.count = count
+        self.memory = mmap.mmap(-1, max(1, count * self.step))
+
+    def put(self, index: int, hashed: Hashed) -> None:
+        """Fill a place; the mark comes last."""
+        at = index * self.step
+        mark = _EXECUTABLE if hashed.executable else _DONE
+        self.memory[at : at + self.step] = hashed.digest + _TAIL.pack(hashed.size, mark)
+
+    def fail(self, index: int) -> None:
+        """Mark a file that could not be hashed; the parent reads it again to say why."""
+        at = index * self.step + self.digest_size
+        self.memory[at : at + _TAIL.size] = _TAIL.pack(0, _FAILED)
+
+    def get(self, index: int) -> Hashed | None:
+        """The result, or None where it failed or is missing."""
+        at = index * self.step
+        size, mark = _TAIL.unpack_from(self.memory, at + self.digest_size)
+        if mark not in (_DONE, _EXECUTABLE):
+            return None
+        return Hashed(self.memory[at : at + self.digest_size], size, mark == _EXECUTABLE)
+
+
+def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
+    """Hash every named file of a tree; names are raw, relative to root and sorted.
+
+    Raises Unreadable, ChangedWhileRead or MalformedArtifact (setuid, capabilities) naming the file.
+    """
+    results = Results(len(names), algorithm.size)
+    workers = min(_cores(), len(names))
+    chunk = max(1, min(MAX_CHUNK, len(names) // (workers * 16 or 1)), len(names) // MAX_CHUNKS + 1)
+    if (
+        workers > 1
+        and hasattr(os, "fork")
+        and threading.active_count() == 1
+        and len(names) >= min(FORK_FROM_FILES, 2 * workers)
+    ):
+        _forked(root, names, algorithm, results, chunk, workers, progress)
+    elif workers > 1:
+        _threaded(root, names, algorithm, results, chunk, workers, progress)
+    else:
+        _work(root, names, algorithm, results, iter([(0, len(names))]), progress)
+    for index, name in enumerate(names):
+        if results.get(index) is None:
+            with _Reader(root, algorithm) as reader:
+                results.put(index, reader.hash(name, progress))
+    return results
+
+
+def _work(root, names, algorithm, results, chunks, progress):  # type: ignore[no-untyped-def]
+    with _Reader(root, algorithm) as reader:
+        for start, end in chunks:
+            for index in range(start, end):
+                try:
+                    results.put(index, reader.hash(names[index], progress))
+                except SealwrightError:
+                    results.fail(index)
+
+
+def _forked(
+    root: str,
+    names: Sequence[bytes],
+    algorithm: HashName,
+    results: Results,
+    chunk: int,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    reading, writing = os.pipe()
+    children: list[int] = []
+    try:
+        starts = range(0, len(names), chunk)
+        os.write(writing, b"".join(struct.pack("<Q", start) for start in starts))
+        os.close(writing)
+        writing = -1
+
+        def chunks():  # type: ignore[no-untyped-def]
+            while data := os.read(reading, 8):
+                (start,) = struct.unpack("<Q", data)
+                yield start, min(start + chunk, len(names))
+
+        for _ in range(workers - 1):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    _work(root, names, algorithm, results, chunks(), None)
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        _work(root, names, algorithm, results, chunks(), progress)
+        while children:
+            _, status = os.waitpid(children[-1], 0)
+            children.pop()
+            if status != 0:
+                raise Unreadable(
+                    root,
+                    "a worker process ended while it read the tree",
+                    "Try again; if it happens again, look for a lack of memory.",
+                )
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+        for child in children:
+            with suppress(OSError):
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+
+
+def _threaded(
+    root: str,
+    names: Sequence[bytes],
+    algorithm: HashName,
+    results: Results,
+    chunk: int,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    pending = iter([(start, min(start + chunk, len(names))) for start in range(0, len(names), chunk)])
+    lock = threading.Lock()
+
+    def chunks():  # type: ignore[no-untyped-def]
+        while True:
+            with lock:
+                part = next(pending, None)
+            if part is None:
+                return
+            yield part
+
+    threads = [
+        threading.Thread(target=_work, args=(root, names, algorithm, results, chunks(), None))
+        for _ in range(workers - 1)
+    ]
+    for thread in threads:
+        thread.start()
+    _work(root, names, algorithm, results, chunks(), progress)
+    for thread in threads:
+        thread.join()
+
+
+class _Reader:
+    """Opens and hashes files of one tree; owns the descriptors of the folders on the way to the current file."""
+
+    def __init__(self, root: str, algorithm: HashName) -> None:
+        self.root = root
+        self.new = getattr(hashlib, algorithm.value)
+        self.buffer = mmap.mmap(-1, BLOCK)
+        self.view = memoryview(self.buffer)
+        self.by_descriptor = os.open in os.supports_dir_fd
+        self.folder = b""
+        self.stack: list[tuple[bytes, int]] = []
+        if self.by_descriptor:
+            try:
+                self.stack.append((b"", os.open(root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))))
+            except OSError as cause:
+                raise unreadable(root, cause) from cause
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _, descriptor in self.stack:
+            os.close(descriptor)
+        self.view.release()
+        self.buffer.close()
+
+    def hash(self, name: bytes, progress: Progress | None) -> Hashed:
+        """Digest, size and mode from one descriptor; the same rules as `source.py`."""
+        try:
+            descriptor = self._open(name)
+        except OSError as cause:
+            raise unreadable(self._shown(name), cause) from cause
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise MalformedArtifact(
+                    self._shown(name), "it is no longer a regular file", "Wait until nothing changes the tree."
+                )
+            state = self.new()
+            done = 0
+            if before.st_size < 16384:
+                data = os.read(descriptor, 16384)
+                state.update(data)
+                done = len(data)
+            else:
+                view = self.view
+                while count := os.readv(descriptor, [view]) if _READV else _read_into(descriptor, view):
+                    state.update(view[:count] if count < BLOCK else view)
+                    done += count
+                    if done > before.st_size:
+                        break
+            after = os.fstat(descriptor)
+            if done != before.st_size or _key(before) != _key(after):
+                raise ChangedWhileRead(
+                    self._shown(name), "it changed while it was read", "Wait until nothing writes to the tree."
+                )
+            executable = bool(before.st_mode & 0o100)
+            if before.st_mode & 0o7000 or (executable and _has_capabilities(descriptor)):
+                raise MalformedArtifact(
+                    self._shown(name),
+                    "it has a setuid, setgid or sticky bit or file capabilities",
+                    "Remove them; a manifest cannot sign them.",
+                )
+        except OSError as cause:
+            raise unreadable(self._shown(name), cause) from cause
+        finally:
+            os.close(descriptor)
+        if progress is not None:
+            progress.advance(done)
+        return Hashed(state.digest(), done, executable)
+
+    def _open(self, name: bytes) -> int:
+        if not self.by_descriptor:
+            return os.open(os.path.join(os.fsencode(self.root), name), _FLAGS)
+        folder, _, part = name.rpartition(b"/")
+        if folder != self.folder or (not folder and len(self.stack) > 1):
+            self._enter(folder)
+        return os.open(part, _FLAGS, dir_fd=self.stack[-1][1])
+
+    def _enter(self, folder: bytes) -> None:
+        parts = folder.split(b"/") if folder else []
+        common = 0
+        while common < len(parts) and common + 1 < len(self.stack) and self.stack[common + 1][0] == parts[common]:
+            common += 1
+        for _, descriptor in self.stack[common + 1 :]:
+            os.close(descriptor)
+        del self.stack[common + 1 :]
+        self.folder = b"/".join(parts[:common])
+        for part in parts[common:]:
+            self.stack.append((part, os.open(part, _FOLDER, dir_fd=self.stack[-1][1])))
+        self.folder = folder
+
+    def _shown(self, name: bytes) -> str:
+        return os.path.join(self.root, display(name))
+
+
+_READV = hasattr(os, "readv")
+
+
+def _read_into(descriptor: int, view: memoryview) -> int:
+    data = os.read(descriptor, len(view))
+    view[: len(data)] = data
+    return len(data)
+
+
+def _has_capabilities(descriptor: int) -> bool:
+    if not hasattr(os, "listxattr"):
+        return False
+    try:
+        return "security.capability" in os.listxattr(descriptor)
+    except OSError:
+        return False
+
+
+def _key(status: os.stat_result) -> tuple[int, int, int]:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,116 @@
+"""Names of tree members, as bytes with `/` between parts, and which of them a manifest may hold (A033, A049, A068, A076).
+
+A name is UTF-8 without control characters, relative, without empty, `.` or `..` parts, also when read as Windows does (`\\`
+is a separator, `X:` a drive). Names of one folder must stay different under NFC, case folding and Windows' rules: it
+drops trailing dots and spaces, takes `name:stream` for `name` and `con.txt` for a device.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from sealwright.errors import MalformedArtifact
+
+MAX_NAME_BYTES = 4096
+MAX_PART_BYTES = 255
+MAX_DEPTH = 128
+_PLAIN = re.compile(rb"[A-Za-z0-9_+,=@ -][A-Za-z0-9_+,=@. -]*(/[A-Za-z0-9_+,=@-][A-Za-z0-9_+,=@. -]*)*")
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$", *(f"{n}{i}" for n in ("com", "lpt") for i in "123456789¹²³")]
+)
+_DRIVE = re.compile(r"[A-Za-z]:")
+_SHOWN_AS_CODE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_NEXT = "Rename it; a manifest must mean the same on every system."
+
+
+def check_name(name: bytes, subject: str) -> None:
+    """MalformedArtifact naming the subject if a name is not one that a manifest may hold."""
+    if len(name) <= MAX_PART_BYTES and _PLAIN.fullmatch(name) and name != b"-":
+        return
+    shown = display(name)
+    try:
+        text = name.decode()
+    except UnicodeDecodeError as cause:
+        raise MalformedArtifact(subject, f"the name {shown} is not UTF-8", _NEXT) from cause
+    problem = _problem(name, text)
+    if problem:
+        raise MalformedArtifact(subject, f"the name {shown} {problem}", _NEXT)
+
+
+def check_distinct(names: Iterable[bytes], subject: str) -> None:
+    """MalformedArtifact if two names would be one file, folder or device on some system.
+
+    names: files, links and empty folders of one tree, sorted as bytes, so that each folder's members come together; only
+    the folders on the way to the current name are remembered.
+    """
+    open_folders: list[tuple[bytes, dict[str, bytes]]] = [(b"", {})]
+    for name in names:
+        parts = name.split(b"/")
+        depth = 0
+        while depth + 1 < len(open_folders) and depth < len(parts) - 1 and open_folders[depth + 1][0] == parts[depth]:
+            depth += 1
+        del open_folders[depth + 1 :]
+        for level in range(depth, len(parts)):
+            part = parts[level]
+            folder = b"/".join(parts[: level + 1])
+            for folded, meant in _readings(part):
+                if folded.split(".", 1)[0].rstrip(" ") in _DEVICES:
+                    raise MalformedArtifact(subject, f"the name {display(folder)} is a device on Windows", _NEXT)
+                other = open_folders[level][1].setdefault(folded, meant)
+                if other != meant:
+                    raise MalformedArtifact(
+                        subject, f"{display(folder)} and {display(other)} are one name on some systems", _NEXT
+                    )
+            if level < len(parts) - 1:
+                open_folders.append((part, {}))
+
+
+def display(name: bytes | str) -> str:
+    """A name as it may be shown: control, format and direction characters are written as escapes."""
+    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _SHOWN_AS_CODE else c for c in text)
+
+
+def _problem(name: bytes, text: str) -> str:
+    parts = text.split("/")
+    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
+        return "has control characters"
+    if not text or text.startswith(("/", "\\")) or _DRIVE.match(text):
+        return "is not relative"
+    if any(piece in ("", ".", "..") for part in parts for piece in (part, *part.split("\\"))):
+        return "has an empty, `.` or `..` part"
+    if (
+        len(name) > MAX_NAME_BYTES
+        or len(parts) > MAX_DEPTH
+        or any(len(part.encode()) > MAX_PART_BYTES for part in parts)
+    ):
+        return f"is longer than {MAX_PART_BYTES} bytes a part, {MAX_NAME_BYTES} in all or {MAX_DEPTH} folders"
+    return "means standard input to sha256sum" if text == "-" else ""
+
+
+def _readings(part: bytes) -> list[tuple[str, bytes]]:
+    """How systems may read one part: itself folded, and what Windows takes for it before `\\` or `:`."""
+    if part.isalnum() and part.isascii():
+        return [(part.decode().lower(), part)]
+    text = part.decode()
+    readings = [(_folded(text), part)]
+    for separator in "\\:":
+        head, found, _ = text.partition(separator)
+        if found:
+            readings.append((_folded(head), (head + found).encode()))
+    return readings
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).rstrip(". ") or text
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

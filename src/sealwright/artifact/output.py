@@ -1,0 +1,193 @@
+"""Outputs are whole or absent: written beside their target, synced, then given their name.
+
+System calls relied on: open(O_CREAT|O_EXCL|O_NOFOLLOW) of a random name in the target's folder; write; syncfs (Linux, once
+for each folder of a batch) or fsync of each file; link(2) for a new output, so that of two writers only one wins, or
+rename(2) to replace; fsync of the folder. What remains: a crash leaves at most temporary files `.NAME.<hex>.tmp`, and
+of a batch a prefix; in a batch each manifest comes before its signature, so that a prefix never verifies as signed.
+On file systems without hard links (FAT) a new output is checked for and then renamed; two writers could race there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sealwright.errors import OutputRefused
+
+DEFAULT_MODE = 0o644
+_FLAGS = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+_WHY = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the medium is read-only",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+    errno.EFBIG: "the file would be too large",
+    errno.ENOENT: "the folder does not exist",
+}
+
+
+class Replace(Enum):
+    """What happens to an output that exists: NO refuses, YES replaces it, keeping it until the new one is durable."""
+
+    NO = auto()
+    YES = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file to be written. mode: permission bits."""
+
+    path: str
+    data: bytes
+    mode: int = DEFAULT_MODE
+
+
+def write_atomic(path: str, data: bytes, *, replace: Replace = Replace.NO, mode: int = DEFAULT_MODE) -> None:
+    """Write one output; OutputRefused if it cannot be made durable, and then nothing has changed."""
+    write_batch([Output(path, data, mode)], replace=replace)
+
+
+def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> None:
+    """Write all outputs with one sync for all; named in the order given.
+
+    Raises OutputRefused naming the output. Before the first has its name nothing has changed; a failure after that names
+    the output that is missing, and those before it are durable.
+    """
+    temporary: list[str] = []
+    try:
+        descriptors: dict[str, int] = {}
+        for output in outputs:
+            folder = os.path.dirname(output.path) or "."
+            _refuse_early(output.path, replace)
+            temporary.append(_write_temporary(folder, output))
+            descriptors.setdefault(folder, -1)
+        _sync([*zip(temporary, outputs, strict=True)], list(descriptors))
+        for name, output in zip(temporary, outputs, strict=True):
+            _give_name(name, output.path, replace)
+        for folder in descriptors:
+            _sync_folder(folder)
+    finally:
+        for name in temporary:
+            with suppress(OSError):
+                os.unlink(name)
+
+
+def _refuse_early(path: str, replace: Replace) -> None:
+    if os.path.islink(path):
+        raise OutputRefused(path, "it is a symbolic link", "Remove the link, or name another folder with --out.")
+    if os.path.isdir(path):
+        raise OutputRefused(path, "it is a folder", "Name another folder with --out.")
+    if replace is Replace.NO and os.path.lexists(path):
+        raise _exists(path)
+
+
+def _write_temporary(folder: str, output: Output) -> str:
+    name = os.path.join(folder, f".{os.path.basename(output.path)[:200]}.{secrets.token_hex(6)}.tmp")
+    try:
+        descriptor = os.open(name, _FLAGS, output.mode)
+    except OSError as cause:
+        raise _refused(output.path, cause) from cause
+    try:
+        view = memoryview(output.data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as cause:
+        with suppress(OSError):
+            os.unlink(name)
+        raise _refused(output.path, cause) from cause
+    finally:
+        os.close(descriptor)
+    return name
+
+
+def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
+    """All data on disk: one syncfs for each folder where that is cheaper, else one fsync for each file."""
+    if len(written) > 4 * len(folders) and (syncfs := _syncfs()) is not None:
+        for folder in folders:
+            try:
+                descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+                try:
+                    if syncfs(descriptor) != 0:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                finally:
+                    os.close(descriptor)
+            except OSError as cause:
+                raise _refused(folder, cause) from cause
+        return
+    for name, output in written:
+        try:
+            descriptor = os.open(name, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as cause:
+            raise _refused(output.path, cause) from cause
+
+
+def _give_name(name: str, path: str, replace: Replace) -> None:
+    try:
+        if replace is Replace.YES:
+            os.replace(name, path)
+            return
+        try:
+            os.link(name, path, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError) as cause:
+            if isinstance(cause, OSError) and cause.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise _exists(path) from cause
+            os.rename(name, path)
+    except FileExistsError as cause:
+        raise _exists(path) from cause
+    except OSError as cause:
+        raise _refused(path, cause) from cause
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as cause:
+        if cause.errno != errno.EINVAL:
+            raise _refused(folder, cause) from cause
+
+
+def _syncfs():  # type: ignore[no-untyped-def]
+    """The C library's syncfs, or None."""
+    import ctypes  # start-up time; only batches need it
+
+    try:
+        return ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def _exists(path: str) -> OutputRefused:
+    return OutputRefused(path, "it is already there", "Remove it, or use --replace.")
+
+
+def _refused(path: str, cause: OSError) -> OutputRefused:
+    why = _WHY.get(cause.errno or 0) or cause.strerror or "it cannot be written"
+    return OutputRefused(path, why, "Nothing was changed; make room or name another folder with --out.")

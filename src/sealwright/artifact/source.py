@@ -1,0 +1,203 @@
+"""Files are opened once, and the bytes that are judged are the bytes that were read.
+
+1. A path is opened without blocking and looked at through its descriptor: only regular files are read; a device, FIFO,
+   socket or folder is refused at once.
+2. Size, times and identity are compared before and after reading, and as many bytes must come as the size said;
+   otherwise ChangedWhileRead (A150).
+3. One pass makes every digest asked for, through one buffer, so memory does not grow with the file.
+
+    with open_artifact("drive.bin") as source:
+        digests = source.digests({HashName.SHA256})
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Collection
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.progress import Progress
+from sealwright.errors import ChangedWhileRead, LimitExceeded, Unreadable
+
+BLOCK = 256 * 1024
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_WHY = {
+    errno.ENOENT: "there is no such file",
+    errno.ENOTDIR: "there is no such file",
+    errno.EACCES: "this user may not read it",
+    errno.EPERM: "this user may not read it",
+    errno.ELOOP: "its symbolic links lead nowhere",
+    errno.EISDIR: "it is a folder",
+    errno.ENXIO: "it is a socket or FIFO",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EIO: "the medium has a read error",
+}
+Stamp = tuple[int, int, int, int, int]
+
+
+class OpenArtifact:
+    """A regular file, open. Owned by one thread; closed by `with`."""
+
+    def __init__(self, path: str, descriptor: int, stamp: Stamp) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._stamp = stamp
+        self._digests: dict[HashName, Digest] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes, as the file system said when it was opened."""
+        return self._stamp[0]
+
+    def digests(self, names: Collection[HashName], progress: Progress | None = None) -> dict[HashName, Digest]:
+        """The digests asked for, in one pass for all that are not known yet.
+
+        Raises ChangedWhileRead if the file changed meanwhile, Unreadable for a read error.
+        """
+        missing = [name for name in names if name not in self._digests]
+        if missing:
+            states = [hashlib.new(name.value) for name in missing]
+            try:
+                if self.size <= BLOCK:
+                    self._digest_small(states)
+                else:
+                    self._digest_blocks(states, progress)
+            except OSError as cause:
+                raise unreadable(self.path, cause) from cause
+            self.check_unchanged()
+            for name, state in zip(missing, states, strict=True):
+                self._digests[name] = Digest(name, state.digest())
+        return {name: self._digests[name] for name in names}
+
+    def read(self, limit_bytes: int) -> bytes:
+        """The whole content; LimitExceeded above the limit."""
+        if self.size > limit_bytes:
+            raise LimitExceeded(
+                self.path,
+                f"{self.size} bytes, at most {limit_bytes} are read",
+                "Check that this is the file you meant.",
+            )
+        try:
+            data = self._read_exactly(0, self.size + 1)
+        except OSError as cause:
+            raise unreadable(self.path, cause) from cause
+        if len(data) != self.size:
+            raise self._changed()
+        self.check_unchanged()
+        return data
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset`, fewer at the end of the file."""
+        try:
+            return self._read_exactly(offset, size)
+        except OSError as cause:
+            raise unreadable(self.path, cause) from cause
+
+    def check_unchanged(self) -> None:
+        """ChangedWhileRead if size, times or identity are not what they were."""
+        if _stamp(os.fstat(self._descriptor)) != self._stamp:
+            raise self._changed()
+
+    def close(self) -> None:
+        """Give the descriptor back. Closing twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> OpenArtifact:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _digest_small(self, states: list[hashlib._Hash]) -> None:
+        data = self._read_exactly(0, self.size + 1)
+        if len(data) != self.size:
+            raise self._changed()
+        for state in states:
+            state.update(data)
+
+    def _digest_blocks(self, states: list[hashlib._Hash], progress: Progress | None) -> None:
+        buffer = bytearray(BLOCK)
+        view = memoryview(buffer)
+        done = 0
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        with open(self._descriptor, "rb", buffering=0, closefd=False) as raw:
+            while count := raw.readinto(buffer):
+                done += count
+                if done > self.size:
+                    raise self._changed()
+                for state in states:
+                    state.update(view[:count])
+                if progress is not None:
+                    progress.advance(count)
+        if done != self.size:
+            raise self._changed()
+
+    def _read_exactly(self, offset: int, size: int) -> bytes:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        data = os.read(self._descriptor, size)
+        if len(data) in (size, 0) or offset + len(data) == self.size:
+            return data
+        parts = [data]
+        while size > sum(map(len, parts)) and (data := os.read(self._descriptor, size - sum(map(len, parts)))):
+            parts.append(data)
+        return b"".join(parts)
+
+    def _changed(self) -> ChangedWhileRead:
+        return ChangedWhileRead(
+            self.path, "it changed while it was read", "Wait until nothing writes to it and try again."
+        )
+
+
+def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
+    """Open a regular file for reading; Unreadable for everything else."""
+    name = os.fspath(path)
+    try:
+        descriptor = os.open(name, _FLAGS)
+    except (OSError, ValueError) as cause:
+        raise unreadable(name, cause) from cause
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, socket or FIFO"
+        raise Unreadable(name, f"it is {kind}, not a regular file", "Name a regular file.")
+    return OpenArtifact(name, descriptor, _stamp(status))
+
+
+def read_file(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
+    """A small file's content, read under the same rules; LimitExceeded above the limit."""
+    with open_artifact(path) as source:
+        return source.read(limit_bytes)
+
+
+def read_file_or_none(path: str | os.PathLike[str], limit_bytes: int) -> bytes | None:
+    """The same, and None only if there is no such file; a dangling link is Unreadable, not absent."""
+    name = os.fspath(path)
+    try:
+        descriptor = os.open(name, _FLAGS)
+    except FileNotFoundError as cause:
+        if os.path.islink(name):
+            raise unreadable(name, cause) from cause
+        return None
+    except (OSError, ValueError) as cause:
+        raise unreadable(name, cause) from cause
+    status = os.fstat(descriptor)
+    with OpenArtifact(name, descriptor, _stamp(status)) as source:
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(name, "it is not a regular file", "Name a regular file.")
+        return source.read(limit_bytes)
+
+
+def unreadable(path: str, cause: OSError | ValueError) -> Unreadable:
+    """The typed error for a failed system call on a path."""
+    code = cause.errno if isinstance(cause, OSError) else None
+    why = _WHY.get(code or 0) or (cause.strerror if isinstance(cause, OSError) else None) or "the path is not usable"
+    return Unreadable(path, why, "Check the path and its permissions.")
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)

@@ -1,0 +1,123 @@
+"""A tree's manifest, and the tree compared with one: what is missing, changed or extra is named (RULES 1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import HashName
+from sealwright.artifact.hashing import hash_files
+from sealwright.artifact.manifest import FileEntry, Manifest, Over
+from sealwright.artifact.names import display
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.walk import Walked, walk_tree
+from sealwright.errors import MalformedArtifact
+from sealwright.findings import Finding, note, reject
+
+MAX_NAMED = 1000
+
+
+def manifest_of_tree(root: str, algorithm: HashName, claims: Claims, progress: Progress | None = None) -> Manifest:
+    """Walk and hash a tree. MalformedArtifact for a tree without a regular file (sha256sum could not check it)."""
+    walked = walk_tree(root)
+    if not walked.files:
+        raise MalformedArtifact(root, "there is no file in it", "Sign a folder that holds at least one file.")
+    results = hash_files(root, walked.files, algorithm, progress)
+    entries, executables, total = [], [], 0
+    for index, name in enumerate(walked.files):
+        hashed = results.get(index)
+        if hashed is None:
+            raise MalformedArtifact(root, f"{display(name)} was not read", "Try again.")
+        entries.append(FileEntry(name, hashed.digest))
+        total += hashed.size
+        if hashed.executable:
+            executables.append(name)
+    return Manifest(
+        algorithm,
+        Over.TREE,
+        claims,
+        tuple(entries),
+        tuple(executables),
+        tuple(walked.folders),
+        tuple(walked.links),
+        total,
+    )
+
+
+def compare_tree(root: str, manifest: Manifest, progress: Progress | None = None) -> tuple[Finding, ...]:
+    """Findings for every difference, at most 1,000 named and then their number; () where the tree is what was signed.
+
+    A file system that keeps no execute bits (all or none set) is noted, not refused. Raises what `walk_tree` raises.
+    """
+    walked = walk_tree(root)
+    listed = {entry.name: entry.digest for entry in manifest.files}
+    present = [name for name in walked.files if name in listed]
+    results = hash_files(root, present, manifest.algorithm, progress)
+    executables: set[bytes] = set()
+    findings: list[Finding] = []
+    count = 0
+    changed: list[tuple[bytes, bytes, bytes]] = []
+    for index, name in enumerate(present):
+        hashed = results.get(index)
+        if hashed is None or hashed.digest != listed[name]:
+            changed.append((name, listed[name], hashed.digest if hashed else b""))
+        if hashed is not None and hashed.executable:
+            executables.add(name)
+    modes = set(manifest.executables) & set(present)
+    for finding in _differences(walked, manifest, listed, changed, modes, executables):
+        count += 1
+        if count <= MAX_NAMED:
+            findings.append(finding)
+    if count > MAX_NAMED:
+        findings.append(reject("SW-TREE-MORE", os.path.basename(root), found=str(count - MAX_NAMED)))
+    if _modes_not_kept(executables, present, modes):
+        findings.append(note("SW-TREE-MODES-NOT-KEPT", os.path.basename(root)))
+    findings += [note("SW-TREE-LEFTOVER", display(name)) for name in walked.leftovers]
+    return tuple(findings)
+
+
+def _differences(
+    walked: Walked,
+    manifest: Manifest,
+    listed: dict[bytes, bytes],
+    changed: list[tuple[bytes, bytes, bytes]],
+    modes: set[bytes],
+    executables: set[bytes],
+) -> Iterator[Finding]:
+    present = {*walked.files}
+    for name, wanted, found in changed:
+        yield reject("SW-TREE-FILE-CHANGED", display(name), wanted.hex(), found.hex())
+    yield from (reject("SW-TREE-FILE-MISSING", display(name)) for name in listed if name not in present)
+    yield from (reject("SW-TREE-FILE-EXTRA", display(name)) for name in walked.files if name not in listed)
+    links, found_links = {x.name: x.target for x in manifest.links}, {x.name: x.target for x in walked.links}
+    for name in sorted(links.keys() | found_links.keys()):
+        if links.get(name) != found_links.get(name):
+            wanted, found = (display(side[name]) if name in side else "no link" for side in (links, found_links))
+            yield reject("SW-TREE-LINK-CHANGED", display(name), wanted, found)
+    folders, found_folders = set(manifest.folders), set(walked.folders)
+    # A folder that is empty only because its files are missing is said by their names already.
+    parents = {parent for name in listed for parent in _parents(name)} if found_folders - folders else set()
+    yield from (
+        reject("SW-TREE-FOLDER-MISSING", display(name))
+        for name in sorted(folders - found_folders)
+        if not _is_parent(name, walked)
+    )
+    yield from (reject("SW-TREE-FOLDER-EXTRA", display(name)) for name in sorted(found_folders - folders - parents))
+    if not _modes_not_kept(executables, [n for n in walked.files if n in listed], modes):
+        for name in sorted(modes ^ executables):
+            wanted, found = ("executable" if name in side else "not executable" for side in (modes, executables))
+            yield reject("SW-TREE-MODE-CHANGED", display(name), wanted, found)
+
+
+def _parents(name: bytes) -> Iterator[bytes]:
+    while name := name.rpartition(b"/")[0]:
+        yield name
+
+
+def _is_parent(folder: bytes, walked: Walked) -> bool:
+    return any(name.startswith(folder + b"/") for name in walked.files)
+
+
+def _modes_not_kept(executables: set[bytes], present: list[bytes], modes: set[bytes]) -> bool:
+    return executables != modes and (not executables or len(executables) == len(present) > 1)

@@ -1,0 +1,393 @@
+"""Reading CMS SignedData (RFC 5652): what a signature file says, before anybody judges who signed.
+
+1. The input is bounded, strict DER, SignedData and nothing else (RULES 3). PEM and BER are refused with the command that
+   converts them.
+2. Each SignerInfo is read alone; one that breaks a rule becomes a `BrokenSigner` and the others are still judged.
+3. The signer's certificate is the one in the bag that ESS signingCertificateV2 names (RFC 5035) and the sid names too.
+4. digestAlgorithm, signatureAlgorithm and key agree, and CMSAlgorithmProtection (RFC 6211) repeats them where present.
+5. Every attribute type comes once, with one value; content-type and message-digest are there (RFC 5652 section 11).
+6. Unsigned attributes are a closed list: timestamp tokens; anything else is a finding and ignored (RULES 1).
+What is hashed is the signed attributes as received, with the tag of a SET (RFC 5652 section 5.4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.envelope import asn1 as types
+from sealwright.envelope.algorithms import (
+    READ_DIGESTS,
+    PublicKey,
+    SignatureAlgorithm,
+    algorithm_for,
+    check_signature,
+    read_algorithm,
+)
+from sealwright.envelope.asn1 import OID, TLV
+from sealwright.errors import (
+    BadSignature,
+    ContentChanged,
+    LimitExceeded,
+    MalformedEnvelope,
+    SealwrightError,
+    WeakAlgorithm,
+    WrongKind,
+)
+from sealwright.findings import Finding, note, warning
+
+MAX_BYTES = 1 << 20
+MAX_SIGNATURE_BYTES = 8192
+MAX_TOKENS = 8
+KIND_PREFIX = "sealwright/"
+KIND_SUFFIX = "/1"
+ANY_KIND = "file"
+_AGAIN = "Ask the signer for the file again."
+_TO_DER = "Convert it with: openssl cms -cmsout -inform {form} -in {name} -outform DER -out {name}.der"
+
+
+class Profile(Enum):
+    """What a format accepts (RULES 3). FOREIGN_CMS may lack ESS and signing-time; a token is RFC 3161's."""
+
+    OURS = auto()
+    FOREIGN_CMS = auto()
+    FOREIGN_TOKEN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One readable SignerInfo. certificate: DER; digest: the messageDigest; signed_bytes: what the signature value covers.
+
+    kind: what content-hints says it signs ("file" where absent); binds_certificate: whether ESSCertIDv2 names it.
+    """
+
+    certificate: bytes
+    key: PublicKey
+    digest: Digest
+    algorithm: SignatureAlgorithm
+    signature: bytes
+    signed_bytes: bytes
+    claimed_time: datetime | None
+    kind: str
+    tokens: tuple[bytes, ...]
+    binds_certificate: bool
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenSigner:
+    """A SignerInfo that cannot be used, and why."""
+
+    reason: SealwrightError
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """content_type: dotted; content: None where detached; certificates: DER, as many as came, in their order."""
+
+    content_type: str
+    content: bytes | None
+    certificates: tuple[bytes, ...]
+    signers: tuple[Signer | BrokenSigner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Certified:
+    """What a SignerInfo is compared with, read once for each certificate."""
+
+    issuer: bytes
+    serial: int
+    key_identifier: bytes | None
+    key: PublicKey
+
+
+def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
+    """Read SignedData. MalformedEnvelope or LimitExceeded where the whole is not usable; signers are judged alone.
+
+    data: DER, at most 1 MiB; subject: the name used in errors.
+    """
+    signed = _signed_data(data, subject)
+    certificates = _certificates(signed, subject)
+    named = signed.digest_algorithms.as_list()
+    digests = {READ_DIGESTS.get(asn1.encode_der(entry)) for entry in named}
+    if len({asn1.encode_der(entry) for entry in named}) != len(named):
+        raise MalformedEnvelope(subject, "a digest algorithm is named twice", _AGAIN)
+    infos = signed.signers.as_list()
+    if not infos:
+        raise MalformedEnvelope(subject, "nobody signed it: there is no SignerInfo in it", _AGAIN)
+    if len(infos) > 1 and len({asn1.encode_der(info) for info in infos}) != len(infos):
+        raise MalformedEnvelope(subject, "a SignerInfo is in it twice", _AGAIN)
+    if profile is Profile.OURS and signed.content.type != types.DATA:
+        raise MalformedEnvelope(subject, f"its content type is {signed.content.type.dotted_string}, not data", _AGAIN)
+    signers: list[Signer | BrokenSigner] = []
+    for info in infos:
+        try:
+            signers.append(_Reader(info, signed.content, certificates, digests, profile, subject).signer())
+        except SealwrightError as cause:
+            signers.append(BrokenSigner(cause))
+        except ValueError as cause:
+            signers.append(
+                BrokenSigner(MalformedEnvelope(subject, f"a signed attribute is not DER: {_short(cause)}", _AGAIN))
+            )
+    return Envelope(signed.content.type.dotted_string, signed.content.content, certificates, tuple(signers))
+
+
+def check_signer(signer: Signer, digests: Mapping[HashName, Digest], kind: str, subject: str) -> None:
+    """The signature holds for the delivered content, given by its digests, and for a statement of this kind.
+
+    Raises BadSignature (value or key), ContentChanged (content) or WrongKind, in this order.
+    """
+    check_signature(signer.key, signer.algorithm, signer.signature, signer.signed_bytes, subject=subject)
+    delivered = digests.get(signer.digest.algorithm)
+    if delivered is None:
+        raise BadSignature(subject, f"the content was not digested by {signer.digest.algorithm}", "Verify it again.")
+    if delivered.value != signer.digest.value:
+        raise ContentChanged(
+            subject, f"signed was {signer.digest}, delivered is {delivered}", "Copy the file again from its source."
+        )
+    if signer.kind != kind:
+        raise WrongKind(subject, f"it signs a statement of the kind {signer.kind!r}, not {kind!r}", _AGAIN)
+
+
+def _signed_data(data: bytes, subject: str) -> types.SignedData:
+    if len(data) > MAX_BYTES:
+        raise LimitExceeded(subject, f"a signature of {len(data)} bytes", f"At most {MAX_BYTES} bytes are read.")
+    if data.lstrip()[:5] == b"-----":
+        raise MalformedEnvelope(subject, "it is PEM, not DER", _TO_DER.format(form="PEM", name=subject))
+    try:
+        info = asn1.decode_der(types.ContentInfo, data)
+    except ValueError as cause:
+        if data[:1] == b"\x30" and (data[1:2] == b"\x80" or b"\x24\x80" in data or b"\xa0\x80" in data[:40]):
+            raise MalformedEnvelope(subject, "it is BER, not DER", _TO_DER.format(form="DER", name=subject)) from cause
+        raise MalformedEnvelope(subject, f"it is not CMS SignedData in DER: {_short(cause)}", _AGAIN) from cause
+    if info.type != types.SIGNED_DATA:
+        raise MalformedEnvelope(subject, f"it is CMS {info.type.dotted_string}, not SignedData", _AGAIN)
+    if info.content.version not in (1, 3, 4, 5):
+        raise MalformedEnvelope(subject, f"SignedData version {info.content.version}", _AGAIN)
+    return info.content
+
+
+def _certificates(signed: types.SignedData, subject: str) -> tuple[bytes, ...]:
+    found = signed.certificates.as_list() if signed.certificates is not None else []
+    if len(found) > types.MAX_CERTIFICATES:
+        raise LimitExceeded(subject, f"{len(found)} certificates", f"At most {types.MAX_CERTIFICATES} are read.")
+    return tuple(asn1.encode_der(entry) for entry in found)
+
+
+class _Reader:
+    """One SignerInfo read by the numbered rules above; raises ValueError for an attribute that is not DER."""
+
+    def __init__(
+        self,
+        info: types.SignerInfo,
+        content: types.EncapsulatedContent,
+        certificates: tuple[bytes, ...],
+        digests: set[HashName | None],
+        profile: Profile,
+        subject: str,
+    ) -> None:
+        self.info = info
+        self.content = content
+        self.certificates = certificates
+        self.digests = digests
+        self.profile = profile
+        self.subject = subject
+        self.findings: list[Finding] = []
+
+    def signer(self) -> Signer:
+        """The signer, or the typed error that says why it cannot be used."""
+        info = self.info
+        if info.version not in (1, 3) or len(info.signature) > MAX_SIGNATURE_BYTES:
+            raise self._malformed(f"SignerInfo version {info.version}, signature of {len(info.signature)} bytes")
+        algorithm = READ_DIGESTS.get(asn1.encode_der(info.digest_algorithm))
+        if algorithm is None:
+            raise WeakAlgorithm(self.subject, "a digest algorithm that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
+        if algorithm not in self.digests:
+            raise self._malformed("the signer's digest algorithm is not among those of the SignedData")
+        if info.signed_attributes is None:
+            raise self._malformed("there are no signed attributes")
+        values = self._attributes(info.signed_attributes.as_list())
+        digest = self._digest(values, algorithm)
+        certificate, bound = self._certificate(values)
+        known = _certified(certificate)
+        self._check_sid(known)
+        identifier = asn1.encode_der(info.signature_algorithm)
+        used = read_algorithm(identifier, algorithm, known.key, subject=self.subject)
+        self._check_protection(values, identifier)
+        return Signer(
+            certificate=certificate,
+            key=known.key,
+            digest=digest,
+            algorithm=used,
+            signature=info.signature,
+            signed_bytes=asn1.encode_der(info.signed_attributes),
+            claimed_time=self._time(values),
+            kind=self._kind(values),
+            tokens=self._tokens(),
+            binds_certificate=bound,
+            findings=tuple(self.findings),
+        )
+
+    def _attributes(self, attributes: list[types.Attribute]) -> dict[OID, TLV]:
+        if len(attributes) > types.MAX_ATTRIBUTES:
+            raise self._malformed(f"{len(attributes)} signed attributes")
+        values: dict[OID, TLV] = {}
+        for attribute in attributes:
+            value = attribute.values.as_list()
+            if attribute.type in values or len(value) != 1:
+                raise self._malformed(f"the signed attribute {attribute.type.dotted_string} is not there exactly once")
+            values[attribute.type] = value[0]
+        return values
+
+    def _digest(self, values: dict[OID, TLV], algorithm: HashName) -> Digest:
+        if types.CONTENT_TYPE not in values or types.MESSAGE_DIGEST not in values:
+            raise self._malformed("content-type or message-digest is missing")
+        if values[types.CONTENT_TYPE].parse(OID) != self.content.type:
+            raise self._malformed("the signed content type is not the type of the content")
+        value = values[types.MESSAGE_DIGEST].parse(bytes)
+        if len(value) != algorithm.size:
+            raise self._malformed(f"a {algorithm} message-digest of {len(value)} bytes")
+        digest = Digest(algorithm, value)
+        if self.content.content is not None and Digest.of(self.content.content, algorithm) != digest:
+            raise ContentChanged(self.subject, "the content inside it is not the signed one", _AGAIN)
+        return digest
+
+    def _certificate(self, values: dict[OID, TLV]) -> tuple[bytes, bool]:
+        named = values.get(types.SIGNING_CERTIFICATE_V2)
+        if named is None:
+            if self.profile is Profile.OURS:
+                raise self._malformed("signingCertificateV2 is missing (openssl cms -sign writes it with -cades)")
+            return self._by_sid(), False
+        signing = named.parse(types.SigningCertificateV2)
+        if signing.policies is not None and self.profile is Profile.OURS:
+            raise self._malformed("signingCertificateV2 names policies")
+        wanted = signing.certificates[0]
+        name = self._ess_digest(wanted)
+        fitting = {der for der in self.certificates if hashlib.new(name.value, der).digest() == wanted.digest}
+        if len(fitting) != 1:
+            raise self._malformed("the certificate that signingCertificateV2 names is not in it")
+        (certificate,) = fitting
+        if wanted.issuer_serial is not None:
+            known = _certified(certificate)
+            issuer = asn1.encode_der(wanted.issuer_serial.issuer[0])
+            # GeneralName directoryName [4] EXPLICIT Name
+            if issuer != types.der(0xA4, known.issuer) or wanted.issuer_serial.serial != known.serial:
+                raise self._malformed("signingCertificateV2 names another issuer or serial than its certificate has")
+        return certificate, True
+
+    def _ess_digest(self, wanted: types.EssCertIdV2) -> HashName:
+        if wanted.algorithm is None:
+            return HashName.SHA256
+        name = READ_DIGESTS.get(asn1.encode_der(wanted.algorithm))
+        if name is None:
+            raise WeakAlgorithm(self.subject, "signingCertificateV2 with a digest that is not SHA-2", _AGAIN)
+        return name
+
+    def _by_sid(self) -> bytes:
+        fitting = [der for der in dict.fromkeys(self.certificates) if self._sid_fits(_certified_or_none(der))]
+        if len(fitting) != 1:
+            raise self._malformed(f"{len(fitting)} of its certificates fit the signer, wanted is exactly one")
+        return fitting[0]
+
+    def _check_sid(self, known: _Certified) -> None:
+        if not self._sid_fits(known):
+            raise self._malformed("the signer identifier names another certificate than the signed attributes")
+
+    def _sid_fits(self, known: _Certified | None) -> bool:
+        sid = self.info.sid
+        if known is None:
+            return False
+        if sid.tag == "issuer":
+            return bool(sid.value.serial == known.serial and asn1.encode_der(sid.value.issuer) == known.issuer)
+        return known.key_identifier is not None and bool(sid.value == known.key_identifier)
+
+    def _check_protection(self, values: dict[OID, TLV], identifier: bytes) -> None:
+        protection = values.get(types.ALGORITHM_PROTECTION)
+        if protection is None:
+            if self.profile is Profile.OURS:
+                self.findings.append(note("SW-SIGNATURE-NO-ALGORITHM-PROTECTION", self.subject))
+            return
+        # RFC 6211: SEQUENCE { digestAlgorithm, signatureAlgorithm [1] IMPLICIT }; DER has one spelling, so bytes compare
+        digest = asn1.encode_der(self.info.digest_algorithm)
+        if asn1.encode_der(protection) != types.der(0x30, digest + b"\xa1" + identifier[1:]):
+            raise self._malformed("CMSAlgorithmProtection names other algorithms than the SignerInfo")
+
+    def _time(self, values: dict[OID, TLV]) -> datetime | None:
+        value = values.get(types.SIGNING_TIME)
+        if value is None:
+            if self.profile is Profile.OURS:
+                raise self._malformed("signing-time is missing")
+            return None
+        form = asn1.UTCTime if value.tag_bytes == b"\x17" else asn1.GeneralizedTime
+        return value.parse(form).as_datetime().astimezone(UTC)
+
+    def _kind(self, values: dict[OID, TLV]) -> str:
+        hints = values.get(types.CONTENT_HINTS)
+        if hints is None:
+            return ANY_KIND
+        text = hints.parse(types.ContentHints).description or ""
+        if not text.startswith(KIND_PREFIX) or not text.endswith(KIND_SUFFIX):
+            return f"foreign: {text[:60]}"
+        return text.removeprefix(KIND_PREFIX).removesuffix(KIND_SUFFIX)
+
+    def _tokens(self) -> tuple[bytes, ...]:
+        unsigned = self.info.unsigned_attributes
+        if unsigned is None:
+            return ()
+        attributes = unsigned.as_list()
+        types_seen = [attribute.type for attribute in attributes]
+        tokens: tuple[bytes, ...] = ()
+        for attribute in attributes:
+            once = types_seen.count(attribute.type) == 1
+            if attribute.type == types.TIME_STAMP_TOKEN and once and len(attribute.values.as_list()) <= MAX_TOKENS:
+                tokens = tuple(asn1.encode_der(value) for value in attribute.values.as_list())
+                continue
+            self.findings.append(
+                warning("SW-SIGNATURE-ATTRIBUTE-IGNORED", self.subject, found=attribute.type.dotted_string)
+            )
+        return tokens
+
+    def _malformed(self, what: str) -> MalformedEnvelope:
+        return MalformedEnvelope(self.subject, what, _AGAIN)
+
+
+@lru_cache(maxsize=256)
+def _certified(der: bytes) -> _Certified:
+    """Issuer, serial and key of a certificate; MalformedEnvelope or WeakAlgorithm if it cannot carry a signature."""
+    subject = "the signer's certificate"
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        key = certificate.public_key()
+        algorithm_for(key, subject=subject)
+        # A key in another encoding (compressed point, explicit curve, RSA-PSS OID) is another identity (RULES 2).
+        own = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if own not in certificate.tbs_certificate_bytes:
+            raise MalformedEnvelope(subject, "its key is in an encoding that is not accepted", _AGAIN)
+        try:
+            identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        except x509.ExtensionNotFound:
+            identifier = None
+        return _Certified(certificate.issuer.public_bytes(), certificate.serial_number, identifier, key)  # type: ignore[arg-type]
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as cause:
+        raise MalformedEnvelope(subject, f"it cannot be read: {_short(cause)}", _AGAIN) from cause
+
+
+def _certified_or_none(der: bytes) -> _Certified | None:
+    try:
+        return _certified(der)
+    except SealwrightError:
+        return None
+
+
+def _short(cause: Exception) -> str:
+    return str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__

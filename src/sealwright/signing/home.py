@@ -1,0 +1,202 @@
+"""A signing home: one folder with the keys, certificates, trust file and journal of one signing place.
+
+    home.toml            what is enrolled: keys, their one purpose and construction (RULES 2), their certificates
+    ca.pem               the anchors, for `openssl cms -verify -CAfile`
+    trust.toml           what verifiers get, with trust.toml.PERSON.p7s; trust.d/ has revocation lists
+    certificates/*.pem   each key's certificate, then its path without the root
+    keys/*.pem           development keys only, mode 0600; keys in a token leave nothing here
+    journal/             the durable record: intent before a key is used, result before a signature leaves
+
+`file:` and `tpm:` key strings are kept relative to the home, so that it can be moved as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealwright.artifact.source import read_file
+from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm
+from sealwright.errors import MalformedTrust, Unreadable, UsageError
+from sealwright.keys.key import Provenance
+
+FIRST_LINE = "# sealwright home 1\n"
+FILE = "home.toml"
+TRUST = "trust.toml"
+ANCHORS = "ca.pem"
+JOURNAL = "journal"
+MAX_BYTES = 1 << 20
+PATH_SCHEMES = ("file:", "tpm:")
+
+
+class KeyPurpose(StrEnum):
+    """The one thing an enrolled key is for (RULES 2)."""
+
+    ARTIFACT = "artifact"
+    TIMESTAMP = "timestamp"
+    CERTIFICATES = "certificates"
+    TRUST = "trust"
+    RECOVERY = "recovery"
+
+
+class Construction(StrEnum):
+    """The one way an enrolled key's signatures are built (RULES 2)."""
+
+    CMS_ATTRIBUTES = "cms-attributes"
+    CERTIFICATE = "x509"
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledKey:
+    """uri: relative to the home for `file:` and `tpm:`; certificate: DER; chain: DER, the path above it without the root."""
+
+    name: str
+    uri: str
+    purpose: KeyPurpose
+    construction: Construction
+    algorithm: SignatureAlgorithm
+    provenance: Provenance
+    certificate: bytes
+    chain: tuple[bytes, ...]
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The enrolled public key: every signature is verified with it before it leaves."""
+        return cast("PublicKey", x509.load_der_x509_certificate(self.certificate).public_key())
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """timestamp: what `sign` does unless told otherwise: "local", "none" or the URL of an authority."""
+
+    folder: str
+    title: str
+    timestamp: str
+    keys: tuple[EnrolledKey, ...]
+
+    @property
+    def development(self) -> bool:
+        """True where some key is a development key."""
+        return any(key.provenance is Provenance.DEVELOPMENT for key in self.keys)
+
+    def path(self, *names: str) -> str:
+        """A path inside the home."""
+        return os.path.join(self.folder, *names)
+
+    def key(self, wanted: str | None, purpose: KeyPurpose) -> EnrolledKey:
+        """The key of that name or key string, else the first of that purpose; UsageError where there is none."""
+        of_purpose = [key for key in self.keys if key.purpose is purpose]
+        for key in self.keys:
+            if wanted in (key.name, key.uri, self.uri(key)):
+                if key.purpose is purpose:
+                    return key
+                raise UsageError(
+                    f"key {key.name}",
+                    f"it is enrolled for {key.purpose}, not for {purpose}",
+                    "Name a key of that purpose.",
+                )
+        names = ", ".join(key.name for key in of_purpose) or "none"
+        if wanted is not None:
+            raise UsageError(
+                f"key {wanted}", f"it is not enrolled in {self.folder}", f"Enrolled for {purpose}: {names}."
+            )
+        if not of_purpose:
+            raise UsageError(
+                self.folder, f"no key is enrolled for {purpose}", "Enrol one with `sealwright key import-certificate`."
+            )
+        return of_purpose[0]
+
+    def uri(self, key: EnrolledKey) -> str:
+        """The key string with the home's folder filled in."""
+        for scheme in PATH_SCHEMES:
+            if key.uri.startswith(scheme):
+                return scheme + os.path.join(os.path.abspath(self.folder), key.uri.removeprefix(scheme))
+        return key.uri
+
+
+def open_home(folder: str) -> Home:
+    """Read home.toml; UsageError if the folder is no home, MalformedTrust where an entry is wrong."""
+    path = os.path.join(folder, FILE)
+    try:
+        data = read_file(path, MAX_BYTES)
+    except Unreadable as cause:
+        raise UsageError(folder, "it is not a signing home", f"Create one with `sealwright init {folder}`.") from cause
+    try:
+        text = data.decode()
+        if not text.startswith(FIRST_LINE):
+            raise ValueError(f"the first line is not {FIRST_LINE.strip()!r}")
+        value = tomllib.loads(text)
+        keys = tuple(_key(folder, entry) for entry in value["key"])
+        home = Home(folder, str(value["title"]), str(value["timestamp"]), keys)
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise MalformedTrust(
+            path, f"{type(cause).__name__}: {cause}", "Restore it from a backup or make a new home."
+        ) from cause
+    if len({key.name for key in home.keys}) != len(home.keys):
+        raise MalformedTrust(path, "two keys have the same name", "Give each key a name of its own.")
+    return home
+
+
+def home_text(home: Home) -> str:
+    """home.toml of a home."""
+    parts = [
+        FIRST_LINE,
+        "# Written by `sealwright init` and `sealwright key`. One key, one purpose, one construction.\n",
+        f"title = {quoted(home.title)}\n",
+        f"timestamp = {quoted(home.timestamp)}\n",
+    ]
+    for key in home.keys:
+        parts.append(
+            f"\n[[key]]\nname = {quoted(key.name)}\nuri = {quoted(key.uri)}\npurpose = {quoted(key.purpose)}\n"
+            f"construction = {quoted(key.construction)}\nalgorithm = {quoted(key.algorithm.name)}\n"
+            f"provenance = {quoted(key.provenance)}\ncertificate = {quoted(f'certificates/{key.name}.pem')}\n"
+        )
+    return "".join(parts)
+
+
+def certificates_text(key: EnrolledKey) -> str:
+    """PEM of a key's certificate and its path."""
+    return "".join(
+        x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in (key.certificate, *key.chain)
+    )
+
+
+def quoted(text: str) -> str:
+    """A TOML basic string."""
+    body = "".join(
+        f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else {"\\": "\\\\", '"': '\\"'}.get(c, c) for c in text
+    )
+    return f'"{body}"'
+
+
+def _key(folder: str, entry: dict[str, str]) -> EnrolledKey:
+    wanted = {"name", "uri", "purpose", "construction", "algorithm", "provenance", "certificate"}
+    if set(entry) != wanted or not all(isinstance(value, str) for value in entry.values()):
+        raise ValueError(f"a [[key]] wants exactly {', '.join(sorted(wanted))}, each a text")
+    algorithm = next((a for a in ALGORITHMS if a.name == entry["algorithm"]), None)
+    if algorithm is None:
+        raise ValueError(f"unknown algorithm {entry['algorithm']!r}")
+    certificates = _certificates(os.path.join(folder, entry["certificate"]))
+    return EnrolledKey(
+        name=entry["name"],
+        uri=entry["uri"],
+        purpose=KeyPurpose(entry["purpose"]),
+        construction=Construction(entry["construction"]),
+        algorithm=algorithm,
+        provenance=Provenance(entry["provenance"]),
+        certificate=certificates[0],
+        chain=tuple(certificates[1:]),
+    )
+
+
+def _certificates(path: str) -> list[bytes]:
+    try:
+        return [c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(read_file(path, MAX_BYTES))]
+    except ValueError as cause:
+        raise MalformedTrust(path, "no PEM certificates in it", "Enrol the key's certificate again.") from cause

@@ -1,0 +1,229 @@
+"""Signing paths: what is signed as what, where the signature goes, and when it counts as written.
+
+    FILE                       -> FILE.p7s                               (bare: binds the bytes alone)
+    FOLDER, or FILE + claims   -> NAME.manifest and NAME.manifest.p7s    (binds every file, and the claims)
+    plant: FILE                -> FILE.plant.p7s
+    plant: FOLDER              -> NAME.manifest.plant.p7s, over the maker's manifest where there is one
+
+Paths go through in batches: prepare all, one durable intent, the key, one durable result, timestamps, then the outputs
+with one sync. A path that cannot be signed is reported and the others go on; nothing is written for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import HashName
+from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import read_file_or_none
+from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
+from sealwright.formats.format import Prepared, Slot
+from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
+from sealwright.formats.manifest import SUFFIX as MANIFEST_SUFFIX
+from sealwright.formats.registry import DETACHED, MANIFEST, plain_folder
+from sealwright.formats.sidecar import RESERVED, signature_path
+from sealwright.keys.pin import Pin
+from sealwright.signing.home import Home, KeyPurpose
+from sealwright.signing.pipeline import Pipeline
+from sealwright.signing.stamps import Stamper, open_stamper
+
+BATCH = 256
+MAX_TEXT = 200
+MAX_GENERATION = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SignOptions:
+    """key: name or key string (None: the home's first artifact key); timestamp: "local", "none", a URL or None (the home's).
+
+    out: folder for the outputs (None: beside each path); recursive: sign each file of a folder instead of its manifest.
+    """
+
+    key: str | None = None
+    claims: Claims = field(default_factory=Claims)
+    timestamp: str | None = None
+    slot: Slot = Slot.MAKER
+    out: str | None = None
+    recursive: bool = False
+    replace: Replace = Replace.NO
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """outputs: the files written, the signature last; subject: the signer's name; claimed: the signing time in it."""
+
+    path: str
+    outputs: tuple[str, ...]
+    key: str
+    subject: str
+    provenance: str
+    algorithm: str
+    claimed: datetime
+    stamped: datetime | None
+    claims: Claims
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotSigned:
+    """A path for which nothing was written, and why."""
+
+    path: str
+    error: SealwrightError
+
+
+def sign_paths(
+    paths: Iterable[str], home: Home, options: SignOptions, progress: Progress | None = None
+) -> Iterator[Signed | NotSigned]:
+    """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
+    check_claims(options.claims)
+    enrolled = home.key(options.key, KeyPurpose.ARTIFACT)
+    wanted = options.timestamp if options.timestamp is not None else home.timestamp
+    with (
+        Pipeline(home, enrolled, options.pin) as pipeline,
+        open_stamper(wanted, home, options.pin, pipeline) as stamper,
+    ):
+        algorithms = (enrolled.algorithm.digest,)
+        taken: set[str] = set()
+        batch: list[Prepared | NotSigned] = []
+        for path in artifacts(paths, options):
+            batch.append(_prepare(path, options, algorithms, taken, progress))
+            if len(batch) == BATCH:
+                yield from _finish(batch, pipeline, stamper, options)
+                batch = []
+        if batch:
+            yield from _finish(batch, pipeline, stamper, options)
+
+
+def check_claims(claims: Claims) -> None:
+    """UsageError for a claim that could not be written down or read aloud."""
+    named = [("product", claims.product), ("version", claims.version), ("environment", claims.environment)]
+    for name, text in [*named, *(("hardware", entry) for entry in claims.hardware)]:
+        if text is not None and (not text.strip() or len(text) > MAX_TEXT or not text.isprintable()):
+            raise UsageError(
+                f"--{name}",
+                f"{text!r} is empty, too long or not printable",
+                f"Use 1 to {MAX_TEXT} printable characters.",
+            )
+    if claims.generation is not None and not 0 <= claims.generation <= MAX_GENERATION:
+        raise UsageError(
+            "--generation", f"{claims.generation} is out of range", "Use a whole number that grows with each release."
+        )
+
+
+def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str]:
+    """The paths to sign; with `recursive`, the files of each folder that are not signatures themselves, sorted."""
+    for path in paths:
+        if not options.recursive or not os.path.isdir(path):
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            yield from (os.path.join(folder, name) for name in sorted(names) if not name.endswith(RESERVED))
+
+
+def _prepare(
+    path: str, options: SignOptions, algorithms: tuple[HashName, ...], taken: set[str], progress: Progress | None
+) -> Prepared | NotSigned:
+    try:
+        if os.path.basename(path).endswith(RESERVED):
+            raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
+        prepared = _prepared(path, options, algorithms, progress)
+        for target in (*_companions(prepared, options), _target(prepared, options)):
+            if target in taken:
+                raise UsageError(
+                    path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
+                )
+            if options.replace is Replace.NO and os.path.lexists(target):
+                raise OutputRefused(target, "it is already there", "Use --replace to sign again.")
+            taken.add(target)
+        return prepared
+    except SealwrightError as cause:
+        return NotSigned(path, cause)
+
+
+def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...], progress: Progress | None) -> Prepared:
+    if os.path.isdir(path):
+        folder = plain_folder(path)
+        if options.slot is Slot.MAKER:
+            return MANIFEST.prepare(folder, algorithms, options.claims, progress)
+        return _second_over_tree(folder, options, algorithms, progress)
+    if not os.path.lexists(path):
+        raise Unreadable(path, "there is no such file or folder", "Check the path.")
+    if options.slot is Slot.MAKER and options.claims:
+        return MANIFEST.prepare(path, algorithms, options.claims, progress)
+    if options.claims:
+        raise UsageError(
+            path,
+            f"a {options.slot} signature adds no claims; the maker's count",
+            "Leave out product, version and generation.",
+        )
+    return DETACHED.prepare(path, algorithms, options.claims, progress)
+
+
+def _second_over_tree(
+    folder: str, options: SignOptions, algorithms: tuple[HashName, ...], progress: Progress | None
+) -> Prepared:
+    """A second party signs the first one's manifest, after finding it true byte for byte."""
+    existing = read_file_or_none(folder + MANIFEST_SUFFIX, MAX_SMALL_BYTES)
+    if existing is None:
+        return MANIFEST.prepare(folder, algorithms, options.claims, progress)
+    claims = claims_of(existing, os.path.basename(folder) + MANIFEST_SUFFIX)
+    if options.claims and options.claims != claims:
+        raise UsageError(folder, "its manifest claims something else", "Leave out product, version and generation.")
+    prepared = MANIFEST.prepare(folder, algorithms, claims, progress)
+    if prepared.content != existing:
+        raise MalformedArtifact(
+            folder, "it is not what its manifest lists", f"Run `sealwright verify {folder}` to see the difference."
+        )
+    return replace(prepared, companions=())
+
+
+def _finish(
+    batch: list[Prepared | NotSigned], pipeline: Pipeline, stamper: Stamper, options: SignOptions
+) -> Iterator[Signed | NotSigned]:
+    ready = [entry for entry in batch if isinstance(entry, Prepared)]
+    now = datetime.now(UTC)
+    made = pipeline.sign(ready, now) if ready else []
+    stamps = stamper.stamp([one.value for one in made])
+    outputs: list[Output] = []
+    answers: dict[int, Signed] = {}
+    for prepared, one, stamp in zip(ready, made, stamps, strict=True):
+        files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
+        files.append(Output(_target(prepared, options), pipeline.envelope(one, stamp)))
+        outputs += files
+        answers[id(prepared)] = Signed(
+            path=prepared.path,
+            outputs=tuple(file.path for file in files),
+            key=pipeline.enrolled.name,
+            subject=pipeline.subject,
+            provenance=pipeline.enrolled.provenance.value,
+            algorithm=pipeline.enrolled.algorithm.name,
+            claimed=now,
+            stamped=stamp.gen_time if stamp else None,
+            claims=prepared.claims,
+            size=prepared.size,
+        )
+    write_batch(outputs, replace=options.replace)
+    for entry in batch:
+        yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
+
+
+def _target(prepared: Prepared, options: SignOptions) -> str:
+    return signature_path(_beside(prepared, options, prepared.suffix), options.slot)
+
+
+def _companions(prepared: Prepared, options: SignOptions) -> list[str]:
+    return [_beside(prepared, options, part.suffix) for part in prepared.companions]
+
+
+def _beside(prepared: Prepared, options: SignOptions, suffix: str) -> str:
+    if options.out is None:
+        return prepared.path + suffix
+    return os.path.join(options.out, os.path.basename(os.path.abspath(prepared.path)) + suffix)

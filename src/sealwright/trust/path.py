@@ -1,0 +1,242 @@
+"""Certificate paths: the search is ours and bounded, the judgement is OpenSSL's (RULES 3).
+
+1. By names alone, from the anchors outward: a certificate whose issuer name leads nowhere is dropped before any cryptography.
+2. Depth-first from the leaf, fitting key identifier and shortest way first; at most 8 certificates, 64 signature checks, 500
+   partial paths and 16 chains, because OpenSSL alone never goes back and one decoy in the bag would hide a good chain.
+3. Each chain goes to an X509Store that holds only its own anchor, at the given time in UTC, without CRLs; X509_STRICT
+   for certificates of our own profiles. The first chain accepted wins; else the last refusal is the answer.
+4. On the accepted chain: what OpenSSL does not check (`certificate.py`).
+Nothing is ever fetched (A111).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, auto
+from itertools import islice, pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding
+from sealwright.trust.certificate import chain_findings, display_name, load_certificate
+
+MAX_DEPTH = 8
+MAX_CHECKS = 64
+MAX_PARTIAL = 500
+MAX_CHAINS = 16
+MAX_BAG = 32
+_EXPIRED = 10
+
+
+class Strictness(Enum):
+    """OURS adds X509_STRICT; FOREIGN is for makers' and authorities' own PKIs."""
+
+    OURS = auto()
+    FOREIGN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """certificates: leaf to anchor; valid from..until: all of them are in date; findings: refusals of step 4."""
+
+    certificates: tuple[x509.Certificate, ...]
+    anchor_der: bytes
+    valid_from: datetime
+    valid_until: datetime
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoPath:
+    """reason: one clause for people; expired: whether only the time is wrong."""
+
+    reason: str
+    expired: bool = False
+
+
+Key = tuple[bytes, tuple[bytes, ...], tuple[bytes, ...], Strictness]
+
+
+@dataclass(slots=True)
+class PathCache:
+    """Answers for one call of verify: a path while the time stays within its certificates' dates, a refusal at its time."""
+
+    paths: dict[Key, Path] = field(default_factory=dict)
+    refusals: dict[tuple[Key, datetime], NoPath] = field(default_factory=dict)
+
+    def find(
+        self,
+        leaf: x509.Certificate,
+        intermediates: Sequence[x509.Certificate],
+        bag: Sequence[bytes],
+        anchors: Sequence[bytes],
+        at: datetime,
+        strictness: Strictness,
+    ) -> Path | NoPath:
+        """The path of a leaf to one of the anchors (DER) at a time; intermediates are looked at before the bag (DER)."""
+        key = (leaf.public_bytes(Encoding.DER), tuple(bag), tuple(anchors), strictness)
+        known = self.paths.get(key)
+        if known is not None and known.valid_from <= at <= known.valid_until:
+            return known
+        if (refusal := self.refusals.get((key, at))) is not None:
+            return refusal
+        trusted = [load_certificate(der, "anchor") for der in anchors]
+        found = find_path(leaf, [*intermediates, *_readable(bag)], trusted, at, strictness)
+        if isinstance(found, Path):
+            self.paths[key] = found
+        else:
+            self.refusals[key, at] = found
+        return found
+
+
+def find_path(
+    leaf: x509.Certificate,
+    bag: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at: datetime,
+    strictness: Strictness,
+) -> Path | NoPath:
+    """Search and judge. at: aware; bag: candidates for issuers in order of preference."""
+    refusal = NoPath("no certificate in it leads to an anchor of the trust file")
+    for chain in _chains(leaf, bag, anchors):
+        refused = _judge(chain, at, strictness)
+        if refused is None:
+            return Path(
+                certificates=tuple(chain),
+                anchor_der=chain[-1].public_bytes(Encoding.DER),
+                valid_from=max(one.not_valid_before_utc for one in chain),
+                valid_until=min(one.not_valid_after_utc for one in chain),
+                findings=chain_findings(chain),
+            )
+        refusal = refused
+    return refusal
+
+
+def _readable(bag: Sequence[bytes]) -> list[x509.Certificate]:
+    """The certificates of the bag that can be read; one that cannot leads nowhere."""
+    readable = []
+    for der in bag[:MAX_BAG]:
+        try:
+            readable.append(load_certificate(der, "certificate"))
+        except SealwrightError:
+            continue
+    return readable
+
+
+def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness) -> NoPath | None:
+    from OpenSSL import crypto  # 17 ms that a file without a path need not pay
+
+    flags = crypto.X509StoreFlags.PARTIAL_CHAIN
+    if strictness is Strictness.OURS:
+        flags |= crypto.X509StoreFlags.X509_STRICT
+    store = crypto.X509Store()
+    store.add_cert(crypto.X509.from_cryptography(chain[-1]))
+    store.set_flags(flags)
+    store.set_time(at.astimezone(UTC))  # the wall-clock fields count, whatever the zone says
+    untrusted = [crypto.X509.from_cryptography(one) for one in chain[1:-1]]
+    try:
+        crypto.X509StoreContext(store, crypto.X509.from_cryptography(chain[0]), untrusted).verify_certificate()
+    except crypto.X509StoreContextError as cause:
+        code, depth, text = cause.errors
+        name = display_name(chain[min(int(depth), len(chain) - 1)].subject)
+        return NoPath(f"{text} ({name})", code == _EXPIRED)
+    except crypto.Error as cause:
+        return NoPath(f"OpenSSL could not judge it: {cause}"[:200])
+    return None
+
+
+def _chains(
+    leaf: x509.Certificate, bag: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
+) -> Iterator[list[x509.Certificate]]:
+    search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
+    return islice(search.walk([leaf]), MAX_CHAINS)
+
+
+class _Search:
+    """The bounded depth-first search of steps 1 and 2."""
+
+    def __init__(self, bag: list[x509.Certificate], anchors: list[x509.Certificate]) -> None:
+        self.trusted = set(anchors)
+        self.steps = _steps(bag, anchors)
+        self.by_name: dict[x509.Name, list[x509.Certificate]] = {}
+        for one in [*anchors, *bag]:
+            if one in self.trusted or one.issuer in self.steps:
+                self.by_name.setdefault(one.subject, []).append(one)
+        self.checked: dict[tuple[x509.Certificate, bytes], bool] = {}
+        self.partial = 0
+
+    def walk(self, path: list[x509.Certificate]) -> Iterator[list[x509.Certificate]]:
+        """Chains that begin with the path, the most promising first."""
+        last = path[-1]
+        if last in self.trusted:
+            yield path
+            return
+        self.partial += 1
+        if len(path) >= MAX_DEPTH or self.partial > MAX_PARTIAL:
+            return
+        wanted = _authority_key(last)
+        issuers = sorted(
+            self.by_name.get(last.issuer, ()),
+            key=lambda one: (
+                one not in self.trusted,
+                wanted is not None and _subject_key(one) != wanted,
+                self.steps.get(one.issuer, MAX_DEPTH),
+            ),
+        )
+        for issuer in issuers:
+            looped = any(a.subject == issuer.subject and _key(a) == _key(issuer) for a in path)
+            if not looped and self._signed(last, issuer):
+                yield from self.walk([*path, issuer])
+
+    def _signed(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        question = (certificate, _key(issuer))
+        if question not in self.checked:
+            if len(self.checked) >= MAX_CHECKS:
+                return False
+            try:
+                certificate.verify_directly_issued_by(issuer)
+                self.checked[question] = True
+            except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+                self.checked[question] = False
+        return self.checked[question]
+
+
+def _steps(bag: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> dict[x509.Name, int]:
+    """Fewest steps, by names alone, from an issuer's name to an anchor; a name that is missing leads nowhere."""
+    subjects: dict[x509.Name, set[x509.Name]] = {}
+    for one in bag:
+        subjects.setdefault(one.issuer, set()).add(one.subject)
+    steps = {one.subject: 0 for one in anchors}
+    edge = set(steps)
+    for distance in range(1, MAX_DEPTH):
+        edge = {name for issuer in edge for name in subjects.get(issuer, ()) if name not in steps}
+        steps.update(dict.fromkeys(edge, distance))
+    return steps
+
+
+def _key(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _subject_key(certificate: x509.Certificate) -> bytes | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _authority_key(certificate: x509.Certificate) -> bytes | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+
+
+def links(path: Path) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
+    """Each certificate below the anchor with its issuer on the path."""
+    return pairwise(path.certificates)
