@@ -123,7 +123,7 @@ def revocation(
     for table in own:
         if _silence_counts(table, certificate, proved, judged, max_age, min_number):
             return Revocation(State.GOOD)
-    return Revocation(State.UNKNOWN, why=_why(own, certificate, proved, judged, max_age, min_number))
+    return Revocation(State.UNKNOWN, why=_why(own, proved, judged, max_age, min_number))
 
 
 def authority_revocation(
@@ -178,7 +178,6 @@ def _fresh(table: CrlTable, judged: datetime, max_age: timedelta | None) -> bool
 
 def _why(
     own: list[CrlTable],
-    certificate: x509.Certificate,
     proved: datetime | None,
     judged: datetime,
     max_age: timedelta | None,
@@ -245,7 +244,7 @@ def _issuer(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Certific
             usage.crl_sign
             and (hashed is None or hashed.name not in ("sha1", "md5"))
             and crl.is_signature_valid(public_key(issuer))
-        ):  # type: ignore[arg-type]
+        ):
             return issuer
     raise MalformedTrust(name, "its signature is not of an issuer that may sign revocation lists", _NEXT)
 

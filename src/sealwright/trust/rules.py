@@ -183,9 +183,8 @@ def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
             same_organisation = one.seen.organisation != "" and one.seen.organisation == other.seen.organisation
             if one.seen.key == other.seen.key or same_person:
                 findings.append(reject("SW-SIGNERS-NOT-DISTINCT", rule.name, other.seen.source, one.seen.source))
-            elif not one.seen.person or not other.seen.person:
-                if one.anchor == other.anchor or same_organisation:
-                    findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
+            elif not (one.seen.person and other.seen.person) and (one.anchor == other.anchor or same_organisation):
+                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
     return findings
 
 

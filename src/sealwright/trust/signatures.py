@@ -22,6 +22,7 @@ from sealwright.envelope.cms import Signer, check_signer
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
+from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import (
     display_name,
     load_certificate,
@@ -32,7 +33,6 @@ from sealwright.trust.certificate import (
 )
 from sealwright.trust.ground import Ground
 from sealwright.trust.model import Anchor, Environment
-from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.path import NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
@@ -167,10 +167,13 @@ def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
     findings = []
     if reason := ground.denied_in(path):
         findings.append(reject("SW-DENIED-SIGNER", display_name(path.certificates[0].subject), found=reason))
-    for digest in {candidate.artifact, *candidate.digests.values()} - {None}:
-        for name in (f"{candidate.format} {digest}", f"* {digest}"):
-            if (entry := ground.denials.get(("artifact", name))) is not None:
-                findings.append(reject("SW-DENIED-ARTIFACT", candidate.source, found=entry.reason))
+    digests = {candidate.artifact, *candidate.digests.values()} - {None}
+    names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
+    findings += [
+        reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
+        for name in names
+        if name in ground.denials
+    ]
     for entry in ground.denied:
         claims = candidate.claims
         if entry.what == "below" and entry.value == claims.product and (claims.generation or 0) < entry.generation:

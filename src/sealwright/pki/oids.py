@@ -1,0 +1,9 @@
+"""Object identifiers of ours, under one UUID arc (docs/decisions/0002-oid-arc.md). None is needed to verify a `.p7s`."""
+
+from __future__ import annotations
+
+ARC = "2.25.2266217910231888990465978115899467969"
+DEVELOPMENT = f"{ARC}.1.1"
+HARDWARE_CLAIMED = f"{ARC}.1.2"
+HARDWARE_ATTESTED = f"{ARC}.1.3"
+TIMESTAMP_POLICY = f"{ARC}.2.1"

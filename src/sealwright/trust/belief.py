@@ -1,0 +1,130 @@
+"""Why a trust file is believed, named in every verdict (DESIGN, RULES 5).
+
+1. It is well formed and its own officers' threshold signed exactly these bytes; unsigned or edited by hand only in the
+   trial stage, which every verdict says.
+2. It is believed for one of three reasons: it follows an installed one, step by step; its fingerprint was given; or it lies
+   where only the caller, root or administrators can write. The refusal says what to run and never shows the fingerprint.
+3. Beside it lie things that can only take trust away: revocation lists (`trust.d/*.crl`), each by its issuer's signature,
+   and `deny.toml`, by the signature of one officer.
+No environment variable, system store, home or current folder adds anything (A108).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+
+from sealwright.artifact.source import read_file
+from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
+from sealwright.findings import Finding, warning
+from sealwright.trust.history import SignedText, Step, came_by, persons_of, reached, read_signed, signing_keys, walk
+from sealwright.trust.model import Denied, TrustFile
+from sealwright.trust.place import unsafe_because
+from sealwright.trust.revocation import MAX_CRL_BYTES
+from sealwright.trust.trustfile import denied, parse_trust, read_toml
+from sealwright.trust.words import read_fingerprint
+
+CRL_FOLDER = "trust.d"
+DENY = "deny.toml"
+DENY_LINE = "# sealwright deny 1"
+DENY_KIND = "deny"
+MAX_CRLS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """A trust file and what lies beside it. reason: one clause for the verdict; crls: DER; denied: file and deny list together."""
+
+    trust: TrustFile
+    reason: str
+    findings: tuple[Finding, ...]
+    crls: tuple[bytes, ...]
+    denied: tuple[Denied, ...]
+    deny_version: int = 0
+
+
+def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFile | None = None) -> Believed:
+    """Read, check and believe a trust file; TrustRefused if nothing makes it believable, MalformedTrust if it is not one."""
+    signed = read_signed(path)
+    trust = parse_trust(signed.text, path)
+    reason, step = _reason(signed, trust, fingerprint, installed)
+    findings: list[Finding] = []
+    if trust.stage == "trial":
+        findings.append(warning("SW-TRUST-TRIAL", trust.id))
+    else:
+        _check_signed(signed, trust)
+        step = came_by(signed, trust) if installed is None else step
+    if step is Step.RECOVERY:
+        findings.append(warning("SW-TRUST-RECOVERED", trust.id, found=str(trust.version)))
+    deny_version, extra = _deny_list(path, trust)
+    return Believed(trust, reason, tuple(findings), _crls(path), (*trust.denied, *extra), deny_version)
+
+
+def _reason(
+    signed: SignedText, trust: TrustFile, fingerprint: str | None, installed: TrustFile | None
+) -> tuple[str, Step]:
+    if fingerprint is not None:
+        if read_fingerprint(fingerprint) != trust.digest:
+            raise TrustRefused(
+                signed.path,
+                "it is not the file whose fingerprint was given",
+                "Compare the card with the file you were given; do not use this one.",
+            )
+        if installed is None:
+            return "its fingerprint was given", Step.ORDINARY
+    if installed is not None:
+        step = walk(installed, signed)
+        return f"it follows the installed version {installed.version}", step
+    problem = unsafe_because(signed.path)
+    if problem:
+        raise TrustRefused(
+            signed.path,
+            f"nothing says that it is yours: {problem}",
+            "Take the fingerprint from your officer's card and add: --trust-fingerprint FINGERPRINT",
+        )
+    return "it lies where only you or an administrator can write", Step.ORDINARY
+
+
+def _check_signed(signed: SignedText, trust: TrustFile) -> None:
+    keys = signing_keys(signed)
+    if not reached(trust.officers, keys):
+        names = ", ".join(sorted(persons_of(trust.officers, keys))) or "nobody"
+        raise TrustRefused(
+            signed.path,
+            f"{trust.officers.threshold} of its officers must have signed exactly these bytes, signed has {names}",
+            'Fetch it again with its .p7s files; for trying things out, set stage = "trial" in a file of your own.',
+        )
+
+
+def _deny_list(path: str, trust: TrustFile) -> tuple[int, tuple[Denied, ...]]:
+    """The deny list beside a trust file; one officer's signature suffices, since it can only take trust away."""
+    deny_path = os.path.join(os.path.dirname(path), DENY)
+    if not os.path.lexists(deny_path):
+        return 0, ()
+    signed = read_signed(deny_path)
+    top = read_toml(signed.text, deny_path, DENY_LINE)
+    version, id_ = top.number("version", 1), top.text("trust")
+    entries = []
+    for section in top.tables("deny"):
+        entries.append(denied(section))
+        section.done()
+    top.done()
+    if id_ != trust.id:
+        raise MalformedTrust(
+            deny_path,
+            f"it belongs to the trust file {id_}, not to {trust.id}",
+            "Bring the deny list of this trust file.",
+        )
+    if not persons_of(trust.officers, signing_keys(signed, DENY_KIND)) and trust.stage != "trial":
+        raise TrustRefused(
+            deny_path, "no officer of the trust file has signed it", "Fetch it again with its .p7s file, or remove it."
+        )
+    return version, tuple(entries)
+
+
+def _crls(path: str) -> tuple[bytes, ...]:
+    found = sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(path)), CRL_FOLDER, "*.crl")))
+    if len(found) > MAX_CRLS:
+        raise LimitExceeded(path, f"{len(found)} revocation lists", f"At most {MAX_CRLS} are read.")
+    return tuple(read_file(name, MAX_CRL_BYTES) for name in found)

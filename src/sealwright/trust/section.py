@@ -1,0 +1,200 @@
+"""One table of a TOML file, read key by key: every key is typed and bounded, and a key nobody asked for is refused.
+
+Errors name the section, the key, what is wanted and, for an unknown key, the one that was probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.names import display
+from sealwright.errors import MalformedTrust
+
+MAX_TEXT = 400
+MAX_ITEMS = 1000
+MAX_NUMBER = 2**63 - 1
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+Value = object
+
+
+class Section:
+    """A table that is consumed; `done` refuses what is left. where: "[[rule]] firmware" in errors."""
+
+    def __init__(self, table: dict[str, Value], where: str, subject: str) -> None:
+        self.left = dict(table)
+        self.asked: set[str] = set()
+        self.where = where
+        self.subject = subject
+
+    def wrong(self, key: str, wanted: str) -> MalformedTrust:
+        """The error for one key."""
+        return MalformedTrust(
+            self.subject, f"{self.where}: `{key}` must be {wanted}", "Correct it and have the file signed again."
+        )
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A printable text; without a default it must be there."""
+        value = self._take(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or display(value) != value:
+            raise self.wrong(key, f"a printable text of 1 to {MAX_TEXT} characters")
+        return value
+
+    def word(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        """One of a few words."""
+        value = self.text(key, default)
+        if value not in choices:
+            raise self.wrong(key, "one of " + ", ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of different texts; () where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        fine = (
+            isinstance(value, list)
+            and len(value) <= MAX_ITEMS
+            and all(
+                isinstance(one, str) and one.strip() and len(one) <= MAX_TEXT and display(one) == one for one in value
+            )
+        )
+        if not fine or not isinstance(value, list) or not value or len(set(value)) != len(value):
+            raise self.wrong(key, "a list of different printable texts")
+        return tuple(value)
+
+    def number(self, key: str, low: int, default: int | None = None) -> int:
+        """A whole number from `low`."""
+        value = self._take(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= MAX_NUMBER:
+            raise self.wrong(key, f"a whole number from {low}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """true or false; false where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def time(self, key: str) -> datetime:
+        """A date and time with a zone."""
+        value = self.time_or_none(key)
+        if value is None:
+            raise self.wrong(key, "a date and time like 2026-11-01T12:00:00Z")
+        return value
+
+    def time_or_none(self, key: str) -> datetime | None:
+        """The same, or None where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, datetime) or value.tzinfo is None or not 1990 <= value.year <= 9000:
+            raise self.wrong(key, "a date and time like 2026-11-01T12:00:00Z")
+        return value.astimezone(UTC)
+
+    def duration(self, key: str) -> timedelta | None:
+        """A duration like "30d", "12h" or "15m"; None where it is absent."""
+        value = self._take(key)
+        return None if value is None else self._duration(key, value)
+
+    def durations(self, key: str, names: tuple[str, ...]) -> dict[str, timedelta]:
+        """A table of durations; {} where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not set(value) <= set(names):
+            raise self.wrong(key, "a table of durations for " + ", ".join(names))
+        return {name: self._duration(f"{key}.{name}", one) for name, one in value.items()}
+
+    def digests(self, key: str) -> tuple[Digest, ...]:
+        """Digests like "sha256:…"."""
+        found = []
+        for text in self.texts(key):
+            try:
+                found.append(Digest.parse(text))
+            except ValueError as cause:
+                raise self.wrong(key, 'digests like "sha256:" and 64 lower-case hexadecimal digits') from cause
+        return tuple(found)
+
+    def digest(self, key: str) -> Digest:
+        """One digest."""
+        try:
+            return Digest.parse(self.text(key))
+        except ValueError as cause:
+            raise self.wrong(key, 'a digest like "sha256:" and 64 lower-case hexadecimal digits') from cause
+
+    def raw(self, key: str) -> str | None:
+        """A text that may hold line feeds (PEM); None where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self.wrong(key, "a text")
+        return value
+
+    def has(self, key: str) -> bool:
+        """Whether a key is there; it is then expected to be read."""
+        return key in self.left
+
+    def table(self, key: str) -> Section:
+        """A table that must be there."""
+        value = self._take(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, f"a table [{key}]")
+        return Section(value, f"[{key}]", self.subject)
+
+    def tables(self, key: str, where: str | None = None) -> Iterator[Section]:
+        """An array of tables; empty where it is absent."""
+        value = self._take(key)
+        if value is None:
+            return
+        if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(isinstance(one, dict) for one in value):
+            raise self.wrong(key, f"an array of tables [[{key}]]")
+        for number, one in enumerate(value, 1):
+            yield Section(one, f"[[{where or key}]] {number}", self.subject)
+
+    def items(self) -> Iterator[tuple[str, Value]]:
+        """Every key left, for a section whose keys are names."""
+        for key in list(self.left):
+            yield key, self._take(key)
+
+    def done(self) -> None:
+        """Refuse a key that was not asked for."""
+        if not self.left:
+            return
+        import difflib  # only for an error
+
+        key = min(self.left)
+        near = difflib.get_close_matches(key, self.asked, n=1)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        raise MalformedTrust(
+            self.subject, f"{self.where}: unknown key `{display(key)}`{meant}", "Correct or remove it."
+        )
+
+    def each(self, key: str, read: Callable[[Section], object]) -> tuple[object, ...]:
+        """Read every table of an array and refuse their unknown keys."""
+        found = []
+        for section in self.tables(key):
+            found.append(read(section))
+            section.done()
+        return tuple(found)
+
+    def _take(self, key: str) -> Value | None:
+        self.asked.add(key)
+        return self.left.pop(key, None)
+
+    def _duration(self, key: str, value: Value) -> timedelta:
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise self.wrong(key, 'a duration like "30d", "12h" or "15m"')
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,368 @@
+"""`trust.toml` read: the one root of trust, parsed whole or refused (DESIGN, RULES 5; docs/trust-file.md for officers).
+
+1. At most 1 MiB of UTF-8, the first line `# sealwright trust 1`, TOML 1.0 without duplicate keys.
+2. Every key is known, typed and bounded; an unknown key or section is refused, with the one that was probably meant.
+3. The parts fit together: thresholds can be reached by different persons, rules name anchors that exist, a public CA or a
+   pinned leaf is never trusted by itself, exceptions carry a reason and an end.
+Nothing is looked up anywhere else: no environment variable, no system store, no default anchor.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import timedelta
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
+
+from sealwright.artifact.digest import Digest
+from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
+from sealwright.formats.format import Slot
+from sealwright.trust.certificate import load_certificate
+from sealwright.trust.model import (
+    Anchor,
+    CrlPolicy,
+    Denied,
+    Environment,
+    Freshness,
+    KeyEvidence,
+    LogKey,
+    Mode,
+    OfficerKey,
+    Person,
+    Quorum,
+    Rule,
+    SignerRule,
+    TimestampAuthority,
+    TrustFile,
+)
+from sealwright.trust.section import Section
+
+FIRST_LINE = "# sealwright trust 1"
+MAX_BYTES = 1 << 20
+STAGES = ("ordinary", "trial")
+PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
+PURPOSES = ("install", "run", "restore")
+GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
+EKU_NAMES = {
+    "codeSigning": "1.3.6.1.5.5.7.3.3",
+    "configSigning": "1.3.6.1.5.5.7.3.41",
+    "trustAnchorConfigSigning": "1.3.6.1.5.5.7.3.42",
+    "updatePackageSigning": "1.3.6.1.5.5.7.3.43",
+}
+_NO_TIME = timedelta(0)
+_NEXT = "Correct it and have the file signed again."
+
+
+def parse_trust(data: bytes, subject: str) -> TrustFile:
+    """Read a trust file; MalformedTrust naming section, key and what is wanted, LimitExceeded above 1 MiB."""
+    top = Section(_toml(data, subject, FIRST_LINE), "top", subject)
+    persons = tuple(cast("tuple[Person, ...]", top.each("person", _person)))
+    officers = _quorum(top.table("officers"))
+    trust = TrustFile(
+        text=data,
+        digest=Digest.of(data),
+        id=top.text("id"),
+        version=top.number("version", 1),
+        issued=top.time("issued"),
+        expires=top.time("expires"),
+        stage=top.word("stage", STAGES, "ordinary"),
+        persons=persons,
+        officers=officers,
+        recovery=_quorum(top.table("recovery")),
+        anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
+        intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
+        authorities=cast("tuple[TimestampAuthority, ...]", top.each("authority", _authority)),
+        logs=cast("tuple[LogKey, ...]", top.each("log", _log)),
+        witnesses=cast("tuple[LogKey, ...]", top.each("witness", _log)),
+        crls=cast("tuple[CrlPolicy, ...]", top.each("crl", _crl)),
+        denied=cast("tuple[Denied, ...]", top.each("deny", denied)),
+        minimums=_minimums(top),
+        evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
+        rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
+        tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
+    )
+    top.text("title", "-")
+    top.done()
+    _check(trust, subject)
+    return trust
+
+
+def read_toml(data: bytes, subject: str, first_line: str) -> Section:
+    """The top table of one of our TOML files, under the rules of point 1."""
+    return Section(_toml(data, subject, first_line), "top", subject)
+
+
+def denied(section: Section) -> Denied:
+    """One `[[deny]]`: exactly one of key, certificate, serial, artifact, product (with below), and a reason."""
+    named = [what for what in ("key", "certificate", "serial", "artifact", "product") if section.has(what)]
+    if len(named) != 1:
+        raise section.wrong("deny", "about exactly one of key, certificate, serial, artifact or product")
+    what, reason = named[0], section.text("reason")
+    if what in ("key", "certificate"):
+        return Denied(what, str(section.digest(what)), 0, reason)
+    if what == "product":
+        return Denied("below", section.text("product"), section.number("below", 1), reason)
+    if what == "serial":
+        issuer = load_certificate(_certificate(section, "issuer"), section.where)
+        text = section.text("serial").removeprefix("0x").replace(":", "").lower().lstrip("0")
+        if not text or set(text) - set("0123456789abcdef"):
+            raise section.wrong("serial", "hexadecimal digits")
+        return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
+    digest, format_name = section.digest("artifact"), section.text("format", "*")
+    return Denied("artifact", f"{format_name} {digest}", 0, reason)
+
+
+def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
+    if len(data) > MAX_BYTES:
+        raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as cause:
+        raise MalformedTrust(subject, f"byte {cause.start} is not UTF-8", _NEXT) from cause
+    if text.partition("\n")[0] != first_line:
+        raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as cause:
+        raise MalformedTrust(subject, f"it is not TOML: {cause}"[:300], _NEXT) from cause
+
+
+def _person(section: Section) -> Person:
+    return Person(
+        id=section.text("id"),
+        organisation=section.text("organisation"),
+        roles=section.texts("roles"),
+        keys=section.digests("keys"),
+        certificates=section.digests("certificates"),
+        since=section.time_or_none("from"),
+        until=section.time_or_none("until"),
+    )
+
+
+def _quorum(section: Section) -> Quorum:
+    threshold = section.number("threshold", 1)
+    keys = []
+    for one in section.tables("key", f"{section.where.strip('[]')}.key"):
+        keys.append(OfficerKey(one.text("person"), _public_key(one)))
+        one.done()
+    section.done()
+    if len({key.spki for key in keys}) != len(keys):
+        raise section.wrong("key", "a different key each time")
+    if len({key.person for key in keys}) < threshold:
+        raise section.wrong(
+            "threshold", f"at most the {len({key.person for key in keys})} different persons with a key"
+        )
+    return Quorum(threshold, tuple(keys))
+
+
+def _public_key(section: Section) -> bytes:
+    text = section.raw("key")
+    try:
+        key = load_pem_public_key((text or "").encode())
+        algorithm_for(key, subject=section.where)
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        load_der_public_key(der)
+    except (ValueError, SealwrightError) as cause:
+        raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
+    return der
+
+
+def _certificate(section: Section, key: str) -> bytes:
+    text = section.raw(key)
+    try:
+        found = x509.load_pem_x509_certificates((text or "").encode())
+        if len(found) != 1:
+            raise ValueError("more than one")
+        der = found[0].public_bytes(Encoding.DER)
+        load_certificate(der, section.where)
+    except SealwrightError as cause:
+        raise section.wrong(key, f"a usable certificate ({cause.what})") from cause
+    except ValueError as cause:
+        raise section.wrong(key, "one certificate in PEM (BEGIN CERTIFICATE)") from cause
+    return der
+
+
+def _anchor(section: Section) -> Anchor:
+    return Anchor(
+        name=section.text("name"),
+        certificate=_certificate(section, "certificate"),
+        environment=Environment(section.word("environment", tuple(Environment))),
+        public=section.flag("public"),
+    )
+
+
+def _authority(section: Section) -> TimestampAuthority:
+    return TimestampAuthority(
+        name=section.text("name"),
+        anchor=_certificate(section, "anchor"),
+        key=section.digest("key") if section.has("key") else None,
+        last_token=section.time_or_none("last_token"),
+    )
+
+
+def _log(section: Section) -> LogKey:
+    return LogKey(section.text("name"), section.text("vkey"))
+
+
+def _crl(section: Section) -> CrlPolicy:
+    issuer = load_certificate(_certificate(section, "issuer"), section.where)
+    return CrlPolicy(
+        issuer.subject.public_bytes(), section.number("min_number", 0, 0), section.durations("max_age", PURPOSES)
+    )
+
+
+def _minimums(top: Section) -> dict[str, int]:
+    if not top.has("minimum"):
+        return {}
+    section = top.table("minimum")
+    found = {}
+    for product, generation in section.items():
+        if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
+            raise section.wrong(product, "a generation, a whole number from 0")
+        found[product] = generation
+    return found
+
+
+def _evidence(section: Section) -> KeyEvidence:
+    evidence = KeyEvidence(
+        key=section.digest("key"),
+        provenance=section.word("provenance", PROVENANCES),
+        reason=section.text("reason", "-"),
+        review=section.time_or_none("review"),
+    )
+    if evidence.provenance == "hardware-imported" and (evidence.reason == "-" or evidence.review is None):
+        raise section.wrong("provenance", "given with `reason` and `review` where it is hardware-imported")
+    return evidence
+
+
+def _rule(section: Section) -> Rule:
+    section.where = f"[[rule]] {section.left.get('name', '')}"
+    name = section.text("name")
+    signers = []
+    for one in section.tables("signer", "rule.signer"):
+        signers.append(_signer(one))
+        one.done()
+    if not signers:
+        raise section.wrong("signer", "at least one [[rule.signer]]")
+    rule = Rule(
+        name=name,
+        products=section.texts("products"),
+        formats=section.texts("formats"),
+        environment=Environment(section.word("environment", tuple(Environment))),
+        hardware=section.texts("hardware"),
+        signers=tuple(signers),
+        timestamp=section.word("timestamp", ("required", "optional"), "optional"),
+        log=section.word("log", ("required", "none"), "none"),
+        freshness=Freshness(
+            fresh_for=section.duration("fresh_for"),
+            grace=section.duration("grace") or _NO_TIME,
+            floor_ok=section.word("without_clock", ("allow", "refuse"), "refuse") == "allow",
+        ),
+        mode=Mode(section.word("mode", tuple(Mode), "audit")),
+        owner=section.text("owner", "-"),
+        reason=section.text("reason", "-"),
+        review=section.time_or_none("review"),
+        contact=section.text("contact", "-"),
+        grades=section.texts("grades"),
+        minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
+    )
+    if set(rule.grades) - set(GRADES):
+        raise section.wrong("grades", "some of " + ", ".join(GRADES))
+    if rule.mode is not Mode.AUDIT and ("-" in (rule.owner, rule.reason) or rule.review is None):
+        raise section.wrong("mode", "given with `owner`, `reason` and `review` where it is not audit")
+    return rule
+
+
+def _signer(section: Section) -> SignerRule:
+    signer = SignerRule(
+        slot=Slot(section.word("slot", tuple(Slot), "maker")),
+        anchors=section.texts("anchors"),
+        subjects=section.texts("subjects"),
+        keys=section.digests("keys"),
+        certificates=section.digests("certificates"),
+        purposes=tuple(_purpose(section, name) for name in section.texts("purposes")),
+        persons=section.texts("persons"),
+        count=section.number("count", 1, 1),
+        pins_until=section.time_or_none("pins_until"),
+    )
+    if not signer.anchors:
+        raise section.wrong("anchors", "a list of anchors' names")
+    if (signer.keys or signer.certificates) and signer.pins_until is None:
+        raise section.wrong("pins_until", "the end of the exception, where keys or certificates are pinned")
+    return signer
+
+
+def _purpose(section: Section, name: str) -> str:
+    if name in EKU_NAMES:
+        return EKU_NAMES[name]
+    try:
+        return x509.ObjectIdentifier(name).dotted_string
+    except ValueError as cause:
+        raise section.wrong("purposes", "some of " + ", ".join(EKU_NAMES) + ", or dotted OIDs") from cause
+
+
+def _check(trust: TrustFile, subject: str) -> None:
+    """Point 3: the parts fit together."""
+
+    def wrong(what: str) -> MalformedTrust:
+        return MalformedTrust(subject, what, _NEXT)
+
+    if trust.issued >= trust.expires:
+        raise wrong("`issued` is not before `expires`")
+    persons = [person.id for person in trust.persons]
+    anchors = {anchor.name: anchor for anchor in trust.anchors}
+    for name, names in (
+        ("[[person]] id", persons),
+        ("[[anchor]] name", [anchor.name for anchor in trust.anchors]),
+        ("[[rule]] name", [rule.name for rule in trust.rules]),
+        ("[[authority]] name", [authority.name for authority in trust.authorities]),
+    ):
+        if len(set(names)) != len(names):
+            raise wrong(f"{name} is used twice")
+    certificates = [anchor.certificate for anchor in trust.anchors]
+    if len(set(certificates)) != len(certificates):
+        raise wrong("one certificate is an [[anchor]] twice; it has one environment")
+    for key in (*trust.officers.keys, *trust.recovery.keys):
+        if key.person not in persons:
+            raise wrong(f"the officer {key.person} is not a [[person]]")
+    if {k.spki for k in trust.officers.keys} & {k.spki for k in trust.recovery.keys}:
+        raise wrong("a key is both in [officers] and in [recovery]")
+    if {k.person for k in trust.officers.keys} & {k.person for k in trust.recovery.keys}:
+        raise wrong("a person is both in [officers] and in [recovery]")
+    owned = [digest for person in trust.persons for digest in (*person.keys, *person.certificates)]
+    if len(set(owned)) != len(owned):
+        raise wrong("a key or certificate belongs to two persons")
+    for rule in trust.rules:
+        for signer in rule.signers:
+            _check_signer(rule, signer, anchors, persons, wrong)
+
+
+def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], persons: list[str], wrong) -> None:  # type: ignore[no-untyped-def]
+    for name in signer.anchors:
+        if name not in anchors:
+            raise wrong(f"[[rule]] {rule.name}: there is no anchor {name}")
+        if anchors[name].environment is not rule.environment:
+            raise wrong(
+                f"[[rule]] {rule.name}: the anchor {name} is for {anchors[name].environment}, the rule for {rule.environment}"
+            )
+        named = signer.subjects or signer.keys or signer.certificates
+        if anchors[name].public and not (named and signer.purposes):
+            raise wrong(
+                f"[[rule]] {rule.name}: {name} is a public CA and counts only with `subjects` (or a pin) and `purposes`"
+            )
+    for person in signer.persons:
+        if person not in persons:
+            raise wrong(f"[[rule]] {rule.name}: there is no person {person}")
+
+
+def officer_key_digest(spki: bytes) -> Digest:
+    """The identity of an officer's key (RULES 2)."""
+    return key_digest(cast("PublicKey", load_der_public_key(spki)))
