@@ -1,7 +1,71 @@
-"""Sentences of the errors codes."""
+"""Sentences of the error codes: what the verdict says where something could not be read or done.
+
+An error raised by a command prints its own words; these are used where it becomes a finding, with `{found}` its clause.
+"""
 
 from __future__ import annotations
 
 from sealwright.texts.text import Text
 
-TEXTS: dict[str, Text] = {}
+_AGAIN = "Copy it again from its source and try again."
+_REPORT = "Report this with the command you used; nothing was changed."
+
+TEXTS: dict[str, Text] = {
+    "SW-ERROR": Text("{subject}: {found}", _REPORT, "it could not be judged"),
+    "SW-USAGE": Text(
+        "{subject}: {found}", "Check what was asked; `--help` shows examples.", "the question cannot be answered"
+    ),
+    "SW-FILE-UNREADABLE": Text(
+        "{subject} cannot be read: {found}", "Check the path, the medium and who may read it.", "it cannot be read"
+    ),
+    "SW-FILE-CHANGING": Text(
+        "{subject} changed while it was read: {found}",
+        "Stop whatever writes to it and verify it again.",
+        "it changed while it was checked",
+    ),
+    "SW-LIMIT": Text("{subject} is beyond a limit: {found}", "Ask whoever made it.", "it is larger than is allowed"),
+    "SW-ARTIFACT-MALFORMED": Text(
+        "{subject} is not what its format demands: {found}", _AGAIN, "the file or its manifest is damaged"
+    ),
+    "SW-SIGNATURE-MALFORMED": Text(
+        "{subject} is not a signature that can be read: {found}",
+        "Ask the signer for the signature file again.",
+        "its signature file is damaged",
+    ),
+    "SW-ALGORITHM-WEAK": Text(
+        "{subject} uses an algorithm or key that is too weak: {found}",
+        "Ask the signer for a signature by today's rules.",
+        "its signature is too weak",
+    ),
+    "SW-SIGNATURE-INVALID": Text(
+        "the signature {subject} is not genuine: {found}", _AGAIN, "its signature is not genuine"
+    ),
+    "SW-SIGNATURE-KIND": Text(
+        "the signature {subject} was made for something else: {found}",
+        "Ask whoever delivered the file for its own signature.",
+        "its signature was made for something else",
+    ),
+    "SW-TIMESTAMP-UNAVAILABLE": Text(
+        "{subject} gave no timestamp: {found}", "Try again, or sign with `--timestamp local`."
+    ),
+    "SW-TRUST-MALFORMED": Text(
+        "{subject} cannot be used: {found}",
+        "Ask your security officer for the current trust file.",
+        "the trust file cannot be used",
+    ),
+    "SW-TRUST-NOT-BELIEVED": Text(
+        "nothing makes this verifier believe {subject}: {found}",
+        "Give its fingerprint with `--trust-fingerprint`, from the card of your security officer.",
+        "the trust file is not believed here",
+    ),
+    "SW-KEY-UNAVAILABLE": Text("{subject} could not be reached: {found}", "Run `sealwright doctor`."),
+    "SW-KEY-REFUSED": Text("{subject} must not be used like this: {found}", "Use the key that is made for this."),
+    "SW-OUTPUT-REFUSED": Text(
+        "{subject} could not be written: {found}",
+        "Choose another place with `--out`; what was there is still there.",
+        "the result could not be written down",
+    ),
+    "SW-JOURNAL": Text(
+        "the record could not be written: {subject}: {found}", "Run `sealwright doctor`; nothing was signed."
+    ),
+}

@@ -1,0 +1,50 @@
+"""Arguments that several commands share: times, the signing home, the PIN's source."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealwright.keys.pin import Pin
+
+
+def rfc3339(text: str) -> datetime:
+    """A time with its zone, as RFC 3339 writes it (`2026-11-01T12:00:00Z`); argparse shows the complaint."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with a zone, such as 2026-11-01T12:00:00Z")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range") from None
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """--home, always named: no environment variable and no current folder chooses keys."""
+    parser.add_argument("--home", metavar="DIR", required=True, help="the signing home (made by `sealwright init`)")
+
+
+def add_pin_file(parser: argparse.ArgumentParser) -> None:
+    """--pin-file; a PIN is never an argument."""
+    parser.add_argument(
+        "--pin-file", metavar="FILE", help="file with the token's PIN, readable by you alone (else you are asked)"
+    )
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+
+def pin_of(args: argparse.Namespace) -> Pin | None:
+    """The PIN's source named on the command line, or None: then the key string's own, or the terminal, is asked."""
+    if args.pin_file is None:
+        return None
+    from sealwright.keys.pin import Pin  # signing commands only
+
+    return Pin.from_file(args.pin_file)

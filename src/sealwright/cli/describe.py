@@ -1,0 +1,274 @@
+"""What a piece of data is, by its content: signatures, tokens, certificates, lists, manifests, trust files. Never a judgement.
+
+Each reader looks at the bytes and answers with a `Description`, or None where they are not its kind; the first that
+answers speaks. Readers raise only the typed errors of the rooms they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.manifest import parse_manifest
+from sealwright.artifact.names import display
+from sealwright.cli.render import moment
+from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
+from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
+from sealwright.errors import SealwrightError
+from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
+from sealwright.trust.trustfile import parse_trust
+
+T = TypeVar("T")
+MAX_BYTES = 32 << 20
+MAX_PARTS = 64
+_PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_PEM_CRL = b"-----BEGIN X509 CRL-----"
+_PEM_REQUEST = b"-----BEGIN CERTIFICATE REQUEST-----"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """kind: one phrase; facts: label and value, in the order shown; parts: what lies inside, such as the certificates."""
+
+    kind: str
+    facts: tuple[tuple[str, str], ...]
+    parts: tuple[Description, ...] = ()
+
+
+def describe(data: bytes, name: str) -> Description | None:
+    """The description of a whole small file, or None for content of no kind we know."""
+    for reader in _READERS:
+        description = reader(data, name)
+        if description is not None:
+            return description
+    return None
+
+
+def known_start(head: bytes) -> bool:
+    """True where the first bytes could be of a kind we know, so that the whole file is worth reading."""
+    return head[:1] == b"\x30" or head.startswith((b"# sealwright ", b"-----BEGIN "))
+
+
+def _manifest(data: bytes, name: str) -> Description | None:
+    if not data.startswith(b"# sealwright manifest "):
+        return None
+    manifest = parse_manifest(data, name)
+    claims = manifest.claims
+    facts = [
+        ("lists", f"{len(manifest.files):,} files, {manifest.total_bytes:,} bytes ({manifest.over})"),
+        ("digests", str(manifest.algorithm)),
+        ("product", claims.product or "not claimed"),
+        ("version", claims.version or "not claimed"),
+        ("generation", "not claimed" if claims.generation is None else str(claims.generation)),
+        ("hardware", ", ".join(claims.hardware) or "not claimed"),
+        ("environment", claims.environment or "not claimed"),
+        ("checked by", f"{manifest.algorithm}sum -c, from inside the folder"),
+    ]
+    return Description("manifest", tuple(facts))
+
+
+def _trust(data: bytes, name: str) -> Description | None:
+    if not data.startswith(b"# sealwright trust "):
+        return None
+    trust = parse_trust(data, name)
+    facts = [
+        ("id", trust.id),
+        ("version", str(trust.version)),
+        ("stage", trust.stage),
+        ("issued", moment(trust.issued)),
+        ("ends", moment(trust.expires)),
+        ("officers", f"{trust.officers.threshold} of {', '.join(sorted({k.person for k in trust.officers.keys}))}"),
+        ("anchors", ", ".join(f"{anchor.name} ({anchor.environment})" for anchor in trust.anchors) or "none"),
+        ("timestamp authorities", ", ".join(authority.name for authority in trust.authorities) or "none"),
+        ("rules", ", ".join(f"{rule.name} ({rule.mode})" for rule in trust.rules) or "none"),
+        ("denied", str(len(trust.denied))),
+    ]
+    return Description("trust file", tuple(facts))
+
+
+def _ours(data: bytes, name: str) -> Description | None:
+    if not data.startswith(b"# sealwright "):
+        return None
+    line = data.split(b"\n", 1)[0][:80].decode(errors="replace")
+    return Description(f"Sealwright text of {display(name)}", (("first line", line),))
+
+
+def _private_key(data: bytes, _name: str) -> Description | None:
+    if b"PRIVATE KEY-----" not in data[:64]:
+        return None
+    return Description(
+        "private key", (("shown", "nothing of it; keep it readable by its owner alone, better in a token"),)
+    )
+
+
+def _pem(data: bytes, _name: str) -> Description | None:
+    if _PEM_CERTIFICATE in data:
+        try:
+            found = x509.load_pem_x509_certificates(data)
+        except ValueError:
+            return Description("PEM text that holds no readable certificate", ())
+        return Description(f"{len(found)} certificates in PEM", (), tuple(map(_certificate, found[:MAX_PARTS])))
+    try:
+        if _PEM_CRL in data:
+            return _crl(x509.load_pem_x509_crl(data))
+        if _PEM_REQUEST in data:
+            return _request(x509.load_pem_x509_csr(data))
+    except ValueError:
+        return Description("PEM text that cannot be read", ())
+    return None
+
+
+def _der_certificate(data: bytes, _name: str) -> Description | None:
+    return _loaded(data, x509.load_der_x509_certificate, _certificate)
+
+
+def _der_crl(data: bytes, _name: str) -> Description | None:
+    return _loaded(data, x509.load_der_x509_crl, _crl)
+
+
+def _der_request(data: bytes, _name: str) -> Description | None:
+    return _loaded(data, x509.load_der_x509_csr, _request)
+
+
+def _timestamp(data: bytes, name: str) -> Description | None:
+    if data[:1] != b"\x30":
+        return None
+    try:
+        token = read_token(token_of_sidecar(data, name), name)
+    except SealwrightError:
+        return None
+    return _token(token)
+
+
+def _signature(data: bytes, name: str) -> Description | None:
+    if data[:1] != b"\x30" and b"-----BEGIN CMS" not in data[:64] and b"-----BEGIN PKCS7" not in data[:64]:
+        return None
+    envelope = read_envelope(data, Profile.FOREIGN_CMS, name)
+    content = "detached" if envelope.content is None else f"{len(envelope.content):,} bytes inside"
+    facts = [("content", f"{envelope.content_type}, {content}")]
+    for signer in envelope.signers:
+        if isinstance(signer, Signer):
+            facts += _signer_facts(signer)
+        else:
+            facts.append(("signer", f"not usable: {signer.reason.what}"))
+    return Description("CMS signature", tuple(facts), tuple(_parts(envelope)))
+
+
+def _signer_facts(signer: Signer) -> list[tuple[str, str]]:
+    certificate = load_certificate(signer.certificate, "certificate")
+    facts = [
+        ("signer", display_name(certificate.subject)),
+        ("signs", f"a statement of the kind {signer.kind}"),
+        ("signed digest", str(signer.digest)),
+        ("algorithm", signer.algorithm.name),
+        ("claimed time", moment(signer.claimed_time) + " (the signer's word)" if signer.claimed_time else "none"),
+        ("timestamps", str(len(signer.tokens))),
+    ]
+    return facts + [("remark", finding.sentence) for finding in signer.findings]
+
+
+def _parts(envelope: Envelope) -> Iterator[Description]:
+    for signer in envelope.signers:
+        for der in signer.tokens if isinstance(signer, Signer) else ():
+            try:
+                yield _token(read_token(der, "timestamp"))
+            except SealwrightError as cause:
+                yield Description("timestamp that cannot be read", (("why", cause.what),))
+    for der in envelope.certificates:
+        described = _der_certificate(der, "certificate")
+        yield described or Description("certificate that cannot be read", (("SHA-256", str(Digest.of(der))),))
+
+
+def _token(token: Token) -> Description:
+    facts = (
+        ("time", f"{moment(token.gen_time)}, give or take {token.accuracy.total_seconds():g} s"),
+        ("over", f"a signature value with {token.imprint}"),
+        ("authority", display_name(load_certificate(token.certificate, "timestamp").subject)),
+        ("policy", token.policy),
+        ("serial", f"{token.serial:x}"),
+    )
+    return Description("timestamp (RFC 3161)", facts)
+
+
+def _certificate(certificate: x509.Certificate) -> Description:
+    facts = [
+        ("subject", display_name(certificate.subject)),
+        ("issuer", display_name(certificate.issuer)),
+        ("serial", f"{certificate.serial_number:x}"),
+        ("from", moment(certificate.not_valid_before_utc)),
+        ("until", moment(certificate.not_valid_after_utc)),
+        ("purposes", _purposes(certificate)),
+    ]
+    try:
+        facts.append(("policies", ", ".join(sorted(policy_oids(certificate))) or "none"))
+        facts.append(("key", str(spki_digest(certificate))))
+    except (SealwrightError, ValueError, UnsupportedAlgorithm, AttributeError):
+        facts.append(("key", "of a kind that is not accepted"))
+    facts.append(("certificate", str(tbs_digest(certificate))))
+    return Description("certificate", tuple(facts))
+
+
+def _purposes(certificate: x509.Certificate) -> str:
+    try:
+        extensions = certificate.extensions
+        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return "none named"
+    except (ValueError, x509.DuplicateExtension):
+        return "unreadable"
+    return ", ".join(_PURPOSES.get(usage.dotted_string, usage.dotted_string) for usage in usages)
+
+
+def _crl(crl: x509.CertificateRevocationList) -> Description:
+    try:
+        number = str(crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
+    except (x509.ExtensionNotFound, ValueError):
+        number = "none"
+    facts = (
+        ("issuer", display_name(crl.issuer)),
+        ("number", number),
+        ("made", moment(crl.last_update_utc)),
+        ("next", moment(crl.next_update_utc) if crl.next_update_utc else "not said"),
+        ("entries", f"{len(crl):,}"),
+    )
+    return Description("revocation list", facts)
+
+
+def _request(request: x509.CertificateSigningRequest) -> Description:
+    holds = "holds" if request.is_signature_valid else "does not hold"
+    return Description("certificate request", (("subject", display_name(request.subject)), ("its signature", holds)))
+
+
+def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Description]) -> Description | None:
+    if data[:1] != b"\x30":
+        return None
+    try:
+        return show(load(data))
+    except ValueError:
+        return None
+
+
+_PURPOSES = {
+    "1.3.6.1.5.5.7.3.3": "codeSigning",
+    "1.3.6.1.5.5.7.3.8": "timeStamping",
+    "1.3.6.1.5.5.7.3.41": "configSigning",
+    "1.3.6.1.5.5.7.3.42": "trustAnchorConfigSigning",
+    "1.3.6.1.5.5.7.3.43": "updatePackageSigning",
+}
+_READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
+    _manifest,
+    _trust,
+    _ours,
+    _private_key,
+    _pem,
+    _der_certificate,
+    _der_crl,
+    _der_request,
+    _timestamp,
+    _signature,
+)

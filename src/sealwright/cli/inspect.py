@@ -1,0 +1,104 @@
+"""Show what a file is: signature, timestamp, certificate, revocation list, manifest, trust file, or plain content.
+
+Nothing is judged: what is shown may be forged. `sealwright verify` judges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_json
+
+if TYPE_CHECKING:
+    from sealwright.cli.describe import Description
+
+EXAMPLES = """examples:
+  sealwright inspect drive.bin.p7s                 who signed, when by their own word, with which certificate
+  sealwright inspect project.manifest trust.toml ca.pem
+  sealwright inspect drive.bin --json
+"""
+NOT_JUDGED = "Only shown, not judged: all of this may be forged. `sealwright verify` judges."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The paths and the form."""
+    parser.add_argument("paths", nargs="+", metavar="FILE", help="file or folder to look at")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe each path; 1 if one of them could not be read."""
+    from sealwright.artifact.names import display
+    from sealwright.errors import SealwrightError
+
+    failed = 0
+    for path in args.paths:
+        try:
+            description = look(path)
+        except SealwrightError as cause:
+            failed += 1
+            if args.json:
+                from sealwright.cli.jsonout import error_object, line
+
+                print(line({"path": path, "judged": False, "error": error_object(cause)}))
+            print(f"sealwright: {display(str(cause))}", file=sys.stderr)
+            continue
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"path": path, "judged": False, **_object(description)}))
+        else:
+            print(f"{display(path)}: {display(description.kind)}")
+            _print(description, "  ")
+    if not args.json:
+        print(NOT_JUDGED)
+    return 1 if failed else 0
+
+
+def look(path: str) -> Description:
+    """What lies at a path; SealwrightError where it cannot be read, or begins like a kind that it then is not."""
+    from sealwright.artifact.digest import HashName
+    from sealwright.artifact.source import open_artifact
+    from sealwright.cli.describe import MAX_BYTES, Description, describe, known_start
+
+    if os.path.isdir(path):
+        return Description("folder", tuple(_beside(path)))
+    with open_artifact(path) as source:
+        if source.size <= MAX_BYTES and known_start(source.read_at(0, 64)):
+            description = describe(source.read(MAX_BYTES), os.path.basename(path))
+            if description is not None:
+                return description
+        digest = source.digests((HashName.SHA256,))[HashName.SHA256]
+        facts = [("size", f"{source.size:,} bytes"), ("digest", str(digest)), *_beside(path)]
+    return Description("file", tuple(facts))
+
+
+def _beside(path: str) -> list[tuple[str, str]]:
+    """The signature files that lie beside an artifact."""
+    from sealwright.formats.manifest import SUFFIX
+    from sealwright.formats.sidecar import SUFFIXES
+
+    plain = path.rstrip("/" + os.sep) or path
+    wanted = [".tsr", SUFFIX, *SUFFIXES.values(), *(SUFFIX + suffix for suffix in SUFFIXES.values())]
+    found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]
+    return [("beside it", ", ".join(found) or "no signature of ours")]
+
+
+def _print(description: Description, indent: str) -> None:
+    from sealwright.artifact.names import display
+
+    width = max((len(label) for label, _ in description.facts), default=0)
+    for label, value in description.facts:
+        print(f"{indent}{label:<{width}}  {display(value)}")
+    for part in description.parts:
+        print(f"{indent}{display(part.kind)}")
+        _print(part, indent + "  ")
+
+
+def _object(description: Description) -> dict[str, object]:
+    facts = [{"name": label, "value": value} for label, value in description.facts]
+    return {"kind": description.kind, "facts": facts, "parts": [_object(part) for part in description.parts]}

@@ -1,0 +1,147 @@
+"""Verdicts, signatures and errors as JSON: one object a line (NDJSON), keys that are only ever added, plain ASCII.
+
+Times are RFC 3339 in UTC; digests are `sha256:` and hexadecimal; what is not known is null. A path that is not UTF-8
+keeps its bytes as lone surrogates, as Python's `os.fsdecode` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
+from sealwright.errors import SealwrightError
+from sealwright.findings import Finding
+from sealwright.trust.verdict import SignerSeen, Verdict
+
+
+def verdict_line(verdict: Verdict, headline: str) -> str:
+    """The object of one path. headline: the clause after the instruction, "" where there is none."""
+    times, trust = verdict.times, verdict.trust
+    return line(
+        {
+            "path": verdict.path,
+            "outcome": verdict.outcome.value,
+            "purpose": verdict.purpose.value,
+            "exit_code": verdict.outcome.exit_code,
+            "headline": headline,
+            "findings": [finding_object(finding) for finding in verdict.findings],
+            "signers": [_signer(signer) for signer in verdict.signers],
+            "rule": verdict.rule or None,
+            "mode": verdict.mode or None,
+            "contact": verdict.contact or None,
+            "times": {
+                "claimed": moment(times.claimed),
+                "proved": moment(times.proved),
+                "floor": moment(times.floor),
+                "judged": moment(times.judged),
+                "source": times.source,
+            },
+            "trust": {
+                "id": trust.id,
+                "version": trust.version,
+                "digest": _digest(trust.digest),
+                "stage": trust.stage,
+                "believed": trust.believed,
+                "rollback": trust.rollback,
+            },
+            "artifact": _digest(verdict.artifact),
+            "format": verdict.format or None,
+            "size": verdict.size,
+            "claims": claims_object(verdict.claims),
+            "coverage": [
+                {"start": part.start, "end": part.end, "extent": part.extent.value, "reason": part.reason}
+                for part in verdict.coverage.ranges
+            ],
+            "hypothetical": verdict.hypothetical,
+        }
+    )
+
+
+def refused_line(path: str, purpose: str, cause: SealwrightError, headline: str) -> str:
+    """The object of a path that could not be judged at all, because the trust file or state could not be used."""
+    return line(
+        {
+            "path": path,
+            "outcome": "rejected",
+            "purpose": purpose,
+            "exit_code": 1,
+            "headline": headline,
+            "findings": [error_object(cause)],
+            "signers": [],
+            "trust": None,
+        }
+    )
+
+
+def error_line(cause: SealwrightError) -> str:
+    """The object for a command that failed as a whole."""
+    return line({"error": error_object(cause)})
+
+
+def error_object(cause: SealwrightError) -> dict[str, object]:
+    """An error in the shape of a finding."""
+    return {
+        "code": cause.code,
+        "severity": "reject",
+        "subject": cause.subject,
+        "wanted": "",
+        "found": cause.what,
+        "sentence": f"{cause.subject}: {cause.what}",
+        "next_step": cause.next_step,
+    }
+
+
+def finding_object(finding: Finding) -> dict[str, object]:
+    """One finding with its sentence and next step."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "subject": finding.subject,
+        "wanted": finding.wanted,
+        "found": finding.found,
+        "sentence": finding.sentence,
+        "next_step": finding.next_step,
+    }
+
+
+def claims_object(claims: Claims) -> dict[str, object]:
+    """What the artifact says it is."""
+    return {
+        "product": claims.product,
+        "version": claims.version,
+        "generation": claims.generation,
+        "hardware": list(claims.hardware),
+        "environment": claims.environment,
+    }
+
+
+def moment(time: datetime | None) -> str | None:
+    """RFC 3339 in UTC, to the microsecond where there is one."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def line(value: dict[str, object]) -> str:
+    """One line of JSON."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def _digest(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
+
+
+def _signer(signer: SignerSeen) -> dict[str, object]:
+    return {
+        "source": signer.source,
+        "slot": signer.slot.value,
+        "subject": signer.subject,
+        "person": signer.person or None,
+        "organisation": signer.organisation or None,
+        "key": _digest(signer.key),
+        "certificate": _digest(signer.certificate),
+        "anchor": signer.anchor or None,
+        "algorithm": signer.algorithm,
+        "provenance": signer.provenance,
+        "accepted": signer.accepted,
+    }

@@ -1,0 +1,127 @@
+"""The command line: one table of commands, one way from an error to an exit code.
+
+    0 done, or trusted   1 refused, or not done   2 the command cannot mean what was asked   3 undecided   130 Ctrl-C
+
+Only the module of the command that was asked for is imported, and each imports the heavy rooms inside its functions:
+a cold `verify` on a panel PC should not wait for the code that signs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
+
+from sealwright import __version__
+from sealwright.artifact.names import display
+from sealwright.errors import SealwrightError, UsageError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+COMMANDS = {
+    "verify": "check files and folders offline, and say what to do",
+    "sign": "sign files and folders",
+    "init": "make a signing home: keys, certificates, a trust file",
+    "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
+    "key": "list, create, show, certify and attest keys",
+    "trust": "check, show, sign and install trust files",
+    "doctor": "show what is installed, which token answers, what to fix",
+    "completion": "print the shell's completion script",
+}
+
+EXAMPLES = """examples:
+  sealwright init home                                        a development home to try things with
+  sealwright sign firmware.bin --home home                    writes firmware.bin.p7s
+  sealwright verify firmware.bin --trust home/trust.toml      says whether it may be installed
+  sealwright COMMAND --help                                   the options of one command, with examples
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without guesses at abbreviated options, whose complaints are safe to show."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line of usage and the complaint; exit code 2."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {display(message)}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and answer with its exit code; argparse leaves by SystemExit 0 or 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is escaped, never an error
+            stream.reconfigure(errors="backslashreplace")
+    json_wanted = "--json" in arguments
+    try:
+        if "_ARGCOMPLETE" in os.environ:
+            from argcomplete import autocomplete
+
+            autocomplete(parser_of(COMMANDS))
+        asked = parser_of([arguments[0]] if arguments and arguments[0] in COMMANDS else COMMANDS)
+        chosen = asked.parse_args(arguments)
+        code = int(chosen.run(chosen))
+        sys.stdout.flush()
+    except SealwrightError as cause:
+        return failed(cause, json_wanted)
+    except KeyboardInterrupt:
+        print("sealwright: interrupted; no output is half-written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return BROKEN_PIPE
+    except OSError as cause:
+        _drop_output()
+        print(f"sealwright: {display(str(cause.filename or 'output'))}: {cause.strerror}.", file=sys.stderr)
+        return 1
+    return code
+
+
+def failed(cause: SealwrightError, json_wanted: bool) -> int:
+    """Say what went wrong, on stderr and where asked as JSON; the exit code."""
+    if json_wanted:
+        from sealwright.cli.jsonout import error_line
+
+        print(error_line(cause), flush=True)
+    print(f"sealwright: {display(str(cause))}", file=sys.stderr)
+    return 2 if isinstance(cause, UsageError) else 1
+
+
+def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
+    """The parser with the options of the commands named; building all of them would cost each `verify` its start."""
+    parser = Parser(
+        prog="sealwright",
+        description="Code signing for operational technology: sign firmware, software, configurations and backups; "
+        "verify them offline.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sealwright {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for name in names:
+        module = _module(name)
+        command = commands.add_parser(
+            name,
+            help=COMMANDS[name],
+            description=module.__doc__.split("\n\n")[0] if module.__doc__ else "",
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.configure(command)
+    return parser
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"sealwright.cli.{name}")
+
+
+def _drop_output() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

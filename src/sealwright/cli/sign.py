@@ -1,0 +1,126 @@
+"""Sign files and folders with an enrolled key: FILE.p7s beside a file, NAME.manifest and its .p7s for a folder or claims.
+
+Every signature is recorded in the home's journal before it leaves. Nothing is written for a path that cannot be signed;
+the others go on, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+
+if TYPE_CHECKING:
+    from sealwright.signing.sign import NotSigned, Signed
+
+EXAMPLES = """examples:
+  sealwright sign drive.bin --home home                                       writes drive.bin.p7s
+  sealwright sign project/ --home home --product "line 3" --version 2.4 --generation 7
+  sealwright sign *.bin --home home --key release-2026 --pin-file pin.txt --out signatures/
+  sealwright sign drive.bin --home plant-home --as plant                      the plant's signature beside the maker's
+  sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options; --version here is the artifact's, the program's own is `sealwright --version`."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
+    add_home(parser)
+    parser.add_argument("--key", metavar="KEY", help="name or key string of an enrolled key (else the home's first)")
+    claims = parser.add_argument_group("claims, signed in a manifest")
+    claims.add_argument("--product", metavar="TEXT", help="the product it is for")
+    claims.add_argument("--version", metavar="TEXT", help="its version, as text")
+    claims.add_argument("--generation", metavar="N", type=int, help="whole number that grows with each release")
+    claims.add_argument("--hardware", metavar="TEXT", action="append", default=[], help="hardware it fits (repeat)")
+    claims.add_argument("--environment", metavar="TEXT", help="production, test or development")
+    parser.add_argument("--timestamp", metavar="URL|local|none", help="who proves the date (else the home's choice)")
+    parser.add_argument(
+        "--as",
+        dest="slot",
+        choices=("maker", "plant", "pq"),
+        default="maker",
+        help="whose signature this is; plant writes NAME.plant.p7s",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write the results here, for places that are read-only")
+    parser.add_argument("--recursive", action="store_true", help="sign each file of a folder by itself")
+    parser.add_argument("--replace", action="store_true", help="replace results that are already there")
+    add_pin_file(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sign every path, say for each what was written."""
+    from sealwright.artifact.claims import Claims
+    from sealwright.artifact.output import Replace
+    from sealwright.artifact.progress import TerminalProgress
+    from sealwright.formats.format import Slot
+    from sealwright.signing.home import open_home
+    from sealwright.signing.sign import NotSigned, SignOptions, sign_paths
+
+    options = SignOptions(
+        key=args.key,
+        claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
+        timestamp=args.timestamp,
+        slot=Slot(args.slot),
+        out=args.out,
+        recursive=args.recursive,
+        replace=Replace.YES if args.replace else Replace.NO,
+        pin=pin_of(args),
+    )
+    signed = failed = 0
+    with TerminalProgress("reading") as progress:
+        for answer in sign_paths(args.paths, open_home(args.home), options, progress):
+            progress.close()
+            if isinstance(answer, NotSigned):
+                failed += 1
+                _say_refused(answer, args)
+            else:
+                signed += 1
+                _say_signed(answer, args)
+    if not args.json and signed + failed > 1:
+        print(f"{signed:,} signed, {failed:,} not signed.")
+    return 1 if failed or not signed else 0
+
+
+def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
+    if args.json:
+        from sealwright.cli.jsonout import claims_object, line, moment
+
+        print(
+            line(
+                {
+                    "path": signed.path,
+                    "outcome": "signed",
+                    "outputs": list(signed.outputs),
+                    "key": signed.key,
+                    "subject": signed.subject,
+                    "provenance": signed.provenance,
+                    "algorithm": signed.algorithm,
+                    "claimed": moment(signed.claimed),
+                    "timestamp": moment(signed.stamped),
+                    "claims": claims_object(signed.claims),
+                    "size": signed.size,
+                }
+            )
+        )
+        return
+    from sealwright.artifact.names import display
+    from sealwright.cli.render import moment as shown
+
+    date = f"date proved {shown(signed.stamped)}" if signed.stamped else "date not proved"
+    mark = ", DEVELOPMENT key" if signed.provenance == "development" else ""
+    print(f"signed {display(signed.path)} -> {display(', '.join(signed.outputs))}")
+    print(f"  by {display(signed.subject)} ({signed.algorithm}{mark}), {date}")
+
+
+def _say_refused(refused: NotSigned, args: argparse.Namespace) -> None:
+    from sealwright.artifact.names import display
+
+    if args.json:
+        from sealwright.cli.jsonout import error_object, line
+
+        print(line({"path": refused.path, "outcome": "not-signed", "findings": [error_object(refused.error)]}))
+    print(f"not signed {display(refused.path)}: {display(str(refused.error))}", file=sys.stderr)

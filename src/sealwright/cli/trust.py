@@ -1,0 +1,180 @@
+"""Check, show, sign and install trust files: the one root of trust of every verifier."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+
+if TYPE_CHECKING:
+    from sealwright.trust.model import TrustFile
+
+EXAMPLES = """examples:
+  sealwright trust check trust.toml                          is it well formed, signed by enough officers, not ended?
+  sealwright trust show trust.toml --card                    the card with its fingerprint, to hand over
+  sealwright trust sign trust.toml --home home --person eva  writes trust.toml.eva.p7s
+  sealwright trust install /media/stick/trust.toml --to /etc/sealwright --trust-fingerprint "WORDS OF THE CARD"
+"""
+SOON = timedelta(days=60)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The four commands."""
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = commands.add_parser("check", help="say whether a trust file can be used, and what to mend")
+    check.add_argument("file", metavar="FILE")
+    add_json(check)
+    check.set_defaults(run=run_check)
+    show = commands.add_parser("show", help="show what a trust file says")
+    show.add_argument("file", metavar="FILE")
+    how = show.add_mutually_exclusive_group()
+    how.add_argument("--card", action="store_true", help="the card with its fingerprint, for a new verifier")
+    add_json(how)
+    show.set_defaults(run=run_show)
+    sign = commands.add_parser("sign", help="sign a trust file as one of its officers")
+    sign.add_argument("file", metavar="FILE")
+    add_home(sign)
+    sign.add_argument("--key", metavar="KEY", help="name of an enrolled officer's key (else the home's first)")
+    sign.add_argument("--person", metavar="ID", help="the officer; named FILE.ID.p7s (else found by the key)")
+    sign.add_argument("--replace", action="store_true", help="replace a signature that is already there")
+    add_pin_file(sign)
+    sign.set_defaults(run=run_sign)
+    install = commands.add_parser("install", help="make a trust file the installed one, step by step from the old")
+    install.add_argument("file", metavar="FILE")
+    install.add_argument("--to", metavar="DIR", required=True, help="the folder of the installed trust file")
+    install.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card (a first file)")
+    install.set_defaults(run=run_install)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Read it, count its officers' signatures, look at its dates; 1 where a verifier would not use it."""
+    problems, remarks = _checked(args.file, datetime.now(UTC))
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line({"path": args.file, "usable": not problems, "problems": problems, "remarks": remarks}))
+        return 1 if problems else 0
+    from sealwright.artifact.names import display
+
+    print(f"{display(args.file)}: " + ("DO NOT USE" if problems else "can be used"))
+    for text in (*problems, *remarks):
+        print(f"  {display(text)}")
+    return 1 if problems else 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """The card, or what the file says."""
+    from sealwright.trust.history import read_signed
+    from sealwright.trust.trustfile import parse_trust
+
+    trust = parse_trust(read_signed(args.file).text, args.file)
+    if args.card:
+        from sealwright.trust.words import card
+
+        print(card(trust))
+        return 0
+    from sealwright.cli.trusttext import trust_object, trust_text
+
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line(trust_object(trust)))
+    else:
+        sys.stdout.write(trust_text(trust))
+    return 0
+
+
+def run_sign(args: argparse.Namespace) -> int:
+    """Write FILE.PERSON.p7s."""
+    from sealwright.artifact.names import display
+    from sealwright.artifact.output import Replace
+    from sealwright.signing.home import open_home
+    from sealwright.signing.trust import sign_trust
+
+    replace = Replace.YES if args.replace else Replace.NO
+    written = sign_trust(args.file, open_home(args.home), args.key, args.person, replace, pin_of(args))
+    print(f"signed {display(args.file)} -> {display(written)}")
+    return 0
+
+
+def run_install(args: argparse.Namespace) -> int:
+    """Believe it, by its predecessor or its fingerprint, and put it in place as one batch."""
+    from sealwright.artifact.digest import Digest
+    from sealwright.artifact.names import display
+    from sealwright.errors import TrustRefused
+    from sealwright.trust.belief import load_trust
+    from sealwright.trust.history import install, read_signed
+
+    installed = installed_in(args.to)
+    fingerprint = args.trust_fingerprint
+    if installed is None and fingerprint is None:
+        fingerprint = _asked_fingerprint(args)
+    believed = load_trust(args.file, fingerprint=fingerprint, installed=installed)
+    signed = read_signed(args.file)
+    if Digest.of(signed.text) != believed.trust.digest:
+        raise TrustRefused(args.file, "it changed while it was read", "Install it again from a copy of your own.")
+    install(signed, args.to, installed)
+    trust = believed.trust
+    print(f"installed version {trust.version} of {display(trust.id)} in {display(args.to)}: {believed.reason}")
+    return 0
+
+
+def installed_in(folder: str) -> TrustFile | None:
+    """The trust file that was installed in a folder, None if there is none yet."""
+    import os
+
+    from sealwright.artifact.source import read_file_or_none
+    from sealwright.trust.trustfile import MAX_BYTES, parse_trust
+
+    path = os.path.join(folder, "trust.toml")
+    data = read_file_or_none(path, MAX_BYTES)
+    return None if data is None else parse_trust(data, path)
+
+
+def _asked_fingerprint(args: argparse.Namespace) -> str:
+    """A first file always needs its fingerprint: typed in from the card, never shown first."""
+    from sealwright.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            args.file, "a first trust file needs its fingerprint", "Add --trust-fingerprint with the card's words."
+        )
+    print("Type the fingerprint from your security officer's card (words or digits):", file=sys.stderr)
+    return sys.stdin.readline()
+
+
+def _checked(path: str, now: datetime) -> tuple[list[str], list[str]]:
+    """What keeps a verifier from using the file, and what its officers should look at."""
+    from sealwright.trust.history import persons_of, reached, read_signed, signing_keys
+    from sealwright.trust.model import Mode
+    from sealwright.trust.trustfile import parse_trust
+
+    signed = read_signed(path)
+    trust = parse_trust(signed.text, path)
+    keys = signing_keys(signed)
+    names = ", ".join(sorted(persons_of(trust.officers, keys))) or "nobody"
+    remarks = [f"version {trust.version} of {trust.id}, stage {trust.stage}, ends {trust.expires:%Y-%m-%d}"]
+    problems = []
+    needed = f"signed by {names}; {trust.officers.threshold} of its officers are needed"
+    if trust.stage == "trial":
+        remarks += [needed, "a trial file: nothing may be enforced by it"]
+    elif reached(trust.officers, keys):
+        remarks.append(needed)
+    else:
+        problems.append(needed)
+    if trust.expires < now:
+        problems.append("it has ended; only what runs keeps running under it")
+    elif trust.expires < now + SOON:
+        remarks.append(f"it ends within {SOON.days} days: prepare the next version")
+    for rule in trust.rules:
+        if rule.mode is not Mode.ENFORCE:
+            review = f", review due {rule.review:%Y-%m-%d}" if rule.review else ""
+            overdue = " (overdue)" if rule.review and rule.review < now else ""
+            remarks.append(f"rule {rule.name} only in mode {rule.mode}{review}{overdue}")
+    for known in trust.evidence:
+        if known.review is not None and known.review < now:
+            remarks.append(f"key {known.key} ({known.provenance}): its review was due {known.review:%Y-%m-%d}")
+    return problems, remarks

@@ -1,0 +1,180 @@
+"""Check files and folders offline against one trust file, and say for each what to do.
+
+Exit code: 0 all allowed, 1 something refused, 2 wrong usage, 3 something undecided. Nothing is read but the paths, their
+signature files and the trust file with what lies beside it; no network socket is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_json, rfc3339
+
+if TYPE_CHECKING:
+    from sealwright.cli.render import Detail
+    from sealwright.errors import SealwrightError
+    from sealwright.trust.belief import Believed
+    from sealwright.trust.verdict import Outcome, Verdict
+    from sealwright.trust.verify import Request
+
+EXAMPLES = """examples:
+  sealwright verify drive.bin --trust trust.toml
+  sealwright verify project/ backup/ --trust trust.toml --purpose restore     folders, each by its manifest
+  sealwright verify delivery/ --recursive --trust trust.toml --json           each file by its own signature
+  sealwright verify plc.bin --trust trust.toml --hardware cpu-1515 --product "line 3"
+  sealwright verify drive.bin --trust /media/stick/trust.toml --trust-fingerprint "WORDS OF THE CARD"
+  sealwright verify drive.bin --trust trust.toml --at 2031-01-01T00:00:00Z    would it still be allowed then?
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options; --trust is always named, no environment variable or folder adds to it (A108)."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to check")
+    parser.add_argument("--trust", metavar="FILE", required=True, help="the trust file that decides")
+    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    parser.add_argument("--signature", metavar="FILE", help="use this signature file only (one PATH)")
+    parser.add_argument(
+        "--purpose",
+        choices=("install", "run", "restore"),
+        default="install",
+        help="what you want to do with it (install is the strictest)",
+    )
+    parser.add_argument("--at", metavar="TIME", type=rfc3339, help="judge as if it were this time; hypothetical")
+    parser.add_argument("--recursive", action="store_true", help="check each file of a folder by its own signature")
+    parser.add_argument("--state", metavar="DIR", help="remember here what was accepted, and refuse to go back")
+    parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
+    parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--details", action="store_true", help="show keys, certificates, digests and codes as well")
+    how.add_argument("--quiet", action="store_true", help="one line for each path that is not allowed, else nothing")
+    add_json(how)
+    parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is printed about one path, and its outcome; small, so that it travels well between processes."""
+
+    text: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """Turns a verdict into a block of text; blank: one empty line follows it, as between several paths."""
+
+    detail: Detail
+    blank: str
+
+    def __call__(self, verdict: Verdict) -> Answer:
+        from sealwright.cli.render import verdict_text
+
+        text = verdict_text(verdict, self.detail)
+        return Answer(text and text + self.blank, verdict.outcome)
+
+
+def json_answer(verdict: Verdict) -> Answer:
+    """Turns a verdict into its line of JSON."""
+    from sealwright.cli.jsonout import verdict_line
+    from sealwright.cli.render import deciding_clause
+
+    return Answer(verdict_line(verdict, deciding_clause(verdict)) + "\n", verdict.outcome)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Believe the trust file, judge every path, print as it goes; the exit code is that of the worst outcome."""
+    from sealwright.errors import SealwrightError, UsageError
+    from sealwright.trust.verdict import Purpose
+    from sealwright.trust.verify import Request
+
+    if args.signature is not None and (len(args.paths) > 1 or args.recursive):
+        raise UsageError("--signature", "it belongs to one path", "Verify the paths one by one.")
+    request = Request(
+        clock=datetime.now(UTC),
+        purpose=Purpose(args.purpose),
+        at=args.at,
+        signature=args.signature,
+        state=args.state,
+        hardware=args.hardware,
+        product=args.product,
+        recursive=args.recursive,
+    )
+    try:
+        believed = _believed(args, request)
+        return _report(_answers(args, believed, request), args)
+    except UsageError:
+        raise
+    except SealwrightError as cause:
+        return _refuse_all(args, cause)
+
+
+def _believed(args: argparse.Namespace, request: Request) -> Believed:
+    from sealwright.trust.belief import load_trust
+
+    installed = None
+    if request.state is not None:
+        from sealwright.cli.trust import installed_in
+
+        installed = installed_in(request.state)
+    return load_trust(args.trust, fingerprint=args.trust_fingerprint, installed=installed)
+
+
+def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> Iterator[Answer]:
+    """One answer a path. Many paths go over all cores; a single one shows progress where a person watches."""
+    from sealwright.cli.render import Detail
+
+    several = len(args.paths) > 1 or args.recursive
+    detail = Detail.FULL if args.details else Detail.QUIET if args.quiet else Detail.PLAIN
+    use = json_answer if args.json else TextAnswer(detail, "\n" if several and detail is not Detail.QUIET else "")
+    if several:
+        from sealwright.trust.verify import map_paths
+
+        yield from map_paths(args.paths, believed, request, use)
+        return
+    from sealwright.artifact.progress import TerminalProgress
+    from sealwright.trust.verify import verify_paths
+
+    with TerminalProgress("checking") as progress:
+        for verdict in verify_paths(args.paths, believed, request, progress):
+            progress.close()
+            yield use(verdict)
+
+
+def _report(answers: Iterable[Answer], args: argparse.Namespace) -> int:
+    from sealwright.cli.render import summary
+
+    outcomes = []
+    for answer in answers:
+        sys.stdout.write(answer.text)
+        outcomes.append(answer.outcome)
+    if not args.json and not args.quiet and len(args.paths) + args.recursive > 1:
+        print(summary(outcomes))
+    return worst({outcome.exit_code for outcome in outcomes})
+
+
+def worst(codes: set[int]) -> int:
+    """Refused before undecided before allowed; nothing judged at all is nothing allowed."""
+    return next((code for code in (1, 3, 0) if code in codes), 1)
+
+
+def _refuse_all(args: argparse.Namespace, cause: SealwrightError) -> int:
+    """Without a trust file or state nothing can be allowed: every path is refused, with the one reason."""
+    from sealwright.artifact.names import display
+    from sealwright.texts import TEXTS
+
+    headline = TEXTS[cause.code].headline or cause.what
+    if args.json:
+        from sealwright.cli.jsonout import refused_line
+
+        for path in args.paths:
+            print(refused_line(path, args.purpose, cause, headline))
+        return 1
+    print(f"DO NOT {args.purpose.upper()}: {display(headline)}")
+    if not args.quiet:
+        print(f"  {display(cause.subject)}: {display(cause.what)}.\n  Next: {display(cause.next_step)}")
+    return 1
