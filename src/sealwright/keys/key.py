@@ -10,8 +10,56 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm
+from sealwright.envelope.algorithms import (
+    ECDSA_SHA256,
+    ECDSA_SHA384,
+    ECDSA_SHA512,
+    ED25519,
+    ML_DSA_44,
+    ML_DSA_65,
+    ML_DSA_87,
+    PSS_SHA256,
+    RSA_SHA256,
+    PublicKey,
+    SignatureAlgorithm,
+)
 from sealwright.envelope.tobesigned import ToBeSigned
+
+
+class KeyKind(StrEnum):
+    """What `key create --algorithm` makes: the kind of key, and for RSA the padding it is enrolled for."""
+
+    P256 = "p256"
+    P384 = "p384"
+    P521 = "p521"
+    RSA3072 = "rsa3072"
+    RSA3072_PSS = "rsa3072-pss"
+    RSA4096 = "rsa4096"
+    RSA4096_PSS = "rsa4096-pss"
+    ED25519 = "ed25519"
+    ML_DSA_44 = "ml-dsa-44"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_DSA_87 = "ml-dsa-87"
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """The algorithm a key of this kind signs with."""
+        return _ALGORITHM_OF[self.value]
+
+
+_ALGORITHM_OF = {
+    "p256": ECDSA_SHA256,
+    "p384": ECDSA_SHA384,
+    "p521": ECDSA_SHA512,
+    "rsa3072": RSA_SHA256,
+    "rsa4096": RSA_SHA256,
+    "rsa3072-pss": PSS_SHA256,
+    "rsa4096-pss": PSS_SHA256,
+    "ed25519": ED25519,
+    "ml-dsa-44": ML_DSA_44,
+    "ml-dsa-65": ML_DSA_65,
+    "ml-dsa-87": ML_DSA_87,
+}
 
 
 class Provenance(StrEnum):
