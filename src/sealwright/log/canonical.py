@@ -1,0 +1,44 @@
+"""RFC 8785 JSON of what our records hold: one object of texts, whole numbers and lists of texts, and its strict reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+Field = str | int | tuple[str, ...]
+MAX_INTEGER = 2**53 - 1
+MAX_LINE_BYTES = 64 * 1024
+
+
+def canonical_json(fields: Mapping[str, Field]) -> bytes:
+    """The one encoding; ValueError for a number beyond 2**53-1 or a lone surrogate."""
+    for value in fields.values():
+        if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise ValueError(f"the number {value} has no exact JSON form")
+    names = sorted(fields, key=lambda name: name.encode("utf-16-be"))
+    ordered = {name: list(value) if isinstance(value := fields[name], tuple) else value for name in names}
+    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_canonical(data: bytes) -> dict[str, Field]:
+    """Read one object; ValueError for anything but its canonical form (duplicate keys, floats, depth, spaces)."""
+    if len(data) > MAX_LINE_BYTES:
+        raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
+    value = json.loads(data.decode(), parse_float=_refuse, parse_constant=_refuse)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    fields: dict[str, Field] = {}
+    for name, entry in value.items():
+        if isinstance(entry, list) and all(isinstance(one, str) for one in entry):
+            fields[name] = tuple(entry)
+        elif isinstance(entry, str) or (isinstance(entry, int) and not isinstance(entry, bool)):
+            fields[name] = entry
+        else:
+            raise ValueError(f"`{name}` is neither a text, a whole number nor a list of texts")
+    if canonical_json(fields) != data:
+        raise ValueError("not in canonical form")
+    return fields
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text[:40]} is not a whole number")

@@ -1,0 +1,279 @@
+"""The journal of a signing place: what was going to be signed, and what was, durable before anything leaves (RULES 2).
+
+An append-only file of RFC 8785 JSON lines. Each carries its number and the SHA-256 of the line before it, so that an edit,
+a cut or a swap shows. The Merkle log takes these entries over when it comes (docs/decisions/0003).
+
+System calls relied on: flock (one writer), write, fdatasync once for each batch. What a crash leaves is a prefix, and
+perhaps one torn line at the end that nobody was told about: it is moved to `journal.torn` when the journal is opened next.
+| fault | what persisted | progress | fatal |
+|---|---|---|---|
+| killed before fdatasync | a prefix of the batch | yes, after reopening | no: the batch was never acknowledged |
+| disk full, write error | a prefix, perhaps torn | after room was made | yes, for this object |
+| fdatasync error | unknown | no | yes: nothing may be signed on it |
+| a line edited, removed, swapped | shows at its number | no | yes: opening refuses |
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+
+from sealwright.errors import JournalError
+from sealwright.log.canonical import Field, canonical_json, read_canonical
+
+FILE = "journal.jsonl"
+TORN = "journal.torn"
+LOCK = "journal.lock"
+WAIT_S = 10.0
+START = "0" * 64
+_TAIL = 64 * 1024
+
+
+class EntryType(StrEnum):
+    """What an entry tells."""
+
+    INTENT = "intent"
+    RESULT = "result"
+    REFUSAL = "refusal"
+    CERTIFICATE = "certificate"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to record. fields: texts, whole numbers, lists of texts; `seq`, `previous` and `type` are the journal's own."""
+
+    type: EntryType
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One entry as it stands in the journal."""
+
+    number: int
+    type: EntryType
+    fields: Mapping[str, Field]
+
+
+class Journal:
+    """An open journal, locked for this process; used by one thread."""
+
+    def __init__(self, folder: str, descriptor: int, lock: int, count: int, previous: str) -> None:
+        self.folder = folder
+        self.count = count
+        self._descriptor = descriptor
+        self._lock = lock
+        self._previous = previous
+        self._broken = False
+
+    @classmethod
+    def open(cls, folder: str, wait_s: float = WAIT_S) -> Journal:
+        """Lock, check the last lines and open for appending; JournalError if another holds it or it is damaged."""
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as cause:
+            raise _error(folder, f"it cannot be opened ({cause.strerror})") from cause
+        try:
+            _acquire(lock, folder, wait_s)
+            path = os.path.join(folder, FILE)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            try:
+                _set_torn_line_aside(descriptor, folder)
+                count, previous = _end(descriptor, path)
+                _sync_folder(folder)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(folder, descriptor, lock, count, previous)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Record the entries with one write and one sync; JournalError if they may not be durable, and then for good."""
+        if self._broken:
+            raise _error(self.folder, "an earlier write failed")
+        data = bytearray()
+        previous, count = self._previous, self.count
+        for entry in entries:
+            line = canonical_json({**entry.fields, "type": entry.type.value, "seq": count, "previous": previous})
+            data += line + b"\n"
+            previous, count = sha256(line).hexdigest(), count + 1
+        self._broken = True
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+            view = memoryview(bytes(data))
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        except OSError as cause:
+            raise _error(self.folder, f"writing it failed ({cause.strerror})") from cause
+        self._broken = False
+        self._previous, self.count = previous, count
+
+    def close(self) -> None:
+        """Give the lock back. Closing twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            os.close(self._lock)
+            self._descriptor = -1
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_journal(folder: str) -> Iterator[Recorded]:
+    """Every entry with the chain recomputed; JournalError naming the first line that is not what it was."""
+    path = os.path.join(folder, FILE)
+    previous, number = START, 0
+    try:
+        with open(path, "rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    raise JournalError(
+                        path,
+                        f"line {number + 1} is torn",
+                        "Sign again; opening it for signing sets the torn line aside.",
+                    )
+                fields = _fields(line[:-1], path, number)
+                if fields["seq"] != number or fields["previous"] != previous:
+                    raise _damaged(path, number, "it does not follow the line before it")
+                previous = sha256(line[:-1]).hexdigest()
+                yield _recorded(fields, path, number)
+                number += 1
+    except FileNotFoundError:
+        return
+    except OSError as cause:
+        raise _error(folder, f"it cannot be read ({cause.strerror})") from cause
+
+
+def unfinished(folder: str) -> list[Recorded]:
+    """The intents without a result or refusal: what a crash, or a key that failed, left."""
+    pending: dict[str, Recorded] = {}
+    for entry in read_journal(folder):
+        request = str(entry.fields.get("request", ""))
+        if entry.type is EntryType.INTENT:
+            pending[request] = entry
+        elif entry.type in (EntryType.RESULT, EntryType.REFUSAL):
+            pending.pop(request, None)
+    return list(pending.values())
+
+
+def _acquire(lock: int, folder: str, wait_s: float) -> None:
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            _lock_now(lock)
+            return
+        except OSError as cause:
+            if cause.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise _error(folder, f"it cannot be locked ({cause.strerror})") from cause
+            if time.monotonic() > until:
+                raise _error(folder, "another process is signing with this home") from cause
+        time.sleep(0.02)
+
+
+def _lock_now(lock: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        return
+    import fcntl
+
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _set_torn_line_aside(descriptor: int, folder: str) -> None:
+    """A last line without its line feed was never acknowledged: keep it beside the journal and cut it off."""
+    size = os.fstat(descriptor).st_size
+    at = size
+    torn = b""
+    while at > 0:
+        start = max(0, at - _TAIL)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        torn = os.read(descriptor, at - start) + torn
+        at = start
+        if b"\n" in torn:
+            torn = torn[torn.rindex(b"\n") + 1 :]
+            break
+    if not torn:
+        return
+    try:
+        with open(os.path.join(folder, TORN), "ab") as aside:
+            aside.write(torn + b"\n")
+            aside.flush()
+            os.fsync(aside.fileno())
+        os.ftruncate(descriptor, size - len(torn))
+        os.fsync(descriptor)
+    except OSError as cause:
+        raise _error(folder, f"its torn last line cannot be set aside ({cause.strerror})") from cause
+
+
+def _end(descriptor: int, path: str) -> tuple[int, str]:
+    """Number and hash after the last line, which is checked against the one before it."""
+    size = os.fstat(descriptor).st_size
+    if size == 0:
+        return 0, START
+    start = max(0, size - 2 * _TAIL)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    lines = os.read(descriptor, size - start).split(b"\n")[:-1]
+    whole = lines if start == 0 else lines[1:]
+    if not whole:
+        raise _damaged(path, 0, "the last line is too long")
+    fields = _fields(whole[-1], path, -1)
+    before = sha256(whole[-2]).hexdigest() if len(whole) > 1 else START if start == 0 else None
+    number = fields["seq"]
+    if not isinstance(number, int) or (before is not None and fields["previous"] != before):
+        raise _damaged(path, -1, "it does not follow the line before it")
+    return number + 1, sha256(whole[-1]).hexdigest()
+
+
+def _fields(line: bytes, path: str, number: int) -> dict[str, Field]:
+    try:
+        fields = read_canonical(line)
+    except ValueError as cause:
+        raise _damaged(path, number, str(cause)[:120]) from cause
+    if not {"seq", "previous", "type"} <= fields.keys():
+        raise _damaged(path, number, "its number, type or link is missing")
+    return fields
+
+
+def _recorded(fields: dict[str, Field], path: str, number: int) -> Recorded:
+    try:
+        type_ = EntryType(str(fields["type"]))
+    except ValueError as cause:
+        raise _damaged(path, number, "an unknown type") from cause
+    own = {name: value for name, value in fields.items() if name not in ("seq", "previous", "type")}
+    return Recorded(number, type_, own)
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    with suppress(OSError):
+        os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _damaged(path: str, number: int, what: str) -> JournalError:
+    where = f"line {number + 1}" if number >= 0 else "the last line"
+    return JournalError(
+        path, f"{where} is damaged: {what}", "Stop signing and keep the file as evidence; restore it from a backup."
+    )
+
+
+def _error(folder: str, what: str) -> JournalError:
+    return JournalError(folder, what, "Nothing is signed until the journal can be written; run `sealwright doctor`.")

@@ -1,0 +1,145 @@
+"""Issuing certificates by profile, with the issuer's key in any backend.
+
+root = issue(ROOT, Subject("ACME root"), key.info.public_key, SelfSigned(key), now, Provenance.DEVELOPMENT)
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from sealwright.envelope.algorithms import (
+    MIN_RSA_BITS_TO_SIGN,
+    PublicKey,
+    Scheme,
+    algorithm_for,
+    check_rsa,
+    rsa_padding,
+)
+from sealwright.errors import UsageError
+from sealwright.keys.key import OpenKey, Provenance
+from sealwright.pki.external_key import external_key, signature_hash
+from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
+from sealwright.pki.profiles import Profile
+
+POLICY_OF = {
+    Provenance.DEVELOPMENT: DEVELOPMENT,
+    Provenance.HARDWARE_CLAIMED: HARDWARE_CLAIMED,
+    Provenance.HARDWARE_ATTESTED: HARDWARE_ATTESTED,
+}
+DEVELOPMENT_MARK = "DEVELOPMENT ONLY"
+SERIAL_BITS = 159
+BACKDATED = timedelta(minutes=5)
+MAX_COMMON_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who a certificate names; organisation may be ""."""
+
+    common_name: str
+    organisation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who issues: the certificate (DER) and its key, or certificate None for a self-signed one."""
+
+    key: OpenKey
+    certificate: bytes | None = None
+
+
+def issue(
+    profile: Profile, subject: Subject, public: PublicKey, issuer: Issuer, now: datetime, provenance: Provenance
+) -> bytes:
+    """A certificate in DER. provenance: of the subject's key, written as our policy OID; development also in the name.
+
+    It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
+    for a key too weak to sign, UsageError for a name that cannot be written.
+    """
+    if algorithm_for(public, subject=subject.common_name).scheme is Scheme.RSA_PKCS1:
+        check_rsa(public, subject=subject.common_name, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
+    name = _name(subject, provenance)
+    start = (now.astimezone(UTC) - BACKDATED).replace(microsecond=0)
+    end = start + timedelta(days=profile.days)
+    above = x509.load_der_x509_certificate(issuer.certificate) if issuer.certificate is not None else None
+    if above is not None:
+        start, end = max(start, above.not_valid_before_utc), min(end, above.not_valid_after_utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(above.subject if above is not None else name)
+        .public_key(public)
+        .serial_number(secrets.randbits(SERIAL_BITS) | 1)
+        .not_valid_before(start)
+        .not_valid_after(end)
+    )
+    for extension, critical in _extensions(profile, public, above, provenance):
+        builder = builder.add_extension(extension, critical=critical)
+    return _signed(builder, issuer.key).public_bytes(Encoding.DER)
+
+
+def _signed(builder: x509.CertificateBuilder, key: OpenKey) -> x509.Certificate:
+    algorithm = key.info.algorithm
+    pss = rsa_padding(algorithm) if algorithm.scheme is Scheme.RSA_PSS else None
+    used = pss if isinstance(pss, padding.PSS) else None
+    return builder.sign(external_key(key), signature_hash(key), rsa_padding=used)  # type: ignore[arg-type]
+
+
+def _name(subject: Subject, provenance: Provenance) -> x509.Name:
+    for text in (subject.common_name, subject.organisation):
+        if len(text) > MAX_COMMON_NAME or (text and not text.isprintable()):
+            raise UsageError(
+                "certificate name",
+                f"{text!r} is longer than {MAX_COMMON_NAME} characters or not printable",
+                "Choose another name.",
+            )
+    parts = [(NameOID.ORGANIZATION_NAME, subject.organisation)]
+    if provenance is Provenance.DEVELOPMENT:
+        parts.append((NameOID.ORGANIZATIONAL_UNIT_NAME, DEVELOPMENT_MARK))
+    parts.append((NameOID.COMMON_NAME, subject.common_name))
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts if text])
+
+
+def _extensions(
+    profile: Profile, public: PublicKey, above: x509.Certificate | None, provenance: Provenance
+) -> list[tuple[x509.ExtensionType, bool]]:
+    is_ca = profile.path_length is not None
+    own = x509.SubjectKeyIdentifier.from_public_key(public)
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=is_ca, path_length=profile.path_length), True),
+        (_usage(is_ca), True),
+        (own, False),
+    ]
+    if above is not None:
+        issuer_id = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        extensions.append((x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), False))
+    elif not is_ca:
+        extensions.append((x509.AuthorityKeyIdentifier(own.digest, None, None), False))
+    if profile.purposes:
+        oids = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
+        extensions.append((x509.ExtendedKeyUsage(oids), profile.critical_purposes))
+    if provenance in POLICY_OF and not is_ca:
+        policy = x509.PolicyInformation(x509.ObjectIdentifier(POLICY_OF[provenance]), None)
+        extensions.append((x509.CertificatePolicies([policy]), False))
+    return extensions
+
+
+def _usage(is_ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,64 @@
+"""Writing certificate revocation lists that keep ended certificates for ever (RFC 5280, ITU-T X.509 expiredCertsOnCRL)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealwright.keys.key import OpenKey
+from sealwright.pki.external_key import external_key, signature_hash
+
+EXPIRED_CERTS_ON_CRL = x509.ObjectIdentifier("2.5.29.60")
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """One certificate. reason: None writes none; invalid: since when the key must be taken for lost."""
+
+    serial: int
+    date: datetime
+    reason: x509.ReasonFlags | None = None
+    invalid: datetime | None = None
+
+
+def make_crl(
+    issuer: bytes,
+    key: OpenKey,
+    *,
+    number: int,
+    this_update: datetime,
+    next_update: datetime,
+    revoked: Sequence[Revoked],
+    keeps_expired_since: datetime | None = None,
+) -> bytes:
+    """A full, direct CRL in DER. issuer: its certificate, DER; number: grows by one; times are aware."""
+    certificate = x509.load_der_x509_certificate(issuer)
+    own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    since = (keeps_expired_since or certificate.not_valid_before_utc).astimezone(UTC)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(certificate.subject)
+        .last_update(this_update.astimezone(UTC))
+        .next_update(next_update.astimezone(UTC))
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False)
+        .add_extension(
+            x509.UnrecognizedExtension(
+                EXPIRED_CERTS_ON_CRL, asn1.encode_der(asn1.GeneralizedTime(since.replace(microsecond=0)))
+            ),
+            critical=False,
+        )
+    )
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(one.date.astimezone(UTC))
+        if one.reason is not None:
+            entry = entry.add_extension(x509.CRLReason(one.reason), critical=False)
+        if one.invalid is not None:
+            entry = entry.add_extension(x509.InvalidityDate(one.invalid.astimezone(UTC)), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(external_key(key), signature_hash(key)).public_bytes(Encoding.DER)  # type: ignore[arg-type]

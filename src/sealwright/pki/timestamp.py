@@ -1,0 +1,117 @@
+"""Timestamps made and fetched: a local RFC 3161 authority, and requests to one on the network."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sealwright.artifact.digest import Digest
+from sealwright.envelope import asn1 as types
+from sealwright.envelope.cms_write import (
+    SigningCertificate,
+    assemble,
+    signed_attributes,
+    signing_certificate,
+    to_be_signed,
+)
+from sealwright.envelope.tsp import read_request, rejection_bytes, response_bytes, tst_info
+from sealwright.errors import SealwrightError, TimestampUnavailable, UsageError
+from sealwright.keys.key import OpenKey
+from sealwright.pki.oids import TIMESTAMP_POLICY
+
+MAX_ANSWER_BYTES = 64 * 1024
+TIMEOUT_S = 20.0
+REQUEST_TYPE = "application/timestamp-query"
+ANSWER_TYPE = "application/timestamp-reply"
+DEFAULT_ACCURACY = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Imprint:
+    """What one token is made over; nonce None where nobody asked."""
+
+    digest: Digest
+    nonce: int | None = None
+
+
+class LocalAuthority:
+    """An RFC 3161 authority beside the signer. What it proves is worth as much as the clock and the key it has."""
+
+    def __init__(
+        self,
+        certificate: bytes,
+        chain: Sequence[bytes],
+        key: OpenKey,
+        clock: Callable[[], datetime],
+        *,
+        policy: str = TIMESTAMP_POLICY,
+        accuracy: timedelta = DEFAULT_ACCURACY,
+    ) -> None:
+        self.signing: SigningCertificate = signing_certificate(certificate, chain, key.info.algorithm)
+        self.key = key
+        self.clock = clock
+        self.policy = policy
+        self.accuracy = accuracy
+
+    def tokens(self, imprints: Sequence[Imprint]) -> list[bytes]:
+        """One token each, all with one use of the key."""
+        now = self.clock()
+        infos = [
+            tst_info(
+                imprint.digest,
+                policy=self.policy,
+                serial=secrets.randbits(64) | 1,
+                gen_time=now,
+                accuracy=self.accuracy,
+                nonce=imprint.nonce,
+            )
+            for imprint in imprints
+        ]
+        name = self.signing.algorithm.digest
+        attributes = [
+            signed_attributes(self.signing, "file", Digest.of(info, name), now, types.TST_INFO) for info in infos
+        ]
+        values = self.key.sign([to_be_signed(one, self.signing.algorithm) for one in attributes])
+        return [
+            assemble(self.signing, one, value, content=info, content_type=types.TST_INFO)
+            for one, value, info in zip(attributes, values, infos, strict=True)
+        ]
+
+    def respond(self, request: bytes) -> bytes:
+        """The answer to a request as it came over the network: a token, or a rejection that says why."""
+        try:
+            wanted = read_request(request)
+            if wanted.policy not in (None, self.policy):
+                return rejection_bytes("this policy is not offered")
+            return response_bytes(self.tokens([Imprint(wanted.imprint, wanted.nonce)])[0])
+        except SealwrightError as cause:
+            return rejection_bytes(cause.what)
+
+
+def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Ask an authority over HTTP or HTTPS; the answer's bytes, at most 64 KiB. TimestampUnavailable if none comes.
+
+    Redirects are followed to HTTP and HTTPS only; the token is checked by its signature, not by the transport.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(
+            url[:80], "it is not the URL of a timestamp authority", "Write --timestamp https://… , local or none."
+        )
+    import http.client  # only where a network is asked for
+    import urllib.error
+    import urllib.request
+
+    query = urllib.request.Request(url, request, {"Content-Type": REQUEST_TYPE, "Accept": ANSWER_TYPE})  # noqa: S310: checked above
+    try:
+        with urllib.request.urlopen(query, timeout=timeout_s) as answer:  # noqa: S310: checked above
+            kind = answer.headers.get_content_type()
+            data: bytes = answer.read(MAX_ANSWER_BYTES + 1)
+    except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as cause:
+        raise TimestampUnavailable(
+            url, f"no timestamp came: {cause}"[:200], "Try again, or sign with --timestamp none and add one later."
+        ) from cause
+    if kind != ANSWER_TYPE or len(data) > MAX_ANSWER_BYTES:
+        raise TimestampUnavailable(url, f"it answered {kind}, not a timestamp", "Check the URL of the authority.")
+    return data
