@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum, auto
 
 from sealwright.artifact.names import display
@@ -86,7 +86,7 @@ def deciding_clause(verdict: Verdict) -> str:
 
 def moment(time: datetime) -> str:
     """A time to the minute, always UTC and always saying so."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def name_in(subject: str) -> str:

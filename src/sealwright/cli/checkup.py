@@ -1,0 +1,193 @@
+"""The checks of `doctor`: each looks at one thing of this machine or of a signing home and says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess  # only `doctor` starts programs
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+
+from cryptography import x509
+
+from sealwright import __version__
+from sealwright.cli.render import moment
+from sealwright.errors import SealwrightError
+from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
+
+SOON = timedelta(days=60)
+TIMEOUT_S = 10
+_LIBRARIES = (("cryptography", True), ("pyOpenSSL", True), ("python-pkcs11", True), ("tpm2-pytss", False))
+_PROGRAMS = (
+    ("openssl", "checks our signatures independently", "apt install openssl"),
+    ("sha256sum", "checks our manifests independently", "apt install coreutils"),
+    ("softhsm2-util", "makes software tokens for trying", "apt install softhsm2"),
+    ("pkcs11-tool", "shows what is in a token", "apt install opensc"),
+    ("swtpm", "a software TPM for trying", "apt install swtpm"),
+    ("tpm2_getcap", "shows what a TPM can do", "apt install tpm2-tools"),
+)
+_TPMS = ("/dev/tpmrm0", "/dev/tpm0")
+
+
+class Standing(StrEnum):
+    """OK; MISSING: not here, and only needed for some things; WRONG: has to be fixed."""
+
+    OK = "ok"
+    MISSING = "missing"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `doctor`. fix: what to do, "" where there is nothing to do."""
+
+    name: str
+    standing: Standing
+    found: str
+    fix: str = ""
+
+
+def machine_checks(now: datetime, modules: Sequence[str]) -> Iterator[Check]:
+    """Python, libraries, programs, clock, TPM, PKCS#11 modules and their tokens."""
+    yield Check("sealwright", Standing.OK, f"{__version__}, Python {sys.version.split()[0]}")
+    for name, needed in _LIBRARIES:
+        yield _library(name, needed)
+    yield _openssl_of_cryptography()
+    for name, use, install in _PROGRAMS:
+        found = shutil.which(name)
+        yield Check(name, Standing.OK, found) if found else Check(name, Standing.MISSING, f"not found; {use}", install)
+    yield _clock(now)
+    yield _tpm()
+    yield from _tokens(modules)
+
+
+def home_checks(folder: str, now: datetime) -> Iterator[Check]:
+    """The home's keys and certificates, its trust file, its journal."""
+    try:
+        home = open_home(folder)
+    except SealwrightError as cause:
+        yield Check(f"home {folder}", Standing.WRONG, cause.what, cause.next_step)
+        return
+    grade = "development keys: good for trying, not for a plant" if home.development else "keys in tokens"
+    yield Check(f"home {folder}", Standing.OK, f"{home.title}, {len(home.keys)} keys, {grade}")
+    for key in home.keys:
+        yield _key(home, key, now)
+    yield _trust(home, now)
+    yield _journal(home)
+
+
+def _library(name: str, needed: bool) -> Check:
+    try:
+        return Check(name, Standing.OK, version(name))
+    except PackageNotFoundError:
+        standing = Standing.WRONG if needed else Standing.MISSING
+        extra = "sealwright" if needed else "sealwright[tpm]"
+        return Check(name, standing, "not installed", f"pip install '{extra}'")
+
+
+def _openssl_of_cryptography() -> Check:
+    from cryptography.hazmat.backends.openssl import backend
+
+    return Check("OpenSSL of cryptography", Standing.OK, backend.openssl_version_text())
+
+
+def _clock(now: datetime) -> Check:
+    installed = os.stat(__file__).st_mtime
+    if now.timestamp() < installed - 86400:
+        return Check(
+            "clock", Standing.WRONG, f"{moment(now)}, before this program was installed", "Set the clock and its zone."
+        )
+    return Check("clock", Standing.OK, moment(now))
+
+
+def _tpm() -> Check:
+    for path in _TPMS:
+        if not os.path.exists(path):
+            continue
+        if os.access(path, os.R_OK | os.W_OK):
+            return Check("TPM", Standing.OK, path)
+        return Check("TPM", Standing.MISSING, f"{path} is there, but not for you", "Add yourself to the group tss.")
+    return Check("TPM", Standing.MISSING, "this machine shows none", "Only needed for keys in a TPM.")
+
+
+def _key(home: Home, key: EnrolledKey, now: datetime) -> Check:
+    """The certificate's end, and for a key in a file its mode."""
+    name = f"key {key.name}"
+    end = x509.load_der_x509_certificate(key.certificate).not_valid_after_utc
+    kind = f"{key.purpose}, {key.algorithm.name}, {key.provenance}, certificate until {end:%Y-%m-%d}"
+    if end < now:
+        return Check(name, Standing.WRONG, f"{kind}: it has ended", "Have a new certificate issued and import it.")
+    scheme, _, path = home.uri(key).partition(":")
+    if scheme == "file" and not os.path.exists(path):
+        return Check(name, Standing.WRONG, f"{path} is missing", "Restore it, or enrol another key.")
+    if scheme == "file" and os.name == "posix" and os.stat(path).st_mode & 0o077:
+        return Check(name, Standing.WRONG, f"others can read {path}", f"chmod 600 {path}")
+    if end < now + SOON:
+        return Check(name, Standing.OK, kind, f"Its certificate ends within {SOON.days} days: have a new one issued.")
+    return Check(name, Standing.OK, kind)
+
+
+def _trust(home: Home, now: datetime) -> Check:
+    from sealwright.trust.belief import load_trust
+
+    path = home.path(TRUST)
+    try:
+        believed = load_trust(path)
+    except SealwrightError as cause:
+        return Check("trust file", Standing.WRONG, cause.what, cause.next_step)
+    trust = believed.trust
+    found = f"version {trust.version}, ends {trust.expires:%Y-%m-%d}, believed because {believed.reason}"
+    if trust.expires < now:
+        return Check("trust file", Standing.WRONG, f"{found}: it has ended", "Have its officers make a new version.")
+    return Check("trust file", Standing.OK, found)
+
+
+def _journal(home: Home) -> Check:
+    """Whether every line is whole and chained, and which signatures were begun and not finished."""
+    from sealwright.log.journal import verify_journal
+
+    try:
+        summary = verify_journal(home.path(JOURNAL))
+    except SealwrightError as cause:
+        return Check("journal", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
+    found = f"{summary.entries:,} entries"
+    if summary.unfinished:
+        return Check(
+            "journal",
+            Standing.WRONG,
+            f"{found}, {len(summary.unfinished)} signatures begun and not finished",
+            "A crash left them; nothing of them was handed out. Sign again what is missing.",
+        )
+    return Check("journal", Standing.OK, found)
+
+
+def _tokens(modules: Sequence[str]) -> Iterator[Check]:
+    from sealwright.keys.pkcs11 import MODULES, list_tokens
+
+    found = [path for path in (*modules, *MODULES) if os.path.exists(path)]
+    for path in modules:
+        if not os.path.exists(path):
+            yield Check(f"PKCS#11 module {path}", Standing.WRONG, "there is no such file", "Check --module.")
+    if not found:
+        yield Check("PKCS#11", Standing.MISSING, "no module found", "Install the module of your token.")
+    for path in dict.fromkeys(found):
+        try:
+            tokens = list_tokens(path)
+        except SealwrightError as cause:
+            yield Check(f"PKCS#11 module {path}", Standing.MISSING, cause.what, cause.next_step)
+            continue
+        names = ", ".join(f"{token.label} (serial {token.serial})" for token in tokens)
+        yield Check(f"PKCS#11 module {path}", Standing.OK, names or "answers, holds no token")
+
+
+def program_version(name: str) -> str:
+    """What a program says of itself, first line; "" if it does not answer."""
+    try:
+        answer = subprocess.run([name, "version"], capture_output=True, timeout=TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.decode(errors="replace").split("\n", 1)[0]

@@ -1,0 +1,62 @@
+"""Show what is installed, which token answers, whether a home is in order, and what to fix.
+
+Exit code 1 if something that is needed is wrong; what is merely not installed here is said and is fine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_json
+
+if TYPE_CHECKING:
+    from sealwright.cli.checkup import Check
+
+EXAMPLES = """examples:
+  sealwright doctor                    this machine: libraries, programs, tokens, TPM, clock
+  sealwright doctor --home home        and a signing home: keys, certificates, trust file, journal
+  sealwright doctor --json
+"""
+_WORDS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The home to look at, and the form."""
+    parser.add_argument("--home", metavar="DIR", help="look at this signing home too")
+    parser.add_argument(
+        "--module", metavar="FILE", action="append", default=[], help="a PKCS#11 module to try (repeat)"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Every check in turn, one line each."""
+    from datetime import UTC, datetime
+
+    from sealwright.cli.checkup import Standing, home_checks, machine_checks
+
+    now = datetime.now(UTC)
+    checks = list(machine_checks(now, args.module))
+    if args.home is not None:
+        checks += home_checks(args.home, now)
+    for check in checks:
+        _say(check, args)
+    wrong = sum(check.standing is Standing.WRONG for check in checks)
+    if not args.json:
+        print("Everything that is needed is in order." if not wrong else f"{wrong} to fix.")
+    return 1 if wrong else 0
+
+
+def _say(check: Check, args: argparse.Namespace) -> None:
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line({"check": check.name, "standing": check.standing.value, "found": check.found, "fix": check.fix}))
+        return
+    from sealwright.artifact.names import display
+
+    print(f"{_WORDS[check.standing.value]}  {display(check.name)}: {display(check.found)}")
+    if check.fix:
+        print(f"         {display(check.fix)}")
