@@ -28,33 +28,33 @@ class Pin:
         """The secret itself."""
         return self._text
 
+    @classmethod
+    def from_file(cls, path: str) -> Pin:
+        """The first line of a file that only its owner can read; KeyRefused where others can."""
+        if os.name == "posix":
+            try:
+                mode = os.stat(path).st_mode
+            except OSError as cause:
+                raise UsageError(path, "the PIN file cannot be read", "Check --pin-file.") from cause
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise KeyRefused(path, "other users can read the PIN file", f"Run: chmod 600 {path}")
+        try:
+            text = read_file(path, MAX_PIN_BYTES).decode().split("\n", 1)[0].rstrip("\r")
+        except UnicodeDecodeError as cause:
+            raise UsageError(path, "the PIN file is not text", "Write the PIN as one line of text.") from cause
+        if not text:
+            raise UsageError(path, "the PIN file is empty", "Write the PIN as one line of text.")
+        return cls(text)
+
     def __repr__(self) -> str:
         return "Pin(hidden)"
-
-
-def read_pin_file(path: str) -> Pin:
-    """The first line of a file that only its owner can read; KeyRefused where others can."""
-    if os.name == "posix":
-        try:
-            mode = os.stat(path).st_mode
-        except OSError as cause:
-            raise UsageError(path, "the PIN file cannot be read", "Check --pin-file.") from cause
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise KeyRefused(path, "other users can read the PIN file", f"Run: chmod 600 {path}")
-    try:
-        text = read_file(path, MAX_PIN_BYTES).decode().split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError as cause:
-        raise UsageError(path, "the PIN file is not text", "Write the PIN as one line of text.") from cause
-    if not text:
-        raise UsageError(path, "the PIN file is empty", "Write the PIN as one line of text.")
-    return Pin(text)
 
 
 def credential_pin() -> Pin | None:
     """The PIN that systemd handed to this unit (LoadCredential=sealwright-pin:…), or None."""
     folder = os.environ.get(CREDENTIALS)
     path = os.path.join(folder, CREDENTIAL_NAME) if folder else ""
-    return read_pin_file(path) if path and os.path.exists(path) else None
+    return Pin.from_file(path) if path and os.path.exists(path) else None
 
 
 def ask_pin(what: str) -> Pin | None:

@@ -103,9 +103,9 @@ def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> b
     import urllib.error
     import urllib.request
 
-    query = urllib.request.Request(url, request, {"Content-Type": REQUEST_TYPE, "Accept": ANSWER_TYPE})  # noqa: S310: checked above
+    query = urllib.request.Request(url, request, {"Content-Type": REQUEST_TYPE, "Accept": ANSWER_TYPE})
     try:
-        with urllib.request.urlopen(query, timeout=timeout_s) as answer:  # noqa: S310: checked above
+        with urllib.request.urlopen(query, timeout=timeout_s) as answer:
             kind = answer.headers.get_content_type()
             data: bytes = answer.read(MAX_ANSWER_BYTES + 1)
     except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as cause:

@@ -25,8 +25,9 @@ from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm
 from sealwright.errors import MalformedTrust, Unreadable, UsageError
 from sealwright.keys.key import Provenance
+from sealwright.trust.toml import Toml, toml_text
 
-FIRST_LINE = "# sealwright home 1\n"
+FIRST_LINE = "# sealwright home 1"
 FILE = "home.toml"
 TRUST = "trust.toml"
 ANCHORS = "ca.pem"
@@ -129,8 +130,8 @@ def open_home(folder: str) -> Home:
         raise UsageError(folder, "it is not a signing home", f"Create one with `sealwright init {folder}`.") from cause
     try:
         text = data.decode()
-        if not text.startswith(FIRST_LINE):
-            raise ValueError(f"the first line is not {FIRST_LINE.strip()!r}")
+        if text.partition("\n")[0] != FIRST_LINE:
+            raise ValueError(f"the first line is not {FIRST_LINE!r}")
         value = tomllib.loads(text)
         keys = tuple(_key(folder, entry) for entry in value["key"])
         home = Home(folder, str(value["title"]), str(value["timestamp"]), keys)
@@ -145,19 +146,19 @@ def open_home(folder: str) -> Home:
 
 def home_text(home: Home) -> str:
     """home.toml of a home."""
-    parts = [
-        FIRST_LINE,
-        "# Written by `sealwright init` and `sealwright key`. One key, one purpose, one construction.\n",
-        f"title = {quoted(home.title)}\n",
-        f"timestamp = {quoted(home.timestamp)}\n",
+    keys: list[Toml] = [
+        {
+            "name": key.name,
+            "uri": key.uri,
+            "purpose": key.purpose.value,
+            "construction": key.construction.value,
+            "algorithm": key.algorithm.name,
+            "provenance": key.provenance.value,
+            "certificate": f"certificates/{key.name}.pem",
+        }
+        for key in home.keys
     ]
-    for key in home.keys:
-        parts.append(
-            f"\n[[key]]\nname = {quoted(key.name)}\nuri = {quoted(key.uri)}\npurpose = {quoted(key.purpose)}\n"
-            f"construction = {quoted(key.construction)}\nalgorithm = {quoted(key.algorithm.name)}\n"
-            f"provenance = {quoted(key.provenance)}\ncertificate = {quoted(f'certificates/{key.name}.pem')}\n"
-        )
-    return "".join(parts)
+    return toml_text(FIRST_LINE, {"title": home.title, "timestamp": home.timestamp, "key": keys})
 
 
 def certificates_text(key: EnrolledKey) -> str:
@@ -165,14 +166,6 @@ def certificates_text(key: EnrolledKey) -> str:
     return "".join(
         x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in (key.certificate, *key.chain)
     )
-
-
-def quoted(text: str) -> str:
-    """A TOML basic string."""
-    body = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else {"\\": "\\\\", '"': '\\"'}.get(c, c) for c in text
-    )
-    return f'"{body}"'
 
 
 def _key(folder: str, entry: dict[str, str]) -> EnrolledKey:

@@ -1,44 +1,173 @@
 """The one way to a signature: intent (durable) -> key -> verified -> result (durable) -> envelope (RULES 2).
 
 1. The key is enrolled for this purpose and construction; every other use is refused before the key is touched.
-2. What is signed is built here: small content is parsed and encoded again, signed attributes are ours.
+2. What is signed is built here: small content is parsed and encoded again, the signed attributes are ours.
 3. The intent names artifact, key, certificate and claims, and is on disk before the key is used.
 4. The key signs; its backend verifies each value with the enrolled public key, or nothing leaves.
-5. The result with the digest of each signature value is on disk before an envelope is made.
+5. The result, with the digest of each signature value, is on disk before an envelope is made.
 An intent without result is what a crash leaves; `doctor` reports it, and signing again is a second attempt.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
-from types import TracebackType
 
 from cryptography import x509
 
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms_write import assemble, signed_attributes, signing_certificate, to_be_signed
-from sealwright.errors import KeyRefused, MalformedArtifact
+from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, SealwrightError
 from sealwright.formats.format import Prepared
 from sealwright.formats.manifest import KIND as MANIFEST_KIND
 from sealwright.formats.manifest import claims_of
 from sealwright.keys.backends import open_key
-from sealwright.keys.key import OpenKey
 from sealwright.keys.pin import Pin
+from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, Construction, EnrolledKey, Home, KeyPurpose
 from sealwright.trust.certificate import display_name, tbs_digest
 
-PURPOSE_OF_KIND = {"file": KeyPurpose.ARTIFACT, "manifest": KeyPurpose.ARTIFACT, "trust": KeyPurpose.TRUST}
+PURPOSE_OF_KIND = {
+    "file": KeyPurpose.ARTIFACT,
+    "manifest": KeyPurpose.ARTIFACT,
+    "trust": KeyPurpose.TRUST,
+    "deny": KeyPurpose.TRUST,
+}
+REQUEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One recorded signature: value in the encoding of CMS, attributes as signed (a DER SET)."""
+    """One recorded signature. value: in the encoding of CMS; attributes: as signed, a DER SET; request: its journal id."""
 
     prepared: Prepared
     attributes: bytes
     value: bytes
+    request: str
+
+
+class Pipeline:
+    """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
+
+    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None) -> None:
+        if enrolled.construction is not Construction.CMS_ATTRIBUTES:
+            raise KeyRefused(
+                f"key {enrolled.name}",
+                f"it is enrolled for {enrolled.construction}, not for CMS signatures",
+                "Name a key enrolled for them.",
+            )
+        self.home = home
+        self.enrolled = enrolled
+        self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
+        loaded = x509.load_der_x509_certificate(enrolled.certificate)
+        self.subject = display_name(loaded.subject)
+        self._names: dict[str, Field] = {
+            "key": str(key_digest(enrolled.public_key)),
+            "certificate": str(tbs_digest(loaded)),
+            "algorithm": enrolled.algorithm.name,
+            "construction": enrolled.construction.value,
+        }
+        self.journal = Journal.open(home.path(JOURNAL))
+        try:
+            self._key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def sign(self, batch: Sequence[Prepared], now: datetime) -> list[Made]:
+        """Sign prepared artifacts of one batch; either all are signed and recorded or an error says why none left.
+
+        Raises KeyRefused, KeyUnavailable, JournalError, or MalformedArtifact for content that does not say what it claims.
+        """
+        for prepared in batch:
+            self._check(prepared)
+        digests = [prepared.digests[self.enrolled.algorithm.digest] for prepared in batch]
+        attributes = [
+            signed_attributes(self.certificate, prepared.kind, digest, now)
+            for prepared, digest in zip(batch, digests, strict=True)
+        ]
+        requests = [secrets.token_hex(REQUEST_BYTES) for _ in batch]
+        self.journal.append(
+            [self._intent(prepared, request, now) for prepared, request in zip(batch, requests, strict=True)]
+        )
+        try:
+            values = self._key.sign([to_be_signed(one, self.enrolled.algorithm) for one in attributes])
+        except SealwrightError as cause:
+            self.journal.append([Entry(EntryType.REFUSAL, {"request": one, "code": cause.code}) for one in requests])
+            raise
+        if len(values) != len(batch):
+            raise KeyUnavailable(
+                self.enrolled.uri, "it gave another number of signatures than asked for", "Have the token checked."
+            )
+        self.journal.append(
+            [
+                Entry(EntryType.RESULT, {"request": request, "signature": str(Digest.of(value))})
+                for request, value in zip(requests, values, strict=True)
+            ]
+        )
+        return [Made(*parts) for parts in zip(batch, attributes, values, requests, strict=True)]
+
+    def envelope(self, made: Made, tokens: Sequence[bytes] = ()) -> bytes:
+        """The CMS file of a recorded signature, with its timestamp tokens."""
+        return assemble(self.certificate, made.attributes, made.value, tokens)
+
+    def close(self) -> None:
+        """Give key and journal back."""
+        self._key.close()
+        self.journal.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check(self, prepared: Prepared) -> None:
+        wanted = PURPOSE_OF_KIND.get(prepared.kind)
+        if wanted is not self.enrolled.purpose:
+            raise KeyRefused(
+                f"key {self.enrolled.name}",
+                f"it is enrolled for {self.enrolled.purpose}, and this is a {prepared.kind}",
+                "Name the key that is enrolled for it.",
+            )
+        if prepared.content is None:
+            return
+        name = self.enrolled.algorithm.digest
+        if Digest.of(prepared.content, name) != prepared.digests[name]:
+            raise MalformedArtifact(prepared.path, "its digest is not of its content", "Prepare it again.")
+        if prepared.kind == MANIFEST_KIND and claims_of(prepared.content, prepared.path) != prepared.claims:
+            raise MalformedArtifact(
+                prepared.path, "its manifest claims something else than was asked for", "Prepare it again."
+            )
+
+    def _intent(self, prepared: Prepared, request: str, now: datetime) -> Entry:
+        artifact = prepared.digests.get(HashName.SHA256) or prepared.digests[self.enrolled.algorithm.digest]
+        fields: dict[str, Field] = {
+            **self._names,
+            "request": request,
+            "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "format": prepared.format,
+            "kind": prepared.kind,
+            "artifact": str(artifact),
+            "size": prepared.size,
+            **claim_fields(prepared.claims),
+        }
+        return Entry(EntryType.INTENT, fields)
+
+
+def claim_fields(claims: Claims) -> dict[str, Field]:
+    """Claims as journal fields; what is not claimed is left out."""
+    generation = None if claims.generation is None else str(claims.generation)
+    named: dict[str, Field | None] = {
+        "product": claims.product,
+        "version": claims.version,
+        "generation": generation,
+        "hardware": claims.hardware or None,
+        "environment": claims.environment,
+    }
+    return {name: value for name, value in named.items() if value is not None}

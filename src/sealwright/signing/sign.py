@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -87,7 +88,7 @@ def sign_paths(
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     with (
         Pipeline(home, enrolled, options.pin) as pipeline,
-        open_stamper(wanted, home, options.pin, pipeline) as stamper,
+        closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
     ):
         algorithms = (enrolled.algorithm.digest,)
         taken: set[str] = set()
@@ -196,7 +197,7 @@ def _finish(
     answers: dict[int, Signed] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
-        files.append(Output(_target(prepared, options), pipeline.envelope(one, stamp)))
+        files.append(Output(_target(prepared, options), pipeline.envelope(one, (stamp.token,) if stamp else ())))
         outputs += files
         answers[id(prepared)] = Signed(
             path=prepared.path,
@@ -225,5 +226,5 @@ def _companions(prepared: Prepared, options: SignOptions) -> list[str]:
 
 def _beside(prepared: Prepared, options: SignOptions, suffix: str) -> str:
     if options.out is None:
-        return prepared.path + suffix
+        return (prepared.path.rstrip("/") or prepared.path) + suffix
     return os.path.join(options.out, os.path.basename(os.path.abspath(prepared.path)) + suffix)

@@ -1,0 +1,281 @@
+"""Making a signing home: keys, certificates and a trust file that its own officer has signed.
+
+Six keys, each with one purpose: root and intermediate (certificates), release (artifacts), timestamp, officer (trust file)
+and recovery (replaces officers, nothing else). Without a token all of them are development keys in files: good for trying,
+said so in every certificate, and accepted by no production rule. With a token they live in it, and the trust file is for
+production; that the officer's and the recovery key lie in the same token is convenient and no separation of duties.
+
+The home is built beside its place and renamed, so that it is there whole or not at all; keys made in a token remain.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
+from sealwright.artifact.source import read_file
+from sealwright.envelope.algorithms import key_digest
+from sealwright.errors import OutputRefused, UsageError
+from sealwright.formats.format import Coverage, Prepared
+from sealwright.keys.backends import create_key, open_key
+from sealwright.keys.key import KeyInfo, KeyKind, OpenKey
+from sealwright.keys.pin import Pin
+from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.pki.authority import Issuer, Subject, issue
+from sealwright.pki.profiles import CODE_SIGNER, INTERMEDIATE, PERSON, ROOT, TIMESTAMP_AUTHORITY, Profile
+from sealwright.signing.home import (
+    ANCHORS,
+    FILE,
+    JOURNAL,
+    TRUST,
+    Construction,
+    EnrolledKey,
+    Home,
+    KeyPurpose,
+    certificates_text,
+    home_text,
+)
+from sealwright.signing.pipeline import Pipeline
+from sealwright.trust.history import KIND as TRUST_KIND
+from sealwright.trust.toml import Toml, toml_text
+from sealwright.trust.trustfile import FIRST_LINE, MAX_BYTES, parse_trust
+
+DEFAULT_TITLE = "signing home"
+TRUST_DAYS = 400
+OFFICER = "officer"
+RECOVERY = "recovery"
+ENGINEER = "release-engineer"
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """token: a key string `pkcs11:token=…` or `tpm:FOLDER` for every key, None for development keys in files.
+
+    now: the time, aware; kind: of every key; title and organisation: as certificates name them.
+    """
+
+    now: datetime
+    title: str = DEFAULT_TITLE
+    organisation: str = ""
+    token: str | None = None
+    kind: KeyKind = KeyKind.P256
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    name: str
+    purpose: KeyPurpose
+    profile: Profile
+    common_name: str
+    issuer: str
+
+
+_PLANS = (
+    _Plan("root", KeyPurpose.CERTIFICATES, ROOT, "root", "root"),
+    _Plan("intermediate", KeyPurpose.CERTIFICATES, INTERMEDIATE, "signing CA", "root"),
+    _Plan("release", KeyPurpose.ARTIFACT, CODE_SIGNER, "release", "intermediate"),
+    _Plan("timestamp", KeyPurpose.TIMESTAMP, TIMESTAMP_AUTHORITY, "timestamp authority", "intermediate"),
+    _Plan(OFFICER, KeyPurpose.TRUST, PERSON, "trust officer", OFFICER),
+    _Plan(RECOVERY, KeyPurpose.RECOVERY, PERSON, "recovery", RECOVERY),
+)
+
+
+def init_home(folder: str, options: InitOptions) -> Home:
+    """Make a home in a new or empty folder; UsageError if something lies there, KeyUnavailable or OutputRefused on the way."""
+    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UsageError(folder, "something is there already", "Name a new folder.")
+    full = os.path.abspath(folder)
+    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
+    try:
+        os.makedirs(os.path.join(building, "certificates"))
+        os.makedirs(os.path.join(building, "keys"), mode=0o700)
+        home = _build(building, options)
+        if os.path.isdir(full):
+            os.rmdir(full)
+        os.rename(building, full)
+    except OSError as cause:
+        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
+    finally:
+        if os.path.isdir(building):
+            shutil.rmtree(building, ignore_errors=True)
+    return replace(home, folder=folder)
+
+
+def sign_trust(
+    path: str, home: Home, person: str, now: datetime, pin: Pin | None = None, *, kind: str = TRUST_KIND
+) -> str:
+    """Sign a trust file (or deny list, kind "deny") as one of its officers; the signature's path. Other officers' files stay."""
+    text = read_file(path, MAX_BYTES)
+    if kind == TRUST_KIND:
+        _officer_of(text, path, home, person)
+    enrolled = home.key(None, KeyPurpose.TRUST)
+    digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
+    prepared = Prepared(kind, kind, path, digests, None, len(text), Coverage.whole(len(text)), Claims())
+    with Pipeline(home, enrolled, pin) as pipeline:
+        (made,) = pipeline.sign([prepared], now)
+        target = f"{path}.{person}.p7s"
+        write_atomic(target, pipeline.envelope(made), replace=Replace.YES)
+    return target
+
+
+def _officer_of(text: bytes, path: str, home: Home, person: str) -> None:
+    trust = parse_trust(text, path)
+    own = home.key(None, KeyPurpose.TRUST).public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if not any(key.person == person and key.spki == own for key in (*trust.officers.keys, *trust.recovery.keys)):
+        raise UsageError(
+            path,
+            f"the key of this home is not {person}'s key in [officers]",
+            "Name the person whose key it is with --person.",
+        )
+
+
+def _build(folder: str, options: InitOptions) -> Home:
+    infos: dict[str, KeyInfo] = {}
+    opened: dict[str, OpenKey] = {}
+    made: dict[str, EnrolledKey] = {}
+    try:
+        for plan in _PLANS:
+            infos[plan.name] = create_key(
+                _uri(folder, plan.name, options), options.kind, options.pin if options.token else None
+            )
+            key = open_key(infos[plan.name].uri, options.pin, algorithm=options.kind.algorithm)
+            opened[plan.name] = key
+            made[plan.name] = _certified(folder, plan, key, opened, made, options)
+    finally:
+        for key in opened.values():
+            key.close()
+    home = Home(folder, options.title, "local", tuple(made[plan.name] for plan in _PLANS))
+    outputs = [
+        Output(home.path("certificates", f"{key.name}.pem"), certificates_text(key).encode()) for key in home.keys
+    ]
+    outputs += [
+        Output(home.path(ANCHORS), certificates_text(replace(made["root"], chain=())).encode()),
+        Output(home.path(TRUST), trust_text(home, options).encode()),
+        Output(home.path(FILE), home_text(home).encode()),
+    ]
+    write_batch(outputs)
+    with Journal.open(home.path(JOURNAL)) as journal:
+        journal.append(list(_entries(home)))
+    sign_trust(home.path(TRUST), home, OFFICER, options.now, options.pin)
+    return home
+
+
+def _uri(folder: str, name: str, options: InitOptions) -> str:
+    if options.token is None:
+        return f"file:{os.path.join(folder, 'keys', name + '.pem')}"
+    if options.token.startswith("tpm:"):
+        return f"tpm:{os.path.join(folder, 'keys', name + '.tss')}"
+    body, question, query = options.token.partition("?")
+    return f"{body};object={name}{question}{query}"
+
+
+def _certified(
+    folder: str,
+    plan: _Plan,
+    key: OpenKey,
+    opened: dict[str, OpenKey],
+    made: dict[str, EnrolledKey],
+    options: InitOptions,
+) -> EnrolledKey:
+    subject = Subject(f"{options.title} {plan.common_name}", options.organisation)
+    above = made.get(plan.issuer)
+    issuer = Issuer(opened[plan.issuer], above.certificate if above is not None else None)
+    certificate = issue(plan.profile, subject, key.info.public_key, issuer, options.now, key.info.provenance)
+    self_signed = above is None
+    chain = () if self_signed or above is None or plan.issuer == "root" else (above.certificate, *above.chain)
+    uri = key.info.uri
+    for scheme in ("file:", "tpm:"):
+        if uri.startswith(scheme):
+            uri = scheme + os.path.relpath(uri.removeprefix(scheme), folder)
+    return EnrolledKey(
+        name=plan.name,
+        uri=uri,
+        purpose=plan.purpose,
+        construction=Construction.CERTIFICATE
+        if plan.purpose is KeyPurpose.CERTIFICATES
+        else Construction.CMS_ATTRIBUTES,
+        algorithm=key.info.algorithm,
+        provenance=key.info.provenance,
+        certificate=certificate,
+        chain=chain,
+    )
+
+
+def trust_text(home: Home, options: InitOptions) -> str:
+    """The first trust file of a home: one rule, for anything that its release key signs."""
+    keys = {key.name: key for key in home.keys}
+    environment = "development" if home.development else "production"
+    organisation = options.organisation or options.title
+    persons: list[Toml] = [
+        {"id": OFFICER, "organisation": organisation, "roles": ["trust officer"], "keys": [_digest(keys[OFFICER])]},
+        {"id": RECOVERY, "organisation": organisation, "roles": ["recovery"], "keys": [_digest(keys[RECOVERY])]},
+        {
+            "id": ENGINEER,
+            "organisation": organisation,
+            "roles": ["release engineer"],
+            "keys": [_digest(keys["release"])],
+        },
+    ]
+    return toml_text(
+        FIRST_LINE,
+        {
+            "id": f"{secrets.token_hex(8)}",
+            "title": options.title,
+            "version": 1,
+            "issued": options.now.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=5),
+            "expires": options.now.astimezone(UTC).replace(microsecond=0) + timedelta(days=TRUST_DAYS),
+            "person": persons,
+            "officers": {"threshold": 1, "key": [{"person": OFFICER, "key": _public_pem(keys[OFFICER])}]},
+            "recovery": {"threshold": 1, "key": [{"person": RECOVERY, "key": _public_pem(keys[RECOVERY])}]},
+            "anchor": [{"name": "root", "environment": environment, "certificate": _pem(keys["root"])}],
+            "authority": [{"name": "local timestamps", "anchor": _pem(keys["root"])}],
+            "rule": [
+                {
+                    "name": "everything of this house",
+                    "environment": environment,
+                    "timestamp": "optional",
+                    "fresh_for": f"{TRUST_DAYS}d",
+                    "contact": f"the release engineer of {organisation}",
+                    "signer": [{"slot": "maker", "anchors": ["root"], "purposes": ["updatePackageSigning"]}],
+                }
+            ],
+        },
+    )
+
+
+def _entries(home: Home) -> Iterator[Entry]:
+    for key in home.keys:
+        yield Entry(
+            EntryType.KEY,
+            {
+                "name": key.name,
+                "key": _digest(key),
+                "purpose": key.purpose.value,
+                "construction": key.construction.value,
+                "provenance": key.provenance.value,
+            },
+        )
+        yield Entry(EntryType.CERTIFICATE, {"name": key.name, "certificate": str(Digest.of(key.certificate))})
+
+
+def _digest(key: EnrolledKey) -> str:
+    return str(key_digest(key.public_key))
+
+
+def _pem(key: EnrolledKey) -> str:
+    return x509.load_der_x509_certificate(key.certificate).public_bytes(Encoding.PEM).decode()
+
+
+def _public_pem(key: EnrolledKey) -> str:
+    return key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
