@@ -41,10 +41,13 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
 
 
-def pin_of(args: argparse.Namespace) -> Pin | None:
-    """The PIN's source named on the command line, or None: then the key string's own, or the terminal, is asked."""
-    if args.pin_file is None:
-        return None
-    from sealwright.keys.pin import Pin  # signing commands only
+def pin_of(args: argparse.Namespace, uri: str) -> Pin | None:
+    """The PIN for a key string: of --pin-file, of the service manager's credential, or typed where a token wants one."""
+    from sealwright.keys.pin import Pin, ask_pin, credential_pin  # signing commands only
 
-    return Pin.from_file(args.pin_file)
+    if args.pin_file is not None:
+        return Pin.from_file(args.pin_file)
+    found = credential_pin()
+    if found is not None or not uri.startswith("pkcs11:") or "pin-source=" in uri:
+        return found
+    return ask_pin(uri)

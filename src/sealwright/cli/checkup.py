@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # only `doctor` starts programs
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from sealwright.errors import SealwrightError
 from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
 
 SOON = timedelta(days=60)
-TIMEOUT_S = 10
 _LIBRARIES = (("cryptography", True), ("pyOpenSSL", True), ("python-pkcs11", True), ("tpm2-pytss", False))
 _PROGRAMS = (
     ("openssl", "checks our signatures independently", "apt install openssl"),
@@ -148,21 +146,22 @@ def _trust(home: Home, now: datetime) -> Check:
 
 def _journal(home: Home) -> Check:
     """Whether every line is whole and chained, and which signatures were begun and not finished."""
-    from sealwright.log.journal import verify_journal
+    from sealwright.log.journal import read_journal, unfinished
 
+    folder = home.path(JOURNAL)
     try:
-        summary = verify_journal(home.path(JOURNAL))
+        count = sum(1 for _ in read_journal(folder))
+        pending = len(unfinished(folder))
     except SealwrightError as cause:
         return Check("journal", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
-    found = f"{summary.entries:,} entries"
-    if summary.unfinished:
+    if pending:
         return Check(
             "journal",
-            Standing.WRONG,
-            f"{found}, {len(summary.unfinished)} signatures begun and not finished",
-            "A crash left them; nothing of them was handed out. Sign again what is missing.",
+            Standing.MISSING,
+            f"{count:,} entries, {pending} signatures begun and not finished",
+            "A crash left them and nothing of them was handed out: sign again what is missing.",
         )
-    return Check("journal", Standing.OK, found)
+    return Check("journal", Standing.OK, f"{count:,} entries, every signature begun was finished")
 
 
 def _tokens(modules: Sequence[str]) -> Iterator[Check]:
@@ -182,12 +181,3 @@ def _tokens(modules: Sequence[str]) -> Iterator[Check]:
             continue
         names = ", ".join(f"{token.label} (serial {token.serial})" for token in tokens)
         yield Check(f"PKCS#11 module {path}", Standing.OK, names or "answers, holds no token")
-
-
-def program_version(name: str) -> str:
-    """What a program says of itself, first line; "" if it does not answer."""
-    try:
-        answer = subprocess.run([name, "version"], capture_output=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.decode(errors="replace").split("\n", 1)[0]

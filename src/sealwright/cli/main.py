@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sealwright import __version__
 from sealwright.artifact.names import display
@@ -44,6 +44,9 @@ EXAMPLES = """examples:
 
 class Parser(argparse.ArgumentParser):
     """argparse without guesses at abbreviated options, whose complaints are safe to show."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """One line of usage and the complaint; exit code 2."""
@@ -99,8 +102,6 @@ def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
         description="Code signing for operational technology: sign firmware, software, configurations and backups; "
         "verify them offline.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sealwright {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
@@ -111,8 +112,6 @@ def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
             help=COMMANDS[name],
             description=module.__doc__.split("\n\n")[0] if module.__doc__ else "",
             epilog=module.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
         )
         module.configure(command)
     return parser

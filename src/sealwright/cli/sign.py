@@ -57,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.formats.format import Slot
-    from sealwright.signing.home import open_home
+    from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.signing.sign import NotSigned, SignOptions, sign_paths
 
+    home = open_home(args.home)
     options = SignOptions(
         key=args.key,
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
@@ -68,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         recursive=args.recursive,
         replace=Replace.YES if args.replace else Replace.NO,
-        pin=pin_of(args),
+        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT))),
     )
     signed = failed = 0
     with TerminalProgress("reading") as progress:
-        for answer in sign_paths(args.paths, open_home(args.home), options, progress):
+        for answer in sign_paths(args.paths, home, options, progress):
             progress.close()
             if isinstance(answer, NotSigned):
                 failed += 1

@@ -91,11 +91,13 @@ def run_sign(args: argparse.Namespace) -> int:
     """Write FILE.PERSON.p7s."""
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Replace
-    from sealwright.signing.home import open_home
+    from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.signing.trust import sign_trust
 
-    replace = Replace.YES if args.replace else Replace.NO
-    written = sign_trust(args.file, open_home(args.home), args.key, args.person, replace, pin_of(args))
+    home = open_home(args.home)
+    officer = home.key(args.key, KeyPurpose.TRUST)
+    pin = pin_of(args, home.uri(officer))
+    written = sign_trust(args.file, home, officer, args.person, Replace.YES if args.replace else Replace.NO, pin)
     print(f"signed {display(args.file)} -> {display(written)}")
     return 0
 

@@ -1,0 +1,65 @@
+"""Make a signing home: root, intermediate, signer and timestamp certificates, and a trust file for verifiers.
+
+Without --token the keys are files: good for trying, and every verdict says so; no production trust file accepts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+
+EXAMPLES = """examples:
+  sealwright init home                                              a development home, keys in files
+  sealwright init line3 --title "Line 3 releases" --organisation "ACME GmbH"
+  sealwright init line3 --token pkcs11:token=line-3 --pin-file pin.txt      keys in a token
+"""
+KINDS = ("p256", "p384", "p521", "rsa3072", "rsa4096", "ed25519")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Where, for whom, and where the keys live."""
+    parser.add_argument("folder", metavar="DIR", help="the new home; must not exist, or be empty")
+    parser.add_argument("--title", metavar="TEXT", help="what the home is for (else its folder's name)")
+    parser.add_argument("--organisation", metavar="TEXT", default="", help="named in the certificates")
+    parser.add_argument("--token", metavar="KEY", help="pkcs11: key string of the token that makes and keeps the keys")
+    parser.add_argument("--algorithm", choices=KINDS, default="p256", help="the kind of key")
+    add_pin_file(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make it, and say what it is good for."""
+    import os
+    from datetime import UTC, datetime
+
+    from sealwright.keys.key import KeyKind
+    from sealwright.signing.init import InitOptions, init_home
+
+    title = args.title or os.path.basename(os.path.abspath(args.folder))
+    options = InitOptions(
+        title=title,
+        organisation=args.organisation,
+        token=args.token,
+        kind=KeyKind(args.algorithm),
+        pin=pin_of(args, args.token or ""),
+    )
+    home = init_home(args.folder, options, datetime.now(UTC))
+    trust, anchors = home.path("trust.toml"), home.path("ca.pem")
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        keys = [{"name": key.name, "purpose": key.purpose.value, "uri": home.uri(key)} for key in home.keys]
+        print(line({"home": args.folder, "trust": trust, "ca": anchors, "development": home.development, "keys": keys}))
+        return 0
+    from sealwright.artifact.names import display
+
+    folder = display(args.folder)
+    print(f"{folder}: a signing home with {len(home.keys)} keys")
+    if home.development:
+        print("  DEVELOPMENT: its keys are files. Good for trying; no production rule accepts what they sign.")
+    print(f"  verifiers get  {display(trust)}")
+    print(f"  openssl gets   {display(anchors)}")
+    print(f"  Next: sealwright sign FILE --home {folder}")
+    return 0

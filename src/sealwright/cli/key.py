@@ -1,0 +1,195 @@
+"""List, create, show, certify and attest keys. Key strings: `pkcs11:` (RFC 7512), `tpm:PATH`, `file:PATH` (development)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+
+if TYPE_CHECKING:
+    from sealwright.keys.key import KeyInfo
+    from sealwright.signing.home import EnrolledKey
+
+EXAMPLES = """examples:
+  sealwright key list --home home
+  sealwright key create 'pkcs11:token=line-1;object=release' --algorithm p256 --pin-file pin.txt
+  sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
+  sealwright key import-certificate release.pem --home home --name release --key 'pkcs11:token=line-1;object=release'
+  sealwright key show release --home home
+  sealwright key attest tpm:release.tss                  proof that the key lives in that TPM
+"""
+KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
+         "ml-dsa-65", "ml-dsa-87")  # fmt: skip
+PURPOSES = ("artifact", "timestamp", "trust")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The six commands."""
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = commands.add_parser("list", help="the keys enrolled in a home")
+    add_home(listing)
+    add_json(listing)
+    listing.set_defaults(run=run_list)
+    create = commands.add_parser("create", help="create a key that never leaves its token, TPM or file")
+    create.add_argument("key", metavar="KEY", help="key string that says where")
+    create.add_argument("--algorithm", choices=KINDS, default="p256")
+    add_pin_file(create)
+    add_json(create)
+    create.set_defaults(run=run_create)
+    show = commands.add_parser("show", help="open a key and show what its backend says of it")
+    show.add_argument("key", metavar="KEY", help="key string, or with --home the name of an enrolled key")
+    show.add_argument("--home", metavar="DIR", help="the signing home that enrolled it")
+    add_pin_file(show)
+    add_json(show)
+    show.set_defaults(run=run_show)
+    take = commands.add_parser("import-certificate", help="enrol a key with the certificate a PKI issued for it")
+    take.add_argument("file", metavar="FILE", help="PEM: the key's certificate, then its path without the root")
+    add_home(take)
+    take.add_argument("--key", metavar="KEY", required=True, help="key string of the certified key")
+    take.add_argument("--name", metavar="NAME", required=True, help="what it is called in the home")
+    take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
+    add_pin_file(take)
+    take.set_defaults(run=run_import)
+    attest = commands.add_parser("attest", help="prove where a key lives")
+    attest.add_argument("key", metavar="KEY", help="key string")
+    add_pin_file(attest)
+    add_json(attest)
+    attest.set_defaults(run=run_attest)
+    csr = commands.add_parser("csr", help="print a certificate request for an existing PKI")
+    csr.add_argument("key", metavar="KEY", help="key string")
+    csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
+    add_pin_file(csr)
+    csr.set_defaults(run=run_csr)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """One line a key."""
+    from sealwright.artifact.names import display
+    from sealwright.signing.home import open_home
+
+    home = open_home(args.home)
+    for key in home.keys:
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line(_enrolled_object(key, home.uri(key))))
+        else:
+            print(f"{display(key.name)}: {key.purpose}, {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
+    return 0
+
+
+def run_create(args: argparse.Namespace) -> int:
+    """Create it and say where it is."""
+    from sealwright.keys.backends import create_key
+    from sealwright.keys.key import KeyKind
+
+    _say(create_key(args.key, KeyKind(args.algorithm), pin_of(args, args.key)), args)
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Open it (which checks it) and show what was found."""
+    from sealwright.keys.backends import open_key
+
+    if args.home is None:
+        opened = open_key(args.key, pin_of(args, args.key))
+    else:
+        from sealwright.signing.home import open_home
+
+        home = open_home(args.home)
+        enrolled = _named(home.keys, args.key)
+        uri = home.uri(enrolled)
+        opened = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
+    try:
+        _say(opened.info, args)
+    finally:
+        opened.close()
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Enrol the key for one purpose, after finding that the certificate is its own."""
+    from sealwright.artifact.names import display
+    from sealwright.signing.enrol import enrol
+    from sealwright.signing.home import KeyPurpose, open_home
+
+    home = open_home(args.home)
+    key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin_of(args, args.key))
+    print(f"enrolled {display(key.name)} for {key.purpose}: {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
+    return 0
+
+
+def run_attest(args: argparse.Namespace) -> int:
+    """The backend's own evidence; only a TPM can prove it to others."""
+    from sealwright.keys.backends import attest
+
+    print(attest(args.key, pin_of(args, args.key)), end="")
+    return 0
+
+
+def run_csr(args: argparse.Namespace) -> int:
+    """Print the request in PEM."""
+    from sealwright.keys.backends import open_key
+    from sealwright.pki.request import certificate_request
+
+    key = open_key(args.key, pin_of(args, args.key))
+    try:
+        sys.stdout.write(certificate_request(key, args.subject).decode())
+    finally:
+        key.close()
+    return 0
+
+
+def _named(keys: tuple[EnrolledKey, ...], name: str) -> EnrolledKey:
+    from sealwright.errors import UsageError
+
+    for key in keys:
+        if name in (key.name, key.uri):
+            return key
+    raise UsageError(
+        f"key {name}", "it is not enrolled in this home", "See `sealwright key list`, or leave out --home."
+    )
+
+
+def _say(info: KeyInfo, args: argparse.Namespace) -> None:
+    from sealwright.artifact.names import display
+    from sealwright.envelope.algorithms import key_digest
+
+    digest = str(key_digest(info.public_key))
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(
+            line(
+                {
+                    "uri": info.uri,
+                    "key": digest,
+                    "algorithm": info.algorithm.name,
+                    "provenance": info.provenance.value,
+                    "location": info.location,
+                    "attributes": dict(info.attributes),
+                }
+            )
+        )
+        return
+    print(
+        f"{display(info.uri)}\n  {display(info.location)}\n  {info.algorithm.name}, {info.provenance}\n  key {digest}"
+    )
+    for name, value in info.attributes:
+        print(f"  {display(name)}: {display(value)}")
+
+
+def _enrolled_object(key: EnrolledKey, uri: str) -> dict[str, object]:
+    from sealwright.envelope.algorithms import key_digest
+
+    return {
+        "name": key.name,
+        "uri": uri,
+        "purpose": key.purpose.value,
+        "construction": key.construction.value,
+        "algorithm": key.algorithm.name,
+        "provenance": key.provenance.value,
+        "key": str(key_digest(key.public_key)),
+    }
