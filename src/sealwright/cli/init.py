@@ -20,9 +20,9 @@ KINDS = ("p256", "p384", "p521", "rsa3072", "rsa4096", "ed25519")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Where, for whom, and where the keys live."""
     parser.add_argument("folder", metavar="DIR", help="the new home; must not exist, or be empty")
-    parser.add_argument("--title", metavar="TEXT", help="what the home is for (else its folder's name)")
+    parser.add_argument("--title", metavar="TEXT", help="what the home is for and what its certificates are called")
     parser.add_argument("--organisation", metavar="TEXT", default="", help="named in the certificates")
-    parser.add_argument("--token", metavar="KEY", help="pkcs11: key string of the token that makes and keeps the keys")
+    parser.add_argument("--token", metavar="KEY", help="pkcs11:token=… or tpm: that makes and keeps the keys")
     parser.add_argument("--algorithm", choices=KINDS, default="p256", help="the kind of key")
     add_pin_file(parser)
     add_json(parser)
@@ -31,21 +31,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make it, and say what it is good for."""
-    import os
     from datetime import UTC, datetime
 
     from sealwright.keys.key import KeyKind
-    from sealwright.signing.init import InitOptions, init_home
+    from sealwright.signing.init import DEFAULT_TITLE, InitOptions, init_home
 
-    title = args.title or os.path.basename(os.path.abspath(args.folder))
     options = InitOptions(
-        title=title,
+        now=datetime.now(UTC),
+        title=args.title or DEFAULT_TITLE,
         organisation=args.organisation,
         token=args.token,
         kind=KeyKind(args.algorithm),
         pin=pin_of(args, args.token or ""),
     )
-    home = init_home(args.folder, options, datetime.now(UTC))
+    home = init_home(args.folder, options)
     trust, anchors = home.path("trust.toml"), home.path("ca.pem")
     if args.json:
         from sealwright.cli.jsonout import line

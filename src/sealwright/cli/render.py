@@ -15,6 +15,7 @@ line around. Keys, certificates, digests and codes appear only with `--details`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -29,6 +30,7 @@ _VERBS = {Purpose.INSTALL: "install", Purpose.RUN: "run", Purpose.RESTORE: "rest
 _PARTS = {Slot.MAKER: "maker", Slot.PLANT: "plant", Slot.PQ: "post-quantum signature"}
 _ORDER = (Severity.REJECT, Severity.UNDECIDED, Severity.WARNING)
 _SAFE_STATE = "If it is running now, bring the process to a safe state before you stop it."
+_DIGEST = re.compile(r"(sha(?:256|384|512)):([0-9a-f]{12})[0-9a-f]{52,}")
 _IGNORED = "SW-SIGNATURE-IGNORED"
 
 
@@ -114,7 +116,7 @@ def _body(verdict: Verdict, detail: Detail) -> Iterator[str]:
 def _what(verdict: Verdict) -> str:
     claims = verdict.claims
     name = os.path.basename(verdict.path.rstrip("/" + os.sep)) or verdict.path
-    kind = "folder" if verdict.format == "manifest" and os.path.isdir(verdict.path) else "file"
+    kind = "folder" if os.path.isdir(verdict.path) else "file"
     size = f" of {verdict.size:,} bytes" if verdict.size or verdict.artifact else ""
     said = []
     if claims.product:
@@ -132,16 +134,14 @@ def _reasons(verdict: Verdict, detail: Detail) -> Iterator[str]:
         for finding in verdict.findings:
             if finding.severity is not severity:
                 continue
-            sentence = _capital(finding.sentence) + "."
-            if severity is Severity.WARNING:
-                sentence = "Note: " + sentence
+            sentence = ("Note: " if severity is Severity.WARNING else "") + _sentence(finding, detail)
             if sentence not in shown:
                 shown.add(sentence)
                 yield sentence
     if detail is Detail.FULL:
         for finding in verdict.findings:
             if finding.severity is Severity.NOTE:
-                yield "Note: " + _capital(finding.sentence) + "."
+                yield "Note: " + _sentence(finding, detail)
 
 
 def _signers(verdict: Verdict) -> Iterator[str]:
@@ -233,10 +233,12 @@ def _coverage(verdict: Verdict) -> str:
     )
 
 
-def _capital(sentence: str) -> str:
-    """A sentence that begins with a small word gets its capital; names of files stay as they are."""
-    first = sentence.split(" ", 1)[0]
-    return sentence[:1].upper() + sentence[1:] if first.isalpha() and first.islower() else sentence
+def _sentence(finding: Finding, detail: Detail) -> str:
+    """The finding's sentence; its first word gets a capital unless it is a name, and digests are cut short."""
+    text = finding.sentence + "."
+    if not TEXTS[finding.code].sentence.startswith("{"):
+        text = text[:1].upper() + text[1:]
+    return text if detail is Detail.FULL else _DIGEST.sub(r"\1:\2…", text)
 
 
 def _parts(subject: str) -> Iterator[str]:

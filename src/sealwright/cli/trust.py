@@ -34,12 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--card", action="store_true", help="the card with its fingerprint, for a new verifier")
     add_json(how)
     show.set_defaults(run=run_show)
-    sign = commands.add_parser("sign", help="sign a trust file as one of its officers")
+    sign = commands.add_parser("sign", help="sign a trust file or deny list as one of its officers")
     sign.add_argument("file", metavar="FILE")
     add_home(sign)
-    sign.add_argument("--key", metavar="KEY", help="name of an enrolled officer's key (else the home's first)")
-    sign.add_argument("--person", metavar="ID", help="the officer; named FILE.ID.p7s (else found by the key)")
-    sign.add_argument("--replace", action="store_true", help="replace a signature that is already there")
+    sign.add_argument("--person", metavar="ID", required=True, help="the officer whose key it is; writes FILE.ID.p7s")
     add_pin_file(sign)
     sign.set_defaults(run=run_sign)
     install = commands.add_parser("install", help="make a trust file the installed one, step by step from the old")
@@ -88,16 +86,19 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_sign(args: argparse.Namespace) -> int:
-    """Write FILE.PERSON.p7s."""
+    """Write FILE.PERSON.p7s; a deny list is signed as one."""
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import Replace
+    from sealwright.artifact.source import read_file
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.trust import sign_trust
+    from sealwright.signing.init import sign_trust
+    from sealwright.trust.belief import DENY_KIND, DENY_LINE
+    from sealwright.trust.history import KIND
+    from sealwright.trust.trustfile import MAX_BYTES
 
     home = open_home(args.home)
-    officer = home.key(args.key, KeyPurpose.TRUST)
-    pin = pin_of(args, home.uri(officer))
-    written = sign_trust(args.file, home, officer, args.person, Replace.YES if args.replace else Replace.NO, pin)
+    kind = DENY_KIND if read_file(args.file, MAX_BYTES).startswith(DENY_LINE.encode()) else KIND
+    pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TRUST)))
+    written = sign_trust(args.file, home, args.person, datetime.now(UTC), pin, kind=kind)
     print(f"signed {display(args.file)} -> {display(written)}")
     return 0
 
