@@ -1,0 +1,414 @@
+"""Keys in a PKCS#11 token (HSM, smart card, SoftHSM), each token in a worker process of its own (DESIGN).
+
+1. A key is found by token and id (or a label that is the only one); two that fit are refused.
+2. The token's word on five flags is checked whenever the key is opened: sensitive, always sensitive, never extractable,
+   made inside, not extractable. All five: `hardware-claimed`. Not extractable now, but imported: `hardware-imported`.
+   Extractable: refused. This is a statement of the module, not an attestation.
+3. Digest lengths are checked before the token is asked, because tokens sign anything; each value is verified with the
+   public key before it leaves, while the worker signs the next ones.
+4. A worker that dies or hangs is replaced once, the key found and compared again; then it is KeyUnavailable.
+5. A wrong PIN is never tried twice, nor any PIN where the token says that one try is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from sealwright.envelope.algorithms import (
+    MIN_RSA_BITS_TO_SIGN,
+    PublicKey,
+    Scheme,
+    SignatureAlgorithm,
+    algorithm_for,
+    check_rsa,
+    key_digest,
+)
+from sealwright.envelope.tobesigned import ToBeSigned
+from sealwright.errors import KeyRefused, KeyUnavailable, UsageError
+from sealwright.keys.checked import SignatureCheck
+from sealwright.keys.frames import MAX_FRAME, Message, write_frame
+from sealwright.keys.key import KeyInfo, KeyKind, Provenance
+from sealwright.keys.pin import Pin, ask_pin, credential_pin
+from sealwright.keys.uri import Pkcs11Uri, parse_pkcs11
+
+MODULES = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+)
+TIMEOUT_S = 60.0
+CHUNK = 64
+_WORDS = {
+    "PinIncorrect": ("the PIN is wrong; it was tried once and not again", "Check --pin-file."),
+    "PinLenRange": ("the PIN has a wrong length", "Check --pin-file."),
+    "pin-locked": ("its PIN is locked", "Have the security officer unlock the token."),
+    "pin-final-try": ("one PIN try is left, which is not risked here", "Log in once with the token's own tool first."),
+    "no-token": ("the token is not there", "Plug it in; `sealwright doctor` lists the tokens that answer."),
+    "several-tokens": ("several tokens have this name", "Add serial=… to the key string."),
+    "no-key": ("there is no such key in the token", "`sealwright key list` shows what is there."),
+    "several-keys": ("several keys fit this name", "Add id=%… to the key string."),
+    "label-exists": ("a key of this name is already in the token", "Choose another name."),
+    "key-changed": ("the key found again is not the one that was opened", "Stop signing and have the token checked."),
+    "kind-unknown": ("the token interface has no such kind of key", "Choose p256, p384, rsa3072 or ed25519."),
+    "UserPinNotInitialized": ("the token has no user PIN yet", "Set it with the token's own tool."),
+}
+
+
+class TokenKey:
+    """One key in one token, behind its worker. Not for another thread, nor for a forked child."""
+
+    def __init__(self, worker: Worker, uri: Pkcs11Uri, pin: Pin | None, info: KeyInfo, timeout_s: float) -> None:
+        self.info = info
+        self.timeout_s = timeout_s
+        self._worker: Worker | None = worker
+        self._uri = uri
+        self._pin = pin
+        self._check = SignatureCheck(info)
+        self._process = os.getpid()
+
+    def sign(self, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        """Signature values in order, each verified; KeyRefused or KeyUnavailable, and then none leaves."""
+        if os.getpid() != self._process:
+            raise KeyUnavailable(
+                self.info.uri, "it was opened before this process forked", "Open the key in this process."
+            )
+        self._check.before(batch)
+        chunks = [batch[at : at + CHUNK] for at in range(0, len(batch), CHUNK)]
+        try:
+            return self._sign_all(chunks)
+        except WorkerLost:
+            self._restart()
+            try:
+                return self._sign_all(chunks)
+            except WorkerLost as cause:
+                raise _lost(self.info.uri, cause) from cause
+
+    def close(self) -> None:
+        """End the worker, which logs out. Closing twice is fine."""
+        if self._worker is not None and os.getpid() == self._process:
+            self._worker.close()
+        self._worker = None
+
+    def _sign_all(self, chunks: Sequence[Sequence[ToBeSigned]]) -> list[bytes]:
+        worker = self._worker
+        if worker is None:
+            raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
+        values: list[bytes] = []
+        if chunks:
+            worker.send(self._question(chunks[0]))
+        for place, chunk in enumerate(chunks):
+            answer = worker.receive(self.timeout_s)
+            if place + 1 < len(chunks):
+                worker.send(self._question(chunks[place + 1]))
+            if "error" in answer:
+                worker.kill()
+                self._worker = None
+                raise refusal(self.info.uri, str(answer["error"]))
+            found = [bytes.fromhex(text) for text in cast("list[str]", answer["values"])]
+            if len(found) != len(chunk):
+                raise WorkerLost("it answered with another number of signatures")
+            for one, value in zip(chunk, found, strict=True):
+                self._check.after(one, value)
+            values += found
+        return values
+
+    def _question(self, chunk: Sequence[ToBeSigned]) -> Message:
+        algorithm = self.info.algorithm
+        return {
+            "do": "sign",
+            "scheme": algorithm.scheme.value,
+            "digest": algorithm.digest.value,
+            "data": [one.data.hex() for one in chunk],
+        }
+
+    def _restart(self) -> None:
+        """A new worker with the same key, compared with the one before; KeyUnavailable or KeyRefused."""
+        if self._worker is not None:
+            self._worker.kill()
+        again = open_token_key(str(self._uri), self._pin, self.info.algorithm, self.timeout_s)
+        if (
+            key_digest(again.info.public_key) != key_digest(self.info.public_key)
+            or again.info.provenance is not self.info.provenance
+        ):
+            again.close()
+            raise refusal(self.info.uri, "key-changed")
+        self._worker = again._worker
+
+
+class WorkerLost(Exception):
+    """The worker died, hung or answered nonsense."""
+
+
+class Worker:
+    """The spawned process of `pkcs11_worker.py`, and its two pipes."""
+
+    def __init__(self) -> None:
+        arguments = [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def ask(self, question: Message, timeout_s: float) -> Message:
+        """One question and its answer; WorkerLost if none comes in time."""
+        self.send(question)
+        return self.receive(timeout_s)
+
+    def send(self, question: Message) -> None:
+        """Write one frame."""
+        try:
+            write_frame(cast("BinaryIO", self._process.stdin), question)
+        except OSError as cause:
+            raise WorkerLost("the worker process ended") from cause
+
+    def receive(self, timeout_s: float) -> Message:
+        """Read one frame."""
+        (size,) = struct.unpack(">I", self._read(4, time.monotonic() + timeout_s))
+        if size > MAX_FRAME:
+            raise WorkerLost("the worker answered nonsense")
+        try:
+            answer: Message = json.loads(self._read(size, time.monotonic() + timeout_s))
+        except ValueError as cause:
+            raise WorkerLost("the worker answered nonsense") from cause
+        return answer
+
+    def close(self) -> None:
+        """Let it log out and end; kill it if it does not."""
+        with suppress(OSError):
+            cast("BinaryIO", self._process.stdin).close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close_pipes()
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+        self._process.wait()
+        self._close_pipes()
+
+    @property
+    def pid(self) -> int:
+        """The process id, for those who watch it."""
+        return self._process.pid
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+    def _read(self, size: int, until: float) -> bytes:
+        descriptor = cast("BinaryIO", self._process.stdout).fileno()
+        data = b""
+        while len(data) < size:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                raise WorkerLost("the token did not answer in time")
+            part = os.read(descriptor, size - len(data))
+            if not part:
+                raise WorkerLost("the worker process ended")
+            data += part
+        return data
+
+
+def open_token_key(
+    uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | None, timeout_s: float = TIMEOUT_S
+) -> TokenKey:
+    """Open one key of a token. pin None: the URI's pin-source, then the systemd credential.
+
+    Raises KeyUnavailable (token, PIN, key not there), KeyRefused (extractable, weak, not enrolled for the algorithm).
+    """
+    asked = parse_pkcs11(uri)
+    if not asked.token and not asked.serial:
+        raise UsageError(uri, "it names no token", "Add token=… or serial=….")
+    if not asked.label and asked.id is None:
+        raise UsageError(uri, "it names no key", "Add id=%… or object=….")
+    secret = pin or _pin_of(asked)
+    worker = Worker()
+    try:
+        answer = worker.ask(_question("open", asked, secret), timeout_s)
+        if "error" in answer:
+            raise refusal(uri, str(answer["error"]))
+        info = _info(cast("Message", answer["key"]), asked, algorithm)
+    except WorkerLost as cause:
+        worker.kill()
+        raise _lost(uri, cause) from cause
+    except BaseException:
+        worker.kill()
+        raise
+    found = parse_pkcs11(info.uri)
+    return TokenKey(worker, found, secret, info, timeout_s)
+
+
+def create_token_key(uri: str, kind: KeyKind, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> KeyInfo:
+    """Generate a key in a token; KeyUnavailable or KeyRefused if it cannot, also for a name that is taken."""
+    asked = parse_pkcs11(uri)
+    if not asked.label:
+        raise UsageError(uri, "it gives the new key no name", "Add object=NAME.")
+    if kind.value.startswith("ml-dsa"):
+        raise KeyRefused(uri, "ML-DSA keys in tokens are not supported", "Choose p256, p384, rsa3072 or ed25519.")
+    answer = _ask_once(uri, {**_question("create", asked, pin or _pin_of(asked)), "kind": kind.value}, timeout_s)
+    return _info(cast("Message", answer["key"]), asked, kind.algorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSeen:
+    """One token that answers. flags: PKCS#11's names."""
+
+    module: str
+    label: str
+    serial: str
+    model: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySeen:
+    """One private key of a token. problem: why it may not sign, or ""."""
+
+    uri: str
+    label: str
+    provenance: str
+    problem: str
+
+
+def list_tokens(module: str, timeout_s: float = TIMEOUT_S) -> list[TokenSeen]:
+    """The tokens a module shows, without a PIN; KeyUnavailable if it cannot be loaded."""
+    answer = _ask_once(f"module {module}", {"do": "tokens", "module": module}, timeout_s)
+    return [
+        TokenSeen(module, str(one["label"]), str(one["serial"]), str(one["model"]), tuple(one["flags"]))
+        for one in cast("list[dict[str, str]]", answer["tokens"])
+    ]
+
+
+def list_token_keys(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> list[KeySeen]:
+    """The private keys of the token that a key string names."""
+    asked = parse_pkcs11(uri)
+    answer = _ask_once(uri, _question("keys", asked, pin or _pin_of(asked)), timeout_s)
+    seen = []
+    for one in cast("list[Message]", answer["keys"]):
+        name = replace(
+            asked,
+            token=str(one["token"]),
+            serial=str(one["serial"]),
+            label=str(one["label"]),
+            id=bytes.fromhex(str(one["id"])),
+        )
+        try:
+            info = _info(one, asked, None)
+            seen.append(KeySeen(str(name), name.label, info.provenance.value, ""))
+        except KeyRefused as cause:
+            seen.append(KeySeen(str(name), name.label, "", cause.what))
+        except KeyUnavailable as cause:
+            seen.append(KeySeen(str(name), name.label, "", cause.what))
+    return seen
+
+
+def module_of(asked: Pkcs11Uri) -> str:
+    """The library to load: the URI's, else the first known one that is installed; KeyUnavailable if there is none."""
+    if asked.module_path:
+        return asked.module_path
+    for path in MODULES:
+        if os.path.exists(path):
+            return path
+    raise KeyUnavailable("PKCS#11", "no module was found", "Add ?module-path=/path/to/module.so to the key string.")
+
+
+def refusal(uri: str, code: str) -> KeyUnavailable | KeyRefused:
+    """The typed error for what a worker answered."""
+    what, next_step = _WORDS.get(
+        code, (f"the token answered {code}", "Run `sealwright doctor`; the token's own tools say more.")
+    )
+    return (KeyRefused if code in ("key-changed", "several-keys") else KeyUnavailable)(uri, what, next_step)
+
+
+def _ask_once(uri: str, question: Message, timeout_s: float) -> Message:
+    worker = Worker()
+    try:
+        answer = worker.ask(question, timeout_s)
+    except WorkerLost as cause:
+        worker.kill()
+        raise _lost(uri, cause) from cause
+    worker.close()
+    if "error" in answer:
+        raise refusal(uri, str(answer["error"]))
+    return answer
+
+
+def _question(what: str, asked: Pkcs11Uri, pin: Pin | None) -> Message:
+    return {
+        "do": what,
+        "module": module_of(asked),
+        "token": asked.token,
+        "serial": asked.serial,
+        "id": asked.id.hex() if asked.id is not None else "",
+        "label": asked.label,
+        "pin": pin.reveal() if pin is not None else None,
+    }
+
+
+def _pin_of(asked: Pkcs11Uri) -> Pin | None:
+    if asked.pin_source:
+        return Pin.from_file(asked.pin_source.removeprefix("file://").removeprefix("file:"))
+    return credential_pin() or ask_pin(f"token {asked.token or asked.serial}")
+
+
+def _info(found: Message, asked: Pkcs11Uri, algorithm: SignatureAlgorithm | None) -> KeyInfo:
+    token, serial, label = str(found["token"]), str(found["serial"]), str(found["label"])
+    uri = str(
+        replace(asked, token=token, serial=serial, label=label, id=bytes.fromhex(str(found["id"])), pin_source="")
+    )
+    flags = cast("dict[str, bool]", found["flags"])
+    public = str(found["public"])
+    if not public:
+        raise KeyUnavailable(
+            uri, "the token keeps no public key beside it", "Store the public key with the same id in the token."
+        )
+    key = cast("PublicKey", load_der_public_key(bytes.fromhex(public)))
+    own = algorithm_for(key, subject=uri)
+    if isinstance(key, rsa.RSAPublicKey):
+        check_rsa(key, subject=uri, minimum_bits=MIN_RSA_BITS_TO_SIGN)
+    wanted = algorithm or own
+    if wanted != own and not (own.scheme is Scheme.RSA_PKCS1 and wanted.scheme in (Scheme.RSA_PKCS1, Scheme.RSA_PSS)):
+        raise KeyRefused(uri, f"it signs {own.name}, not {wanted.name}", "Name the key that is enrolled for this.")
+    return KeyInfo(
+        uri=uri,
+        public_key=key,
+        algorithm=wanted,
+        provenance=_provenance(uri, flags),
+        location=f"token {token}, serial {serial}",
+        attributes=tuple((f"CKA_{name.upper()}", str(flags[name]).lower()) for name in flags),
+    )
+
+
+def _provenance(uri: str, flags: dict[str, bool]) -> Provenance:
+    if flags["extractable"] or not flags["sensitive"]:
+        raise KeyRefused(
+            uri,
+            "the token would give the private key away (CKA_EXTRACTABLE or not CKA_SENSITIVE)",
+            "Make a new key with `sealwright key create`.",
+        )
+    if flags["always_sensitive"] and flags["never_extractable"] and flags["local"]:
+        return Provenance.HARDWARE_CLAIMED
+    return Provenance.HARDWARE_IMPORTED
+
+
+def _lost(uri: str, cause: WorkerLost) -> KeyUnavailable:
+    return KeyUnavailable(
+        uri, str(cause), "Check that the token is plugged in and answers (`sealwright doctor`), then sign again."
+    )
