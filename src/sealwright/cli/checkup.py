@@ -16,6 +16,7 @@ from cryptography import x509
 from sealwright import __version__
 from sealwright.cli.render import moment
 from sealwright.errors import SealwrightError
+from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
 from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
 
 SOON = timedelta(days=60)
@@ -28,6 +29,11 @@ _PROGRAMS = (
     ("swtpm", "a software TPM for trying", "apt install swtpm"),
     ("tpm2_getcap", "shows what a TPM can do", "apt install tpm2-tools"),
 )
+_PIN_FLAGS = {
+    "USER_PIN_COUNT_LOW": "a wrong PIN was tried",
+    "USER_PIN_FINAL_TRY": "one PIN try is left",
+    "USER_PIN_LOCKED": "its PIN is locked",
+}
 _TPMS = ("/dev/tpmrm0", "/dev/tpm0")
 
 
@@ -165,19 +171,24 @@ def _journal(home: Home) -> Check:
 
 
 def _tokens(modules: Sequence[str]) -> Iterator[Check]:
-    from sealwright.keys.pkcs11 import MODULES, list_tokens
-
     found = [path for path in (*modules, *MODULES) if os.path.exists(path)]
     for path in modules:
         if not os.path.exists(path):
             yield Check(f"PKCS#11 module {path}", Standing.WRONG, "there is no such file", "Check --module.")
     if not found:
         yield Check("PKCS#11", Standing.MISSING, "no module found", "Install the module of your token.")
-    for path in dict.fromkeys(found):
+    for path in dict.fromkeys(map(os.path.realpath, found)):
         try:
             tokens = list_tokens(path)
         except SealwrightError as cause:
             yield Check(f"PKCS#11 module {path}", Standing.MISSING, cause.what, cause.next_step)
             continue
-        names = ", ".join(f"{token.label} (serial {token.serial})" for token in tokens)
+        names = "; ".join(
+            " ".join((f"{token.label} (serial {token.serial})", *_pin_trouble(token))) for token in tokens
+        )
         yield Check(f"PKCS#11 module {path}", Standing.OK, names or "answers, holds no token")
+
+
+def _pin_trouble(token: TokenSeen) -> list[str]:
+    """What a token's own flags say of its PIN, in words."""
+    return [f"- {words}" for flag, words in _PIN_FLAGS.items() if flag in token.flags]

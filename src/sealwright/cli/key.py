@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   sealwright key list --home home
+  sealwright key list --token pkcs11:token=line-1 --pin-file pin.txt
   sealwright key create 'pkcs11:token=line-1;object=release' --algorithm p256 --pin-file pin.txt
   sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
   sealwright key import-certificate release.pem --home home --name release --key 'pkcs11:token=line-1;object=release'
@@ -28,8 +29,11 @@ PURPOSES = ("artifact", "timestamp", "trust")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The six commands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = commands.add_parser("list", help="the keys enrolled in a home")
-    add_home(listing)
+    listing = commands.add_parser("list", help="the keys enrolled in a home, or those in a token")
+    where = listing.add_mutually_exclusive_group(required=True)
+    where.add_argument("--home", metavar="DIR", help="a signing home")
+    where.add_argument("--token", metavar="URI", help="a token, such as pkcs11:token=line-1")
+    add_pin_file(listing)
     add_json(listing)
     listing.set_defaults(run=run_list)
     create = commands.add_parser("create", help="create a key that never leaves its token, TPM or file")
@@ -69,6 +73,8 @@ def run_list(args: argparse.Namespace) -> int:
     from sealwright.artifact.names import display
     from sealwright.signing.home import open_home
 
+    if args.token is not None:
+        return _list_token(args)
     home = open_home(args.home)
     for key in home.keys:
         if args.json:
@@ -77,6 +83,22 @@ def run_list(args: argparse.Namespace) -> int:
             print(line(_enrolled_object(key, home.uri(key))))
         else:
             print(f"{display(key.name)}: {key.purpose}, {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
+    return 0
+
+
+def _list_token(args: argparse.Namespace) -> int:
+    """The private keys in a token, and why one may not sign."""
+    from sealwright.artifact.names import display
+    from sealwright.keys.pkcs11 import list_token_keys
+
+    for key in list_token_keys(args.token, pin_of(args, args.token)):
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"name": key.label, "uri": key.uri, "provenance": key.provenance, "problem": key.problem}))
+        else:
+            problem = f", must not sign: {key.problem}" if key.problem else ""
+            print(display(f"{key.label}: {key.provenance}, {key.uri}{problem}"))
     return 0
 
 
