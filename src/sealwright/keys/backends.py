@@ -44,6 +44,33 @@ def create_key(uri: str, kind: KeyKind, pin: Pin | None = None) -> KeyInfo:
     raise _unknown(uri)
 
 
+def attest(uri: str, pin: Pin | None = None, nonce: bytes | None = None) -> str:
+    """What the backend can show about where a key lives, as text: a TPM's attestation; of a token its own word.
+
+    nonce: the challenge of who asks, 8 to 32 octets; a random one by default. KeyRefused for a key in a file.
+    """
+    import json
+    import secrets
+    from contextlib import closing
+
+    if scheme_of(uri) == "tpm":
+        from sealwright.keys.attestation import attestation_text
+        from sealwright.keys.tpm import open_tpm_key
+
+        with closing(open_tpm_key(uri)) as key:
+            return attestation_text(key.certify(nonce or secrets.token_bytes(32)))
+    if scheme_of(uri) == "pkcs11":
+        with closing(open_key(uri, pin)) as token_key:
+            info = token_key.info
+            said = {
+                "key": str(key_digest(info.public_key)),
+                "provenance": info.provenance.value,
+                **dict(info.attributes),
+            }
+        return json.dumps({"format": "statement of a PKCS#11 module, not an attestation", **said}, indent=1) + "\n"
+    raise KeyRefused(uri, "a key in a file lives nowhere in particular", "Make a key in a token or TPM.")
+
+
 def _open(uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | None) -> OpenKey:
     # each backend is imported only where it is used: start-up time, and the TPM's is an extra
     match scheme_of(uri):

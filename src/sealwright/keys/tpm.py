@@ -25,6 +25,7 @@ from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, algorithm_for
 from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable
+from sealwright.keys.attestation import Attestation
 from sealwright.keys.checked import SignatureCheck
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.uri import path_of
@@ -74,7 +75,7 @@ class TpmKey:
             values.append(value)
         return values
 
-    def certify(self, nonce: bytes) -> Certified:
+    def certify(self, nonce: bytes) -> Attestation:
         """The TPM's own statement about this key, signed by its attestation key over the nonce."""
         if self._tpm is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
@@ -86,18 +87,6 @@ class TpmKey:
         if tpm is not None and os.getpid() == self._process:
             tpm.flush(self._handle)
             tpm.close()
-
-
-class Certified:
-    """What TPM2_Certify gives: public area, attest structure and its signature (DER), and the attestation key's public area."""
-
-    __slots__ = ("attest", "key_public", "public", "signature")
-
-    def __init__(self, public: bytes, attest: bytes, signature: bytes, key_public: bytes) -> None:
-        self.public = public
-        self.attest = attest
-        self.signature = signature
-        self.key_public = key_public
 
 
 def create_tpm_key(path: str, kind: KeyKind, pcrs: str = "") -> KeyInfo:
@@ -216,7 +205,7 @@ class Tpm:
 
         return self._value(self._do(make, uri))
 
-    def certify(self, handle: Any, nonce: bytes, uri: str) -> Certified:
+    def certify(self, handle: Any, nonce: bytes, uri: str) -> Attestation:
         """TPM2_Certify by a restricted attestation key of the endorsement hierarchy."""
         api = self.api
         wanted = api.TPMA_OBJECT
@@ -225,7 +214,7 @@ class Tpm:
             | wanted.RESTRICTED | wanted.SIGN_ENCRYPT | wanted.NODA
         )  # fmt: skip
 
-        def make() -> Certified:
+        def make() -> Attestation:
             template = api.TPM2B_PUBLIC.parse("ecc256:ecdsa-sha256:null", objectAttributes=flags)
             signer, public, *_ = self.context.create_primary(None, template, primary_handle=api.ESYS_TR.ENDORSEMENT)
             try:
@@ -235,11 +224,12 @@ class Tpm:
                 own, _, _ = self.context.read_public(handle)
             finally:
                 self.flush(signer)
-            return Certified(
-                own.publicArea.marshal(),
-                bytes(attest.attestationData) if hasattr(attest, "attestationData") else bytes(attest),
-                self._value(signature),
-                public.publicArea.marshal(),
+            return Attestation(
+                nonce=nonce,
+                public=own.publicArea.marshal(),
+                attest=bytes(attest),
+                signature=self._value(signature),
+                attestation_key=public.publicArea.marshal(),
             )
 
         return self._do(make, uri)
