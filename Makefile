@@ -1,0 +1,37 @@
+# `make demo` and `make test` are all a newcomer needs; both install what is missing first.
+SHELL := /bin/bash
+PY := .venv/bin/python
+PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint fix bench findings soak
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: ## make .venv and install what is missing (Debian packages with root or sudo)
+	@scripts/install
+
+demo: install ## one plant's story: sign, ship, verify, refuse; about a minute
+	@$(PY) demo/run.py
+
+lint: install ## formatting, style, types, and the rooms' imports
+	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
+	@.venv/bin/mypy
+	@.venv/bin/mypy --platform win32 $(PORTABLE)
+	@.venv/bin/lint-imports
+
+fix: install ## format and repair what can be repaired
+	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
+
+findings: install ## write docs/findings.md from the code's table
+	@$(PY) scripts/findings.py > docs/findings.md
+
+test: lint ## everything that CI runs; ends with pytest's closing line
+	@$(PY) -m pytest -n 2 --dist worksteal
+
+soak: install ## longer fuzzing of every parser (ten minutes)
+	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 -k "mutation or any_bytes" --timeout 1200
+
+bench: install ## ratios against named peers, measured in the same run
+	@for program in bench/*.py; do echo "== $$program"; $(PY) $$program || exit 1; done
