@@ -183,9 +183,8 @@ def _tokens(modules: Sequence[str]) -> Iterator[Check]:
         except SealwrightError as cause:
             yield Check(f"PKCS#11 module {path}", Standing.MISSING, cause.what, cause.next_step)
             continue
-        names = "; ".join(
-            " ".join((f"{token.label} (serial {token.serial})", *_pin_trouble(token))) for token in tokens
-        )
+        used = [token for token in tokens if "TOKEN_INITIALIZED" in token.flags]
+        names = "; ".join(" ".join((f"{token.label} (serial {token.serial})", *_pin_trouble(token))) for token in used)
         yield Check(f"PKCS#11 module {path}", Standing.OK, names or "answers, holds no token")
 
 

@@ -58,6 +58,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"{folder}: a signing home with {len(home.keys)} keys")
     if home.development:
         print("  DEVELOPMENT: its keys are files. Good for trying; no production rule accepts what they sign.")
+    else:
+        print(
+            "  Its keys live in the token, by the token's own word; a software token stands for one and proves nothing."
+        )
     print(f"  verifiers get  {display(trust)}")
     print(f"  openssl gets   {display(anchors)}")
     print(f"  Next: sealwright sign FILE --home {folder}")

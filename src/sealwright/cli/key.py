@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from sealwright.cli import attestation
 from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ EXAMPLES = """examples:
   sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
   sealwright key import-certificate release.pem --home home --name release --key 'pkcs11:token=line-1;object=release'
   sealwright key show release --home home
-  sealwright key attest tpm:release.tss                  proof that the key lives in that TPM
+  sealwright key attest tpm:release.tss --nonce 5eed... --out release.attestation       it lives in that TPM
+  sealwright key check-attestation release.attestation --certificate release.pem --nonce 5eed...
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
@@ -27,7 +29,7 @@ PURPOSES = ("artifact", "timestamp", "trust")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The six commands."""
+    """The commands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = commands.add_parser("list", help="the keys enrolled in a home, or those in a token")
     where = listing.add_mutually_exclusive_group(required=True)
@@ -39,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create = commands.add_parser("create", help="create a key that never leaves its token, TPM or file")
     create.add_argument("key", metavar="KEY", help="key string that says where")
     create.add_argument("--algorithm", choices=KINDS, default="p256")
+    create.add_argument("--pcrs", metavar="SET", help="bind a TPM's key to platform registers, such as sha256:0,7")
     add_pin_file(create)
     add_json(create)
     create.set_defaults(run=run_create)
@@ -56,11 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
     add_pin_file(take)
     take.set_defaults(run=run_import)
-    attest = commands.add_parser("attest", help="prove where a key lives")
-    attest.add_argument("key", metavar="KEY", help="key string")
-    add_pin_file(attest)
-    add_json(attest)
-    attest.set_defaults(run=run_attest)
+    attestation.configure(commands)
     csr = commands.add_parser("csr", help="print a certificate request for an existing PKI")
     csr.add_argument("key", metavar="KEY", help="key string")
     csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
@@ -104,9 +103,18 @@ def _list_token(args: argparse.Namespace) -> int:
 
 def run_create(args: argparse.Namespace) -> int:
     """Create it and say where it is."""
+    from sealwright.errors import UsageError
     from sealwright.keys.backends import create_key
     from sealwright.keys.key import KeyKind
 
+    if args.pcrs is not None:
+        from sealwright.keys.tpm import create_tpm_key
+        from sealwright.keys.uri import path_of, scheme_of
+
+        if scheme_of(args.key) != "tpm":
+            raise UsageError("--pcrs", "only a TPM has platform registers", "Name a tpm: key string, or leave it out.")
+        _say(create_tpm_key(path_of(args.key), KeyKind(args.algorithm), args.pcrs), args)
+        return 0
     _say(create_key(args.key, KeyKind(args.algorithm), pin_of(args, args.key)), args)
     return 0
 
@@ -140,14 +148,6 @@ def run_import(args: argparse.Namespace) -> int:
     home = open_home(args.home)
     key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin_of(args, args.key))
     print(f"enrolled {display(key.name)} for {key.purpose}: {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
-    return 0
-
-
-def run_attest(args: argparse.Namespace) -> int:
-    """The backend's own evidence; only a TPM can prove it to others."""
-    from sealwright.keys.backends import attest
-
-    print(attest(args.key, pin_of(args, args.key)), end="")
     return 0
 
 

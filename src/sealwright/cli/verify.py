@@ -167,7 +167,8 @@ def _refuse_all(args: argparse.Namespace, cause: SealwrightError) -> int:
     from sealwright.artifact.names import display
     from sealwright.texts import TEXTS
 
-    headline = TEXTS[cause.code].headline or cause.what
+    about_trust = cause.code.startswith("SW-TRUST-")
+    headline = TEXTS[cause.code].headline if about_trust else "the trust file or state cannot be used"
     if args.json:
         from sealwright.cli.jsonout import refused_line
 
