@@ -13,8 +13,9 @@ import mmap
 import os
 import stat
 import struct
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,7 +27,6 @@ from sealwright.errors import ChangedWhileRead, MalformedArtifact, SealwrightErr
 
 MAX_CHUNK = 64
 MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
-FORK_FROM_FILES = 200
 _EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
 _TAIL = struct.Struct("<QB")
 _FLAGS = (
@@ -85,17 +85,13 @@ def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress:
     results = Results(len(names), algorithm.size)
     workers = min(_cores(), len(names))
     chunk = max(1, min(MAX_CHUNK, len(names) // (workers * 16 or 1)), len(names) // MAX_CHUNKS + 1)
-    if (
-        workers > 1
-        and hasattr(os, "fork")
-        and threading.active_count() == 1
-        and len(names) >= min(FORK_FROM_FILES, 2 * workers)
-    ):
-        _forked(root, names, algorithm, results, chunk, workers, progress)
+    job = _Job(root, names, algorithm, results, chunk)
+    if sys.platform != "win32" and workers > 1 and threading.active_count() == 1:
+        _forked(job, workers, progress)
     elif workers > 1:
-        _threaded(root, names, algorithm, results, chunk, workers, progress)
+        _threaded(job, workers, progress)
     else:
-        _work(root, names, algorithm, results, iter([(0, len(names))]), progress)
+        _work(job, [(0, len(names))], progress)
     for index, name in enumerate(names):
         if results.get(index) is None:
             with _Reader(root, algorithm) as reader:
@@ -103,55 +99,61 @@ def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress:
     return results
 
 
-def _work(root, names, algorithm, results, chunks, progress):  # type: ignore[no-untyped-def]
-    with _Reader(root, algorithm) as reader:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    root: str
+    names: Sequence[bytes]
+    algorithm: HashName
+    results: Results
+    chunk: int
+
+    def part(self, start: int) -> tuple[int, int]:
+        """The places of the chunk that begins there."""
+        return start, min(start + self.chunk, len(self.names))
+
+    @property
+    def starts(self) -> range:
+        """Where the chunks begin."""
+        return range(0, len(self.names), self.chunk)
+
+
+def _work(job: _Job, chunks: Iterable[tuple[int, int]], progress: Progress | None) -> None:
+    with _Reader(job.root, job.algorithm) as reader:
         for start, end in chunks:
             for index in range(start, end):
                 try:
-                    results.put(index, reader.hash(names[index], progress))
+                    job.results.put(index, reader.hash(job.names[index], progress))
                 except SealwrightError:
-                    results.fail(index)
+                    job.results.fail(index)
 
 
-def _forked(
-    root: str,
-    names: Sequence[bytes],
-    algorithm: HashName,
-    results: Results,
-    chunk: int,
-    workers: int,
-    progress: Progress | None,
-) -> None:
+def _forked(job: _Job, workers: int, progress: Progress | None) -> None:
+    if sys.platform == "win32":
+        return
     reading, writing = os.pipe()
     children: list[int] = []
     try:
-        starts = range(0, len(names), chunk)
-        os.write(writing, b"".join(struct.pack("<Q", start) for start in starts))
+        # all numbers fit in the pipe at once (MAX_CHUNKS), so this write does not wait for a reader
+        os.write(writing, b"".join(struct.pack("<Q", start) for start in job.starts))
         os.close(writing)
         writing = -1
-
-        def chunks():  # type: ignore[no-untyped-def]
-            while data := os.read(reading, 8):
-                (start,) = struct.unpack("<Q", data)
-                yield start, min(start + chunk, len(names))
-
         for _ in range(workers - 1):
             child = os.fork()
             if child == 0:
                 code = 1
                 try:
-                    _work(root, names, algorithm, results, chunks(), None)
+                    _work(job, _stolen(job, reading), None)
                     code = 0
                 finally:
                     os._exit(code)
             children.append(child)
-        _work(root, names, algorithm, results, chunks(), progress)
+        _work(job, _stolen(job, reading), progress)
         while children:
             _, status = os.waitpid(children[-1], 0)
             children.pop()
             if status != 0:
                 raise Unreadable(
-                    root,
+                    job.root,
                     "a worker process ended while it read the tree",
                     "Try again; if it happens again, look for a lack of memory.",
                 )
@@ -165,33 +167,28 @@ def _forked(
                 os.waitpid(child, 0)
 
 
-def _threaded(
-    root: str,
-    names: Sequence[bytes],
-    algorithm: HashName,
-    results: Results,
-    chunk: int,
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    pending = iter([(start, min(start + chunk, len(names))) for start in range(0, len(names), chunk)])
+def _stolen(job: _Job, reading: int) -> Iterator[tuple[int, int]]:
+    """The chunks this process takes from the pipe."""
+    while data := os.read(reading, 8):
+        yield job.part(*struct.unpack("<Q", data))
+
+
+def _threaded(job: _Job, workers: int, progress: Progress | None) -> None:
+    pending = iter(job.starts)
     lock = threading.Lock()
 
-    def chunks():  # type: ignore[no-untyped-def]
+    def taken() -> Iterator[tuple[int, int]]:
         while True:
             with lock:
-                part = next(pending, None)
-            if part is None:
+                start = next(pending, None)
+            if start is None:
                 return
-            yield part
+            yield job.part(start)
 
-    threads = [
-        threading.Thread(target=_work, args=(root, names, algorithm, results, chunks(), None))
-        for _ in range(workers - 1)
-    ]
+    threads = [threading.Thread(target=_work, args=(job, taken(), None)) for _ in range(workers - 1)]
     for thread in threads:
         thread.start()
-    _work(root, names, algorithm, results, chunks(), progress)
+    _work(job, taken(), progress)
     for thread in threads:
         thread.join()
 
@@ -205,7 +202,7 @@ class _Reader:
         self.buffer = mmap.mmap(-1, BLOCK)
         self.view = memoryview(self.buffer)
         self.by_descriptor = os.open in os.supports_dir_fd
-        self.folder = b""
+        self.folder: bytes = b""
         self.stack: list[tuple[bytes, int]] = []
         if self.by_descriptor:
             try:
@@ -217,7 +214,7 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, descriptor in self.stack:
+        for _part, descriptor in self.stack:
             os.close(descriptor)
         self.view.release()
         self.buffer.close()
@@ -242,7 +239,7 @@ class _Reader:
                 done = len(data)
             else:
                 view = self.view
-                while count := os.readv(descriptor, [view]) if _READV else _read_into(descriptor, view):
+                while count := _read_into(descriptor, view):
                     state.update(view[:count] if count < BLOCK else view)
                     done += count
                     if done > before.st_size:
@@ -292,10 +289,9 @@ class _Reader:
         return os.path.join(self.root, display(name))
 
 
-_READV = hasattr(os, "readv")
-
-
 def _read_into(descriptor: int, view: memoryview) -> int:
+    if sys.platform != "win32":
+        return os.readv(descriptor, [view])
     data = os.read(descriptor, len(view))
     view[: len(data)] = data
     return len(data)

@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import TypeVar
 
 from sealwright.artifact.claims import Claims
@@ -142,7 +143,7 @@ class _Reader:
         folders = tuple(self._group(b"#! folder ", self._name))
         links = tuple(self._group(b"#! link ", self._link))
         for group in (executables, folders, tuple(link.name for link in links)):
-            if any(one >= other for one, other in zip(group, group[1:], strict=False)):
+            if any(one >= other for one, other in pairwise(group)):
                 raise self._wrong("the `#!` lines are not sorted or repeat a name")
         files = tuple(self._files(algorithm.size * 2))
         if len(files) != count:

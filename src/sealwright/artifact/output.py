@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -174,12 +174,13 @@ def _sync_folder(folder: str) -> None:
             raise _refused(folder, cause) from cause
 
 
-def _syncfs():  # type: ignore[no-untyped-def]
+def _syncfs() -> Callable[[int], int] | None:
     """The C library's syncfs, or None."""
     import ctypes  # start-up time; only batches need it
 
     try:
-        return ctypes.CDLL(None, use_errno=True).syncfs
+        call: Callable[[int], int] = ctypes.CDLL(None, use_errno=True).syncfs
+        return call
     except (OSError, AttributeError, TypeError):
         return None
 

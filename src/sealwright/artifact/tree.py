@@ -86,8 +86,8 @@ def _differences(
     executables: set[bytes],
 ) -> Iterator[Finding]:
     present = {*walked.files}
-    for name, wanted, found in changed:
-        yield reject("SW-TREE-FILE-CHANGED", display(name), wanted.hex(), found.hex())
+    for name, signed, delivered in changed:
+        yield reject("SW-TREE-FILE-CHANGED", display(name), signed.hex(), delivered.hex())
     yield from (reject("SW-TREE-FILE-MISSING", display(name)) for name in listed if name not in present)
     yield from (reject("SW-TREE-FILE-EXTRA", display(name)) for name in walked.files if name not in listed)
     links, found_links = {x.name: x.target for x in manifest.links}, {x.name: x.target for x in walked.links}

@@ -85,9 +85,7 @@ def _walk(walked: Walked, descriptor: int | None, path: bytes, prefix: bytes, de
             name = prefix + part
             check_name(name, walked.root)
             if entry.is_symlink():
-                link = Link(
-                    name, os.fsencode(os.readlink(part if descriptor is not None else entry.path, dir_fd=descriptor))
-                )
+                link = Link(name, _target(part, os.fsencode(entry.path), descriptor))
                 check_target(link, walked.root)
                 walked.links.append(link)
             elif entry.is_dir(follow_symlinks=False):
@@ -111,6 +109,10 @@ def _walk(walked: Walked, descriptor: int | None, path: bytes, prefix: bytes, de
             continue
         with _opened(part, descriptor) as child:
             _walk(walked, child, below, name, depth + 1)
+
+
+def _target(part: bytes, path: bytes, descriptor: int | None) -> bytes:
+    return os.readlink(path) if descriptor is None else os.readlink(part, dir_fd=descriptor)
 
 
 def _is_volume_root(path: bytes) -> bool:

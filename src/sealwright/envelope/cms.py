@@ -307,9 +307,9 @@ class _Reader:
         sid = self.info.sid
         if known is None:
             return False
-        if sid.tag == "issuer":
-            return bool(sid.value.serial == known.serial and asn1.encode_der(sid.value.issuer) == known.issuer)
-        return known.key_identifier is not None and bool(sid.value == known.key_identifier)
+        if isinstance(sid.value, bytes):
+            return sid.value == known.key_identifier
+        return sid.value.serial == known.serial and asn1.encode_der(sid.value.issuer) == known.issuer
 
     def _check_protection(self, values: dict[OID, TLV], identifier: bytes) -> None:
         protection = values.get(types.ALGORITHM_PROTECTION)
@@ -328,8 +328,11 @@ class _Reader:
             if self.profile is Profile.OURS:
                 raise self._malformed("signing-time is missing")
             return None
-        form = asn1.UTCTime if value.tag_bytes == b"\x17" else asn1.GeneralizedTime
-        return value.parse(form).as_datetime().astimezone(UTC)
+        if value.tag_bytes == b"\x17":
+            moment: datetime = value.parse(asn1.UTCTime).as_datetime()
+        else:
+            moment = value.parse(asn1.GeneralizedTime).as_datetime()
+        return moment.astimezone(UTC)
 
     def _kind(self, values: dict[OID, TLV]) -> str:
         hints = values.get(types.CONTENT_HINTS)

@@ -130,7 +130,7 @@ def add_token(envelope: bytes, signature: bytes, token: bytes, subject: str) -> 
     for signer in signers:
         if signer.signature != signature:
             continue
-        others = [a for a in (signer.unsigned_attributes.as_list() if signer.unsigned_attributes else [])]
+        others = signer.unsigned_attributes.as_list() if signer.unsigned_attributes else []
         present = [v for a in others if a.type == types.TIME_STAMP_TOKEN for v in a.values.as_list()]
         kept = [a for a in others if a.type != types.TIME_STAMP_TOKEN]
         added = types.Attribute(type=types.TIME_STAMP_TOKEN, values=asn1.SetOf([*present, tlv(token)]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 NO_OWNERS = frozenset(
     (
@@ -66,6 +67,8 @@ def _others_write(status: os.stat_result) -> bool:
 
 def _own_group(gid: int) -> bool:
     """A group that holds nobody but the caller, as many systems give each user."""
+    if sys.platform == "win32":
+        return False
     import grp  # POSIX only, and only for a group-writable folder
     import pwd
 
