@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_json, rfc3339
@@ -64,18 +65,12 @@ class Answer:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class TextAnswer:
+def text_answer(detail: Detail, blank: str, verdict: Verdict) -> Answer:
     """Turns a verdict into a block of text; blank: one empty line follows it, as between several paths."""
+    from sealwright.cli.render import verdict_text
 
-    detail: Detail
-    blank: str
-
-    def __call__(self, verdict: Verdict) -> Answer:
-        from sealwright.cli.render import verdict_text
-
-        text = verdict_text(verdict, self.detail)
-        return Answer(text and text + self.blank, verdict.outcome)
+    text = verdict_text(verdict, detail)
+    return Answer(text and text + blank, verdict.outcome)
 
 
 def json_answer(verdict: Verdict) -> Answer:
@@ -130,7 +125,8 @@ def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> 
 
     several = len(args.paths) > 1 or args.recursive
     detail = Detail.FULL if args.details else Detail.QUIET if args.quiet else Detail.PLAIN
-    use = json_answer if args.json else TextAnswer(detail, "\n" if several and detail is not Detail.QUIET else "")
+    blank = "\n" if several and detail is not Detail.QUIET else ""
+    use = json_answer if args.json else partial(text_answer, detail, blank)
     if several:
         from sealwright.trust.verify import map_paths
 
