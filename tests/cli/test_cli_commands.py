@@ -174,6 +174,7 @@ def test_a_named_signature_is_used_and_a_copy_elsewhere_written_with_out(
     signature = tmp_path / "out/drive.bin.p7s"
     assert run("verify", drive, "--trust", home / "trust.toml")[0] == 1
     assert run("verify", drive, "--signature", signature, "--trust", home / "trust.toml")[0] == 0
+    assert run("verify", drive, "--signature", tmp_path / "none.p7s", "--trust", home / "trust.toml")[0] == 2
 
 
 def test_signing_again_wants_replace_and_leaves_the_first_signature(run: Run, home: Path, drive: Path) -> None:

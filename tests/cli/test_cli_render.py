@@ -84,6 +84,17 @@ def test_certificate_words_appear_only_with_details() -> None:
     assert "trust file plant-7 version 3" in full
 
 
+def test_a_subject_of_a_certificate_is_shown_by_its_common_name_alone() -> None:
+    ended = reject("SW-CERT-EXPIRED", "CN=ACME Release 2026,O=ACME GmbH", found="2026-10-01")
+    assert "The certificate of ACME Release 2026 has ended (2026-10-01)" in text(verdict(ended))
+    assert "O=ACME GmbH has ended" in verdict_text(verdict(ended), Detail.FULL)
+
+
+def test_a_file_that_begins_a_sentence_keeps_its_name_as_it_is() -> None:
+    assert "  drive.bin: there is no signature" in text(verdict(reject("SW-SIGNATURE-MISSING", "drive.bin")))
+    assert "  The file motor.st was signed" in text(verdict(reject("SW-TREE-FILE-MISSING", "motor.st")))
+
+
 def test_a_refused_running_program_is_stopped_safely_not_suddenly() -> None:
     assert "safe state" in text(verdict(CHANGED, purpose=Purpose.RUN))
     assert "safe state" not in text(verdict(CHANGED))
@@ -92,6 +103,7 @@ def test_a_refused_running_program_is_stopped_safely_not_suddenly() -> None:
 def test_a_hypothetical_verdict_says_so_in_its_first_line() -> None:
     assert "hypothetical" in text(verdict(hypothetical=True)).splitlines()[0]
     assert "hypothetical" not in text(verdict()).splitlines()[0]
+    assert "Next: Verify it again without --at" in text(verdict(hypothetical=True))
 
 
 def test_a_trial_trust_file_is_called_one() -> None:

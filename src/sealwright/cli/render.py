@@ -116,8 +116,13 @@ def _body(verdict: Verdict, detail: Detail) -> Iterator[str]:
 def _what(verdict: Verdict) -> str:
     claims = verdict.claims
     name = os.path.basename(verdict.path.rstrip("/" + os.sep)) or verdict.path
-    kind = "folder" if os.path.isdir(verdict.path) else "file"
-    size = f" of {verdict.size:,} bytes" if verdict.size or verdict.artifact else ""
+    if os.path.isdir(verdict.path):
+        kind = "folder"
+    elif verdict.artifact is not None:
+        kind = "file"
+    else:
+        return f"{name}: nothing was read that could be judged"
+    size = f" of {verdict.size:,} bytes" if verdict.size or kind == "file" else ""
     said = []
     if claims.product:
         said.append(f"product {claims.product}")
@@ -125,7 +130,7 @@ def _what(verdict: Verdict) -> str:
         said.append(f"version {claims.version}")
     if claims.generation is not None:
         said.append(f"generation {claims.generation}")
-    return f"{name}: {kind}{size}" + (", " + ", ".join(said) if said else "")
+    return ", ".join([f"{name}: {kind}{size}", *said])
 
 
 def _reasons(verdict: Verdict, detail: Detail) -> Iterator[str]:
@@ -134,25 +139,26 @@ def _reasons(verdict: Verdict, detail: Detail) -> Iterator[str]:
         for finding in verdict.findings:
             if finding.severity is not severity:
                 continue
-            sentence = ("Note: " if severity is Severity.WARNING else "") + _sentence(finding, detail)
+            sentence = ("Note: " if severity is Severity.WARNING else "") + _sentence(finding, verdict, detail)
             if sentence not in shown:
                 shown.add(sentence)
                 yield sentence
     if detail is Detail.FULL:
         for finding in verdict.findings:
             if finding.severity is Severity.NOTE:
-                yield "Note: " + _sentence(finding, detail)
+                yield "Note: " + _sentence(finding, verdict, detail)
 
 
 def _signers(verdict: Verdict) -> Iterator[str]:
     counted = [signer for signer in verdict.signers if signer.accepted]
     for signer in counted or verdict.signers:
-        who = (signer.person and f"{name_in(signer.subject)}, {signer.person}") or name_in(signer.subject)
-        if not who:
+        if not signer.subject:
             continue
+        who = name_in(signer.subject) + (f" ({signer.person})" if signer.person else "")
         organisation = f" of {signer.organisation}" if signer.organisation else ""
+        whom = _for_whom(verdict) if signer.slot is Slot.MAKER else ""
         standing = "" if signer.accepted else " (this signature does not count)"
-        yield f"Signed by {who}{organisation} as {_PARTS[signer.slot]}{_for_whom(verdict)}{standing}"
+        yield f"Signed by {who}{organisation} as {_PARTS[signer.slot]}{whom}{standing}"
 
 
 def _for_whom(verdict: Verdict) -> str:
@@ -175,6 +181,8 @@ def _date(verdict: Verdict) -> str:
 
 def _next_step(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.TRUSTED:
+        if verdict.hypothetical:
+            return "Verify it again without --at before you act on it."
         if verdict.purpose is Purpose.RUN and (worry := _refused_elsewhere(verdict)) is not None:
             return f"Leave it running. {worry.next_step}"
         return {
@@ -233,12 +241,17 @@ def _coverage(verdict: Verdict) -> str:
     )
 
 
-def _sentence(finding: Finding, detail: Detail) -> str:
-    """The finding's sentence; its first word gets a capital unless it is a name, and digests are cut short."""
+def _sentence(finding: Finding, verdict: Verdict, detail: Detail) -> str:
+    """The finding's sentence; its first word gets a capital unless it is a name; names and digests are cut short."""
     text = finding.sentence + "."
-    if not TEXTS[finding.code].sentence.startswith("{"):
+    if not TEXTS[finding.code].sentence.startswith("{") or text.startswith(("the ", "this ")):
         text = text[:1].upper() + text[1:]
-    return text if detail is Detail.FULL else _DIGEST.sub(r"\1:\2…", text)
+    if detail is Detail.FULL:
+        return text
+    for signer in verdict.signers:
+        if signer.subject:
+            text = text.replace(signer.subject, name_in(signer.subject))
+    return _DIGEST.sub(r"\1:\2…", text)
 
 
 def _parts(subject: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ signature files and the trust file with what lies beside it; no network socket i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.signature is not None and (len(args.paths) > 1 or args.recursive):
         raise UsageError("--signature", "it belongs to one path", "Verify the paths one by one.")
+    if args.signature is not None and not os.path.lexists(args.signature):
+        raise UsageError(args.signature, "there is no such signature file", "Check the path given with --signature.")
     request = Request(
         clock=datetime.now(UTC),
         purpose=Purpose(args.purpose),
