@@ -24,6 +24,15 @@ def rfc3339(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is out of range") from None
 
 
+def key_string(text: str) -> str:
+    """A key's name or key string; one with a PIN in it is refused without being repeated (A129)."""
+    if "pin-value" in text.lower():
+        raise argparse.ArgumentTypeError(
+            "a PIN stands in it, where every process list shows it; use --pin-file or pin-source=file:PATH"
+        )
+    return text
+
+
 def add_home(parser: argparse.ArgumentParser) -> None:
     """--home, always named: no environment variable and no current folder chooses keys."""
     parser.add_argument("--home", metavar="DIR", required=True, help="the signing home (made by `sealwright init`)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_pin_file, pin_of
+from sealwright.cli.arguments import add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
@@ -20,7 +20,7 @@ MAX_NONCE_BYTES = 64
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The two commands."""
     attest = commands.add_parser("attest", help="have a TPM state that a key lives in it")
-    attest.add_argument("key", metavar="KEY", help="tpm: key string")
+    attest.add_argument("key", metavar="KEY", type=key_string, help="tpm: key string")
     attest.add_argument("--nonce", metavar="HEX", type=_nonce, help="the asker's challenge (else a random one)")
     attest.add_argument("--out", metavar="FILE", help="write the statement here (else it is printed)")
     add_pin_file(attest)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_json, add_pin_file, key_string, pin_of
 
 EXAMPLES = """examples:
   sealwright init home                                              a development home, keys in files
@@ -22,7 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the new home; must not exist, or be empty")
     parser.add_argument("--title", metavar="TEXT", help="what the home is for and what its certificates are called")
     parser.add_argument("--organisation", metavar="TEXT", default="", help="named in the certificates")
-    parser.add_argument("--token", metavar="KEY", help="pkcs11:token=… or tpm: that makes and keeps the keys")
+    parser.add_argument(
+        "--token", metavar="KEY", type=key_string, help="pkcs11:token=… or tpm: that makes and keeps the keys"
+    )
     parser.add_argument("--algorithm", choices=KINDS, default="p256", help="the kind of key")
     add_pin_file(parser)
     add_json(parser)

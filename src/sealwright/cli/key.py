@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sealwright.cli import attestation
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
     from sealwright.keys.key import KeyInfo
@@ -34,19 +34,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", help="the keys enrolled in a home, or those in a token")
     where = listing.add_mutually_exclusive_group(required=True)
     where.add_argument("--home", metavar="DIR", help="a signing home")
-    where.add_argument("--token", metavar="URI", help="a token, such as pkcs11:token=line-1")
+    where.add_argument("--token", metavar="URI", type=key_string, help="a token, such as pkcs11:token=line-1")
     add_pin_file(listing)
     add_json(listing)
     listing.set_defaults(run=run_list)
     create = commands.add_parser("create", help="create a key that never leaves its token, TPM or file")
-    create.add_argument("key", metavar="KEY", help="key string that says where")
+    create.add_argument("key", metavar="KEY", type=key_string, help="key string that says where")
     create.add_argument("--algorithm", choices=KINDS, default="p256")
     create.add_argument("--pcrs", metavar="SET", help="bind a TPM's key to platform registers, such as sha256:0,7")
     add_pin_file(create)
     add_json(create)
     create.set_defaults(run=run_create)
     show = commands.add_parser("show", help="open a key and show what its backend says of it")
-    show.add_argument("key", metavar="KEY", help="key string, or with --home the name of an enrolled key")
+    show.add_argument(
+        "key", metavar="KEY", type=key_string, help="key string, or with --home the name of an enrolled key"
+    )
     show.add_argument("--home", metavar="DIR", help="the signing home that enrolled it")
     add_pin_file(show)
     add_json(show)
@@ -54,14 +56,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     take = commands.add_parser("import-certificate", help="enrol a key with the certificate a PKI issued for it")
     take.add_argument("file", metavar="FILE", help="PEM: the key's certificate, then its path without the root")
     add_home(take)
-    take.add_argument("--key", metavar="KEY", required=True, help="key string of the certified key")
+    take.add_argument("--key", metavar="KEY", type=key_string, required=True, help="key string of the certified key")
     take.add_argument("--name", metavar="NAME", required=True, help="what it is called in the home")
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
     add_pin_file(take)
     take.set_defaults(run=run_import)
     attestation.configure(commands)
     csr = commands.add_parser("csr", help="print a certificate request for an existing PKI")
-    csr.add_argument("key", metavar="KEY", help="key string")
+    csr.add_argument("key", metavar="KEY", type=key_string, help="key string")
     csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
     add_pin_file(csr)
     csr.set_defaults(run=run_csr)

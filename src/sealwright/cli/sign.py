@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
     from sealwright.signing.sign import NotSigned, Signed
@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options; --version here is the artifact's, the program's own is `sealwright --version`."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
     add_home(parser)
-    parser.add_argument("--key", metavar="KEY", help="name or key string of an enrolled key (else the home's first)")
+    parser.add_argument(
+        "--key", metavar="KEY", type=key_string, help="name or key string of an enrolled key (else the home's first)"
+    )
     claims = parser.add_argument_group("claims, signed in a manifest")
     claims.add_argument("--product", metavar="TEXT", help="the product it is for")
     claims.add_argument("--version", metavar="TEXT", help="its version, as text")
