@@ -17,7 +17,7 @@ from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import load_certificate, spki_digest, tbs_digest
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
-from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, revocation
+from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
@@ -32,7 +32,8 @@ class Ground:
     judgement: Judgement
     purpose: Purpose
     paths: PathCache = field(default_factory=PathCache)
-    tables: dict[bytes, list[CrlTable]] = field(default_factory=dict)
+    lists: dict[bytes, list[bytes]] = field(default_factory=dict)
+    tables: dict[x509.Certificate, list[CrlTable]] = field(default_factory=dict)
     crl_findings: list[Finding] = field(default_factory=list)
     intermediates: tuple[x509.Certificate, ...] = ()
     people: dict[Digest, Person] = field(default_factory=dict)
@@ -47,15 +48,11 @@ class Ground:
         self.evidence = {known.key: known for known in self.trust.evidence}
         self.denials = {(entry.what, entry.value): entry for entry in self.denied if entry.what != "below"}
         self.policies = {policy.issuer: policy for policy in self.trust.crls}
-        issuers = [*self.intermediates, *(load_certificate(a.certificate, a.name) for a in self.trust.anchors)]
-        issuers += [load_certificate(a.anchor, a.name) for a in self.trust.authorities]
         for number, der in enumerate(self.crls, 1):
             try:
-                table = CrlTable.load(der, issuers)
+                self.lists.setdefault(crl_issuer(der), []).append(der)
             except SealwrightError as cause:
                 self.crl_findings.append(warning("SW-CRL-REFUSED", f"CRL {number}", found=cause.what))
-                continue
-            self.tables.setdefault(table.issuer, []).append(table)
 
     def path(
         self,
@@ -94,7 +91,7 @@ class Ground:
         for certificate, issuer in links(path):
             name = issuer.subject.public_bytes()
             policy = self.policies.get(name)
-            tables = self.tables.get(name, [])
+            tables = self.tables_of(issuer)
             if policy is None and not tables:
                 continue
             max_age = self._max_age(policy)
@@ -107,11 +104,23 @@ class Ground:
     def authority_revoked(self, path: Path, at: datetime) -> str | None:
         """Why a revoked authority's token no longer counts, or None."""
         for certificate, issuer in links(path):
-            tables = self.tables.get(issuer.subject.public_bytes(), [])
+            tables = self.tables_of(issuer)
             state = authority_revocation(certificate, issuer, tables, at)
             if state.state is State.REVOKED_BEFORE:
                 return f"its authority's certificate was revoked ({state.reason})"
         return None
+
+    def tables_of(self, issuer: x509.Certificate) -> list[CrlTable]:
+        """The lists that this issuer of an accepted path signed; one that claims its name and is not its is a finding."""
+        if issuer not in self.tables:
+            found = []
+            for der in self.lists.get(issuer.subject.public_bytes(), []):
+                try:
+                    found.append(CrlTable.load(der, [issuer]))
+                except SealwrightError as cause:
+                    self.crl_findings.append(warning("SW-CRL-REFUSED", cause.subject, found=cause.what))
+            self.tables[issuer] = found
+        return self.tables[issuer]
 
     def _max_age(self, policy: CrlPolicy | None) -> timedelta | None:
         return policy.max_age.get(self.purpose.value) if policy else None

@@ -97,6 +97,16 @@ class CrlTable:
         return _table(der, tuple(dict.fromkeys(issuers)))
 
 
+def crl_issuer(der: bytes) -> bytes:
+    """The DER name a CRL gives its issuer, unverified; MalformedTrust or LimitExceeded if it is not a CRL."""
+    if len(der) > MAX_CRL_BYTES:
+        raise LimitExceeded("CRL", f"{len(der)} bytes", f"At most {MAX_CRL_BYTES} are read.")
+    try:
+        return x509.load_der_x509_crl(der).issuer.public_bytes()
+    except (ValueError, TypeError) as cause:
+        raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
+
+
 def revocation(
     certificate: x509.Certificate,
     issuer: x509.Certificate,
@@ -233,7 +243,7 @@ def _table(der: bytes, issuers: tuple[x509.Certificate, ...]) -> CrlTable:
 def _issuer(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Certificate], name: str) -> x509.Certificate:
     of_name = [issuer for issuer in issuers if issuer.subject == crl.issuer]
     if not of_name:
-        raise MalformedTrust(name, "its issuer is neither an anchor nor an intermediate of the trust file", _NEXT)
+        raise MalformedTrust(name, "its issuer is not the one of the certificate", _NEXT)
     for issuer in of_name:
         try:
             usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value

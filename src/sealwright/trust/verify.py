@@ -106,7 +106,6 @@ class Verifier:
             )
         self.ground = Ground(trust, believed.crls, believed.denied, self.when, request.purpose)
         self.asked = Asked(request.purpose, request.product, request.hardware)
-        self.standing = (*believed.findings, *self.ground.crl_findings)
         self.trust_seen = TrustSeen(
             id=trust.id,
             version=trust.version,
@@ -208,7 +207,7 @@ class Verifier:
         claims: Claims,
         when: Judgement,
     ) -> Verdict:
-        every = (*sorted(findings, key=_weight), *self.standing)
+        every = (*sorted(findings, key=_weight), *self.believed.findings, *self.ground.crl_findings)
         main = decision.counted or tuple(judged)
         rule = decision.rules[0] if decision.rules else None
         proofs = [entry.proof.latest for entry in main if entry.proof is not None]
