@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealwright.artifact.digest import Digest
 from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
 from sealwright.cli.render import moment
@@ -107,18 +107,15 @@ def _private_key(data: bytes, _name: str) -> Description | None:
 
 
 def _pem(data: bytes, _name: str) -> Description | None:
-    if _PEM_CERTIFICATE in data:
-        try:
-            found = x509.load_pem_x509_certificates(data)
-        except ValueError:
-            return Description("PEM text that holds no readable certificate", ())
-        return Description(f"{len(found)} certificates in PEM", (), tuple(map(_certificate, found[:MAX_PARTS])))
     try:
+        if _PEM_CERTIFICATE in data:
+            found = x509.load_pem_x509_certificates(data)
+            return Description(f"{len(found)} certificates in PEM", (), tuple(map(_certificate, found[:MAX_PARTS])))
         if _PEM_CRL in data:
             return _crl(x509.load_pem_x509_crl(data))
         if _PEM_REQUEST in data:
             return _request(x509.load_pem_x509_csr(data))
-    except ValueError:
+    except _UNREADABLE:
         return Description("PEM text that cannot be read", ())
     return None
 
@@ -180,8 +177,7 @@ def _parts(envelope: Envelope) -> Iterator[Description]:
             except SealwrightError as cause:
                 yield Description("timestamp that cannot be read", (("why", cause.what),))
     for der in envelope.certificates:
-        described = _der_certificate(der, "certificate")
-        yield described or Description("certificate that cannot be read", (("SHA-256", str(Digest.of(der))),))
+        yield _der_certificate(der, "certificate") or _UNREADABLE_CERTIFICATE
 
 
 def _token(token: Token) -> Description:
@@ -196,38 +192,39 @@ def _token(token: Token) -> Description:
 
 
 def _certificate(certificate: x509.Certificate) -> Description:
-    facts = [
-        ("subject", display_name(certificate.subject)),
-        ("issuer", display_name(certificate.issuer)),
-        ("serial", f"{certificate.serial_number:x}"),
-        ("from", moment(certificate.not_valid_before_utc)),
-        ("until", moment(certificate.not_valid_after_utc)),
-        ("purposes", _purposes(certificate)),
-    ]
     try:
-        facts.append(("policies", ", ".join(sorted(policy_oids(certificate))) or "none"))
+        facts = [
+            ("subject", display_name(certificate.subject)),
+            ("issuer", display_name(certificate.issuer)),
+            ("serial", f"{certificate.serial_number:x}"),
+            ("from", moment(certificate.not_valid_before_utc)),
+            ("until", moment(certificate.not_valid_after_utc)),
+            ("purposes", _purposes(certificate)),
+            ("policies", ", ".join(sorted(policy_oids(certificate))) or "none"),
+            ("certificate", str(tbs_digest(certificate))),
+        ]
+    except _UNREADABLE:
+        return _UNREADABLE_CERTIFICATE
+    try:
+        load_certificate(certificate.public_bytes(Encoding.DER), "certificate")
         facts.append(("key", str(spki_digest(certificate))))
-    except (SealwrightError, ValueError, UnsupportedAlgorithm, AttributeError):
-        facts.append(("key", "of a kind that is not accepted"))
-    facts.append(("certificate", str(tbs_digest(certificate))))
+    except SealwrightError as cause:
+        facts.append(("key", f"not accepted: {cause.what}"))
     return Description("certificate", tuple(facts))
 
 
 def _purposes(certificate: x509.Certificate) -> str:
     try:
-        extensions = certificate.extensions
-        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return "none named"
-    except (ValueError, x509.DuplicateExtension):
-        return "unreadable"
     return ", ".join(_PURPOSES.get(usage.dotted_string, usage.dotted_string) for usage in usages)
 
 
 def _crl(crl: x509.CertificateRevocationList) -> Description:
     try:
         number = str(crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         number = "none"
     facts = (
         ("issuer", display_name(crl.issuer)),
@@ -249,10 +246,12 @@ def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Descrip
         return None
     try:
         return show(load(data))
-    except ValueError:
+    except _UNREADABLE:
         return None
 
 
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
+_UNREADABLE_CERTIFICATE = Description("certificate that cannot be read", ())
 _PURPOSES = {
     "1.3.6.1.5.5.7.3.3": "codeSigning",
     "1.3.6.1.5.5.7.3.8": "timeStamping",

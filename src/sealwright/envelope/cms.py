@@ -381,7 +381,7 @@ def _certified(der: bytes) -> _Certified:
         except x509.ExtensionNotFound:
             identifier = None
         return _Certified(certificate.issuer.public_bytes(), certificate.serial_number, identifier, key)  # type: ignore[arg-type]
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as cause:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
         raise MalformedEnvelope(subject, f"it cannot be read: {_short(cause)}", _AGAIN) from cause
 
 

@@ -127,8 +127,9 @@ def _loaded(der: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         certificate.subject.rfc4514_string()
+        certificate.issuer.rfc4514_string()  # both are parsed only when they are read
         _ = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as cause:
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, UnsupportedAlgorithm) as cause:
         raise MalformedEnvelope(
             "certificate", f"it is not an X.509 certificate: {cause}"[:200], "Ask for the certificate again."
         ) from cause

@@ -236,7 +236,7 @@ def _table(der: bytes, issuers: tuple[x509.Certificate, ...]) -> CrlTable:
             keeps_expired_since=keeps,
             entries=entries,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as cause:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -170,7 +171,7 @@ def _public_key(section: Section) -> bytes:
         algorithm_for(key, subject=section.where)
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         load_der_public_key(der)
-    except (ValueError, SealwrightError) as cause:
+    except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
         raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
     return der
 
@@ -185,7 +186,7 @@ def _certificate(section: Section, key: str) -> bytes:
         load_certificate(der, section.where)
     except SealwrightError as cause:
         raise section.wrong(key, f"a usable certificate ({cause.what})") from cause
-    except ValueError as cause:
+    except (ValueError, x509.InvalidVersion) as cause:
         raise section.wrong(key, "one certificate in PEM (BEGIN CERTIFICATE)") from cause
     return der
 
