@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal cannot show is escaped, never an error
             stream.reconfigure(errors="backslashreplace")
+    if argv is None:  # as a program we say everything ourselves; libraries' remarks on odd certificates help nobody
+        warnings.simplefilter("ignore")
     json_wanted = "--json" in arguments
     try:
         if "_ARGCOMPLETE" in os.environ:

@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   sealwright verify drive.bin --trust /media/stick/trust.toml --trust-fingerprint "WORDS OF THE CARD"
   sealwright verify drive.bin --trust trust.toml --at 2031-01-01T00:00:00Z    would it still be allowed then?
 """
+FEW = 16
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -123,14 +124,13 @@ def _believed(args: argparse.Namespace, request: Request) -> Believed:
 
 
 def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> Iterator[Answer]:
-    """One answer a path. Many paths go over all cores; a single one shows progress where a person watches."""
+    """One answer a path. Many go over all cores; a few, which may be large, show progress where a person watches."""
     from sealwright.cli.render import Detail
 
-    several = len(args.paths) > 1 or args.recursive
     detail = Detail.FULL if args.details else Detail.QUIET if args.quiet else Detail.PLAIN
-    blank = "\n" if several and detail is not Detail.QUIET else ""
+    blank = "\n" if _several(args) and detail is not Detail.QUIET else ""
     use = json_answer if args.json else partial(text_answer, detail, blank)
-    if several:
+    if len(args.paths) > FEW or args.recursive:
         from sealwright.trust.verify import map_paths
 
         yield from map_paths(args.paths, believed, request, use)
@@ -144,6 +144,10 @@ def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> 
             yield use(verdict)
 
 
+def _several(args: argparse.Namespace) -> bool:
+    return len(args.paths) > 1 or args.recursive
+
+
 def _report(answers: Iterable[Answer], args: argparse.Namespace) -> int:
     from sealwright.cli.render import summary
 
@@ -151,7 +155,7 @@ def _report(answers: Iterable[Answer], args: argparse.Namespace) -> int:
     for answer in answers:
         sys.stdout.write(answer.text)
         outcomes.append(answer.outcome)
-    if not args.json and not args.quiet and len(args.paths) + args.recursive > 1:
+    if not args.json and not args.quiet and _several(args):
         print(summary(outcomes))
     return worst({outcome.exit_code for outcome in outcomes})
 
