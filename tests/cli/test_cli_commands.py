@@ -324,6 +324,16 @@ def test_inspect_of_garbage_is_an_error_and_the_next_path_is_still_shown(run: Ru
     assert "certificate" in out
 
 
+@pytest.mark.parametrize("content", [b"0123456789 begins like DER", b"\x30\x82\x00\x04abcd", b"# some text", b""])
+def test_inspect_of_any_other_file_shows_its_size_and_digest(run: Run, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.bin"
+    path.write_bytes(content)
+    code, out, _ = run("inspect", path)
+    assert code == 0
+    assert f"{len(content)} bytes" in out
+    assert "sha256:" in out
+
+
 def test_trust_check_says_whether_a_verifier_would_use_it(run: Run, home: Path) -> None:
     trust = home / "trust.toml"
     code, out, _ = run("trust", "check", trust)

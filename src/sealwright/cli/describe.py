@@ -26,6 +26,8 @@ from sealwright.trust.trustfile import parse_trust
 T = TypeVar("T")
 MAX_BYTES = 32 << 20
 MAX_PARTS = 64
+_DER_STARTS = tuple(bytes((0x30, length)) for length in range(0x80, 0x85))  # a SEQUENCE of 128 bytes or more
+_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
 _PEM_REQUEST = b"-----BEGIN CERTIFICATE REQUEST-----"
@@ -51,7 +53,7 @@ def describe(data: bytes, name: str) -> Description | None:
 
 def known_start(head: bytes) -> bool:
     """True where the first bytes could be of a kind we know, so that the whole file is worth reading."""
-    return head[:1] == b"\x30" or head.startswith((b"# sealwright ", b"-----BEGIN "))
+    return head[:2] in _DER_STARTS or head.startswith((b"# sealwright ", b"-----BEGIN "))
 
 
 def _manifest(data: bytes, name: str) -> Description | None:
@@ -133,7 +135,7 @@ def _der_request(data: bytes, _name: str) -> Description | None:
 
 
 def _timestamp(data: bytes, name: str) -> Description | None:
-    if data[:1] != b"\x30":
+    if data[:2] not in _DER_STARTS:
         return None
     try:
         token = read_token(token_of_sidecar(data, name), name)
@@ -143,7 +145,7 @@ def _timestamp(data: bytes, name: str) -> Description | None:
 
 
 def _signature(data: bytes, name: str) -> Description | None:
-    if data[:1] != b"\x30" and b"-----BEGIN CMS" not in data[:64] and b"-----BEGIN PKCS7" not in data[:64]:
+    if _SIGNED_DATA not in data[:64] and not data.startswith((b"-----BEGIN CMS", b"-----BEGIN PKCS7")):
         return None
     envelope = read_envelope(data, Profile.FOREIGN_CMS, name)
     content = "detached" if envelope.content is None else f"{len(envelope.content):,} bytes inside"
@@ -242,7 +244,7 @@ def _request(request: x509.CertificateSigningRequest) -> Description:
 
 
 def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Description]) -> Description | None:
-    if data[:1] != b"\x30":
+    if data[:2] not in _DER_STARTS:
         return None
     try:
         return show(load(data))
