@@ -23,6 +23,7 @@ from sealwright.errors import SealwrightError, UsageError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+MAX_COLUMNS = 100
 
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
@@ -43,11 +44,18 @@ EXAMPLES = """examples:
 """
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """argparse asks for the terminal's width at every option, through `shutil`, which costs each start 4 ms."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=_columns())
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without guesses at abbreviated options, whose complaints are safe to show."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """One line of usage and the complaint; exit code 2."""
@@ -122,6 +130,13 @@ def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
 
 def _module(name: str) -> ModuleType:
     return import_module(f"sealwright.cli.{name}")
+
+
+def _columns() -> int:
+    try:
+        return min(os.get_terminal_size(1).columns, MAX_COLUMNS) - 2
+    except OSError:
+        return MAX_COLUMNS
 
 
 def _drop_output() -> None:
