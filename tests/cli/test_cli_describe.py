@@ -18,6 +18,7 @@ from sealwright.errors import SealwrightError
 from sealwright.formats.manifest import ManifestFormat
 from sealwright.pki.request import certificate_request
 
+pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length")  # cryptography's remark on a damaged country
 PKI = Pki.make()
 SIGNER = PKI.leaf("release")
 
