@@ -178,11 +178,9 @@ def read_file_or_none(path: str | os.PathLike[str], limit_bytes: int) -> bytes |
     """The same, and None only if there is no such file; a dangling link is Unreadable, not absent."""
     name = os.fspath(path)
     try:
+        if not os.path.lexists(name):
+            return None
         descriptor = os.open(name, _FLAGS)
-    except FileNotFoundError as cause:
-        if os.path.islink(name):
-            raise unreadable(name, cause) from cause
-        return None
     except (OSError, ValueError) as cause:
         raise unreadable(name, cause) from cause
     status = os.fstat(descriptor)

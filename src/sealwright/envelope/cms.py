@@ -103,9 +103,10 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class _Certified:
-    """What a SignerInfo is compared with, read once for each certificate."""
+    """What a SignerInfo is compared with, read once for each certificate. issuer_inside: the Name without its header."""
 
     issuer: bytes
+    issuer_inside: bytes
     serial: int
     key_identifier: bytes | None
     key: PublicKey
@@ -118,9 +119,9 @@ def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
     """
     signed = _signed_data(data, subject)
     certificates = _certificates(signed, subject)
-    named = signed.digest_algorithms.as_list()
-    digests = {READ_DIGESTS.get(asn1.encode_der(entry)) for entry in named}
-    if len({asn1.encode_der(entry) for entry in named}) != len(named):
+    named = [asn1.encode_der(entry) for entry in signed.digest_algorithms.as_list()]
+    digests = {READ_DIGESTS.get(entry) for entry in named}
+    if len(set(named)) != len(named):
         raise MalformedEnvelope(subject, "a digest algorithm is named twice", _AGAIN)
     infos = signed.signers.as_list()
     if not infos:
@@ -202,6 +203,7 @@ class _Reader:
         self.digests = digests
         self.profile = profile
         self.subject = subject
+        self.digest_identifier = asn1.encode_der(info.digest_algorithm)
         self.findings: list[Finding] = []
 
     def signer(self) -> Signer:
@@ -209,7 +211,7 @@ class _Reader:
         info = self.info
         if info.version not in (1, 3) or len(info.signature) > MAX_SIGNATURE_BYTES:
             raise self._malformed(f"SignerInfo version {info.version}, signature of {len(info.signature)} bytes")
-        algorithm = READ_DIGESTS.get(asn1.encode_der(info.digest_algorithm))
+        algorithm = READ_DIGESTS.get(self.digest_identifier)
         if algorithm is None:
             raise WeakAlgorithm(self.subject, "a digest algorithm that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
         if algorithm not in self.digests:
@@ -279,9 +281,10 @@ class _Reader:
         (certificate,) = fitting
         if wanted.issuer_serial is not None:
             known = _certified(certificate)
-            issuer = asn1.encode_der(wanted.issuer_serial.issuer[0])
             # GeneralName directoryName [4] EXPLICIT Name
-            if issuer != types.der(0xA4, known.issuer) or wanted.issuer_serial.serial != known.serial:
+            name_of = wanted.issuer_serial.issuer[0]
+            named = name_of.tag_bytes == b"\xa4" and name_of.data == known.issuer
+            if not named or wanted.issuer_serial.serial != known.serial:
                 raise self._malformed("signingCertificateV2 names another issuer or serial than its certificate has")
         return certificate, True
 
@@ -309,7 +312,8 @@ class _Reader:
             return False
         if isinstance(sid.value, bytes):
             return sid.value == known.key_identifier
-        return sid.value.serial == known.serial and asn1.encode_der(sid.value.issuer) == known.issuer
+        issuer = sid.value.issuer
+        return sid.value.serial == known.serial and issuer.tag_bytes == b"\x30" and issuer.data == known.issuer_inside
 
     def _check_protection(self, values: dict[OID, TLV], identifier: bytes) -> None:
         protection = values.get(types.ALGORITHM_PROTECTION)
@@ -318,8 +322,7 @@ class _Reader:
                 self.findings.append(note("SW-SIGNATURE-NO-ALGORITHM-PROTECTION", self.subject))
             return
         # RFC 6211: SEQUENCE { digestAlgorithm, signatureAlgorithm [1] IMPLICIT }; DER has one spelling, so bytes compare
-        digest = asn1.encode_der(self.info.digest_algorithm)
-        if asn1.encode_der(protection) != types.der(0x30, digest + b"\xa1" + identifier[1:]):
+        if protection.tag_bytes != b"\x30" or protection.data != self.digest_identifier + b"\xa1" + identifier[1:]:
             raise self._malformed("CMSAlgorithmProtection names other algorithms than the SignerInfo")
 
     def _time(self, values: dict[OID, TLV]) -> datetime | None:
@@ -380,7 +383,9 @@ def _certified(der: bytes) -> _Certified:
             identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         except x509.ExtensionNotFound:
             identifier = None
-        return _Certified(certificate.issuer.public_bytes(), certificate.serial_number, identifier, key)  # type: ignore[arg-type]
+        issuer = certificate.issuer.public_bytes()
+        inside = bytes(asn1.decode_der(TLV, issuer).data)
+        return _Certified(issuer, inside, certificate.serial_number, identifier, key)  # type: ignore[arg-type]
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
         raise MalformedEnvelope(subject, f"it cannot be read: {_short(cause)}", _AGAIN) from cause
 

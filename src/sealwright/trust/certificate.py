@@ -6,6 +6,8 @@ A key is SHA-256 of its SPKI as we encode it, a certificate SHA-256 of its TBSCe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import cast
 
@@ -85,6 +87,36 @@ def purposes_of(certificates: tuple[x509.Certificate, ...]) -> frozenset[str]:
         if ANY_PURPOSE not in names:
             purposes &= names
     return frozenset(purposes)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How one certificate is named in verdicts, pins and denials, worked out once. serial: issuer name and serial in hex."""
+
+    subject: str
+    key: Digest
+    certificate: Digest
+    serial: str
+    policies: frozenset[str]
+    issuer: bytes
+    not_before: datetime
+    not_after: datetime
+
+
+@lru_cache(maxsize=512)
+def facts(certificate: x509.Certificate) -> Facts:
+    """The facts of a certificate that `load_certificate` gave."""
+    issuer = certificate.issuer.public_bytes()
+    return Facts(
+        subject=display_name(certificate.subject),
+        key=spki_digest(certificate),
+        certificate=tbs_digest(certificate),
+        serial=f"{issuer.hex()}:{certificate.serial_number:x}",
+        policies=policy_oids(certificate),
+        issuer=issuer,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
 
 
 def chain_findings(certificates: Sequence[x509.Certificate]) -> tuple[Finding, ...]:

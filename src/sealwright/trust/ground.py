@@ -14,7 +14,7 @@ from cryptography import x509
 from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import load_certificate, spki_digest, tbs_digest
+from sealwright.trust.certificate import facts, load_certificate
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
@@ -67,29 +67,28 @@ class Ground:
 
     def person_of(self, certificate: x509.Certificate, at: datetime) -> Person | None:
         """The register entry of a certificate or its key, where it counts at that time."""
-        person = self.people.get(tbs_digest(certificate)) or self.people.get(spki_digest(certificate))
+        known = facts(certificate)
+        person = self.people.get(known.certificate) or self.people.get(known.key)
         if person is None or (person.since and at < person.since) or (person.until and at > person.until):
             return None
         return person
 
     def denied_in(self, path: Path) -> str:
         """The reason of the first denial that names a key or certificate of the path, or ""."""
-        for certificate in path.certificates:
-            serial = certificate.issuer.public_bytes().hex() + ":" + format(certificate.serial_number, "x")
-            for name in (
-                ("key", str(spki_digest(certificate))),
-                ("certificate", str(tbs_digest(certificate))),
-                ("serial", serial),
-            ):
+        if not self.denials:
+            return ""
+        for known in path.facts:
+            for name in (("key", str(known.key)), ("certificate", str(known.certificate)), ("serial", known.serial)):
                 if (entry := self.denials.get(name)) is not None:
                     return entry.reason or "no reason given"
         return ""
 
     def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
         """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here."""
+        if not self.lists and not self.policies:
+            return []
         states = []
-        for certificate, issuer in links(path):
-            name = issuer.subject.public_bytes()
+        for certificate, issuer, name in links(path):
             policy = self.policies.get(name)
             tables = self.tables_of(issuer)
             if policy is None and not tables:
@@ -103,7 +102,9 @@ class Ground:
 
     def authority_revoked(self, path: Path, at: datetime) -> str | None:
         """Why a revoked authority's token no longer counts, or None."""
-        for certificate, issuer in links(path):
+        if not self.lists:
+            return None
+        for certificate, issuer, _ in links(path):
             tables = self.tables_of(issuer)
             state = authority_revocation(certificate, issuer, tables, at)
             if state.state is State.REVOKED_BEFORE:

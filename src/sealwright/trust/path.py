@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding
-from sealwright.trust.certificate import chain_findings, display_name, load_certificate
+from sealwright.trust.certificate import Facts, chain_findings, display_name, facts, load_certificate, purposes_of
 
 MAX_DEPTH = 8
 MAX_CHECKS = 64
@@ -42,13 +42,18 @@ class Strictness(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """certificates: leaf to anchor; valid from..until: all of them are in date; findings: refusals of step 4."""
+    """certificates: leaf to anchor; valid from..until: all of them are in date; findings: refusals of step 4.
+
+    purposes: what every certificate of it allows; facts: of each certificate.
+    """
 
     certificates: tuple[x509.Certificate, ...]
     anchor_der: bytes
     valid_from: datetime
     valid_until: datetime
     findings: tuple[Finding, ...]
+    purposes: frozenset[str]
+    facts: tuple[Facts, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ def find_path(
                 valid_from=max(one.not_valid_before_utc for one in chain),
                 valid_until=min(one.not_valid_after_utc for one in chain),
                 findings=chain_findings(chain),
+                purposes=purposes_of(tuple(chain)),
+                facts=tuple(facts(one) for one in chain),
             )
         refusal = refused
     return refusal
@@ -237,6 +244,7 @@ def _authority_key(certificate: x509.Certificate) -> bytes | None:
         return None
 
 
-def links(path: Path) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
-    """Each certificate below the anchor with its issuer on the path."""
-    return pairwise(path.certificates)
+def links(path: Path) -> Iterator[tuple[x509.Certificate, x509.Certificate, bytes]]:
+    """Each certificate below the anchor with its issuer on the path and that issuer's name in DER."""
+    for (certificate, issuer), known in zip(pairwise(path.certificates), path.facts, strict=False):
+        yield certificate, issuer, known.issuer

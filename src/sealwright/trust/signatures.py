@@ -23,14 +23,7 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
-from sealwright.trust.certificate import (
-    display_name,
-    load_certificate,
-    policy_oids,
-    purposes_of,
-    spki_digest,
-    tbs_digest,
-)
+from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import Ground
 from sealwright.trust.model import Anchor, Environment
 from sealwright.trust.path import NoPath, Path, Strictness
@@ -78,6 +71,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     findings: list[Finding] = [*signer.findings]
     source = candidate.source
     leaf = load_certificate(signer.certificate, source)
+    known = facts(leaf)
     intact = True
     try:
         check_signer(signer, candidate.digests, candidate.kind, source)
@@ -90,7 +84,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     if intact:
         proof, about_tokens = prove((*signer.tokens, *candidate.late_tokens), signer.signature, source, ground)
         findings.extend(about_tokens)
-    path, about_path = _path(leaf, candidate, proof, ground)
+    path, about_path = _path(leaf, known, candidate, proof, ground)
     findings.extend(about_path)
     anchor = None
     if path is not None:
@@ -98,18 +92,18 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.extend(path.findings)
         findings.extend(_denials(candidate, path, ground))
         findings.extend(_revocation(path, proof, source, ground))
-    provenance = _provenance(leaf, ground)
-    findings.extend(_environment(leaf, anchor, provenance, source, ground))
+    provenance = _provenance(known, ground)
+    findings.extend(_environment(known, anchor, provenance, source, ground))
     accepted = intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings)
     person = ground.person_of(leaf, proof.latest if proof else ground.judgement.judged)
     seen = SignerSeen(
         source=source,
         slot=candidate.slot,
-        subject=display_name(leaf.subject),
+        subject=known.subject,
         person=person.id if person else "",
         organisation=person.organisation if person else "",
-        key=spki_digest(leaf),
-        certificate=tbs_digest(leaf),
+        key=known.key,
+        certificate=known.certificate,
         anchor=anchor.name if anchor else "",
         algorithm=signer.algorithm.name,
         provenance=provenance,
@@ -121,7 +115,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         candidate.claims,
         anchor,
         leaf,
-        purposes_of(path.certificates if path is not None else (leaf,)),
+        path.purposes if path is not None else frozenset(),
         signer.claimed_time,
         proof,
         tuple(findings),
@@ -129,44 +123,44 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
 
 
 def _path(
-    leaf: x509.Certificate, candidate: Candidate, proof: Proof | None, ground: Ground
+    leaf: x509.Certificate, known: Facts, candidate: Candidate, proof: Proof | None, ground: Ground
 ) -> tuple[Path | None, list[Finding]]:
     envelope = candidate.envelope
     bag: Sequence[bytes] = envelope.certificates if envelope else ()
     anchors = [anchor.certificate for anchor in ground.trust.anchors]
     at = proof.latest if proof else ground.judgement.judged
     findings: list[Finding] = []
-    ended = at > leaf.not_valid_after_utc
+    ended = at > known.not_after
     if ended and proof is None and ground.purpose is Purpose.RUN:
         # What was installed while valid keeps running: judge the path at the last moment it could have been signed.
-        findings.append(warning("SW-CERT-EXPIRED", display_name(leaf.subject), found=_day(leaf.not_valid_after_utc)))
-        at, ended = leaf.not_valid_after_utc, False
-    if ended or at < leaf.not_valid_before_utc:
+        findings.append(warning("SW-CERT-EXPIRED", known.subject, found=_day(known.not_after)))
+        at, ended = known.not_after, False
+    if ended or at < known.not_before:
         code = "SW-CERT-EXPIRED" if ended else "SW-CERT-NOT-YET-VALID"
-        bound = leaf.not_valid_after_utc if ended else leaf.not_valid_before_utc
-        findings.append(reject(code, display_name(leaf.subject), wanted=_day(at), found=_day(bound)))
+        bound = known.not_after if ended else known.not_before
+        findings.append(reject(code, known.subject, wanted=_day(at), found=_day(bound)))
         return None, findings
-    path = ground.path(leaf, bag, anchors, at, _strictness(leaf))
+    path = ground.path(leaf, bag, anchors, at, _strictness(known))
     if isinstance(path, NoPath):
-        if DEVELOPMENT in policy_oids(leaf):
-            findings.append(reject("SW-KEY-DEVELOPMENT", candidate.source, found=display_name(leaf.subject)))
+        if DEVELOPMENT in known.policies:
+            findings.append(reject("SW-KEY-DEVELOPMENT", candidate.source, found=known.subject))
         else:
             code = "SW-CERT-EXPIRED" if path.expired else "SW-CERT-NO-PATH"
-            findings.append(reject(code, display_name(leaf.subject), found=path.reason))
+            findings.append(reject(code, known.subject, found=path.reason))
         return None, findings
     return path, findings
 
 
-def _strictness(leaf: x509.Certificate) -> Strictness:
+def _strictness(known: Facts) -> Strictness:
     """X509_STRICT for certificates of our own profiles, not for makers' PKIs (RULES 3)."""
-    ours = policy_oids(leaf) & {DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED}
+    ours = known.policies & {DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED}
     return Strictness.OURS if ours else Strictness.FOREIGN
 
 
 def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
     findings = []
     if reason := ground.denied_in(path):
-        findings.append(reject("SW-DENIED-SIGNER", display_name(path.certificates[0].subject), found=reason))
+        findings.append(reject("SW-DENIED-SIGNER", path.facts[0].subject, found=reason))
     digests = {candidate.artifact, *candidate.digests.values()} - {None}
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
     findings += [
@@ -210,11 +204,11 @@ def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) ->
     return findings
 
 
-def _provenance(leaf: x509.Certificate, ground: Ground) -> str:
-    known = ground.evidence.get(spki_digest(leaf))
-    if known is not None:
-        return known.provenance
-    oids = policy_oids(leaf)
+def _provenance(known: Facts, ground: Ground) -> str:
+    evidence = ground.evidence.get(known.key)
+    if evidence is not None:
+        return evidence.provenance
+    oids = known.policies
     if DEVELOPMENT in oids:
         return "development"
     if HARDWARE_ATTESTED in oids:
@@ -222,20 +216,18 @@ def _provenance(leaf: x509.Certificate, ground: Ground) -> str:
     return "hardware-claimed" if HARDWARE_CLAIMED in oids else "development"
 
 
-def _environment(
-    leaf: x509.Certificate, anchor: Anchor | None, provenance: str, source: str, ground: Ground
-) -> list[Finding]:
+def _environment(known: Facts, anchor: Anchor | None, provenance: str, source: str, ground: Ground) -> list[Finding]:
     if anchor is None:
         return []
-    subject = display_name(leaf.subject)
+    subject = known.subject
     if provenance == "development":
         if anchor.environment is Environment.PRODUCTION:
             return [reject("SW-KEY-DEVELOPMENT", source, found=subject)]
         return [warning("SW-KEY-DEVELOPMENT-GRADE", source, found=subject)]
     if provenance == "hardware-imported":
-        known = ground.evidence[spki_digest(leaf)]
-        due = _day(known.review) if known.review else ""
-        return [warning("SW-KEY-IMPORTED", source, wanted=due, found=known.reason)]
+        evidence = ground.evidence[known.key]
+        due = _day(evidence.review) if evidence.review else ""
+        return [warning("SW-KEY-IMPORTED", source, wanted=due, found=evidence.reason)]
     return []
 
 

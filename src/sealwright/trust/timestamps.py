@@ -16,7 +16,7 @@ from datetime import datetime
 from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import load_certificate, purposes_of, spki_digest
+from sealwright.trust.certificate import load_certificate, spki_digest
 from sealwright.trust.ground import Ground
 from sealwright.trust.model import TimestampAuthority
 from sealwright.trust.path import NoPath, Path, Strictness
@@ -68,9 +68,7 @@ def _judge(token: Token, name: str, ground: Ground) -> Proof:
         if isinstance(path, NoPath):
             why = path.reason
             continue
-        problem = _problem(
-            token, leaf_end=path.certificates[0].not_valid_after_utc, authority=authority, path=path, ground=ground
-        )
+        problem = _problem(token, leaf_end=path.facts[0].not_after, authority=authority, path=path, ground=ground)
         if problem is None:
             return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, authority.name)
         why = problem
@@ -80,7 +78,7 @@ def _judge(token: Token, name: str, ground: Ground) -> Proof:
 def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground) -> str | None:
     if path.findings:
         return path.findings[0].sentence
-    if TIME_STAMPING not in purposes_of(path.certificates):
+    if TIME_STAMPING not in path.purposes:
         return "its authority's certificates do not allow timestamps"
     if (
         ground.judgement.judged > leaf_end

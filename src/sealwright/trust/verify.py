@@ -29,6 +29,7 @@ from sealwright.formats.format import Coverage, Found
 from sealwright.formats.registry import find
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
+from sealwright.trust.many import FROM_PATHS, can_fork, judge_many
 from sealwright.trust.rules import Asked, Decision, agreed_claims, decide, older_than
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, write_state
@@ -238,9 +239,13 @@ class Verifier:
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
-    """`use` applied to each verdict, in order; the seam that `many.py` spreads over all cores."""
-    for verdict in verify_paths(paths, believed, request):
-        yield use(verdict)
+    """`use` applied to each verdict, in order; by all cores where there are many. What `use` gives must be picklable."""
+    every = list(artifacts(paths, request))
+    verifier = Verifier(believed, request)
+    if len(every) < FROM_PATHS or request.state or not can_fork():
+        yield from (use(verifier.verify(path)) for path in every)
+        return
+    yield from judge_many(every, lambda some: [use(verifier.verify(path)) for path in some])
 
 
 _FIRST = (
