@@ -5,7 +5,9 @@ from __future__ import annotations
 from sealwright.texts import TEXTS
 
 print("# Findings\n")
-print("Every code that a verdict or an error can carry. Codes are public and append-only: none is ever renamed, reused or")
+print(
+    "Every code that a verdict or an error can carry. Codes are public and append-only: none is ever renamed, reused or"
+)
 print("given another meaning. `{subject}`, `{wanted}` and `{found}` are filled in. Written by `make findings`.\n")
 print("| code | what it says | what to do |\n| --- | --- | --- |")
 for code, text in sorted(TEXTS.items()):

@@ -41,7 +41,7 @@ def test_a_finding_carries_code_subject_wanted_found_sentence_and_next_step() ->
             "subject": "this device",
             "wanted": "cpu-1",
             "found": "cpu-2",
-            "sentence": "this device is made for the hardware cpu-2, here is cpu-1",
+            "sentence": "this device: the hardware here is cpu-1, signed for is cpu-2",
             "next_step": "Take the file that is made for this hardware.",
         }
     ]

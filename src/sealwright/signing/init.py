@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -142,19 +143,13 @@ def _officer_of(text: bytes, path: str, home: Home, person: str) -> None:
 
 def _build(folder: str, options: InitOptions) -> Home:
     infos: dict[str, KeyInfo] = {}
-    opened: dict[str, OpenKey] = {}
     made: dict[str, EnrolledKey] = {}
-    try:
-        for plan in _PLANS:
-            infos[plan.name] = create_key(
-                _uri(folder, plan.name, options), options.kind, options.pin if options.token else None
-            )
-            key = open_key(infos[plan.name].uri, options.pin, algorithm=options.kind.algorithm)
-            opened[plan.name] = key
-            made[plan.name] = _certified(folder, plan, key, opened, made, options)
-    finally:
-        for key in opened.values():
-            key.close()
+    for plan in _PLANS:
+        uri = _uri(folder, plan.name, options)
+        infos[plan.name] = create_key(uri, options.kind, options.pin if options.token else None)
+        # two keys at most are open at once: a TPM without a resource manager has three slots
+        with closing(_opened(infos[plan.name], options)) as key, closing(_opened(infos[plan.issuer], options)) as above:
+            made[plan.name] = _certified(folder, plan, key, above, made, options)
     home = Home(folder, options.title, "local", tuple(made[plan.name] for plan in _PLANS))
     outputs = [
         Output(home.path("certificates", f"{key.name}.pem"), certificates_text(key).encode()) for key in home.keys
@@ -171,6 +166,10 @@ def _build(folder: str, options: InitOptions) -> Home:
     return home
 
 
+def _opened(info: KeyInfo, options: InitOptions) -> OpenKey:
+    return open_key(info.uri, options.pin, algorithm=options.kind.algorithm, expected=info.public_key)
+
+
 def _uri(folder: str, name: str, options: InitOptions) -> str:
     if options.token is None:
         return f"file:{os.path.join(folder, 'keys', name + '.pem')}"
@@ -184,13 +183,13 @@ def _certified(
     folder: str,
     plan: _Plan,
     key: OpenKey,
-    opened: dict[str, OpenKey],
+    issuing: OpenKey,
     made: dict[str, EnrolledKey],
     options: InitOptions,
 ) -> EnrolledKey:
     subject = Subject(f"{options.title} {plan.common_name}", options.organisation)
     above = made.get(plan.issuer)
-    issuer = Issuer(opened[plan.issuer], above.certificate if above is not None else None)
+    issuer = Issuer(issuing, above.certificate if above is not None else None)
     certificate = issue(plan.profile, subject, key.info.public_key, issuer, options.now, key.info.provenance)
     self_signed = above is None
     chain = () if self_signed or above is None or plan.issuer == "root" else (above.certificate, *above.chain)

@@ -162,12 +162,12 @@ TEXTS: dict[str, Text] = {
         "{subject} is made for {found}, the rule is for {wanted}", _ASK_MAKER, "it is made for another environment"
     ),
     "SW-HARDWARE-WRONG": Text(
-        "{subject} is made for the hardware {found}, here is {wanted}",
+        "{subject}: the hardware here is {wanted}, signed for is {found}",
         "Take the file that is made for this hardware.",
         "it is made for other hardware",
     ),
     "SW-PRODUCT-WRONG": Text(
-        "{subject} is made for the product {found}, wanted is {wanted}",
+        "{subject}: the product here is {wanted}, signed for is {found}",
         "Take the file that is made for this product.",
         "it is made for another product",
     ),

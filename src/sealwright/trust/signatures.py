@@ -142,7 +142,8 @@ def _path(
         return None, findings
     path = ground.path(leaf, bag, anchors, at, _strictness(known))
     if isinstance(path, NoPath):
-        if DEVELOPMENT in known.policies:
+        tried = any(anchor.environment is Environment.DEVELOPMENT for anchor in ground.trust.anchors)
+        if DEVELOPMENT in known.policies and not tried:
             findings.append(reject("SW-KEY-DEVELOPMENT", candidate.source, found=known.subject))
         else:
             code = "SW-CERT-EXPIRED" if path.expired else "SW-CERT-NO-PATH"

@@ -135,7 +135,8 @@ class Verifier:
             *disagreements,
             *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
         ]
-        findings += [f for f in decision.findings if f not in findings]
+        if found.candidates or not found.findings:
+            findings += [f for f in decision.findings if f not in findings]
         if not any(f.severity is Severity.REJECT for f in findings):
             findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
             findings += self._generations(claims)
