@@ -250,7 +250,7 @@ class _Reader:
                     self._shown(name), "it changed while it was read", "Wait until nothing writes to the tree."
                 )
             executable = bool(before.st_mode & 0o100)
-            if before.st_mode & 0o7000 or (executable and _has_capabilities(descriptor)):
+            if before.st_mode & 0o7000 or (before.st_mode & 0o111 and _has_capabilities(descriptor)):
                 raise MalformedArtifact(
                     self._shown(name),
                     "it has a setuid, setgid or sticky bit or file capabilities",

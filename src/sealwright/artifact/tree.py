@@ -98,11 +98,9 @@ def _differences(
     folders, found_folders = set(manifest.folders), set(walked.folders)
     # A folder that is empty only because its files are missing is said by their names already.
     parents = {parent for name in listed for parent in _parents(name)} if found_folders - folders else set()
-    yield from (
-        reject("SW-TREE-FOLDER-MISSING", display(name))
-        for name in sorted(folders - found_folders)
-        if not _is_parent(name, walked)
-    )
+    gone = folders - found_folders
+    filled = {parent for name in walked.files for parent in _parents(name)} if gone else set()
+    yield from (reject("SW-TREE-FOLDER-MISSING", display(name)) for name in sorted(gone - filled))
     yield from (reject("SW-TREE-FOLDER-EXTRA", display(name)) for name in sorted(found_folders - folders - parents))
     if not _modes_not_kept(executables, [n for n in walked.files if n in listed], modes):
         for name in sorted(modes ^ executables):
@@ -113,10 +111,6 @@ def _differences(
 def _parents(name: bytes) -> Iterator[bytes]:
     while name := name.rpartition(b"/")[0]:
         yield name
-
-
-def _is_parent(folder: bytes, walked: Walked) -> bool:
-    return any(name.startswith(folder + b"/") for name in walked.files)
 
 
 def _modes_not_kept(executables: set[bytes], present: list[bytes], modes: set[bytes]) -> bool:
