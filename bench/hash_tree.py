@@ -35,17 +35,22 @@ def fill(root: str, count: int, least: int, most: int) -> int:
             os.makedirs(folder)
         size = chance.randint(least, most)
         with open(os.path.join(folder, f"f{number}.bin"), "wb") as file:
-            file.write(block[:size])
+            file.write(b"%16d" % number + block[16:size])  # no two files are alike
         total += size
     return total
 
 
-def timed(command: list[str], folder: str) -> tuple[float, set[str]]:
-    """Wall seconds, and the digests printed."""
+def timed(command: list[str], folder: str) -> float:
+    """Wall seconds; the output goes nowhere, because the lines of parallel processes tear each other in a pipe."""
     started = time.perf_counter()
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def listed(command: list[str], folder: str) -> dict[str, str]:
+    """Digest of each name, as the command prints them (`HASH  NAME`, or `HASH *./NAME`)."""
     said = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True).stdout
-    wall = time.perf_counter() - started
-    return wall, {line[:64] for line in said.splitlines() if not line.startswith("#")}
+    return {line[66:].removeprefix("./"): line[:64] for line in said.splitlines() if not line.startswith("#")}
 
 
 def main() -> None:
@@ -56,14 +61,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="hash-tree-") as root:
             total = fill(root, max(1, int(count * scale)), least, most)
             ours, theirs = [], []
-            for turn in range(rounds + 1):
-                one, found = timed([sys.executable, "-c", OURS, root], root)
-                other, wanted = timed(["sh", "-c", PEER.format(batch=batch)], root)
-                if found != wanted:
-                    raise SystemExit("the digests differ")
-                if turn:  # the first round warms the page cache
-                    ours.append(one)
-                    theirs.append(other)
+            mine, peer = [sys.executable, "-c", OURS, root], PEER.format(batch=batch)
+            # this also warms the page cache
+            wanted = listed(["sh", "-c", peer.replace("-P2", "-P1")], root)
+            if listed(mine, root) != wanted or len(wanted) != max(1, int(count * scale)):
+                raise SystemExit("the digests differ")
+            for _ in range(rounds):
+                ours.append(timed(mine, root))
+                theirs.append(timed(["sh", "-c", peer], root))
         ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
         print(f"{what} x {scale:g} ({total / 1e9:.1f} GB), {rounds} rounds: sealwright {statistics.median(ours):.2f} s, "
               f"find | xargs -P2 openssl {statistics.median(theirs):.2f} s, ratio {statistics.median(ratios):.2f} "
