@@ -1,0 +1,102 @@
+"""The house: nothing committed names a registry or a machine, and what the documents say is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit.pki import Pki, person_key
+from kit.trust import public_pem
+from sealwright.texts import TEXTS
+from sealwright.trust.trustfile import parse_trust
+
+ROOT = Path(__file__).resolve().parent.parent
+HOSTS = re.compile(
+    r"pypi\.org|pythonhosted|npmjs|debian\.org|ubuntu\.com|files\.python|index-url|/work/|/tmp/brief", re.IGNORECASE
+)
+EXEMPT = {"tests/test_house.py", "LICENSE"}
+
+
+def committed() -> list[str]:
+    """Every file of the repository."""
+    said = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in said.splitlines() if name not in EXEMPT and (ROOT / name).is_file()]
+
+
+def test_nothing_committed_names_a_registry_or_a_place_of_one_machine() -> None:
+    found = [
+        f"{name}: {line.strip()[:100]}"
+        for name in committed()
+        for line in (ROOT / name).read_text(errors="replace").splitlines()
+        if HOSTS.search(line)
+    ]
+    assert found == []
+
+
+def test_every_requirement_is_pinned_with_a_hash() -> None:
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        text = path.read_text()
+        pins = re.findall(r"^[a-zA-Z0-9][^\s;]*", text, re.MULTILINE)
+        assert pins
+        assert all("==" in pin for pin in pins)
+        assert "--hash=sha256:" in text
+
+
+def test_every_finding_is_documented() -> None:
+    written = (ROOT / "docs" / "findings.md").read_text()
+    made = subprocess.run(
+        [sys.executable, "scripts/findings.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert written == made, "run `make findings`"
+
+
+def test_every_code_in_the_source_has_its_sentence() -> None:
+    used = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        used |= set(re.findall(r"\"(SW-[A-Z0-9-]*[A-Z0-9])\"", path.read_text()))
+    assert used - set(TEXTS) == set()
+    for code, text in TEXTS.items():
+        assert text.sentence, code
+        assert text.next_step, code
+
+
+def test_scripts_download_nothing_themselves() -> None:
+    for name in committed():
+        if name.startswith(("scripts/", "demo/", ".ci/")) or name == "Makefile":
+            assert not re.search(r"\b(curl|wget)\b", (ROOT / name).read_text()), name
+
+
+@pytest.mark.parametrize("page", ["docs/library.md"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert blocks
+    (tmp_path / "page.py").write_text("\n".join(blocks))
+    subprocess.run([sys.executable, "page.py"], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_the_trust_file_of_the_documentation_is_one() -> None:
+    text = (ROOT / "docs" / "trust-file.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    acme, plant = Pki.make("Acme"), Pki.make("Plant")
+    people = {name: person_key() for name in ("eva", "safe")}
+    fill = {f"{{public {name}}}": public_pem(key) for name, key in people.items()}
+    fill |= {"{certificate acme}": acme.root.pem, "{certificate plant}": plant.root.pem}
+    fill |= {f"{{key {name}}}": person_key().key_digest for name in ("acme", "plant", "stolen", "old")}
+    for name, value in fill.items():
+        example = example.replace(name, value)
+    trust = parse_trust(example.encode(), "docs/trust-file.md")
+    assert trust.minimums == {"VX-200 drive": 7}
+    assert [rule.name for rule in trust.rules] == ["drive firmware"]
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for name in committed():
+        if not name.endswith(".md"):
+            continue
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
+            if "://" not in target:
+                assert ((ROOT / name).parent / target).exists(), f"{name} -> {target}"
