@@ -146,17 +146,21 @@ def check_rsa(key: rsa.RSAPublicKey, *, subject: str, minimum_bits: int = MIN_RS
         raise WeakAlgorithm(subject, f"RSA public exponent {numbers.e}", "Use the exponent 65537.")
 
 
-def read_algorithm(identifier: bytes, digest: HashName, key: object, *, subject: str) -> SignatureAlgorithm:
+def agreed_algorithm(
+    identifier: bytes, digest: HashName, own: SignatureAlgorithm, *, subject: str
+) -> SignatureAlgorithm:
     """The algorithm of a received signature, agreed by its identifier, its digest and the signer's key.
 
-    Raises WeakAlgorithm if the three do not belong together or are not in the table.
+    own: what `algorithm_for` says of the key. Raises WeakAlgorithm if the three do not belong together or are not in the
+    table.
     """
     algorithm = _READ.get((identifier, digest))
     if algorithm is None:
         raise WeakAlgorithm(
-            subject, f"signature algorithm {identifier.hex()} with {digest}", "Ask the signer for a SHA-2 signature."
+            subject,
+            f"signature algorithm {identifier.hex()[:80]} with {digest}",
+            "Ask the signer for a SHA-2 signature.",
         )
-    own = algorithm_for(key, subject=subject)
     fits = own.scheme is algorithm.scheme or (own is RSA_SHA256 and algorithm.scheme is Scheme.RSA_PSS)
     # ECDSA may be paired with any SHA-2 by others; ML-DSA names its parameter set in the identifier.
     if not fits or (own.scheme is Scheme.ML_DSA and own is not algorithm):

@@ -1,7 +1,9 @@
 """ASN.1 types of CMS (RFC 5652), ESS (RFC 2634, RFC 5035) and RFC 3161, decoded as strict DER.
 
 Every decoder bounds its input first and copies what it needs into frozen values: these classes do not leave the room.
-Optional sets cannot carry a bound here; the readers count them. A SET OF that is not sorted, a length that is not minimal and trailing bytes are refused by the decoder itself.
+Optional sets cannot carry a bound here; the readers count them. A SET OF that is not sorted, a length that is not minimal
+and trailing bytes are refused by the decoder itself. Certificates and CRLs are read in any order, because widespread
+timestamp authorities do not sort them; the reader of our own profile asks for the order.
 """
 
 from typing import Annotated, Literal, Union
@@ -79,8 +81,8 @@ class SignedData:
     version: int
     digest_algorithms: Annotated[asn1.SetOf[TLV], asn1.Size(0, MAX_SIGNERS)]
     content: EncapsulatedContent
-    certificates: Annotated[Union[asn1.SetOf[TLV], None], asn1.Implicit(0)] = None
-    crls: Annotated[Union[asn1.SetOf[TLV], None], asn1.Implicit(1)] = None
+    certificates: Annotated[Union[list[TLV], None], asn1.Implicit(0)] = None
+    crls: Annotated[Union[list[TLV], None], asn1.Implicit(1)] = None
     signers: Annotated[asn1.SetOf[SignerInfo], asn1.Size(0, MAX_SIGNERS)]
 
 
@@ -90,6 +92,22 @@ class ContentInfo:
 
     type: OID
     content: Annotated[SignedData, asn1.Explicit(0)]
+
+
+@asn1.sequence
+class TbsCertificate:
+    """TBSCertificate (RFC 5280 section 4.1) with its parts as they are encoded."""
+
+    version: Annotated[Union[int, None], asn1.Explicit(0)] = None
+    serial: int
+    signature: TLV
+    issuer: TLV
+    validity: TLV
+    subject: TLV
+    key: TLV
+    issuer_unique: Annotated[Union[asn1.BitString, None], asn1.Implicit(1)] = None
+    subject_unique: Annotated[Union[asn1.BitString, None], asn1.Implicit(2)] = None
+    extensions: Annotated[Union[list[TLV], None], asn1.Explicit(3)] = None
 
 
 @asn1.sequence
@@ -151,6 +169,15 @@ class Accuracy:
 
 
 @asn1.sequence
+class Extension:
+    """Extension (RFC 5280 section 4.1)."""
+
+    type: OID
+    critical: Annotated[bool, asn1.Default(False)] = False
+    value: bytes
+
+
+@asn1.sequence
 class TstInfo:
     """TSTInfo (RFC 3161 section 2.4.2); tsa is [0] EXPLICIT GeneralName, read as a list of one."""
 
@@ -163,7 +190,7 @@ class TstInfo:
     ordering: Annotated[bool, asn1.Default(False)] = False
     nonce: Union[int, None] = None
     tsa: Annotated[Union[list[TLV], None], asn1.Implicit(0)] = None
-    extensions: Annotated[Union[list[TLV], None], asn1.Implicit(1)] = None
+    extensions: Annotated[Union[list[Extension], None], asn1.Implicit(1)] = None
 
 
 @asn1.sequence

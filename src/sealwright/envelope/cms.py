@@ -1,7 +1,7 @@
 """Reading CMS SignedData (RFC 5652): what a signature file says, before anybody judges who signed.
 
 1. The input is bounded, strict DER, SignedData and nothing else (RULES 3). PEM and BER are refused with the command that
-   converts them.
+   converts them; only timestamp tokens of others may be BER, or have certificates in any order.
 2. Each SignerInfo is read alone; one that breaks a rule becomes a `BrokenSigner` and the others are still judged.
 3. The signer's certificate is the one in the bag that ESS signingCertificateV2 names (RFC 5035) and the sid names too.
 4. digestAlgorithm, signatureAlgorithm and key agree, and CMSAlgorithmProtection (RFC 6211) repeats them where present.
@@ -17,12 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
-from functools import lru_cache
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import asn1 as types
@@ -30,11 +26,12 @@ from sealwright.envelope.algorithms import (
     READ_DIGESTS,
     PublicKey,
     SignatureAlgorithm,
-    algorithm_for,
+    agreed_algorithm,
     check_signature,
-    read_algorithm,
 )
 from sealwright.envelope.asn1 import OID, TLV
+from sealwright.envelope.ber import to_der
+from sealwright.envelope.certified import Certified, certified, certified_or_none, short
 from sealwright.errors import (
     BadSignature,
     ContentChanged,
@@ -53,7 +50,7 @@ KIND_PREFIX = "sealwright/"
 KIND_SUFFIX = "/1"
 ANY_KIND = "file"
 _AGAIN = "Ask the signer for the file again."
-_TO_DER = "Convert it with: openssl cms -cmsout -inform {form} -in {name} -outform DER -out {name}.der"
+_DIGEST_OF = {HashName.SHA256: hashlib.sha256, HashName.SHA384: hashlib.sha384, HashName.SHA512: hashlib.sha512}
 
 
 class Profile(Enum):
@@ -101,23 +98,12 @@ class Envelope:
     signers: tuple[Signer | BrokenSigner, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Certified:
-    """What a SignerInfo is compared with, read once for each certificate. issuer_inside: the Name without its header."""
-
-    issuer: bytes
-    issuer_inside: bytes
-    serial: int
-    key_identifier: bytes | None
-    key: PublicKey
-
-
 def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
     """Read SignedData. MalformedEnvelope or LimitExceeded where the whole is not usable; signers are judged alone.
 
     data: DER, at most 1 MiB; subject: the name used in errors.
     """
-    signed = _signed_data(data, subject)
+    signed = _signed_data(data, profile, subject)
     certificates = _certificates(signed, subject)
     named = [asn1.encode_der(entry) for entry in signed.digest_algorithms.as_list()]
     digests = {READ_DIGESTS.get(entry) for entry in named}
@@ -128,8 +114,11 @@ def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
         raise MalformedEnvelope(subject, "nobody signed it: there is no SignerInfo in it", _AGAIN)
     if len(infos) > 1 and len({asn1.encode_der(info) for info in infos}) != len(infos):
         raise MalformedEnvelope(subject, "a SignerInfo is in it twice", _AGAIN)
-    if profile is Profile.OURS and signed.content.type != types.DATA:
+    if profile is not Profile.FOREIGN_TOKEN and signed.content.type != types.DATA:
+        # A token's signature must never serve as a signature over the file that equals its TSTInfo (A027).
         raise MalformedEnvelope(subject, f"its content type is {signed.content.type.dotted_string}, not data", _AGAIN)
+    if profile is Profile.OURS:
+        _check_order_and_version(signed, infos, subject)
     signers: list[Signer | BrokenSigner] = []
     for info in infos:
         try:
@@ -138,7 +127,7 @@ def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
             signers.append(BrokenSigner(cause))
         except ValueError as cause:
             signers.append(
-                BrokenSigner(MalformedEnvelope(subject, f"a signed attribute is not DER: {_short(cause)}", _AGAIN))
+                BrokenSigner(MalformedEnvelope(subject, f"a signed attribute is not DER: {short(cause)}", _AGAIN))
             )
     return Envelope(signed.content.type.dotted_string, signed.content.content, certificates, tuple(signers))
 
@@ -160,17 +149,17 @@ def check_signer(signer: Signer, digests: Mapping[HashName, Digest], kind: str, 
         raise WrongKind(subject, f"it signs a statement of the kind {signer.kind!r}, not {kind!r}", _AGAIN)
 
 
-def _signed_data(data: bytes, subject: str) -> types.SignedData:
+def _signed_data(data: bytes, profile: Profile, subject: str) -> types.SignedData:
     if len(data) > MAX_BYTES:
         raise LimitExceeded(subject, f"a signature of {len(data)} bytes", f"At most {MAX_BYTES} bytes are read.")
     if data.lstrip()[:5] == b"-----":
-        raise MalformedEnvelope(subject, "it is PEM, not DER", _TO_DER.format(form="PEM", name=subject))
+        raise MalformedEnvelope(subject, "it is PEM, not DER", _convert("PEM", subject))
     try:
-        info = asn1.decode_der(types.ContentInfo, data)
+        info = _decoded(data, profile)
     except ValueError as cause:
         if data[:1] == b"\x30" and (data[1:2] == b"\x80" or b"\x24\x80" in data or b"\xa0\x80" in data[:40]):
-            raise MalformedEnvelope(subject, "it is BER, not DER", _TO_DER.format(form="DER", name=subject)) from cause
-        raise MalformedEnvelope(subject, f"it is not CMS SignedData in DER: {_short(cause)}", _AGAIN) from cause
+            raise MalformedEnvelope(subject, "it is BER, not DER", _convert("DER", subject)) from cause
+        raise MalformedEnvelope(subject, f"it is not CMS SignedData in DER: {short(cause)}", _AGAIN) from cause
     if info.type != types.SIGNED_DATA:
         raise MalformedEnvelope(subject, f"it is CMS {info.type.dotted_string}, not SignedData", _AGAIN)
     if info.content.version not in (1, 3, 4, 5):
@@ -178,8 +167,35 @@ def _signed_data(data: bytes, subject: str) -> types.SignedData:
     return info.content
 
 
+def _decoded(data: bytes, profile: Profile) -> types.ContentInfo:
+    try:
+        return asn1.decode_der(types.ContentInfo, data)
+    except ValueError:
+        if profile is not Profile.FOREIGN_TOKEN:
+            raise
+        return asn1.decode_der(types.ContentInfo, to_der(data))
+
+
+def _check_order_and_version(signed: types.SignedData, infos: list[types.SignerInfo], subject: str) -> None:
+    """DER sorts a SET OF (X.690 section 11.6); the versions follow from the content (RFC 5652 sections 5.1 and 5.3)."""
+    for entries in (signed.certificates, signed.crls):
+        encoded = [asn1.encode_der(entry) for entry in entries or ()]
+        if encoded != sorted(encoded):
+            raise MalformedEnvelope(subject, "it is BER, not DER: a SET OF is not sorted", _convert("DER", subject))
+    wanted = 3 if any(info.version == 3 for info in infos) else 1
+    if signed.version != wanted:
+        raise MalformedEnvelope(subject, f"SignedData version {signed.version}, wanted {wanted}", _AGAIN)
+
+
+def _convert(form: str, name: str) -> str:
+    from shlex import quote  # only where an error is written; a name is never a command (A169)
+
+    source, target = quote(name), quote(f"{name}.der")
+    return f"Convert it with: openssl cms -cmsout -inform {form} -in {source} -outform DER -out {target}"
+
+
 def _certificates(signed: types.SignedData, subject: str) -> tuple[bytes, ...]:
-    found = signed.certificates.as_list() if signed.certificates is not None else []
+    found = signed.certificates or []
     if len(found) > types.MAX_CERTIFICATES:
         raise LimitExceeded(subject, f"{len(found)} certificates", f"At most {types.MAX_CERTIFICATES} are read.")
     return tuple(asn1.encode_der(entry) for entry in found)
@@ -211,6 +227,8 @@ class _Reader:
         info = self.info
         if info.version not in (1, 3) or len(info.signature) > MAX_SIGNATURE_BYTES:
             raise self._malformed(f"SignerInfo version {info.version}, signature of {len(info.signature)} bytes")
+        if self.profile is Profile.OURS and (info.version == 3) is not isinstance(info.sid.value, bytes):
+            raise self._malformed(f"SignerInfo version {info.version} does not fit its signer identifier")
         algorithm = READ_DIGESTS.get(self.digest_identifier)
         if algorithm is None:
             raise WeakAlgorithm(self.subject, "a digest algorithm that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
@@ -221,10 +239,10 @@ class _Reader:
         values = self._attributes(info.signed_attributes.as_list())
         digest = self._digest(values, algorithm)
         certificate, bound = self._certificate(values)
-        known = _certified(certificate)
+        known = certified(certificate)
         self._check_sid(known)
         identifier = asn1.encode_der(info.signature_algorithm)
-        used = read_algorithm(identifier, algorithm, known.key, subject=self.subject)
+        used = agreed_algorithm(identifier, algorithm, known.algorithm, subject=self.subject)
         self._check_protection(values, identifier)
         return Signer(
             certificate=certificate,
@@ -275,12 +293,13 @@ class _Reader:
             raise self._malformed("signingCertificateV2 names policies")
         wanted = signing.certificates[0]
         name = self._ess_digest(wanted)
-        fitting = {der for der in self.certificates if hashlib.new(name.value, der).digest() == wanted.digest}
+        of = _DIGEST_OF[name]
+        fitting = {der for der in self.certificates if of(der).digest() == wanted.digest}
         if len(fitting) != 1:
             raise self._malformed("the certificate that signingCertificateV2 names is not in it")
         (certificate,) = fitting
         if wanted.issuer_serial is not None:
-            known = _certified(certificate)
+            known = certified(certificate)
             # GeneralName directoryName [4] EXPLICIT Name
             name_of = wanted.issuer_serial.issuer[0]
             named = name_of.tag_bytes == b"\xa4" and name_of.data == known.issuer
@@ -297,16 +316,16 @@ class _Reader:
         return name
 
     def _by_sid(self) -> bytes:
-        fitting = [der for der in dict.fromkeys(self.certificates) if self._sid_fits(_certified_or_none(der))]
+        fitting = [der for der in dict.fromkeys(self.certificates) if self._sid_fits(certified_or_none(der))]
         if len(fitting) != 1:
             raise self._malformed(f"{len(fitting)} of its certificates fit the signer, wanted is exactly one")
         return fitting[0]
 
-    def _check_sid(self, known: _Certified) -> None:
+    def _check_sid(self, known: Certified) -> None:
         if not self._sid_fits(known):
             raise self._malformed("the signer identifier names another certificate than the signed attributes")
 
-    def _sid_fits(self, known: _Certified | None) -> bool:
+    def _sid_fits(self, known: Certified | None) -> bool:
         sid = self.info.sid
         if known is None:
             return False
@@ -365,37 +384,3 @@ class _Reader:
 
     def _malformed(self, what: str) -> MalformedEnvelope:
         return MalformedEnvelope(self.subject, what, _AGAIN)
-
-
-@lru_cache(maxsize=256)
-def _certified(der: bytes) -> _Certified:
-    """Issuer, serial and key of a certificate; MalformedEnvelope or WeakAlgorithm if it cannot carry a signature."""
-    subject = "the signer's certificate"
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        key = certificate.public_key()
-        algorithm_for(key, subject=subject)
-        # A key in another encoding (compressed point, explicit curve, RSA-PSS OID) is another identity (RULES 2).
-        own = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if own not in certificate.tbs_certificate_bytes:
-            raise MalformedEnvelope(subject, "its key is in an encoding that is not accepted", _AGAIN)
-        try:
-            identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-        except x509.ExtensionNotFound:
-            identifier = None
-        issuer = certificate.issuer.public_bytes()
-        inside = bytes(asn1.decode_der(TLV, issuer).data)
-        return _Certified(issuer, inside, certificate.serial_number, identifier, key)  # type: ignore[arg-type]
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
-        raise MalformedEnvelope(subject, f"it cannot be read: {_short(cause)}", _AGAIN) from cause
-
-
-def _certified_or_none(der: bytes) -> _Certified | None:
-    try:
-        return _certified(der)
-    except SealwrightError:
-        return None
-
-
-def _short(cause: Exception) -> str:
-    return str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__

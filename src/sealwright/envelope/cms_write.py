@@ -21,6 +21,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import asn1 as types
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, SignatureAlgorithm
 from sealwright.envelope.asn1 import OID, der, tlv
+from sealwright.envelope.certified import certified
 from sealwright.envelope.cms import KIND_PREFIX, KIND_SUFFIX
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.errors import MalformedEnvelope
@@ -42,8 +43,8 @@ class SigningCertificate:
 
 def signing_certificate(leaf: bytes, chain: Sequence[bytes], algorithm: SignatureAlgorithm) -> SigningCertificate:
     """leaf and chain: DER; a self-signed certificate at the chain's end is left out of what is written."""
-    certificate = x509.load_der_x509_certificate(leaf)
-    issuer, serial = certificate.issuer.public_bytes(), certificate.serial_number
+    known = certified(leaf)
+    issuer, serial = known.issuer, known.serial
     number = asn1.encode_der(serial)
     ess = types.EssCertIdV2(
         algorithm=None

@@ -17,10 +17,13 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope import asn1 as types
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS
 from sealwright.envelope.asn1 import OID, der, tlv
+from sealwright.envelope.ber import to_der
 from sealwright.envelope.cms import MAX_BYTES, BrokenSigner, Profile, Signer, check_signer, read_envelope
 from sealwright.errors import BadSignature, LimitExceeded, MalformedEnvelope, TimestampUnavailable, WeakAlgorithm
 
 MAX_TOKEN_BYTES = 64 * 1024
+# Outside of these years genTime and accuracy cannot be added
+MIN_YEAR, MAX_YEAR = 1970, 9998
 UNSTATED_ACCURACY = timedelta(seconds=1)
 TIME_STAMPING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.8")
 KIND = "file"
@@ -127,10 +130,9 @@ def token_of_sidecar(data: bytes, path: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise LimitExceeded(path, f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
     try:
-        info = asn1.decode_der(types.ContentInfo, data)
+        return asn1.encode_der(asn1.decode_der(types.ContentInfo, to_der(data)))
     except ValueError:
         return _granted(data, path)
-    return asn1.encode_der(info)
 
 
 def read_token(data: bytes, subject: str) -> Token:
@@ -149,11 +151,15 @@ def read_token(data: bytes, subject: str) -> Token:
         info = asn1.decode_der(types.TstInfo, envelope.content)
     except ValueError as cause:
         raise MalformedEnvelope(subject, "its TSTInfo is not DER", _AGAIN) from cause
-    if info.version != 1 or info.extensions is not None:
-        raise MalformedEnvelope(subject, "its version is not 1, or it has extensions", _AGAIN)
+    if info.version != 1 or any(extension.critical for extension in info.extensions or ()):
+        # Others are only remarks, such as the qcStatements of ETSI EN 319 422
+        raise MalformedEnvelope(subject, "its version is not 1, or it has a critical extension", _AGAIN)
+    gen_time = info.gen_time.as_datetime().astimezone(UTC)
+    if not MIN_YEAR <= gen_time.year <= MAX_YEAR:
+        raise MalformedEnvelope(subject, f"it was made in the year {gen_time.year}", _AGAIN)
     _check_purpose(signer.certificate, subject)
     return Token(
-        gen_time=info.gen_time.as_datetime().astimezone(UTC),
+        gen_time=gen_time,
         accuracy=_accuracy(info.accuracy, subject),
         imprint=_digest(info.imprint, subject),
         policy=info.policy.dotted_string,
@@ -183,13 +189,20 @@ def _granted(data: bytes, subject: str) -> bytes:
     if len(data) > MAX_TOKEN_BYTES:
         raise LimitExceeded(subject, f"an answer of {len(data)} bytes", f"At most {MAX_TOKEN_BYTES} are read.")
     try:
-        response = asn1.decode_der(types.TimeStampResponse, data)
+        response = _response(data)
     except ValueError as cause:
         raise MalformedEnvelope(subject, "it is neither a timestamp response nor a token in DER", _AGAIN) from cause
     if response.status.status not in _GRANTED or response.token is None:
         said = "; ".join(_text(entry) for entry in response.status.text or []) or f"status {response.status.status}"
         raise TimestampUnavailable(subject, f"the authority refused: {said}", "Ask the authority, or use another one.")
     return asn1.encode_der(response.token)
+
+
+def _response(data: bytes) -> types.TimeStampResponse:
+    try:
+        return asn1.decode_der(types.TimeStampResponse, data)
+    except ValueError:
+        return asn1.decode_der(types.TimeStampResponse, to_der(data))
 
 
 def _text(entry: types.TLV) -> str:
