@@ -79,7 +79,7 @@ def look(path: str) -> Description:
 
 def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
-    from sealwright.formats.manifest import SUFFIX
+    from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
     from sealwright.formats.sidecar import SUFFIXES
 
     plain = path.rstrip("/" + os.sep) or path

@@ -20,13 +20,12 @@ from sealwright.artifact.tree import compare_tree, manifest_of_tree
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared
+from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
 from sealwright.formats.sidecar import read_late_tokens, read_sidecars
 
 NAME = "manifest"
 KIND = "manifest"
-SUFFIX = ".manifest"
 LIST_SUFFIX = ".manifest.list"
-FIRST_LINE = b"# sealwright manifest 1 "
 MAX_SMALL_BYTES = 1 << 20
 MAX_LIST_BYTES = 512 << 20
 
@@ -91,11 +90,6 @@ class ManifestFormat:
             for sidecar in sidecars
         )
         return Found(path, size, candidates, artifact, findings if not candidates else ())
-
-
-def is_manifest(head: bytes) -> bool:
-    """True for content that begins as a manifest does."""
-    return head.startswith(FIRST_LINE)
 
 
 def claims_of(data: bytes, subject: str) -> Claims:

@@ -7,19 +7,30 @@ found together, and the trust file's rules decide which are needed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
-from sealwright.formats import manifest as manifests
 from sealwright.formats.detached import Detached
 from sealwright.formats.format import Format, Found
-from sealwright.formats.manifest import SUFFIX, ManifestFormat
+from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX
 
-DETACHED = Detached()
-MANIFEST = ManifestFormat()
-FORMATS: tuple[Format, ...] = (DETACHED, MANIFEST)
+
+def detached() -> Format:
+    """Any file, as it is."""
+    return Detached()
+
+
+def manifest() -> Format:
+    """Folders, and files with claims. Imported when first needed: most files carry a bare signature (start-up time)."""
+    from sealwright.formats.manifest import ManifestFormat
+
+    return ManifestFormat()
+
+
+FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
 
 
 def find(path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
@@ -28,13 +39,15 @@ def find(path: str, signature: str | None = None, progress: Progress | None = No
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
     if os.path.isdir(path):
-        return MANIFEST.extract(plain_folder(path), signature, progress)
-    if path.endswith(SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(SUFFIX)):
-        return MANIFEST.extract(path.removesuffix(SUFFIX), signature, progress)
-    by_manifest = signature is not None and signature.endswith(".p7s") and SUFFIX + "." in os.path.basename(signature)
-    parts = [] if by_manifest else [DETACHED.extract(path, signature, progress)]
-    if by_manifest or (signature is None and os.path.lexists(path + SUFFIX)):
-        parts.append(MANIFEST.extract(path, signature, progress))
+        return manifest().extract(plain_folder(path), signature, progress)
+    if path.endswith(MANIFEST_SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(MANIFEST_SUFFIX)):
+        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress)
+    by_manifest = (
+        signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
+    )
+    parts = [] if by_manifest else [detached().extract(path, signature, progress)]
+    if by_manifest or (signature is None and os.path.lexists(path + MANIFEST_SUFFIX)):
+        parts.append(manifest().extract(path, signature, progress))
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
     if not candidates:
         missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))
@@ -44,7 +57,7 @@ def find(path: str, signature: str | None = None, progress: Progress | None = No
 
 def _is_manifest(path: str) -> bool:
     with open_artifact(path) as source:
-        return manifests.is_manifest(source.read_at(0, len(manifests.FIRST_LINE)))
+        return source.read_at(0, len(MANIFEST_LINE)) == MANIFEST_LINE
 
 
 def plain_folder(folder: str) -> str:

@@ -15,6 +15,8 @@ from sealwright.formats.format import Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
+MANIFEST_SUFFIX = ".manifest"
+MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 
 

@@ -25,9 +25,8 @@ from sealwright.artifact.source import read_file_or_none
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
 from sealwright.formats.format import Prepared, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
-from sealwright.formats.manifest import SUFFIX as MANIFEST_SUFFIX
-from sealwright.formats.registry import DETACHED, MANIFEST, plain_folder
-from sealwright.formats.sidecar import RESERVED, signature_path
+from sealwright.formats.registry import detached, manifest, plain_folder
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, RESERVED, signature_path
 from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
@@ -153,19 +152,19 @@ def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...],
     if os.path.isdir(path):
         folder = plain_folder(path)
         if options.slot is Slot.MAKER:
-            return MANIFEST.prepare(folder, algorithms, options.claims, progress)
+            return manifest().prepare(folder, algorithms, options.claims, progress)
         return _second_over_tree(folder, options, algorithms, progress)
     if not os.path.lexists(path):
         raise Unreadable(path, "there is no such file or folder", "Check the path.")
     if options.slot is Slot.MAKER and options.claims:
-        return MANIFEST.prepare(path, algorithms, options.claims, progress)
+        return manifest().prepare(path, algorithms, options.claims, progress)
     if options.claims:
         raise UsageError(
             path,
             f"a {options.slot} signature adds no claims; the maker's count",
             "Leave out product, version and generation.",
         )
-    return DETACHED.prepare(path, algorithms, options.claims, progress)
+    return detached().prepare(path, algorithms, options.claims, progress)
 
 
 def _second_over_tree(
@@ -174,11 +173,11 @@ def _second_over_tree(
     """A second party signs the first one's manifest, after finding it true byte for byte."""
     existing = read_file_or_none(folder + MANIFEST_SUFFIX, MAX_SMALL_BYTES)
     if existing is None:
-        return MANIFEST.prepare(folder, algorithms, options.claims, progress)
+        return manifest().prepare(folder, algorithms, options.claims, progress)
     claims = claims_of(existing, os.path.basename(folder) + MANIFEST_SUFFIX)
     if options.claims and options.claims != claims:
         raise UsageError(folder, "its manifest claims something else", "Leave out product, version and generation.")
-    prepared = MANIFEST.prepare(folder, algorithms, claims, progress)
+    prepared = manifest().prepare(folder, algorithms, claims, progress)
     if prepared.content != existing:
         raise MalformedArtifact(
             folder, "it is not what its manifest lists", f"Run `sealwright verify {folder}` to see the difference."

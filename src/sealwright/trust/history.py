@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
@@ -150,26 +149,29 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
 
     The trust file itself is named last: a crash before leaves the old one, whose signatures and history are still there.
     """
+    from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
+
     new = parse_trust(newest.text, newest.path)
     target = os.path.join(folder, "trust.toml")
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
-    outputs: list[Output] = []
+    files: list[tuple[str, bytes]] = []
     first = installed.version if installed is not None else 1
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)
         if data is None:
             continue
         signed = read_signed(history_path(newest.path, version))
-        outputs += _files(signed, history_path(target, version))
-    outputs += _files(newest, history_path(target, new.version))
-    outputs += _files(newest, target)
+        files += _files(signed, history_path(target, version))
+    files += _files(newest, history_path(target, new.version))
+    files += _files(newest, target)
+    outputs = [Output(path, data) for path, data in files]
     write_batch(outputs, replace=Replace.YES)
 
 
-def _files(signed: SignedText, target: str) -> Sequence[Output]:
+def _files(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
     name = os.path.basename(signed.path)
-    beside = [Output(target + file.removeprefix(name), data) for file, data in signed.signatures.items()]
-    return [*beside, Output(target, signed.text)]
+    beside = [(target + file.removeprefix(name), data) for file, data in signed.signatures.items()]
+    return [*beside, (target, signed.text)]
 
 
 def _short(quorum: Quorum, keys: frozenset[Digest], who: str) -> str:

@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
-FROM_PATHS = 64
 CHUNK = 32
 MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
 _HEAD = struct.Struct("<QQ")

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sealwright.artifact.output import Replace, write_atomic
 from sealwright.artifact.source import read_file_or_none
 from sealwright.errors import MalformedTrust
 
@@ -68,6 +67,8 @@ def read_state(folder: str) -> State:
 def write_state(folder: str, state: State) -> None:
     """Replace the state atomically; OutputRefused if it cannot be made durable."""
     import json
+
+    from sealwright.artifact.output import Replace, write_atomic  # a stateless verify writes nothing
 
     floor = state.floor.isoformat() if state.floor else ""
     value = {"floor": floor, "generations": dict(state.generations), "trust": dict(state.trust)}

@@ -29,7 +29,6 @@ from sealwright.formats.format import Coverage, Found
 from sealwright.formats.registry import find
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
-from sealwright.trust.many import FROM_PATHS, can_fork, judge_many
 from sealwright.trust.rules import Asked, Decision, agreed_claims, decide, older_than
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, write_state
@@ -38,6 +37,7 @@ from sealwright.trust.verdict import Outcome, Purpose, Times, TrustSeen, Verdict
 
 T = TypeVar("T")
 MAX_FILES_IN_FOLDER = 1_000_000
+MANY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +243,13 @@ def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: C
     """`use` applied to each verdict, in order; by all cores where there are many. What `use` gives must be picklable."""
     every = list(artifacts(paths, request))
     verifier = Verifier(believed, request)
-    if len(every) < FROM_PATHS or request.state or not can_fork():
-        yield from (use(verifier.verify(path)) for path in every)
-        return
-    yield from judge_many(every, lambda some: [use(verifier.verify(path)) for path in some])
+    if len(every) >= MANY and not request.state:
+        from sealwright.trust.many import can_fork, judge_many  # only many paths need it
+
+        if can_fork():
+            yield from judge_many(every, lambda some: [use(verifier.verify(path)) for path in some])
+            return
+    yield from (use(verifier.verify(path)) for path in every)
 
 
 _FIRST = (
