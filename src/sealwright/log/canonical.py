@@ -8,6 +8,7 @@ from collections.abc import Mapping
 Field = str | int | tuple[str, ...]
 MAX_INTEGER = 2**53 - 1
 MAX_LINE_BYTES = 64 * 1024
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def canonical_json(fields: Mapping[str, Field]) -> bytes:
@@ -15,9 +16,11 @@ def canonical_json(fields: Mapping[str, Field]) -> bytes:
     for value in fields.values():
         if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise ValueError(f"the number {value} has no exact JSON form")
-    names = sorted(fields, key=lambda name: name.encode("utf-16-be"))
+    # RFC 8785 section 3.2.3: by UTF-16 code units, which for ASCII is the plain order
+    plain = "".join(fields).isascii()
+    names = sorted(fields) if plain else sorted(fields, key=lambda name: name.encode("utf-16-be"))
     ordered = {name: list(value) if isinstance(value := fields[name], tuple) else value for name in names}
-    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(ordered).encode()
 
 
 def read_canonical(data: bytes) -> dict[str, Field]:
