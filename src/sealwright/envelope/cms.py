@@ -118,7 +118,7 @@ def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
         # A token's signature must never serve as a signature over the file that equals its TSTInfo (A027).
         raise MalformedEnvelope(subject, f"its content type is {signed.content.type.dotted_string}, not data", _AGAIN)
     if profile is Profile.OURS:
-        _check_order_and_version(signed, infos, subject)
+        _check_order_and_version(signed, certificates, infos, subject)
     signers: list[Signer | BrokenSigner] = []
     for info in infos:
         try:
@@ -176,10 +176,11 @@ def _decoded(data: bytes, profile: Profile) -> types.ContentInfo:
         return asn1.decode_der(types.ContentInfo, to_der(data))
 
 
-def _check_order_and_version(signed: types.SignedData, infos: list[types.SignerInfo], subject: str) -> None:
+def _check_order_and_version(
+    signed: types.SignedData, certificates: tuple[bytes, ...], infos: list[types.SignerInfo], subject: str
+) -> None:
     """DER sorts a SET OF (X.690 section 11.6); the versions follow from the content (RFC 5652 sections 5.1 and 5.3)."""
-    for entries in (signed.certificates, signed.crls):
-        encoded = [asn1.encode_der(entry) for entry in entries or ()]
+    for encoded in (list(certificates), [asn1.encode_der(entry) for entry in signed.crls or ()]):
         if encoded != sorted(encoded):
             raise MalformedEnvelope(subject, "it is BER, not DER: a SET OF is not sorted", _convert("DER", subject))
     wanted = 3 if any(info.version == 3 for info in infos) else 1
