@@ -52,6 +52,7 @@ MODULES = (
 )
 TIMEOUT_S = 60.0
 CHUNK = 64
+AHEAD = 2
 _WORDS = {
     "PinIncorrect": ("the PIN is wrong; it was tried once and not again", "Check --pin-file."),
     "PinLenRange": ("the PIN has a wrong length", "Check --pin-file."),
@@ -108,12 +109,13 @@ class TokenKey:
         if worker is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
         values: list[bytes] = []
-        if chunks:
-            worker.send(self._question(chunks[0]))
+        # two questions are under way, so that the token never waits for us; each is far smaller than a pipe's buffer
+        for chunk in chunks[:AHEAD]:
+            worker.send(self._question(chunk))
         for place, chunk in enumerate(chunks):
             answer = worker.receive(self.timeout_s)
-            if place + 1 < len(chunks):
-                worker.send(self._question(chunks[place + 1]))
+            if place + AHEAD < len(chunks):
+                worker.send(self._question(chunks[place + AHEAD]))
             if "error" in answer:
                 worker.kill()
                 self._worker = None

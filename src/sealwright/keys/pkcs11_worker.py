@@ -22,8 +22,9 @@ from typing import Any
 import pkcs11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.util.ec import encode_ec_public_key, encode_ecdsa_signature, encode_named_curve_parameters
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from sealwright.keys.frames import Message, read_frame, write_frame
 
@@ -162,7 +163,9 @@ class Worker:
         if key is None:
             raise Refusal("not-open")
         if scheme == "ecdsa":
-            return bytes(encode_ecdsa_signature(key.sign(data, mechanism=Mechanism.ECDSA)))
+            raw = bytes(key.sign(data, mechanism=Mechanism.ECDSA))
+            half = len(raw) // 2
+            return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
         if scheme == "rsa-pkcs1":
             return bytes(key.sign(_DIGEST_INFO[digest] + data, mechanism=Mechanism.RSA_PKCS))
         if scheme == "rsa-pss":
