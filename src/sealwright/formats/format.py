@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
@@ -35,8 +35,7 @@ class Extent(StrEnum):
     UNCOVERED = "uncovered"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Bytes start <= i < end of the artifact; reason is given where they are not hashed."""
 
     start: int
@@ -64,16 +63,14 @@ class Coverage:
         return cls((Range(0, size, Extent.HASHED),))
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(NamedTuple):
     """A file that belongs to a signature and is written before it (a manifest). suffix: appended to the artifact's name."""
 
     suffix: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What a signature will bind, made without the key: this, not the artifact, is what a client sends to a service.
 
     kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
@@ -93,8 +90,7 @@ class Prepared:
     companions: tuple[Companion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One envelope found for an artifact, with the digests of the delivered content that it must bind.
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
@@ -114,8 +110,7 @@ class Candidate:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Everything found for one artifact. findings: what is wrong before any signature is looked at."""
 
     path: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import replace
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
@@ -146,4 +145,4 @@ def _compare_list(path: str, naming: Manifest, progress: Progress | None) -> tup
                 "SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value
             ),
         )
-    return compare_tree(path, replace(manifest), progress)
+    return compare_tree(path, manifest, progress)

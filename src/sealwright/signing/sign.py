@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sealwright.artifact.claims import Claims
@@ -182,7 +182,7 @@ def _second_over_tree(
         raise MalformedArtifact(
             folder, "it is not what its manifest lists", f"Run `sealwright verify {folder}` to see the difference."
         )
-    return replace(prepared, companions=())
+    return prepared._replace(companions=())
 
 
 def _finish(

@@ -24,6 +24,14 @@ from sealwright.findings import Finding, reject
 ANY_PURPOSE = "2.5.29.37.0"
 MAX_CERTIFICATE_BYTES = 64 * 1024
 WEAK_HASHES = frozenset(("md2", "md4", "md5", "sha1"))
+# What the parser raises for a certificate it cannot read whole; only the first is a ValueError.
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def load_certificate(der: bytes, subject: str) -> x509.Certificate:
@@ -91,9 +99,13 @@ def purposes_of(certificates: tuple[x509.Certificate, ...]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """How one certificate is named in verdicts, pins and denials, worked out once. serial: issuer name and serial in hex."""
+    """How one certificate is named in verdicts, pins and denials, worked out once.
+
+    serial: issuer name and serial in hex; name and issuer: both names in DER.
+    """
 
     subject: str
+    name: bytes
     key: Digest
     certificate: Digest
     serial: str
@@ -109,6 +121,7 @@ def facts(certificate: x509.Certificate) -> Facts:
     issuer = certificate.issuer.public_bytes()
     return Facts(
         subject=display_name(certificate.subject),
+        name=certificate.subject.public_bytes(),
         key=spki_digest(certificate),
         certificate=tbs_digest(certificate),
         serial=f"{issuer.hex()}:{certificate.serial_number:x}",
@@ -142,14 +155,18 @@ def _weakness(certificate: x509.Certificate, *, check_hash: bool) -> list[Findin
         _check_key(certificate)
     except SealwrightError as cause:
         return [reject("SW-CERT-WEAK", name, found=cause.what)]
-    if check_hash:
-        try:
-            used = certificate.signature_hash_algorithm
-        except UnsupportedAlgorithm:
-            return [reject("SW-CERT-WEAK", name, found="an unknown signature algorithm")]
-        if used is not None and used.name in WEAK_HASHES:
-            return [reject("SW-CERT-WEAK", name, found=f"signed with {used.name}")]
+    if check_hash and (found := weak_hash(certificate)):
+        return [reject("SW-CERT-WEAK", name, found=f"signed with {found}")]
     return []
+
+
+def weak_hash(certificate: x509.Certificate) -> str:
+    """The broken hash a certificate is signed with, or "" for one that is not broken."""
+    try:
+        used = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "an unknown algorithm"
+    return used.name if used is not None and used.name in WEAK_HASHES else ""
 
 
 @lru_cache(maxsize=512)
@@ -161,7 +178,7 @@ def _loaded(der: bytes) -> x509.Certificate:
         certificate.subject.rfc4514_string()
         certificate.issuer.rfc4514_string()  # both are parsed only when they are read
         _ = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, UnsupportedAlgorithm) as cause:
+    except _UNREADABLE as cause:
         raise MalformedEnvelope(
             "certificate", f"it is not an X.509 certificate: {cause}"[:200], "Ask for the certificate again."
         ) from cause

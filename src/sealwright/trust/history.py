@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 
@@ -100,7 +100,7 @@ def check_step(previous: TrustFile, new: TrustFile, keys: frozenset[Digest]) -> 
     if not reached(previous.recovery, keys):
         raise TrustRefused(name, _short(previous.officers, keys, f"the officers of version {previous.version}"), _NEXT)
     if _beside_officers(previous) != _beside_officers(
-        replace(new, persons=new.persons[: len(previous.persons)])
+        new._replace(persons=new.persons[: len(previous.persons)])
     ) or any(person.keys or person.certificates for person in new.persons[len(previous.persons) :]):
         raise TrustRefused(
             name, "it is signed by the recovery keys, which may replace officers and nothing else", _NEXT
@@ -181,6 +181,6 @@ def _short(quorum: Quorum, keys: frozenset[Digest], who: str) -> str:
 
 def _beside_officers(trust: TrustFile) -> TrustFile:
     """What the recovery keys may not change."""
-    return replace(
-        trust, text=b"", digest=Digest.of(b""), version=0, issued=_EVER, expires=_EVER, officers=Quorum(0, ())
+    return trust._replace(
+        text=b"", digest=Digest.of(b""), version=0, issued=_EVER, expires=_EVER, officers=Quorum(0, ())
     )

@@ -2,6 +2,7 @@
 
 Certificates and keys are kept as DER; a pin or denial names a key by SHA-256 of its SPKI and a certificate by SHA-256 of
 its TBSCertificate (signatures are malleable) or by issuer and serial. Durations are timedelta, times aware UTC.
+Most of these values are named tuples: making a dozen frozen dataclasses would cost a cold `verify` 20 ms.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
 from sealwright.formats.format import Slot
@@ -31,8 +33,7 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """A register id; `certificates` (TBS digests) and `keys` (SPKI digests) are what this person signs with."""
 
     id: str
@@ -44,24 +45,21 @@ class Person:
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class OfficerKey:
+class OfficerKey(NamedTuple):
     """A public key (SPKI, DER) that speaks for a person: no path, no expiry."""
 
     person: str
     spki: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Quorum:
+class Quorum(NamedTuple):
     """threshold distinct persons out of `keys`. sealed: the `[recovery]` keys, which may only replace officers."""
 
     threshold: int
     keys: tuple[OfficerKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(NamedTuple):
     """A certificate where paths end. public: a public CA, which counts only in a rule that names the signer."""
 
     name: str
@@ -70,8 +68,7 @@ class Anchor:
     public: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimestampAuthority:
+class TimestampAuthority(NamedTuple):
     """A timestamp authority: its path ends at `anchor` (DER), or `certificate` pins it. last_token: genTime after which its
     tokens no longer count once its certificate has ended."""
 
@@ -81,16 +78,14 @@ class TimestampAuthority:
     last_token: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class LogKey:
+class LogKey(NamedTuple):
     """A log's or witness's Ed25519 key (C2SP signed note vkey text)."""
 
     name: str
     vkey: str
 
 
-@dataclass(frozen=True, slots=True)
-class CrlPolicy:
+class CrlPolicy(NamedTuple):
     """CRLs of one issuer (an anchor or intermediate by subject, DER name): oldest acceptable number, maximum age a purpose.
 
     A purpose missing from `max_age` uses the CRL's own nextUpdate.
@@ -101,8 +96,7 @@ class CrlPolicy:
     max_age: Mapping[str, timedelta]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyEvidence:
+class KeyEvidence(NamedTuple):
     """Positive evidence about a key named in the trust file. reason and review: required for `hardware-imported`."""
 
     key: Digest
@@ -111,8 +105,7 @@ class KeyEvidence:
     review: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """One thing that is refused whatever signs it. what: `key`, `certificate`, `serial`, `artifact` or `below`.
 
     key and certificate: text of the Digest; serial: hex issuer name DER + ":" + hex serial; artifact: format + " " +
@@ -125,8 +118,7 @@ class Denied:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(NamedTuple):
     """fresh_for: how old trust may be to install; grace: how much longer with a warning; floor_ok: a machine without a
     clock may install by its floor."""
 
@@ -151,8 +143,7 @@ class SignerRule:
     pins_until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """product x format x environment -> signers, timestamp, log, freshness. Empty products or formats mean any.
 
     timestamp: "required" or "optional"; log: "required" or "none"; hardware: what the asker's device is must be listed in
@@ -177,8 +168,7 @@ class Rule:
     minimum_generation: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TrustFile:
+class TrustFile(NamedTuple):
     """One version of a trust file. text: the exact bytes; digest: SHA-256 of them."""
 
     text: bytes

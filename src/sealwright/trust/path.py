@@ -23,7 +23,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding
-from sealwright.trust.certificate import Facts, chain_findings, display_name, facts, load_certificate, purposes_of
+from sealwright.trust.certificate import (
+    Facts,
+    chain_findings,
+    display_name,
+    facts,
+    load_certificate,
+    purposes_of,
+    weak_hash,
+)
 
 MAX_DEPTH = 8
 MAX_CHECKS = 64
@@ -64,7 +72,7 @@ class NoPath:
     expired: bool = False
 
 
-Key = tuple[bytes, tuple[bytes, ...], tuple[bytes, ...], Strictness]
+Key = tuple[x509.Certificate, tuple[bytes, ...], tuple[bytes, ...], Strictness]
 
 
 @dataclass(slots=True)
@@ -84,7 +92,7 @@ class PathCache:
         strictness: Strictness,
     ) -> Path | NoPath:
         """The path of a leaf to one of the anchors (DER) at a time; intermediates are looked at before the bag (DER)."""
-        key = (leaf.public_bytes(Encoding.DER), tuple(bag), tuple(anchors), strictness)
+        key = (leaf, tuple(bag), tuple(anchors), strictness)
         known = self.paths.get(key)
         if known is not None and known.valid_from <= at <= known.valid_until:
             return known
@@ -107,8 +115,9 @@ def find_path(
     strictness: Strictness,
 ) -> Path | NoPath:
     """Search and judge. at: aware; bag: candidates for issuers in order of preference."""
-    refusal = NoPath("no certificate in it leads to an anchor of the trust file")
-    for chain in _chains(leaf, bag, anchors):
+    search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
+    refusal = None
+    for chain in islice(search.walk([leaf]), MAX_CHAINS):
         refused = _judge(chain, at, strictness)
         if refused is None:
             return Path(
@@ -121,7 +130,7 @@ def find_path(
                 facts=tuple(facts(one) for one in chain),
             )
         refusal = refused
-    return refusal
+    return refusal or NoPath(search.obstacle or "no certificate in it leads to an anchor of the trust file")
 
 
 def _readable(bag: Sequence[bytes]) -> list[x509.Certificate]:
@@ -157,15 +166,8 @@ def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness) 
     return None
 
 
-def _chains(
-    leaf: x509.Certificate, bag: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
-) -> Iterator[list[x509.Certificate]]:
-    search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
-    return islice(search.walk([leaf]), MAX_CHAINS)
-
-
 class _Search:
-    """The bounded depth-first search of steps 1 and 2."""
+    """The bounded depth-first search of steps 1 and 2. obstacle: what stood in the way, one clause, or ""."""
 
     def __init__(self, bag: list[x509.Certificate], anchors: list[x509.Certificate]) -> None:
         self.trusted = set(anchors)
@@ -176,6 +178,7 @@ class _Search:
                 self.by_name.setdefault(one.subject, []).append(one)
         self.checked: dict[tuple[x509.Certificate, bytes], bool] = {}
         self.partial = 0
+        self.obstacle = ""
 
     def walk(self, path: list[x509.Certificate]) -> Iterator[list[x509.Certificate]]:
         """Chains that begin with the path, the most promising first."""
@@ -204,12 +207,15 @@ class _Search:
         question = (certificate, _key(issuer))
         if question not in self.checked:
             if len(self.checked) >= MAX_CHECKS:
+                self.obstacle = f"more than {MAX_CHECKS} certificates claim to be issuers on its way"
                 return False
             try:
                 certificate.verify_directly_issued_by(issuer)
                 self.checked[question] = True
             except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
                 self.checked[question] = False
+                if hash_name := weak_hash(certificate):
+                    self.obstacle = f"the certificate of {display_name(certificate.subject)} is signed with {hash_name}"
         return self.checked[question]
 
 

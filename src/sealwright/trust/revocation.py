@@ -5,6 +5,7 @@
 2. An entry counts from its invalidity date, else its revocation date; of several CRLs the earliest date wins, so a newer
    list that forgets an entry heals nothing. A compromise (or no reason given) without invalidity date reaches back for ever;
    certificateHold refuses while the newest list holds it.
+   A list that says where it is published speaks only of certificates that name that place (a CA may publish several).
 3. Silence is evidence only from a CRL that was made after the proved time and not after the certificate's end (unless it
    keeps expired ones, expiredCertsOnCRL), has a number that is not too old, and is fresh at the judgement time.
    For a signature without a proved time the fresh list itself is the evidence; nothing better can exist.
@@ -24,7 +25,7 @@ from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import LimitExceeded, MalformedTrust
-from sealwright.trust.certificate import display_name, public_key, spki_digest
+from sealwright.trust.certificate import WEAK_HASHES, display_name, facts, public_key, spki_digest
 
 MAX_CRL_BYTES = 32 << 20
 MAX_ENTRIES = 500_000
@@ -33,6 +34,15 @@ _NEXT = "Fetch the list again from its issuer."
 _COMPROMISE = frozenset(
     (None, x509.ReasonFlags.unspecified, x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise)
 )  # fmt: skip
+# What the parser raises for a list it cannot read whole.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _HARMLESS_FOR_TOKENS = frozenset(
     (x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation, x509.ReasonFlags.affiliation_changed)
 )
@@ -50,7 +60,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """effective: from when the entry counts, None where it reaches back for ever; reason: the CRL's word; why: of UNKNOWN."""
+    """effective: from when the entry counts, where there is one; reason: the CRL's word; why: of UNKNOWN."""
 
     state: State
     effective: datetime | None = None
@@ -76,10 +86,18 @@ class Entry:
         """True where every signature of the key is refused, whenever made."""
         return self.invalid is None and self.reason in _COMPROMISE
 
+    @property
+    def on_hold(self) -> bool:
+        """True where the certificate may come back."""
+        return self.reason is x509.ReasonFlags.certificate_hold
+
 
 @dataclass(frozen=True, slots=True)
 class CrlTable:
-    """One CRL that was checked: issuer (DER name) and key, its times, and the serials."""
+    """One CRL that was checked: issuer (DER name) and key, its times, and the serials.
+
+    points: where its issuer says that it publishes this list; it speaks only of certificates that name one of them.
+    """
 
     issuer: bytes
     issuer_key: Digest
@@ -87,6 +105,7 @@ class CrlTable:
     this_update: datetime
     next_update: datetime | None
     keeps_expired_since: datetime | None
+    points: frozenset[x509.GeneralName]
     entries: Mapping[int, Entry]
 
     @classmethod
@@ -103,7 +122,7 @@ def crl_issuer(der: bytes) -> bytes:
         raise LimitExceeded("CRL", f"{len(der)} bytes", f"At most {MAX_CRL_BYTES} are read.")
     try:
         return x509.load_der_x509_crl(der).issuer.public_bytes()
-    except (ValueError, TypeError) as cause:
+    except _UNREADABLE as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
 
 
@@ -117,17 +136,11 @@ def revocation(
     min_number: int,
 ) -> Revocation:
     """The state of a certificate for a signature proved to have existed at a time (None: not proved)."""
-    own = [table for table in tables if table.issuer_key == spki_digest(issuer)]
-    serial = certificate.serial_number
-    hits = [table.entries[serial] for table in own if serial in table.entries]
-    newest = max(own, key=lambda table: (table.number, table.this_update), default=None)
-    if (
-        newest is not None
-        and (entry := newest.entries.get(serial))
-        and entry.reason is x509.ReasonFlags.certificate_hold
-    ):
-        return Revocation(State.ON_HOLD, entry.effective, "certificateHold")
-    hits = [entry for entry in hits if entry.reason is not x509.ReasonFlags.certificate_hold]
+    own = _of(issuer, tables)
+    hits = _entries(certificate.serial_number, own)
+    for entry in hits:
+        if entry.on_hold:
+            return Revocation(State.ON_HOLD, entry.effective, _word(entry))
     if hits:
         return _revoked(hits, proved)
     for table in own:
@@ -143,17 +156,28 @@ def authority_revocation(
 
     Only superseded, cessationOfOperation and affiliationChanged leave earlier tokens valid.
     """
-    hits = [
-        table.entries[certificate.serial_number]
-        for table in tables
-        if table.issuer_key == spki_digest(issuer) and certificate.serial_number in table.entries
-    ]
+    hits = _entries(certificate.serial_number, _of(issuer, tables))
     if not hits:
         return Revocation(State.GOOD)
     worst = min(hits, key=lambda entry: (entry.reason in _HARMLESS_FOR_TOKENS, entry.effective))
     if worst.reason in _HARMLESS_FOR_TOKENS and at < worst.effective:
         return Revocation(State.REVOKED_AFTER, worst.effective, _word(worst))
     return Revocation(State.REVOKED_BEFORE, worst.effective, _word(worst))
+
+
+def _of(issuer: x509.Certificate, tables: Sequence[CrlTable]) -> list[CrlTable]:
+    """The lists of an issuer, by name and key: two authorities may share a key, and then serials mean nothing."""
+    known = facts(issuer)
+    return [table for table in tables if table.issuer_key == known.key and table.issuer == known.name]
+
+
+def _entries(serial: int, own: list[CrlTable]) -> list[Entry]:
+    """What the lists say of a serial; a hold counts only while the newest list says so."""
+    hits = [(table, table.entries[serial]) for table in own if serial in table.entries]
+    if not hits:
+        return []
+    newest = max(own, key=lambda table: (table.number, table.this_update))
+    return [entry for table, entry in hits if table is newest or not entry.on_hold]
 
 
 def _revoked(hits: list[Entry], proved: datetime | None) -> Revocation:
@@ -175,7 +199,19 @@ def _silence_counts(
     since = table.keeps_expired_since
     covers = table.this_update <= ended or (since is not None and since <= ended)
     after = proved is None or table.this_update >= proved
-    return covers and after and table.number >= min_number and _fresh(table, judged, max_age)
+    if not (covers and after and table.number >= min_number and _fresh(table, judged, max_age)):
+        return False
+    return not table.points or not table.points.isdisjoint(_points_of(certificate))
+
+
+def _points_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
+    """Where a certificate says that the whole list about it is published by its own issuer."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    whole = [point for point in points if point.reasons is None and point.crl_issuer is None]
+    return frozenset(name for point in whole for name in point.full_name or ())
 
 
 def _fresh(table: CrlTable, judged: datetime, max_age: timedelta | None) -> bool:
@@ -205,6 +241,10 @@ def _why(
         )
     if proved is not None and newest.this_update < proved:
         return f"the list of {day} was made before the signature"
+    if newest.points:
+        return (
+            f"the list of {day} is for certificates that name another place of publication, or was made after its end"
+        )
     return f"the list of {day} was made after the certificate ended and keeps no ended ones"
 
 
@@ -218,14 +258,14 @@ def _table(der: bytes, issuers: tuple[x509.Certificate, ...]) -> CrlTable:
         crl = x509.load_der_x509_crl(der)
         name = display_name(crl.issuer)
         issuer = _issuer(crl, issuers, name)
-        number, keeps = _scope(crl, name)
+        number, keeps, points = _scope(crl, name)
         if len(crl) > MAX_ENTRIES:
             raise LimitExceeded(name, f"a list of {len(crl)} entries", f"At most {MAX_ENTRIES} are read.")
         entries: dict[int, Entry] = {}
         for revoked in crl:
             entry = _entry(revoked, name)
             known = entries.get(revoked.serial_number)
-            if known is None or entry.effective < known.effective:
+            if known is None or _gravity(entry) < _gravity(known):
                 entries[revoked.serial_number] = entry
         return CrlTable(
             issuer=crl.issuer.public_bytes(),
@@ -234,10 +274,16 @@ def _table(der: bytes, issuers: tuple[x509.Certificate, ...]) -> CrlTable:
             this_update=crl.last_update_utc,
             next_update=crl.next_update_utc,
             keeps_expired_since=keeps,
+            points=points,
             entries=entries,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
+    except _UNREADABLE as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
+
+
+def _gravity(entry: Entry) -> tuple[bool, bool, datetime]:
+    """Of two entries of one serial in one list the smaller counts: final before hold, without limit before dated, early."""
+    return entry.on_hold, not entry.reaches_back, entry.effective
 
 
 def _issuer(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Certificate], name: str) -> x509.Certificate:
@@ -252,15 +298,16 @@ def _issuer(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Certific
         hashed = crl.signature_hash_algorithm
         if (
             usage.crl_sign
-            and (hashed is None or hashed.name not in ("sha1", "md5"))
+            and (hashed is None or hashed.name not in WEAK_HASHES)
             and crl.is_signature_valid(public_key(issuer))
         ):
             return issuer
     raise MalformedTrust(name, "its signature is not of an issuer that may sign revocation lists", _NEXT)
 
 
-def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetime | None]:
+def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetime | None, frozenset[x509.GeneralName]]:
     number, keeps = None, None
+    points: frozenset[x509.GeneralName] = frozenset()
     for extension in crl.extensions:
         value = extension.value
         if isinstance(value, x509.CRLNumber):
@@ -269,8 +316,9 @@ def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetim
             partial = (
                 value.only_contains_user_certs or value.only_contains_ca_certs or value.only_contains_attribute_certs
             )
-            if value.indirect_crl or value.only_some_reasons or partial:
+            if value.indirect_crl or value.only_some_reasons or partial or value.relative_name is not None:
                 raise MalformedTrust(name, "it is an indirect or partial list", _NEXT)
+            points = frozenset(value.full_name or ())
         elif isinstance(value, x509.DeltaCRLIndicator):
             raise MalformedTrust(name, "it is a delta list", _NEXT)
         elif isinstance(value, x509.UnrecognizedExtension) and value.oid.dotted_string == EXPIRED_CERTS_ON_CRL:
@@ -279,7 +327,7 @@ def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetim
             raise MalformedTrust(name, f"unknown critical extension {extension.oid.dotted_string}", _NEXT)
     if number is None:
         raise MalformedTrust(name, "it has no CRL number", _NEXT)
-    return number, keeps
+    return number, keeps, points
 
 
 def _entry(revoked: x509.RevokedCertificate, name: str) -> Entry:

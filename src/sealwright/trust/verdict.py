@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
@@ -33,8 +33,7 @@ class Outcome(StrEnum):
         return {"trusted": 0, "rejected": 1, "undecided": 3}[self.value]
 
 
-@dataclass(frozen=True, slots=True)
-class SignerSeen:
+class SignerSeen(NamedTuple):
     """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable."""
 
     source: str
@@ -50,8 +49,7 @@ class SignerSeen:
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """The three times (DESIGN): claimed is shown and never used. All aware, UTC; None where there is none.
 
     judged: the judgement time, max(clock, floor) or `--at`. source: "clock", "floor" or "--at (hypothetical)".
@@ -64,8 +62,7 @@ class Times:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrustSeen:
+class TrustSeen(NamedTuple):
     """The trust file that decided. believed: why it was believed; rollback: whether an older version would show."""
 
     id: str
@@ -76,8 +73,7 @@ class TrustSeen:
     rollback: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided."""
 
     path: str
@@ -101,7 +97,7 @@ class Verdict:
         """The same verdict with more findings; the outcome can only get worse."""
         findings = self.findings + extra
         worse = max((self.outcome, outcome_of(findings)), key=_RANK.index)
-        return replace(self, findings=findings, outcome=worse)
+        return self._replace(findings=findings, outcome=worse)
 
 
 _RANK = [Outcome.TRUSTED, Outcome.UNDECIDED, Outcome.REJECTED]
