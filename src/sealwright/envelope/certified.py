@@ -6,6 +6,7 @@ which we identify it (RULES 2): a compressed point, an explicit curve (A023) or 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -64,5 +65,9 @@ def certified_or_none(der: bytes) -> Certified | None:
 
 
 def short(cause: Exception) -> str:
-    """The first line of a library's complaint."""
-    return str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
+    """A library's complaint in a few words: `ParseError { kind: InvalidSetOrdering, … }` is "invalid set ordering"."""
+    text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    kind = re.search(r"ParseError \{ kind: ([A-Za-z]+)", text)
+    if kind is None:
+        return text[:160]
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind[1]).lower()

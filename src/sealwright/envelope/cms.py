@@ -157,6 +157,9 @@ def _signed_data(data: bytes, profile: Profile, subject: str) -> types.SignedDat
     try:
         info = _decoded(data, profile)
     except ValueError as cause:
+        if "InvalidSetOrdering" in str(cause):
+            what = "it is BER, not DER: a SET OF is not sorted"
+            raise MalformedEnvelope(subject, what, _convert("DER", subject)) from cause
         if data[:1] == b"\x30" and (data[1:2] == b"\x80" or b"\x24\x80" in data or b"\xa0\x80" in data[:40]):
             raise MalformedEnvelope(subject, "it is BER, not DER", _convert("DER", subject)) from cause
         raise MalformedEnvelope(subject, f"it is not CMS SignedData in DER: {short(cause)}", _AGAIN) from cause
