@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from sealwright.cli.main import main
+from sealwright.cli.main import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

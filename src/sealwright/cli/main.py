@@ -9,6 +9,7 @@ a cold `verify` on a panel PC should not wait for the code that signs.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import warnings
@@ -61,6 +62,24 @@ class Parser(argparse.ArgumentParser):
         """One line of usage and the complaint; exit code 2."""
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: {display(message)}\n")
+
+
+def script() -> NoReturn:
+    """The installed command. It collects garbage rarely and leaves without Python's teardown: a fifth of a cold `verify`.
+
+    Nothing waits for that teardown: files, tokens and worker processes are closed where they are used.
+    """
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        code = main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 2
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or BROKEN_PIPE
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
