@@ -22,9 +22,11 @@ class HashName(StrEnum):
     @property
     def size(self) -> int:
         """Octets of one digest."""
-        return {"sha256": 32, "sha384": 48, "sha512": 64}[self.value]
+        return _SIZES[self._value_]
 
 
+_SIZES = {"sha256": 32, "sha384": 48, "sha512": 64}
+_HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _TEXT = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)")
 
 
@@ -53,4 +55,4 @@ class Digest:
     @classmethod
     def of(cls, data: bytes, algorithm: HashName = HashName.SHA256) -> Digest:
         """Digest of octets in memory."""
-        return cls(algorithm, hashlib.new(algorithm.value, data).digest())
+        return cls(algorithm, _HASHES[algorithm._value_](data).digest())

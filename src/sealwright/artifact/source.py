@@ -59,7 +59,7 @@ class OpenArtifact:
         """
         missing = [name for name in names if name not in self._digests]
         if missing:
-            states = [hashlib.new(name.value) for name in missing]
+            states = [getattr(hashlib, name.value)() for name in missing]
             try:
                 if self.size <= BLOCK:
                     self._digest_small(states)

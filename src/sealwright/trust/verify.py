@@ -163,7 +163,6 @@ class Verifier:
         trust = self.believed.trust
         running = self.asked.purpose is Purpose.RUN
         stop = warning if running else undecided
-        day = f"{trust.expires:%Y-%m-%d}"
         findings: list[Finding] = []
         if when.clock_is_behind:
             findings.append(
@@ -178,7 +177,7 @@ class Verifier:
                 stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok
             ]
         if when.judged > trust.expires:
-            findings.append(stop("SW-TRUST-EXPIRED", "the trust file", found=day))
+            findings.append(stop("SW-TRUST-EXPIRED", "the trust file", found=f"{trust.expires:%Y-%m-%d}"))
         for rule in decision.rules:
             fresh = rule.freshness
             if fresh.fresh_for is None:
