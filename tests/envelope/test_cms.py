@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.mutate import flips, truncations
+from kit.mutate import truncations
 from kit.openssl import cms_verify, run, ts_verify
 from kit.pki import NOW, Pki, Signer, p7s, token
 from sealwright.artifact.digest import Digest, HashName
@@ -143,22 +143,6 @@ def test_pem_and_ber_are_refused_with_the_command_that_converts_them(tmp_path: P
     assert accept(signature.read_bytes())
 
 
-def test_mutation_of_every_byte_is_refused_or_changes_nothing_that_counts(release: Signer) -> None:
-    envelope = p7s(release, DATA)
-    good = accept(envelope)
-    # Outside the signed attributes and the value only the bag's own signature bits may change: it is not the judge of them.
-    bag_signature = envelope.index(release.chain[0]) + len(release.chain[0]) - 72
-    for at, changed in flips(envelope):
-        try:
-            read = accept(changed)
-        except SealwrightError:
-            continue
-        assert read.signed_bytes == good.signed_bytes, f"byte {at} accepted"
-        assert read.certificate == good.certificate, f"byte {at} accepted"
-        assert read.signature == good.signature, f"byte {at} accepted"
-        assert bag_signature - 700 < at, f"byte {at} accepted"
-
-
 def test_mutation_of_the_length_is_refused(release: Signer) -> None:
     envelope = p7s(release, DATA)
     for part in truncations(envelope, step=7):
@@ -202,22 +186,6 @@ def test_a_token_is_bound_to_its_signature_value_and_openssl_agrees(tmp_path: Pa
     files[1].write_bytes(value)
     files[2].write_text(Pki.make().root.pem)
     assert not ts_verify(*files)[0]
-
-
-def test_mutation_of_a_token_never_passes(pki: Pki) -> None:
-    value = b"a signature value"
-    data = token(pki.tsa(), value)
-    check_token(read_token(data, "token"), value)
-    accepted = []
-    for at, changed in flips(data, step=3):
-        try:
-            read = read_token(changed, "token")
-            check_token(read, value)
-        except SealwrightError:
-            continue
-        accepted.append(at)
-        assert read.gen_time == NOW
-    assert len(accepted) < 250  # the bag's other certificate, which the path judges
 
 
 def test_a_token_added_later_leaves_the_signature_as_it_was(pki: Pki, release: Signer) -> None:
