@@ -12,11 +12,11 @@ What is hashed is the signed attributes as received, with the tag of a SET (RFC 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import lru_cache
 
 from cryptography.hazmat import asn1
 
@@ -50,7 +50,6 @@ KIND_PREFIX = "sealwright/"
 KIND_SUFFIX = "/1"
 ANY_KIND = "file"
 _AGAIN = "Ask the signer for the file again."
-_DIGEST_OF = {HashName.SHA256: hashlib.sha256, HashName.SHA384: hashlib.sha384, HashName.SHA512: hashlib.sha512}
 
 
 class Profile(Enum):
@@ -292,32 +291,11 @@ class _Reader:
             if self.profile is Profile.OURS:
                 raise self._malformed("signingCertificateV2 is missing (openssl cms -sign writes it with -cades)")
             return self._by_sid(), False
-        signing = named.parse(types.SigningCertificateV2)
-        if signing.policies is not None and self.profile is Profile.OURS:
-            raise self._malformed("signingCertificateV2 names policies")
-        wanted = signing.certificates[0]
-        name = self._ess_digest(wanted)
-        of = _DIGEST_OF[name]
-        fitting = {der for der in self.certificates if of(der).digest() == wanted.digest}
-        if len(fitting) != 1:
-            raise self._malformed("the certificate that signingCertificateV2 names is not in it")
-        (certificate,) = fitting
-        if wanted.issuer_serial is not None:
-            known = certified(certificate)
-            # GeneralName directoryName [4] EXPLICIT Name
-            name_of = wanted.issuer_serial.issuer[0]
-            named = name_of.tag_bytes == b"\xa4" and name_of.data == known.issuer
-            if not named or wanted.issuer_serial.serial != known.serial:
-                raise self._malformed("signingCertificateV2 names another issuer or serial than its certificate has")
-        return certificate, True
-
-    def _ess_digest(self, wanted: types.EssCertIdV2) -> HashName:
-        if wanted.algorithm is None:
-            return HashName.SHA256
-        name = READ_DIGESTS.get(asn1.encode_der(wanted.algorithm))
-        if name is None:
-            raise WeakAlgorithm(self.subject, "signingCertificateV2 with a digest that is not SHA-2", _AGAIN)
-        return name
+        try:
+            strict = self.profile is Profile.OURS
+            return _named_certificate(asn1.encode_der(named), self.certificates, strict), True
+        except SealwrightError as cause:
+            raise type(cause)(self.subject, cause.what, cause.next_step) from cause
 
     def _by_sid(self) -> bytes:
         fitting = [der for der in dict.fromkeys(self.certificates) if self._sid_fits(certified_or_none(der))]
@@ -388,3 +366,34 @@ class _Reader:
 
     def _malformed(self, what: str) -> MalformedEnvelope:
         return MalformedEnvelope(self.subject, what, _AGAIN)
+
+
+@lru_cache(maxsize=256)
+def _named_certificate(ess: bytes, certificates: tuple[bytes, ...], strict: bool) -> bytes:
+    """The certificate that a DER SigningCertificateV2 names among those of the bag; kept, because one signer signs much.
+
+    strict: whether policies are refused. Raises MalformedEnvelope, WeakAlgorithm, or ValueError where it is not DER.
+    """
+    signing = asn1.decode_der(types.SigningCertificateV2, ess)
+    if signing.policies is not None and strict:
+        raise MalformedEnvelope("signature", "signingCertificateV2 names policies", _AGAIN)
+    wanted = signing.certificates[0]
+    name: HashName | None = HashName.SHA256
+    if wanted.algorithm is not None:
+        name = READ_DIGESTS.get(asn1.encode_der(wanted.algorithm))
+    if name is None:
+        raise WeakAlgorithm("signature", "signingCertificateV2 with a digest that is not SHA-2", _AGAIN)
+    fitting = {der for der in certificates if Digest.of(der, name).value == wanted.digest}
+    if len(fitting) != 1:
+        raise MalformedEnvelope("signature", "the certificate that signingCertificateV2 names is not in it", _AGAIN)
+    (certificate,) = fitting
+    if wanted.issuer_serial is not None:
+        known = certified(certificate)
+        # GeneralName directoryName [4] EXPLICIT Name
+        name_of = wanted.issuer_serial.issuer[0]
+        fits = name_of.tag_bytes == b"\xa4" and name_of.data == known.issuer
+        if not fits or wanted.issuer_serial.serial != known.serial:
+            raise MalformedEnvelope(
+                "signature", "signingCertificateV2 names another issuer or serial than its certificate has", _AGAIN
+            )
+    return certificate

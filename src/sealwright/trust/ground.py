@@ -14,7 +14,7 @@ from cryptography import x509
 from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import facts, load_certificate
+from sealwright.trust.certificate import Facts, load_certificate
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
@@ -32,6 +32,7 @@ class Ground:
     judgement: Judgement
     purpose: Purpose
     paths: PathCache = field(default_factory=PathCache)
+    anchors: tuple[bytes, ...] = ()
     lists: dict[bytes, list[bytes]] = field(default_factory=dict)
     tables: dict[x509.Certificate, list[CrlTable]] = field(default_factory=dict)
     crl_findings: list[Finding] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Ground:
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
+        self.anchors = tuple(anchor.certificate for anchor in self.trust.anchors)
         for person in self.trust.persons:
             self.people |= dict.fromkeys((*person.keys, *person.certificates), person)
         self.evidence = {known.key: known for known in self.trust.evidence}
@@ -65,9 +67,8 @@ class Ground:
         """The path of a leaf to one of the anchors at a time; the trust file's intermediates come before the bag."""
         return self.paths.find(leaf, self.intermediates, bag, anchors, at, strictness)
 
-    def person_of(self, certificate: x509.Certificate, at: datetime) -> Person | None:
+    def person_of(self, known: Facts, at: datetime) -> Person | None:
         """The register entry of a certificate or its key, where it counts at that time."""
-        known = facts(certificate)
         person = self.people.get(known.certificate) or self.people.get(known.key)
         if person is None or (person.since and at < person.since) or (person.until and at > person.until):
             return None

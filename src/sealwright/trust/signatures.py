@@ -95,7 +95,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     provenance = _provenance(known, ground)
     findings.extend(_environment(known, anchor, provenance, source, ground))
     accepted = intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings)
-    person = ground.person_of(leaf, proof.latest if proof else ground.judgement.judged)
+    person = ground.person_of(known, proof.latest if proof else ground.judgement.judged)
     seen = SignerSeen(
         source=source,
         slot=candidate.slot,
@@ -127,7 +127,6 @@ def _path(
 ) -> tuple[Path | None, list[Finding]]:
     envelope = candidate.envelope
     bag: Sequence[bytes] = envelope.certificates if envelope else ()
-    anchors = [anchor.certificate for anchor in ground.trust.anchors]
     at = proof.latest if proof else ground.judgement.judged
     findings: list[Finding] = []
     ended = at > known.not_after
@@ -140,7 +139,7 @@ def _path(
         bound = known.not_after if ended else known.not_before
         findings.append(reject(code, known.subject, wanted=_day(at), found=_day(bound)))
         return None, findings
-    path = ground.path(leaf, bag, anchors, at, _strictness(known))
+    path = ground.path(leaf, bag, ground.anchors, at, _strictness(known))
     if isinstance(path, NoPath):
         tried = any(anchor.environment is Environment.DEVELOPMENT for anchor in ground.trust.anchors)
         if DEVELOPMENT in known.policies and not tried:
