@@ -6,44 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kit.certs import DAY, NOW, UNKNOWN_CRITICAL, Chain, Made, made
-from kit.pki import CLAIMED, Pki, Signer
-from kit.trust import believed, codes, judge, signed_file
-from sealwright.envelope.algorithms import algorithm_for
-from sealwright.keys.file import FileKey
-from sealwright.keys.key import KeyInfo
-from sealwright.pki.oids import HARDWARE_CLAIMED
-from sealwright.pki.profiles import UPDATE_PACKAGE_SIGNING
-from sealwright.trust.belief import Believed
+from kit.production import leaf_of, signer, trusting
+from kit.trust import codes, judge, signed_file
 from sealwright.trust.verdict import Outcome, Purpose
 
-_CLAIMED = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(HARDWARE_CLAIMED), None)])
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
-
-
-def leaf_of(issuer: Made, common: str = "release", **how: Any) -> Made:
-    """A signer's certificate for production, good unless told otherwise."""
-    extra = [(_CLAIMED, False), *how.pop("extra", [])]
-    return made(common, issuer, **({"purposes": [UPDATE_PACKAGE_SIGNING]} | how), extra=extra)
-
-
-def signer(leaf: Made, *bag: Made) -> Signer:
-    """The leaf's key with what its signature carries along."""
-    public = leaf.key.public_key()
-    info = KeyInfo("test:leaf", public, algorithm_for(public, subject="test"), CLAIMED, "memory")
-    return Signer(leaf.der, tuple(one.der for one in bag), FileKey(info, leaf.key))
-
-
-def trusting(root: Made, **changes: Any) -> Believed:
-    """A production trust file with one anchor."""
-    top = Signer(root.der, (), signer(root).key)
-    return believed(Pki(top, top, CLAIMED), **changes)
 
 
 @pytest.fixture(scope="module")

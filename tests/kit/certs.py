@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -117,7 +117,13 @@ def made(
 
 def hash_of(key: Any, wanted: hashes.HashAlgorithm | None = None) -> hashes.HashAlgorithm | None:
     """What a key signs with: nothing where the key hashes itself."""
-    pure = (ed25519.Ed25519PrivateKey, mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87PrivateKey)
+    pure = (
+        ed25519.Ed25519PrivateKey,
+        ed448.Ed448PrivateKey,
+        mldsa.MLDSA44PrivateKey,
+        mldsa.MLDSA65PrivateKey,
+        mldsa.MLDSA87PrivateKey,
+    )
     return None if isinstance(key, pure) else wanted or hashes.SHA256()
 
 
@@ -130,11 +136,12 @@ def resigned(one: Made, issuer_key: rsa.RSAPrivateKey, hashed: hashes.HashAlgori
     rsa_with = bytes.fromhex("300d06092a864886f70d0101")
     tbs = one.certificate.tbs_certificate_bytes.replace(rsa_with + b"\x0b", rsa_with + arc)
     value = issuer_key.sign(tbs, padding.PKCS1v15(), hashed)
-    body = tbs + rsa_with + arc + b"\x05\x00" + _tlv(3, b"\x00" + value)
-    return Made(x509.load_der_x509_certificate(_tlv(0x30, body)), one.key)
+    body = tbs + rsa_with + arc + b"\x05\x00" + tlv(3, b"\x00" + value)
+    return Made(x509.load_der_x509_certificate(tlv(0x30, body)), one.key)
 
 
-def _tlv(tag: int, body: bytes) -> bytes:
+def tlv(tag: int, body: bytes) -> bytes:
+    """One DER value."""
     size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
     return bytes([tag]) + (size if len(body) < 128 else bytes([0x80 | len(size)]) + size) + body
 
