@@ -1,9 +1,9 @@
-"""NIST's Public Key Interoperability Test Suite (PKITS 1.0.1, sections 4.1 to 4.7, 4.13 and 4.16) through our own path search.
+"""NIST's Public Key Interoperability Test Suite (PKITS 1.0.1, sections 4.1 to 4.13 and 4.16) through our own path search.
 
-The suite's certificates are RSA-2048 and SHA-256 of 2010, its clock is set to 2020. Every CA certificate of the suite, the
+The suite's certificates are RSA-2048 and SHA-256 of 2010; its clock is set to 2020 here. Every CA certificate of the suite, the
 broken ones too, lies in the bag of every case. What the suite calls valid and we refuse is listed with its reason: names are
-compared as exactly as a pin would be, DSA is not in our table, and an authority's certificate signs no artifacts. Certificate
-policies (4.8 to 4.12) are not processed: the trust file says which certificates count for what.
+compared as exactly as a pin would be, DSA is not in our table, and an authority's certificate signs no artifacts. Policies
+(4.8 to 4.12) are asked with the suite's initial set "any policy", and the openssl program is asked the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path as File
 import cryptography_vectors
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from kit.openssl import run
 from sealwright.errors import SealwrightError, WeakAlgorithm
 from sealwright.trust.certificate import load_certificate
 from sealwright.trust.path import NoPath, Path, Strictness, find_path
@@ -137,3 +139,35 @@ def test_a_dsa_key_is_refused_at_the_door() -> None:
         certificate("ValidDSASignaturesTest4EE")
     with pytest.raises(SealwrightError):
         certificate("ValidDSAParameterInheritanceTest5EE")
+
+
+POLICIES = sorted(
+    path.stem
+    for path in (SUITE / "certs").glob("*EE.crt")
+    if re.search(r"Polic|UserNotice|CPSPointer|[iI]nhibit", path.stem)
+)
+KEPT = cases("""
+AllCertificatesNoPoliciesTest2EE AllCertificatesSamePoliciesTest10EE AllCertificatesSamePoliciesTest13EE
+AllCertificatesanyPolicyTest11EE AnyPolicyTest14EE CPSPointerQualifierTest20EE DifferentPoliciesTest3EE
+OverlappingPoliciesTest6EE UserNoticeQualifierTest15EE UserNoticeQualifierTest16EE UserNoticeQualifierTest17EE
+UserNoticeQualifierTest18EE UserNoticeQualifierTest19EE inhibitAnyPolicyTest3EE
+""")
+
+
+@pytest.mark.parametrize("stem", POLICIES)
+def test_a_policy_that_an_authority_demands_is_kept(stem: str) -> None:
+    assert isinstance(answer(stem), Path) is (stem in KEPT or stem.startswith("Valid"))
+
+
+def test_the_openssl_program_says_the_same_of_every_policy(tmp_path: File) -> None:
+    (tmp_path / "bag").write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in bag()))
+    (tmp_path / "root").write_bytes(certificate("TrustAnchorRootCertificate").public_bytes(Encoding.PEM))
+    for stem in POLICIES:
+        (tmp_path / stem).write_bytes(certificate(stem).public_bytes(Encoding.PEM))
+    _, said = run(
+        ["openssl", "verify", "-policy_check", "-policy", "anyPolicy", "-attime", str(int(AT.timestamp())),
+         "-CAfile", "root", "-no-CApath", "-no-CAstore", "-untrusted", "bag", *POLICIES], cwd=tmp_path,
+    )  # fmt: skip
+    good = set(re.findall(r"^(\w+): OK$", said, re.MULTILINE))
+    assert len(POLICIES) == 62
+    assert good == {stem for stem in POLICIES if isinstance(answer(stem), Path)}

@@ -4,7 +4,8 @@
 2. Depth-first from the leaf, fitting key identifier and shortest way first; at most 8 certificates, 64 signature checks, 500
    partial paths and 16 chains, because OpenSSL alone never goes back and one decoy in the bag would hide a good chain.
 3. Each chain goes to an X509Store that holds only its own anchor, at the given time in UTC, without CRLs; X509_STRICT
-   for certificates of our own profiles. The first chain accepted wins; else the last refusal is the answer.
+   for certificates of our own profiles. Where an authority demands a certificate policy, `policies.py` looks for it.
+   The first chain accepted wins; else the last refusal is the answer.
 4. On the accepted chain: what OpenSSL does not check (`certificate.py`).
 Nothing is ever fetched (A111).
 """
@@ -20,6 +21,7 @@ from itertools import islice, pairwise
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
 
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding
@@ -39,6 +41,7 @@ MAX_PARTIAL = 500
 MAX_CHAINS = 16
 MAX_BAG = 32
 _EXPIRED = 10
+_POLICY_DEMANDS = (ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.POLICY_MAPPINGS)
 
 
 class Strictness(Enum):
@@ -118,7 +121,7 @@ def find_path(
     search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
     refusal = None
     for chain in islice(search.walk([leaf]), MAX_CHAINS):
-        refused = _judge(chain, at, strictness)
+        refused = _judge(chain, at, strictness) or _policies(chain)
         if refused is None:
             return Path(
                 certificates=tuple(chain),
@@ -164,6 +167,18 @@ def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness) 
     except crypto.Error as cause:
         return NoPath(f"OpenSSL could not judge it: {cause}"[:200])
     return None
+
+
+def _policies(chain: list[x509.Certificate]) -> NoPath | None:
+    """A refusal where an authority demands a policy that the path does not keep."""
+    if not any(extension.oid in _POLICY_DEMANDS for one in chain[1:-1] for extension in one.extensions) and not any(
+        extension.oid == ExtensionOID.POLICY_CONSTRAINTS for extension in chain[0].extensions
+    ):
+        return None
+    from sealwright.trust.policies import policy_problem  # few makers use them; the others need not pay its start
+
+    problem = policy_problem(chain)
+    return NoPath(problem) if problem else None
 
 
 class _Search:
