@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import BLOCK, unreadable
+from sealwright.artifact.source import BLOCK, read_into, unreadable
 from sealwright.errors import ChangedWhileRead, MalformedArtifact, SealwrightError, Unreadable
 
 MAX_CHUNK = 64
+SMALL = 64 * 1024
 MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
 _EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
 _TAIL = struct.Struct("<QB")
@@ -57,11 +58,11 @@ class Results:
         self.count = count
         self.memory = mmap.mmap(-1, max(1, count * self.step))
 
-    def put(self, index: int, hashed: Hashed) -> None:
+    def put(self, index: int, digest: bytes, size: int, mode: int) -> None:
         """Fill a place; the mark comes last."""
         at = index * self.step
-        mark = _EXECUTABLE if hashed.executable else _DONE
-        self.memory[at : at + self.step] = hashed.digest + _TAIL.pack(hashed.size, mark)
+        mark = _EXECUTABLE if mode & 0o100 else _DONE
+        self.memory[at : at + self.step] = digest + _TAIL.pack(size, mark)
 
     def fail(self, index: int) -> None:
         """Mark a file that could not be hashed; the parent reads it again to say why."""
@@ -95,7 +96,7 @@ def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress:
     for index, name in enumerate(names):
         if results.get(index) is None:
             with _Reader(root, algorithm) as reader:
-                results.put(index, reader.hash(name, progress))
+                results.put(index, *reader.hash(name, progress))
     return results
 
 
@@ -119,10 +120,11 @@ class _Job:
 
 def _work(job: _Job, chunks: Iterable[tuple[int, int]], progress: Progress | None) -> None:
     with _Reader(job.root, job.algorithm) as reader:
+        put, hashed, names = job.results.put, reader.hash, job.names
         for start, end in chunks:
             for index in range(start, end):
                 try:
-                    job.results.put(index, reader.hash(job.names[index], progress))
+                    put(index, *hashed(names[index], progress))
                 except SealwrightError:
                     job.results.fail(index)
 
@@ -219,7 +221,7 @@ class _Reader:
         self.view.release()
         self.buffer.close()
 
-    def hash(self, name: bytes, progress: Progress | None) -> Hashed:
+    def hash(self, name: bytes, progress: Progress | None) -> tuple[bytes, int, int]:
         """Digest, size and mode from one descriptor; the same rules as `source.py`."""
         try:
             descriptor = self._open(name)
@@ -233,13 +235,14 @@ class _Reader:
                 )
             state = self.new()
             done = 0
-            if before.st_size < 16384:
-                data = os.read(descriptor, 16384)
+            if before.st_size <= SMALL:
+                # one byte more than expected, so that a file which grew shows
+                data = os.read(descriptor, before.st_size + 1)
                 state.update(data)
                 done = len(data)
             else:
                 view = self.view
-                while count := _read_into(descriptor, view):
+                while count := read_into(descriptor, view):
                     state.update(view[:count] if count < BLOCK else view)
                     done += count
                     if done > before.st_size:
@@ -249,8 +252,8 @@ class _Reader:
                 raise ChangedWhileRead(
                     self._shown(name), "it changed while it was read", "Wait until nothing writes to the tree."
                 )
-            executable = bool(before.st_mode & 0o100)
-            if before.st_mode & 0o7000 or (before.st_mode & 0o111 and _has_capabilities(descriptor)):
+            mode = before.st_mode
+            if mode & 0o7000 or (mode & 0o111 and _has_capabilities(descriptor)):
                 raise MalformedArtifact(
                     self._shown(name),
                     "it has a setuid, setgid or sticky bit or file capabilities",
@@ -262,7 +265,7 @@ class _Reader:
             os.close(descriptor)
         if progress is not None:
             progress.advance(done)
-        return Hashed(state.digest(), done, executable)
+        return state.digest(), done, mode
 
     def _open(self, name: bytes) -> int:
         if not self.by_descriptor:
@@ -287,14 +290,6 @@ class _Reader:
 
     def _shown(self, name: bytes) -> str:
         return os.path.join(self.root, display(name))
-
-
-def _read_into(descriptor: int, view: memoryview) -> int:
-    if sys.platform != "win32":
-        return os.readv(descriptor, [view])
-    data = os.read(descriptor, len(view))
-    view[: len(data)] = data
-    return len(data)
 
 
 def _has_capabilities(descriptor: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sealwright.errors import MalformedArtifact
 
@@ -18,8 +18,18 @@ MAX_PART_BYTES = 255
 MAX_DEPTH = 128
 _PLAIN = re.compile(rb"[A-Za-z0-9_+,=@ -][A-Za-z0-9_+,=@. -]*(/[A-Za-z0-9_+,=@-][A-Za-z0-9_+,=@. -]*)*")
 _DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", "conin$", "conout$", *(f"{n}{i}" for n in ("com", "lpt") for i in "123456789¹²³")]
+    name.encode()
+    for name in [
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "conin$",
+        "conout$",
+        *(n + i for n in ("com", "lpt") for i in "123456789¹²³"),
+    ]
 )
+_SIMPLE = re.compile(rb"[A-Za-z0-9_+,=@.-]*[A-Za-z0-9_+,=@-]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN_AS_CODE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _NEXT = "Rename it; a manifest must mean the same on every system."
@@ -45,26 +55,37 @@ def check_distinct(names: Iterable[bytes], subject: str) -> None:
     names: files, links and empty folders of one tree, sorted as bytes, so that each folder's members come together; only
     the folders on the way to the current name are remembered.
     """
-    open_folders: list[tuple[bytes, dict[str, bytes]]] = [(b"", {})]
+    open_folders: list[tuple[bytes, dict[bytes, bytes]]] = [(b"", {})]
+    current = b""
     for name in names:
-        parts = name.split(b"/")
-        depth = 0
-        while depth + 1 < len(open_folders) and depth < len(parts) - 1 and open_folders[depth + 1][0] == parts[depth]:
-            depth += 1
-        del open_folders[depth + 1 :]
-        for level in range(depth, len(parts)):
-            part = parts[level]
-            folder = b"/".join(parts[: level + 1])
-            for folded, meant in _readings(part):
-                if folded.split(".", 1)[0].rstrip(" ") in _DEVICES:
-                    raise MalformedArtifact(subject, f"the name {display(folder)} is a device on Windows", _NEXT)
-                other = open_folders[level][1].setdefault(folded, meant)
-                if other != meant:
-                    raise MalformedArtifact(
-                        subject, f"{display(folder)} and {display(other)} are one name on some systems", _NEXT
-                    )
-            if level < len(parts) - 1:
-                open_folders.append((part, {}))
+        folder, _, part = name.rpartition(b"/")
+        if folder != current:
+            _enter(open_folders, folder, subject)
+            current = folder
+        _take(open_folders[-1][1], part, name, subject)
+
+
+def _enter(open_folders: list[tuple[bytes, dict[bytes, bytes]]], folder: bytes, subject: str) -> None:
+    """Leave the folders that are done, and take the parts of the way to the next one as members of their parents."""
+    parts = folder.split(b"/") if folder else []
+    depth = 0
+    while depth < len(parts) and depth + 1 < len(open_folders) and open_folders[depth + 1][0] == parts[depth]:
+        depth += 1
+    del open_folders[depth + 1 :]
+    for level in range(depth, len(parts)):
+        _take(open_folders[-1][1], parts[level], b"/".join(parts[: level + 1]), subject)
+        open_folders.append((parts[level], {}))
+
+
+def _take(members: dict[bytes, bytes], part: bytes, name: bytes, subject: str) -> None:
+    for folded, meant in _readings(part):
+        if folded.partition(b".")[0].rstrip(b" ") in _DEVICES:
+            raise MalformedArtifact(subject, f"the name {display(name)} is a device on Windows", _NEXT)
+        other = members.setdefault(folded, meant)
+        if other != meant:
+            raise MalformedArtifact(
+                subject, f"{display(name)} and {display(other)} are one name on some systems", _NEXT
+            )
 
 
 def display(name: bytes | str) -> str:
@@ -92,10 +113,10 @@ def _problem(name: bytes, text: str) -> str:
     return "means standard input to sha256sum" if text == "-" else ""
 
 
-def _readings(part: bytes) -> list[tuple[str, bytes]]:
+def _readings(part: bytes) -> Sequence[tuple[bytes, bytes]]:
     """How systems may read one part: itself folded, and what Windows takes for it before `\\` or `:`."""
-    if part.isalnum() and part.isascii():
-        return [(part.decode().lower(), part)]
+    if _SIMPLE.fullmatch(part):
+        return ((part.lower(), part),)
     text = part.decode()
     readings = [(_folded(text), part)]
     for separator in "\\:":
@@ -105,8 +126,9 @@ def _readings(part: bytes) -> list[tuple[str, bytes]]:
     return readings
 
 
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).rstrip(". ") or text
+def _folded(text: str) -> bytes:
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).rstrip(". ") or text
+    return folded.encode()
 
 
 def _escaped(character: str) -> str:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import stat
+import sys
 from collections.abc import Collection
 
 from sealwright.artifact.digest import Digest, HashName
@@ -121,17 +123,19 @@ class OpenArtifact:
             state.update(data)
 
     def _digest_blocks(self, states: list[hashlib._Hash], progress: Progress | None) -> None:
-        buffer = bytearray(BLOCK)
-        view = memoryview(buffer)
-        done = 0
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        with open(self._descriptor, "rb", buffering=0, closefd=False) as raw:
-            while count := raw.readinto(buffer):
+        # anonymous memory is page-aligned, which the kernel copies into faster; made here, never before a fork
+        with mmap.mmap(-1, BLOCK) as buffer, memoryview(buffer) as view:
+            done = 0
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            while count := read_into(self._descriptor, view):
                 done += count
                 if done > self.size:
                     raise self._changed()
                 for state in states:
-                    state.update(view[:count])
+                    if count == BLOCK:
+                        state.update(buffer)
+                    else:
+                        state.update(buffer[:count])
                 if progress is not None:
                     progress.advance(count)
         if done != self.size:
@@ -188,6 +192,15 @@ def read_file_or_none(path: str | os.PathLike[str], limit_bytes: int) -> bytes |
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable(name, "it is not a regular file", "Name a regular file.")
         return source.read(limit_bytes)
+
+
+def read_into(descriptor: int, view: memoryview) -> int:
+    """Read what fits into a buffer; the octets read, 0 at the end."""
+    if sys.platform != "win32":
+        return os.readv(descriptor, [view])
+    data = os.read(descriptor, len(view))
+    view[: len(data)] = data
+    return len(data)
 
 
 def unreadable(path: str, cause: OSError | ValueError) -> Unreadable:
