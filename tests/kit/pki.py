@@ -127,6 +127,13 @@ class Pki:
         der = issue(profile, Subject(name, "ACME"), own.info.public_key, issuer, at, grade)
         return Signer(der, (self.intermediate.certificate,), own)
 
+    def below(self, profile: Profile, provenance: Provenance) -> Pki:
+        """Another intermediate under the same root, of its own grade."""
+        key = soft_key(provenance=provenance)
+        issuer = Issuer(self.root.key, self.root.certificate)
+        der = issue(profile, Subject("other CA", "ACME"), key.info.public_key, issuer, NOW - 30 * DAY, provenance)
+        return Pki(self.root, Signer(der, (), key), provenance)
+
     def tsa(self, **how: object) -> Signer:
         """A timestamp authority."""
         return self.leaf("timestamps", profile=TIMESTAMP_AUTHORITY, **how)  # type: ignore[arg-type]

@@ -22,6 +22,14 @@ from sealwright.errors import MalformedEnvelope, SealwrightError
 
 _SUBJECT = "the signer's certificate"
 _AGAIN = "Ask the signer for the file again."
+# What the parser raises for a certificate it cannot read whole; only the first is a ValueError.
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ def certified(der: bytes) -> Certified:
             identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         except x509.ExtensionNotFound:
             identifier = None
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as cause:
+    except _UNREADABLE as cause:
         raise MalformedEnvelope(_SUBJECT, f"it cannot be read: {short(cause)}", _AGAIN) from cause
     issuer = asn1.encode_der(body.issuer)
     return Certified(issuer, bytes(body.issuer.data), body.serial, identifier, key, algorithm)

@@ -94,7 +94,8 @@ class Candidate(NamedTuple):
     """One envelope found for an artifact, with the digests of the delivered content that it must bind.
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
-    late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use.
+    late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
+    content: the delivered file's own digest where a statement about it is signed, for deny lists.
     """
 
     source: str
@@ -108,6 +109,7 @@ class Candidate(NamedTuple):
     coverage: Coverage = Coverage(())
     late_tokens: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
+    content: Digest | None = None
 
 
 class Found(NamedTuple):

@@ -65,9 +65,10 @@ class ManifestFormat:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
             findings = _compare(path, manifest, progress)
             claims, size = manifest.claims, manifest.total_bytes
+            content = _content(manifest)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
-            claims, size = Claims(), 0
+            claims, size, content = Claims(), 0, None
         sidecars = read_sidecars(manifest_path, signature)
         tokens, token_findings = read_late_tokens(manifest_path) if sidecars else ((), ())
         wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
@@ -85,6 +86,7 @@ class ManifestFormat:
                 coverage=Coverage.whole(size),
                 late_tokens=tokens,
                 findings=findings + sidecar.findings + token_findings,
+                content=content,
             )
             for sidecar in sidecars
         )
@@ -101,6 +103,10 @@ def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: 
         digest = source.digests((algorithm,), progress)[algorithm]
         entry = FileEntry(os.fsencode(os.path.basename(path)), digest.value)
         return Manifest(algorithm, Over.FILE, claims, (entry,), total_bytes=source.size)
+
+
+def _content(manifest: Manifest) -> Digest | None:
+    return Digest(manifest.algorithm, manifest.files[0].digest) if manifest.over is Over.FILE else None
 
 
 def _naming(path: str, content: bytes, algorithm: HashName, claims: Claims) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sealwright.artifact.digest import HashName
@@ -35,6 +36,14 @@ class Sidecar:
         if self.envelope is None:
             return set()
         return {signer.digest.algorithm for signer in self.envelope.signers if isinstance(signer, Signer)}
+
+
+def is_beside(name: str, present: Collection[str]) -> bool:
+    """Whether a name ends like a signature and what it would belong to is present too."""
+    if not name.endswith(RESERVED):
+        return False
+    parts = name.split(".")
+    return any(".".join(parts[:size]) in present for size in range(1, len(parts)))
 
 
 def signature_path(target: str, slot: Slot) -> str:

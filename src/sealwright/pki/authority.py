@@ -125,7 +125,7 @@ def _extensions(
     if profile.purposes:
         oids = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
         extensions.append((x509.ExtendedKeyUsage(oids), profile.critical_purposes))
-    if provenance in POLICY_OF and not is_ca:
+    if provenance is Provenance.DEVELOPMENT or (provenance in POLICY_OF and not is_ca):
         policy = x509.PolicyInformation(x509.ObjectIdentifier(POLICY_OF[provenance]), None)
         extensions.append((x509.CertificatePolicies([policy]), False))
     return extensions

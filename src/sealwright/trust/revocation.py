@@ -172,12 +172,14 @@ def _of(issuer: x509.Certificate, tables: Sequence[CrlTable]) -> list[CrlTable]:
 
 
 def _entries(serial: int, own: list[CrlTable]) -> list[Entry]:
-    """What the lists say of a serial; a hold counts only while the newest list says so."""
+    """What the lists say of a serial; a hold counts only while the newest list of the same place of publication says so."""
     hits = [(table, table.entries[serial]) for table in own if serial in table.entries]
     if not hits:
         return []
-    newest = max(own, key=lambda table: (table.number, table.this_update))
-    return [entry for table, entry in hits if table is newest or not entry.on_hold]
+    newest: dict[frozenset[x509.GeneralName], CrlTable] = {}
+    for table in sorted(own, key=lambda table: (table.number, table.this_update)):
+        newest[table.points] = table
+    return [entry for table, entry in hits if table is newest[table.points] or not entry.on_hold]
 
 
 def _revoked(hits: list[Entry], proved: datetime | None) -> Revocation:

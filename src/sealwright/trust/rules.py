@@ -3,7 +3,7 @@
 A rule speaks of an artifact if its products and formats fit. Rules that name the product beat those that name none, and
 those that name the format beat those that do not; of the rules left, those that speak of an anchor that signed here (all
 of them, if none does) must ALL be satisfied: the strictest decides, and adding a lax rule never opens a strict one.
-Claims count only from signatures that hold (A029); two that differ refuse.
+Claims count only from signatures that hold and count for the rule (A029); two that differ refuse.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from datetime import datetime
 from sealwright.artifact.claims import Claims
 from sealwright.findings import Finding, reject, undecided, warning
 from sealwright.formats.format import Slot
-from sealwright.trust.certificate import same_subject
+from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
+from sealwright.trust.certificate import ANY_PURPOSE, same_subject
 from sealwright.trust.model import Rule, SignerRule, TrustFile
 from sealwright.trust.signatures import Judged
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
+# What a rule without `purposes` takes: a certificate for servers, mail or timestamps signs nothing (A046).
+SIGNING_PURPOSES = (UPDATE_PACKAGE_SIGNING, CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING)
 _MISSING = {
     Slot.MAKER: "SW-SIGNATURE-MISSING",
     Slot.PLANT: "SW-ACCEPTANCE-MISSING",
@@ -104,11 +107,14 @@ def _satisfy(
 ) -> tuple[list[Judged], list[Finding]]:
     findings: list[Finding] = []
     counted: list[Judged] = []
+    bound = claims if _speaks_of_claims(rule, asked) else Claims()
     for wanted in rule.signers:
-        fits, problems = _fill(rule, wanted, judged, claims, when.judged)
+        fits, problems = _fill(rule, wanted, judged, bound, when.judged)
         counted += fits
         findings += problems
     findings += _distinct(rule, counted)
+    if bound and counted and not any(entry.claims == bound for entry in counted):
+        findings.append(reject("SW-CLAIMS-NOT-SIGNED", counted[0].seen.source, describe(bound)))
     findings += _claimed(rule, claims, asked)
     lenient = warning if asked.purpose is Purpose.RUN else reject
     if rule.timestamp == "required":
@@ -123,8 +129,12 @@ def _satisfy(
 def _fill(
     rule: Rule, wanted: SignerRule, judged: Sequence[Judged], claims: Claims, at: datetime
 ) -> tuple[list[Judged], list[Finding]]:
-    """The signatures that fill one slot, or why none does."""
-    in_slot = [entry for entry in judged if entry.seen.slot is wanted.slot]
+    """The signatures that fill one slot, or why none does. claims: what each of them must bind; empty for nothing."""
+    in_slot = [
+        entry
+        for entry in judged
+        if entry.seen.slot is wanted.slot and (not rule.formats or entry.candidate.format in rule.formats)
+    ]
     if not in_slot:
         return [], [reject(_MISSING[wanted.slot], rule.name)]
     fits: list[Judged] = []
@@ -135,12 +145,19 @@ def _fill(
             problems += why
         else:
             fits.append(entry)
-    keys = {entry.seen.key for entry in fits}
-    parties = {entry.seen.person or entry.seen.key for entry in fits}
-    if min(len(keys), len(parties)) >= wanted.count:
+    if fits and wanted.count == 1:
         return fits, []
-    if fits and wanted.count > 1:
-        problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(min(len(keys), len(parties)))))
+    keys = {entry.seen.key for entry in fits}
+    persons = {entry.seen.person for entry in fits if entry.seen.person}  # outside the register counts for nobody
+    if fits and min(len(keys), len(persons)) >= wanted.count:
+        return fits, []
+    if fits:
+        problems += [
+            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, entry.seen.subject)
+            for entry in fits
+            if not entry.seen.person
+        ]
+        problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(min(len(keys), len(persons)))))
     return fits, problems
 
 
@@ -150,8 +167,8 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
     seen = entry.seen
     if entry.anchor.name not in wanted.anchors or entry.anchor.environment is not rule.environment:
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, ", ".join(wanted.anchors), seen.anchor)]
-    if rule.products and not (entry.claims and entry.claims.product == claims.product) and not _binds(entry, claims):
-        return [reject("SW-CLAIMS-NOT-SIGNED", seen.source, claims.product or "")]
+    if claims and entry.claims != claims and not _binds(entry):
+        return [reject("SW-CLAIMS-NOT-SIGNED", seen.source, describe(claims))]
     if wanted.pins_until is not None and at > wanted.pins_until:
         return [reject("SW-PIN-ENDED", rule.name, found=f"{wanted.pins_until:%Y-%m-%d}")]
     pinned = (
@@ -162,14 +179,22 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
     )
     if not pinned:
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
-    if wanted.purposes and not entry.purposes & set(wanted.purposes):
-        return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(wanted.purposes), ", ".join(sorted(entry.purposes)))]
+    purposes = wanted.purposes or SIGNING_PURPOSES
+    if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
+        return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
 
 
-def _binds(entry: Judged, claims: Claims) -> bool:
+def _speaks_of_claims(rule: Rule, asked: Asked) -> bool:
+    """Whether rule or asker name something that only claims can answer; a bare signature never meets them (RULES 3)."""
+    return bool(
+        rule.products or rule.hardware or rule.minimum_generation is not None or asked.product or asked.hardware
+    )
+
+
+def _binds(entry: Judged) -> bool:
     """A second party's bare signature over the same bytes: the claims are the maker's, it only adds its consent."""
-    return entry.seen.slot is not Slot.MAKER and bool(claims)
+    return entry.seen.slot is not Slot.MAKER and not entry.claims
 
 
 def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:

@@ -70,7 +70,10 @@ def judge_candidate(candidate: Candidate, ground: Ground) -> list[Judged]:
 def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     findings: list[Finding] = [*signer.findings]
     source = candidate.source
-    leaf = load_certificate(signer.certificate, source)
+    try:
+        leaf = load_certificate(signer.certificate, source)
+    except SealwrightError as cause:
+        return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     known = facts(leaf)
     intact = True
     try:
@@ -92,7 +95,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.extend(path.findings)
         findings.extend(_denials(candidate, path, ground))
         findings.extend(_revocation(path, proof, source, ground))
-    provenance = _provenance(known, ground)
+    provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, anchor, provenance, source, ground))
     accepted = intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings)
     person = ground.person_of(known, proof.latest if proof else ground.judgement.judged)
@@ -161,7 +164,7 @@ def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
     findings = []
     if reason := ground.denied_in(path):
         findings.append(reject("SW-DENIED-SIGNER", path.facts[0].subject, found=reason))
-    digests = {candidate.artifact, *candidate.digests.values()} - {None}
+    digests = {candidate.artifact, candidate.content, *candidate.digests.values()} - {None}
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
     findings += [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
@@ -204,12 +207,13 @@ def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) ->
     return findings
 
 
-def _provenance(known: Facts, ground: Ground) -> str:
+def _provenance(known: Facts, path: Path | None, ground: Ground) -> str:
+    """Where the key lives. What a development authority issued is development, whatever its certificate says."""
     evidence = ground.evidence.get(known.key)
     if evidence is not None:
         return evidence.provenance
     oids = known.policies
-    if DEVELOPMENT in oids:
+    if any(DEVELOPMENT in one.policies for one in (path.facts if path is not None else (known,))):
         return "development"
     if HARDWARE_ATTESTED in oids:
         return "hardware-attested"

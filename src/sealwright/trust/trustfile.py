@@ -26,7 +26,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
-from sealwright.trust.certificate import load_certificate
+from sealwright.trust.certificate import ANY_PURPOSE, load_certificate
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
@@ -304,10 +304,12 @@ def _signer(section: Section) -> SignerRule:
 def _purpose(section: Section, name: str) -> str:
     if name in EKU_NAMES:
         return EKU_NAMES[name]
+    if name == "any":
+        return ANY_PURPOSE
     try:
         return x509.ObjectIdentifier(name).dotted_string
     except ValueError as cause:
-        raise section.wrong("purposes", "some of " + ", ".join(EKU_NAMES) + ", or dotted OIDs") from cause
+        raise section.wrong("purposes", "some of " + ", ".join(EKU_NAMES) + ", any, or dotted OIDs") from cause
 
 
 def _check(trust: TrustFile, subject: str) -> None:
@@ -355,7 +357,7 @@ def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], pe
                 f"[[rule]] {rule.name}: the anchor {name} is for {anchors[name].environment}, the rule for {rule.environment}"
             )
         named = signer.subjects or signer.keys or signer.certificates
-        if anchors[name].public and not (named and signer.purposes):
+        if anchors[name].public and not (named and signer.purposes and ANY_PURPOSE not in signer.purposes):
             raise wrong(
                 f"[[rule]] {rule.name}: {name} is a public CA and counts only with `subjects` (or a pin) and `purposes`"
             )

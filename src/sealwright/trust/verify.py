@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, reject, undecided, warning
 from sealwright.formats.format import Coverage, Found
@@ -68,18 +69,23 @@ def verify_paths(
 
 
 def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
-    """The paths to judge; with `recursive`, the files of each folder that are not signatures themselves, sorted."""
-    from sealwright.formats.sidecar import RESERVED
+    """The paths to judge; with `recursive`, the files of each folder that are not the signatures of others, sorted.
+
+    A link to a folder is not followed but judged itself, and an unreadable folder raises: nothing is passed over.
+    """
+    from sealwright.formats.sidecar import is_beside
 
     for path in paths:
         if not request.recursive or not os.path.isdir(path):
             yield path
             continue
         count = 0
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(path, onerror=_not_walked):
             folders.sort()
-            for name in sorted(names):
-                if name.endswith(RESERVED):
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            present = {*names, *folders}
+            for name in sorted([*names, *links]):
+                if is_beside(name, present):
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
@@ -87,6 +93,10 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
                         path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one."
                     )
                 yield os.path.join(folder, name)
+
+
+def _not_walked(cause: OSError) -> None:
+    raise unreadable(str(cause.filename), cause)
 
 
 class Verifier:
@@ -130,6 +140,7 @@ class Verifier:
             if entry.seen.accepted and entry.proof is not None:
                 when = raised(when, entry.proof.earliest, self.believed.trust.expires)
         decision = decide(self.believed.trust, judged, claims, self.asked, when)
+        claims, _ = agreed_claims(decision.counted)  # of what counts for nothing, nothing is believed or remembered
         findings = [
             *found.findings,
             *disagreements,
