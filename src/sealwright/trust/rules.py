@@ -22,6 +22,7 @@ from sealwright.trust.signatures import Judged
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
+ML_DSA = "ML-DSA-"
 # What a rule without `purposes` takes: a certificate for servers, mail or timestamps signs nothing (A046).
 SIGNING_PURPOSES = (UPDATE_PACKAGE_SIGNING, CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING)
 _MISSING = {
@@ -179,6 +180,8 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
     )
     if not pinned:
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
+    if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, "a post-quantum signature", seen.algorithm)]
     purposes = wanted.purposes or SIGNING_PURPOSES
     if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
@@ -198,12 +201,14 @@ def _binds(entry: Judged) -> bool:
 
 
 def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
-    """Signers of different slots differ in key and in person or organisation as the trust file maps them (RULES 3)."""
+    """Signers of different slots differ in key; maker and plant in person or organisation too, as the trust file maps them."""
     findings = []
     for number, one in enumerate(counted):
         for other in counted[:number]:
             if one.seen.slot is other.seen.slot:
                 continue
+            if Slot.PQ in (one.seen.slot, other.seen.slot) and one.seen.key != other.seen.key:
+                continue  # the same party's second algorithm, no second party
             same_person = one.seen.person != "" and one.seen.person == other.seen.person
             same_organisation = one.seen.organisation != "" and one.seen.organisation == other.seen.organisation
             if one.seen.key == other.seen.key or same_person:
