@@ -40,15 +40,6 @@ _FLAGS = (
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
-    """One file: digest octets, size in bytes, whether its owner may execute it."""
-
-    digest: bytes
-    size: int
-    executable: bool
-
-
 class Results:
     """One fixed-size place for each file, in memory that forked workers share."""
 
@@ -69,13 +60,18 @@ class Results:
         at = index * self.step + self.digest_size
         self.memory[at : at + _TAIL.size] = _TAIL.pack(0, _FAILED)
 
-    def get(self, index: int) -> Hashed | None:
-        """The result, or None where it failed or is missing."""
-        at = index * self.step
-        size, mark = _TAIL.unpack_from(self.memory, at + self.digest_size)
-        if mark not in (_DONE, _EXECUTABLE):
-            return None
-        return Hashed(self.memory[at : at + self.digest_size], size, mark == _EXECUTABLE)
+    def missing(self) -> list[int]:
+        """The places that failed or were never filled."""
+        return [index for index, (_, _, mark) in enumerate(self._all()) if mark not in (_DONE, _EXECUTABLE)]
+
+    def __iter__(self) -> Iterator[tuple[bytes, int, bool]]:
+        """(digest octets, size in bytes, whether the owner may execute it) of every file, in order."""
+        for digest, size, mark in self._all():
+            yield digest, size, mark == _EXECUTABLE
+
+    def _all(self) -> Iterator[tuple[bytes, int, int]]:
+        layout = struct.Struct(f"<{self.digest_size}sQB")
+        return layout.iter_unpack(memoryview(self.memory)[: self.count * self.step])
 
 
 def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
@@ -93,10 +89,9 @@ def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress:
         _threaded(job, workers, progress)
     else:
         _work(job, [(0, len(names))], progress)
-    for index, name in enumerate(names):
-        if results.get(index) is None:
-            with _Reader(root, algorithm) as reader:
-                results.put(index, *reader.hash(name, progress))
+    for index in results.missing():
+        with _Reader(root, algorithm) as reader:
+            results.put(index, *reader.hash(names[index], progress))
     return results
 
 

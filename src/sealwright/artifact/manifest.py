@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
@@ -53,9 +53,8 @@ class Over(StrEnum):
     LIST = "list"
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One regular file: raw name, digest octets."""
+class FileEntry(NamedTuple):
+    """One regular file: raw name, digest octets. A named tuple, because a tree may have millions."""
 
     name: bytes
     digest: bytes

@@ -24,14 +24,13 @@ def manifest_of_tree(root: str, algorithm: HashName, claims: Claims, progress: P
     if not walked.files:
         raise MalformedArtifact(root, "there is no file in it", "Sign a folder that holds at least one file.")
     results = hash_files(root, walked.files, algorithm, progress)
-    entries, executables, total = [], [], 0
-    for index, name in enumerate(walked.files):
-        hashed = results.get(index)
-        if hashed is None:
-            raise MalformedArtifact(root, f"{display(name)} was not read", "Try again.")
-        entries.append(FileEntry(name, hashed.digest))
-        total += hashed.size
-        if hashed.executable:
+    entries: list[FileEntry] = []
+    executables: list[bytes] = []
+    total = 0
+    for name, (digest, size, executable) in zip(walked.files, results, strict=True):
+        entries.append(FileEntry(name, digest))
+        total += size
+        if executable:
             executables.append(name)
     return Manifest(
         algorithm,
@@ -58,11 +57,10 @@ def compare_tree(root: str, manifest: Manifest, progress: Progress | None = None
     findings: list[Finding] = []
     count = 0
     changed: list[tuple[bytes, bytes, bytes]] = []
-    for index, name in enumerate(present):
-        hashed = results.get(index)
-        if hashed is None or hashed.digest != listed[name]:
-            changed.append((name, listed[name], hashed.digest if hashed else b""))
-        if hashed is not None and hashed.executable:
+    for name, (digest, _, executable) in zip(present, results, strict=True):
+        if digest != listed[name]:
+            changed.append((name, listed[name], digest))
+        if executable:
             executables.add(name)
     modes = set(manifest.executables) & set(present)
     for finding in _differences(walked, manifest, listed, changed, modes, executables):

@@ -84,14 +84,14 @@ def _walk(walked: Walked, descriptor: int | None, path: bytes, prefix: bytes, de
             empty = False
             name = prefix + part
             check_name(name, walked.root)
-            if entry.is_symlink():
+            if entry.is_file(follow_symlinks=False):
+                walked.files.append(name)
+            elif entry.is_symlink():
                 link = Link(name, _target(part, os.fsencode(entry.path), descriptor))
                 check_target(link, walked.root)
                 walked.links.append(link)
             elif entry.is_dir(follow_symlinks=False):
                 subfolders.append(part)
-            elif entry.is_file(follow_symlinks=False):
-                walked.files.append(name)
             else:
                 raise MalformedArtifact(
                     walked.root,

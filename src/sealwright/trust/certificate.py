@@ -138,7 +138,7 @@ def chain_findings(certificates: Sequence[x509.Certificate]) -> tuple[Finding, .
     leaf = certificates[0]
     name = display_name(leaf.subject)
     constraints = _extension(leaf, x509.BasicConstraints)
-    if constraints is not None and constraints.ca and len(certificates) > 1:
+    if constraints is not None and constraints.ca:
         findings.append(reject("SW-CERT-IS-CA", name))
     usage = _extension(leaf, x509.KeyUsage)
     if usage is None or not usage.digital_signature:
