@@ -11,14 +11,23 @@ No environment variable, system store, home or current folder adds anything (A10
 
 from __future__ import annotations
 
-import glob
 import os
 from dataclasses import dataclass
 
-from sealwright.artifact.source import read_file
+from sealwright.artifact.source import read_file, unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
 from sealwright.findings import Finding, warning
-from sealwright.trust.history import SignedText, Step, came_by, persons_of, reached, read_signed, signing_keys, walk
+from sealwright.trust.history import (
+    SignedText,
+    Step,
+    came_by,
+    persons_of,
+    reached,
+    read_signed,
+    signing_keys,
+    walk,
+    with_kept,
+)
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
@@ -53,8 +62,10 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
     if trust.stage == "trial":
         findings.append(warning("SW-TRUST-TRIAL", trust.id))
     else:
+        signed = with_kept(signed, trust.version)
         _check_signed(signed, trust)
-        step = came_by(signed, trust) if installed is None else step
+        if installed is None or installed.digest == trust.digest:
+            step = came_by(signed, trust)
     if step is Step.RECOVERY:
         findings.append(warning("SW-TRUST-RECOVERED", trust.id, found=str(trust.version)))
     deny_version, extra = _deny_list(path, trust)
@@ -124,7 +135,14 @@ def _deny_list(path: str, trust: TrustFile) -> tuple[int, tuple[Denied, ...]]:
 
 
 def _crls(path: str) -> tuple[bytes, ...]:
-    found = sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(path)), CRL_FOLDER, "*.crl")))
-    if len(found) > MAX_CRLS:
-        raise LimitExceeded(path, f"{len(found)} revocation lists", f"At most {MAX_CRLS} are read.")
-    return tuple(read_file(name, MAX_CRL_BYTES) for name in found)
+    """The lists in `trust.d`, in either case (sticks write `ACME.CRL`). A folder that cannot be listed is an error, not empty."""
+    folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
+    try:
+        names = [name for name in os.listdir(folder) if name.lower().endswith(".crl") and not name.startswith(".")]
+    except FileNotFoundError:
+        return ()
+    except OSError as cause:
+        raise unreadable(folder, cause) from cause
+    if len(names) > MAX_CRLS:
+        raise LimitExceeded(path, f"{len(names)} revocation lists", f"At most {MAX_CRLS} are read.")
+    return tuple(read_file(os.path.join(folder, name), MAX_CRL_BYTES) for name in sorted(names))

@@ -76,6 +76,14 @@ def signing_keys(signed: SignedText, kind: str = KIND) -> frozenset[Digest]:
     return frozenset(keys)
 
 
+def with_kept(signed: SignedText, version: int) -> SignedText:
+    """The same text with the signatures kept for it in its history: an interrupted `install` renews those beside it first."""
+    kept = history_path(signed.path, version)
+    if read_file_or_none(kept, MAX_BYTES) != signed.text:
+        return signed
+    return SignedText(signed.path, signed.text, {**read_signed(kept).signatures, **signed.signatures})
+
+
 def persons_of(quorum: Quorum, keys: frozenset[Digest]) -> frozenset[str]:
     """The distinct persons of a quorum who signed."""
     return frozenset(key.person for key in quorum.keys if officer_key_digest(key.spki) in keys)
@@ -147,7 +155,8 @@ def history_path(path: str, version: int) -> str:
 def install(newest: SignedText, folder: str, installed: TrustFile | None) -> None:
     """Put a believed trust file, its signatures and its history into a folder, as one batch of whole files.
 
-    The trust file itself is named last: a crash before leaves the old one, whose signatures and history are still there.
+    The history is named first and the trust file last. A crash between leaves the old trust file, perhaps with the new
+    one's signatures beside it; its own are still in the history, where `with_kept` finds them.
     """
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
@@ -155,7 +164,7 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     target = os.path.join(folder, "trust.toml")
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
-    first = installed.version if installed is not None else 1
+    first = max(installed.version if installed is not None else 1, new.version - MAX_STEPS)
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)
         if data is None:
