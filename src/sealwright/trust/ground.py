@@ -5,7 +5,7 @@ Paths are cached by what they depend on, denials and evidence are tables: ten th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from cryptography import x509
 from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import Facts, load_certificate
+from sealwright.trust.certificate import Facts, load_certificate, spki_digest
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
@@ -24,7 +24,7 @@ from sealwright.trust.verdict import Purpose
 
 @dataclass(slots=True)
 class Ground:
-    """Owned by one call of `verify`; not shared between threads."""
+    """Owned by one call of `verify`; not shared between threads. known_lists: highest CRL number by `_list_name`."""
 
     trust: TrustFile
     crls: tuple[bytes, ...]
@@ -41,6 +41,7 @@ class Ground:
     evidence: dict[Digest, KeyEvidence] = field(default_factory=dict)
     denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
+    known_lists: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
@@ -96,6 +97,8 @@ class Ground:
                 continue
             max_age = self._max_age(policy)
             least = policy.min_number if policy else 0
+            if not any(table.points for table in tables):
+                least = max(least, self.known_lists.get(_list_name(issuer), 0))
             state = revocation(certificate, issuer, tables, proved, self.judgement.judged, max_age, least)
             if state.state is not State.UNKNOWN or policy is not None:
                 states.append((certificate, state))
@@ -124,5 +127,21 @@ class Ground:
             self.tables[issuer] = found
         return self.tables[issuer]
 
+    def list_numbers(self) -> dict[str, int]:
+        """The highest number of each issuer's list that was read and is not from the future.
+
+        Lists for several places of publication may be numbered apart, so theirs are not remembered.
+        """
+        numbers: dict[str, int] = {}
+        for issuer, tables in self.tables.items():
+            made = [table for table in tables if not table.points and table.this_update <= self.judgement.judged]
+            if made and len(made) == len(tables):
+                numbers[_list_name(issuer)] = max(table.number for table in made)
+        return numbers
+
     def _max_age(self, policy: CrlPolicy | None) -> timedelta | None:
         return policy.max_age.get(self.purpose.value) if policy else None
+
+
+def _list_name(issuer: x509.Certificate) -> str:
+    return f"crl {spki_digest(issuer)}"

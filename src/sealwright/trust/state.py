@@ -1,4 +1,5 @@
-"""What a verifier remembers between calls (`--state DIR`): floor, highest generation a product, newest trust version.
+"""What a verifier remembers between calls (`--state DIR`): floor, highest generation a product, newest trust version, and
+the newest lists that take trust away (`deny.toml`, CRLs), so that an older one put in their place shows.
 
 One JSON file, replaced atomically. It only grows: a lower floor, generation or version never replaces a higher one. It is
 read before the judgement and written after an accepted one; a state that cannot be read or written is an error, because
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sealwright.artifact.source import read_file_or_none
@@ -22,14 +23,24 @@ MAX_FLOOR_STEP = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """floor: newest proved time accepted; generations: by product; trust: highest version by trust file id."""
+    """floor: newest proved time accepted; generations: by product; trust: highest version by trust file id.
+
+    lists: highest version of the deny list by trust file and its version, and highest CRL number by issuer's key.
+    """
 
     floor: datetime | None
     generations: Mapping[str, int]
     trust: Mapping[str, int]
+    lists: Mapping[str, int] = field(default_factory=dict)
 
     def after(
-        self, proved: datetime | None, product: str | None, generation: int | None, id_: str, version: int
+        self,
+        proved: datetime | None,
+        product: str | None,
+        generation: int | None,
+        id_: str,
+        version: int,
+        lists: Mapping[str, int],
     ) -> State:
         """The state after an accepted judgement. A step of the floor over 400 days needs more than one source (RULES 4)."""
         floor, generations, trust = self.floor, dict(self.generations), dict(self.trust)
@@ -38,7 +49,8 @@ class State:
         if product is not None and generation is not None:
             generations[product] = max(generation, generations.get(product, 0))
         trust[id_] = max(version, trust.get(id_, 0))
-        return replace(self, floor=floor, generations=generations, trust=trust)
+        seen = dict(self.lists) | {name: max(number, self.lists.get(name, 0)) for name, number in lists.items()}
+        return replace(self, floor=floor, generations=generations, trust=trust, lists=seen)
 
 
 NOTHING = State(None, {}, {})
@@ -57,11 +69,12 @@ def read_state(folder: str) -> State:
         floor = datetime.fromisoformat(value["floor"]).astimezone(UTC) if value["floor"] else None
         generations = {str(k): int(v) for k, v in value["generations"].items()}
         trust = {str(k): int(v) for k, v in value["trust"].items()}
+        lists = {str(k): int(v) for k, v in value.get("lists", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
         raise MalformedTrust(
             path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
         ) from cause
-    return State(floor, generations, trust)
+    return State(floor, generations, trust, lists)
 
 
 def write_state(folder: str, state: State) -> None:
@@ -71,7 +84,12 @@ def write_state(folder: str, state: State) -> None:
     from sealwright.artifact.output import Replace, write_atomic  # a stateless verify writes nothing
 
     floor = state.floor.isoformat() if state.floor else ""
-    value = {"floor": floor, "generations": dict(state.generations), "trust": dict(state.trust)}
+    value = {
+        "floor": floor,
+        "generations": dict(state.generations),
+        "trust": dict(state.trust),
+        "lists": dict(state.lists),
+    }
     os.makedirs(folder, exist_ok=True)
     text = json.dumps(value, sort_keys=True, indent=1) + "\n"
     write_atomic(os.path.join(folder, FILE), text.encode(), replace=Replace.YES)

@@ -115,7 +115,17 @@ class Verifier:
                 f"version {trust.version} is older than version {known}, which this verifier has seen",
                 "Use the newest trust file; an older one may still trust a key that was withdrawn since.",
             )
-        self.ground = Ground(trust, believed.crls, believed.denied, self.when, request.purpose)
+        self.deny_name = f"deny {trust.id} {trust.version}"
+        denied_before = self.state.lists.get(self.deny_name, 0)
+        if believed.deny_version < denied_before:
+            raise MalformedTrust(
+                "deny list",
+                f"version {denied_before} was seen with this trust file, here is {believed.deny_version or 'none'}",
+                "Bring the newest deny list; an older one may forget what was stolen since.",
+            )
+        self.ground = Ground(
+            trust, believed.crls, believed.denied, self.when, request.purpose, known_lists=self.state.lists
+        )
         self.asked = Asked(request.purpose, request.product, request.hardware)
         self.trust_seen = TrustSeen(
             id=trust.id,
@@ -205,7 +215,10 @@ class Verifier:
         proofs = [entry.proof.earliest for entry in decision.counted if entry.proof is not None]
         proved = min(max(proofs, default=trust.issued), trust.expires)
         generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
-        after = self.state.after(proved, verdict.claims.product, generation, trust.id, trust.version)
+        lists = self.ground.list_numbers()
+        if self.believed.deny_version:
+            lists[self.deny_name] = self.believed.deny_version
+        after = self.state.after(proved, verdict.claims.product, generation, trust.id, trust.version, lists)
         if after != self.state and self.request.state:
             write_state(self.request.state, after)
             self.state = after
