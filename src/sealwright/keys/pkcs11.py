@@ -141,7 +141,7 @@ class TokenKey:
         """A new worker with the same key, compared with the one before; KeyUnavailable or KeyRefused."""
         if self._worker is not None:
             self._worker.kill()
-        again = open_token_key(str(self._uri), self._pin, self.info.algorithm, self.timeout_s)
+        again = open_token_key(str(self._uri), self._pin, self.info.algorithm)
         if (
             key_digest(again.info.public_key) != key_digest(self.info.public_key)
             or again.info.provenance is not self.info.provenance
