@@ -65,6 +65,17 @@ def trust_bytes(parts: Mapping[str, Toml]) -> bytes:
     return toml_text(FIRST_LINE, parts).encode()
 
 
+def write_trust(folder: Path, parts: Mapping[str, Toml], name: str = "trust.toml", **signers: Signer) -> Path:
+    """A trust file with its officers' signatures beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    data = trust_bytes(parts)
+    path.write_bytes(data)
+    for who, signer in signers.items():
+        (folder / f"{name}.{who}.p7s").write_bytes(p7s(signer, data, kind="trust"))
+    return path
+
+
 def believed(pki: Pki, *, crls: Sequence[bytes] = (), denied: Sequence[Denied] = (), **changes: Toml) -> Believed:
     """A trust file that is believed, with what lies beside it."""
     trust = parse_trust(trust_bytes(trust_parts(pki, **changes)), "trust.toml")

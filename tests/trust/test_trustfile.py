@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.pki import DAY, NOW, Pki, Signer, p7s, person_key
-from kit.trust import OFFICER, RECOVERY, RULE, judge, person, public_pem, quorum, signed_file, trust_bytes, trust_parts
+from kit.trust import (
+    OFFICER,
+    RECOVERY,
+    RULE,
+    judge,
+    person,
+    public_pem,
+    quorum,
+    signed_file,
+    trust_bytes,
+    trust_parts,
+)
+from kit.trust import write_trust as write
 from sealwright.errors import MalformedTrust, SealwrightError, TrustRefused, UsageError
 from sealwright.trust.belief import Believed, load_trust
 from sealwright.trust.history import Step, check_step, install, read_signed, signing_keys, walk
@@ -22,17 +34,6 @@ from sealwright.trust.words import card, groups, read_fingerprint, words
 
 Parts = dict[str, Toml]
 PKI = Pki.make()
-
-
-def write(folder: Path, parts: Parts, name: str = "trust.toml", **signers: Signer) -> Path:
-    """A trust file with its officers' signatures beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    data = trust_bytes(parts)
-    path.write_bytes(data)
-    for who, signer in signers.items():
-        (folder / f"{name}.{who}.p7s").write_bytes(p7s(signer, data, kind="trust"))
-    return path
 
 
 def test_a_whole_trust_file_is_read() -> None:

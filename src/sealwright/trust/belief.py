@@ -31,7 +31,7 @@ from sealwright.trust.history import (
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import denied, parse_trust, read_toml
+from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust, read_toml
 from sealwright.trust.words import read_fingerprint
 
 CRL_FOLDER = "trust.d"
@@ -88,6 +88,9 @@ def _reason(
         step = walk(installed, signed)
         return f"it follows the installed version {installed.version}", step
     problem = unsafe_because(signed.path)
+    # Read again: what is safe now stays so, but what was read before could have been another file (a hard link swapped in).
+    if not problem and read_file(signed.path, MAX_BYTES) != signed.text:
+        problem = "it changed while it was read"
     if problem:
         raise TrustRefused(
             signed.path,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
 from sealwright.errors import MalformedTrust
 
@@ -117,21 +117,16 @@ class Section:
         return {name: self._duration(f"{key}.{name}", one) for name, one in value.items()}
 
     def digests(self, key: str) -> tuple[Digest, ...]:
-        """Digests like "sha256:…"."""
-        found = []
-        for text in self.texts(key):
-            try:
-                found.append(Digest.parse(text))
-            except ValueError as cause:
-                raise self.wrong(key, 'digests like "sha256:" and 64 lower-case hexadecimal digits') from cause
-        return tuple(found)
+        """Digests of keys or certificates, like "sha256:…": keys and certificates have no other name (RULES 2)."""
+        return tuple(self._digest(key, text, (HashName.SHA256,)) for text in self.texts(key))
 
     def digest(self, key: str) -> Digest:
-        """One digest."""
-        try:
-            return Digest.parse(self.text(key))
-        except ValueError as cause:
-            raise self.wrong(key, 'a digest like "sha256:" and 64 lower-case hexadecimal digits') from cause
+        """One digest of a key, certificate or file of ours."""
+        return self._digest(key, self.text(key), (HashName.SHA256,))
+
+    def artifact_digest(self, key: str) -> Digest:
+        """One digest of an artifact, by any algorithm that signs one."""
+        return self._digest(key, self.text(key), tuple(HashName))
 
     def raw(self, key: str) -> str | None:
         """A text that may hold line feeds (PEM); None where it is absent."""
@@ -192,6 +187,15 @@ class Section:
     def _take(self, key: str) -> Value | None:
         self.asked.add(key)
         return self.left.pop(key, None)
+
+    def _digest(self, key: str, text: str, algorithms: tuple[HashName, ...]) -> Digest:
+        try:
+            found = Digest.parse(text)
+            if found.algorithm not in algorithms:
+                raise ValueError(found.algorithm)
+        except ValueError as cause:
+            raise self.wrong(key, 'a digest like "sha256:" and 64 lower-case hexadecimal digits') from cause
+        return found
 
     def _duration(self, key: str, value: Value) -> timedelta:
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None

@@ -2,8 +2,8 @@
 
 1. At most 1 MiB of UTF-8, the first line `# sealwright trust 1`, TOML 1.0 without duplicate keys.
 2. Every key is known, typed and bounded; an unknown key or section is refused, with the one that was probably meant.
-3. The parts fit together: thresholds can be reached by different persons, rules name anchors that exist, a public CA or a
-   pinned leaf is never trusted by itself, exceptions carry a reason and an end.
+3. The parts fit together: thresholds can be reached by different persons, rules name anchors that exist, a key is an anchor
+   of one environment, a public CA or a pinned leaf is never trusted by itself, exceptions carry a reason and an end.
 Nothing is looked up anywhere else: no environment variable, no system store, no default anchor.
 """
 
@@ -26,7 +26,8 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
-from sealwright.trust.certificate import ANY_PURPOSE, load_certificate
+from sealwright.formats.registry import FORMATS
+from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
@@ -48,6 +49,7 @@ from sealwright.trust.section import Section
 
 FIRST_LINE = "# sealwright trust 1"
 MAX_BYTES = 1 << 20
+MAX_DOTS = 100
 STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
@@ -117,7 +119,8 @@ def denied(section: Section) -> Denied:
         if not text or set(text) - set("0123456789abcdef"):
             raise section.wrong("serial", "hexadecimal digits")
         return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
-    digest, format_name = section.digest("artifact"), section.text("format", "*")
+    digest = section.artifact_digest("artifact")
+    format_name = section.word("format", tuple(FORMATS)) if section.has("format") else "*"
     return Denied("artifact", f"{format_name} {digest}", 0, reason)
 
 
@@ -130,6 +133,12 @@ def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
         raise MalformedTrust(subject, f"byte {cause.start} is not UTF-8", _NEXT) from cause
     if text.partition("\n")[0] != first_line:
         raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
+    # tomllib takes the square of a dotted key's parts (an hour for 1 MiB of them), and a key lies on one line.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:
+            raise LimitExceeded(
+                subject, f"line {number} holds more than {MAX_DOTS} dots", "Break it into several lines."
+            )
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as cause:
@@ -275,6 +284,8 @@ def _rule(section: Section) -> Rule:
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
     )
+    if set(rule.formats) - set(FORMATS):
+        raise section.wrong("formats", "some of " + ", ".join(FORMATS))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
     if rule.mode is not Mode.AUDIT and ("-" in (rule.owner, rule.reason) or rule.review is None):
@@ -327,15 +338,24 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[anchor]] name", [anchor.name for anchor in trust.anchors]),
         ("[[rule]] name", [rule.name for rule in trust.rules]),
         ("[[authority]] name", [authority.name for authority in trust.authorities]),
+        ("[[log]] name", [log.name for log in trust.logs]),
+        ("[[witness]] name", [witness.name for witness in trust.witnesses]),
+        ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
+        ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
     ):
         if len(set(names)) != len(names):
             raise wrong(f"{name} is used twice")
     certificates = [anchor.certificate for anchor in trust.anchors]
     if len(set(certificates)) != len(certificates):
         raise wrong("one certificate is an [[anchor]] twice; it has one environment")
-    for key in (*trust.officers.keys, *trust.recovery.keys):
-        if key.person not in persons:
-            raise wrong(f"the officer {key.person} is not a [[person]]")
+    environments: dict[Digest, Environment] = {}
+    for anchor in trust.anchors:
+        key = spki_digest(load_certificate(anchor.certificate, anchor.name))
+        if environments.setdefault(key, anchor.environment) is not anchor.environment:
+            raise wrong(f"[[anchor]] {anchor.name}: its key is also an anchor of another environment")
+    for officer in (*trust.officers.keys, *trust.recovery.keys):
+        if officer.person not in persons:
+            raise wrong(f"the officer {officer.person} is not a [[person]]")
     if {k.spki for k in trust.officers.keys} & {k.spki for k in trust.recovery.keys}:
         raise wrong("a key is both in [officers] and in [recovery]")
     if {k.person for k in trust.officers.keys} & {k.person for k in trust.recovery.keys}:
@@ -356,6 +376,10 @@ def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], pe
             raise wrong(
                 f"[[rule]] {rule.name}: the anchor {name} is for {anchors[name].environment}, the rule for {rule.environment}"
             )
+        if signer.pins_until is None and not _is_authority(anchors[name]):
+            raise wrong(
+                f"[[rule]] {rule.name}: {name} is a signer's own certificate, not an authority's, and counts only with `pins_until`"
+            )
         named = signer.subjects or signer.keys or signer.certificates
         if anchors[name].public and not (named and signer.purposes and ANY_PURPOSE not in signer.purposes):
             raise wrong(
@@ -364,6 +388,15 @@ def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], pe
     for person in signer.persons:
         if person not in persons:
             raise wrong(f"[[rule]] {rule.name}: there is no person {person}")
+
+
+def _is_authority(anchor: Anchor) -> bool:
+    """Whether an anchor may issue. Certificates of X.509 v1 cannot say so; a signer cannot use one, for want of key usage."""
+    certificate = load_certificate(anchor.certificate, anchor.name)
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return certificate.version is x509.Version.v1
 
 
 def officer_key_digest(spki: bytes) -> Digest:
