@@ -26,6 +26,7 @@ from sealwright.formats.format import Prepared
 from sealwright.formats.manifest import KIND as MANIFEST_KIND
 from sealwright.formats.manifest import claims_of
 from sealwright.keys.backends import open_key
+from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
@@ -75,6 +76,7 @@ class Pipeline:
         self.journal = Journal.open(home.path(JOURNAL))
         try:
             self._key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
+            self._check_provenance()
         except BaseException:
             self.journal.close()
             raise
@@ -126,6 +128,17 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_provenance(self) -> None:
+        """A key that is less than it was enrolled as (imported, or a file) does not sign under its old certificate."""
+        found, enrolled = self._key.info.provenance, self.enrolled.provenance
+        if found is not enrolled and found in (Provenance.DEVELOPMENT, Provenance.HARDWARE_IMPORTED):
+            self._key.close()
+            raise KeyRefused(
+                f"key {self.enrolled.name}",
+                f"it is enrolled as {enrolled}, and the key found is {found}",
+                "Restore the enrolled key, or enrol this one anew.",
+            )
 
     def _check(self, prepared: Prepared) -> None:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
