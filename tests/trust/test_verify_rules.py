@@ -9,7 +9,10 @@ from cryptography import x509
 
 from kit.pki import DAY, HOUR, NOW, Pki, Signer, p7s
 from kit.trust import RULE, believed, codes, judge, person, signed_file
-from sealwright.keys.key import Provenance
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.formats.manifest import ManifestFormat
+from sealwright.keys.key import KeyKind, Provenance
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
 from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome, Purpose
@@ -337,3 +340,22 @@ def test_a_pinned_leaf_counts_only_until_the_exception_ends(tmp_path: Path, pki:
     assert judge(path, trust).outcome is Outcome.TRUSTED
     assert codes(judge(path, trust, NOW + 11 * DAY)) == ["SW-PIN-ENDED"]
     assert codes(judge(signed_file(tmp_path, pki.leaf("other")), trust)) == ["SW-SIGNER-NOT-ALLOWED"]
+
+
+@pytest.mark.parametrize("named", list(HashName))
+def test_a_withdrawn_file_is_recognised_by_every_digest_and_in_every_format(
+    tmp_path: Path, pki: Pki, named: HashName
+) -> None:
+    signer = pki.leaf(kind=KeyKind.P384)
+    path = signed_file(tmp_path, signer)
+    plain = judge(path, believed(pki))
+    assert plain.outcome is Outcome.TRUSTED
+    stolen = Denied("artifact", f"* {Digest.of(path.read_bytes(), named)}", 0, "withdrawn")
+    assert codes(judge(path, believed(pki, denied=[stolen]))) == ["SW-DENIED-ARTIFACT"]
+    (tmp_path / "drive.bin.p7s").unlink()
+    manifest = ManifestFormat().prepare(str(path), [HashName.SHA384], Claims("drive", "1", 1)).content
+    assert manifest is not None
+    (tmp_path / "drive.bin.manifest").write_bytes(manifest)
+    (tmp_path / "drive.bin.manifest.p7s").write_bytes(p7s(signer, manifest, kind="manifest"))
+    assert judge(path, believed(pki)).outcome is Outcome.TRUSTED
+    assert codes(judge(path, believed(pki, denied=[stolen]))) == ["SW-DENIED-ARTIFACT"]

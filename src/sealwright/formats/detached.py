@@ -43,10 +43,16 @@ class Detached:
             digests = source.digests(algorithms, progress)
             return Prepared(NAME, KIND, path, digests, None, source.size, Coverage.whole(source.size), claims)
 
-    def extract(self, path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+    def extract(
+        self,
+        path: str,
+        signature: str | None = None,
+        progress: Progress | None = None,
+        also: Collection[HashName] = (),
+    ) -> Found:
         """Candidates from the signature files beside the artifact, with the digests of the delivered bytes."""
         sidecars = read_sidecars(path, signature)
-        wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
+        wanted = {HashName.SHA256}.union(also, *(sidecar.algorithms for sidecar in sidecars))
         with open_artifact(path) as source:
             digests = source.digests(wanted, progress)
             size = source.size

@@ -95,7 +95,7 @@ class Candidate(NamedTuple):
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
     late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
-    content: the delivered file's own digest where a statement about it is signed, for deny lists.
+    contents: the delivered file's own digests where a statement about it is signed, for deny lists.
     """
 
     source: str
@@ -109,7 +109,7 @@ class Candidate(NamedTuple):
     coverage: Coverage = Coverage(())
     late_tokens: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
-    content: Digest | None = None
+    contents: tuple[Digest, ...] = ()
 
 
 class Found(NamedTuple):
@@ -136,8 +136,12 @@ class Format(Protocol):
         """Read the artifact once and say what a signature over it binds."""
         ...
 
-    def extract(self, path: str, signature: str | None, progress: Progress | None) -> Found:
+    def extract(
+        self, path: str, signature: str | None, progress: Progress | None, also: Collection[HashName] = ()
+    ) -> Found:
         """Find the envelopes for an artifact (or read the one named) and digest what they must bind.
+
+        also: further digests wanted of a delivered file, because a deny list names files by them.
 
         A bad envelope is a candidate with findings; an unreadable or changing artifact raises.
         """

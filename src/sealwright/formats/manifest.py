@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
@@ -53,7 +54,13 @@ class ManifestFormat:
         coverage = Coverage.whole(size)
         return Prepared(NAME, KIND, path, digests, content, size, coverage, claims, SUFFIX, companions)
 
-    def extract(self, path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+    def extract(
+        self,
+        path: str,
+        signature: str | None = None,
+        progress: Progress | None = None,
+        also: Collection[HashName] = (),
+    ) -> Found:
         """Candidates from the signatures of `NAME.manifest`; the delivered files are compared with it once for all."""
         manifest_path = path + SUFFIX
         data = read_file_or_none(manifest_path, MAX_SMALL_BYTES)
@@ -63,12 +70,12 @@ class ManifestFormat:
         artifact = Digest.of(data)
         try:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
-            findings = _compare(path, manifest, progress)
             claims, size = manifest.claims, manifest.total_bytes
-            content = _content(manifest)
+            delivered = _delivered(path, manifest, also, progress)
+            findings = _compare(path, manifest, delivered, progress)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
-            claims, size, content = Claims(), 0, None
+            claims, size, delivered = Claims(), 0, _Delivered()
         sidecars = read_sidecars(manifest_path, signature)
         tokens, token_findings = read_late_tokens(manifest_path) if sidecars else ((), ())
         wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
@@ -86,11 +93,12 @@ class ManifestFormat:
                 coverage=Coverage.whole(size),
                 late_tokens=tokens,
                 findings=findings + sidecar.findings + token_findings,
-                content=content,
+                contents=delivered.digests,
             )
             for sidecar in sidecars
         )
-        return Found(path, size, candidates, artifact, findings if not candidates else ())
+        shown = next(iter(delivered.digests), artifact)
+        return Found(path, size, candidates, shown, findings if not candidates else ())
 
 
 def claims_of(data: bytes, subject: str) -> Claims:
@@ -105,8 +113,19 @@ def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: 
         return Manifest(algorithm, Over.FILE, claims, (entry,), total_bytes=source.size)
 
 
-def _content(manifest: Manifest) -> Digest | None:
-    return Digest(manifest.algorithm, manifest.files[0].digest) if manifest.over is Over.FILE else None
+class _Delivered(NamedTuple):
+    """The file that a manifest of one file is about: its digests, the manifest's own first; none for a folder."""
+
+    size: int = 0
+    digests: tuple[Digest, ...] = ()
+
+
+def _delivered(path: str, manifest: Manifest, also: Collection[HashName], progress: Progress | None) -> _Delivered:
+    if manifest.over is not Over.FILE or os.path.isdir(path):
+        return _Delivered()
+    with open_artifact(path) as source:
+        digests = source.digests(dict.fromkeys((manifest.algorithm, *also)), progress)
+        return _Delivered(source.size, tuple(digests.values()))
 
 
 def _naming(path: str, content: bytes, algorithm: HashName, claims: Claims) -> Manifest:
@@ -115,7 +134,7 @@ def _naming(path: str, content: bytes, algorithm: HashName, claims: Claims) -> M
     return Manifest(algorithm, Over.LIST, claims, (entry,), total_bytes=len(content))
 
 
-def _compare(path: str, manifest: Manifest, progress: Progress | None) -> tuple[Finding, ...]:
+def _compare(path: str, manifest: Manifest, delivered: _Delivered, progress: Progress | None) -> tuple[Finding, ...]:
     if manifest.over is Over.TREE:
         if not os.path.isdir(path):
             return (reject("SW-MANIFEST-KIND", os.path.basename(path), wanted="a folder", found="a file"),)
@@ -130,10 +149,9 @@ def _compare(path: str, manifest: Manifest, progress: Progress | None) -> tuple[
         return (
             reject("SW-MANIFEST-NAME", os.path.basename(path), wanted=os.fsdecode(entry.name), found=os.fsdecode(name)),
         )
-    with open_artifact(path) as source:
-        digest = source.digests((manifest.algorithm,), progress)[manifest.algorithm]
-        if digest.value == entry.digest and source.size == manifest.total_bytes:
-            return ()
+    digest = delivered.digests[0]
+    if digest.value == entry.digest and delivered.size == manifest.total_bytes:
+        return ()
     return (reject("SW-FILE-CHANGED", os.path.basename(path), wanted=entry.digest.hex(), found=digest.value.hex()),)
 
 

@@ -7,15 +7,16 @@ found together, and the trust file's rules decide which are needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from sealwright.artifact.digest import HashName
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
 from sealwright.formats.format import Format, Found
-from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX
+from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
 
 def detached() -> Format:
@@ -33,21 +34,26 @@ def manifest() -> Format:
 FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
 
 
-def find(path: str, signature: str | None = None, progress: Progress | None = None) -> Found:
+def find(
+    path: str, signature: str | None = None, progress: Progress | None = None, also: Collection[HashName] = ()
+) -> Found:
     """Everything that signs `path`. `NAME.manifest` itself stands for the NAME it lists.
 
-    Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
+    also: digests wanted of a delivered file beside those its signatures use. Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
     if os.path.isdir(path):
-        return manifest().extract(plain_folder(path), signature, progress)
+        return manifest().extract(plain_folder(path), signature, progress, also)
     if path.endswith(MANIFEST_SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(MANIFEST_SUFFIX)):
-        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress)
+        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress, also)
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )
-    parts = [] if by_manifest else [detached().extract(path, signature, progress)]
-    if by_manifest or (signature is None and os.path.lexists(path + MANIFEST_SUFFIX)):
-        parts.append(manifest().extract(path, signature, progress))
+    listed = by_manifest or (signature is None and os.path.lexists(path + MANIFEST_SUFFIX))
+    # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
+    bare = not by_manifest and (not listed or has_sidecar(path))
+    parts = [detached().extract(path, signature, progress, also)] if bare else []
+    if listed:
+        parts.append(manifest().extract(path, signature, progress, also))
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
     if not candidates:
         missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))

@@ -59,6 +59,11 @@ def slot_of(signature: str) -> Slot:
     return Slot.MAKER
 
 
+def has_sidecar(target: str) -> bool:
+    """Whether some signature file lies beside a target."""
+    return any(os.path.lexists(signature_path(target, slot)) for slot in Slot)
+
+
 def read_sidecars(target: str, signature: str | None) -> list[Sidecar]:
     """All signature files of a target, or only the one named (UsageError if that one does not exist)."""
     if signature is not None:

@@ -164,7 +164,7 @@ def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
     findings = []
     if reason := ground.denied_in(path):
         findings.append(reject("SW-DENIED-SIGNER", path.facts[0].subject, found=reason))
-    digests = {candidate.artifact, candidate.content, *candidate.digests.values()} - {None}
+    digests = {candidate.artifact, *candidate.contents, *candidate.digests.values()} - {None}
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
     findings += [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
