@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
+from sealwright.artifact.output import Output, Replace, restore_pair, write_atomic, write_batch
 from sealwright.artifact.source import BLOCK, open_artifact, read_file, read_file_or_none
 from sealwright.errors import ChangedWhileRead, LimitExceeded, OutputRefused, Unreadable
 
@@ -143,3 +143,33 @@ def test_a152_a_crash_at_any_step_leaves_the_old_state_or_the_new(tmp_path: Path
         assert path.read_bytes() in (b"old", b"new")
         if (tmp_path / "out2").exists():
             assert path.read_bytes() == (tmp_path / "out2").read_bytes() == b"new"
+
+
+PAIR = """
+import os, sys
+from sealwright.artifact.output import *
+folder, call, after = sys.argv[1], sys.argv[2], int(sys.argv[3])
+real, calls = getattr(os, call), []
+def crash(*a, **k):
+    calls.append(1)
+    if len(calls) > after: os._exit(9)
+    return real(*a, **k)
+setattr(os, call, crash)
+replace_pairs([Pair((Output(folder + '/m', b'new'), Output(folder + '/m.p7s', b'new')))])
+"""
+
+
+@pytest.mark.parametrize("call", ["link", "replace", "unlink", "fsync", "open", "write"])
+def test_a152_a_crash_while_a_pair_is_replaced_is_completed_or_undone(tmp_path: Path, call: str) -> None:
+    names = [str(tmp_path / "m"), str(tmp_path / "m.p7s")]
+    seen = set()
+    for after in range(12):
+        for name in names:
+            Path(name).write_bytes(b"old")
+        subprocess.run([sys.executable, "-c", PAIR, str(tmp_path), call, str(after)], check=False)
+        restore_pair(names)
+        states = {Path(name).read_bytes() for name in names}
+        assert len(states) == 1, f"{call} {after}: {states}"
+        seen |= states
+        assert not list(tmp_path.glob("*.old"))
+    assert seen == {b"old", b"new"}

@@ -4,6 +4,8 @@ System calls relied on: open(O_CREAT|O_EXCL|O_NOFOLLOW) of a random name in the 
 for each folder of a batch) or fsync of each file; link(2) for a new output, so that of two writers only one wins, or
 rename(2) to replace; fsync of the folder. What remains: a crash leaves at most temporary files `.NAME.<hex>.tmp`, and
 of a batch a prefix; in a batch each manifest comes before its signature, so that a prefix never verifies as signed.
+Files that belong together (a manifest and its signature) are replaced as a `Pair`: the old ones keep the names `NAME.old` until
+the new ones are durable; `restore_pair` puts them back after a crash in between.
 On file systems without hard links (FAT) a new output is checked for and then renamed; two writers could race there.
 """
 
@@ -20,6 +22,7 @@ from enum import Enum, auto
 from sealwright.errors import OutputRefused
 
 DEFAULT_MODE = 0o644
+OLD = ".old"
 _FLAGS = (
     os.O_WRONLY
     | os.O_CREAT
@@ -56,9 +59,64 @@ class Output:
     mode: int = DEFAULT_MODE
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Outputs that mean something only together, in the order in which they get their names; the signature is the last."""
+
+    outputs: tuple[Output, ...]
+
+
 def write_atomic(path: str, data: bytes, *, replace: Replace = Replace.NO, mode: int = DEFAULT_MODE) -> None:
     """Write one output; OutputRefused if it cannot be made durable, and then nothing has changed."""
     write_batch([Output(path, data, mode)], replace=replace)
+
+
+def restore_pair(paths: Sequence[str]) -> bool:
+    """After a crash while a pair was replaced: the old files back in their places. False where there was nothing to do.
+
+    paths: of the pair, the signature last. The old files count while the first and the last of them are there; a single one
+    is what a finished replacement had yet to remove. OutputRefused if the folder cannot be written.
+    """
+    kept = [path for path in paths if os.path.lexists(path + OLD)]
+    if not kept:
+        return False
+    whole = os.path.lexists(paths[-1] + OLD) and len(kept) > 1
+    try:
+        for path in kept:
+            if whole:
+                os.replace(path + OLD, path)
+            # rename(2) leaves two names of one file as they are
+            with suppress(FileNotFoundError):
+                os.unlink(path + OLD)
+    except OSError as cause:
+        raise _refused(kept[0], cause) from cause
+    for folder in {os.path.dirname(path) or "." for path in kept}:
+        _sync_folder(folder)
+    return whole
+
+
+def replace_pairs(pairs: Sequence[Pair]) -> None:
+    """Replace pairs with one sync for all. A crash at any instruction leaves each pair old, new, or to `restore_pair`.
+
+    Raises OutputRefused; the old files are then where they were.
+    """
+    every = [output for pair in pairs for output in pair.outputs]
+    kept = [output.path for output in every if os.path.lexists(output.path)]
+    for output in every:
+        _refuse_early(output.path, Replace.YES)
+    try:
+        for path in kept:
+            with suppress(FileNotFoundError):
+                os.unlink(path + OLD)
+            _keep(path)
+    except OSError as cause:
+        raise _refused(path, cause) from cause
+    write_batch(every, replace=Replace.YES)
+    # the signature's old file goes first: what is left of a pair then never looks like a whole old one
+    for pair in pairs:
+        for output in reversed(pair.outputs):
+            with suppress(OSError):
+                os.unlink(output.path + OLD)
 
 
 def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> None:
@@ -84,6 +142,18 @@ def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> 
         for name in temporary:
             with suppress(OSError):
                 os.unlink(name)
+
+
+def _keep(path: str) -> None:
+    """The file under a second name, which costs nothing; a copy where the file system has no hard links."""
+    try:
+        os.link(path, path + OLD, follow_symlinks=False)
+    except (OSError, NotImplementedError) as cause:
+        if isinstance(cause, OSError) and cause.errno not in _NO_LINKS:
+            raise
+        import shutil  # only on FAT and its kin
+
+        shutil.copy2(path, path + OLD)
 
 
 def _refuse_early(path: str, replace: Replace) -> None:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_batch
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
@@ -135,7 +135,10 @@ def _prepare(
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
-        for target in (*_companions(prepared, options), _target(prepared, options)):
+        targets = (*_companions(prepared, options), _target(prepared, options))
+        if len(targets) > 1:
+            restore_pair(targets)
+        for target in targets:
             if target in taken:
                 raise UsageError(
                     path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
@@ -193,11 +196,15 @@ def _finish(
     made = pipeline.sign(ready, now) if ready else []
     stamps = stamper.stamp([one.value for one in made])
     outputs: list[Output] = []
+    pairs: list[Pair] = []
     answers: dict[int, Signed] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
         files.append(Output(_target(prepared, options), pipeline.envelope(one, (stamp.token,) if stamp else ())))
-        outputs += files
+        if options.replace is Replace.YES and len(files) > 1:
+            pairs.append(Pair(tuple(files)))
+        else:
+            outputs += files
         answers[id(prepared)] = Signed(
             path=prepared.path,
             outputs=tuple(file.path for file in files),
@@ -210,6 +217,8 @@ def _finish(
             claims=prepared.claims,
             size=prepared.size,
         )
+    if options.replace is Replace.YES:
+        replace_pairs(pairs)
     write_batch(outputs, replace=options.replace)
     for entry in batch:
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
