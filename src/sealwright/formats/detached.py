@@ -71,6 +71,7 @@ class Detached:
                 coverage=coverage,
                 late_tokens=tokens,
                 findings=sidecar.findings + token_findings,
+                name=os.path.basename(path),
             )
             for sidecar in sidecars
         )

@@ -95,7 +95,8 @@ class Candidate(NamedTuple):
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
     late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
-    contents: the delivered file's own digests where a statement about it is signed, for deny lists.
+    contents: the delivered file's own digests where a statement about it is signed, for deny lists;
+    name: of the delivered content, for people.
     """
 
     source: str
@@ -110,6 +111,7 @@ class Candidate(NamedTuple):
     late_tokens: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
     contents: tuple[Digest, ...] = ()
+    name: str = ""
 
 
 class Found(NamedTuple):

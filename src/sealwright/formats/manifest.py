@@ -94,6 +94,7 @@ class ManifestFormat:
                 late_tokens=tokens,
                 findings=findings + sidecar.findings + token_findings,
                 contents=delivered.digests,
+                name=os.path.basename(manifest_path),
             )
             for sidecar in sidecars
         )

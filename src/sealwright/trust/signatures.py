@@ -19,7 +19,7 @@ from cryptography import x509
 
 from sealwright.artifact.claims import Claims
 from sealwright.envelope.cms import Signer, check_signer
-from sealwright.errors import SealwrightError
+from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
@@ -80,7 +80,8 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         check_signer(signer, candidate.digests, candidate.kind, source)
     except SealwrightError as cause:
         intact = False
-        findings.append(reject(cause.code, source, found=cause.what))
+        about = candidate.name if isinstance(cause, ContentChanged) else source
+        findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
     findings.extend(candidate.findings)
     proof: Proof | None = None
