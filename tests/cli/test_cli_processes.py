@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.network import fingerprint, without_network
 from sealwright.cli.main import main
 
 PROGRAM = (sys.executable, "-m", "sealwright")
@@ -57,7 +58,7 @@ def test_verify_opens_no_socket_and_starts_no_program(signed: tuple[Path, Path])
 
 
 def test_verify_works_with_networking_removed(signed: tuple[Path, Path]) -> None:
-    command = ["unshare", "--map-root-user", "--net", *PROGRAM, *verify_words(signed)]
+    command = [*without_network(), *PROGRAM, *verify_words(signed), *fingerprint(signed[1])]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.stdout.startswith(b"INSTALL: allowed\n"), done.stderr
 
