@@ -359,3 +359,19 @@ def test_a_withdrawn_file_is_recognised_by_every_digest_and_in_every_format(
     (tmp_path / "drive.bin.manifest.p7s").write_bytes(p7s(signer, manifest, kind="manifest"))
     assert judge(path, believed(pki)).outcome is Outcome.TRUSTED
     assert codes(judge(path, believed(pki, denied=[stolen]))) == ["SW-DENIED-ARTIFACT"]
+
+
+@pytest.mark.parametrize("named", list(HashName))
+def test_a_withdrawn_file_is_recognised_inside_a_signed_folder(tmp_path: Path, pki: Pki, named: HashName) -> None:
+    tree = tmp_path / "delivery"
+    (tree / "fw").mkdir(parents=True)
+    (tree / "fw" / "drive.bin").write_bytes(b"withdrawn firmware")
+    (tree / "notes.txt").write_bytes(b"harmless")
+    manifest = ManifestFormat().prepare(str(tree), [HashName.SHA256], Claims()).content
+    assert manifest is not None
+    (tmp_path / "delivery.manifest").write_bytes(manifest)
+    (tmp_path / "delivery.manifest.p7s").write_bytes(p7s(pki.leaf(), manifest, kind="manifest"))
+    other = Denied("artifact", f"* {Digest.of(b'something else', named)}", 0, "withdrawn")
+    assert judge(tree, believed(pki, denied=[other])).outcome is Outcome.TRUSTED
+    stolen = Denied("artifact", f"* {Digest.of(b'withdrawn firmware', named)}", 0, "withdrawn")
+    assert codes(judge(tree, believed(pki, denied=[stolen]))) == ["SW-DENIED-ARTIFACT"]

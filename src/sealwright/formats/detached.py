@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import HashName
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import UsageError
@@ -48,11 +48,13 @@ class Detached:
         path: str,
         signature: str | None = None,
         progress: Progress | None = None,
-        also: Collection[HashName] = (),
+        watched: Collection[Digest] = (),
     ) -> Found:
         """Candidates from the signature files beside the artifact, with the digests of the delivered bytes."""
         sidecars = read_sidecars(path, signature)
-        wanted = {HashName.SHA256}.union(also, *(sidecar.algorithms for sidecar in sidecars))
+        wanted = {HashName.SHA256}.union(
+            (digest.algorithm for digest in watched), *(sidecar.algorithms for sidecar in sidecars)
+        )
         with open_artifact(path) as source:
             digests = source.digests(wanted, progress)
             size = source.size

@@ -95,7 +95,7 @@ class Candidate(NamedTuple):
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
     late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
-    contents: the delivered file's own digests where a statement about it is signed, for deny lists;
+    contents: digests of delivered files that a statement is about, as far as deny lists ask for them;
     name: of the delivered content, for people.
     """
 
@@ -139,11 +139,11 @@ class Format(Protocol):
         ...
 
     def extract(
-        self, path: str, signature: str | None, progress: Progress | None, also: Collection[HashName] = ()
+        self, path: str, signature: str | None, progress: Progress | None, watched: Collection[Digest] = ()
     ) -> Found:
         """Find the envelopes for an artifact (or read the one named) and digest what they must bind.
 
-        also: further digests wanted of a delivered file, because a deny list names files by them.
+        watched: digests that a deny list names; a delivered file that has one is among the candidates' contents.
 
         A bad envelope is a candidate with findings; an unreadable or changing artifact raises.
         """

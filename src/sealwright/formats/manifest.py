@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.hashing import hash_files
 from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_bytes, parse_manifest
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
+from sealwright.artifact.walk import walk_tree
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared
@@ -59,7 +61,7 @@ class ManifestFormat:
         path: str,
         signature: str | None = None,
         progress: Progress | None = None,
-        also: Collection[HashName] = (),
+        watched: Collection[Digest] = (),
     ) -> Found:
         """Candidates from the signatures of `NAME.manifest`; the delivered files are compared with it once for all."""
         manifest_path = path + SUFFIX
@@ -71,11 +73,12 @@ class ManifestFormat:
         try:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
             claims, size = manifest.claims, manifest.total_bytes
-            delivered = _delivered(path, manifest, also, progress)
+            delivered = _delivered(path, manifest, watched, progress)
             findings = _compare(path, manifest, delivered, progress)
+            contents = delivered.digests or _members(path, manifest, watched, progress)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
-            claims, size, delivered = Claims(), 0, _Delivered()
+            claims, size, delivered, contents = Claims(), 0, _Delivered(), ()
         sidecars = read_sidecars(manifest_path, signature)
         tokens, token_findings = read_late_tokens(manifest_path) if sidecars else ((), ())
         wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
@@ -93,7 +96,7 @@ class ManifestFormat:
                 coverage=Coverage.whole(size),
                 late_tokens=tokens,
                 findings=findings + sidecar.findings + token_findings,
-                contents=delivered.digests,
+                contents=contents,
                 name=os.path.basename(manifest_path),
             )
             for sidecar in sidecars
@@ -121,12 +124,27 @@ class _Delivered(NamedTuple):
     digests: tuple[Digest, ...] = ()
 
 
-def _delivered(path: str, manifest: Manifest, also: Collection[HashName], progress: Progress | None) -> _Delivered:
+def _delivered(path: str, manifest: Manifest, watched: Collection[Digest], progress: Progress | None) -> _Delivered:
     if manifest.over is not Over.FILE or os.path.isdir(path):
         return _Delivered()
+    algorithms = dict.fromkeys((manifest.algorithm, *(digest.algorithm for digest in watched)))
     with open_artifact(path) as source:
-        digests = source.digests(dict.fromkeys((manifest.algorithm, *also)), progress)
+        digests = source.digests(algorithms, progress)
         return _Delivered(source.size, tuple(digests.values()))
+
+
+def _members(
+    path: str, manifest: Manifest, watched: Collection[Digest], progress: Progress | None
+) -> tuple[Digest, ...]:
+    """The watched digests that some file of a tree has; read once more for algorithms that its manifest does not use."""
+    found: list[Digest] = []
+    for algorithm in dict.fromkeys(digest.algorithm for digest in watched):
+        if manifest.over is Over.TREE and algorithm is manifest.algorithm:
+            present = {entry.digest for entry in manifest.files}
+        else:
+            present = {digest for digest, _, _ in hash_files(path, walk_tree(path).files, algorithm, progress)}
+        found += [digest for digest in watched if digest.algorithm is algorithm and digest.value in present]
+    return tuple(found)
 
 
 def _naming(path: str, content: bytes, algorithm: HashName, claims: Claims) -> Manifest:

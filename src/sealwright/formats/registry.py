@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 
-from sealwright.artifact.digest import HashName
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
@@ -35,25 +35,25 @@ FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": ma
 
 
 def find(
-    path: str, signature: str | None = None, progress: Progress | None = None, also: Collection[HashName] = ()
+    path: str, signature: str | None = None, progress: Progress | None = None, watched: Collection[Digest] = ()
 ) -> Found:
     """Everything that signs `path`. `NAME.manifest` itself stands for the NAME it lists.
 
-    also: digests wanted of a delivered file beside those its signatures use. Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
+    watched: digests that a deny list names. Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
     if os.path.isdir(path):
-        return manifest().extract(plain_folder(path), signature, progress, also)
+        return manifest().extract(plain_folder(path), signature, progress, watched)
     if path.endswith(MANIFEST_SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(MANIFEST_SUFFIX)):
-        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress, also)
+        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress, watched)
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )
     listed = by_manifest or (signature is None and os.path.lexists(path + MANIFEST_SUFFIX))
     # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
     bare = not by_manifest and (not listed or has_sidecar(path))
-    parts = [detached().extract(path, signature, progress, also)] if bare else []
+    parts = [detached().extract(path, signature, progress, watched)] if bare else []
     if listed:
-        parts.append(manifest().extract(path, signature, progress, also))
+        parts.append(manifest().extract(path, signature, progress, watched))
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
     if not candidates:
         missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))

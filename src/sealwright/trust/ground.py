@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import Facts, load_certificate, spki_digest
@@ -33,7 +33,7 @@ class Ground:
     purpose: Purpose
     paths: PathCache = field(default_factory=PathCache)
     anchors: tuple[bytes, ...] = ()
-    denied_digests: tuple[HashName, ...] = ()
+    watched: tuple[Digest, ...] = ()
     lists: dict[bytes, list[bytes]] = field(default_factory=dict)
     tables: dict[x509.Certificate, list[CrlTable]] = field(default_factory=dict)
     crl_findings: list[Finding] = field(default_factory=list)
@@ -46,9 +46,9 @@ class Ground:
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
-        # a file must be recognised by every digest that names one here
+        # a delivered file must be recognised by every digest that names one here
         named = [entry.value.rpartition(" ")[2] for entry in self.denied if entry.what == "artifact"]
-        self.denied_digests = tuple(dict.fromkeys(Digest.parse(text).algorithm for text in named))
+        self.watched = tuple(dict.fromkeys(Digest.parse(text) for text in named))
         self.anchors = tuple(anchor.certificate for anchor in self.trust.anchors)
         for person in self.trust.persons:
             self.people |= dict.fromkeys((*person.keys, *person.certificates), person)

@@ -139,7 +139,7 @@ class Verifier:
     def verify(self, path: str, progress: Progress | None = None) -> Verdict:
         """Judge one artifact; what cannot be read is rejected with the reason."""
         try:
-            found = find(path, self.request.signature, progress, self.ground.denied_digests)
+            found = find(path, self.request.signature, progress, self.ground.watched)
         except SealwrightError as cause:
             refusal = reject(cause.code, os.path.basename(path) or path, found=cause.what)
             return self._verdict(Found(path, 0, (), None), (refusal,), [], Decision((), (), ()), Claims(), self.when)
