@@ -27,7 +27,10 @@ def read_canonical(data: bytes) -> dict[str, Field]:
     """Read one object; ValueError for anything but its canonical form (duplicate keys, floats, depth, spaces)."""
     if len(data) > MAX_LINE_BYTES:
         raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
-    value = json.loads(data.decode(), parse_float=_refuse, parse_constant=_refuse)
+    try:
+        value = json.loads(data.decode(), parse_float=_refuse, parse_constant=_refuse)
+    except RecursionError as cause:
+        raise ValueError("nested too deeply") from cause
     if not isinstance(value, dict):
         raise ValueError("not an object")
     fields: dict[str, Field] = {}

@@ -5,12 +5,14 @@ a cut or a swap shows. The Merkle log takes these entries over when it comes (do
 
 System calls relied on: flock (one writer), write, fdatasync once for each batch. What a crash leaves is a prefix, and
 perhaps one torn line at the end that nobody was told about: it is moved to `journal.torn` when the journal is opened next.
+Opening checks the end only, so that it costs the same with a million entries; `read_journal` checks every line.
 | fault | what persisted | progress | fatal |
 |---|---|---|---|
 | killed before fdatasync | a prefix of the batch | yes, after reopening | no: the batch was never acknowledged |
 | disk full, write error | a prefix, perhaps torn | after room was made | yes, for this object |
 | fdatasync error | unknown | no | yes: nothing may be signed on it |
-| a line edited, removed, swapped | shows at its number | no | yes: opening refuses |
+| the last line damaged, or cut from the one before | shows | no | yes: opening refuses |
+| an earlier line edited, removed, swapped | shows at its number | yes | no: `read_journal` refuses, `doctor` tells |
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
 from sealwright.errors import JournalError
-from sealwright.log.canonical import Field, canonical_json, read_canonical
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 
 FILE = "journal.jsonl"
 TORN = "journal.torn"
@@ -33,6 +34,7 @@ LOCK = "journal.lock"
 WAIT_S = 10.0
 START = "0" * 64
 _TAIL = 64 * 1024
+_SHORTER = "Nothing was signed; sign with fewer or shorter claims."
 
 
 class EntryType(StrEnum):
@@ -92,19 +94,25 @@ class Journal:
             except BaseException:
                 os.close(descriptor)
                 raise
+        except OSError as cause:
+            os.close(lock)
+            raise _error(folder, f"it cannot be opened ({cause.strerror})") from cause
         except BaseException:
             os.close(lock)
             raise
         return cls(folder, descriptor, lock, count, previous)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Record the entries with one write and one sync; JournalError if they may not be durable, and then for good."""
+        """Record the entries with one write and one sync; JournalError if they may not be durable, and then for good.
+
+        An entry that could not be read back (above 64 KiB, a lone surrogate) is refused before anything is written.
+        """
         if self._broken:
             raise _error(self.folder, "an earlier write failed")
         data = bytearray()
         previous, count = self._previous, self.count
         for entry in entries:
-            line = canonical_json({**entry.fields, "type": entry.type.value, "seq": count, "previous": previous})
+            line = _line({**entry.fields, "type": entry.type.value, "seq": count, "previous": previous}, self.folder)
             data += line + b"\n"
             previous, count = sha256(line).hexdigest(), count + 1
         self._broken = True
@@ -168,6 +176,16 @@ def unfinished(folder: str) -> list[Recorded]:
         elif entry.type in (EntryType.RESULT, EntryType.REFUSAL):
             pending.pop(request, None)
     return list(pending.values())
+
+
+def _line(fields: Mapping[str, Field], folder: str) -> bytes:
+    try:
+        line = canonical_json(fields)
+    except ValueError as cause:
+        raise JournalError(folder, f"an entry has no canonical form ({cause})"[:160], _SHORTER) from cause
+    if len(line) > MAX_LINE_BYTES:
+        raise JournalError(folder, f"an entry of {len(line)} bytes, at most {MAX_LINE_BYTES} are recorded", _SHORTER)
+    return line
 
 
 def _acquire(lock: int, folder: str, wait_s: float) -> None:
@@ -263,9 +281,14 @@ def _sync_folder(folder: str) -> None:
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
-    with suppress(OSError):
+    try:
         os.fsync(descriptor)
-    os.close(descriptor)
+    except OSError as cause:
+        # some network file systems cannot sync a folder, and say so in this way; anything else is a failing disk
+        if cause.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _damaged(path: str, number: int, what: str) -> JournalError:

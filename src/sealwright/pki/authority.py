@@ -10,21 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from sealwright.envelope.algorithms import (
-    MIN_RSA_BITS_TO_SIGN,
-    PublicKey,
-    Scheme,
-    algorithm_for,
-    check_rsa,
-    rsa_padding,
-)
-from sealwright.errors import UsageError
+from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_SIGN, PublicKey, Scheme, algorithm_for, check_rsa
+from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey, Provenance
-from sealwright.pki.external_key import external_key, signature_hash
+from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import Profile
 
@@ -61,7 +53,8 @@ def issue(
     """A certificate in DER. provenance: of the subject's key, written as our policy OID; development also in the name.
 
     It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
-    for a key too weak to sign, UsageError for a name that cannot be written.
+    for a key too weak to sign, UsageError for a name that cannot be written, KeyRefused for an issuer that is no
+    authority, has ended, or whose key is not the one in its certificate.
     """
     if algorithm_for(public, subject=subject.common_name).scheme is Scheme.RSA_PKCS1:
         check_rsa(public, subject=subject.common_name, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
@@ -70,6 +63,7 @@ def issue(
     end = start + timedelta(days=profile.days)
     above = x509.load_der_x509_certificate(issuer.certificate) if issuer.certificate is not None else None
     if above is not None:
+        _check_issuer(above, issuer.key, start)
         start, end = max(start, above.not_valid_before_utc), min(end, above.not_valid_after_utc)
     builder = (
         x509.CertificateBuilder()
@@ -85,14 +79,28 @@ def issue(
     return _signed(builder, issuer.key).public_bytes(Encoding.DER)
 
 
+def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime) -> None:
+    """What a path check would find out years later, found out before the certificate exists."""
+    name = above.subject.rfc4514_string()
+    if above.public_key() != key.info.public_key:
+        raise KeyRefused(name, "its key is not the one that would sign", "Name the issuer's own key.")
+    try:
+        is_authority = above.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_authority = False
+    if not is_authority:
+        raise KeyRefused(name, "it is not an authority's certificate", "Name the certificate of an authority.")
+    if above.not_valid_after_utc <= now:
+        raise KeyRefused(name, f"it ended on {above.not_valid_after_utc:%Y-%m-%d}", "Make a new authority.")
+
+
 def _signed(builder: x509.CertificateBuilder, key: OpenKey) -> x509.Certificate:
-    algorithm = key.info.algorithm
-    pss = rsa_padding(algorithm) if algorithm.scheme is Scheme.RSA_PSS else None
-    used = pss if isinstance(pss, padding.PSS) else None
-    return builder.sign(external_key(key), signature_hash(key), rsa_padding=used)  # type: ignore[arg-type]
+    return builder.sign(external_key(key), signature_hash(key), rsa_padding=signature_padding(key))  # type: ignore[arg-type]
 
 
 def _name(subject: Subject, provenance: Provenance) -> x509.Name:
+    if not subject.common_name:
+        raise UsageError("certificate name", "it is empty", "Give the certificate a name.")
     for text in (subject.common_name, subject.organisation):
         if len(text) > MAX_COMMON_NAME or (text and not text.isprintable()):
             raise UsageError(

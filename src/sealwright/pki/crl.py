@@ -10,8 +10,9 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealwright.errors import UsageError
 from sealwright.keys.key import OpenKey
-from sealwright.pki.external_key import external_key, signature_hash
+from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 
 EXPIRED_CERTS_ON_CRL = x509.ObjectIdentifier("2.5.29.60")
 
@@ -36,7 +37,16 @@ def make_crl(
     revoked: Sequence[Revoked],
     keeps_expired_since: datetime | None = None,
 ) -> bytes:
-    """A full, direct CRL in DER. issuer: its certificate, DER; number: grows by one; times are aware."""
+    """A full, direct CRL in DER. issuer: its certificate, DER; number: grows by one; times are aware.
+
+    Raises UsageError for a negative number or a list that ends before it begins, KeyRefused for an ML-DSA key.
+    """
+    if number < 0 or next_update <= this_update:
+        raise UsageError(
+            "revocation list",
+            f"number {number}, from {this_update:%Y-%m-%d %H:%M} to {next_update:%Y-%m-%d %H:%M}",
+            "Give a number from 0 up and an end after the beginning.",
+        )
     certificate = x509.load_der_x509_certificate(issuer)
     own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     since = (keeps_expired_since or certificate.not_valid_before_utc).astimezone(UTC)
@@ -61,4 +71,5 @@ def make_crl(
         if one.invalid is not None:
             entry = entry.add_extension(x509.InvalidityDate(one.invalid.astimezone(UTC)), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(external_key(key), signature_hash(key)).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+    signed = builder.sign(external_key(key), signature_hash(key), rsa_padding=signature_padding(key))  # type: ignore[arg-type]
+    return signed.public_bytes(Encoding.DER)

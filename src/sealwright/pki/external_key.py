@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 from cryptography.hazmat.primitives.asymmetric.padding import PSS, AsymmetricPadding
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import Scheme
+from sealwright.envelope.algorithms import Scheme, hash_of, rsa_padding
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.errors import KeyRefused
 from sealwright.keys.key import OpenKey
@@ -141,7 +141,11 @@ def external_key(key: OpenKey) -> External:
 
 def signature_hash(key: OpenKey) -> hashes.HashAlgorithm | None:
     """The digest a builder is told: the key's own, None for Ed25519."""
-    from sealwright.envelope.algorithms import hash_of
-
     algorithm = key.info.algorithm
     return None if algorithm.signs_message else hash_of(algorithm.digest)
+
+
+def signature_padding(key: OpenKey) -> PSS | None:
+    """The padding a builder is told: that of a key enrolled for RSA-PSS, None for every other."""
+    padding = rsa_padding(key.info.algorithm)
+    return padding if isinstance(padding, PSS) else None

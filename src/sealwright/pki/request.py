@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealwright.envelope.algorithms import Scheme, rsa_padding
 from sealwright.errors import UsageError
 from sealwright.keys.key import OpenKey
-from sealwright.pki.external_key import external_key, signature_hash
+from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 
 
 def certificate_request(key: OpenKey, subject: str) -> bytes:
@@ -18,11 +16,10 @@ def certificate_request(key: OpenKey, subject: str) -> bytes:
         name = x509.Name.from_rfc4514_string(subject)
     except ValueError as cause:
         raise UsageError("--subject", f"{subject!r} is no name", "Write it like CN=Release 2026,O=ACME.") from cause
-    used = rsa_padding(key.info.algorithm) if key.info.algorithm.scheme is Scheme.RSA_PSS else None
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     request = builder.sign(
         external_key(key),
         signature_hash(key),  # type: ignore[arg-type]
-        rsa_padding=used if isinstance(used, padding.PSS) else None,
+        rsa_padding=signature_padding(key),
     )
     return request.public_bytes(Encoding.PEM)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope import asn1 as types
@@ -20,6 +22,9 @@ from sealwright.envelope.tsp import read_request, rejection_bytes, response_byte
 from sealwright.errors import SealwrightError, TimestampUnavailable, UsageError
 from sealwright.keys.key import OpenKey
 from sealwright.pki.oids import TIMESTAMP_POLICY
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 MAX_ANSWER_BYTES = 64 * 1024
 TIMEOUT_S = 20.0
@@ -80,7 +85,11 @@ class LocalAuthority:
         ]
 
     def respond(self, request: bytes) -> bytes:
-        """The answer to a request as it came over the network: a token, or a rejection that says why."""
+        """The answer to a request as it came over the network: a token, or a rejection that says why.
+
+        The token always carries its certificates, asked for or not (RFC 3161 section 2.4.1 would leave them out): a token
+        that is checked years later without them is lost.
+        """
         try:
             wanted = read_request(request)
             if wanted.policy not in (None, self.policy):
@@ -93,7 +102,9 @@ class LocalAuthority:
 def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
     """Ask an authority over HTTP or HTTPS; the answer's bytes, at most 64 KiB. TimestampUnavailable if none comes.
 
-    Redirects are followed to HTTP and HTTPS only; the token is checked by its signature, not by the transport.
+    timeout_s: for each wait on the network, and for the whole body. Redirects are not followed, because a redirected POST
+    loses its request (RFC 9110 section 15.4) and another address is another authority. The environment's proxies are used, as
+    plants need. The token is checked by its signature, not by the transport.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(
@@ -103,15 +114,37 @@ def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> b
     import urllib.error
     import urllib.request
 
-    query = urllib.request.Request(url, request, {"Content-Type": REQUEST_TYPE, "Accept": ANSWER_TYPE})
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
+        opener.add_handler(handler)
     try:
-        with urllib.request.urlopen(query, timeout=timeout_s) as answer:
+        query = urllib.request.Request(url, request, {"Content-Type": REQUEST_TYPE, "Accept": ANSWER_TYPE})
+        with opener.open(query, timeout=timeout_s) as answer:
             kind = answer.headers.get_content_type()
-            data: bytes = answer.read(MAX_ANSWER_BYTES + 1)
+            data = _body(answer, time.monotonic() + timeout_s)
     except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as cause:
         raise TimestampUnavailable(
             url, f"no timestamp came: {cause}"[:200], "Try again, or sign with --timestamp none and add one later."
         ) from cause
-    if kind != ANSWER_TYPE or len(data) > MAX_ANSWER_BYTES:
+    if kind != ANSWER_TYPE:
         raise TimestampUnavailable(url, f"it answered {kind}, not a timestamp", "Check the URL of the authority.")
+    if len(data) > MAX_ANSWER_BYTES:
+        raise TimestampUnavailable(
+            url, f"it answered more than {MAX_ANSWER_BYTES} bytes", "Check the URL of the authority."
+        )
     return data
+
+
+def _body(answer: HTTPResponse, until: float) -> bytes:
+    data = bytearray()
+    while len(data) <= MAX_ANSWER_BYTES and (part := answer.read1(MAX_ANSWER_BYTES + 1)):
+        data += part
+        if time.monotonic() > until:
+            raise TimeoutError("the answer comes too slowly")
+    return bytes(data)
