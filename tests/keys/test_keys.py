@@ -204,7 +204,7 @@ def token_key(name: str) -> TokenKey:
     return key
 
 
-def test_a163_a_worker_killed_in_the_middle_is_replaced_once() -> None:
+def test_a165_a_worker_killed_in_the_middle_is_replaced_once() -> None:
     with closing(token_key("killed")) as key:
         assert key.sign(one(KeyKind.P256))
         assert key._worker is not None
@@ -212,7 +212,7 @@ def test_a163_a_worker_killed_in_the_middle_is_replaced_once() -> None:
         assert len(key.sign(one(KeyKind.P256) * 100)) == 100
 
 
-def test_a_worker_that_hangs_is_given_up() -> None:
+def test_a165_a_worker_that_hangs_is_given_up() -> None:
     with closing(token_key("hangs")) as key:
         assert key.sign(one(KeyKind.P256))
         assert key._worker is not None
@@ -221,7 +221,7 @@ def test_a_worker_that_hangs_is_given_up() -> None:
         assert len(key.sign(one(KeyKind.P256))) == 1  # by the worker that replaced it
 
 
-def test_a162_a_token_that_goes_away_is_an_error_and_nothing_is_signed(tmp_path: Path) -> None:
+def test_a165_a_token_that_goes_away_is_an_error_and_nothing_is_signed(tmp_path: Path) -> None:
     pin = softhsm()
     before = os.environ["SOFTHSM2_CONF"]
     os.environ["SOFTHSM2_CONF"] = str(make_token(tmp_path, "gone"))
@@ -255,7 +255,7 @@ def test_a129_the_pin_is_in_no_process_list() -> None:
         assert PIN.encode() not in (process / "environ").read_bytes()
 
 
-def test_a165_an_imported_or_extractable_key_is_told_apart(tmp_path: Path) -> None:
+def test_a162_an_imported_or_extractable_key_is_told_apart(tmp_path: Path) -> None:
     pin = softhsm()
     private = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "imported.pem"

@@ -27,6 +27,11 @@ def read_frame(stream: BinaryIO) -> Message | None:
 
 def write_frame(stream: BinaryIO, message: Message) -> None:
     """One frame, flushed."""
-    data = json.dumps(message).encode()
-    stream.write(struct.pack(">I", len(data)) + data)
+    stream.write(frame_of(message))
     stream.flush()
+
+
+def frame_of(message: Message) -> bytes:
+    """The octets of one frame."""
+    data = json.dumps(message).encode()
+    return struct.pack(">I", len(data)) + data

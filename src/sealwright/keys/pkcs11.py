@@ -39,7 +39,7 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable, UsageError
 from sealwright.keys.checked import SignatureCheck
-from sealwright.keys.frames import MAX_FRAME, Message, write_frame
+from sealwright.keys.frames import MAX_FRAME, Message, frame_of
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.pin import Pin, ask_pin, credential_pin
 from sealwright.keys.uri import Pkcs11Uri, parse_pkcs11
@@ -55,6 +55,17 @@ CHUNK = 64
 AHEAD = 2
 _WORDS = {
     "PinIncorrect": ("the PIN is wrong; it was tried once and not again", "Check --pin-file."),
+    "pin-wrong-low": (
+        "the PIN is wrong; it was tried once and not again, and the token counts wrong tries",
+        "Check --pin-file before you try again.",
+    ),
+    "pin-wrong-final": (
+        "the PIN is wrong; it was tried once and not again, and ONE try is left",
+        "Log in once with the token's own tool before anything else.",
+    ),
+    "no-pin": ("no PIN was given, and without it the token shows no private key", "Give it with --pin-file."),
+    "PinLocked": ("its PIN is locked", "Have the security officer unlock the token."),
+    "PinExpired": ("its PIN has expired", "Set a new one with the token's own tool."),
     "PinLenRange": ("the PIN has a wrong length", "Check --pin-file."),
     "pin-locked": ("its PIN is locked", "Have the security officer unlock the token."),
     "pin-final-try": ("one PIN try is left, which is not risked here", "Log in once with the token's own tool first."),
@@ -90,11 +101,11 @@ class TokenKey:
         self._check.before(batch)
         chunks = [batch[at : at + CHUNK] for at in range(0, len(batch), CHUNK)]
         try:
-            return self._sign_all(chunks)
+            return self._sign_or_end(chunks)
         except WorkerLost:
             self._restart()
             try:
-                return self._sign_all(chunks)
+                return self._sign_or_end(chunks)
             except WorkerLost as cause:
                 raise _lost(self.info.uri, cause) from cause
 
@@ -104,21 +115,29 @@ class TokenKey:
             self._worker.close()
         self._worker = None
 
+    def _sign_or_end(self, chunks: Sequence[Sequence[ToBeSigned]]) -> list[bytes]:
+        """All values or none; a worker that failed may still answer old questions, so it is never asked again."""
+        try:
+            return self._sign_all(chunks)
+        except BaseException:
+            if self._worker is not None:
+                self._worker.kill()
+            self._worker = None
+            raise
+
     def _sign_all(self, chunks: Sequence[Sequence[ToBeSigned]]) -> list[bytes]:
         worker = self._worker
         if worker is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
         values: list[bytes] = []
-        # two questions are under way, so that the token never waits for us; each is far smaller than a pipe's buffer
+        # two questions are under way, so that the token never waits for us
         for chunk in chunks[:AHEAD]:
-            worker.send(self._question(chunk))
+            worker.send(self._question(chunk), self.timeout_s)
         for place, chunk in enumerate(chunks):
             answer = worker.receive(self.timeout_s)
             if place + AHEAD < len(chunks):
-                worker.send(self._question(chunks[place + AHEAD]))
+                worker.send(self._question(chunks[place + AHEAD]), self.timeout_s)
             if "error" in answer:
-                worker.kill()
-                self._worker = None
                 raise refusal(self.info.uri, str(answer["error"]))
             found = [bytes.fromhex(text) for text in cast("list[str]", answer["values"])]
             if len(found) != len(chunk):
@@ -139,8 +158,6 @@ class TokenKey:
 
     def _restart(self) -> None:
         """A new worker with the same key, compared with the one before; KeyUnavailable or KeyRefused."""
-        if self._worker is not None:
-            self._worker.kill()
         again = open_token_key(str(self._uri), self._pin, self.info.algorithm)
         if (
             key_digest(again.info.public_key) != key_digest(self.info.public_key)
@@ -161,20 +178,28 @@ class Worker:
     def __init__(self) -> None:
         arguments = [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
         self._process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
+        # a question larger than the pipe must not wait for ever on a worker that hangs
+        os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def ask(self, question: Message, timeout_s: float) -> Message:
         """One question and its answer; WorkerLost if none comes in time."""
-        self.send(question)
+        self.send(question, timeout_s)
         return self.receive(timeout_s)
 
-    def send(self, question: Message) -> None:
-        """Write one frame."""
-        try:
-            write_frame(cast("BinaryIO", self._process.stdin), question)
-        except OSError as cause:
-            raise WorkerLost("the worker process ended") from cause
+    def send(self, question: Message, timeout_s: float) -> None:
+        """Write one frame; WorkerLost if the worker does not take it in time."""
+        descriptor = cast("BinaryIO", self._process.stdin).fileno()
+        left = memoryview(frame_of(question))
+        until = time.monotonic() + timeout_s
+        while left:
+            if not select.select([], [descriptor], [], max(0.0, until - time.monotonic()))[1]:
+                raise WorkerLost("the token did not answer in time")
+            try:
+                left = left[os.write(descriptor, left) :]
+            except OSError as cause:
+                raise WorkerLost("the worker process ended") from cause
 
     def receive(self, timeout_s: float) -> Message:
         """Read one frame."""
@@ -358,6 +383,8 @@ def _question(what: str, asked: Pkcs11Uri, pin: Pin | None) -> Message:
         "module": module_of(asked),
         "token": asked.token,
         "serial": asked.serial,
+        "manufacturer": asked.manufacturer,
+        "model": asked.model,
         "id": asked.id.hex() if asked.id is not None else "",
         "label": asked.label,
         "pin": pin.reveal() if pin is not None else None,
@@ -366,7 +393,7 @@ def _question(what: str, asked: Pkcs11Uri, pin: Pin | None) -> Message:
 
 def _pin_of(asked: Pkcs11Uri) -> Pin | None:
     if asked.pin_source:
-        return Pin.from_file(asked.pin_source.removeprefix("file://").removeprefix("file:"))
+        return Pin.from_file(asked.pin_source)
     return credential_pin() or ask_pin(f"token {asked.token or asked.serial}")
 
 

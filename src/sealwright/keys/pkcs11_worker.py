@@ -190,7 +190,22 @@ class Worker:
         if pkcs11.TokenFlag.USER_PIN_FINAL_TRY in flags:
             raise Refusal("pin-final-try")
         pin = message.get("pin")
-        self.session = token.open(user_pin=str(pin) if pin is not None else None, rw=rw)
+        try:
+            self.session = token.open(user_pin=str(pin) if pin is not None else None, rw=rw)
+        except pkcs11.PinIncorrect as cause:
+            raise Refusal(self._wrong_pin(message)) from cause
+
+    def _wrong_pin(self, message: Message) -> str:
+        """What the token says of the tries that are left."""
+        try:
+            flags = self._token(message).flags
+        except (pkcs11.PKCS11Error, Refusal):
+            return "PinIncorrect"  # the news is the PIN; that the token went away too shows at the next try
+        if pkcs11.TokenFlag.USER_PIN_LOCKED in flags:
+            return "pin-locked"
+        if pkcs11.TokenFlag.USER_PIN_FINAL_TRY in flags:
+            return "pin-wrong-final"
+        return "pin-wrong-low" if pkcs11.TokenFlag.USER_PIN_COUNT_LOW in flags else "PinIncorrect"
 
     def _logout(self) -> None:
         session, self.session, self.key = self.session, None, None
@@ -209,7 +224,7 @@ class Worker:
                 found = [
                     slot.get_token()
                     for slot in library.get_slots(token_present=True)
-                    if _fits(slot.get_token(), str(message.get("token") or ""), str(message.get("serial") or ""))
+                    if _fits(slot.get_token(), message)
                 ]
                 if len(found) == 1:
                     return found[0]
@@ -230,6 +245,8 @@ class Worker:
         if self.asked.get("label"):
             template[Attribute.LABEL] = str(self.asked["label"])
         found = list(self._session().get_objects(template))
+        if not found and self.asked.get("pin") is None:
+            raise Refusal("no-pin")
         if len(found) != 1:
             raise Refusal("no-key" if not found else "several-keys")
         self.key = found[0]
@@ -268,8 +285,15 @@ class Worker:
         return ""
 
 
-def _fits(token: pkcs11.Token, label: str, serial: str) -> bool:
-    return (not label or token.label.strip("\0 ") == label) and (not serial or _text(token.serial) == serial)
+def _fits(token: pkcs11.Token, message: Message) -> bool:
+    """Every attribute that was asked for is the token's; one that is absent or empty asks for nothing."""
+    own = {
+        "token": token.label.strip("\0 "),
+        "serial": _text(token.serial),
+        "manufacturer": _text(token.manufacturer_id),
+        "model": _text(token.model),
+    }
+    return all(message.get(name) in (None, "", value) for name, value in own.items())
 
 
 def _attribute(key: Any, which: Attribute) -> Any:

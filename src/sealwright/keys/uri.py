@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from sealwright.errors import KeyRefused, UsageError
 
 MAX_URI = 2048
-_PATH = ("token", "manufacturer", "serial", "model", "object", "id", "type", "slot-id", "library-description",
-         "library-manufacturer", "library-version", "slot-description", "slot-manufacturer")  # fmt: skip
-_QUERY = ("module-path", "module-name", "pin-source", "pin-value")
+_PATH = ("token", "manufacturer", "serial", "model", "object", "id", "type")
+_QUERY = ("module-path", "pin-source", "pin-value")
+# attributes that would narrow the choice, but that we do not select by: to ignore one could open another token
+_NOT_SELECTED = ("library-description", "library-manufacturer", "library-version", "slot-description", "slot-id",
+                 "slot-manufacturer", "module-name")  # fmt: skip
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HELP = "Write it like pkcs11:token=NAME;object=KEY or pkcs11:serial=SERIAL;id=%01."
 
 
@@ -28,6 +32,8 @@ class Pkcs11Uri:
     id: bytes | None = None
     module_path: str = ""
     pin_source: str = ""
+    manufacturer: str = ""
+    model: str = ""
 
     def __str__(self) -> str:
         """Canonical: token serial and id where known, never a PIN."""
@@ -90,15 +96,31 @@ def parse_pkcs11(uri: str) -> Pkcs11Uri:
         label=texts.get("object", ""),
         id=found.get("id"),
         module_path=texts.get("module-path", ""),
-        pin_source=texts.get("pin-source", ""),
+        pin_source=_pin_file(texts.get("pin-source", "")),
+        manufacturer=texts.get("manufacturer", ""),
+        model=texts.get("model", ""),
     )
+
+
+def _pin_file(source: str) -> str:
+    """The path in a pin-source; a program to run ("|…") or another scheme is refused."""
+    path = source.removeprefix("file://") if source.startswith("file://") else source.removeprefix("file:")
+    if source and (not path.startswith("/") or "\0" in path):
+        raise UsageError("pkcs11 key string", "its pin-source is not an absolute path", "Write pin-source=file:/PATH.")
+    return path
 
 
 def _pairs(text: str, separator: str, known: tuple[str, ...]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for part in text.split(separator) if text else []:
         name, equals, value = part.partition("=")
+        if name in _NOT_SELECTED:
+            raise UsageError(
+                "pkcs11 key string", f"tokens are not chosen by `{name}`", "Use serial=… or module-path=…."
+            )
         if not equals or name in found or (name not in known and not name.startswith("x-")):
             raise UsageError("pkcs11 key string", f"`{name[:40]}` is unknown, repeated or without a value", _HELP)
+        if not value or _BAD_PERCENT.search(value):
+            raise UsageError("pkcs11 key string", f"`{name}` is empty or wrongly escaped", _HELP)
         found[name] = unquote_to_bytes(value)
     return found
