@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from sealwright.errors import KeyRefused, UsageError
 
 MAX_URI = 2048
 _PATH = ("token", "manufacturer", "serial", "model", "object", "id", "type")
-_QUERY = ("module-path", "pin-source", "pin-value")
+_QUERY = ("module-path", "pin-source")
 # attributes that would narrow the choice, but that we do not select by: to ignore one could open another token
 _NOT_SELECTED = ("library-description", "library-manufacturer", "library-version", "slot-description", "slot-id",
                  "slot-manufacturer", "module-name")  # fmt: skip
@@ -51,7 +51,16 @@ class Pkcs11Uri:
 
 
 def scheme_of(uri: str) -> str:
-    """The backend's name: what stands before the first colon; UsageError where there is none."""
+    """The backend's name: what stands before the first colon; UsageError where there is none.
+
+    KeyRefused for a PIN anywhere in the string, before any other error could repeat it (A129).
+    """
+    if "pin-value" in unquote(uri).lower():
+        raise KeyRefused(
+            "key string",
+            "a PIN stands in it, where every process list shows it",
+            "Use --pin-file or pin-source=file:PATH.",
+        )
     scheme, colon, _ = uri.partition(":")
     if not colon or len(uri) > MAX_URI:
         raise UsageError(uri[:80], "it is not a key string", "Write file:PATH, tpm:PATH or pkcs11:…")
@@ -74,12 +83,6 @@ def parse_pkcs11(uri: str) -> Pkcs11Uri:
         raise UsageError(uri[:80], "it is not a pkcs11: key string", _HELP)
     body, _, query = uri.removeprefix("pkcs11:").partition("?")
     found = {**_pairs(body, ";", _PATH), **_pairs(query, "&", _QUERY)}
-    if "pin-value" in found:
-        raise KeyRefused(
-            "pkcs11 key string",
-            "a PIN stands in it, where every process list shows it",
-            "Use --pin-file or pin-source=file:PATH.",
-        )
     texts = {}
     for name, value in found.items():
         if name == "id":
