@@ -1,6 +1,6 @@
 """One plant's story: real firmware signed by a key in a token, shipped, checked offline, and its altered twins refused.
 
-Run by `make demo`; safe to repeat; writes only to demo-out/. BYTE=offset chooses the byte of the firmware that is altered.
+Run by `make demo`; safe to repeat; writes only to demo-out/. BYTE=offset (decimal or 0x...) chooses the byte of the firmware that is altered.
 Every step is a command you can type yourself, and beside it stands the command of an independent program.
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 
 from sealwright.envelope.cms import Profile, Signer, read_envelope
@@ -23,6 +24,16 @@ OUT = HERE / "demo-out"
 SEALWRIGHT = str(HERE / ".venv" / "bin" / "sealwright")
 PIN = "471147"
 TABLE: list[tuple[str, str, str]] = []
+
+
+class Expect(StrEnum):
+    """What an independent program is known to say beforehand, in the words of the last table."""
+
+    AGREES = "agrees"
+    REFUSES = "refuses too"
+    CANNOT_SEE = "finds nothing: it knows no such rule"
+
+
 FIRMWARE = {
     "u-boot.bin": Path("/usr/lib/u-boot/qemu_arm/u-boot.bin"),
     "opensbi.bin": Path("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"),
@@ -33,6 +44,7 @@ FIRMWARE = {
 def main() -> int:
     """Tell the story; 1 if anything came out otherwise than told."""
     started = time.monotonic()
+    chosen = byte()
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     os.chdir(OUT)
@@ -40,8 +52,16 @@ def main() -> int:
     tokens()
     ship()
     check()
-    refuse()
+    refuse(chosen)
     return closing(time.monotonic() - started)
+
+
+def byte() -> int:
+    """The offset that the watcher chose."""
+    try:
+        return int(os.environ.get("BYTE", "4711"), 0)
+    except ValueError:
+        sys.exit("demo: BYTE is the offset of one byte of the firmware. Try: make demo BYTE=0x1000")
 
 
 def opening() -> None:
@@ -205,40 +225,48 @@ def check() -> None:
     step("the backup of line 3, to restore", 0, "backup-line-3", "--purpose", "restore")
     tool("sha256sum", "-c", "--strict", "--quiet", "../backup-line-3.manifest", cwd="backup-line-3")
     step("drive firmware before the bakery tested it", 1, "stick/opensbi.bin")
+    tool(*openssl("stick/opensbi.bin", "bakery-home/ca.pem", slot=".plant"), expect=Expect.REFUSES)
     run("sign", "stick/opensbi.bin", "--as", "plant", "--home", "bakery-home", "--pin-file", "pin")
     step("the same after the bakery signed it too", 0, "stick/opensbi.bin", "--product", "VX-200 drive")
+    tool(*openssl("stick/opensbi.bin", "bakery-home/ca.pem", slot=".plant"))
 
 
-def refuse() -> None:
+def refuse(chosen: int) -> None:
     """What must not be installed, each with its reason."""
     chapter("4. What is refused, and why")
     good = Path("stick/u-boot.bin").read_bytes()
-    offset = int(os.environ.get("BYTE", "4711")) % len(good)
+    offset = chosen % len(good)
     Path("altered").mkdir()
     Path("altered/u-boot.bin").write_bytes(good[:offset] + bytes([good[offset] ^ 1]) + good[offset + 1 :])
     shutil.copy("stick/u-boot.bin.p7s", "altered/u-boot.bin.p7s")
     step(f"byte {offset} altered", 1, "altered/u-boot.bin")
-    tool(*openssl("altered/u-boot.bin", "acme-home/ca.pem"), fails=True)
+    tool(*openssl("altered/u-boot.bin", "acme-home/ca.pem"), expect=Expect.REFUSES)
     shutil.copytree("backup-line-3", "altered/backup-line-3")
     shutil.copy("backup-line-3.manifest", "altered/")
     shutil.copy("backup-line-3.manifest.p7s", "altered/")
     Path("altered/backup-line-3/hmi/autorun.cmd").write_text("calc\n")
     Path("altered/backup-line-3/recipes.csv").write_text("name,temperature\nrye,290\nwheat,210\n")
     step("an extra file and a changed recipe in the backup", 1, "altered/backup-line-3", "--purpose", "restore")
-    tool("sha256sum", "-c", "--strict", "--quiet", "../backup-line-3.manifest", cwd="altered/backup-line-3", fails=True)
+    sums = ("sha256sum", "-c", "--strict", "--quiet", "../backup-line-3.manifest")
+    tool(*sums, cwd="altered/backup-line-3", expect=Expect.REFUSES)
     shutil.copy("stick/seabios.bin", "altered/unsigned.bin")
     step("no signature at all", 1, "altered/unsigned.bin")
+    tool(*openssl("altered/unsigned.bin", "acme-home/ca.pem"), expect=Expect.REFUSES)
     step("right file, wrong drive", 1, "stick/opensbi.bin", "--product", "VX-900 drive")
+    tool("grep", "-x", "#! claim product VX-900%20drive", "stick/opensbi.bin.manifest", expect=Expect.REFUSES)
     shutil.copy("stick/opensbi.bin", "altered/opensbi.bin")
     old = ["--product", "VX-200 drive", "--version", "4.6.0", "--generation", "6"]
     run("sign", "altered/opensbi.bin", *old, "--home", "acme-home", "--pin-file", "pin", lines=1)
     run("sign", "altered/opensbi.bin", "--as", "plant", "--home", "bakery-home", "--pin-file", "pin", lines=1)
     step("an old generation, properly signed by both", 1, "altered/opensbi.bin")
+    tool(*openssl("altered/opensbi.bin.manifest", "acme-home/ca.pem"), expect=Expect.CANNOT_SEE)
     run("init", "dev-home", "--title", "Acme lab", lines=1)
     shutil.copy("stick/seabios.bin", "altered/seabios.bin")
     run("sign", "altered/seabios.bin", "--home", "dev-home", lines=1)
     step("signed with a development key", 1, "altered/seabios.bin")
+    tool(*openssl("altered/seabios.bin", "acme-home/ca.pem"), expect=Expect.REFUSES)
     step("a clock at 1970", 3, "stick/u-boot.bin", "--at", "1970-01-01T00:00:00Z")
+    tool(*openssl("stick/u-boot.bin", "acme-home/ca.pem"), "-attime", "0", expect=Expect.REFUSES)
     revoke()
 
 
@@ -249,6 +277,7 @@ def revoke() -> None:
     run("trust", "sign", "trust.toml", "--home", "bakery-home", "--person", "officer", "--pin-file", "pin", lines=1)
     run("trust", "sign", "deny.toml", "--home", "bakery-home", "--person", "officer", "--pin-file", "pin", lines=1)
     step("Acme's key is on the deny list", 1, "stick/u-boot.bin")
+    tool(*openssl("stick/u-boot.bin", "acme-home/ca.pem"), expect=Expect.CANNOT_SEE)
 
 
 def closing(seconds: float) -> int:
@@ -264,10 +293,10 @@ def closing(seconds: float) -> int:
     return 1 if wrong else 0
 
 
-def openssl(path: str, anchors: str) -> list[str]:
-    """The command anybody can check a signature with."""
+def openssl(path: str, anchors: str, slot: str = "") -> list[str]:
+    """The command anybody can check a signature with; slot: ".plant" for the plant's own."""
     return [
-        "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", f"{path}.p7s", "-content", path,
+        "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", f"{path}{slot}.p7s", "-content", path,
         "-CAfile", anchors, "-purpose", "any", "-out", "/dev/null",
     ]  # fmt: skip
 
@@ -291,8 +320,8 @@ def run(*arguments: str, wanted: int = 0, lines: int = 40) -> int:
     return done.returncode
 
 
-def tool(*arguments: str, cwd: str = ".", fails: bool = False, quiet: bool = False) -> None:
-    """An independent program, shown as typed."""
+def tool(*arguments: str, cwd: str = ".", expect: Expect = Expect.AGREES, quiet: bool = False) -> None:
+    """An independent program, shown as typed, and what it is known to say."""
     done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
     if quiet:
         if done.returncode:
@@ -300,11 +329,17 @@ def tool(*arguments: str, cwd: str = ".", fails: bool = False, quiet: bool = Fal
         return
     place = f"(cd {cwd}; " if cwd != "." else ""
     print(f"   $ {place}{shlex.join(arguments)}{')' if place else ''}")
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line and ":error:" not in line][:3]
-    for line in said or ["(no complaint)"]:
+    for line in reasons(done.stdout + done.stderr) or ["(no complaint)" if done.returncode == 0 else "(nothing found)"]:
         print(f"     {line}")
-    names = {False: "agrees", True: "refuses too"}
-    TABLE.append((f"{shlex.join(arguments[:2])}", names[fails], names[done.returncode != 0]))
+    held = (done.returncode != 0) == (expect is Expect.REFUSES)
+    found = expect if held else "refuses" if done.returncode else "accepts"
+    TABLE.append((f"   {shlex.join(arguments[:2])}", expect, found))
+
+
+def reasons(said: str) -> list[str]:
+    """A program's own words, at most three lines; of OpenSSL's error stack only the reason."""
+    lines = [line.partition("Verify error: ")[2] if ":error:" in line else line for line in said.splitlines()]
+    return [line for line in lines if line][:3]
 
 
 def say(*lines: str) -> None:
