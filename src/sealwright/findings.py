@@ -6,8 +6,8 @@ table keyed by code; `docs/findings.md` is generated from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sealwright.texts import TEXTS
 
@@ -21,8 +21,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One observation. code: a key of `TEXTS`; subject: the object; wanted and found: short texts, may be empty."""
 
     code: str

@@ -109,6 +109,7 @@ _HASHES: dict[HashName, hashes.HashAlgorithm] = {
     HashName.SHA384: hashes.SHA384(),
     HashName.SHA512: hashes.SHA512(),
 }
+_ECDSA = {name: ec.ECDSA(used) for name, used in _HASHES.items()}
 _CURVES = {"secp256r1": ECDSA_SHA256, "secp384r1": ECDSA_SHA384, "secp521r1": ECDSA_SHA512}
 _ML_DSA_KEYS: tuple[tuple[type, SignatureAlgorithm], ...] = (
     (mldsa.MLDSA44PublicKey, ML_DSA_44),
@@ -176,7 +177,7 @@ def check_signature(
     """Verify over the message; BadSignature if it does not fit. The key was accepted by `algorithm_for` before."""
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(_HASHES[algorithm.digest]))
+            key.verify(signature, message, _ECDSA[algorithm.digest])
         elif isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, message, rsa_padding(algorithm), _HASHES[algorithm.digest])
         else:

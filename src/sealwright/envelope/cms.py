@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography.hazmat import asn1
 
@@ -32,6 +33,7 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.asn1 import OID, TLV
 from sealwright.envelope.ber import to_der
 from sealwright.envelope.certified import Certified, certified, certified_or_none, short
+from sealwright.envelope.shape import Shapes
 from sealwright.errors import (
     BadSignature,
     ContentChanged,
@@ -50,6 +52,7 @@ KIND_PREFIX = "sealwright/"
 KIND_SUFFIX = "/1"
 ANY_KIND = "file"
 _AGAIN = "Ask the signer for the file again."
+_SHAPES = Shapes()
 
 
 class Profile(Enum):
@@ -60,8 +63,7 @@ class Profile(Enum):
     FOREIGN_TOKEN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(NamedTuple):
     """One readable SignerInfo. certificate: DER; digest: the messageDigest; signed_bytes: what the signature value covers.
 
     kind: what content-hints says it signs ("file" where absent); binds_certificate: whether ESSCertIDv2 names it.
@@ -87,8 +89,7 @@ class BrokenSigner:
     reason: SealwrightError
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """content_type: dotted; content: None where detached; certificates: DER, as many as came, in their order."""
 
     content_type: str
@@ -102,6 +103,15 @@ def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
 
     data: DER, at most 1 MiB; subject: the name used in errors.
     """
+    if (known := _SHAPES.read(profile, data)) is not None:
+        return known
+    envelope = _read(data, profile, subject)
+    if len(envelope.signers) == 1 and isinstance(signer := envelope.signers[0], Signer):
+        _SHAPES.learn(profile, data, envelope, signer)
+    return envelope
+
+
+def _read(data: bytes, profile: Profile, subject: str) -> Envelope:
     signed = _signed_data(data, profile, subject)
     certificates = _certificates(signed, subject)
     named = [asn1.encode_der(entry) for entry in signed.digest_algorithms.as_list()]

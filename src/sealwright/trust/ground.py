@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -20,6 +21,9 @@ from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
+
+if TYPE_CHECKING:
+    from sealwright.trust.signatures import Standing
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Ground:
     denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
+    standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None], Standing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)

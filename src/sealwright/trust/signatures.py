@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -25,15 +25,17 @@ from sealwright.formats.format import Candidate
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import Ground
-from sealwright.trust.model import Anchor, Environment
+from sealwright.trust.model import Anchor, Environment, Person
 from sealwright.trust.path import NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
 
+THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judged
+MAX_STANDINGS = 4096
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+
+class Judged(NamedTuple):
     """A signature and what was found about it. It counts for a rule only if `seen.accepted`."""
 
     candidate: Candidate
@@ -67,14 +69,25 @@ def judge_candidate(candidate: Candidate, ground: Ground) -> list[Judged]:
     return judged
 
 
+class Standing(NamedTuple):
+    """What a certificate is worth for a signature of one time, whatever it signed. A finding without subject is about the signature."""
+
+    leaf: x509.Certificate
+    known: Facts
+    path: Path | None
+    anchor: Anchor | None
+    provenance: str
+    person: Person | None
+    findings: tuple[Finding, ...]
+
+    def findings_of(self, source: str) -> list[Finding]:
+        """The findings for one signature."""
+        return [found if found.subject else found._replace(subject=source) for found in self.findings]
+
+
 def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     findings: list[Finding] = [*signer.findings]
     source = candidate.source
-    try:
-        leaf = load_certificate(signer.certificate, source)
-    except SealwrightError as cause:
-        return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
-    known = facts(leaf)
     intact = True
     try:
         check_signer(signer, candidate.digests, candidate.kind, source)
@@ -85,56 +98,78 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
     findings.extend(candidate.findings)
     proof: Proof | None = None
-    if intact:
-        proof, about_tokens = prove((*signer.tokens, *candidate.late_tokens), signer.signature, source, ground)
+    if intact and (tokens := (*signer.tokens, *candidate.late_tokens)):
+        proof, about_tokens = prove(tokens, signer.signature, source, ground)
         findings.extend(about_tokens)
-    path, about_path = _path(leaf, known, candidate, proof, ground)
-    findings.extend(about_path)
-    anchor = None
-    if path is not None:
-        anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
-        findings.extend(path.findings)
-        findings.extend(_denials(candidate, path, ground))
-        findings.extend(_revocation(path, proof, source, ground))
-    provenance = _provenance(known, path, ground)
-    findings.extend(_environment(known, anchor, provenance, source, ground))
-    accepted = intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings)
-    person = ground.person_of(known, proof.latest if proof else ground.judgement.judged)
-    seen = SignerSeen(
-        source=source,
-        slot=candidate.slot,
-        subject=known.subject,
-        person=person.id if person else "",
-        organisation=person.organisation if person else "",
-        key=known.key,
-        certificate=known.certificate,
-        anchor=anchor.name if anchor else "",
-        algorithm=signer.algorithm.name,
-        provenance=provenance,
-        accepted=accepted,
-    )
+    bag = candidate.envelope.certificates if candidate.envelope else ()
+    try:
+        standing = _standing(signer.certificate, bag, proof.latest if proof else None, ground)
+    except SealwrightError as cause:
+        return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
+    findings.extend(standing.findings_of(source))
+    known, person, anchor = standing.known, standing.person, standing.anchor
+    if standing.path is not None:
+        findings.extend(_denials(candidate, ground))
     return Judged(
         candidate,
-        seen,
+        SignerSeen(
+            source=source,
+            slot=candidate.slot,
+            subject=known.subject,
+            person=person.id if person else "",
+            organisation=person.organisation if person else "",
+            key=known.key,
+            certificate=known.certificate,
+            anchor=anchor.name if anchor else "",
+            algorithm=signer.algorithm.name,
+            provenance=standing.provenance,
+            accepted=intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings),
+        ),
         candidate.claims,
         anchor,
-        leaf,
-        path.purposes if path is not None else frozenset(),
+        standing.leaf,
+        standing.path.purposes if standing.path is not None else frozenset(),
         signer.claimed_time,
         proof,
         tuple(findings),
     )
 
 
+def _standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+    """Kept by the ground: ten thousand files by one signer ask once for each proved time."""
+    question = (certificate, bag, proved)
+    found = ground.standings.get(question)
+    if found is None:
+        if len(ground.standings) >= MAX_STANDINGS:
+            ground.standings.clear()
+        found = ground.standings[question] = _new_standing(certificate, bag, proved, ground)
+    return found
+
+
+def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+    leaf = load_certificate(certificate, THE_SIGNATURE)
+    known = facts(leaf)
+    path, findings = _path(leaf, known, bag, proved, ground)
+    anchor = None
+    if path is not None:
+        anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
+        findings.extend(path.findings)
+        if reason := ground.denied_in(path):
+            findings.append(reject("SW-DENIED-SIGNER", known.subject, found=reason))
+        findings.extend(_revocation(path, proved, ground))
+    provenance = _provenance(known, path, ground)
+    findings.extend(_environment(known, anchor, provenance, ground))
+    person = ground.person_of(known, proved or ground.judgement.judged)
+    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings))
+
+
 def _path(
-    leaf: x509.Certificate, known: Facts, candidate: Candidate, proof: Proof | None, ground: Ground
+    leaf: x509.Certificate, known: Facts, bag: Sequence[bytes], proved: datetime | None, ground: Ground
 ) -> tuple[Path | None, list[Finding]]:
-    envelope = candidate.envelope
-    bag: Sequence[bytes] = envelope.certificates if envelope else ()
-    at = proof.latest if proof else ground.judgement.judged
+    at = proved or ground.judgement.judged
     findings: list[Finding] = []
     ended = at > known.not_after
-    if ended and proof is None and ground.purpose is Purpose.RUN:
+    if ended and proved is None and ground.purpose is Purpose.RUN:
         # What was installed while valid keeps running: judge the path at the last moment it could have been signed.
         findings.append(warning("SW-CERT-EXPIRED", known.subject, found=_day(known.not_after)))
         at, ended = known.not_after, False
@@ -147,7 +182,7 @@ def _path(
     if isinstance(path, NoPath):
         tried = any(anchor.environment is Environment.DEVELOPMENT for anchor in ground.trust.anchors)
         if DEVELOPMENT in known.policies and not tried:
-            findings.append(reject("SW-KEY-DEVELOPMENT", candidate.source, found=known.subject))
+            findings.append(reject("SW-KEY-DEVELOPMENT", THE_SIGNATURE, found=known.subject))
         else:
             code = "SW-CERT-EXPIRED" if path.expired else "SW-CERT-NO-PATH"
             findings.append(reject(code, known.subject, found=path.reason))
@@ -161,13 +196,12 @@ def _strictness(known: Facts) -> Strictness:
     return Strictness.OURS if ours else Strictness.FOREIGN
 
 
-def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
-    findings = []
-    if reason := ground.denied_in(path):
-        findings.append(reject("SW-DENIED-SIGNER", path.facts[0].subject, found=reason))
+def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
+    if not ground.denied:
+        return []
     digests = {candidate.artifact, *candidate.contents, *candidate.digests.values()} - {None}
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
-    findings += [
+    findings = [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
         for name in names
         if name in ground.denials
@@ -182,9 +216,9 @@ def _denials(candidate: Candidate, path: Path, ground: Ground) -> list[Finding]:
     return findings
 
 
-def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) -> list[Finding]:
+def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
     findings = []
-    states = ground.revocations(path, proof.latest if proof else None)
+    states = ground.revocations(path, proved)
     for certificate, state in states:
         subject = display_name(certificate.subject)
         since = _day(state.effective) if state.effective else ""
@@ -204,7 +238,7 @@ def _revocation(path: Path, proof: Proof | None, source: str, ground: Ground) ->
             case State.GOOD:
                 pass
     if not states:
-        findings.append(note("SW-REVOCATION-NOT-ASKED", source))
+        findings.append(note("SW-REVOCATION-NOT-ASKED", THE_SIGNATURE))
     return findings
 
 
@@ -221,18 +255,18 @@ def _provenance(known: Facts, path: Path | None, ground: Ground) -> str:
     return "hardware-claimed" if HARDWARE_CLAIMED in oids else "development"
 
 
-def _environment(known: Facts, anchor: Anchor | None, provenance: str, source: str, ground: Ground) -> list[Finding]:
+def _environment(known: Facts, anchor: Anchor | None, provenance: str, ground: Ground) -> list[Finding]:
     if anchor is None:
         return []
     subject = known.subject
     if provenance == "development":
         if anchor.environment is Environment.PRODUCTION:
-            return [reject("SW-KEY-DEVELOPMENT", source, found=subject)]
-        return [warning("SW-KEY-DEVELOPMENT-GRADE", source, found=subject)]
+            return [reject("SW-KEY-DEVELOPMENT", THE_SIGNATURE, found=subject)]
+        return [warning("SW-KEY-DEVELOPMENT-GRADE", THE_SIGNATURE, found=subject)]
     if provenance == "hardware-imported":
         evidence = ground.evidence[known.key]
         due = _day(evidence.review) if evidence.review else ""
-        return [warning("SW-KEY-IMPORTED", source, wanted=due, found=evidence.reason)]
+        return [warning("SW-KEY-IMPORTED", THE_SIGNATURE, wanted=due, found=evidence.reason)]
     return []
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
-from sealwright.findings import Finding, Severity, reject, undecided, warning
+from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Coverage, Found
 from sealwright.formats.registry import find
 from sealwright.trust.belief import Believed
@@ -304,8 +304,4 @@ def _counts(entry: Judged, decision: Decision) -> bool:
 def _ignored(entry: Judged) -> Finding:
     first = next(iter(entry.refusals), None)
     why = first.sentence if first else "no rule asks for it"
-    return (warning if first else _note)("SW-SIGNATURE-IGNORED", entry.seen.source, found=why)
-
-
-def _note(code: str, subject: str, wanted: str = "", found: str = "") -> Finding:
-    return replace(warning(code, subject, wanted, found), severity=Severity.NOTE)
+    return (warning if first else note)("SW-SIGNATURE-IGNORED", entry.seen.source, found=why)
