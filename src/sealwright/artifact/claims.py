@@ -20,7 +20,7 @@ class Claims:
     environment: str | None = None
 
     def __bool__(self) -> bool:
-        return self != _NOTHING
+        return self is not _NOTHING and self != _NOTHING
 
 
 _NOTHING = Claims()

@@ -24,6 +24,10 @@ class HashName(StrEnum):
         """Octets of one digest."""
         return _SIZES[self._value_]
 
+    def new(self) -> hashlib._Hash:
+        """A state to update."""
+        return _HASHES[self._value_]()
+
 
 _SIZES = {"sha256": 32, "sha384": 48, "sha512": 64}
 _HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}

@@ -8,7 +8,6 @@ that dies, or a place that stays empty, is an error, never a missing digest. Whe
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import stat
@@ -195,7 +194,7 @@ class _Reader:
 
     def __init__(self, root: str, algorithm: HashName) -> None:
         self.root = root
-        self.new = getattr(hashlib, algorithm.value)
+        self.new = algorithm.new
         self.buffer = mmap.mmap(-1, BLOCK)
         self.view = memoryview(self.buffer)
         self.by_descriptor = os.open in os.supports_dir_fd

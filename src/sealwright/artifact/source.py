@@ -61,7 +61,7 @@ class OpenArtifact:
         """
         missing = [name for name in names if name not in self._digests]
         if missing:
-            states = [getattr(hashlib, name.value)() for name in missing]
+            states = [name.new() for name in missing]
             try:
                 if self.size <= BLOCK:
                     self._digest_small(states)
@@ -182,10 +182,10 @@ def read_file_or_none(path: str | os.PathLike[str], limit_bytes: int) -> bytes |
     """The same, and None only if there is no such file; a dangling link is Unreadable, not absent."""
     name = os.fspath(path)
     try:
-        if not os.path.lexists(name):
-            return None
         descriptor = os.open(name, _FLAGS)
     except (OSError, ValueError) as cause:
+        if not os.path.lexists(name):
+            return None
         raise unreadable(name, cause) from cause
     status = os.fstat(descriptor)
     with OpenArtifact(name, descriptor, _stamp(status)) as source:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -157,7 +158,8 @@ def read_token(data: bytes, subject: str) -> Token:
     gen_time = info.gen_time.as_datetime().astimezone(UTC)
     if not MIN_YEAR <= gen_time.year <= MAX_YEAR:
         raise MalformedEnvelope(subject, f"it was made in the year {gen_time.year}", _AGAIN)
-    _check_purpose(signer.certificate, subject)
+    if problem := _purpose_problem(signer.certificate):
+        raise MalformedEnvelope(subject, problem, _AGAIN)
     return Token(
         gen_time=gen_time,
         accuracy=_accuracy(info.accuracy, subject),
@@ -234,13 +236,13 @@ def _accuracy(accuracy: types.Accuracy | None, subject: str) -> timedelta:
     return timedelta(seconds=seconds, milliseconds=millis, microseconds=micros)
 
 
-def _check_purpose(certificate: bytes, subject: str) -> None:
+@lru_cache(maxsize=64)
+def _purpose_problem(certificate: bytes) -> str:
     try:
         extensions = x509.load_der_x509_certificate(certificate).extensions
         usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as cause:
-        raise MalformedEnvelope(subject, "its certificate is not for timestamps", _AGAIN) from cause
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return "its certificate is not for timestamps"
     if not usage.critical or list(usage.value) != [TIME_STAMPING]:
-        raise MalformedEnvelope(
-            subject, "its certificate is not for timestamps alone (critical extended key usage)", _AGAIN
-        )
+        return "its certificate is not for timestamps alone (critical extended key usage)"
+    return ""

@@ -12,11 +12,11 @@ import os
 from collections.abc import Collection
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.digest import HashName
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import UsageError
-from sealwright.formats.format import Candidate, Coverage, Found, Prepared
+from sealwright.formats.format import Candidate, Coverage, Found, Prepared, Search
 from sealwright.formats.sidecar import read_late_tokens, read_sidecars
 
 NAME = "detached"
@@ -43,24 +43,18 @@ class Detached:
             digests = source.digests(algorithms, progress)
             return Prepared(NAME, KIND, path, digests, None, source.size, Coverage.whole(source.size), claims)
 
-    def extract(
-        self,
-        path: str,
-        signature: str | None = None,
-        progress: Progress | None = None,
-        watched: Collection[Digest] = (),
-    ) -> Found:
+    def extract(self, path: str, search: Search) -> Found:
         """Candidates from the signature files beside the artifact, with the digests of the delivered bytes."""
-        sidecars = read_sidecars(path, signature)
-        wanted = {HashName.SHA256}.union(
-            (digest.algorithm for digest in watched), *(sidecar.algorithms for sidecar in sidecars)
-        )
+        sidecars = read_sidecars(path, search)
+        wanted = {HashName.SHA256, *(digest.algorithm for digest in search.watched)}
+        for sidecar in sidecars:
+            wanted |= sidecar.algorithms
         with open_artifact(path) as source:
-            digests = source.digests(wanted, progress)
+            digests = source.digests(wanted, search.progress)
             size = source.size
         artifact = digests[HashName.SHA256]
-        tokens, token_findings = read_late_tokens(path) if sidecars else ((), ())
-        coverage = Coverage.whole(size)
+        tokens, token_findings = read_late_tokens(path, search) if sidecars else ((), ())
+        coverage, name = Coverage.whole(size), os.path.basename(path)
         candidates = tuple(
             Candidate(
                 source=os.path.basename(sidecar.path),
@@ -73,7 +67,7 @@ class Detached:
                 coverage=coverage,
                 late_tokens=tokens,
                 findings=sidecar.findings + token_findings,
-                name=os.path.basename(path),
+                name=name,
             )
             for sidecar in sidecars
         )

@@ -7,9 +7,11 @@ inside adds `attach` (docs/decisions/0004 sketches it for PE).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from sealwright.artifact.claims import Claims
@@ -58,6 +60,7 @@ class Coverage:
             at = part.end
 
     @classmethod
+    @lru_cache(maxsize=256)
     def whole(cls, size: int) -> Coverage:
         """Every byte hashed."""
         return cls((Range(0, size, Extent.HASHED),))
@@ -114,6 +117,25 @@ class Candidate(NamedTuple):
     name: str = ""
 
 
+class Search(NamedTuple):
+    """How an artifact is looked at. signature: the one signature file to read; watched: digests that a deny list names.
+
+    beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
+    the system for each that is not there.
+    """
+
+    signature: str | None = None
+    progress: Progress | None = None
+    watched: Collection[Digest] = ()
+    beside: Collection[str] | None = None
+
+    def sees(self, path: str) -> bool:
+        """Whether there is something at a path in the artifact's folder, be it a link that leads nowhere."""
+        if self.beside is None:
+            return os.path.lexists(path)
+        return path.rpartition(os.sep)[2] in self.beside
+
+
 class Found(NamedTuple):
     """Everything found for one artifact. findings: what is wrong before any signature is looked at."""
 
@@ -138,13 +160,10 @@ class Format(Protocol):
         """Read the artifact once and say what a signature over it binds."""
         ...
 
-    def extract(
-        self, path: str, signature: str | None, progress: Progress | None, watched: Collection[Digest] = ()
-    ) -> Found:
+    def extract(self, path: str, search: Search) -> Found:
         """Find the envelopes for an artifact (or read the one named) and digest what they must bind.
 
-        watched: digests that a deny list names; a delivered file that has one is among the candidates' contents.
-
+        A delivered file that has a watched digest is among the candidates' contents.
         A bad envelope is a candidate with findings; an unreadable or changing artifact raises.
         """
         ...

@@ -21,7 +21,7 @@ from sealwright.artifact.tree import compare_tree, manifest_of_tree
 from sealwright.artifact.walk import walk_tree
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, reject
-from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared
+from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared, Search
 from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
 from sealwright.formats.sidecar import read_late_tokens, read_sidecars
 
@@ -56,13 +56,7 @@ class ManifestFormat:
         coverage = Coverage.whole(size)
         return Prepared(NAME, KIND, path, digests, content, size, coverage, claims, SUFFIX, companions)
 
-    def extract(
-        self,
-        path: str,
-        signature: str | None = None,
-        progress: Progress | None = None,
-        watched: Collection[Digest] = (),
-    ) -> Found:
+    def extract(self, path: str, search: Search) -> Found:
         """Candidates from the signatures of `NAME.manifest`; the delivered files are compared with it once for all."""
         manifest_path = path + SUFFIX
         data = read_file_or_none(manifest_path, MAX_SMALL_BYTES)
@@ -73,14 +67,14 @@ class ManifestFormat:
         try:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
             claims, size = manifest.claims, manifest.total_bytes
-            delivered = _delivered(path, manifest, watched, progress)
-            findings = _compare(path, manifest, delivered, progress)
-            contents = delivered.digests or _members(path, manifest, watched, progress)
+            delivered = _delivered(path, manifest, search)
+            findings = _compare(path, manifest, delivered, search.progress)
+            contents = delivered.digests or _members(path, manifest, search)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
             claims, size, delivered, contents = Claims(), 0, _Delivered(), ()
-        sidecars = read_sidecars(manifest_path, signature)
-        tokens, token_findings = read_late_tokens(manifest_path) if sidecars else ((), ())
+        sidecars = read_sidecars(manifest_path, search)
+        tokens, token_findings = read_late_tokens(manifest_path, search) if sidecars else ((), ())
         wanted = {HashName.SHA256}.union(*(sidecar.algorithms for sidecar in sidecars))
         digests = {name: Digest.of(data, name) for name in wanted}
         candidates = tuple(
@@ -124,26 +118,24 @@ class _Delivered(NamedTuple):
     digests: tuple[Digest, ...] = ()
 
 
-def _delivered(path: str, manifest: Manifest, watched: Collection[Digest], progress: Progress | None) -> _Delivered:
+def _delivered(path: str, manifest: Manifest, search: Search) -> _Delivered:
     if manifest.over is not Over.FILE or os.path.isdir(path):
         return _Delivered()
-    algorithms = dict.fromkeys((manifest.algorithm, *(digest.algorithm for digest in watched)))
+    algorithms = dict.fromkeys((manifest.algorithm, *(digest.algorithm for digest in search.watched)))
     with open_artifact(path) as source:
-        digests = source.digests(algorithms, progress)
+        digests = source.digests(algorithms, search.progress)
         return _Delivered(source.size, tuple(digests.values()))
 
 
-def _members(
-    path: str, manifest: Manifest, watched: Collection[Digest], progress: Progress | None
-) -> tuple[Digest, ...]:
+def _members(path: str, manifest: Manifest, search: Search) -> tuple[Digest, ...]:
     """The watched digests that some file of a tree has; read once more for algorithms that its manifest does not use."""
     found: list[Digest] = []
-    for algorithm in dict.fromkeys(digest.algorithm for digest in watched):
+    for algorithm in dict.fromkeys(digest.algorithm for digest in search.watched):
         if manifest.over is Over.TREE and algorithm is manifest.algorithm:
             present = {entry.digest for entry in manifest.files}
         else:
-            present = {digest for digest, _, _ in hash_files(path, walk_tree(path).files, algorithm, progress)}
-        found += [digest for digest in watched if digest.algorithm is algorithm and digest.value in present]
+            present = {digest for digest, _, _ in hash_files(path, walk_tree(path).files, algorithm, search.progress)}
+        found += [digest for digest in search.watched if digest.algorithm is algorithm and digest.value in present]
     return tuple(found)
 
 

@@ -7,15 +7,13 @@ found together, and the trust file's rules decide which are needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
-from sealwright.artifact.digest import Digest
-from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
-from sealwright.formats.format import Format, Found
+from sealwright.formats.format import Format, Found, Search
 from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
 
@@ -34,26 +32,25 @@ def manifest() -> Format:
 FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
 
 
-def find(
-    path: str, signature: str | None = None, progress: Progress | None = None, watched: Collection[Digest] = ()
-) -> Found:
+def find(path: str, search: Search) -> Found:
     """Everything that signs `path`. `NAME.manifest` itself stands for the NAME it lists.
 
-    watched: digests that a deny list names. Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
+    Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
-    if os.path.isdir(path):
-        return manifest().extract(plain_folder(path), signature, progress, watched)
+    if search.beside is None and os.path.isdir(path):
+        return manifest().extract(plain_folder(path), search)
     if path.endswith(MANIFEST_SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(MANIFEST_SUFFIX)):
-        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), signature, progress, watched)
+        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
+    signature = search.signature
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )
-    listed = by_manifest or (signature is None and os.path.lexists(path + MANIFEST_SUFFIX))
+    listed = by_manifest or (signature is None and search.sees(path + MANIFEST_SUFFIX))
     # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
-    bare = not by_manifest and (not listed or has_sidecar(path))
-    parts = [detached().extract(path, signature, progress, watched)] if bare else []
+    bare = not by_manifest and (not listed or has_sidecar(path, search))
+    parts = [detached().extract(path, search)] if bare else []
     if listed:
-        parts.append(manifest().extract(path, signature, progress, watched))
+        parts.append(manifest().extract(path, search))
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
     if not candidates:
         missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))

@@ -12,7 +12,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
-from sealwright.formats.format import Slot
+from sealwright.formats.format import Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
@@ -59,32 +59,30 @@ def slot_of(signature: str) -> Slot:
     return Slot.MAKER
 
 
-def has_sidecar(target: str) -> bool:
+def has_sidecar(target: str, search: Search) -> bool:
     """Whether some signature file lies beside a target."""
-    return any(os.path.lexists(signature_path(target, slot)) for slot in Slot)
+    return any(search.sees(target + suffix) for suffix in SUFFIXES.values())
 
 
-def read_sidecars(target: str, signature: str | None) -> list[Sidecar]:
+def read_sidecars(target: str, search: Search) -> list[Sidecar]:
     """All signature files of a target, or only the one named (UsageError if that one does not exist)."""
-    if signature is not None:
+    if (signature := search.signature) is not None:
         data = read_file_or_none(signature, MAX_ENVELOPE_BYTES)
         if data is None:
             raise UsageError(signature, "there is no such signature file", "Check the path given with --signature.")
         return [_read(signature, slot_of(signature), data)]
     found = []
-    for slot in Slot:
-        path = signature_path(target, slot)
-        data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
-        if data is not None:
+    for slot, suffix in SUFFIXES.items():
+        path = target + suffix
+        if search.sees(path) and (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is not None:
             found.append(_read(path, slot, data))
     return found
 
 
-def read_late_tokens(target: str) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
+def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
     """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
     path = target + ".tsr"
-    data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
-    if data is None:
+    if not search.sees(path) or (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
         return (), ()
     try:
         return (token_of_sidecar(data, path),), ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
@@ -24,6 +24,15 @@ from sealwright.trust.verdict import Purpose
 
 if TYPE_CHECKING:
     from sealwright.trust.signatures import Standing
+
+MAX_STANDINGS = 4096
+
+
+class StampStanding(NamedTuple):
+    """Whether an authority's certificate may stamp at a time: the authority's name, or why it is refused."""
+
+    authority: str
+    refused: str = ""
 
 
 @dataclass(slots=True)
@@ -48,6 +57,7 @@ class Ground:
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
     standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None], Standing] = field(default_factory=dict)
+    stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool], StampStanding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+Q = TypeVar("Q")
 T = TypeVar("T")
-CHUNK = 32
+CHUNK = 128
 MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
 _HEAD = struct.Struct("<QQ")
 
@@ -35,13 +36,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def judge_many(paths: Sequence[str], judge: Callable[[Sequence[str]], list[T]]) -> Iterator[T]:
-    """`judge` of every chunk of the paths, spread over all cores; its answers, which must be picklable, in order."""
+def judge_many(questions: Sequence[Q], judge: Callable[[Sequence[Q]], list[T]]) -> Iterator[T]:
+    """`judge` of every chunk of the questions, spread over all cores; its answers, which must be picklable, in order."""
     if sys.platform == "win32":
-        yield from judge(paths)
+        yield from judge(questions)
         return
-    size = max(CHUNK, len(paths) // MAX_CHUNKS + 1)
-    chunks = [paths[at : at + size] for at in range(0, len(paths), size)]
+    size = max(CHUNK, len(questions) // MAX_CHUNKS + 1)
+    chunks = [questions[at : at + size] for at in range(0, len(questions), size)]
     with _Workers(chunks, judge) as workers:
         ready: dict[int, list[T]] = {}
         for number, chunk in enumerate(chunks):
@@ -53,7 +54,7 @@ def judge_many(paths: Sequence[str], judge: Callable[[Sequence[str]], list[T]]) 
 class _Workers:
     """The forked processes and the parent's ends of their pipes."""
 
-    def __init__(self, chunks: Sequence[Sequence[str]], judge: Callable[[Sequence[str]], list[T]]) -> None:
+    def __init__(self, chunks: Sequence[Sequence[Q]], judge: Callable[[Sequence[Q]], list[T]]) -> None:
         self.children: list[int] = []
         self.pipes: dict[int, bytearray] = {}
         if sys.platform == "win32":
@@ -108,9 +109,7 @@ class _Workers:
                 os.waitpid(child, 0)
 
 
-def _serve(
-    numbers: int, answers: int, chunks: Sequence[Sequence[str]], judge: Callable[[Sequence[str]], list[T]]
-) -> None:
+def _serve(numbers: int, answers: int, chunks: Sequence[Sequence[Q]], judge: Callable[[Sequence[Q]], list[T]]) -> None:
     """A worker's life: never returns."""
     code = 1
     try:

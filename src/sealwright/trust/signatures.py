@@ -24,7 +24,7 @@ from sealwright.findings import Finding, Severity, note, reject, undecided, warn
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
-from sealwright.trust.ground import Ground
+from sealwright.trust.ground import MAX_STANDINGS, Ground
 from sealwright.trust.model import Anchor, Environment, Person
 from sealwright.trust.path import NoPath, Path, Strictness
 from sealwright.trust.revocation import State
@@ -32,7 +32,6 @@ from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
 
 THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judged
-MAX_STANDINGS = 4096
 
 
 class Judged(NamedTuple):

@@ -13,11 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
+
 from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import load_certificate, spki_digest
-from sealwright.trust.ground import Ground
+from sealwright.trust.ground import MAX_STANDINGS, Ground, StampStanding
 from sealwright.trust.model import TimestampAuthority
 from sealwright.trust.path import NoPath, Path, Strictness
 
@@ -56,7 +58,18 @@ class _Refused(Exception):
 
 
 def _judge(token: Token, name: str, ground: Ground) -> Proof:
-    leaf = load_certificate(token.certificate, name)
+    question = (token.certificate, token.certificates, token.gen_time, token.binds_certificate)
+    standing = ground.stamps.get(question)
+    if standing is None:
+        if len(ground.stamps) >= MAX_STANDINGS:
+            ground.stamps.clear()
+        standing = ground.stamps[question] = _standing(token, load_certificate(token.certificate, name), ground)
+    if standing.refused:
+        raise _Refused(standing.refused)
+    return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, standing.authority)
+
+
+def _standing(token: Token, leaf: x509.Certificate, ground: Ground) -> StampStanding:
     why = "its authority is not in the trust file"
     for authority in ground.trust.authorities:
         if authority.key is not None and spki_digest(leaf) != authority.key:
@@ -70,9 +83,9 @@ def _judge(token: Token, name: str, ground: Ground) -> Proof:
             continue
         problem = _problem(token, leaf_end=path.facts[0].not_after, authority=authority, path=path, ground=ground)
         if problem is None:
-            return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, authority.name)
+            return StampStanding(authority.name)
         why = problem
-    raise _Refused(why)
+    return StampStanding("", why)
 
 
 def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground) -> str | None:

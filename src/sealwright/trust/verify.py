@@ -16,7 +16,7 @@ An error is a refusal: whatever cannot be read is rejected with the reason, neve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -26,7 +26,7 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
-from sealwright.formats.format import Coverage, Found
+from sealwright.formats.format import Coverage, Found, Search
 from sealwright.formats.registry import find
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
@@ -64,12 +64,12 @@ def verify_paths(
 ) -> Iterator[Verdict]:
     """One verdict a path, in order. Raises only for a state folder that cannot be read or written."""
     verifier = Verifier(believed, request)
-    for path in artifacts(paths, request):
-        yield verifier.verify(path, progress)
+    for path, beside in artifacts(paths, request):
+        yield verifier.verify(path, progress, beside)
 
 
-def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
-    """The paths to judge; with `recursive`, the files of each folder that are not the signatures of others, sorted.
+def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Collection[str] | None]]:
+    """The paths to judge, each with the names in its folder where they are known; with `recursive`, the files of each folder that are not the signatures of others, sorted.
 
     A link to a folder is not followed but judged itself, and an unreadable folder raises: nothing is passed over.
     """
@@ -77,12 +77,12 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
 
     for path in paths:
         if not request.recursive or not os.path.isdir(path):
-            yield path
+            yield path, None
             continue
         count = 0
         for folder, folders, names in os.walk(path, onerror=_not_walked):
             folders.sort()
-            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
             present = {*names, *folders}
             for name in sorted([*names, *links]):
                 if is_beside(name, present):
@@ -92,7 +92,7 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[str]:
                     raise LimitExceeded(
                         path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one."
                     )
-                yield os.path.join(folder, name)
+                yield os.path.join(folder, name), None if name in links else present
 
 
 def _not_walked(cause: OSError) -> None:
@@ -136,14 +136,28 @@ class Verifier:
             rollback="checked" if request.state else "not checked",
         )
 
-    def verify(self, path: str, progress: Progress | None = None) -> Verdict:
-        """Judge one artifact; what cannot be read is rejected with the reason."""
+    def verify(self, path: str, progress: Progress | None = None, beside: Collection[str] | None = None) -> Verdict:
+        """Judge one artifact; what cannot be read is rejected with the reason. beside: the names in its folder, just listed."""
+        found = self._found(path, progress, beside)
+        return self._settled(found, self._judged(found))
+
+    def verify_all(self, artifacts: Sequence[tuple[str, Collection[str] | None]]) -> list[Verdict]:
+        """The same for many. Each step is done for all before the next begins: its code and tables stay in the cache."""
+        found = [self._found(path, None, beside) for path, beside in artifacts]
+        judged = [self._judged(one) for one in found]
+        return [self._settled(one, entries) for one, entries in zip(found, judged, strict=True)]
+
+    def _found(self, path: str, progress: Progress | None, beside: Collection[str] | None) -> Found:
         try:
-            found = find(path, self.request.signature, progress, self.ground.watched)
+            return find(path, Search(self.request.signature, progress, self.ground.watched, beside))
         except SealwrightError as cause:
             refusal = reject(cause.code, os.path.basename(path) or path, found=cause.what)
-            return self._verdict(Found(path, 0, (), None), (refusal,), [], Decision((), (), ()), Claims(), self.when)
-        judged = [entry for candidate in found.candidates for entry in judge_candidate(candidate, self.ground)]
+            return Found(path, 0, (), None, (refusal,))
+
+    def _judged(self, found: Found) -> list[Judged]:
+        return [entry for candidate in found.candidates for entry in judge_candidate(candidate, self.ground)]
+
+    def _settled(self, found: Found, judged: list[Judged]) -> Verdict:
         claims, disagreements = agreed_claims(judged)
         when = self.when
         for entry in judged:
@@ -270,12 +284,12 @@ def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: C
         from sealwright.trust.many import can_fork, judge_many  # only many paths need it
 
         if can_fork():
-            yield from judge_many(every, lambda some: [use(verifier.verify(path)) for path in some])
+            yield from judge_many(every, lambda some: [use(verdict) for verdict in verifier.verify_all(some)])
             return
-    yield from (use(verifier.verify(path)) for path in every)
+    yield from (use(verifier.verify(path, None, beside)) for path, beside in every)
 
 
-_FIRST = (
+_MOST_TELLING = (
     "SW-TREE-FILE-CHANGED",
     "SW-FILE-CHANGED",
     "SW-TREE-FILE-MISSING",
@@ -287,13 +301,13 @@ _FIRST = (
     "SW-KEY-DEVELOPMENT",
     "SW-CERT-REVOKED",
 )
-_SEVERITIES = (Severity.REJECT, Severity.UNDECIDED, Severity.WARNING, Severity.NOTE)
+_FIRST = {code: rank for rank, code in enumerate(_MOST_TELLING)}
+_SEVERITIES = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 def _weight(finding: Finding) -> tuple[int, int]:
     """Refusals first, and among them the one that says most."""
-    rank = _FIRST.index(finding.code) if finding.code in _FIRST else len(_FIRST)
-    return _SEVERITIES.index(finding.severity), rank
+    return _SEVERITIES[finding.severity], _FIRST.get(finding.code, len(_FIRST))
 
 
 def _counts(entry: Judged, decision: Decision) -> bool:
