@@ -22,10 +22,15 @@ class Progress(Protocol):
 
 
 class TerminalProgress:
-    """One line on a terminal: bytes done and rate. Used as a context manager; the line is erased at the end."""
+    """One line on a terminal: what is done and the rate. Used as a context manager; the line is erased at the end.
 
-    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+    unit: "MB" where bytes are counted, or the name of what is counted one by one ("files").
+    """
+
+    def __init__(self, what: str, stream: TextIO | None = None, unit: str = "MB") -> None:
         self.what = what
+        self.unit = unit
+        self.one = 1e6 if unit == "MB" else 1.0
         self.stream = stream if stream is not None else sys.stderr
         self.shown = self.stream.isatty()
         self.done = 0
@@ -43,8 +48,8 @@ class TerminalProgress:
             return
         self.drawn = now
         self.visible = True
-        rate = self.done / max(now - self.started, 0.001) / 1e6
-        self.stream.write(f"\r\x1b[K{self.what}: {self.done / 1e6:,.0f} MB, {rate:,.0f} MB/s")
+        done, rate = self.done / self.one, self.done / max(now - self.started, 0.001) / self.one
+        self.stream.write(f"\r\x1b[K{self.what}: {done:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s")
         self.stream.flush()
 
     def close(self) -> None:

@@ -41,18 +41,17 @@ Stamp = tuple[int, int, int, int, int]
 
 
 class OpenArtifact:
-    """A regular file, open. Owned by one thread; closed by `with`."""
+    """A regular file, open. Owned by one thread; closed by `with`. size: bytes, as the file system said when it was opened."""
+
+    __slots__ = ("_descriptor", "_digests", "_place", "_stamp", "path", "size")
 
     def __init__(self, path: str, descriptor: int, stamp: Stamp) -> None:
         self.path = path
+        self.size = stamp[0]
         self._descriptor = descriptor
         self._stamp = stamp
+        self._place = 0  # of the descriptor
         self._digests: dict[HashName, Digest] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes, as the file system said when it was opened."""
-        return self._stamp[0]
 
     def digests(self, names: Collection[HashName], progress: Progress | None = None) -> dict[HashName, Digest]:
         """The digests asked for, in one pass for all that are not known yet.
@@ -126,9 +125,10 @@ class OpenArtifact:
         # anonymous memory is page-aligned, which the kernel copies into faster; made here, never before a fork
         with mmap.mmap(-1, BLOCK) as buffer, memoryview(buffer) as view:
             done = 0
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._seek(0)
             while count := read_into(self._descriptor, view):
                 done += count
+                self._place = done
                 if done > self.size:
                     raise self._changed()
                 for state in states:
@@ -142,14 +142,20 @@ class OpenArtifact:
             raise self._changed()
 
     def _read_exactly(self, offset: int, size: int) -> bytes:
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        self._seek(offset)
         data = os.read(self._descriptor, size)
-        if len(data) in (size, 0) or offset + len(data) == self.size:
+        self._place += len(data)
+        if len(data) in (size, 0) or self._place == self.size:
             return data
         parts = [data]
-        while size > sum(map(len, parts)) and (data := os.read(self._descriptor, size - sum(map(len, parts)))):
+        while size > self._place - offset and (data := os.read(self._descriptor, size - (self._place - offset))):
+            self._place += len(data)
             parts.append(data)
         return b"".join(parts)
+
+    def _seek(self, offset: int) -> None:
+        if self._place != offset:
+            self._place = os.lseek(self._descriptor, offset, os.SEEK_SET)
 
     def _changed(self) -> ChangedWhileRead:
         return ChangedWhileRead(

@@ -124,18 +124,24 @@ def _believed(args: argparse.Namespace, request: Request) -> Believed:
 
 
 def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> Iterator[Answer]:
-    """One answer a path. Many go over all cores; a few, which may be large, show progress where a person watches."""
+    """One answer a path. Many go over all cores. Where a person watches, many are counted, and of a few, which may be large, the bytes."""
     from sealwright.cli.render import Detail
 
     detail = Detail.FULL if args.details else Detail.QUIET if args.quiet else Detail.PLAIN
     blank = "\n" if _several(args) and detail is not Detail.QUIET else ""
     use = json_answer if args.json else partial(text_answer, detail, blank)
+    from sealwright.artifact.progress import TerminalProgress
+
     if len(args.paths) > FEW or args.recursive:
         from sealwright.trust.verify import map_paths
 
-        yield from map_paths(args.paths, believed, request, use)
+        with TerminalProgress("checking", unit="files") as progress:
+            for answer in map_paths(args.paths, believed, request, use):
+                progress.advance(1)
+                if answer.text:
+                    progress.close()
+                yield answer
         return
-    from sealwright.artifact.progress import TerminalProgress
     from sealwright.trust.verify import verify_paths
 
     with TerminalProgress("checking") as progress:
@@ -153,7 +159,8 @@ def _report(answers: Iterable[Answer], args: argparse.Namespace) -> int:
 
     outcomes = []
     for answer in answers:
-        sys.stdout.write(answer.text)
+        if answer.text:
+            sys.stdout.write(answer.text)
         outcomes.append(answer.outcome)
     if not args.json and not args.quiet and _several(args):
         print(summary(outcomes))

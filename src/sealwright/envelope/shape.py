@@ -61,14 +61,12 @@ class Shape(NamedTuple):
         if self.token is not None:
             header, inside = self.token
             tokens = (header + data[inside],)
-        signer = self.signer._replace(
-            digest=digest,
-            signature=data[self.signature],
-            signed_bytes=b"\x31" + data[self.signed],
-            claimed_time=time,
-            tokens=tokens,
+        certificate, key, _, algorithm, _, _, _, kind, _, binds, findings = self.signer
+        signature, signed_bytes = data[self.signature], b"\x31" + data[self.signed]
+        signer = type(self.signer)(
+            certificate, key, digest, algorithm, signature, signed_bytes, time, kind, tokens, binds, findings
         )
-        return self.envelope._replace(content=content, signers=(signer,))
+        return type(self.envelope)(self.envelope.content_type, content, self.envelope.certificates, (signer,))
 
 
 class Shapes:

@@ -42,8 +42,11 @@ def is_beside(name: str, present: Collection[str]) -> bool:
     """Whether a name ends like a signature and what it would belong to is present too."""
     if not name.endswith(RESERVED):
         return False
-    parts = name.split(".")
-    return any(".".join(parts[:size]) in present for size in range(1, len(parts)))
+    stem = name
+    while stem := stem.rpartition(".")[0]:
+        if stem in present:
+            return True
+    return False
 
 
 def signature_path(target: str, slot: Slot) -> str:

@@ -81,7 +81,10 @@ class Standing(NamedTuple):
 
     def findings_of(self, source: str) -> list[Finding]:
         """The findings for one signature."""
-        return [found if found.subject else found._replace(subject=source) for found in self.findings]
+        return [
+            found if found.subject else Finding(found[0], found[1], source, found[3], found[4])
+            for found in self.findings
+        ]
 
 
 def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:

@@ -83,7 +83,7 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
         for folder, folders, names in os.walk(path, onerror=_not_walked):
             folders.sort()
             links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
-            present = {*names, *folders}
+            present, inside = {*names, *folders}, os.path.join(folder, "")
             for name in sorted([*names, *links]):
                 if is_beside(name, present):
                     continue
@@ -92,7 +92,7 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
                     raise LimitExceeded(
                         path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one."
                     )
-                yield os.path.join(folder, name), None if name in links else present
+                yield f"{inside}{name}", None if name in links else present
 
 
 def _not_walked(cause: OSError) -> None:
