@@ -10,9 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kit.notes import verifier_key
 from kit.pki import CLAIMED, DAY, NOW, Issuer, Pki, Subject, issue, person_key
 from kit.pki import Signer as Certified
 from kit.trust import RULE, believed, codes, judge, public_pem, quorum, signed_file, trust_bytes, trust_parts
+from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.keys.key import KeyKind
 from sealwright.pki.profiles import ROOT
@@ -121,7 +123,7 @@ def test_a106_nothing_is_said_twice_with_the_second_word_winning(what: str) -> N
     one: dict[str, Toml] = {
         "evidence": {"key": KEY, "provenance": "hardware-claimed"},
         "crl": {"issuer": PKI.root.pem, "min_number": 9},
-        "witness": {"name": "north", "vkey": "north+12345678+AAAA"},
+        "witness": {"name": "north", "vkey": verifier_key("north", NoteType.WITNESS)},
     }
     assert parse(**{what: [one[what]]})
     with pytest.raises(MalformedTrust, match="used twice"):

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.notes import verifier_key
 from kit.pki import DAY, NOW, Pki, Signer, p7s, person_key
 from kit.trust import (
     OFFICER,
@@ -24,6 +26,7 @@ from kit.trust import (
     trust_parts,
 )
 from kit.trust import write_trust as write
+from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import MalformedTrust, SealwrightError, TrustRefused, UsageError
 from sealwright.trust.belief import Believed, load_trust
 from sealwright.trust.history import Step, check_step, install, read_signed, signing_keys, walk
@@ -42,6 +45,39 @@ def test_a_whole_trust_file_is_read() -> None:
     assert trust.rules[0].signers[0].purposes == ("1.3.6.1.5.5.7.3.43",)
     assert trust.officers.threshold == 1
     assert trust.stage == "ordinary"
+
+
+def test_the_keys_of_logs_and_witnesses_are_read_and_a_mistyped_one_is_refused_by_its_line() -> None:
+    log, witness = verifier_key("log.example", NoteType.LOG), verifier_key("w.example", NoteType.WITNESS)
+    data = trust_bytes(changed(log=[{"name": "ours", "vkey": log}], witness=[{"name": "west", "vkey": witness}]))
+    trust = parse_trust(data, "trust.toml")
+    assert [(one.name, str(one.key)) for one in (*trust.logs, *trust.witnesses)] == [("ours", log), ("west", witness)]
+    mistyped = witness.replace("w.example", "v.example")
+    spoilt = data.replace(witness.encode(), mistyped.encode())
+    line = spoilt.decode().split("\n").index(f'vkey = "{mistyped}"') + 1
+    with pytest.raises(MalformedTrust, match=rf"\[\[witness\]\] 1 \(line {line}\): `vkey` .* mistyped"):
+        parse_trust(spoilt, "trust.toml")
+
+
+@pytest.mark.parametrize(
+    ("logs", "witnesses"),
+    [(["ours"], ["ours"]), (["ours"], ["west"]), ([], ["west", "east"]), (["a", "b"], [])],
+)
+def test_one_key_is_not_two_voices(logs: list[str], witnesses: list[str]) -> None:
+    keys = [Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(4)]
+
+    def parts(same: bool) -> Parts:
+        fresh = iter(keys)
+        said: Parts = {}
+        for kind, section, names in ((NoteType.LOG, "log", logs), (NoteType.WITNESS, "witness", witnesses)):
+            said[section] = [
+                {"name": name, "vkey": verifier_key(name, kind, keys[0] if same else next(fresh))} for name in names
+            ]
+        return changed(**{section: part for section, part in said.items() if part})
+
+    assert parse_trust(trust_bytes(parts(same=False)), "trust.toml")
+    with pytest.raises(MalformedTrust, match="its key is also that of"):
+        parse_trust(trust_bytes(parts(same=True)), "trust.toml")
 
 
 def changed(**parts: Toml) -> Parts:

@@ -9,7 +9,7 @@ from sealwright.artifact.names import display
 from sealwright.cli.jsonout import moment as json_moment
 from sealwright.cli.render import moment
 from sealwright.trust.certificate import display_name, load_certificate
-from sealwright.trust.model import Denied, Freshness, Rule, SignerRule, TrustFile
+from sealwright.trust.model import Denied, Freshness, LogKey, Rule, SignerRule, TrustFile
 
 
 def trust_text(trust: TrustFile) -> str:
@@ -39,6 +39,8 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
             for anchor in trust.anchors
         ],
         "authorities": [authority.name for authority in trust.authorities],
+        "logs": [_note_key(log) for log in trust.logs],
+        "witnesses": [_note_key(witness) for witness in trust.witnesses],
         "rules": [
             {"name": rule.name, "mode": rule.mode.value, "sentence": sentence(rule), "contact": rule.contact}
             for rule in trust.rules
@@ -86,6 +88,9 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         public = ", a public authority" if anchor.public else ""
         yield f"  {anchor.name} ({anchor.environment}{public}): {_subject(anchor.certificate)}"
     yield "Whose word on time counts: " + (", ".join(authority.name for authority in trust.authorities) or "nobody's")
+    for title, keys in (("Signing log", trust.logs), ("Witness of a log", trust.witnesses)):
+        for known in keys:
+            yield f"{title}: {known.name} ({known.key})"
     yield "Rules:"
     for rule in trust.rules:
         yield f"  {rule.name} ({rule.mode}): {sentence(rule)}"
@@ -95,8 +100,12 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         yield f"Minimum generation of {product}: {generation}"
     for entry in trust.denied:
         yield f"Withdrawn: {denial(entry)}"
-    for known in trust.evidence:
-        yield f"Key {known.key}: {known.provenance}" + (f", {known.reason}" if known.reason else "")
+    for evidence in trust.evidence:
+        yield f"Key {evidence.key}: {evidence.provenance}" + (f", {evidence.reason}" if evidence.reason else "")
+
+
+def _note_key(known: LogKey) -> dict[str, object]:
+    return {"name": known.name, "vkey": str(known.key), "key_name": known.key.name, "key_id": known.key.id.hex()}
 
 
 def _signer(signer: SignerRule) -> str:

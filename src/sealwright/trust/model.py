@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
+from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.formats.format import Slot
 
 
@@ -79,10 +80,10 @@ class TimestampAuthority(NamedTuple):
 
 
 class LogKey(NamedTuple):
-    """A log's or witness's Ed25519 key (C2SP signed note vkey text)."""
+    """A log's or witness's key. name: what the trust file calls it; the key has a name of its own, that of its signatures."""
 
     name: str
-    vkey: str
+    key: VerifierKey
 
 
 class CrlPolicy(NamedTuple):

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.verifierkey import NoteType, parse_verifier_key
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import FORMATS
@@ -83,8 +84,8 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
         intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
         authorities=cast("tuple[TimestampAuthority, ...]", top.each("authority", _authority)),
-        logs=cast("tuple[LogKey, ...]", top.each("log", _log)),
-        witnesses=cast("tuple[LogKey, ...]", top.each("witness", _log)),
+        logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, NoteType.LOG))),
+        witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, NoteType.WITNESS))),
         crls=cast("tuple[CrlPolicy, ...]", top.each("crl", _crl)),
         denied=cast("tuple[Denied, ...]", top.each("deny", denied)),
         minimums=_minimums(top),
@@ -218,8 +219,16 @@ def _authority(section: Section) -> TimestampAuthority:
     )
 
 
-def _log(section: Section) -> LogKey:
-    return LogKey(section.text("name"), section.text("vkey"))
+def _note_key(section: Section, data: bytes, wanted: NoteType) -> LogKey:
+    text = section.raw("vkey") or ""
+    try:
+        return LogKey(section.text("name"), parse_verifier_key(text, wanted))
+    except ValueError as cause:
+        at = data.find(text.encode())
+        if text and at >= 0:
+            line = data.count(b"\n", 0, at) + 1
+            section.where += f" (line {line})"
+        raise section.wrong("vkey", f"a verifier key of the signed-note form; {cause}") from cause
 
 
 def _crl(section: Section) -> CrlPolicy:
@@ -345,6 +354,12 @@ def _check(trust: TrustFile, subject: str) -> None:
     ):
         if len(set(names)) != len(names):
             raise wrong(f"{name} is used twice")
+    note_keys: dict[bytes, str] = {}  # a log that witnesses itself, or one witness under two names, would count twice
+    for section, known in (("log", trust.logs), ("witness", trust.witnesses)):
+        for one in known:
+            if one.key.key in note_keys:
+                raise wrong(f"[[{section}]] {one.name}: its key is also that of {note_keys[one.key.key]}")
+            note_keys[one.key.key] = f"[[{section}]] {one.name}"
     certificates = [anchor.certificate for anchor in trust.anchors]
     if len(set(certificates)) != len(certificates):
         raise wrong("one certificate is an [[anchor]] twice; it has one environment")
