@@ -19,7 +19,7 @@ from typing import TypeVar
 
 Q = TypeVar("Q")
 T = TypeVar("T")
-CHUNK = 128
+CHUNK = 64
 MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
 _HEAD = struct.Struct("<QQ")
 
@@ -36,13 +36,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def judge_many(questions: Sequence[Q], judge: Callable[[Sequence[Q]], list[T]]) -> Iterator[T]:
-    """`judge` of every chunk of the questions, spread over all cores; its answers, which must be picklable, in order."""
-    if sys.platform == "win32":
-        yield from judge(questions)
-        return
+def judge_many(questions: Sequence[Q], judge: Callable[[Sequence[Q]], list[T]], *, alone: bool = False) -> Iterator[T]:
+    """`judge` of every chunk of the questions, spread over all cores; its answers, which must be picklable, in order.
+
+    alone: in this process only, because it keeps something from answer to answer.
+    """
     size = max(CHUNK, len(questions) // MAX_CHUNKS + 1)
     chunks = [questions[at : at + size] for at in range(0, len(questions), size)]
+    if alone or not can_fork():
+        for chunk in chunks:
+            yield from judge(chunk)
+        return
     with _Workers(chunks, judge) as workers:
         ready: dict[int, list[T]] = {}
         for number, chunk in enumerate(chunks):

@@ -280,13 +280,14 @@ def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: C
     """`use` applied to each verdict, in order; by all cores where there are many. What `use` gives must be picklable."""
     every = list(artifacts(paths, request))
     verifier = Verifier(believed, request)
-    if len(every) >= MANY and not request.state:
-        from sealwright.trust.many import can_fork, judge_many  # only many paths need it
+    if len(every) < MANY:
+        yield from (use(verifier.verify(path, None, beside)) for path, beside in every)
+        return
+    from sealwright.trust.many import judge_many  # only many paths need it
 
-        if can_fork():
-            yield from judge_many(every, lambda some: [use(verdict) for verdict in verifier.verify_all(some)])
-            return
-    yield from (use(verifier.verify(path, None, beside)) for path, beside in every)
+    yield from judge_many(
+        every, lambda some: [use(verdict) for verdict in verifier.verify_all(some)], alone=request.state is not None
+    )
 
 
 _MOST_TELLING = (
