@@ -36,6 +36,12 @@ class Finding(NamedTuple):
         return _fill(TEXTS[self.code].sentence, self)
 
     @property
+    def plain(self) -> str:
+        """The same without the words of certificates and digests."""
+        text = TEXTS[self.code]
+        return _fill(text.plain or text.sentence, self)
+
+    @property
     def next_step(self) -> str:
         """What the reader does next."""
         return _fill(TEXTS[self.code].next_step, self)
@@ -62,8 +68,4 @@ def note(code: str, subject: str, wanted: str = "", found: str = "") -> Finding:
 
 
 def _fill(template: str, finding: Finding) -> str:
-    return (
-        template.replace("{subject}", finding.subject)
-        .replace("{wanted}", finding.wanted)
-        .replace("{found}", finding.found)
-    )
+    return template.format(subject=finding.subject, wanted=finding.wanted, found=finding.found)

@@ -33,7 +33,7 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "CMS signature": lambda: p7s(SIGNER, b"firmware", at=NOW),
     "timestamp (RFC 3161)": lambda: token(PKI.tsa(), b"signature value"),
     "certificate": lambda: SIGNER.certificate,
-    "1 certificates in PEM": lambda: SIGNER.pem.encode(),
+    "1 certificate in PEM": lambda: SIGNER.pem.encode(),
     "revocation list": PKI.crl,
     "certificate request": lambda: certificate_request(SIGNER.key, "CN=Release 2026"),
     "manifest": _manifest,

@@ -57,7 +57,8 @@ def test_without_a_timestamp_the_date_is_not_proved_and_the_claimed_one_is_calle
 
 def test_a_refusal_shows_its_reason_and_says_what_to_do() -> None:
     shown = text(verdict(CHANGED))
-    assert "the delivered file is not the one that was signed (another digest)" in shown
+    assert "the delivered file is not the one that was signed." in shown
+    assert "not the one that was signed (another digest)" in verdict_text(verdict(CHANGED), Detail.FULL)
     assert "Next: Copy the delivery again from its source and verify it again." in shown
 
 
@@ -86,8 +87,8 @@ def test_certificate_words_appear_only_with_details() -> None:
 
 def test_a_subject_of_a_certificate_is_shown_by_its_common_name_alone() -> None:
     ended = reject("SW-CERT-EXPIRED", "CN=ACME Release 2026,O=ACME GmbH", found="2026-10-01")
-    assert "The certificate of ACME Release 2026 has ended (2026-10-01)" in text(verdict(ended))
-    assert "O=ACME GmbH has ended" in verdict_text(verdict(ended), Detail.FULL)
+    assert "The right of ACME Release 2026 to sign has ended" in text(verdict(ended))
+    assert "O=ACME GmbH has ended (2026-10-01)" in verdict_text(verdict(ended), Detail.FULL)
 
 
 def test_a_file_that_begins_a_sentence_keeps_its_name_as_it_is() -> None:
@@ -147,7 +148,24 @@ def test_people_see_the_common_name(subject: str, name: str) -> None:
 def test_the_summary_counts_each_outcome() -> None:
     outcomes = [Outcome.TRUSTED] * 3 + [Outcome.REJECTED] + [Outcome.UNDECIDED]
     assert summary(outcomes) == "5 paths: 3 allowed, 1 refused, 1 undecided."
-    assert summary([Outcome.TRUSTED]) == "1 paths: 1 allowed."
+    assert summary([Outcome.TRUSTED]) == "1 path: 1 allowed."
+
+
+def test_a_file_and_its_manifest_signed_by_one_name_it_once() -> None:
+    twice = signer()._replace(source="drive.bin.manifest.p7s")
+    assert text(verdict(signers=(signer(), twice))).count("Signed by ACME Release 2026") == 1
+    other = signer("CN=Second,O=ACME GmbH")
+    assert text(verdict(signers=(signer(), other))).count("Signed by ") == 2
+
+
+def test_a_file_named_like_a_placeholder_stays_what_it_is() -> None:
+    odd = reject("SW-FILE-UNREADABLE", "{found}", found="{subject}")
+    assert "{found} cannot be read: {subject}." in text(verdict(odd))
+
+
+def test_a_rule_without_a_contact_shows_none() -> None:
+    assert "Contact: " in text(verdict())
+    assert "Contact" not in text(verdict()._replace(contact=""))
 
 
 def test_times_are_shown_in_utc_whatever_the_zone() -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from kit.notes import verifier_key
+from kit.pki import Pki
+from kit.trust import trust_bytes, trust_parts
 from sealwright.cli.main import main
+from sealwright.envelope.verifierkey import NoteType
 
 Run = Callable[..., tuple[int, str]]
 
@@ -144,3 +148,67 @@ def test_a_deny_list_of_an_officer_takes_trust_away_and_any_other_is_refused(
     code, shown = run("verify", drive, "--trust", home / "trust.toml")
     assert (code, shown.splitlines()[0]) == (1, "DO NOT INSTALL: this very file was withdrawn")
     assert "recalled" in shown
+
+
+def test_signing_and_installing_answer_in_json_and_say_what_comes_next(made: Path, tmp_path: Path, run: Run) -> None:
+    shutil.copytree(made / "v2", tmp_path / "next")
+    trust = tmp_path / "next/trust.toml"
+    signed = json.loads(run("trust", "sign", trust, "--home", made / "home", "--person", "officer", "--json")[1])
+    assert signed["output"] == f"{trust}.officer.p7s"
+    assert (signed["kind"], signed["person"], signed["missing"]) == ("trust", "officer", 0)
+    assert (
+        "Next: sealwright trust check" in run("trust", "sign", trust, "--home", made / "home", "--person", "officer")[1]
+    )
+    shown = json.loads(run("trust", "show", trust, "--json")[1])
+    folder = tmp_path / "installed"
+    how = ("--to", folder, "--trust-fingerprint", shown["digest"])
+    code, said = run("trust", "install", trust, *how, "--json")
+    installed = json.loads(said)
+    assert (code, installed["version"], installed["digest"]) == (0, 2, shown["digest"])
+    assert installed["output"] == str(folder / "trust.toml")
+    code, said = run("trust", "install", tmp_path / "none.toml", *how, "--json")
+    assert code == 1
+    assert json.loads(said.splitlines()[0])["error"]["code"] == "SW-FILE-UNREADABLE"
+    other = tmp_path / "other"
+    assert "--state" in run("trust", "install", trust, "--to", other, "--trust-fingerprint", shown["digest"])[1]
+
+
+def test_a_trust_file_without_enough_signatures_says_who_signs_next(made: Path, tmp_path: Path, run: Run) -> None:
+    code, shown = run("trust", "check", made / "v2/trust.toml")
+    assert (code, shown.splitlines()[0]) == (0, f"{made / 'v2/trust.toml'}: can be used")
+    bare = tmp_path / "trust.toml"
+    shutil.copy(made / "v2/trust.toml", bare)
+    code, shown = run("trust", "check", bare)
+    assert (code, shown.splitlines()[0]) == (1, f"{bare}: DO NOT USE")
+    assert "signed by nobody; 1 of its officers must have signed" in shown
+    assert f"sealwright trust sign {bare}" in shown
+
+
+def test_trust_show_reads_everything_aloud_that_an_auditor_asks_for(tmp_path: Path, run: Run) -> None:
+    pki = Pki.make()
+    log, witness = verifier_key("log.example", NoteType.LOG), verifier_key("w.example", NoteType.WITNESS)
+    parts = trust_parts(
+        pki,
+        log=[{"name": "ours", "vkey": log}],
+        witness=[{"name": "west", "vkey": witness}],
+        crl=[{"issuer": pki.root.pem, "min_number": 7, "max_age": {"install": "30d"}}],
+    )
+    path = tmp_path / "trust.toml"
+    path.write_bytes(trust_bytes(parts))
+    code, shown = run("trust", "show", path)
+    assert code == 0
+    for said in (
+        "Officers, who replace this file: 1 of olga",
+        "olga of ACME",
+        f"Signing log: ours ({log})",
+        f"Witness of a log: west ({witness})",
+        "list number 7 or newer, to install at most 30 days old",
+        "contact: security@plant.example",
+    ):
+        assert said in shown
+    value = json.loads(run("trust", "show", path, "--json")[1])
+    assert value["witnesses"] == [
+        {"name": "west", "vkey": witness, "key_name": "w.example", "key_id": witness.split("+")[1]}
+    ]
+    assert value["crls"][0]["min_number"] == 7
+    assert {person["id"] for person in value["persons"]} == {"olga", "rolf"}

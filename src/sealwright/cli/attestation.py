@@ -6,12 +6,8 @@ A token only claims that its keys cannot leave it, and a file proves nothing: bo
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_pin_file, key_string, pin_of
-
-if TYPE_CHECKING:
-    from sealwright.artifact.digest import Digest
 
 NONCE_BYTES = 32
 MAX_NONCE_BYTES = 64
@@ -43,6 +39,7 @@ def run_attest(args: argparse.Namespace) -> int:
     from sealwright.keys.attestation import attestation_text, check_attestation
     from sealwright.keys.backends import open_key
     from sealwright.keys.tpm import TpmKey
+    from sealwright.texts.words import say
 
     nonce = secrets.token_bytes(NONCE_BYTES) if args.nonce is None else args.nonce
     key = open_key(args.key, pin_of(args, args.key))
@@ -62,7 +59,9 @@ def run_attest(args: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     write_atomic(args.out, text.encode())
-    print(f"wrote {display(args.out)}\n  nonce {nonce.hex()}\n  {_vouches(signer)}")
+    print(say("attest.wrote", path=display(args.out)))
+    print("  " + say("attest.nonce", nonce=nonce.hex()))
+    print("  " + say("attest.vouches", signer=signer))
     return 0
 
 
@@ -74,6 +73,7 @@ def run_check(args: argparse.Namespace) -> int:
     from sealwright.artifact.source import read_file
     from sealwright.errors import MalformedEnvelope
     from sealwright.keys.attestation import MAX_BYTES, check_attestation, read_attestation
+    from sealwright.texts.words import say
     from sealwright.trust.certificate import public_key
 
     data = read_file(args.certificate, MAX_BYTES)
@@ -85,12 +85,9 @@ def run_check(args: argparse.Namespace) -> int:
         ) from cause
     statement = read_attestation(read_file(args.file, MAX_BYTES), args.file)
     signer = check_attestation(statement, public_key(certificate), args.nonce, args.file)
-    print(f"{display(args.certificate)}: its key lives in a TPM and was made there\n  {_vouches(signer)}")
+    print(say("attest.holds", path=display(args.certificate)))
+    print("  " + say("attest.vouches", signer=signer))
     return 0
-
-
-def _vouches(signer: Digest) -> str:
-    return f"stated by the TPM with the attestation key {signer}; compare it with the TPM's own record"
 
 
 def _nonce(text: str) -> bytes:

@@ -20,6 +20,7 @@ from sealwright.cli.render import moment
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
+from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
 from sealwright.trust.trustfile import parse_trust
 
@@ -35,7 +36,7 @@ _PEM_REQUEST = b"-----BEGIN CERTIFICATE REQUEST-----"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """kind: one phrase; facts: label and value, in the order shown; parts: what lies inside, such as the certificates."""
+    """kind: one phrase; facts: name (of `LABELS`) and value, in the order shown; parts: what lies inside, such as the certificates."""
 
     kind: str
     facts: tuple[tuple[str, str], ...]
@@ -60,65 +61,69 @@ def _manifest(data: bytes, name: str) -> Description | None:
     if not data.startswith(b"# sealwright manifest "):
         return None
     manifest = parse_manifest(data, name)
-    claims = manifest.claims
+    claims, none = manifest.claims, say("fact.not-claimed")
+    listed = say("fact.lists", files=f"{len(manifest.files):,}", size=f"{manifest.total_bytes:,}", over=manifest.over)
     facts = [
-        ("lists", f"{len(manifest.files):,} files, {manifest.total_bytes:,} bytes ({manifest.over})"),
+        ("lists", listed),
         ("digests", str(manifest.algorithm)),
-        ("product", claims.product or "not claimed"),
-        ("version", claims.version or "not claimed"),
-        ("generation", "not claimed" if claims.generation is None else str(claims.generation)),
-        ("hardware", ", ".join(claims.hardware) or "not claimed"),
-        ("environment", claims.environment or "not claimed"),
-        ("checked by", f"{manifest.algorithm}sum -c, from inside the folder"),
+        ("product", claims.product or none),
+        ("version", claims.version or none),
+        ("generation", none if claims.generation is None else str(claims.generation)),
+        ("hardware", ", ".join(claims.hardware) or none),
+        ("environment", claims.environment or none),
+        ("checked by", say("fact.checked-by", algorithm=manifest.algorithm)),
     ]
-    return Description("manifest", tuple(facts))
+    return Description(say("kind.manifest"), tuple(facts))
 
 
 def _trust(data: bytes, name: str) -> Description | None:
     if not data.startswith(b"# sealwright trust "):
         return None
     trust = parse_trust(data, name)
+    none, officers = say("fact.none"), trust.officers
+    persons = ", ".join(sorted({key.person for key in officers.keys}))
+    anchors = [say("fact.named", name=anchor.name, what=anchor.environment) for anchor in trust.anchors]
+    rules = [say("fact.named", name=rule.name, what=rule.mode) for rule in trust.rules]
     facts = [
         ("id", trust.id),
         ("version", str(trust.version)),
         ("stage", trust.stage),
         ("issued", moment(trust.issued)),
         ("ends", moment(trust.expires)),
-        ("officers", f"{trust.officers.threshold} of {', '.join(sorted({k.person for k in trust.officers.keys}))}"),
-        ("anchors", ", ".join(f"{anchor.name} ({anchor.environment})" for anchor in trust.anchors) or "none"),
-        ("timestamp authorities", ", ".join(authority.name for authority in trust.authorities) or "none"),
-        ("rules", ", ".join(f"{rule.name} ({rule.mode})" for rule in trust.rules) or "none"),
+        ("officers", say("fact.quorum", threshold=officers.threshold, persons=persons)),
+        ("anchors", ", ".join(anchors) or none),
+        ("timestamp authorities", ", ".join(authority.name for authority in trust.authorities) or none),
+        ("rules", ", ".join(rules) or none),
         ("denied", str(len(trust.denied))),
     ]
-    return Description("trust file", tuple(facts))
+    return Description(say("kind.trust"), tuple(facts))
 
 
 def _ours(data: bytes, name: str) -> Description | None:
     if not data.startswith(b"# sealwright "):
         return None
     line = data.split(b"\n", 1)[0][:80].decode(errors="replace")
-    return Description(f"Sealwright text of {display(name)}", (("first line", line),))
+    return Description(say("kind.ours", name=display(name)), (("first line", line),))
 
 
 def _private_key(data: bytes, _name: str) -> Description | None:
     if b"PRIVATE KEY-----" not in data[:64]:
         return None
-    return Description(
-        "private key", (("shown", "nothing of it; keep it readable by its owner alone, better in a token"),)
-    )
+    return Description(say("kind.private-key"), (("shown", say("fact.no-private-key")),))
 
 
 def _pem(data: bytes, _name: str) -> Description | None:
     try:
         if _PEM_CERTIFICATE in data:
             found = x509.load_pem_x509_certificates(data)
-            return Description(f"{len(found)} certificates in PEM", (), tuple(map(_certificate, found[:MAX_PARTS])))
+            kind = say("kind.pem-one") if len(found) == 1 else say("kind.pem", number=len(found))
+            return Description(kind, (), tuple(map(_certificate, found[:MAX_PARTS])))
         if _PEM_CRL in data:
             return _crl(x509.load_pem_x509_crl(data))
         if _PEM_REQUEST in data:
             return _request(x509.load_pem_x509_csr(data))
     except _UNREADABLE:
-        return Description("PEM text that cannot be read", ())
+        return Description(say("kind.pem-unreadable"), ())
     return None
 
 
@@ -148,24 +153,29 @@ def _signature(data: bytes, name: str) -> Description | None:
     if _SIGNED_DATA not in data[:64] and not data.startswith((b"-----BEGIN CMS", b"-----BEGIN PKCS7")):
         return None
     envelope = read_envelope(data, Profile.FOREIGN_CMS, name)
-    content = "detached" if envelope.content is None else f"{len(envelope.content):,} bytes inside"
-    facts = [("content", f"{envelope.content_type}, {content}")]
+    kind = envelope.content_type
+    if envelope.content is None:
+        content = say("fact.detached", type=kind)
+    else:
+        content = say("fact.inside", type=kind, size=f"{len(envelope.content):,}")
+    facts = [("content", content)]
     for signer in envelope.signers:
         if isinstance(signer, Signer):
             facts += _signer_facts(signer)
         else:
-            facts.append(("signer", f"not usable: {signer.reason.what}"))
-    return Description("CMS signature", tuple(facts), tuple(_parts(envelope)))
+            facts.append(("signer", say("fact.not-usable", why=signer.reason.what)))
+    return Description(say("kind.signature"), tuple(facts), tuple(_parts(envelope)))
 
 
 def _signer_facts(signer: Signer) -> list[tuple[str, str]]:
     certificate = load_certificate(signer.certificate, "certificate")
+    time = signer.claimed_time
     facts = [
         ("signer", display_name(certificate.subject)),
-        ("signs", f"a statement of the kind {signer.kind}"),
+        ("signs", say("fact.statement", kind=signer.kind)),
         ("signed digest", str(signer.digest)),
         ("algorithm", signer.algorithm.name),
-        ("claimed time", moment(signer.claimed_time) + " (the signer's word)" if signer.claimed_time else "none"),
+        ("claimed time", say("fact.claimed", time=moment(time)) if time else say("fact.none")),
         ("timestamps", str(len(signer.tokens))),
     ]
     return facts + [("remark", finding.sentence) for finding in signer.findings]
@@ -177,20 +187,20 @@ def _parts(envelope: Envelope) -> Iterator[Description]:
             try:
                 yield _token(read_token(der, "timestamp"))
             except SealwrightError as cause:
-                yield Description("timestamp that cannot be read", (("why", cause.what),))
+                yield Description(say("kind.timestamp-unreadable"), (("why", cause.what),))
     for der in envelope.certificates:
         yield _der_certificate(der, "certificate") or _UNREADABLE_CERTIFICATE
 
 
 def _token(token: Token) -> Description:
     facts = (
-        ("time", f"{moment(token.gen_time)}, give or take {token.accuracy.total_seconds():g} s"),
-        ("over", f"a signature value with {token.imprint}"),
+        ("time", say("fact.gen-time", time=moment(token.gen_time), seconds=f"{token.accuracy.total_seconds():g}")),
+        ("over", say("fact.imprint", imprint=token.imprint)),
         ("authority", display_name(load_certificate(token.certificate, "timestamp").subject)),
         ("policy", token.policy),
         ("serial", f"{token.serial:x}"),
     )
-    return Description("timestamp (RFC 3161)", facts)
+    return Description(say("kind.timestamp"), facts)
 
 
 def _certificate(certificate: x509.Certificate) -> Description:
@@ -202,7 +212,7 @@ def _certificate(certificate: x509.Certificate) -> Description:
             ("from", moment(certificate.not_valid_before_utc)),
             ("until", moment(certificate.not_valid_after_utc)),
             ("purposes", _purposes(certificate)),
-            ("policies", ", ".join(sorted(policy_oids(certificate))) or "none"),
+            ("policies", ", ".join(sorted(policy_oids(certificate))) or say("fact.none")),
             ("certificate", str(tbs_digest(certificate))),
         ]
     except _UNREADABLE:
@@ -211,15 +221,15 @@ def _certificate(certificate: x509.Certificate) -> Description:
         load_certificate(certificate.public_bytes(Encoding.DER), "certificate")
         facts.append(("key", str(spki_digest(certificate))))
     except SealwrightError as cause:
-        facts.append(("key", f"not accepted: {cause.what}"))
-    return Description("certificate", tuple(facts))
+        facts.append(("key", say("fact.not-accepted", why=cause.what)))
+    return Description(say("kind.certificate"), tuple(facts))
 
 
 def _purposes(certificate: x509.Certificate) -> str:
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        return "none named"
+        return say("fact.none-named")
     return ", ".join(_PURPOSES.get(usage.dotted_string, usage.dotted_string) for usage in usages)
 
 
@@ -227,20 +237,20 @@ def _crl(crl: x509.CertificateRevocationList) -> Description:
     try:
         number = str(crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
     except x509.ExtensionNotFound:
-        number = "none"
+        number = say("fact.none")
     facts = (
         ("issuer", display_name(crl.issuer)),
         ("number", number),
         ("made", moment(crl.last_update_utc)),
-        ("next", moment(crl.next_update_utc) if crl.next_update_utc else "not said"),
+        ("next", moment(crl.next_update_utc) if crl.next_update_utc else say("fact.not-said")),
         ("entries", f"{len(crl):,}"),
     )
-    return Description("revocation list", facts)
+    return Description(say("kind.crl"), facts)
 
 
 def _request(request: x509.CertificateSigningRequest) -> Description:
-    holds = "holds" if request.is_signature_valid else "does not hold"
-    return Description("certificate request", (("subject", display_name(request.subject)), ("its signature", holds)))
+    holds = say("fact.holds") if request.is_signature_valid else say("fact.holds-not")
+    return Description(say("kind.request"), (("subject", display_name(request.subject)), ("its signature", holds)))
 
 
 def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Description]) -> Description | None:
@@ -253,7 +263,7 @@ def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Descrip
 
 
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
-_UNREADABLE_CERTIFICATE = Description("certificate that cannot be read", ())
+_UNREADABLE_CERTIFICATE = Description(say("kind.certificate-unreadable"), ())
 _PURPOSES = {
     "1.3.6.1.5.5.7.3.3": "codeSigning",
     "1.3.6.1.5.5.7.3.8": "timeStamping",

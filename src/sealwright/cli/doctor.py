@@ -18,7 +18,6 @@ EXAMPLES = """examples:
   sealwright doctor --home home        and a signing home: keys, certificates, trust file, journal
   sealwright doctor --json
 """
-_WORDS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         _say(check, args)
     wrong = sum(check.standing is Standing.WRONG for check in checks)
     if not args.json:
-        print("Everything that is needed is in order." if not wrong else f"{wrong} to fix.")
+        from sealwright.texts.words import say
+
+        print(say("doctor.to-fix", number=wrong) if wrong else say("doctor.fine"))
     return 1 if wrong else 0
 
 
@@ -56,7 +57,8 @@ def _say(check: Check, args: argparse.Namespace) -> None:
         print(line({"check": check.name, "standing": check.standing.value, "found": check.found, "fix": check.fix}))
         return
     from sealwright.artifact.names import display
+    from sealwright.texts.words import say
 
-    print(f"{_WORDS[check.standing.value]}  {display(check.name)}: {display(check.found)}")
+    print(say(f"doctor.check.{check.standing.value}", name=display(check.name), found=display(check.found)))
     if check.fix:
-        print(f"         {display(check.fix)}")
+        print(say("doctor.fix", fix=display(check.fix)))

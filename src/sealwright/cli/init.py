@@ -55,16 +55,12 @@ def run(args: argparse.Namespace) -> int:
         print(line({"home": args.folder, "trust": trust, "ca": anchors, "development": home.development, "keys": keys}))
         return 0
     from sealwright.artifact.names import display
+    from sealwright.texts.words import say
 
     folder = display(args.folder)
-    print(f"{folder}: a signing home with {len(home.keys)} keys")
-    if home.development:
-        print("  DEVELOPMENT: its keys are files. Good for trying; no production rule accepts what they sign.")
-    else:
-        print(
-            "  Its keys live in the token, by the token's own word; a software token stands for one and proves nothing."
-        )
-    print(f"  verifiers get  {display(trust)}")
-    print(f"  openssl gets   {display(anchors)}")
-    print(f"  Next: sealwright sign FILE --home {folder}")
+    print(say("init.made", home=folder, number=len(home.keys)))
+    print("  " + (say("init.development") if home.development else say("init.token")))
+    print("  " + say("init.trust", trust=display(trust)))
+    print("  " + say("init.anchors", anchors=display(anchors)))
+    print("  " + say("init.next", home=folder))
     return 0

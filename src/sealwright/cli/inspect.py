@@ -20,7 +20,6 @@ EXAMPLES = """examples:
   sealwright inspect project.manifest trust.toml ca.pem
   sealwright inspect drive.bin --json
 """
-NOT_JUDGED = "Only shown, not judged: all of this may be forged. `sealwright verify` judges."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Describe each path; 1 if one of them could not be read."""
     from sealwright.artifact.names import display
     from sealwright.errors import SealwrightError
+    from sealwright.texts.words import say
 
     failed = 0
     for path in args.paths:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{display(path)}: {display(description.kind)}")
             _print(description, "  ")
     if not args.json:
-        print(NOT_JUDGED)
+        print(say("inspect.not-judged"))
     return 1 if failed else 0
 
 
@@ -64,41 +64,44 @@ def look(path: str) -> Description:
     from sealwright.artifact.digest import HashName
     from sealwright.artifact.source import open_artifact
     from sealwright.cli.describe import MAX_BYTES, Description, describe, known_start
+    from sealwright.texts.words import say
 
     if os.path.isdir(path):
-        return Description("folder", tuple(_beside(path)))
+        return Description(say("kind.folder"), tuple(_beside(path)))
     with open_artifact(path) as source:
         if source.size <= MAX_BYTES and known_start(source.read_at(0, 64)):
             description = describe(source.read(MAX_BYTES), os.path.basename(path))
             if description is not None:
                 return description
         digest = source.digests((HashName.SHA256,))[HashName.SHA256]
-        facts = [("size", f"{source.size:,} bytes"), ("digest", str(digest)), *_beside(path)]
-    return Description("file", tuple(facts))
+        facts = [("size", say("fact.size", size=f"{source.size:,}")), ("digest", str(digest)), *_beside(path)]
+    return Description(say("kind.file"), tuple(facts))
 
 
 def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
     from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
     from sealwright.formats.sidecar import SUFFIXES
+    from sealwright.texts.words import say
 
     plain = path.rstrip("/" + os.sep) or path
     wanted = [".tsr", SUFFIX, *SUFFIXES.values(), *(SUFFIX + suffix for suffix in SUFFIXES.values())]
     found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]
-    return [("beside it", ", ".join(found) or "no signature of ours")]
+    return [("beside it", ", ".join(found) or say("fact.no-signature"))]
 
 
 def _print(description: Description, indent: str) -> None:
     from sealwright.artifact.names import display
+    from sealwright.texts.listing import LABELS
 
-    width = max((len(label) for label, _ in description.facts), default=0)
-    for label, value in description.facts:
-        print(f"{indent}{label:<{width}}  {display(value)}")
+    width = max((len(LABELS[name]) for name, _ in description.facts), default=0)
+    for name, value in description.facts:
+        print(f"{indent}{LABELS[name]:<{width}}  {display(value)}")
     for part in description.parts:
         print(f"{indent}{display(part.kind)}")
         _print(part, indent + "  ")
 
 
 def _object(description: Description) -> dict[str, object]:
-    facts = [{"name": label, "value": value} for label, value in description.facts]
+    facts = [{"name": name, "value": value} for name, value in description.facts]
     return {"kind": description.kind, "facts": facts, "parts": [_object(part) for part in description.parts]}

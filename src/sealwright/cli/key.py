@@ -60,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     take.add_argument("--name", metavar="NAME", required=True, help="what it is called in the home")
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
     add_pin_file(take)
+    add_json(take)
     take.set_defaults(run=run_import)
     attestation.configure(commands)
     csr = commands.add_parser("csr", help="print a certificate request for an existing PKI")
@@ -73,6 +74,7 @@ def run_list(args: argparse.Namespace) -> int:
     """One line a key."""
     from sealwright.artifact.names import display
     from sealwright.signing.home import open_home
+    from sealwright.texts.words import say
 
     if args.token is not None:
         return _list_token(args)
@@ -83,7 +85,7 @@ def run_list(args: argparse.Namespace) -> int:
 
             print(line(_enrolled_object(key, home.uri(key))))
         else:
-            print(f"{display(key.name)}: {key.purpose}, {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
+            print(say("key.enrolled", uri=display(key.uri), **_about(key)))
     return 0
 
 
@@ -91,15 +93,20 @@ def _list_token(args: argparse.Namespace) -> int:
     """The private keys in a token, and why one may not sign."""
     from sealwright.artifact.names import display
     from sealwright.keys.pkcs11 import list_token_keys
+    from sealwright.texts.words import say
 
-    for key in list_token_keys(args.token, pin_of(args, args.token)):
+    keys = list_token_keys(args.token, pin_of(args, args.token))
+    for key in keys:
         if args.json:
             from sealwright.cli.jsonout import line
 
             print(line({"name": key.label, "uri": key.uri, "provenance": key.provenance, "problem": key.problem}))
         else:
-            problem = f", must not sign: {key.problem}" if key.problem else ""
-            print(display(f"{key.label}: {key.provenance}, {key.uri}{problem}"))
+            seen = {"name": display(key.label), "provenance": key.provenance, "uri": display(key.uri)}
+            refused = say("key.in-token-refused", problem=display(key.problem), **seen)
+            print(refused if key.problem else say("key.in-token", **seen))
+    if not keys and not args.json:
+        print(say("key.none-in-token"))
     return 0
 
 
@@ -115,9 +122,15 @@ def run_create(args: argparse.Namespace) -> int:
 
         if scheme_of(args.key) != "tpm":
             raise UsageError("--pcrs", "only a TPM has platform registers", "Name a tpm: key string, or leave it out.")
-        _say(create_tpm_key(path_of(args.key), KeyKind(args.algorithm), args.pcrs), args)
-        return 0
-    _say(create_key(args.key, KeyKind(args.algorithm), pin_of(args, args.key)), args)
+        info = create_tpm_key(path_of(args.key), KeyKind(args.algorithm), args.pcrs)
+    else:
+        info = create_key(args.key, KeyKind(args.algorithm), pin_of(args, args.key))
+    _say(info, args)
+    if not args.json:
+        from sealwright.artifact.names import display
+        from sealwright.texts.words import say
+
+        print("  " + say("key.created-next", uri=display(args.key)))
     return 0
 
 
@@ -146,10 +159,18 @@ def run_import(args: argparse.Namespace) -> int:
     from sealwright.artifact.names import display
     from sealwright.signing.enrol import enrol
     from sealwright.signing.home import KeyPurpose, open_home
+    from sealwright.texts.words import say
 
     home = open_home(args.home)
     key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin_of(args, args.key))
-    print(f"enrolled {display(key.name)} for {key.purpose}: {key.algorithm.name}, {key.provenance}, {display(key.uri)}")
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line(_enrolled_object(key, home.uri(key))))
+        return 0
+    print(say("key.imported", uri=display(key.uri), **_about(key)))
+    if key.purpose is KeyPurpose.ARTIFACT:
+        print("  " + say("key.imported-next", home=display(args.home), name=display(key.name)))
     return 0
 
 
@@ -180,6 +201,7 @@ def _named(keys: tuple[EnrolledKey, ...], name: str) -> EnrolledKey:
 def _say(info: KeyInfo, args: argparse.Namespace) -> None:
     from sealwright.artifact.names import display
     from sealwright.envelope.algorithms import key_digest
+    from sealwright.texts.words import say
 
     digest = str(key_digest(info.public_key))
     if args.json:
@@ -198,11 +220,23 @@ def _say(info: KeyInfo, args: argparse.Namespace) -> None:
             )
         )
         return
-    print(
-        f"{display(info.uri)}\n  {display(info.location)}\n  {info.algorithm.name}, {info.provenance}\n  key {digest}"
-    )
+    print(display(info.uri))
+    print("  " + display(info.location))
+    print("  " + say("key.kind", algorithm=info.algorithm.name, provenance=info.provenance))
+    print("  " + say("key.digest", digest=digest))
     for name, value in info.attributes:
-        print(f"  {display(name)}: {display(value)}")
+        print("  " + say("key.attribute", name=display(name), value=display(value)))
+
+
+def _about(key: EnrolledKey) -> dict[str, str]:
+    from sealwright.artifact.names import display
+
+    return {
+        "name": display(key.name),
+        "purpose": key.purpose.value,
+        "algorithm": key.algorithm.name,
+        "provenance": key.provenance.value,
+    }
 
 
 def _enrolled_object(key: EnrolledKey, uri: str) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
     DO NOT INSTALL: the file was changed
       drive.bin: file of 1,048,576 bytes
-      drive.bin.p7s: the delivered file is not the one that was signed (...)
-      Signed by ACME Release 2026 (does not count)
+      drive.bin: the delivered file is not the one that was signed.
+      Signed by ACME Release 2026 as maker (this signature does not count)
       Date not proved.
       Next: Copy the delivery again from its source and verify it again.
       Contact: OT security, extension 4711
@@ -22,14 +22,12 @@ from enum import Enum, auto
 
 from sealwright.artifact.names import display
 from sealwright.findings import Finding, Severity
-from sealwright.formats.format import Extent, Slot
+from sealwright.formats.format import Extent, Range, Slot
 from sealwright.texts import TEXTS
+from sealwright.texts.words import say
 from sealwright.trust.verdict import Outcome, Purpose, SignerSeen, Verdict
 
-_VERBS = {Purpose.INSTALL: "install", Purpose.RUN: "run", Purpose.RESTORE: "restore"}
-_PARTS = {Slot.MAKER: "maker", Slot.PLANT: "plant", Slot.PQ: "post-quantum signature"}
 _ORDER = (Severity.REJECT, Severity.UNDECIDED, Severity.WARNING)
-_SAFE_STATE = "If it is running now, bring the process to a safe state before you stop it."
 _DIGEST = re.compile(r"(sha(?:256|384|512)):([0-9a-f]{12})[0-9a-f]{52,}")
 _IGNORED = "SW-SIGNATURE-IGNORED"
 
@@ -50,30 +48,31 @@ def verdict_text(verdict: Verdict, detail: Detail) -> str:
         return f"{display(verdict.path)}: {instruction(verdict)}\n"
     lines = [instruction(verdict), *("  " + display(line) for line in _body(verdict, detail))]
     if detail is Detail.FULL:
-        lines += ["  Details:", *("    " + display(line) for line in _details(verdict))]
+        lines += ["  " + say("verify.details"), *("    " + display(line) for line in _details(verdict))]
     return "\n".join(lines) + "\n"
 
 
 def summary(outcomes: list[Outcome]) -> str:
     """The last line for several paths."""
-    words = {Outcome.TRUSTED: "allowed", Outcome.REJECTED: "refused", Outcome.UNDECIDED: "undecided"}
-    counts = ", ".join(f"{outcomes.count(o):,} {word}" for o, word in words.items() if o in outcomes)
-    return f"{len(outcomes):,} paths: {counts}."
+    counts = [say(f"summary.{one}", number=f"{outcomes.count(one):,}") for one in Outcome if one in outcomes]
+    joined = ", ".join(counts)
+    if len(outcomes) == 1:
+        return say("verify.summary.one", counts=joined)
+    return say("verify.summary.many", number=f"{len(outcomes):,}", counts=joined)
 
 
 def instruction(verdict: Verdict) -> str:
     """The first line: what to do, for this purpose."""
-    verb = _VERBS[verdict.purpose]
     why = display(deciding_clause(verdict))
     if verdict.outcome is Outcome.REJECTED:
-        line = f"DO NOT {verb.upper()}: {why}"
+        line = say(f"verify.{verdict.purpose}.refused", why=why)
     elif verdict.outcome is Outcome.UNDECIDED:
-        line = f"CANNOT DECIDE, do not {verb} yet: {why}"
+        line = say(f"verify.{verdict.purpose}.undecided", why=why)
     elif why:
-        line = f"KEEP RUNNING, do not reinstall: {why}"
+        line = say("verify.run.kept", why=why)
     else:
-        line = f"{verb.upper()}: allowed"
-    return line + (f" (hypothetical, judged as of {moment(verdict.times.judged)})" if verdict.hypothetical else "")
+        line = say(f"verify.{verdict.purpose}.allowed")
+    return say("verify.hypothetical", line=line, time=moment(verdict.times.judged)) if verdict.hypothetical else line
 
 
 def deciding_clause(verdict: Verdict) -> str:
@@ -83,7 +82,7 @@ def deciding_clause(verdict: Verdict) -> str:
         return TEXTS[worry.code].headline if worry else ""
     severity = Severity.REJECT if verdict.outcome is Outcome.REJECTED else Severity.UNDECIDED
     clauses = (TEXTS[finding.code].headline for finding in verdict.findings if finding.severity is severity)
-    return next((clause for clause in clauses if clause), "see below")
+    return next((clause for clause in clauses if clause), say("verify.why-below"))
 
 
 def moment(time: datetime) -> str:
@@ -105,32 +104,32 @@ def _body(verdict: Verdict, detail: Detail) -> Iterator[str]:
     yield from _signers(verdict)
     yield _date(verdict)
     if verdict.trust.stage == "trial":
-        yield "Trial trust file: good for trying, nothing may be enforced by it."
-    yield f"Next: {_next_step(verdict)}"
+        yield say("verify.trial")
+    yield say("verify.next", step=_next_step(verdict))
     if verdict.purpose is Purpose.RUN and verdict.outcome is Outcome.REJECTED:
-        yield _SAFE_STATE
+        yield say("verify.safe-state")
     if verdict.contact:
-        yield f"Contact: {verdict.contact}"
+        yield say("verify.contact", contact=verdict.contact)
 
 
 def _what(verdict: Verdict) -> str:
-    claims = verdict.claims
-    name = os.path.basename(verdict.path.rstrip("/" + os.sep)) or verdict.path
+    """The path as it was given: of several files one name may be that of many."""
+    claims, size = verdict.claims, f"{verdict.size:,}"
     if os.path.isdir(verdict.path):
-        kind = "folder"
+        empty = say("verify.folder-empty", path=verdict.path)
+        what = say("verify.folder", path=verdict.path, size=size) if verdict.size else empty
     elif verdict.artifact is not None:
-        kind = "file"
+        what = say("verify.file", path=verdict.path, size=size)
     else:
-        return f"{name}: nothing was read that could be judged"
-    size = f" of {verdict.size:,} bytes" if verdict.size or kind == "file" else ""
+        return say("verify.nothing-read", path=verdict.path)
     said = []
     if claims.product:
-        said.append(f"product {claims.product}")
+        said.append(say("verify.product", product=claims.product))
     if claims.version:
-        said.append(f"version {claims.version}")
+        said.append(say("verify.version", version=claims.version))
     if claims.generation is not None:
-        said.append(f"generation {claims.generation}")
-    return ", ".join([f"{name}: {kind}{size}", *said])
+        said.append(say("verify.generation", generation=claims.generation))
+    return ", ".join([what, *said])
 
 
 def _reasons(verdict: Verdict, detail: Detail) -> Iterator[str]:
@@ -139,57 +138,65 @@ def _reasons(verdict: Verdict, detail: Detail) -> Iterator[str]:
         for finding in verdict.findings:
             if finding.severity is not severity:
                 continue
-            sentence = ("Note: " if severity is Severity.WARNING else "") + _sentence(finding, verdict, detail)
+            sentence = _sentence(finding, verdict, detail)
+            if severity is Severity.WARNING:
+                sentence = say("verify.note", sentence=sentence)
             if sentence not in shown:
                 shown.add(sentence)
                 yield sentence
     if detail is Detail.FULL:
         for finding in verdict.findings:
             if finding.severity is Severity.NOTE:
-                yield "Note: " + _sentence(finding, verdict, detail)
+                yield say("verify.note", sentence=_sentence(finding, verdict, detail))
 
 
 def _signers(verdict: Verdict) -> Iterator[str]:
+    """Who signed; one line for a signer whose two signatures (of a file and of its manifest) say the same."""
     counted = [signer for signer in verdict.signers if signer.accepted]
-    for signer in counted or verdict.signers:
-        if not signer.subject:
-            continue
-        who = name_in(signer.subject) + (f" ({signer.person})" if signer.person else "")
-        organisation = f" of {signer.organisation}" if signer.organisation else ""
-        whom = _for_whom(verdict) if signer.slot is Slot.MAKER else ""
-        standing = "" if signer.accepted else " (this signature does not count)"
-        yield f"Signed by {who}{organisation} as {_PARTS[signer.slot]}{whom}{standing}"
+    lines = [_signed(signer, verdict) for signer in counted or verdict.signers if signer.subject]
+    yield from dict.fromkeys(lines)
+
+
+def _signed(signer: SignerSeen, verdict: Verdict) -> str:
+    name, part = name_in(signer.subject), say(f"verify.part.{signer.slot}")
+    if signer.person and signer.organisation:
+        who = say("verify.who-both", name=name, person=signer.person, organisation=signer.organisation)
+    elif signer.person:
+        who = say("verify.who-person", name=name, person=signer.person)
+    elif signer.organisation:
+        who = say("verify.who-organisation", name=name, organisation=signer.organisation)
+    else:
+        who = say("verify.who", name=name)
+    whom = _for_whom(verdict) if signer.slot is Slot.MAKER else ""
+    line = say("verify.signed-for", who=who, part=part, whom=whom) if whom else say("verify.signed", who=who, part=part)
+    return line if signer.accepted else say("verify.not-counted", line=line)
 
 
 def _for_whom(verdict: Verdict) -> str:
-    claims = verdict.claims
-    parts = []
-    if claims.hardware:
-        parts.append("hardware " + ", ".join(claims.hardware))
-    if claims.environment:
-        parts.append(f"{claims.environment} use")
-    return ", for " + " in ".join(parts) if parts else ""
+    hardware, environment = ", ".join(verdict.claims.hardware), verdict.claims.environment
+    if hardware and environment:
+        return say("verify.for-both", hardware=hardware, environment=environment)
+    if hardware:
+        return say("verify.for-hardware", hardware=hardware)
+    return say("verify.for-environment", environment=environment) if environment else ""
 
 
 def _date(verdict: Verdict) -> str:
     times = verdict.times
     if times.proved is not None:
-        return f"Date proved: signed before {moment(times.proved)}."
-    claimed = f"; the signer wrote {moment(times.claimed)}" if times.claimed is not None else ""
-    return f"Date not proved{claimed}."
+        return say("verify.date-proved", time=moment(times.proved))
+    if times.claimed is not None:
+        return say("verify.date-claimed", time=moment(times.claimed))
+    return say("verify.date-unknown")
 
 
 def _next_step(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.TRUSTED:
         if verdict.hypothetical:
-            return "Verify it again without --at before you act on it."
+            return say("verify.next-hypothetical")
         if verdict.purpose is Purpose.RUN and (worry := _refused_elsewhere(verdict)) is not None:
-            return f"Leave it running. {worry.next_step}"
-        return {
-            Purpose.INSTALL: "Install it, and keep its signature files with it.",
-            Purpose.RUN: "Nothing to do.",
-            Purpose.RESTORE: "Restore it.",
-        }[verdict.purpose]
+            return say("verify.next-leave", step=worry.next_step)
+        return say(f"verify.next.{verdict.purpose}")
     deciding = Severity.REJECT if verdict.outcome is Outcome.REJECTED else Severity.UNDECIDED
     return next(finding.next_step for finding in verdict.findings if finding.severity is deciding)
 
@@ -204,54 +211,76 @@ def _refused_elsewhere(verdict: Verdict) -> Finding | None:
 
 def _details(verdict: Verdict) -> Iterator[str]:
     times, trust = verdict.times, verdict.trust
-    yield f"path {verdict.path}"
-    yield f"outcome {verdict.outcome} for {verdict.purpose}, exit code {verdict.outcome.exit_code}"
-    yield f"rule {verdict.rule or 'none'}" + (f", mode {verdict.mode}" if verdict.mode else "")
-    yield f"artifact {verdict.artifact or 'unread'}, format {verdict.format or 'none'}"
-    yield f"coverage {_coverage(verdict)}"
-    yield (
-        f"judged at {moment(times.judged)} by {times.source}, floor {moment(times.floor) if times.floor else 'none'}, "
-        f"claimed {moment(times.claimed) if times.claimed else 'nothing'}"
+    none, nothing = say("details.none"), say("details.nothing")
+    yield say("details.path", path=verdict.path)
+    yield say("details.outcome", outcome=verdict.outcome, purpose=verdict.purpose, code=verdict.outcome.exit_code)
+    rule = verdict.rule or none
+    yield say("details.rule-mode", rule=rule, mode=verdict.mode) if verdict.mode else say("details.rule", rule=rule)
+    yield say("details.artifact", digest=verdict.artifact or say("details.unread"), format=verdict.format or none)
+    yield say("details.coverage", coverage=_coverage(verdict))
+    yield say(
+        "details.times",
+        judged=moment(times.judged),
+        source=times.source,
+        floor=moment(times.floor) if times.floor else none,
+        claimed=moment(times.claimed) if times.claimed else nothing,
     )
-    yield f"trust file {trust.id} version {trust.version}, {trust.digest}"
-    yield f"trust believed because {trust.believed}; rollback: {trust.rollback}; stage {trust.stage}"
+    yield say("details.trust", id=trust.id, version=trust.version, digest=trust.digest)
+    yield say("details.believed", believed=trust.believed, rollback=trust.rollback, stage=trust.stage)
     for signer in verdict.signers:
         yield from _signer_details(signer)
     for finding in verdict.findings:
-        yield f"{finding.severity} {finding.code} {finding.subject}: wanted {finding.wanted!r}, found {finding.found!r}"
+        yield say(
+            "details.finding",
+            severity=finding.severity,
+            code=finding.code,
+            subject=finding.subject,
+            wanted=repr(finding.wanted),
+            found=repr(finding.found),
+        )
 
 
 def _signer_details(signer: SignerSeen) -> Iterator[str]:
-    counts = "counts" if signer.accepted else "does not count"
-    yield f"signature {signer.source} ({signer.slot}, {counts}): {signer.subject or 'unreadable'}"
+    subject = signer.subject or say("details.unreadable")
+    if signer.accepted:
+        yield say("details.signature", source=signer.source, slot=signer.slot, subject=subject)
+    else:
+        yield say("details.signature-ignored", source=signer.source, slot=signer.slot, subject=subject)
     if signer.key is not None:
-        yield f"  {signer.algorithm}, key {signer.key} ({signer.provenance})"
+        yield "  " + say("details.key", algorithm=signer.algorithm, key=signer.key, provenance=signer.provenance)
     if signer.certificate is not None:
-        yield f"  certificate {signer.certificate}, anchor {signer.anchor or 'none'}"
+        anchor = signer.anchor or say("details.none")
+        yield "  " + say("details.certificate", certificate=signer.certificate, anchor=anchor)
 
 
 def _coverage(verdict: Verdict) -> str:
     ranges = verdict.coverage.ranges
     if not ranges:
-        return "nothing was covered"
+        return say("details.covered-nothing")
     if all(part.extent is Extent.HASHED for part in ranges):
-        return f"all {ranges[-1].end:,} bytes"
-    return ", ".join(
-        f"{part.start}-{part.end} {part.extent}" + (f" ({part.reason})" if part.reason else "") for part in ranges
-    )
+        return say("details.covered-all", size=f"{ranges[-1].end:,}")
+    return ", ".join(map(_covered, ranges))
+
+
+def _covered(part: Range) -> str:
+    if part.reason:
+        return say("details.covered-reason", start=part.start, end=part.end, extent=part.extent, reason=part.reason)
+    return say("details.covered", start=part.start, end=part.end, extent=part.extent)
 
 
 def _sentence(finding: Finding, verdict: Verdict, detail: Detail) -> str:
-    """The finding's sentence; its first word gets a capital unless it is a name; names and digests are cut short."""
-    text = finding.sentence + "."
-    if not TEXTS[finding.code].sentence.startswith("{") or text.startswith(("the ", "this ")):
-        text = text[:1].upper() + text[1:]
+    """The finding's sentence, the plain one without details; its first word gets a capital unless it is a name."""
+    text = TEXTS[finding.code]
+    template = text.sentence if detail is Detail.FULL else text.plain or text.sentence
+    said = (finding.sentence if detail is Detail.FULL else finding.plain) + "."
+    if not template.startswith("{") or said.startswith(("the ", "this ")):
+        said = said[:1].upper() + said[1:]
     if detail is Detail.FULL:
-        return text
+        return said
     for signer in verdict.signers:
         if signer.subject:
-            text = text.replace(signer.subject, name_in(signer.subject))
-    return _DIGEST.sub(r"\1:\2…", text)
+            said = said.replace(signer.subject, name_in(signer.subject))
+    return _DIGEST.sub(r"\1:\2…", said)
 
 
 def _parts(subject: str) -> Iterator[str]:

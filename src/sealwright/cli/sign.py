@@ -84,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
                 signed += 1
                 _say_signed(answer, args)
     if not args.json and signed + failed > 1:
-        print(f"{signed:,} signed, {failed:,} not signed.")
+        from sealwright.texts.words import say
+
+        print(say("sign.summary", signed=f"{signed:,}", failed=f"{failed:,}"))
     return 1 if failed or not signed else 0
 
 
@@ -112,18 +114,20 @@ def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
         return
     from sealwright.artifact.names import display
     from sealwright.cli.render import moment as shown
+    from sealwright.texts.words import say
 
-    date = f"date proved {shown(signed.stamped)}" if signed.stamped else "date not proved"
-    mark = ", DEVELOPMENT key" if signed.provenance == "development" else ""
-    print(f"signed {display(signed.path)} -> {display(', '.join(signed.outputs))}")
-    print(f"  by {display(signed.subject)} ({signed.algorithm}{mark}), {date}")
+    date = say("sign.date-proved", time=shown(signed.stamped)) if signed.stamped else say("sign.date-unknown")
+    by = {"subject": display(signed.subject), "algorithm": signed.algorithm, "date": date}
+    print(say("sign.signed", path=display(signed.path), outputs=display(", ".join(signed.outputs))))
+    print("  " + (say("sign.by-development", **by) if signed.provenance == "development" else say("sign.by", **by)))
 
 
 def _say_refused(refused: NotSigned, args: argparse.Namespace) -> None:
     from sealwright.artifact.names import display
+    from sealwright.texts.words import say
 
     if args.json:
         from sealwright.cli.jsonout import error_object, line
 
         print(line({"path": refused.path, "outcome": "not-signed", "findings": [error_object(refused.error)]}))
-    print(f"not signed {display(refused.path)}: {display(str(refused.error))}", file=sys.stderr)
+    print(say("sign.refused", path=display(refused.path), why=display(str(refused.error))), file=sys.stderr)

@@ -39,26 +39,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_home(sign)
     sign.add_argument("--person", metavar="ID", required=True, help="the officer whose key it is; writes FILE.ID.p7s")
     add_pin_file(sign)
+    add_json(sign)
     sign.set_defaults(run=run_sign)
     install = commands.add_parser("install", help="make a trust file the installed one, step by step from the old")
     install.add_argument("file", metavar="FILE")
     install.add_argument("--to", metavar="DIR", required=True, help="the folder of the installed trust file")
     install.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card (a first file)")
+    add_json(install)
     install.set_defaults(run=run_install)
 
 
 def run_check(args: argparse.Namespace) -> int:
     """Read it, count its officers' signatures, look at its dates; 1 where a verifier would not use it."""
-    problems, remarks = _checked(args.file, datetime.now(UTC))
+    problems, remarks, step = _checked(args.file, datetime.now(UTC))
     if args.json:
         from sealwright.cli.jsonout import line
 
-        print(line({"path": args.file, "usable": not problems, "problems": problems, "remarks": remarks}))
+        print(
+            line(
+                {"path": args.file, "usable": not problems, "problems": problems, "remarks": remarks, "next_step": step}
+            )
+        )
         return 1 if problems else 0
     from sealwright.artifact.names import display
+    from sealwright.texts.words import say
 
-    print(f"{display(args.file)}: " + ("DO NOT USE" if problems else "can be used"))
-    for text in (*problems, *remarks):
+    shown = display(args.file)
+    print(say("trust.not-usable", path=shown) if problems else say("trust.usable", path=shown))
+    for text in (*problems, *remarks, step):
         print(f"  {display(text)}")
     return 1 if problems else 0
 
@@ -91,23 +99,51 @@ def run_sign(args: argparse.Namespace) -> int:
     from sealwright.artifact.source import read_file
     from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.signing.init import sign_trust
+    from sealwright.texts.words import say
     from sealwright.trust.belief import DENY_KIND, DENY_LINE
     from sealwright.trust.history import KIND
     from sealwright.trust.trustfile import MAX_BYTES
 
     home = open_home(args.home)
-    kind = DENY_KIND if read_file(args.file, MAX_BYTES).startswith(DENY_LINE.encode()) else KIND
+    text = read_file(args.file, MAX_BYTES)
+    kind = DENY_KIND if text.startswith(DENY_LINE.encode()) else KIND
     pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TRUST)))
     written = sign_trust(args.file, home, args.person, datetime.now(UTC), pin, kind=kind)
-    print(f"signed {display(args.file)} -> {display(written)}")
+    missing = None if kind == DENY_KIND else _missing(args.file)
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line({"path": args.file, "output": written, "kind": kind, "person": args.person, "missing": missing}))
+        return 0
+    shown = display(args.file)
+    print(say("trust-sign.signed", path=shown, written=display(written)))
+    if missing is None:
+        print("  " + say("trust-sign.next-deny", path=shown, written=display(written)))
+    elif missing:
+        print("  " + say("trust-sign.next-more", missing=missing, path=shown))
+    else:
+        print("  " + say("trust-sign.next-enough", path=shown))
     return 0
+
+
+def _missing(path: str) -> int:
+    """How many officers' signatures a trust file still needs."""
+    from sealwright.trust.history import persons_of, read_signed, signing_keys
+    from sealwright.trust.trustfile import parse_trust
+
+    signed = read_signed(path)
+    officers = parse_trust(signed.text, path).officers
+    return max(0, officers.threshold - len(persons_of(officers, signing_keys(signed))))
 
 
 def run_install(args: argparse.Namespace) -> int:
     """Believe it, by its predecessor or its fingerprint, and put it in place as one batch."""
+    import os
+
     from sealwright.artifact.digest import Digest
     from sealwright.artifact.names import display
     from sealwright.errors import TrustRefused
+    from sealwright.texts.words import say
     from sealwright.trust.belief import load_trust
     from sealwright.trust.history import install, read_signed
 
@@ -121,7 +157,17 @@ def run_install(args: argparse.Namespace) -> int:
         raise TrustRefused(args.file, "it changed while it was read", "Install it again from a copy of your own.")
     install(signed, args.to, installed)
     trust = believed.trust
-    print(f"installed version {trust.version} of {display(trust.id)} in {display(args.to)}: {believed.reason}")
+    path = os.path.join(args.to, "trust.toml")
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        said = {"path": args.file, "output": path, "id": trust.id, "version": trust.version}
+        print(line(said | {"digest": str(trust.digest), "believed": believed.reason}))
+        return 0
+    where = display(args.to)
+    named = {"version": trust.version, "id": display(trust.id), "folder": where, "reason": believed.reason}
+    print(say("trust-install.installed", **named))
+    print("  " + say("trust-install.next", trust=display(path), folder=where))
     return 0
 
 
@@ -140,44 +186,71 @@ def installed_in(folder: str) -> TrustFile | None:
 def _asked_fingerprint(args: argparse.Namespace) -> str:
     """A first file always needs its fingerprint: typed in from the card, never shown first."""
     from sealwright.errors import UsageError
+    from sealwright.texts.words import say
 
     if not sys.stdin.isatty():
         raise UsageError(
             args.file, "a first trust file needs its fingerprint", "Add --trust-fingerprint with the card's words."
         )
-    print("Type the fingerprint from your security officer's card (words or digits):", file=sys.stderr)
+    print(say("trust-install.ask"), file=sys.stderr)
     return sys.stdin.readline()
 
 
-def _checked(path: str, now: datetime) -> tuple[list[str], list[str]]:
-    """What keeps a verifier from using the file, and what its officers should look at."""
+def _checked(path: str, now: datetime) -> tuple[list[str], list[str], str]:
+    """What keeps a verifier from using the file, what its officers should look at, and what to do next."""
+    from sealwright.texts.words import say
     from sealwright.trust.history import persons_of, reached, read_signed, signing_keys
-    from sealwright.trust.model import Mode
     from sealwright.trust.trustfile import parse_trust
 
     signed = read_signed(path)
     trust = parse_trust(signed.text, path)
     keys = signing_keys(signed)
-    names = ", ".join(sorted(persons_of(trust.officers, keys))) or "nobody"
-    remarks = [f"version {trust.version} of {trust.id}, stage {trust.stage}, ends {trust.expires:%Y-%m-%d}"]
+    names, threshold = ", ".join(sorted(persons_of(trust.officers, keys))), trust.officers.threshold
+    by = (
+        say("trust.signed-by", names=names, threshold=threshold)
+        if names
+        else say("trust.unsigned", threshold=threshold)
+    )
+    remarks = [say("trust.about", version=trust.version, id=trust.id, stage=trust.stage, day=_day(trust.expires))]
     problems = []
-    needed = f"signed by {names}; {trust.officers.threshold} of its officers are needed"
+    step = say("trust.next-card", path=path)
     if trust.stage == "trial":
-        remarks += [needed, "a trial file: nothing may be enforced by it"]
+        remarks += [by, say("trust.is-trial")]
     elif reached(trust.officers, keys):
-        remarks.append(needed)
+        remarks.append(by)
     else:
-        problems.append(needed)
+        problems.append(by)
+        step = say("trust.next-sign", path=path)
     if trust.expires < now:
-        problems.append("it has ended; only what runs keeps running under it")
+        problems.append(say("trust.has-ended"))
+        step = say("trust.next-version")
     elif trust.expires < now + SOON:
-        remarks.append(f"it ends within {SOON.days} days: prepare the next version")
+        remarks.append(say("trust.ends-soon", days=SOON.days))
+    remarks += _reviews(trust, now)
+    return problems, remarks, step
+
+
+def _reviews(trust: TrustFile, now: datetime) -> list[str]:
+    """Rules that do not enforce yet, and exceptions whose review is due."""
+    from sealwright.texts.words import say
+    from sealwright.trust.model import Mode
+
+    said = []
     for rule in trust.rules:
-        if rule.mode is not Mode.ENFORCE:
-            review = f", review due {rule.review:%Y-%m-%d}" if rule.review else ""
-            overdue = " (overdue)" if rule.review and rule.review < now else ""
-            remarks.append(f"rule {rule.name} only in mode {rule.mode}{review}{overdue}")
+        if rule.mode is Mode.ENFORCE:
+            continue
+        if rule.review is None:
+            said.append(say("trust.rule-mode", rule=rule.name, mode=rule.mode))
+        elif rule.review < now:
+            said.append(say("trust.rule-mode-overdue", rule=rule.name, mode=rule.mode, day=_day(rule.review)))
+        else:
+            said.append(say("trust.rule-mode-review", rule=rule.name, mode=rule.mode, day=_day(rule.review)))
     for known in trust.evidence:
         if known.review is not None and known.review < now:
-            remarks.append(f"key {known.key} ({known.provenance}): its review was due {known.review:%Y-%m-%d}")
-    return problems, remarks
+            day = _day(known.review)
+            said.append(say("trust.key-overdue", key=known.key, provenance=known.provenance, day=day))
+    return said
+
+
+def _day(time: datetime) -> str:
+    return f"{time:%Y-%m-%d}"

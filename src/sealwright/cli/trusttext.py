@@ -8,8 +8,9 @@ from datetime import timedelta
 from sealwright.artifact.names import display
 from sealwright.cli.jsonout import moment as json_moment
 from sealwright.cli.render import moment
+from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate
-from sealwright.trust.model import Denied, Freshness, LogKey, Rule, SignerRule, TrustFile
+from sealwright.trust.model import CrlPolicy, Denied, LogKey, Person, Quorum, Rule, SignerRule, TrustFile
 
 
 def trust_text(trust: TrustFile) -> str:
@@ -26,14 +27,20 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
         "stage": trust.stage,
         "issued": json_moment(trust.issued),
         "expires": json_moment(trust.expires),
-        "officers": {
-            "threshold": trust.officers.threshold,
-            "persons": sorted({key.person for key in trust.officers.keys}),
-        },
-        "recovery": {
-            "threshold": trust.recovery.threshold,
-            "persons": sorted({key.person for key in trust.recovery.keys}),
-        },
+        "officers": {"threshold": trust.officers.threshold, "persons": _persons(trust.officers)},
+        "recovery": {"threshold": trust.recovery.threshold, "persons": _persons(trust.recovery)},
+        "persons": [
+            {
+                "id": person.id,
+                "organisation": person.organisation,
+                "roles": list(person.roles),
+                "keys": [str(key) for key in person.keys],
+                "certificates": [str(certificate) for certificate in person.certificates],
+                "from": json_moment(person.since),
+                "until": json_moment(person.until),
+            }
+            for person in trust.persons
+        ],
         "anchors": [
             {"name": anchor.name, "subject": _subject(anchor.certificate), "environment": anchor.environment.value}
             for anchor in trust.anchors
@@ -41,9 +48,34 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
         "authorities": [authority.name for authority in trust.authorities],
         "logs": [_note_key(log) for log in trust.logs],
         "witnesses": [_note_key(witness) for witness in trust.witnesses],
+        "crls": [
+            {
+                "issuer": _issuer(policy, trust),
+                "min_number": policy.min_number,
+                "max_age_days": {purpose: age / timedelta(days=1) for purpose, age in policy.max_age.items()},
+            }
+            for policy in trust.crls
+        ],
         "rules": [
-            {"name": rule.name, "mode": rule.mode.value, "sentence": sentence(rule), "contact": rule.contact}
+            {
+                "name": rule.name,
+                "mode": rule.mode.value,
+                "sentence": sentence(rule),
+                "contact": rule.contact or None,
+                "owner": rule.owner or None,
+                "reason": rule.reason or None,
+                "review": json_moment(rule.review),
+            }
             for rule in trust.rules
+        ],
+        "evidence": [
+            {
+                "key": str(known.key),
+                "provenance": known.provenance,
+                "reason": known.reason or None,
+                "review": json_moment(known.review),
+            }
+            for known in trust.evidence
         ],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
@@ -52,56 +84,106 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
 
 def sentence(rule: Rule) -> str:
     """A rule as one sentence."""
-    what = ", ".join(rule.products) or "any product"
-    formats = " as " + " or ".join(rule.formats) if rule.formats else ""
-    hardware = " on " + " or ".join(rule.hardware) if rule.hardware else ""
-    signers = " and ".join(_signer(signer) for signer in rule.signers)
-    wants = []
-    if rule.timestamp == "required":
-        wants.append("a proved date")
-    if rule.log == "required":
-        wants.append("a log proof")
-    if rule.minimum_generation is not None:
-        wants.append(f"generation {rule.minimum_generation} or newer")
-    if fresh := _freshness(rule.freshness):
-        wants.append(fresh)
-    needs = "; needs " + ", ".join(wants) if wants else ""
-    return f"{what}{formats}{hardware} for {rule.environment}: signed by {signers}{needs}"
+    either, both = say("rule.or"), say("rule.and")
+    what = ", ".join(rule.products) or say("rule.any-product")
+    if rule.formats:
+        what = say("rule.what-format", what=what, formats=either.join(rule.formats))
+    if rule.hardware:
+        what = say("rule.what-hardware", what=what, hardware=either.join(rule.hardware))
+    signers, needs = both.join(map(_signer, rule.signers)), ", ".join(_needs(rule))
+    if needs:
+        return say("rule.sentence-needs", what=what, environment=rule.environment, signers=signers, needs=needs)
+    return say("rule.sentence", what=what, environment=rule.environment, signers=signers)
 
 
 def denial(entry: Denied) -> str:
     """What is withdrawn, in one phrase."""
-    below = f" below generation {entry.generation}" if entry.what == "below" else ""
-    what = "product" if entry.what == "below" else entry.what
-    return f"{what} {entry.value}{below}" + (f": {entry.reason}" if entry.reason else "")
+    if entry.what == "below":
+        what = say("deny.below", product=entry.value, generation=entry.generation)
+    else:
+        what = say("deny.thing", what=entry.what, value=entry.value)
+    return say("deny.reason", what=what, reason=entry.reason) if entry.reason else what
 
 
 def _lines(trust: TrustFile) -> Iterator[str]:
-    yield f"Trust file {trust.id}, version {trust.version}, stage {trust.stage}"
-    yield f"Issued {moment(trust.issued)}, ends {moment(trust.expires)}"
-    for title, quorum in (("Officers", trust.officers), ("Recovery", trust.recovery)):
-        persons = sorted({key.person for key in quorum.keys})
-        if persons:
-            yield f"{title}: {quorum.threshold} of {', '.join(persons)}"
-    yield "Whose certificates count:"
+    yield say("trust.head", id=trust.id, version=trust.version, stage=trust.stage)
+    yield say("trust.dates", issued=moment(trust.issued), ends=moment(trust.expires))
+    yield say("trust.officers", threshold=trust.officers.threshold, persons=", ".join(_persons(trust.officers)))
+    yield say("trust.recovery", threshold=trust.recovery.threshold, persons=", ".join(_persons(trust.recovery)))
+    yield say("trust.people")
+    for person in trust.persons:
+        yield "  " + _person(person)
+        yield from ("    " + say("trust.person-key", key=key) for key in person.keys)
+        yield from ("    " + say("trust.person-certificate", certificate=one) for one in person.certificates)
+    yield say("trust.anchors")
     for anchor in trust.anchors:
-        public = ", a public authority" if anchor.public else ""
-        yield f"  {anchor.name} ({anchor.environment}{public}): {_subject(anchor.certificate)}"
-    yield "Whose word on time counts: " + (", ".join(authority.name for authority in trust.authorities) or "nobody's")
-    for title, keys in (("Signing log", trust.logs), ("Witness of a log", trust.witnesses)):
-        for known in keys:
-            yield f"{title}: {known.name} ({known.key})"
-    yield "Rules:"
+        parts = {"name": anchor.name, "environment": anchor.environment, "subject": _subject(anchor.certificate)}
+        yield "  " + (say("trust.anchor-public", **parts) if anchor.public else say("trust.anchor", **parts))
+    names = ", ".join(authority.name for authority in trust.authorities) or say("trust.nobody")
+    yield say("trust.authorities", names=names)
+    yield from (_crl(policy, trust) for policy in trust.crls)
+    yield from (say("trust.log", name=log.name, key=log.key) for log in trust.logs)
+    yield from (say("trust.witness", name=witness.name, key=witness.key) for witness in trust.witnesses)
+    yield say("trust.rules")
     for rule in trust.rules:
-        yield f"  {rule.name} ({rule.mode}): {sentence(rule)}"
-        if rule.contact:
-            yield f"    contact: {rule.contact}"
+        yield from ("  " + line for line in _rule(rule))
     for product, generation in sorted(trust.minimums.items()):
-        yield f"Minimum generation of {product}: {generation}"
+        yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:
-        yield f"Withdrawn: {denial(entry)}"
-    for evidence in trust.evidence:
-        yield f"Key {evidence.key}: {evidence.provenance}" + (f", {evidence.reason}" if evidence.reason else "")
+        yield say("trust.withdrawn", what=denial(entry))
+    for known in trust.evidence:
+        if known.reason:
+            yield say("trust.evidence-reason", key=known.key, provenance=known.provenance, reason=known.reason)
+        else:
+            yield say("trust.evidence", key=known.key, provenance=known.provenance)
+
+
+def _persons(quorum: Quorum) -> list[str]:
+    return sorted({key.person for key in quorum.keys})
+
+
+def _person(person: Person) -> str:
+    if person.roles:
+        roles = ", ".join(person.roles)
+        line = say("trust.person-roles", id=person.id, organisation=person.organisation, roles=roles)
+    else:
+        line = say("trust.person", id=person.id, organisation=person.organisation)
+    if person.since:
+        line = say("trust.person-from", person=line, day=f"{person.since:%Y-%m-%d}")
+    return say("trust.person-until", person=line, day=f"{person.until:%Y-%m-%d}") if person.until else line
+
+
+def _crl(policy: CrlPolicy, trust: TrustFile) -> str:
+    line = say("trust.crl", issuer=_issuer(policy, trust))
+    if policy.min_number:
+        line = say("trust.crl-number", line=line, number=policy.min_number)
+    for purpose, age in policy.max_age.items():
+        line = say("trust.crl-age", line=line, purpose=purpose, age=_days(age))
+    return line
+
+
+def _rule(rule: Rule) -> Iterator[str]:
+    yield say("trust.rule", name=rule.name, mode=rule.mode, sentence=sentence(rule))
+    if rule.contact:
+        yield "  " + say("trust.rule-contact", contact=rule.contact)
+    if rule.owner:
+        yield "  " + say("trust.rule-owner", owner=rule.owner, reason=rule.reason)
+    if rule.review:
+        yield "  " + say("trust.rule-review", day=f"{rule.review:%Y-%m-%d}")
+
+
+def _needs(rule: Rule) -> Iterator[str]:
+    if rule.timestamp == "required":
+        yield say("rule.date")
+    if rule.log == "required":
+        yield say("rule.log")
+    if rule.minimum_generation is not None:
+        yield say("rule.generation", generation=rule.minimum_generation)
+    fresh_for, grace = rule.freshness.fresh_for, rule.freshness.grace
+    if fresh_for is not None and grace:
+        yield say("rule.fresh-grace", days=_days(fresh_for), grace=_days(grace))
+    elif fresh_for is not None:
+        yield say("rule.fresh", days=_days(fresh_for))
 
 
 def _note_key(known: LogKey) -> dict[str, object]:
@@ -109,23 +191,26 @@ def _note_key(known: LogKey) -> dict[str, object]:
 
 
 def _signer(signer: SignerRule) -> str:
-    who = list(signer.persons) + list(signer.subjects) + [f"key {key}" for key in signer.keys]
-    who += [f"certificate {certificate}" for certificate in signer.certificates]
-    count = f"{signer.count} distinct signers" if signer.count > 1 else "one signer"
-    named = f" ({', '.join(who)})" if who else ""
-    until = f" until {signer.pins_until:%Y-%m-%d}" if signer.pins_until else ""
-    return f"{count} in the part {signer.slot} under {' or '.join(signer.anchors)}{named}{until}"
-
-
-def _freshness(freshness: Freshness) -> str:
-    if freshness.fresh_for is None:
-        return ""
-    grace = f" ({_days(freshness.grace)} grace)" if freshness.grace else ""
-    return f"a trust file of at most {_days(freshness.fresh_for)}{grace}"
+    names = [*signer.persons, *signer.subjects, *(say("rule.key", key=key) for key in signer.keys)]
+    names += [say("rule.certificate", certificate=certificate) for certificate in signer.certificates]
+    who = say("rule.signers", count=signer.count) if signer.count > 1 else say("rule.one-signer")
+    if names:
+        who = say("rule.named", count=who, names=", ".join(names))
+    said = say("rule.as", who=who, part=say(f"verify.part.{signer.slot}"), anchors=say("rule.or").join(signer.anchors))
+    return say("rule.until", signer=said, day=f"{signer.pins_until:%Y-%m-%d}") if signer.pins_until else said
 
 
 def _days(span: timedelta) -> str:
-    return f"{span / timedelta(days=1):g} days"
+    return say("rule.days", number=f"{span / timedelta(days=1):g}")
+
+
+def _issuer(policy: CrlPolicy, trust: TrustFile) -> str:
+    """The issuer's name where the file holds its certificate, else its bytes."""
+    for der in (*(anchor.certificate for anchor in trust.anchors), *trust.intermediates):
+        subject = load_certificate(der, "anchor").subject
+        if subject.public_bytes() == policy.issuer:
+            return display_name(subject)
+    return policy.issuer.hex()
 
 
 def _subject(certificate: bytes) -> str:

@@ -171,16 +171,18 @@ def _refuse_all(args: argparse.Namespace, cause: SealwrightError) -> int:
     """Without a trust file or state nothing can be allowed: every path is refused, with the one reason."""
     from sealwright.artifact.names import display
     from sealwright.texts import TEXTS
+    from sealwright.texts.words import say
 
     about_trust = cause.code.startswith("SW-TRUST-")
-    headline = TEXTS[cause.code].headline if about_trust else "the trust file or state cannot be used"
+    headline = TEXTS[cause.code].headline if about_trust else say("verify.trust-unusable")
     if args.json:
         from sealwright.cli.jsonout import refused_line
 
         for path in args.paths:
             print(refused_line(path, args.purpose, cause, headline))
         return 1
-    print(f"DO NOT {args.purpose.upper()}: {display(headline)}")
+    print(say(f"verify.{args.purpose}.refused", why=display(headline)))
     if not args.quiet:
-        print(f"  {display(cause.subject)}: {display(cause.what)}.\n  Next: {display(cause.next_step)}")
+        print(f"  {display(cause.subject)}: {display(cause.what)}.")
+        print("  " + say("verify.next", step=display(cause.next_step)))
     return 1

@@ -1,4 +1,4 @@
-"""What one finding code says: the sentence, the next step, and the clause of the first line."""
+"""What one finding code says: the sentence, the next step, the clause of the first line, and the sentence in plain words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Placeholders are `{subject}`, `{wanted}` and `{found}`. headline follows "DO NOT INSTALL: "; "" where never first."""
+    """Placeholders are `{subject}`, `{wanted}` and `{found}`. headline follows "DO NOT INSTALL: "; "" where never first.
+
+    plain: the sentence for who did not ask for details, without certificate words; "" where the sentence has none.
+    """
 
     sentence: str
     next_step: str
     headline: str = ""
+    plain: str = ""

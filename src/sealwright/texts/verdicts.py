@@ -30,6 +30,7 @@ TEXTS: dict[str, Text] = {
         "{subject}: the delivered file is not the one that was signed ({found})",
         _FETCH_AGAIN,
         "the file was changed",
+        plain="{subject}: the delivered file is not the one that was signed",
     ),
     "SW-ACCEPTANCE-MISSING": Text(
         "{subject}: the plant has not signed this, and the rule wants its signature",
@@ -42,7 +43,9 @@ TEXTS: dict[str, Text] = {
         "a required signature is missing",
     ),
     "SW-SIGNATURE-IGNORED": Text(
-        "the signature {subject} did not count: {found}", "Nothing to do if the others are the ones you expect."
+        "the signature {subject} did not count: {found}",
+        "Nothing to do if the others are the ones you expect.",
+        plain="the signature {subject} does not count here; `--details` says why",
     ),
     "SW-TIMESTAMP-UNREADABLE": Text(
         "{subject} cannot be read as a timestamp: {found}",
@@ -76,11 +79,13 @@ TEXTS: dict[str, Text] = {
         "{subject} may not sign this: wanted {wanted}, found {found}",
         _ASK_MAKER,
         "its signer may not sign this",
+        plain="{subject} may not sign this",
     ),
     "SW-SIGNER-UNMAPPED": Text(
         "{subject}: the certificate of {found} belongs to no person in the trust file",
         _ASK_OFFICER,
         "its signer is not known",
+        plain="{subject}: {found} is not among the people of the trust file",
     ),
     "SW-SIGNERS-TOO-FEW": Text(
         "{subject}: {wanted} distinct signers are needed, {found} counted",
@@ -96,45 +101,55 @@ TEXTS: dict[str, Text] = {
         "{subject}: the trust file accepted this certificate itself only until {found}",
         _ASK_OFFICER,
         "the exception for its signer has ended",
+        plain="{subject}: the trust file accepted this signer only until {found}",
     ),
     "SW-CERT-PURPOSE": Text(
         "the certificate of {subject} is not made for this: wanted {wanted}, found {found}",
         _ASK_MAKER,
-        "its signer's certificate is for something else",
+        "its signer may sign other things only",
+        plain="{subject} may sign other things, but not this",
     ),
     "SW-CERT-EXPIRED": Text(
         "the certificate of {subject} has ended ({found}), and no timestamp proves that it signed before",
         "Ask the signer for a timestamped or newly signed file.",
-        "its signer's certificate has ended",
+        "its signer's right to sign has ended",
+        plain="the right of {subject} to sign has ended, and nothing proves that it signed before",
     ),
     "SW-CERT-NOT-YET-VALID": Text(
         "the certificate of {subject} begins on {found}, after the time of this judgement",
         "Check this machine's clock.",
-        "its signer's certificate is not valid yet",
+        "its signer's right to sign has not begun",
+        plain="the right of {subject} to sign begins only after the time of this judgement",
     ),
     "SW-CERT-NO-PATH": Text(
         "the certificate of {subject} does not lead to an anchor of the trust file: {found}",
         _ASK_MAKER,
         "its signer is not trusted here",
+        plain="nobody whom the trust file trusts vouches for {subject}",
     ),
     "SW-CERT-REVOKED": Text(
         "{subject} was revoked from {wanted} ({found}), so its signature does not count",
         "Ask the signer for a newly signed file.",
-        "its signer's certificate was revoked",
+        "its signer was revoked",
     ),
     "SW-CERT-REVOKED-LATER": Text(
         "{subject} was revoked from {wanted} ({found}), after the proved date of this signature",
-        "Ask the signer which certificate replaces it.",
+        "Ask the signer what replaces it.",
     ),
     "SW-REVOCATION-UNKNOWN": Text(
-        "nobody can say whether {subject} was revoked: {found}", _NEWER_TRUST, "revocation cannot be checked"
+        "nobody can say whether {subject} was revoked: {found}",
+        _NEWER_TRUST,
+        "revocation cannot be checked",
+        plain="nobody can say whether {subject} was revoked in the meantime",
     ),
     "SW-REVOCATION-NOT-ASKED": Text(
         "the trust file names no revocation list for {subject}",
         "Ask your security officer whether one should be added.",
     ),
     "SW-CRL-REFUSED": Text(
-        "the revocation list {subject} was not used: {found}", "Fetch the list again from its issuer."
+        "the revocation list {subject} was not used: {found}",
+        "Fetch the list again from whoever makes it.",
+        plain="a list of what was revoked, {subject}, could not be used",
     ),
     "SW-KEY-DEVELOPMENT": Text(
         "{subject} is signed with a development key, which no production rule accepts",

@@ -93,7 +93,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
     )
-    top.text("title", "-")
+    top.text("title", "")
     top.done()
     _check(trust, subject)
     return trust
@@ -254,10 +254,10 @@ def _evidence(section: Section) -> KeyEvidence:
     evidence = KeyEvidence(
         key=section.digest("key"),
         provenance=section.word("provenance", PROVENANCES),
-        reason=section.text("reason", "-"),
+        reason=section.text("reason", ""),
         review=section.time_or_none("review"),
     )
-    if evidence.provenance == "hardware-imported" and (evidence.reason == "-" or evidence.review is None):
+    if evidence.provenance == "hardware-imported" and (not evidence.reason or evidence.review is None):
         raise section.wrong("provenance", "given with `reason` and `review` where it is hardware-imported")
     return evidence
 
@@ -286,10 +286,10 @@ def _rule(section: Section) -> Rule:
             floor_ok=section.word("without_clock", ("allow", "refuse"), "refuse") == "allow",
         ),
         mode=Mode(section.word("mode", tuple(Mode), "audit")),
-        owner=section.text("owner", "-"),
-        reason=section.text("reason", "-"),
+        owner=section.text("owner", ""),
+        reason=section.text("reason", ""),
         review=section.time_or_none("review"),
-        contact=section.text("contact", "-"),
+        contact=section.text("contact", ""),
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
     )
@@ -297,7 +297,7 @@ def _rule(section: Section) -> Rule:
         raise section.wrong("formats", "some of " + ", ".join(FORMATS))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
-    if rule.mode is not Mode.AUDIT and ("-" in (rule.owner, rule.reason) or rule.review is None):
+    if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):
         raise section.wrong("mode", "given with `owner`, `reason` and `review` where it is not audit")
     return rule
 

@@ -1,0 +1,17 @@
+"""Fixed words that are no finding's: one table by name, filled in one place, so that a translator has one place too.
+
+    say("verify.next", step="Nothing to do.")   ->   "Next: Nothing to do."
+
+Values are never searched for placeholders again: a file called `{step}` stays a file called `{step}`.
+"""
+
+from __future__ import annotations
+
+from sealwright.texts import commands, listing, screen
+
+WORDS: dict[str, str] = {**screen.WORDS, **listing.WORDS, **commands.WORDS}
+
+
+def say(name: str, /, **parts: object) -> str:
+    """The words of a name with their placeholders filled; KeyError for a name or a placeholder that is not there."""
+    return WORDS[name].format(**parts)
