@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kit.pki import Pki, person_key
 from kit.trust import public_pem
+from sealwright.cli.main import COMMANDS, parser_of
 from sealwright.texts import TEXTS
 from sealwright.trust.trustfile import parse_trust
 
@@ -91,6 +95,25 @@ def test_the_trust_file_of_the_documentation_is_one() -> None:
     trust = parse_trust(example.encode(), "docs/trust-file.md")
     assert trust.minimums == {"VX-200 drive": 7}
     assert [rule.name for rule in trust.rules] == ["drive firmware"]
+
+
+def printed_commands() -> Iterator[tuple[str, str]]:
+    """Every `sealwright …` that a document or a help page tells to type, without the remark behind it."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for line in page.read_text().splitlines():
+            for part in re.findall(r"`(sealwright [a-z]+ [^`]*)`", line) + line.strip().lstrip("$ ").split("; "):
+                if re.match(r"sealwright [a-z]", part) and (line.startswith(("    ", "|")) or "`" not in line):
+                    yield page.name, re.split(r"\s+#|\s*[>|] ", part)[0]
+    for name in COMMANDS:
+        for line in importlib.import_module(f"sealwright.cli.{name}").EXAMPLES.splitlines()[1:]:
+            if line.startswith("  sealwright"):
+                yield f"{name} --help", re.split(r"\s{2,}| > ", line.strip())[0]
+
+
+@pytest.mark.parametrize(("page", "command"), list(printed_commands()))
+def test_every_command_that_is_printed_can_be_typed(page: str, command: str) -> None:
+    words = [word for word in shlex.split(command) if word not in ("...", "…")]
+    parser_of(COMMANDS).parse_args(["5eed" if word == "5eed..." else word for word in words[1:]])
 
 
 def test_links_between_documents_lead_somewhere() -> None:

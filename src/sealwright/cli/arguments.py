@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ def key_string(text: str) -> str:
             "a PIN stands in it, where every process list shows it; use --pin-file or pin-source=file:PATH"
         )
     return text
+
+
+def add_action(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, examples: str
+) -> argparse.ArgumentParser:
+    """One action of a command, such as `trust sign`; its help ends with its own examples out of the command's."""
+    own = [line for line in examples.splitlines() if re.match(rf"  sealwright \w+ {re.escape(name)} ", line)]
+    epilog = "\n".join(["examples:", *own]) if own else ""
+    return commands.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".", epilog=epilog)
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import argparse
 
-from sealwright.cli.arguments import add_pin_file, key_string, pin_of
+from sealwright.cli.arguments import add_action, add_pin_file, key_string, pin_of
 
 NONCE_BYTES = 32
 MAX_NONCE_BYTES = 64
 
 
-def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], examples: str) -> None:
     """The two commands."""
-    attest = commands.add_parser("attest", help="have a TPM state that a key lives in it")
+    attest = add_action(commands, "attest", "have a TPM state that a key lives in it", examples)
     attest.add_argument("key", metavar="KEY", type=key_string, help="tpm: key string")
     attest.add_argument("--nonce", metavar="HEX", type=_nonce, help="the asker's challenge (else a random one)")
     attest.add_argument("--out", metavar="FILE", help="write the statement here (else it is printed)")
     add_pin_file(attest)
     attest.set_defaults(run=run_attest)
-    check = commands.add_parser("check-attestation", help="check such a statement, for the key of a certificate")
+    check = add_action(commands, "check-attestation", "check such a statement, for the key of a certificate", examples)
     check.add_argument("file", metavar="FILE", help="the statement")
     check.add_argument("--certificate", metavar="FILE", required=True, help="PEM certificate of the key")
     check.add_argument("--nonce", metavar="HEX", type=_nonce, required=True, help="the challenge that was given")

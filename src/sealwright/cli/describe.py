@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
 from sealwright.cli.render import moment
+from sealwright.cli.trusttext import denial
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
 from sealwright.texts.words import say
+from sealwright.trust.belief import parse_deny
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
 from sealwright.trust.trustfile import parse_trust
 
@@ -97,6 +99,14 @@ def _trust(data: bytes, name: str) -> Description | None:
         ("denied", str(len(trust.denied))),
     ]
     return Description(say("kind.trust"), tuple(facts))
+
+
+def _deny(data: bytes, name: str) -> Description | None:
+    if not data.startswith(b"# sealwright deny "):
+        return None
+    deny = parse_deny(data, name)
+    facts = [("version", str(deny.version)), ("trust file", deny.trust)]
+    return Description(say("kind.deny"), (*facts, *(("withdrawn", denial(entry)) for entry in deny.denied)))
 
 
 def _ours(data: bytes, name: str) -> Description | None:
@@ -274,6 +284,7 @@ _PURPOSES = {
 _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _manifest,
     _trust,
+    _deny,
     _ours,
     _private_key,
     _pem,

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sealwright.cli import attestation
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
     from sealwright.keys.key import KeyInfo
@@ -18,8 +18,9 @@ EXAMPLES = """examples:
   sealwright key list --token pkcs11:token=line-1 --pin-file pin.txt
   sealwright key create 'pkcs11:token=line-1;object=release' --algorithm p256 --pin-file pin.txt
   sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
-  sealwright key import-certificate release.pem --home home --name release --key 'pkcs11:token=line-1;object=release'
+  sealwright key import-certificate release.pem --home home --name line-1 --key 'pkcs11:token=line-1;object=release'
   sealwright key show release --home home
+  sealwright key create tpm:release.tss --pcrs sha256:0,7
   sealwright key attest tpm:release.tss --nonce 5eed... --out release.attestation       it lives in that TPM
   sealwright key check-attestation release.attestation --certificate release.pem --nonce 5eed...
 """
@@ -31,21 +32,23 @@ PURPOSES = ("artifact", "timestamp", "trust")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The commands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = commands.add_parser("list", help="the keys enrolled in a home, or those in a token")
+    listing = add_action(commands, "list", "the keys enrolled in a home, or those in a token", EXAMPLES)
     where = listing.add_mutually_exclusive_group(required=True)
     where.add_argument("--home", metavar="DIR", help="a signing home")
     where.add_argument("--token", metavar="URI", type=key_string, help="a token, such as pkcs11:token=line-1")
     add_pin_file(listing)
     add_json(listing)
     listing.set_defaults(run=run_list)
-    create = commands.add_parser("create", help="create a key that never leaves its token, TPM or file")
+    create = add_action(commands, "create", "create a key that never leaves its token, TPM or file", EXAMPLES)
     create.add_argument("key", metavar="KEY", type=key_string, help="key string that says where")
-    create.add_argument("--algorithm", choices=KINDS, default="p256")
+    create.add_argument(
+        "--algorithm", choices=KINDS, metavar="KIND", default="p256", help=f"one of {', '.join(KINDS)} (else p256)"
+    )
     create.add_argument("--pcrs", metavar="SET", help="bind a TPM's key to platform registers, such as sha256:0,7")
     add_pin_file(create)
     add_json(create)
     create.set_defaults(run=run_create)
-    show = commands.add_parser("show", help="open a key and show what its backend says of it")
+    show = add_action(commands, "show", "open a key and show what its backend says of it", EXAMPLES)
     show.add_argument(
         "key", metavar="KEY", type=key_string, help="key string, or with --home the name of an enrolled key"
     )
@@ -53,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pin_file(show)
     add_json(show)
     show.set_defaults(run=run_show)
-    take = commands.add_parser("import-certificate", help="enrol a key with the certificate a PKI issued for it")
+    take = add_action(commands, "import-certificate", "enrol a key with the certificate a PKI issued for it", EXAMPLES)
     take.add_argument("file", metavar="FILE", help="PEM: the key's certificate, then its path without the root")
     add_home(take)
     take.add_argument("--key", metavar="KEY", type=key_string, required=True, help="key string of the certified key")
@@ -62,8 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pin_file(take)
     add_json(take)
     take.set_defaults(run=run_import)
-    attestation.configure(commands)
-    csr = commands.add_parser("csr", help="print a certificate request for an existing PKI")
+    attestation.configure(commands, EXAMPLES)
+    csr = add_action(commands, "csr", "print a certificate request for an existing PKI", EXAMPLES)
     csr.add_argument("key", metavar="KEY", type=key_string, help="key string")
     csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
     add_pin_file(csr)

@@ -59,9 +59,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=Help, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """One line of usage and the complaint; exit code 2."""
+        """The usage, the complaint and where the examples are; exit code 2."""
         self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {display(message)}\n")
+        self.exit(2, f"{self.prog}: {display(message)}. `{self.prog} --help` shows examples.\n")
 
 
 def script() -> NoReturn:
@@ -140,7 +140,7 @@ def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
         command = commands.add_parser(
             name,
             help=COMMANDS[name],
-            description=module.__doc__.split("\n\n")[0] if module.__doc__ else "",
+            description=module.__doc__.strip() if module.__doc__ else "",
             epilog=module.EXAMPLES,
         )
         module.configure(command)

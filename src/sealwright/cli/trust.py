@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
 
 if TYPE_CHECKING:
     from sealwright.trust.model import TrustFile
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sealwright trust check trust.toml                          is it well formed, signed by enough officers, not ended?
   sealwright trust show trust.toml --card                    the card with its fingerprint, to hand over
+  sealwright trust show trust.toml --json                    everything it says, for a program
   sealwright trust sign trust.toml --home home --person eva  writes trust.toml.eva.p7s
+  sealwright trust sign deny.toml --home home --person eva   withdraws keys and files before the next version
   sealwright trust install /media/stick/trust.toml --to /etc/sealwright --trust-fingerprint "WORDS OF THE CARD"
+  sealwright trust install /media/stick/trust.toml --to /etc/sealwright      the next version: no fingerprint needed
 """
 SOON = timedelta(days=60)
 
@@ -24,25 +27,27 @@ SOON = timedelta(days=60)
 def configure(parser: argparse.ArgumentParser) -> None:
     """The four commands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = commands.add_parser("check", help="say whether a trust file can be used, and what to mend")
-    check.add_argument("file", metavar="FILE")
+    check = add_action(commands, "check", "say whether a trust file can be used, and what to mend", EXAMPLES)
+    check.add_argument("file", metavar="FILE", help="the trust file; its signatures lie beside it")
     add_json(check)
     check.set_defaults(run=run_check)
-    show = commands.add_parser("show", help="show what a trust file says")
-    show.add_argument("file", metavar="FILE")
+    show = add_action(commands, "show", "show what a trust file says", EXAMPLES)
+    show.add_argument("file", metavar="FILE", help="the trust file, signed or not")
     how = show.add_mutually_exclusive_group()
     how.add_argument("--card", action="store_true", help="the card with its fingerprint, for a new verifier")
     add_json(how)
     show.set_defaults(run=run_show)
-    sign = commands.add_parser("sign", help="sign a trust file or deny list as one of its officers")
-    sign.add_argument("file", metavar="FILE")
+    sign = add_action(commands, "sign", "sign a trust file or deny list as one of its officers", EXAMPLES)
+    sign.add_argument("file", metavar="FILE", help="trust.toml or deny.toml")
     add_home(sign)
     sign.add_argument("--person", metavar="ID", required=True, help="the officer whose key it is; writes FILE.ID.p7s")
     add_pin_file(sign)
     add_json(sign)
     sign.set_defaults(run=run_sign)
-    install = commands.add_parser("install", help="make a trust file the installed one, step by step from the old")
-    install.add_argument("file", metavar="FILE")
+    install = add_action(
+        commands, "install", "make a trust file the installed one, step by step from the old", EXAMPLES
+    )
+    install.add_argument("file", metavar="FILE", help="the new trust file, with its signatures and history beside it")
     install.add_argument("--to", metavar="DIR", required=True, help="the folder of the installed trust file")
     install.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card (a first file)")
     add_json(install)
@@ -145,6 +150,7 @@ def run_install(args: argparse.Namespace) -> int:
     from sealwright.errors import TrustRefused
     from sealwright.texts.words import say
     from sealwright.trust.belief import load_trust
+    from sealwright.trust.bundle import install_bundle
     from sealwright.trust.history import install, read_signed
 
     installed = installed_in(args.to)
@@ -155,18 +161,24 @@ def run_install(args: argparse.Namespace) -> int:
     signed = read_signed(args.file)
     if Digest.of(signed.text) != believed.trust.digest:
         raise TrustRefused(args.file, "it changed while it was read", "Install it again from a copy of your own.")
+    brought = install_bundle(args.file, args.to)
     install(signed, args.to, installed)
     trust = believed.trust
     path = os.path.join(args.to, "trust.toml")
     if args.json:
         from sealwright.cli.jsonout import line
 
-        said = {"path": args.file, "output": path, "id": trust.id, "version": trust.version}
-        print(line(said | {"digest": str(trust.digest), "believed": believed.reason}))
+        said: dict[str, object] = {"path": args.file, "output": path, "id": trust.id, "version": trust.version}
+        said |= {"digest": str(trust.digest), "believed": believed.reason}
+        print(line(said | {"deny_version": brought.deny_version or None, "new_crls": brought.lists}))
         return 0
     where = display(args.to)
     named = {"version": trust.version, "id": display(trust.id), "folder": where, "reason": believed.reason}
     print(say("trust-install.installed", **named))
+    if brought.deny_version:
+        print("  " + say("trust-install.deny", version=brought.deny_version))
+    if brought.lists:
+        print("  " + say("trust-install.lists", number=brought.lists))
     print("  " + say("trust-install.next", trust=display(path), folder=where))
     return 0
 

@@ -43,8 +43,10 @@ def enrol(home: Home, name: str, uri: str, purpose: KeyPurpose, path: str, pin: 
 
     Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
     """
-    if not _NAME.fullmatch(name) or any(key.name == name for key in home.keys):
-        raise UsageError(f"--name {name}", "it is taken, or not made of a-z, 0-9, dot, dash", "Choose another name.")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--name {name}", "it is not made of a-z, 0-9, dot and dash alone", "Choose another name.")
+    if any(key.name == name for key in home.keys):
+        raise UsageError(f"--name {name}", "a key of this home is called so already", "Choose another name.")
     leaf, chain = _certificates(path)
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)))
     info = key.info

@@ -8,6 +8,7 @@ WORDS: dict[str, str] = {
     "kind.folder": "folder",
     "kind.manifest": "manifest",
     "kind.trust": "trust file",
+    "kind.deny": "deny list",
     "kind.ours": "Sealwright text of {name}",
     "kind.private-key": "private key",
     "kind.pem-one": "1 certificate in PEM",
@@ -124,6 +125,6 @@ LABELS: dict[str, str] = {
         "denied", "digest", "digests", "ends", "entries", "environment", "first line", "from", "generation", "hardware",
         "id", "issued", "issuer", "its signature", "key", "lists", "made", "next", "number", "officers", "over",
         "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signed digest", "signer",
-        "signs", "size", "stage", "subject", "time", "timestamp authorities", "timestamps", "until", "version", "why",
+        "signs", "size", "stage", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
     )
 }  # fmt: skip

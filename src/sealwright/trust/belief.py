@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
@@ -51,6 +52,14 @@ class Believed:
     crls: tuple[bytes, ...]
     denied: tuple[Denied, ...]
     deny_version: int = 0
+
+
+class DenyList(NamedTuple):
+    """A `deny.toml`. trust: the id of the trust file it belongs to."""
+
+    version: int
+    trust: str
+    denied: tuple[Denied, ...]
 
 
 def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFile | None = None) -> Believed:
@@ -117,35 +126,46 @@ def _deny_list(path: str, trust: TrustFile) -> tuple[int, tuple[Denied, ...]]:
     if not os.path.lexists(deny_path):
         return 0, ()
     signed = read_signed(deny_path)
-    top = read_toml(signed.text, deny_path, DENY_LINE)
-    version, id_ = top.number("version", 1), top.text("trust")
-    entries = []
-    for section in top.tables("deny"):
-        entries.append(denied(section))
-        section.done()
-    top.done()
-    if id_ != trust.id:
+    deny = parse_deny(signed.text, deny_path)
+    if deny.trust != trust.id:
         raise MalformedTrust(
             deny_path,
-            f"it belongs to the trust file {id_}, not to {trust.id}",
+            f"it belongs to the trust file {deny.trust}, not to {trust.id}",
             "Bring the deny list of this trust file.",
         )
     if not persons_of(trust.officers, signing_keys(signed, DENY_KIND)) and trust.stage != "trial":
         raise TrustRefused(
             deny_path, "no officer of the trust file has signed it", "Fetch it again with its .p7s file, or remove it."
         )
-    return version, tuple(entries)
+    return deny.version, deny.denied
+
+
+def parse_deny(text: bytes, path: str) -> DenyList:
+    """What a deny list says; MalformedTrust if it is not one. Who signed it is another question."""
+    top = read_toml(text, path, DENY_LINE)
+    version, trust = top.number("version", 1), top.text("trust")
+    entries = []
+    for section in top.tables("deny"):
+        entries.append(denied(section))
+        section.done()
+    top.done()
+    return DenyList(version, trust, tuple(entries))
 
 
 def _crls(path: str) -> tuple[bytes, ...]:
+    folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
+    return tuple(read_file(os.path.join(folder, name), MAX_CRL_BYTES) for name in crl_names(path))
+
+
+def crl_names(path: str) -> list[str]:
     """The lists in `trust.d`, in either case (sticks write `ACME.CRL`). A folder that cannot be listed is an error, not empty."""
     folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
     try:
         names = [name for name in os.listdir(folder) if name.lower().endswith(".crl") and not name.startswith(".")]
     except FileNotFoundError:
-        return ()
+        return []
     except OSError as cause:
         raise unreadable(folder, cause) from cause
     if len(names) > MAX_CRLS:
         raise LimitExceeded(path, f"{len(names)} revocation lists", f"At most {MAX_CRLS} are read.")
-    return tuple(read_file(os.path.join(folder, name), MAX_CRL_BYTES) for name in sorted(names))
+    return sorted(names)

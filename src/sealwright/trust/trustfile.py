@@ -128,12 +128,18 @@ def denied(section: Section) -> Denied:
 def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
     if len(data) > MAX_BYTES:
         raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
+    if first_line == FIRST_LINE and data.startswith(b"# sealwright deny "):
+        raise MalformedTrust(
+            subject,
+            "it is a deny list, not a trust file",
+            "Keep it beside its trust.toml; `sealwright inspect` shows it.",
+        )
+    if data.partition(b"\n")[0] != first_line.encode():
+        raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
     try:
         text = data.decode()
     except UnicodeDecodeError as cause:
         raise MalformedTrust(subject, f"byte {cause.start} is not UTF-8", _NEXT) from cause
-    if text.partition("\n")[0] != first_line:
-        raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
     # tomllib takes the square of a dotted key's parts (an hour for 1 MiB of them), and a key lies on one line.
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:
