@@ -12,6 +12,7 @@ Everything else is in the rooms below this package; `docs/library.md` has exampl
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from sealwright.signing.sign import Signed
     from sealwright.trust.verdict import Verdict
+
+# cryptography remarks on odd certificates of others (a name too long, a serial number below zero); the verdict says what
+# matters. Only remarks to modules of ours are dropped: the caller's warnings and filters, in every thread, stay theirs.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"sealwright\.")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "sign", "verify"]

@@ -276,23 +276,6 @@ def test_version_of_the_program_and_of_the_artifact_are_two_things(run: Run, hom
     assert "version 1.0" in run("verify", drive, "--trust", home / "trust.toml")[1]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_completion_script_names_the_program(run: Run, shell: str) -> None:
-    code, out, _ = run("completion", shell)
-    assert code == 0
-    assert "sealwright" in out
-
-
-def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    answers = tmp_path / "answers"
-    line = "sealwright verify --tru"
-    script = f'exec 8>{answers} 9>/dev/null; "$@"'
-    environment = {**os.environ, "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "IFS": "\013"}
-    environment["_ARGCOMPLETE_IFS"] = "\013"
-    subprocess.run(["bash", "-c", script, "bash", *PROGRAM], env=environment, check=False, capture_output=True)
-    assert set(answers.read_text().split("\013")) >= {"--trust", "--trust-fingerprint"}
-
-
 def test_inspect_shows_and_does_not_judge(run: Run, home: Path, drive: Path) -> None:
     run("sign", drive, "--home", home, "--product", "p", "--version", "1", "--generation", "3")
     manifest = f"{drive}.manifest"

@@ -96,8 +96,9 @@ def _until_reading(pid: int, path: Path) -> None:
     """Wait until the process has the file open."""
     for _ in range(600):
         try:
-            if any(os.readlink(link.path) == str(path) for link in os.scandir(f"/proc/{pid}/fd")):
-                return
+            with os.scandir(f"/proc/{pid}/fd") as links:
+                if any(os.readlink(link.path) == str(path) for link in links):
+                    return
         except FileNotFoundError:
             pass
         time.sleep(0.05)

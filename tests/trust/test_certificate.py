@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path as File
 from typing import Any
@@ -184,3 +186,34 @@ def test_a_name_is_shown_as_rfc_4514_writes_it() -> None:
     shown = "CN=Release\\+2026\\ ,O=ACME\\, Söhne,C=DE"
     assert display_name(subject) == shown
     assert same_subject(made("", subject=subject).certificate, shown)
+
+
+QUIET = """
+import sys, warnings
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sealwright.trust.certificate import facts, load_certificate
+
+ders = [x509.load_pem_x509_certificate(open(path, "rb").read()).public_bytes(Encoding.DER)
+        for path in sys.argv[1:]]
+print("ours", file=sys.stderr)
+for der in ders:
+    facts(load_certificate(der, "odd"))
+print("theirs", file=sys.stderr)
+for der in ders:
+    x509.load_der_x509_certificate(der).subject
+    x509.load_der_x509_certificate(der).serial_number
+warnings.warn("the caller's own")
+"""
+
+
+def test_the_library_is_quiet_about_odd_certificates_and_its_callers_warnings_stay() -> None:
+    custom = VECTORS / "custom"
+    odd = [str(custom / name) for name in ("negative_serial.pem", "bad_country.pem")]
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", QUIET, *odd], capture_output=True, text=True, check=True
+    )
+    ours, theirs = done.stderr.partition("ours\n")[2].split("theirs\n")
+    assert ours == ""
+    for said in ("Parsed a serial number", "Attribute's length", "the caller's own"):
+        assert said in theirs

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.manifest import parse_manifest
@@ -23,7 +22,14 @@ from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
 from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
-from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
+from sealwright.trust.certificate import (
+    UNREADABLE,
+    display_name,
+    load_certificate,
+    policy_oids,
+    spki_digest,
+    tbs_digest,
+)
 from sealwright.trust.trustfile import parse_trust
 
 T = TypeVar("T")
@@ -132,7 +138,7 @@ def _pem(data: bytes, _name: str) -> Description | None:
             return _crl(x509.load_pem_x509_crl(data))
         if _PEM_REQUEST in data:
             return _request(x509.load_pem_x509_csr(data))
-    except _UNREADABLE:
+    except UNREADABLE:
         return Description(say("kind.pem-unreadable"), ())
     return None
 
@@ -225,7 +231,7 @@ def _certificate(certificate: x509.Certificate) -> Description:
             ("policies", ", ".join(sorted(policy_oids(certificate))) or say("fact.none")),
             ("certificate", str(tbs_digest(certificate))),
         ]
-    except _UNREADABLE:
+    except UNREADABLE:
         return _UNREADABLE_CERTIFICATE
     try:
         load_certificate(certificate.public_bytes(Encoding.DER), "certificate")
@@ -268,11 +274,10 @@ def _loaded(data: bytes, load: Callable[[bytes], T], show: Callable[[T], Descrip
         return None
     try:
         return show(load(data))
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
 _UNREADABLE_CERTIFICATE = Description(say("kind.certificate-unreadable"), ())
 _PURPOSES = {
     "1.3.6.1.5.5.7.3.3": "codeSigning",

@@ -25,7 +25,7 @@ ANY_PURPOSE = "2.5.29.37.0"
 MAX_CERTIFICATE_BYTES = 64 * 1024
 WEAK_HASHES = frozenset(("md2", "md4", "md5", "sha1"))
 # What the parser raises for a certificate it cannot read whole; only the first is a ValueError.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
@@ -178,7 +178,7 @@ def _loaded(der: bytes) -> x509.Certificate:
         certificate.subject.rfc4514_string()
         certificate.issuer.rfc4514_string()  # both are parsed only when they are read
         _ = certificate.extensions
-    except _UNREADABLE as cause:
+    except UNREADABLE as cause:
         raise MalformedEnvelope(
             "certificate", f"it is not an X.509 certificate: {cause}"[:200], "Ask for the certificate again."
         ) from cause
