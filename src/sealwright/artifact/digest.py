@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,9 +25,10 @@ class HashName(StrEnum):
         """Octets of one digest."""
         return _SIZES[self._value_]
 
-    def new(self) -> hashlib._Hash:
-        """A state to update."""
-        return _HASHES[self._value_]()
+    @property
+    def new(self) -> Callable[..., hashlib._Hash]:
+        """Makes a state to update, of the octets given, if any."""
+        return _HASHES[self._value_]
 
 
 _SIZES = {"sha256": 32, "sha384": 48, "sha512": 64}

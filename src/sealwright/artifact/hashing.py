@@ -1,9 +1,10 @@
-"""Digests of many files, by all cores: forked workers on Linux, threads elsewhere.
+"""Digests of a whole tree, by all cores, while it is walked: forked workers on Linux, threads elsewhere.
 
-Workers take chunks of names from a pipe and put each digest, size and mode at its place in shared memory; the parent works
-too. Every file is opened relative to its folder, whose parts are opened one by one without following links. A read
-buffer is made after the fork, because anonymous memory maps are shared and two workers would read into one. A worker
-that dies, or a place that stays empty, is an error, never a missing digest. Where other threads run nothing is forked.
+The parent walks, hands the names out in order through a pipe that keeps packets apart (pipe2(2), O_DIRECT), and hashes what
+the pipe has no room for; each digest, size and mode goes to its place in shared memory. Every file is opened relative to its
+folder, whose parts are opened one by one without following links. A read buffer is made after the fork, because anonymous
+memory maps are shared and two workers would read into one. A worker that dies, or a place that stays empty, is an error,
+never a missing digest. Where other threads run nothing is forked.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ import stat
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import BLOCK, read_into, unreadable
+from sealwright.artifact.walk import MAX_MEMBERS, Walked, walk_tree
 from sealwright.errors import ChangedWhileRead, MalformedArtifact, SealwrightError, Unreadable
 
 MAX_CHUNK = 64
+CHUNKS_AT_LEAST = 128  # so many chunks of what was seen so far, until they reach MAX_CHUNK files each
+PACKET = 4096  # PIPE_BUF of Linux: larger packets are divided
 SMALL = 64 * 1024
-MAX_CHUNKS = 8000  # 8-byte numbers, all of which fit in a pipe at once
 _EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
 _TAIL = struct.Struct("<QB")
 _FLAGS = (
@@ -40,13 +43,16 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC",
 
 
 class Results:
-    """One fixed-size place for each file, in memory that forked workers share."""
+    """One fixed-size place for each file, in memory that forked workers share and that is real only where it was written.
 
-    def __init__(self, count: int, digest_size: int) -> None:
+    room: places there may be; count: places that are used.
+    """
+
+    def __init__(self, room: int, digest_size: int) -> None:
         self.digest_size = digest_size
         self.step = digest_size + _TAIL.size
-        self.count = count
-        self.memory = mmap.mmap(-1, max(1, count * self.step))
+        self.count = 0
+        self.memory = mmap.mmap(-1, max(1, room * self.step))
 
     def put(self, index: int, digest: bytes, size: int, mode: int) -> None:
         """Fill a place; the mark comes last."""
@@ -61,132 +67,224 @@ class Results:
 
     def missing(self) -> list[int]:
         """The places that failed or were never filled."""
-        return [index for index, (_, _, mark) in enumerate(self._all()) if mark not in (_DONE, _EXECUTABLE)]
+        marks = self._marks()
+        if marks.count(_DONE) + marks.count(_EXECUTABLE) == self.count:
+            return []
+        return [index for index, mark in enumerate(marks) if mark not in (_DONE, _EXECUTABLE)]
 
-    def __iter__(self) -> Iterator[tuple[bytes, int, bool]]:
-        """(digest octets, size in bytes, whether the owner may execute it) of every file, in order."""
-        for digest, size, mark in self._all():
-            yield digest, size, mark == _EXECUTABLE
+    @property
+    def total_bytes(self) -> int:
+        """The sizes of all files together."""
+        return sum(size for (size,) in self._each(f"<{self.digest_size}xQx"))
 
-    def _all(self) -> Iterator[tuple[bytes, int, int]]:
-        layout = struct.Struct(f"<{self.digest_size}sQB")
-        return layout.iter_unpack(memoryview(self.memory)[: self.count * self.step])
+    def digests(self) -> Iterator[bytes]:
+        """The digest octets of every file, in order."""
+        return (digest for (digest,) in self._each(f"<{self.digest_size}s{_TAIL.size}x"))
+
+    def executables(self, names: Sequence[bytes]) -> list[bytes]:
+        """Of the names, one for each file, those that their owner may execute."""
+        marks = self._marks()
+        return (
+            [name for name, mark in zip(names, marks, strict=True) if mark == _EXECUTABLE]
+            if _EXECUTABLE in marks
+            else []
+        )
+
+    def _marks(self) -> bytes:
+        return self.memory[self.step - 1 : self.count * self.step : self.step]
+
+    def _each(self, layout: str) -> Iterator[tuple[Any, ...]]:
+        return struct.iter_unpack(layout, memoryview(self.memory)[: self.count * self.step])
+
+
+class Hashed(NamedTuple):
+    """A walked tree; names: of the files that were hashed, sorted; results: one for each of them."""
+
+    walked: Walked
+    names: Sequence[bytes]
+    results: Results
+
+
+def hash_tree(
+    root: str, algorithm: HashName, progress: Progress | None, wanted: Container[bytes] | None = None
+) -> Hashed:
+    """Walk a tree and hash its files on the way, only the wanted ones where they are given.
+
+    Raises what `walk_tree` raises, and Unreadable, ChangedWhileRead or MalformedArtifact (setuid, capabilities) naming the file.
+    """
+    if not _can_fork():
+        walked = walk_tree(root)
+        names = [name for name in walked.files if wanted is None or name in wanted]
+        return Hashed(walked, names, hash_files(root, names, algorithm, progress))
+    crew = _Crew(root, algorithm, progress, MAX_MEMBERS)
+    with crew:
+        walked = walk_tree(
+            root, crew.add if wanted is None else lambda names: crew.add([n for n in names if n in wanted])
+        )
+        crew.finish()
+    return Hashed(walked, crew.names, crew.whole())
 
 
 def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
-    """Hash every named file of a tree; names are raw, relative to root and sorted.
+    """Hash the named files of a tree; names are raw and relative to root. Raises as `hash_tree` does."""
+    crew = _Crew(root, algorithm, progress, len(names))
+    with crew:
+        if _can_fork():
+            crew.add(names)
+            crew.finish()
+        else:
+            crew.by_threads(names)
+    return crew.whole()
 
-    Raises Unreadable, ChangedWhileRead or MalformedArtifact (setuid, capabilities) naming the file.
+
+def _can_fork() -> bool:
+    return sys.platform == "linux" and threading.active_count() == 1
+
+
+class _Crew:
+    """The processes that hash one tree: this one, and as many workers as there are other cores, once there is work for two.
+
+    Used as a context manager, whose end leaves no worker behind.
     """
-    results = Results(len(names), algorithm.size)
-    workers = min(_cores(), len(names))
-    chunk = max(1, min(MAX_CHUNK, len(names) // (workers * 16 or 1)), len(names) // MAX_CHUNKS + 1)
-    job = _Job(root, names, algorithm, results, chunk)
-    if sys.platform != "win32" and workers > 1 and threading.active_count() == 1:
-        _forked(job, workers, progress)
-    elif workers > 1:
-        _threaded(job, workers, progress)
-    else:
-        _work(job, [(0, len(names))], progress)
-    for index in results.missing():
-        with _Reader(root, algorithm) as reader:
-            results.put(index, *reader.hash(names[index], progress))
-    return results
 
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    root: str
-    names: Sequence[bytes]
-    algorithm: HashName
-    results: Results
-    chunk: int
-
-    def part(self, start: int) -> tuple[int, int]:
-        """The places of the chunk that begins there."""
-        return start, min(start + self.chunk, len(self.names))
+    def __init__(self, root: str, algorithm: HashName, progress: Progress | None, room: int) -> None:
+        self.root = root
+        self.algorithm = algorithm
+        self.progress = progress
+        self.names: list[bytes] = []
+        self.results = Results(room, algorithm.size)
+        self.given = 0
+        self.tried = False
+        self.reading = self.writing = -1
+        self.children: list[int] = []
+        self.reader: _Reader | None = None
 
     @property
-    def starts(self) -> range:
-        """Where the chunks begin."""
-        return range(0, len(self.names), self.chunk)
+    def chunk(self) -> int:
+        """Files a packet: few while few were seen, because they may be large."""
+        return min(MAX_CHUNK, len(self.names) // CHUNKS_AT_LEAST + 1)
 
+    def add(self, names: Sequence[bytes]) -> None:
+        """More files to hash; they are handed out as soon as they fill a chunk."""
+        self.names += names
+        self.results.count = len(self.names)
+        chunk = self.chunk
+        while len(self.names) - self.given > chunk:
+            self._give(chunk)
 
-def _work(job: _Job, chunks: Iterable[tuple[int, int]], progress: Progress | None) -> None:
-    with _Reader(job.root, job.algorithm) as reader:
-        put, hashed, names = job.results.put, reader.hash, job.names
-        for start, end in chunks:
-            for index in range(start, end):
-                try:
-                    put(index, *hashed(names[index], progress))
-                except SealwrightError:
-                    job.results.fail(index)
-
-
-def _forked(job: _Job, workers: int, progress: Progress | None) -> None:
-    if sys.platform == "win32":
-        return
-    reading, writing = os.pipe()
-    children: list[int] = []
-    try:
-        # all numbers fit in the pipe at once (MAX_CHUNKS), so this write does not wait for a reader
-        os.write(writing, b"".join(struct.pack("<Q", start) for start in job.starts))
-        os.close(writing)
-        writing = -1
-        for _ in range(workers - 1):
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    _work(job, _stolen(job, reading), None)
-                    code = 0
-                finally:
-                    os._exit(code)
-            children.append(child)
-        _work(job, _stolen(job, reading), progress)
-        while children:
-            _, status = os.waitpid(children[-1], 0)
-            children.pop()
+    def finish(self) -> None:
+        """All files are known: help until everything is hashed. Unreadable if a worker died."""
+        while self.given < len(self.names):
+            self._give(self.chunk)
+        if self.writing >= 0:
+            os.close(self.writing)
+            self.writing = -1
+            for start, names in _packets(self.reading):
+                self._hash(start, names)
+        while self.children:
+            _, status = os.waitpid(self.children[-1], 0)
+            self.children.pop()
             if status != 0:
                 raise Unreadable(
-                    job.root,
+                    self.root,
                     "a worker process ended while it read the tree",
                     "Try again; if it happens again, look for a lack of memory.",
                 )
-    finally:
-        os.close(reading)
-        if writing >= 0:
-            os.close(writing)
-        for child in children:
+
+    def by_threads(self, names: Sequence[bytes]) -> None:
+        """The same with threads, where nothing may be forked."""
+        self.names += names
+        self.results.count = len(self.names)
+        step = self.chunk
+        starts = iter(range(0, len(names), step))
+        lock = threading.Lock()
+
+        def work(progress: Progress | None) -> None:
+            with _Reader(self.root, self.algorithm) as reader:
+                while True:
+                    with lock:
+                        start = next(starts, None)
+                    if start is None:
+                        return
+                    reader.hash_all(start, names[start : start + step], self.results, progress)
+
+        threads = [threading.Thread(target=work, args=(None,)) for _ in range(min(_cores(), len(names)) - 1)]
+        for thread in threads:
+            thread.start()
+        work(self.progress)
+        for thread in threads:
+            thread.join()
+
+    def whole(self) -> Results:
+        """The results, every place filled; a file that could not be hashed is read again, to say why."""
+        for index in self.results.missing():
+            with _Reader(self.root, self.algorithm) as reader:
+                self.results.put(index, *reader.hash(self.names[index], self.progress))
+        return self.results
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in (self.reading, self.writing):
+            if descriptor >= 0:
+                os.close(descriptor)
+        for child in self.children:
             with suppress(OSError):
                 os.kill(child, 9)
                 os.waitpid(child, 0)
+        if self.reader is not None:
+            self.reader.close()
 
-
-def _stolen(job: _Job, reading: int) -> Iterator[tuple[int, int]]:
-    """The chunks this process takes from the pipe."""
-    while data := os.read(reading, 8):
-        yield job.part(*struct.unpack("<Q", data))
-
-
-def _threaded(job: _Job, workers: int, progress: Progress | None) -> None:
-    pending = iter(job.starts)
-    lock = threading.Lock()
-
-    def taken() -> Iterator[tuple[int, int]]:
-        while True:
-            with lock:
-                start = next(pending, None)
-            if start is None:
+    def _give(self, count: int) -> None:
+        """The next files to whoever is free, or hashed here where the pipe is full."""
+        start = self.given
+        names = self.names[start : start + count]
+        self.given += len(names)
+        if not self.tried and len(self.names) > count:
+            self._fork()
+        packet = struct.pack("<Q", start) + b"\0".join(names)
+        if self.writing >= 0 and len(packet) <= PACKET:
+            with suppress(BlockingIOError):
+                os.write(self.writing, packet)
                 return
-            yield job.part(start)
+        self._hash(start, names)
 
-    threads = [threading.Thread(target=_work, args=(job, taken(), None)) for _ in range(workers - 1)]
-    for thread in threads:
-        thread.start()
-    _work(job, taken(), progress)
-    for thread in threads:
-        thread.join()
+    def _hash(self, start: int, names: Sequence[bytes]) -> None:
+        if self.reader is None:
+            self.reader = _Reader(self.root, self.algorithm)
+        self.reader.hash_all(start, names, self.results, self.progress)
+
+    def _fork(self) -> None:
+        """One worker for each other core; where the system gives no pipe or no process, those there are do the work."""
+        self.tried = True
+        if sys.platform != "linux" or _cores() < 2:
+            return
+        with suppress(OSError):
+            self.reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
+            os.set_blocking(self.writing, False)
+            while len(self.children) < _cores() - 1:
+                self.children.append(self._worker())
+
+    def _worker(self) -> int:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(self.writing)
+                with _Reader(self.root, self.algorithm) as reader:
+                    for start, names in _packets(self.reading):
+                        reader.hash_all(start, names, self.results, None)
+                code = 0
+            finally:
+                os._exit(code)
+        return child
+
+
+def _packets(reading: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The chunks this process takes from the pipe: the first one's place, and the names."""
+    while packet := os.read(reading, PACKET):
+        yield struct.unpack_from("<Q", packet)[0], packet[8:].split(b"\0")
 
 
 class _Reader:
@@ -210,10 +308,23 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptors and the buffer back."""
         for _part, descriptor in self.stack:
             os.close(descriptor)
+        self.stack.clear()
         self.view.release()
         self.buffer.close()
+
+    def hash_all(self, start: int, names: Sequence[bytes], results: Results, progress: Progress | None) -> None:
+        """Fill the places of some files; one that cannot be hashed is marked."""
+        for index, name in enumerate(names, start):
+            try:
+                results.put(index, *self.hash(name, progress))
+            except SealwrightError:
+                results.fail(index)
 
     def hash(self, name: bytes, progress: Progress | None) -> tuple[bytes, int, int]:
         """Digest, size and mode from one descriptor; the same rules as `source.py`."""
@@ -227,22 +338,19 @@ class _Reader:
                 raise MalformedArtifact(
                     self._shown(name), "it is no longer a regular file", "Wait until nothing changes the tree."
                 )
-            state = self.new()
-            done = 0
-            if before.st_size <= SMALL:
+            size = before.st_size
+            if size <= SMALL:
                 # one byte more than expected, so that a file which grew shows
-                data = os.read(descriptor, before.st_size + 1)
-                state.update(data)
-                done = len(data)
+                data = os.read(descriptor, size + 1)
+                state, done = self.new(data), len(data)
             else:
-                view = self.view
+                state, done, view = self.new(), 0, self.view
                 while count := read_into(descriptor, view):
                     state.update(view[:count] if count < BLOCK else view)
                     done += count
-                    if done > before.st_size:
+                    if done > size:
                         break
-            after = os.fstat(descriptor)
-            if done != before.st_size or _key(before) != _key(after):
+            if done != size or _key(before) != _key(os.fstat(descriptor)):
                 raise ChangedWhileRead(
                     self._shown(name), "it changed while it was read", "Wait until nothing writes to the tree."
                 )

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from binascii import hexlify
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -98,8 +99,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         out += b"#! folder " + _encoded(folder) + b"\n"
     for link in manifest.links:
         out += b"#! link " + _encoded(link.name) + b" -> " + _encoded(link.target) + b"\n"
-    for entry in manifest.files:
-        out += _sum_line(entry)
+    out += b"".join([_sum_line(name, digest) for name, digest in manifest.files])
     return bytes(out)
 
 
@@ -360,11 +360,11 @@ def _claim_lines(claims: Claims) -> Iterator[tuple[bytes, str]]:
         yield b"environment", claims.environment
 
 
-def _sum_line(entry: FileEntry) -> bytes:
-    digest = entry.digest.hex().encode()
-    if b"\\" in entry.name:
-        return b"\\" + digest + b"  " + entry.name.replace(b"\\", b"\\\\") + b"\n"
-    return digest + b"  " + entry.name + b"\n"
+def _sum_line(name: bytes, digest: bytes) -> bytes:
+    line = b"%b  %b\n" % (hexlify(digest), name)
+    if b"\\" in name:
+        return b"\\" + line.replace(b"\\", b"\\\\")
+    return line
 
 
 def _encoded(name: bytes) -> bytes:

@@ -30,6 +30,8 @@ _DEVICES = frozenset(
     ]
 )
 _SIMPLE = re.compile(rb"[A-Za-z0-9_+,=@.-]*[A-Za-z0-9_+,=@-]")
+_SIMPLE_PARTS = re.compile(rb"(?:[A-Za-z0-9_+,=@.-]++(?<!\.)\0)*+")
+_MAYBE_DEVICE = re.compile(rb"\0(?:con|prn|aux|nul|com|lpt)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN_AS_CODE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _NEXT = "Rename it; a manifest must mean the same on every system."
@@ -63,6 +65,22 @@ def check_distinct(names: Iterable[bytes], subject: str) -> None:
             _enter(open_folders, folder, subject)
             current = folder
         _take(open_folders[-1][1], part, name, subject)
+
+
+def check_members(prefix: bytes, parts: Sequence[bytes], subject: str) -> None:
+    """The same two checks for all members of one folder, in any order. prefix: the folder's name with `/`, b"" for the root."""
+    if not parts:
+        return
+    joined = b"\0".join(parts) + b"\0"
+    plain = _SIMPLE_PARTS.fullmatch(joined) and len(prefix) + max(map(len, parts)) <= MAX_PART_BYTES
+    if plain and (prefix or b"-" not in parts):
+        lower = joined.lower()
+        if not _MAYBE_DEVICE.search(b"\0" + lower) and len(set(lower.split(b"\0"))) == len(parts) + 1:
+            return
+    members: dict[bytes, bytes] = {}
+    for part in sorted(parts):
+        check_name(prefix + part, subject)
+        _take(members, part, prefix + part, subject)
 
 
 def _enter(open_folders: list[tuple[bytes, dict[bytes, bytes]]], folder: bytes, subject: str) -> None:

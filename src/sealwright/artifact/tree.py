@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.hashing import hash_files
+from sealwright.artifact.hashing import hash_tree
 from sealwright.artifact.manifest import FileEntry, Manifest, Over
 from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.walk import Walked, walk_tree
+from sealwright.artifact.walk import Walked
 from sealwright.errors import MalformedArtifact
 from sealwright.findings import Finding, note, reject
 
@@ -20,27 +20,18 @@ MAX_NAMED = 1000
 
 def manifest_of_tree(root: str, algorithm: HashName, claims: Claims, progress: Progress | None = None) -> Manifest:
     """Walk and hash a tree. MalformedArtifact for a tree without a regular file (sha256sum could not check it)."""
-    walked = walk_tree(root)
-    if not walked.files:
+    walked, names, results = hash_tree(root, algorithm, progress)
+    if not names:
         raise MalformedArtifact(root, "there is no file in it", "Sign a folder that holds at least one file.")
-    results = hash_files(root, walked.files, algorithm, progress)
-    entries: list[FileEntry] = []
-    executables: list[bytes] = []
-    total = 0
-    for name, (digest, size, executable) in zip(walked.files, results, strict=True):
-        entries.append(FileEntry(name, digest))
-        total += size
-        if executable:
-            executables.append(name)
     return Manifest(
         algorithm,
         Over.TREE,
         claims,
-        tuple(entries),
-        tuple(executables),
+        tuple(map(FileEntry, names, results.digests())),
+        tuple(results.executables(names)),
         tuple(walked.folders),
         tuple(walked.links),
-        total,
+        results.total_bytes,
     )
 
 
@@ -49,19 +40,16 @@ def compare_tree(root: str, manifest: Manifest, progress: Progress | None = None
 
     A file system that keeps no execute bits (all or none set) is noted, not refused. Raises what `walk_tree` raises.
     """
-    walked = walk_tree(root)
     listed = {entry.name: entry.digest for entry in manifest.files}
-    present = [name for name in walked.files if name in listed]
-    results = hash_files(root, present, manifest.algorithm, progress)
-    executables: set[bytes] = set()
+    walked, present, results = hash_tree(root, manifest.algorithm, progress, listed)
+    executables = set(results.executables(present))
     findings: list[Finding] = []
     count = 0
-    changed: list[tuple[bytes, bytes, bytes]] = []
-    for name, (digest, _, executable) in zip(present, results, strict=True):
-        if digest != listed[name]:
-            changed.append((name, listed[name], digest))
-        if executable:
-            executables.add(name)
+    changed = [
+        (name, listed[name], digest)
+        for name, digest in zip(present, results.digests(), strict=True)
+        if digest != listed[name]
+    ]
     modes = set(manifest.executables) & set(present)
     for finding in _differences(walked, manifest, listed, changed, modes, executables):
         count += 1
@@ -111,5 +99,5 @@ def _parents(name: bytes) -> Iterator[bytes]:
         yield name
 
 
-def _modes_not_kept(executables: set[bytes], present: list[bytes], modes: set[bytes]) -> bool:
+def _modes_not_kept(executables: set[bytes], present: Sequence[bytes], modes: set[bytes]) -> bool:
     return executables != modes and (not executables or len(executables) == len(present) > 1)

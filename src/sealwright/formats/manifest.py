@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.hashing import hash_files
+from sealwright.artifact.hashing import hash_tree
 from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_bytes, parse_manifest
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
-from sealwright.artifact.walk import walk_tree
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared, Search
@@ -134,7 +133,7 @@ def _members(path: str, manifest: Manifest, search: Search) -> tuple[Digest, ...
         if manifest.over is Over.TREE and algorithm is manifest.algorithm:
             present = {entry.digest for entry in manifest.files}
         else:
-            present = {digest for digest, _, _ in hash_files(path, walk_tree(path).files, algorithm, search.progress)}
+            present = {*hash_tree(path, algorithm, search.progress).results.digests()}
         found += [digest for digest in search.watched if digest.algorithm is algorithm and digest.value in present]
     return tuple(found)
 
