@@ -14,8 +14,9 @@ import pytest
 
 from sealwright.cli.main import COMMANDS, main
 
-Run = Callable[..., tuple[int, str, str]]
 PROGRAM = (sys.executable, "-m", "sealwright")
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -186,16 +186,28 @@ def test_silence_of_a_list_is_evidence_only_if_it_is_newer_than_the_signature_an
 def test_a_development_key_is_refused_under_production_trust(tmp_path: Path) -> None:
     pki = Pki.make()
     assert judge(signed_file(tmp_path, pki.leaf()), believed(pki)).outcome is Outcome.TRUSTED
-    for grade in (Provenance.DEVELOPMENT, Provenance.HARDWARE_IMPORTED):
-        signer = pki.leaf("dev", provenance=grade)
-        assert codes(judge(signed_file(tmp_path, signer), believed(pki))) == ["SW-KEY-DEVELOPMENT"]
+    signer = pki.leaf("dev", provenance=Provenance.DEVELOPMENT)
+    assert codes(judge(signed_file(tmp_path, signer), believed(pki))) == ["SW-KEY-DEVELOPMENT"]
+
+
+def test_a_key_of_which_nothing_is_known_is_refused_until_the_trust_file_says_where_it_lives(tmp_path: Path) -> None:
+    """A plant's own PKI knows nothing of our policies; its keys are named once, by an officer."""
+    pki = Pki.make()
+    signer = pki.leaf("own", provenance=Provenance.HARDWARE_IMPORTED)
+    path = signed_file(tmp_path, signer)
+    verdict = judge(path, believed(pki))
+    assert codes(verdict) == ["SW-KEY-UNPROVED"]
+    assert verdict.signers[0].provenance == "development"
+    assert "[[evidence]]" in verdict.findings[0].next_step
+    known = believed(pki, evidence=[{"key": signer.key_digest, "provenance": "hardware-claimed"}])
+    assert judge(path, known).outcome is Outcome.TRUSTED
 
 
 def test_an_imported_key_counts_only_where_the_trust_file_names_it(tmp_path: Path) -> None:
     pki = Pki.make()
     signer = pki.leaf("old", provenance=Provenance.HARDWARE_IMPORTED)
     path = signed_file(tmp_path, signer)
-    assert codes(judge(path, believed(pki))) == ["SW-KEY-DEVELOPMENT"]
+    assert codes(judge(path, believed(pki))) == ["SW-KEY-UNPROVED"]
     evidence = {
         "key": signer.key_digest,
         "provenance": "hardware-imported",

@@ -156,6 +156,12 @@ TEXTS: dict[str, Text] = {
         "Sign it with the production key in its token.",
         "it is signed with a development key",
     ),
+    "SW-KEY-UNPROVED": Text(
+        "nothing says that the key of {subject} lives in a token, so it counts as a development key ({found})",
+        "Ask your security officer: the trust file can say where this key lives, under [[evidence]].",
+        "nothing says that its key is kept safely",
+        plain="nothing says that the key of {subject} lives in a token, so it counts as a development key",
+    ),
     "SW-KEY-DEVELOPMENT-GRADE": Text(
         "{subject} is signed with a development key: good for trying, not for a plant",
         "Use keys in a token for production.",

@@ -160,7 +160,7 @@ def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime |
             findings.append(reject("SW-DENIED-SIGNER", known.subject, found=reason))
         findings.extend(_revocation(path, proved, ground))
     provenance = _provenance(known, path, ground)
-    findings.extend(_environment(known, anchor, provenance, ground))
+    findings.extend(_environment(known, path, anchor, provenance, ground))
     person = ground.person_of(known, proved or ground.judgement.judged)
     return Standing(leaf, known, path, anchor, provenance, person, tuple(findings))
 
@@ -250,20 +250,27 @@ def _provenance(known: Facts, path: Path | None, ground: Ground) -> str:
     if evidence is not None:
         return evidence.provenance
     oids = known.policies
-    if any(DEVELOPMENT in one.policies for one in (path.facts if path is not None else (known,))):
+    if _says_development(known, path):
         return "development"
     if HARDWARE_ATTESTED in oids:
         return "hardware-attested"
     return "hardware-claimed" if HARDWARE_CLAIMED in oids else "development"
 
 
-def _environment(known: Facts, anchor: Anchor | None, provenance: str, ground: Ground) -> list[Finding]:
+def _says_development(known: Facts, path: Path | None) -> bool:
+    return any(DEVELOPMENT in one.policies for one in (path.facts if path is not None else (known,)))
+
+
+def _environment(
+    known: Facts, path: Path | None, anchor: Anchor | None, provenance: str, ground: Ground
+) -> list[Finding]:
     if anchor is None:
         return []
     subject = known.subject
     if provenance == "development":
         if anchor.environment is Environment.PRODUCTION:
-            return [reject("SW-KEY-DEVELOPMENT", THE_SIGNATURE, found=subject)]
+            code = "SW-KEY-DEVELOPMENT" if _says_development(known, path) else "SW-KEY-UNPROVED"
+            return [reject(code, THE_SIGNATURE, found=subject)]
         return [warning("SW-KEY-DEVELOPMENT-GRADE", THE_SIGNATURE, found=subject)]
     if provenance == "hardware-imported":
         evidence = ground.evidence[known.key]

@@ -300,6 +300,7 @@ _MOST_TELLING = (
     "SW-DENIED-SIGNER",
     "SW-DENIED-GENERATION",
     "SW-KEY-DEVELOPMENT",
+    "SW-KEY-UNPROVED",
     "SW-CERT-REVOKED",
 )
 _FIRST = {code: rank for rank, code in enumerate(_MOST_TELLING)}
