@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.formats.format import Slot
+
+if TYPE_CHECKING:
+    from sealwright.envelope.verifierkey import VerifierKey
 
 
 class Environment(StrEnum):

@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
-from sealwright.envelope.verifierkey import NoteType, parse_verifier_key
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import FORMATS
@@ -84,8 +83,8 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
         intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
         authorities=cast("tuple[TimestampAuthority, ...]", top.each("authority", _authority)),
-        logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, NoteType.LOG))),
-        witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, NoteType.WITNESS))),
+        logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, "LOG"))),
+        witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, "WITNESS"))),
         crls=cast("tuple[CrlPolicy, ...]", top.each("crl", _crl)),
         denied=cast("tuple[Denied, ...]", top.each("deny", denied)),
         minimums=_minimums(top),
@@ -225,10 +224,12 @@ def _authority(section: Section) -> TimestampAuthority:
     )
 
 
-def _note_key(section: Section, data: bytes, wanted: NoteType) -> LogKey:
+def _note_key(section: Section, data: bytes, wanted: str) -> LogKey:
+    from sealwright.envelope.verifierkey import NoteType, parse_verifier_key  # few files have one, each verify starts
+
     text = section.raw("vkey") or ""
     try:
-        return LogKey(section.text("name"), parse_verifier_key(text, wanted))
+        return LogKey(section.text("name"), parse_verifier_key(text, NoteType[wanted]))
     except ValueError as cause:
         at = data.find(text.encode())
         if text and at >= 0:
