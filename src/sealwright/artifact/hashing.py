@@ -267,6 +267,8 @@ class _Crew:
                 self.children.append(self._worker())
 
     def _worker(self) -> int:
+        if sys.platform == "win32":
+            return 0
         child = os.fork()
         if child == 0:
             code = 1
