@@ -1,6 +1,6 @@
 """A whole manifest, with its walk, against `find | xargs -P2 openssl dgst`: rounds in turn, ratio of each round, median.
 
-Two trees: 100,000 files of 4-16 KiB and 2,000 files of 1-8 MiB; whole processes, page cache warm.
+Printed too, from one run each: the same with `sha256sum`, and `model_signing sign key`. Two trees: 100,000 files of 4-16 KiB and 2,000 files of 1-8 MiB; whole processes, page cache warm.
 Usage: hash_tree.py [scale [rounds]]; a scale of 0.1 takes a tenth of the files.
 """
 
@@ -14,12 +14,15 @@ import sys
 import tempfile
 import time
 
+from peers import model_signing
+
 OURS = (
     "import sys; from sealwright.artifact.tree import manifest_of_tree; from sealwright.artifact.digest import HashName\n"
     "from sealwright.artifact.claims import Claims; from sealwright.artifact.manifest import manifest_bytes\n"
     "sys.stdout.buffer.write(manifest_bytes(manifest_of_tree(sys.argv[1], HashName.SHA256, Claims())))"
 )
 PEER = "find . -type f -print0 | xargs -0 -P2 -n {batch} openssl dgst -sha256 -r"
+SUMS = "find . -type f -print0 | xargs -0 -P2 -n {batch} sha256sum"
 TREES = {
     "100,000 files of 4-16 KiB": (100_000, 4096, 16384, 2000),
     "2,000 files of 1-8 MiB": (2000, 1 << 20, 8 << 20, 50),
@@ -53,8 +56,17 @@ def listed(command: list[str], folder: str) -> dict[str, str]:
     return {line[66:].removeprefix("./"): line[:64] for line in said.splitlines() if not line.startswith("#")}
 
 
+def model_signing_of(root: str, aside: str) -> list[str] | None:
+    """`model_signing` signing the tree with a fresh key, where it is installed."""
+    key = os.path.join(aside, "key.pem")
+    subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True, capture_output=True
+    )
+    return model_signing("sign", "key", "--private_key", key, "--signature", os.path.join(aside, "model.sig"), root)
+
+
 def main() -> None:
-    """Print one line for each tree."""
+    """Print one line for each tree, and one for each other peer."""
     scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     for what, (count, least, most, batch) in TREES.items():
@@ -69,10 +81,16 @@ def main() -> None:
             for _ in range(rounds):
                 ours.append(timed(mine, root))
                 theirs.append(timed(["sh", "-c", peer], root))
+            others = {"find | xargs -P2 sha256sum": timed(["sh", "-c", SUMS.format(batch=batch)], root)}
+            with tempfile.TemporaryDirectory(prefix="peer-") as aside:
+                if (command := model_signing_of(root, aside)) is not None:
+                    others["model_signing sign key"] = timed(command, root)
         ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
         print(f"{what} x {scale:g} ({total / 1e9:.1f} GB), {rounds} rounds: sealwright {statistics.median(ours):.2f} s, "
               f"find | xargs -P2 openssl {statistics.median(theirs):.2f} s, ratio {statistics.median(ratios):.2f} "
               f"({min(ratios):.2f}-{max(ratios):.2f})")  # fmt: skip
+        for name, taken in others.items():
+            print(f"  {name} {taken:.2f} s, ratio {statistics.median(ours) / taken:.2f}")
 
 
 if __name__ == "__main__":

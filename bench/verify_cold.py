@@ -1,6 +1,6 @@
 """A cold `sealwright verify FILE` of 1 MB (path of three, CRL, timestamp, rules) against other cold starts, rounds in turn.
 
-Peers: `python -c "import cryptography.x509"` (the goal is 2.0 x) and `openssl cms -verify`. Usage: verify_cold.py [rounds].
+Peers: `python -c "import cryptography.x509"` (the goal is 2.0 x), `openssl cms -verify`, `model_signing --version`. Usage: verify_cold.py [rounds].
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
+
+from peers import model_signing  # noqa: E402
 
 from kit.pki import Pki  # noqa: E402
 from kit.trust import OFFICER, RECOVERY, p7s, person, quorum, trust_bytes, trust_parts  # noqa: E402
@@ -69,6 +71,8 @@ def main() -> None:
             "openssl cms -verify": [*openssl.split(), "-out", "/dev/null"],
             "python -c pass": [python, "-c", "pass"],
         }
+        if (peer := model_signing("--version")) is not None:
+            commands["model_signing --version"] = peer
         times: dict[str, list[float]] = {what: [] for what in commands}
         for number in range(rounds + 1):
             for what, command in commands.items():
