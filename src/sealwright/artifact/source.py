@@ -5,6 +5,7 @@
 2. Size, times and identity are compared before and after reading, and as many bytes must come as the size said;
    otherwise ChangedWhileRead (A150).
 3. One pass makes every digest asked for, through one buffer, so memory does not grow with the file.
+4. A command may have a large file's SHA-256 begun while it still loads (`reading_ahead`); the file is opened once all the same.
 
     with open_artifact("drive.bin") as source:
         digests = source.digests({HashName.SHA256})
@@ -18,11 +19,16 @@ import mmap
 import os
 import stat
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.progress import Progress
 from sealwright.errors import ChangedWhileRead, LimitExceeded, Unreadable
+
+if TYPE_CHECKING:
+    from sealwright.artifact.ahead import Ahead
 
 BLOCK = 256 * 1024
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -37,13 +43,17 @@ _WHY = {
     errno.ENAMETOOLONG: "its name is too long",
     errno.EIO: "the medium has a read error",
 }
+AHEAD_FROM = 32 << 20
 Stamp = tuple[int, int, int, int, int]
+
+
+_AHEAD: dict[str, OpenArtifact] = {}
 
 
 class OpenArtifact:
     """A regular file, open. Owned by one thread; closed by `with`. size: bytes, as the file system said when it was opened."""
 
-    __slots__ = ("_descriptor", "_digests", "_place", "_stamp", "path", "size")
+    __slots__ = ("_ahead", "_descriptor", "_digests", "_place", "_stamp", "path", "size")
 
     def __init__(self, path: str, descriptor: int, stamp: Stamp) -> None:
         self.path = path
@@ -52,12 +62,15 @@ class OpenArtifact:
         self._stamp = stamp
         self._place = 0  # of the descriptor
         self._digests: dict[HashName, Digest] = {}
+        self._ahead: Ahead | None = None
 
     def digests(self, names: Collection[HashName], progress: Progress | None = None) -> dict[HashName, Digest]:
         """The digests asked for, in one pass for all that are not known yet.
 
         Raises ChangedWhileRead if the file changed meanwhile, Unreadable for a read error.
         """
+        if self._ahead is not None:
+            self._take_ahead(HashName.SHA256 in names, progress)
         missing = [name for name in names if name not in self._digests]
         if missing:
             states = [name.new() for name in missing]
@@ -104,6 +117,9 @@ class OpenArtifact:
 
     def close(self) -> None:
         """Give the descriptor back. Closing twice is fine."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            self._ahead = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -113,6 +129,28 @@ class OpenArtifact:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def begin(self) -> None:
+        """Begin the SHA-256 in a thread of its own."""
+        from sealwright.artifact.ahead import Ahead  # threads and all, only for large files
+
+        self._ahead = Ahead(self._descriptor, self.size)
+
+    def _take_ahead(self, wanted: bool, progress: Progress | None) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        if not wanted:
+            ahead.cancel()
+            return
+        try:
+            digest = ahead.result(progress)
+        except OSError as cause:
+            raise unreadable(self.path, cause) from cause
+        if digest is None:
+            raise self._changed()
+        self.check_unchanged()
+        self._digests[HashName.SHA256] = digest
 
     def _digest_small(self, states: list[hashlib._Hash]) -> None:
         data = self._read_exactly(0, self.size + 1)
@@ -164,8 +202,10 @@ class OpenArtifact:
 
 
 def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
-    """Open a regular file for reading; Unreadable for everything else."""
+    """Open a regular file for reading, or take over what `reading_ahead` opened; Unreadable for everything else."""
     name = os.fspath(path)
+    if (begun := _AHEAD.pop(name, None)) is not None:
+        return begun
     try:
         descriptor = os.open(name, _FLAGS)
     except (OSError, ValueError) as cause:
@@ -176,6 +216,25 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, socket or FIFO"
         raise Unreadable(name, f"it is {kind}, not a regular file", "Name a regular file.")
     return OpenArtifact(name, descriptor, _stamp(status))
+
+
+@contextmanager
+def reading_ahead(paths: Sequence[str]) -> Iterator[None]:
+    """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then."""
+    if len(paths) == 1 and hasattr(os, "preadv"):
+        with suppress(Unreadable):
+            source = open_artifact(paths[0])
+            if source.size >= AHEAD_FROM:
+                source.begin()
+                _AHEAD[source.path] = source
+            else:
+                source.close()
+    try:
+        yield
+    finally:
+        for left in _AHEAD.values():
+            left.close()
+        _AHEAD.clear()
 
 
 def read_file(path: str | os.PathLike[str], limit_bytes: int) -> bytes:

@@ -55,6 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sign every path, say for each what was written."""
+    from sealwright.artifact.source import reading_ahead
+
+    with reading_ahead(args.paths):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.claims import Claims
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress

@@ -80,6 +80,13 @@ def json_answer(verdict: Verdict) -> Answer:
 
 def run(args: argparse.Namespace) -> int:
     """Believe the trust file, judge every path, print as it goes; the exit code is that of the worst outcome."""
+    from sealwright.artifact.source import reading_ahead
+
+    with reading_ahead(args.paths):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from sealwright.errors import SealwrightError, UsageError
     from sealwright.trust.verdict import Purpose
     from sealwright.trust.verify import Request
