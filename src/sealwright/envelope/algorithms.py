@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -139,12 +140,28 @@ def algorithm_for(key: object, *, subject: str) -> SignatureAlgorithm:
 
 
 def check_rsa(key: rsa.RSAPublicKey, *, subject: str, minimum_bits: int = MIN_RSA_BITS_TO_VERIFY) -> None:
-    """WeakAlgorithm if the modulus is too short, too long or even, or the exponent is below 65537 or even (A007, A010)."""
+    """WeakAlgorithm if the modulus is too short, too long, even or made as ROCA's, or the exponent below 65537 or even (A007, A010)."""
     numbers = key.public_numbers()
     if not minimum_bits <= key.key_size <= MAX_RSA_BITS:
         raise WeakAlgorithm(subject, f"RSA key of {key.key_size} bits", f"Use {minimum_bits} to {MAX_RSA_BITS} bits.")
     if numbers.n % 2 == 0 or numbers.e < 65537 or numbers.e % 2 == 0 or numbers.e >= 2**64:
         raise WeakAlgorithm(subject, f"RSA public exponent {numbers.e}", "Use the exponent 65537.")
+    if all(numbers.n % prime in residues for prime, residues in _roca()):
+        raise WeakAlgorithm(
+            subject,
+            "its RSA key was made by the library that CVE-2017-15361 (ROCA) is about: its private key can be computed",
+            "Make a new key, and deny this one in the trust file.",
+        )
+
+
+@lru_cache(maxsize=1)
+def _roca() -> tuple[tuple[int, frozenset[int]], ...]:
+    """For each small prime the remainders of 65537's powers: both factors of such a modulus, and so itself, are among them.
+
+    Nemec and others, The Return of Coppersmith's Attack (CCS 2017), section 2. One other key in about 2**28 looks the same.
+    """
+    primes = [n for n in range(3, 168) if all(n % d for d in range(2, int(n**0.5) + 1))]
+    return tuple((prime, frozenset(pow(65537, power, prime) for power in range(prime - 1))) for prime in primes)
 
 
 def agreed_algorithm(
