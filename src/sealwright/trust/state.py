@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sealwright.artifact.source import read_file_or_none
-from sealwright.errors import MalformedTrust
+from sealwright.errors import MalformedTrust, OutputRefused, UsageError
 
 FILE = "state.json"
 MAX_STATE_BYTES = 1 << 20
@@ -60,6 +60,8 @@ def read_state(folder: str) -> State:
     """The state kept in a folder; NOTHING if it has none yet. MalformedTrust if it is there and not readable as a state."""
     import json  # only callers with a state folder pay for it
 
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError(folder, "it is not a folder", "Name a folder of its own with --state.")
     path = os.path.join(folder, FILE)
     data = read_file_or_none(path, MAX_STATE_BYTES)
     if data is None:
@@ -90,6 +92,11 @@ def write_state(folder: str, state: State) -> None:
         "trust": dict(state.trust),
         "lists": dict(state.lists),
     }
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as cause:
+        raise OutputRefused(
+            folder, f"the folder cannot be made ({cause.strerror})", "Name another one with --state."
+        ) from cause
     text = json.dumps(value, sort_keys=True, indent=1) + "\n"
     write_atomic(os.path.join(folder, FILE), text.encode(), replace=Replace.YES)

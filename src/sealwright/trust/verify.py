@@ -151,7 +151,8 @@ class Verifier:
         try:
             return find(path, Search(self.request.signature, progress, self.ground.watched, beside))
         except SealwrightError as cause:
-            refusal = reject(cause.code, os.path.basename(path) or path, found=cause.what)
+            # the cause may be a signature file or a member of a folder
+            refusal = reject(cause.code, os.path.basename(cause.subject) or cause.subject or path, found=cause.what)
             return Found(path, 0, (), None, (refusal,))
 
     def _judged(self, found: Found) -> list[Judged]:
