@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sealwright.artifact import hashing
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.hashing import hash_files
@@ -18,7 +20,7 @@ from sealwright.artifact.names import display
 from sealwright.artifact.source import open_artifact
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
 from sealwright.artifact.walk import Walked, walk_tree
-from sealwright.errors import MalformedArtifact, SealwrightError, Unreadable
+from sealwright.errors import ChangedWhileRead, MalformedArtifact, SealwrightError, Unreadable
 
 HASH = b"a" * 64
 
@@ -126,6 +128,31 @@ def test_a150_a_member_swapped_between_walk_and_hash_is_refused(tree: Path, tmp_
         (tree / "d1").symlink_to(tmp_path / "d1")
     with pytest.raises(SealwrightError, match="d1"):
         hashed_again(walked)
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+@pytest.mark.parametrize("change", ["none", "grows", "shrinks", "is written again"])
+def test_a150_a_member_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, change: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"0" * size)
+    os.utime(victim, (1, 1))
+    real = hashing.read_into if size > hashing.SMALL else os.read
+
+    def reading(descriptor: int, into: Any) -> Any:
+        """What is read comes first, or last where the file grows, so that only the times or the size tell."""
+        data = b"" if change == "grows" else real(descriptor, into)
+        if change != "none":
+            victim.write_bytes(b"0" * {"grows": size + 1, "shrinks": size - 1}.get(change, size))
+        return data or real(descriptor, into)
+
+    monkeypatch.setattr(hashing, "read_into" if size > hashing.SMALL else "read", reading)
+    if change == "none":
+        assert len(manifest_of_tree(str(tmp_path), HashName.SHA256, Claims()).files) == 1
+        return
+    with pytest.raises(ChangedWhileRead, match="victim"):
+        manifest_of_tree(str(tmp_path), HashName.SHA256, Claims())
 
 
 def test_a_worker_that_dies_is_an_error_and_never_a_missing_digest(tree: Path) -> None:

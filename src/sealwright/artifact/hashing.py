@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
+from os import close, fstat, read
 from typing import Any, NamedTuple
 
 from sealwright.artifact.digest import HashName
@@ -31,7 +32,8 @@ CHUNKS_AT_LEAST = 128  # so many chunks of what was seen so far, until they reac
 PACKET = 4096  # PIPE_BUF of Linux: larger packets are divided
 SMALL = 64 * 1024
 _EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
-_TAIL = struct.Struct("<QB")
+_KIND = 0o170000
+_SUSPECT = 0o7111  # setuid, setgid and sticky bits are refused, and capabilities of what may be executed
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -49,21 +51,18 @@ class Results:
     """
 
     def __init__(self, room: int, digest_size: int) -> None:
-        self.digest_size = digest_size
-        self.step = digest_size + _TAIL.size
+        self.place = struct.Struct(f"<{digest_size}sQB")
         self.count = 0
-        self.memory = mmap.mmap(-1, max(1, room * self.step))
+        self.memory = mmap.mmap(-1, max(1, room * self.place.size))
 
     def put(self, index: int, digest: bytes, size: int, mode: int) -> None:
-        """Fill a place; the mark comes last."""
-        at = index * self.step
+        """Fill a place."""
         mark = _EXECUTABLE if mode & 0o100 else _DONE
-        self.memory[at : at + self.step] = digest + _TAIL.pack(size, mark)
+        self.place.pack_into(self.memory, index * self.place.size, digest, size, mark)
 
     def fail(self, index: int) -> None:
         """Mark a file that could not be hashed; the parent reads it again to say why."""
-        at = index * self.step + self.digest_size
-        self.memory[at : at + _TAIL.size] = _TAIL.pack(0, _FAILED)
+        self.place.pack_into(self.memory, index * self.place.size, b"", 0, _FAILED)
 
     def missing(self) -> list[int]:
         """The places that failed or were never filled."""
@@ -75,11 +74,11 @@ class Results:
     @property
     def total_bytes(self) -> int:
         """The sizes of all files together."""
-        return sum(size for (size,) in self._each(f"<{self.digest_size}xQx"))
+        return sum(size for _, size, _ in self._each())
 
     def digests(self) -> Iterator[bytes]:
         """The digest octets of every file, in order."""
-        return (digest for (digest,) in self._each(f"<{self.digest_size}s{_TAIL.size}x"))
+        return (digest for digest, _, _ in self._each())
 
     def executables(self, names: Sequence[bytes]) -> list[bytes]:
         """Of the names, one for each file, those that their owner may execute."""
@@ -91,10 +90,10 @@ class Results:
         )
 
     def _marks(self) -> bytes:
-        return self.memory[self.step - 1 : self.count * self.step : self.step]
+        return self.memory[self.place.size - 1 : self.count * self.place.size : self.place.size]
 
-    def _each(self, layout: str) -> Iterator[tuple[Any, ...]]:
-        return struct.iter_unpack(layout, memoryview(self.memory)[: self.count * self.step])
+    def _each(self) -> Iterator[tuple[Any, ...]]:
+        return self.place.iter_unpack(memoryview(self.memory)[: self.count * self.place.size])
 
 
 class Hashed(NamedTuple):
@@ -329,47 +328,57 @@ class _Reader:
                 results.fail(index)
 
     def hash(self, name: bytes, progress: Progress | None) -> tuple[bytes, int, int]:
-        """Digest, size and mode from one descriptor; the same rules as `source.py`."""
+        """Digest, size and mode from one descriptor; the same rules as `source.py`. One call, because it is made for every file."""
+        descriptor = -1
         try:
             descriptor = self._open(name)
-        except OSError as cause:
-            raise unreadable(self._shown(name), cause) from cause
-        try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise MalformedArtifact(
-                    self._shown(name), "it is no longer a regular file", "Wait until nothing changes the tree."
-                )
-            size = before.st_size
+            before = fstat(descriptor)
+            mode, size = before.st_mode, before.st_size
+            if mode & _SUSPECT or mode & _KIND != stat.S_IFREG:
+                self._check_mode(name, mode, descriptor)
             if size <= SMALL:
                 # one byte more than expected, so that a file which grew shows
-                data = os.read(descriptor, size + 1)
-                state, done = self.new(data), len(data)
+                data = read(descriptor, size + 1)
+                digest, done = self.new(data).digest(), len(data)
             else:
-                state, done, view = self.new(), 0, self.view
-                while count := read_into(descriptor, view):
-                    state.update(view[:count] if count < BLOCK else view)
-                    done += count
-                    if done > size:
-                        break
-            if done != size or _key(before) != _key(os.fstat(descriptor)):
+                digest, done = self._hash_large(descriptor, size)
+            after = fstat(descriptor)
+            if (
+                done != size
+                or after.st_size != size
+                or after.st_mtime_ns != before.st_mtime_ns
+                or after.st_ctime_ns != before.st_ctime_ns
+            ):
                 raise ChangedWhileRead(
                     self._shown(name), "it changed while it was read", "Wait until nothing writes to the tree."
-                )
-            mode = before.st_mode
-            if mode & 0o7000 or (mode & 0o111 and _has_capabilities(descriptor)):
-                raise MalformedArtifact(
-                    self._shown(name),
-                    "it has a setuid, setgid or sticky bit or file capabilities",
-                    "Remove them; a manifest cannot sign them.",
                 )
         except OSError as cause:
             raise unreadable(self._shown(name), cause) from cause
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                close(descriptor)
         if progress is not None:
             progress.advance(done)
-        return state.digest(), done, mode
+        return digest, done, mode
+
+    def _hash_large(self, descriptor: int, size: int) -> tuple[bytes, int]:
+        state, done, view = self.new(), 0, self.view
+        while done <= size and (count := read_into(descriptor, view)):
+            state.update(view[:count] if count < BLOCK else view)
+            done += count
+        return state.digest(), done
+
+    def _check_mode(self, name: bytes, mode: int, descriptor: int) -> None:
+        if not stat.S_ISREG(mode):
+            raise MalformedArtifact(
+                self._shown(name), "it is no longer a regular file", "Wait until nothing changes the tree."
+            )
+        if mode & 0o7000 or _has_capabilities(descriptor):
+            raise MalformedArtifact(
+                self._shown(name),
+                "it has a setuid, setgid or sticky bit or file capabilities",
+                "Remove them; a manifest cannot sign them.",
+            )
 
     def _open(self, name: bytes) -> int:
         if not self.by_descriptor:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import heapq
 import re
 from binascii import hexlify
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -37,11 +37,13 @@ T = TypeVar("T")
 MAX_BYTES = 512 << 20
 MAX_LINE_BYTES = 8192
 MAX_FILES = 4_000_000
+AT_ONCE = 50_000  # lines made together: more would only take memory
 MAX_TEXT = 200
 MAX_COMMENTS = 100
 MAX_NUMBER = 2**63 - 1
 FIRST = b"# sealwright manifest 1 "
 _KEEP = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/@+,=:()[]!$&'*;<>?^`{|}\"")
+_WITH_BACKSLASH = re.compile(rb"^.*\\.*$", re.MULTILINE)
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,18}")
 _NEXT = "Fetch the manifest again from its signer."
 
@@ -99,7 +101,8 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         out += b"#! folder " + _encoded(folder) + b"\n"
     for link in manifest.links:
         out += b"#! link " + _encoded(link.name) + b" -> " + _encoded(link.target) + b"\n"
-    out += b"".join([_sum_line(name, digest) for name, digest in manifest.files])
+    for start in range(0, len(manifest.files), AT_ONCE):
+        out += _sum_lines(manifest.files[start : start + AT_ONCE])
     return bytes(out)
 
 
@@ -360,11 +363,11 @@ def _claim_lines(claims: Claims) -> Iterator[tuple[bytes, str]]:
         yield b"environment", claims.environment
 
 
-def _sum_line(name: bytes, digest: bytes) -> bytes:
-    line = b"%b  %b\n" % (hexlify(digest), name)
-    if b"\\" in name:
-        return b"\\" + line.replace(b"\\", b"\\\\")
-    return line
+def _sum_lines(files: Sequence[FileEntry]) -> bytes:
+    lines = b"".join([hexlify(digest) + b"  " + name + b"\n" for name, digest in files])
+    if b"\\" in lines:
+        lines = _WITH_BACKSLASH.sub(lambda line: b"\\" + line[0].replace(b"\\", b"\\\\"), lines)
+    return lines
 
 
 def _encoded(name: bytes) -> bytes:

@@ -27,7 +27,7 @@ def manifest_of_tree(root: str, algorithm: HashName, claims: Claims, progress: P
         algorithm,
         Over.TREE,
         claims,
-        tuple(map(FileEntry, names, results.digests())),
+        tuple(map(FileEntry._make, zip(names, results.digests(), strict=True))),
         tuple(results.executables(names)),
         tuple(walked.folders),
         tuple(walked.links),
