@@ -60,7 +60,10 @@ def read_attestation(data: bytes, subject: str) -> Attestation:
         value = json.loads(data) if len(data) <= MAX_BYTES else None
         if not isinstance(value, dict) or set(value) != set(_FIELDS) or value["format"] != FORMAT:
             raise ValueError("not an attestation")
-        return Attestation(**{name: bytes.fromhex(value[name]) for name in _FIELDS[1:]})
+        read = Attestation(**{name: bytes.fromhex(value[name]) for name in _FIELDS[1:]})
+        if json.loads(data, object_pairs_hook=list) != list(json.loads(attestation_text(read)).items()):
+            raise ValueError("keys in another order, twice, or octets written otherwise")
+        return read
     except (ValueError, TypeError, RecursionError) as cause:
         raise KeyRefused(subject, "it is not an attestation of ours", _AGAIN) from cause
 

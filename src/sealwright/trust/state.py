@@ -67,7 +67,7 @@ def read_state(folder: str) -> State:
     if data is None:
         return NOTHING
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=_once)
         floor = datetime.fromisoformat(value["floor"]).astimezone(UTC) if value["floor"] else None
         generations = {str(k): int(v) for k, v in value["generations"].items()}
         trust = {str(k): int(v) for k, v in value["trust"].items()}
@@ -77,6 +77,13 @@ def read_state(folder: str) -> State:
             path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
         ) from cause
     return State(floor, generations, trust, lists)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys come once: of two readers one might take the first and one the last (A079)."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
 
 
 def write_state(folder: str, state: State) -> None:
