@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kit.mutate import flips, truncations
 from kit.openssl import run, sums
+from sealwright.artifact import manifest as manifests
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import FileEntry, Link, Manifest, Over, manifest_bytes, parse_manifest
@@ -231,6 +232,33 @@ def test_mutation_of_a_manifest_is_refused_or_is_another_canonical_manifest(tree
             continue
         assert read != manifest
         assert manifest_bytes(read) == changed
+
+
+def outcome(data: bytes) -> Manifest | str:
+    try:
+        return parse_manifest(data, "m")
+    except SealwrightError as refused:
+        return refused.what
+
+
+@pytest.mark.parametrize(
+    "extra", [b"a b", b"-x", b"back\\slash", "käse".encode(), b"xxxx/" * 60 + b"x", b"d/COM2", b"DD"]
+)
+def test_lines_read_in_runs_and_one_by_one_are_the_same_manifest_or_the_same_refusal(
+    monkeypatch: pytest.MonkeyPatch, extra: bytes
+) -> None:
+    names = sorted([b"d/%02d.bin" % number for number in range(12)] + [b"dd", b"z", extra])
+    files = tuple(FileEntry(name, bytes(31) + b"%c" % number) for number, name in enumerate(names))
+    data = manifest_bytes(Manifest(HashName.SHA256, Over.TREE, CLAIMS, files, total_bytes=5))
+    lines = data.splitlines(keepends=True)
+    swapped = [b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]) for at in range(len(lines) - 1)]
+    repeated = [b"".join([*lines[: at + 1], *lines[at:]]) for at in range(len(lines))]
+    changed = [data, *swapped, *repeated, *truncations(data), *(one for _, one in flips(data))]
+    monkeypatch.setattr(manifests, "RUN_BYTES", 400)  # so that a run has five lines or six
+    in_runs = list(map(outcome, changed))
+    monkeypatch.setattr(manifests, "_is_whole_and_sorted", lambda *_: False)
+    assert in_runs == list(map(outcome, changed))
+    assert isinstance(in_runs[0], str) == (extra in (b"d/COM2", b"DD"))
 
 
 NAMES = st.binary(min_size=1, max_size=30)

@@ -152,7 +152,9 @@ def listed(tmp_path: Path, release: Signer, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a089_the_list_of_a_large_tree_is_the_one_that_was_signed(
     tmp_path: Path, pki: Pki, release: Signer, listed: Path, how: str
 ) -> None:
-    assert judge(listed, believed(pki)).outcome is TRUSTED
+    verdict = judge(listed, believed(pki))
+    assert verdict.outcome is TRUSTED
+    assert verdict.size == sum(path.stat().st_size for path in listed.rglob("*") if path.is_file())
     path = tmp_path / "large.manifest.list"
     original = path.read_bytes()
     manifest = tmp_path / "large.manifest"

@@ -92,12 +92,38 @@ def test_an_interrupted_command_says_so_in_one_line_and_leaves_nothing_half_writ
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("at", ["the command", "the terminal"])
+def test_an_interrupted_command_over_a_folder_leaves_no_worker_behind(
+    at: str, signed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for number in range(200):
+        with (folder / f"{number:03}.bin").open("wb") as file:
+            file.truncate(1 << 40)
+    with subprocess.Popen(
+        [*PROGRAM, "sign", str(folder), "--home", str(signed[1].parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        _until_reading(process.pid, folder)
+        send = os.killpg if at == "the terminal" else os.kill
+        send(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert err == b"sealwright: interrupted; no output is half-written\n"
+    assert os.listdir(tmp_path) == ["project"]
+    with pytest.raises(ProcessLookupError):  # the group is empty
+        os.killpg(process.pid, 0)
+
+
 def _until_reading(pid: int, path: Path) -> None:
-    """Wait until the process has the file open."""
+    """Wait until the process has the file open, or one in it."""
     for _ in range(600):
         try:
             with os.scandir(f"/proc/{pid}/fd") as links:
-                if any(os.readlink(link.path) == str(path) for link in links):
+                if any(path in (opened := Path(os.readlink(link.path)), opened.parent) for link in links):
                     return
         except FileNotFoundError:
             pass

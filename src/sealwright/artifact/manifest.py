@@ -19,25 +19,26 @@ coreutils does. `# ` lines right after the first are comments, kept and signed; 
 
 from __future__ import annotations
 
-import heapq
 import re
-from binascii import hexlify
+from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from operator import lt
 from typing import NamedTuple, TypeVar
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.names import check_distinct, check_name, display
+from sealwright.artifact.names import MAX_PART_BYTES, PLAIN_NAME, check_distinct, check_name, display
 from sealwright.errors import LimitExceeded, MalformedArtifact
 
 T = TypeVar("T")
 MAX_BYTES = 512 << 20
 MAX_LINE_BYTES = 8192
 MAX_FILES = 4_000_000
-AT_ONCE = 50_000  # lines made together: more would only take memory
+AT_ONCE = 50_000  # lines made together, and the bytes of lines read together: more would only take memory
+RUN_BYTES = 1 << 20
 MAX_TEXT = 200
 MAX_COMMENTS = 100
 MAX_NUMBER = 2**63 - 1
@@ -113,23 +114,22 @@ def parse_manifest(data: bytes, subject: str) -> Manifest:
     if data.startswith(b"\xef\xbb\xbf") or b"\r" in data[:MAX_LINE_BYTES]:
         raise MalformedArtifact(subject, "it has a byte-order mark or CR LF line ends", "Copy it in binary mode.")
     manifest = _Reader(data, subject).manifest()
-    check_distinct(
-        heapq.merge((e.name for e in manifest.files), (x.name for x in manifest.links), manifest.folders), subject
-    )
+    others = [*manifest.folders, *(link.name for link in manifest.links)]
+    check_distinct(sorted([*(entry.name for entry in manifest.files), *others]), subject)
     if len(data) <= MAX_LINE_BYTES * 128 and manifest_bytes(manifest) != data:
         raise MalformedArtifact(subject, "it is not in canonical form", _NEXT)
     return manifest
 
 
 class _Reader:
-    """Reads line by line; keeps the line number for errors and the last name of each group for the order."""
+    """Reads line by line, and plain sum lines in runs; keeps the number of the line for errors."""
 
     def __init__(self, data: bytes, subject: str) -> None:
         self.data = data
         self.subject = subject
         self.number = 0
         self.line = b""
-        self.lines = self._lines()
+        self.at = 0  # where the next line begins
 
     def manifest(self) -> Manifest:
         """Each group in its fixed order."""
@@ -147,7 +147,7 @@ class _Reader:
         for group in (executables, folders, tuple(link.name for link in links)):
             if any(one >= other for one, other in pairwise(group)):
                 raise self._wrong("the `#!` lines are not sorted or repeat a name")
-        files = tuple(self._files(algorithm.size * 2))
+        files = self._files(algorithm.size * 2)
         if len(files) != count:
             raise self._wrong(f"it lists {len(files)} files, its own count says {count}")
         if not files or (over is not Over.TREE and len(files) != 1):
@@ -155,22 +155,17 @@ class _Reader:
         self._check_members(files, executables, folders, links)
         return Manifest(algorithm, over, claims, files, executables, folders, links, total, comments)
 
-    def _lines(self) -> Iterator[bytes]:
-        at, size = 0, len(self.data)
-        while at < size:
-            end = self.data.find(b"\n", at, at + MAX_LINE_BYTES)
-            self.number += 1
-            if end < 0:
-                raise self._wrong(
-                    f"the line does not end within {MAX_LINE_BYTES} bytes, or the final line feed is missing"
-                )
-            yield self.data[at:end]
-            at = end + 1
-        self.number += 1
-        yield b""
-
     def _next(self) -> None:
-        self.line = next(self.lines, b"")
+        """Take the next line; an empty one after the last."""
+        self.number += 1
+        if self.at >= len(self.data):
+            self.line = b""
+            return
+        end = self.data.find(b"\n", self.at, self.at + MAX_LINE_BYTES)
+        if end < 0:
+            raise self._wrong(f"the line does not end within {MAX_LINE_BYTES} bytes, or the final line feed is missing")
+        self.line = self.data[self.at : end]
+        self.at = end + 1
 
     def _wrong(self, what: str) -> MalformedArtifact:
         return MalformedArtifact(self.subject, f"line {self.number}: {what}", _NEXT)
@@ -262,19 +257,31 @@ class _Reader:
             raise self._wrong("a name or text is not percent-encoded in the one canonical way")
         return name
 
-    def _files(self, hex_digits: int) -> Iterator[FileEntry]:
+    def _files(self, hex_digits: int) -> tuple[FileEntry, ...]:
+        """The sum lines: run by run where all lines of a run are plain and sorted, else one by one."""
+        plain = re.compile(rb"^([0-9a-f]{%d})  (%b)$" % (hex_digits, PLAIN_NAME), re.MULTILINE)
+        files: list[FileEntry] = []
         last = b""
-        count = 0
         while self.line or self._more():
-            entry = self._file(hex_digits)
-            if count and entry.name <= last:
-                raise self._wrong("the files are not sorted by name, or one is listed twice")
-            last = entry.name
-            count += 1
-            if count > MAX_FILES:
+            start = self.at - len(self.line) - 1
+            end = max(self.data.rfind(b"\n", start, start + RUN_BYTES) + 1, self.at)
+            run = plain.findall(self.data, start, end)
+            if _is_whole_and_sorted([name for _, name in run], end - start - len(run) * (hex_digits + 3), last):
+                files += [FileEntry(name, unhexlify(digest)) for digest, name in run]
+                self.number += len(run) - 1
+                self.at = end
+                self._next()
+            while self.line and self.at <= end:
+                entry = self._file(hex_digits)
+                if entry.name <= last:
+                    raise self._wrong("the files are not sorted by name, or one is listed twice")
+                last = entry.name
+                files.append(entry)
+                self._next()
+            last = files[-1].name
+            if len(files) > MAX_FILES:
                 raise LimitExceeded(self.subject, f"more than {MAX_FILES} files", "Split the tree.")
-            yield entry
-            self._next()
+        return tuple(files)
 
     def _more(self) -> bool:
         if self.number <= self.data.count(b"\n"):
@@ -368,6 +375,16 @@ def _sum_lines(files: Sequence[FileEntry]) -> bytes:
     if b"\\" in lines:
         lines = _WITH_BACKSLASH.sub(lambda line: b"\\" + line[0].replace(b"\\", b"\\\\"), lines)
     return lines
+
+
+def _is_whole_and_sorted(names: Sequence[bytes], size: int, last: bytes) -> bool:
+    """Whether plain names are all that a run of lines lists (size: their bytes together) and come in order after the last."""
+    return (
+        sum(map(len, names)) == size
+        and all(map(lt, (last, *names), names))
+        and b"-" not in names
+        and max(map(len, names)) <= MAX_PART_BYTES
+    )
 
 
 def _encoded(name: bytes) -> bytes:

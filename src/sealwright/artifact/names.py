@@ -16,7 +16,8 @@ from sealwright.errors import MalformedArtifact
 MAX_NAME_BYTES = 4096
 MAX_PART_BYTES = 255
 MAX_DEPTH = 128
-_PLAIN = re.compile(rb"[A-Za-z0-9_+,=@ -][A-Za-z0-9_+,=@. -]*(/[A-Za-z0-9_+,=@-][A-Za-z0-9_+,=@. -]*)*")
+PLAIN_NAME = rb"[A-Za-z0-9_+,=@ -][A-Za-z0-9_+,=@. -]*+(?:/[A-Za-z0-9_+,=@-][A-Za-z0-9_+,=@. -]*+)*+"
+_PLAIN = re.compile(PLAIN_NAME)
 _DEVICES = frozenset(
     name.encode()
     for name in [
@@ -57,42 +58,61 @@ def check_distinct(names: Iterable[bytes], subject: str) -> None:
     names: files, links and empty folders of one tree, sorted as bytes, so that each folder's members come together; only
     the folders on the way to the current name are remembered.
     """
-    open_folders: list[tuple[bytes, dict[bytes, bytes]]] = [(b"", {})]
+    open_folders: list[tuple[bytes, list[bytes]]] = [(b"", [])]
     current = b""
     for name in names:
         folder, _, part = name.rpartition(b"/")
         if folder != current:
             _enter(open_folders, folder, subject)
             current = folder
-        _take(open_folders[-1][1], part, name, subject)
+        open_folders[-1][1].append(part)
+    _enter(open_folders, b"", subject)
+    _check_apart(b"", open_folders[0][1], _simple(open_folders[0][1]), subject)
 
 
 def check_members(prefix: bytes, parts: Sequence[bytes], subject: str) -> None:
     """The same two checks for all members of one folder, in any order. prefix: the folder's name with `/`, b"" for the root."""
     if not parts:
         return
-    joined = b"\0".join(parts) + b"\0"
-    plain = _SIMPLE_PARTS.fullmatch(joined) and len(prefix) + max(map(len, parts)) <= MAX_PART_BYTES
-    if plain and (prefix or b"-" not in parts):
-        lower = joined.lower()
-        if not _MAYBE_DEVICE.search(b"\0" + lower) and len(set(lower.split(b"\0"))) == len(parts) + 1:
-            return
-    members: dict[bytes, bytes] = {}
-    for part in sorted(parts):
-        check_name(prefix + part, subject)
-        _take(members, part, prefix + part, subject)
+    simple = _simple(parts)
+    if simple is None or len(prefix) + max(map(len, parts)) > MAX_PART_BYTES or (not prefix and b"-" in parts):
+        for part in parts:
+            check_name(prefix + part, subject)
+    _check_apart(prefix, parts, simple, subject)
 
 
-def _enter(open_folders: list[tuple[bytes, dict[bytes, bytes]]], folder: bytes, subject: str) -> None:
-    """Leave the folders that are done, and take the parts of the way to the next one as members of their parents."""
+def _enter(open_folders: list[tuple[bytes, list[bytes]]], folder: bytes, subject: str) -> None:
+    """Check and leave the folders that are done, and take the parts of the way to the next one as members of their parents."""
     parts = folder.split(b"/") if folder else []
     depth = 0
     while depth < len(parts) and depth + 1 < len(open_folders) and open_folders[depth + 1][0] == parts[depth]:
         depth += 1
-    del open_folders[depth + 1 :]
-    for level in range(depth, len(parts)):
-        _take(open_folders[-1][1], parts[level], b"/".join(parts[: level + 1]), subject)
-        open_folders.append((parts[level], {}))
+    while len(open_folders) > depth + 1:
+        prefix = b"".join(part + b"/" for part, _ in open_folders[1:])
+        _, members = open_folders.pop()
+        _check_apart(prefix, members, _simple(members), subject)
+    for part in parts[depth:]:
+        open_folders[-1][1].append(part)
+        open_folders.append((part, []))
+
+
+def _simple(parts: Sequence[bytes]) -> bytes | None:
+    """The parts in lower case, each before a zero, where that is all that systems make of them."""
+    joined = b"\0".join(parts) + b"\0"
+    return joined.lower() if _SIMPLE_PARTS.fullmatch(joined) else None
+
+
+def _check_apart(prefix: bytes, parts: Sequence[bytes], simple: bytes | None, subject: str) -> None:
+    """A folder's members are no devices and stay different; all at once where they are simple, else one by one."""
+    if (
+        simple is not None
+        and not _MAYBE_DEVICE.search(b"\0" + simple)
+        and len(set(simple.split(b"\0"))) == len(parts) + 1
+    ):
+        return
+    members: dict[bytes, bytes] = {}
+    for part in sorted(parts):
+        _take(members, part, prefix + part, subject)
 
 
 def _take(members: dict[bytes, bytes], part: bytes, name: bytes, subject: str) -> None:

@@ -65,9 +65,10 @@ class ManifestFormat:
         artifact = Digest.of(data)
         try:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
-            claims, size = manifest.claims, manifest.total_bytes
-            delivered = _delivered(path, manifest, search)
-            findings = _compare(path, manifest, delivered, search.progress)
+            claims, listed = manifest.claims, _listed(path, manifest)
+            manifest = manifest if isinstance(listed, Finding) else listed
+            size, delivered = manifest.total_bytes, _delivered(path, manifest, search)
+            findings = (listed,) if isinstance(listed, Finding) else _compare(path, listed, delivered, search.progress)
             contents = delivered.digests or _members(path, manifest, search)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
@@ -149,8 +150,6 @@ def _compare(path: str, manifest: Manifest, delivered: _Delivered, progress: Pro
         if not os.path.isdir(path):
             return (reject("SW-MANIFEST-KIND", os.path.basename(path), wanted="a folder", found="a file"),)
         return compare_tree(path, manifest, progress)
-    if manifest.over is Over.LIST:
-        return _compare_list(path, manifest, progress)
     if os.path.isdir(path):
         return (reject("SW-MANIFEST-KIND", os.path.basename(path), wanted="a file", found="a folder"),)
     entry = manifest.files[0]
@@ -165,18 +164,19 @@ def _compare(path: str, manifest: Manifest, delivered: _Delivered, progress: Pro
     return (reject("SW-FILE-CHANGED", os.path.basename(path), wanted=entry.digest.hex(), found=digest.value.hex()),)
 
 
-def _compare_list(path: str, naming: Manifest, progress: Progress | None) -> tuple[Finding, ...]:
+def _listed(path: str, naming: Manifest) -> Manifest | Finding:
+    """The manifest that lists the files: the large one that a small one names by digest, else the same."""
+    if naming.over is not Over.LIST:
+        return naming
     list_path = path + LIST_SUFFIX
     name = os.path.basename(list_path)
     data = read_file(list_path, MAX_LIST_BYTES)
     digest = Digest.of(data, naming.algorithm)
     if digest.value != naming.files[0].digest:
-        return (reject("SW-FILE-CHANGED", name, wanted=naming.files[0].digest.hex(), found=digest.value.hex()),)
+        return reject("SW-FILE-CHANGED", name, wanted=naming.files[0].digest.hex(), found=digest.value.hex())
     manifest = parse_manifest(data, name)
     if manifest.over is not Over.TREE or manifest.claims != naming.claims:
-        return (
-            reject(
-                "SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value
-            ),
+        return reject(
+            "SW-MANIFEST-KIND", name, wanted="the list of a tree with the same claims", found=manifest.over.value
         )
-    return compare_tree(path, manifest, progress)
+    return manifest
