@@ -13,10 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sealwright.envelope.asn1 import TbsCertificate
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -207,3 +210,21 @@ def entry(
     for value, critical in extra:
         builder = builder.add_extension(value, critical=critical)
     return builder.build()
+
+
+def rebuilt(one: Made, issuer_key: ec.EllipticCurvePrivateKey, **parts: bytes | int) -> bytes:
+    """The certificate in DER with parts of its TBSCertificate replaced (encoded, or a number), signed anew with ECDSA and SHA-256.
+
+    Not loaded: what no builder makes, a parser may refuse.
+    """
+    body = asn1.decode_der(TbsCertificate, one.certificate.tbs_certificate_bytes)
+    for part, value in parts.items():
+        setattr(body, part, asn1.decode_der(asn1.TLV, value) if isinstance(value, bytes) else value)
+    tbs = asn1.encode_der(body)
+    value = issuer_key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    return tlv(0x30, tbs + bytes.fromhex("300a06082a8648ce3d040302") + tlv(3, b"\x00" + value))
+
+
+def odd_name(tag: int, text: bytes) -> bytes:
+    """A Name with one common name whose value has any tag, in DER."""
+    return tlv(0x30, tlv(0x31, tlv(0x30, bytes.fromhex("0603550403") + tlv(tag, text))))

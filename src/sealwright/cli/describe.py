@@ -17,19 +17,13 @@ from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
 from sealwright.cli.render import moment
 from sealwright.cli.trusttext import denial
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
 from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
-from sealwright.trust.certificate import (
-    UNREADABLE,
-    display_name,
-    load_certificate,
-    policy_oids,
-    spki_digest,
-    tbs_digest,
-)
+from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
 from sealwright.trust.trustfile import parse_trust
 
 T = TypeVar("T")

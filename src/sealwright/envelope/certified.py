@@ -22,9 +22,10 @@ from sealwright.errors import MalformedEnvelope, SealwrightError
 
 _SUBJECT = "the signer's certificate"
 _AGAIN = "Ask the signer for the file again."
-# What the parser raises for a certificate it cannot read whole; only the first is a ValueError.
-_UNREADABLE = (
+# What the parser raises for a certificate or list it cannot read whole; TypeError: a name with a bit string in it.
+UNREADABLE = (
     ValueError,
+    TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -58,7 +59,7 @@ def certified(der: bytes) -> Certified:
             identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         except x509.ExtensionNotFound:
             identifier = None
-    except _UNREADABLE as cause:
+    except UNREADABLE as cause:
         raise MalformedEnvelope(_SUBJECT, f"it cannot be read: {short(cause)}", _AGAIN) from cause
     issuer = asn1.encode_der(body.issuer)
     return Certified(issuer, bytes(body.issuer.data), body.serial, identifier, key, algorithm)

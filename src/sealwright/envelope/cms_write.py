@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest, HashName
@@ -146,5 +147,12 @@ def _attribute(type_: OID, *values: bytes) -> bytes:
 
 
 def _self_signed(certificate: bytes) -> bool:
+    """An authority's certificate for its own next key has one name twice as well, and belongs to the path."""
     loaded = x509.load_der_x509_certificate(certificate)
-    return loaded.subject == loaded.issuer
+    if loaded.subject != loaded.issuer:
+        return False
+    try:
+        loaded.verify_directly_issued_by(loaded)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

@@ -18,20 +18,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import MalformedEnvelope, SealwrightError
 from sealwright.findings import Finding, reject
 
 ANY_PURPOSE = "2.5.29.37.0"
 MAX_CERTIFICATE_BYTES = 64 * 1024
 WEAK_HASHES = frozenset(("md2", "md4", "md5", "sha1"))
-# What the parser raises for a certificate it cannot read whole; only the first is a ValueError.
-UNREADABLE = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def load_certificate(der: bytes, subject: str) -> x509.Certificate:
@@ -176,8 +169,8 @@ def _loaded(der: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         certificate.subject.rfc4514_string()
-        certificate.issuer.rfc4514_string()  # both are parsed only when they are read
-        _ = certificate.extensions
+        certificate.issuer.rfc4514_string()  # names and times are parsed only when they are read
+        _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except UNREADABLE as cause:
         raise MalformedEnvelope(
             "certificate", f"it is not an X.509 certificate: {cause}"[:200], "Ask for the certificate again."

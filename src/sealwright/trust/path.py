@@ -153,13 +153,13 @@ def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness) 
     flags = crypto.X509StoreFlags.PARTIAL_CHAIN
     if strictness is Strictness.OURS:
         flags |= crypto.X509StoreFlags.X509_STRICT
-    store = crypto.X509Store()
-    store.add_cert(crypto.X509.from_cryptography(chain[-1]))
-    store.set_flags(flags)
-    store.set_time(at.astimezone(UTC))  # the wall-clock fields count, whatever the zone says
-    untrusted = [crypto.X509.from_cryptography(one) for one in chain[1:-1]]
     try:
-        crypto.X509StoreContext(store, crypto.X509.from_cryptography(chain[0]), untrusted).verify_certificate()
+        every = [crypto.X509.from_cryptography(one) for one in chain]
+        store = crypto.X509Store()
+        store.add_cert(every[-1])
+        store.set_flags(flags)
+        store.set_time(at.astimezone(UTC))  # the wall-clock fields count, whatever the zone says
+        crypto.X509StoreContext(store, every[0], every[1:-1]).verify_certificate()
     except crypto.X509StoreContextError as cause:
         code, depth, text = cause.errors
         name = display_name(chain[min(int(depth), len(chain) - 1)].subject)

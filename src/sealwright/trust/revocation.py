@@ -20,10 +20,10 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import LimitExceeded, MalformedTrust
 from sealwright.trust.certificate import WEAK_HASHES, display_name, facts, public_key, spki_digest
 
@@ -34,15 +34,6 @@ _NEXT = "Fetch the list again from its issuer."
 _COMPROMISE = frozenset(
     (None, x509.ReasonFlags.unspecified, x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise)
 )  # fmt: skip
-# What the parser raises for a list it cannot read whole.
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _HARMLESS_FOR_TOKENS = frozenset(
     (x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation, x509.ReasonFlags.affiliation_changed)
 )
@@ -122,7 +113,7 @@ def crl_issuer(der: bytes) -> bytes:
         raise LimitExceeded("CRL", f"{len(der)} bytes", f"At most {MAX_CRL_BYTES} are read.")
     try:
         return x509.load_der_x509_crl(der).issuer.public_bytes()
-    except _UNREADABLE as cause:
+    except UNREADABLE as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
 
 
@@ -279,7 +270,7 @@ def _table(der: bytes, issuers: tuple[x509.Certificate, ...]) -> CrlTable:
             points=points,
             entries=entries,
         )
-    except _UNREADABLE as cause:
+    except UNREADABLE as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
 
 
