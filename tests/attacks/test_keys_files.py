@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from kit.openssl import run
 from kit.tokens import PIN, TOKEN, softhsm
 from sealwright.envelope.algorithms import ECDSA_SHA256
 from sealwright.envelope.cms_write import to_be_signed
-from sealwright.errors import KeyRefused, SealwrightError
+from sealwright.errors import KeyRefused, KeyUnavailable, SealwrightError, UsageError
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.checked import SignatureCheck
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import Pin, credential_pin
 from sealwright.keys.pkcs11 import TokenKey
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (SEC 2, 2.4.2)
@@ -117,6 +118,64 @@ def test_a167_a_key_file_of_another_user_is_refused(tmp_path: Path, monkeypatch:
         monkeypatch.setattr("os.geteuid", lambda: 12345)
     with pytest.raises(KeyRefused, match="another user"):
         open_key(info.uri)
+
+
+def test_a167_the_file_that_was_checked_is_the_file_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another file takes the name at the moment of opening: it is judged by its own mode."""
+    info = create_key(f"file:{tmp_path / 'k.pem'}", KeyKind.P256)
+    (tmp_path / "pin").write_text("secret\n")
+    (tmp_path / "pin").chmod(0o600)
+    real = os.open
+    for mode in (0o600, 0o644):
+        for name in ("k.pem", "pin"):
+            shutil.copy(tmp_path / name, tmp_path / f"{name}.other")
+            (tmp_path / f"{name}.other").chmod(mode)
+
+        def swapping(path: str, *how: int) -> int:
+            os.replace(f"{path}.other", path)
+            return real(path, *how)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", swapping)
+            if mode == 0o600:
+                open_key(info.uri).close()
+                assert Pin.from_file(str(tmp_path / "pin")).reveal() == "secret"
+                continue
+            with pytest.raises(KeyRefused, match="chmod 600"):
+                open_key(info.uri)
+            with pytest.raises(KeyRefused, match="chmod 600"):
+                Pin.from_file(str(tmp_path / "pin"))
+
+
+@pytest.mark.parametrize("become", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path), os.path.exists])
+def test_a167_a_key_or_pin_that_is_no_file_is_refused_and_never_waited_for(
+    tmp_path: Path, become: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "k.pem"
+    open_key(create_key(f"file:{path}", KeyKind.P256).uri).close()
+    path.unlink()
+    become(path)
+    with pytest.raises(KeyUnavailable, match="cannot be opened"):
+        open_key(f"file:{path}")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Pin.from_file(str(path))
+
+
+def test_a167_a_credential_with_an_access_list_is_read_and_one_for_everybody_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd gives a unit's user access by a list: the mode then shows the list's mask as the group's bits."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "sealwright-pin").write_text("secret\n")
+    (tmp_path / "sealwright-pin").chmod(0o440)
+    found = credential_pin()
+    assert found is not None
+    assert found.reveal() == "secret"
+    (tmp_path / "sealwright-pin").chmod(0o444)
+    with pytest.raises(KeyRefused, match="other users"):
+        credential_pin()
 
 
 def test_a167_a_loose_umask_does_not_open_a_new_key_file(tmp_path: Path) -> None:

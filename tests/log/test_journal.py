@@ -162,6 +162,56 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
     Journal.open(str(tmp_path)).close()
 
 
+def test_a_reader_beside_a_writer_sees_whole_lines_and_no_damage(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sealwright.log.journal import *\njournal = Journal.open(sys.argv[1])\n"
+        "while True: journal.append([Entry(EntryType.INTENT, {'request': 'x' * 3000})] * 7); print('', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        seen, until = [0], time.monotonic() + 1
+        while time.monotonic() < until:
+            seen.append(sum(1 for _ in read_journal(str(tmp_path))))
+        writer.kill()
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[1] > 0
+
+
+def test_a_half_line_is_the_writers_while_it_writes_and_torn_when_it_is_gone(tmp_path: Path) -> None:
+    with Journal.open(str(tmp_path)) as journal:
+        journal.append(entries(3))
+        with (tmp_path / FILE).open("ab") as file:
+            file.write(b'{"half a line')
+        assert len(list(read_journal(str(tmp_path)))) == 3
+    with pytest.raises(JournalError, match="line 4 is torn"):
+        list(read_journal(str(tmp_path)))
+
+
+def test_a_line_that_was_finished_or_set_aside_while_it_was_read_is_read_as_it_is_then(tmp_path: Path) -> None:
+    with Journal.open(str(tmp_path)) as journal:
+        journal.append(entries(3))
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    for half in (whole[:-40], whole + b'{"set aside'):
+        path.write_bytes(half)
+        reading = read_journal(str(tmp_path))
+        assert [next(reading).number, next(reading).number] == [0, 1]
+        path.write_bytes(whole)
+        assert [entry.number for entry in reading] == [2]
+
+
+@pytest.mark.parametrize("line", [b"x" * 70_000, b"x" * 70_000 + b"\n", b"\n", b"{}\n"])
+def test_a_line_that_is_none_is_damaged_also_beside_a_writer(tmp_path: Path, line: bytes) -> None:
+    with Journal.open(str(tmp_path)) as journal:
+        journal.append(entries(1))
+        assert len(list(read_journal(str(tmp_path)))) == 1
+        with (tmp_path / FILE).open("ab") as file:
+            file.write(line + b'{"more":1}\n')
+        with pytest.raises(JournalError, match="line 2 is damaged"):
+            list(read_journal(str(tmp_path)))
+
+
 def test_after_a_failed_write_nothing_more_is_signed(tmp_path: Path) -> None:
     code = (
         "import sys, signal, resource; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

@@ -110,6 +110,10 @@ class OpenArtifact:
         except OSError as cause:
             raise unreadable(self.path, cause) from cause
 
+    def status(self) -> os.stat_result:
+        """Mode, owner and size of the very file that is read, whatever has its name by now."""
+        return os.fstat(self._descriptor)
+
     def check_unchanged(self) -> None:
         """ChangedWhileRead if size, times or identity are not what they were."""
         if _stamp(os.fstat(self._descriptor)) != self._stamp:

@@ -165,7 +165,7 @@ def _journal(home: Home) -> Check:
             "journal",
             Standing.MISSING,
             f"{count:,} entries, {pending} signatures begun and not finished",
-            "A crash left them and nothing of them was handed out: sign again what is missing.",
+            "Unless a `sign` is at work now, a crash left them and nothing of them was handed out: sign again what is missing.",
         )
     return Check("journal", Standing.OK, f"{count:,} entries, every signature begun was finished")
 

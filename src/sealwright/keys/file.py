@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.artifact.output import write_atomic
-from sealwright.artifact.source import read_file
+from sealwright.artifact.source import open_artifact
 from sealwright.envelope.algorithms import (
     MIN_RSA_BITS_TO_SIGN,
     PublicKey,
@@ -35,7 +35,7 @@ from sealwright.envelope.algorithms import (
     rsa_padding,
 )
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
-from sealwright.errors import KeyRefused, KeyUnavailable
+from sealwright.errors import KeyRefused, KeyUnavailable, Unreadable
 from sealwright.keys.checked import SignatureCheck
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.pin import Pin
@@ -103,8 +103,12 @@ def open_file_key(uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | Non
     Raises KeyRefused if others can read the file or the key is too weak to sign, KeyUnavailable if it cannot be opened.
     """
     path = path_of(uri)
-    _check_owner(path)
-    data = read_file(path, MAX_KEY_BYTES)
+    try:
+        with open_artifact(path) as source:
+            _check_owner(path, source.status())
+            data = source.read(MAX_KEY_BYTES)
+    except Unreadable as cause:
+        raise KeyUnavailable(f"file:{path}", f"it cannot be opened: {cause.what}", cause.next_step) from cause
     secret = pin.reveal().encode() if pin is not None and b"ENCRYPTED" in data[:100] else None
     try:
         private = load_pem_private_key(data, secret)
@@ -147,11 +151,8 @@ def generate(kind: KeyKind) -> PrivateKey:
             return mldsa.MLDSA87PrivateKey.generate()
 
 
-def _check_owner(path: str) -> None:
-    try:
-        status = os.stat(path)
-    except OSError as cause:
-        raise KeyUnavailable(f"file:{path}", f"it cannot be opened ({cause.strerror})", "Check the path.") from cause
+def _check_owner(path: str, status: os.stat_result) -> None:
+    """status: of the descriptor that the key is read from, so that no other file can be put in between."""
     if os.name != "posix":
         return
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):

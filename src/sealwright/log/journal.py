@@ -5,7 +5,8 @@ a cut or a swap shows. The Merkle log takes these entries over when it comes (do
 
 System calls relied on: flock (one writer), write, fdatasync once for each batch. What a crash leaves is a prefix, and
 perhaps one torn line at the end that nobody was told about: it is moved to `journal.torn` when the journal is opened next.
-Opening checks the end only, so that it costs the same with a million entries; `read_journal` checks every line.
+Opening checks the end only, so that it costs the same with a million entries; `read_journal` checks every line. It waits
+for nobody: a line that it finds unfinished is read again, and while a writer holds the lock it is that writer's, and no entry yet.
 | fault | what persisted | progress | fatal |
 |---|---|---|---|
 | killed before fdatasync | a prefix of the batch | yes, after reopening | no: the batch was never acknowledged |
@@ -21,6 +22,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -142,23 +144,27 @@ class Journal:
 
 
 def read_journal(folder: str) -> Iterator[Recorded]:
-    """Every entry with the chain recomputed; JournalError naming the first line that is not what it was."""
+    """Every entry with the chain recomputed; JournalError naming the first line that is not what it was.
+
+    Beside a writer that is just appending it ends with the last whole line.
+    """
     path = os.path.join(folder, FILE)
     previous, number = START, 0
     try:
         with open(path, "rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    raise JournalError(
-                        path,
-                        f"line {number + 1} is torn",
-                        "Sign again; opening it for signing sets the torn line aside.",
-                    )
-                fields = _fields(line[:-1], path, number)
-                if fields["seq"] != number or fields["previous"] != previous:
-                    raise _damaged(path, number, "it does not follow the line before it")
+            while line := lines.readline(MAX_LINE_BYTES + 2):
+                try:
+                    recorded = _linked(line, path, number, previous)
+                except JournalError:
+                    with _writer(folder) as at_work:
+                        lines.seek(-len(line), os.SEEK_CUR)  # also gives up what was buffered
+                        line = lines.readline(MAX_LINE_BYTES + 2)
+                    unfinished_line = len(line) <= MAX_LINE_BYTES and not line.endswith(b"\n")
+                    if unfinished_line and (at_work or not line):
+                        return
+                    recorded = _linked(line, path, number, previous)
                 previous = sha256(line[:-1]).hexdigest()
-                yield _recorded(fields, path, number)
+                yield recorded
                 number += 1
     except FileNotFoundError:
         return
@@ -176,6 +182,39 @@ def unfinished(folder: str) -> list[Recorded]:
         elif entry.type in (EntryType.RESULT, EntryType.REFUSAL):
             pending.pop(request, None)
     return list(pending.values())
+
+
+def _linked(line: bytes, path: str, number: int, previous: str) -> Recorded:
+    """One line, after the line whose hash is given."""
+    if len(line) > MAX_LINE_BYTES + 1:
+        raise _damaged(path, number, f"longer than {MAX_LINE_BYTES} bytes")
+    if not line.endswith(b"\n"):
+        raise JournalError(
+            path, f"line {number + 1} is torn", "Sign again; opening it for signing sets the torn line aside."
+        )
+    fields = _fields(line[:-1], path, number)
+    if fields["seq"] != number or fields["previous"] != previous:
+        raise _damaged(path, number, "it does not follow the line before it")
+    return _recorded(fields, path, number)
+
+
+@contextmanager
+def _writer(folder: str) -> Iterator[bool]:
+    """Whether a writer is at work; where none is, none begins meanwhile."""
+    try:
+        lock = os.open(os.path.join(folder, LOCK), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        yield False  # nobody has ever written here
+        return
+    try:
+        try:
+            _lock_now(lock)
+        except OSError:
+            yield True
+        else:
+            yield False
+    finally:
+        os.close(lock)
 
 
 def _line(fields: Mapping[str, Field], folder: str) -> bytes:
