@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -29,10 +29,11 @@ MAX_STANDINGS = 4096
 
 
 class StampStanding(NamedTuple):
-    """Whether an authority's certificate may stamp at a time: the authority's name, or why it is refused."""
+    """Whether an authority's certificate may stamp at a time: the authority's name, why it is refused, why that is not known."""
 
     authority: str
     refused: str = ""
+    unknown: str = ""
 
 
 @dataclass(slots=True)
@@ -105,34 +106,49 @@ class Ground:
         return ""
 
     def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
-        """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here."""
-        if not self.lists and not self.policies:
+        """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here, or had one before."""
+        if not self.lists and not self.policies and not self.known_lists:
             return []
         states = []
         for certificate, issuer, name in links(path):
-            policy = self.policies.get(name)
-            tables = self.tables_of(issuer)
-            if policy is None and not tables:
-                continue
-            max_age = self._max_age(policy)
-            least = policy.min_number if policy else 0
-            if not any(table.points for table in tables):
-                least = max(least, self.known_lists.get(_list_name(issuer), 0))
-            state = revocation(certificate, issuer, tables, proved, self.judgement.judged, max_age, least)
-            if state.state is not State.UNKNOWN or policy is not None:
+            state = self._state(certificate, issuer, self.policies.get(name), proved)
+            if state.state is not State.UNKNOWN or name in self.policies or self._went_back(issuer):
                 states.append((certificate, state))
         return states
 
-    def authority_revoked(self, path: Path, at: datetime) -> str | None:
-        """Why a revoked authority's token no longer counts, or None."""
-        if not self.lists:
-            return None
-        for certificate, issuer, _ in links(path):
-            tables = self.tables_of(issuer)
-            state = authority_revocation(certificate, issuer, tables, at)
+    def _state(
+        self, certificate: x509.Certificate, issuer: x509.Certificate, policy: CrlPolicy | None, proved: datetime | None
+    ) -> Revocation:
+        tables, judged = self.tables_of(issuer), self.judgement.judged
+        max_age = policy.max_age.get(self.purpose.value) if policy else None
+        seen = {table.points: self.known_lists.get(_list_name(table), 0) for table in tables}
+        return revocation(
+            certificate, issuer, tables, proved, judged, max_age, policy.min_number if policy else 0, seen
+        )
+
+    def _went_back(self, issuer: x509.Certificate) -> bool:
+        """Whether this verifier has seen a newer whole list of the issuer than it has here; one taken away is one put back."""
+        whole = [table.number for table in self.tables_of(issuer) if not table.points]
+        return self.known_lists.get(_whole_list(spki_digest(issuer)), -1) > max(whole, default=-1)
+
+    def authority_revocation(self, path: Path, at: datetime) -> tuple[str, str]:
+        """Why a token of this path no longer counts, and why it is not known whether it does; "" where it does.
+
+        An authority's certificate that has ended is not asked for: lists forget it, and the trust file's `last_token` bounds it.
+        """
+        if not self.lists and not self.policies and not self.known_lists:
+            return "", ""
+        unknown = ""
+        for certificate, issuer, name in links(path):
+            state = authority_revocation(certificate, issuer, self.tables_of(issuer), at)
             if state.state is State.REVOKED_BEFORE:
-                return f"its authority's certificate was revoked ({state.reason})"
-        return None
+                return f"its authority's certificate was revoked ({state.reason})", ""
+            if self.judgement.judged > certificate.not_valid_after_utc or state.state is State.REVOKED_AFTER:
+                continue
+            if name in self.policies or self._went_back(issuer):
+                asked = self._state(certificate, issuer, self.policies.get(name), at)
+                unknown = unknown or (asked.why if asked.state is State.UNKNOWN else "")
+        return "", unknown
 
     def tables_of(self, issuer: x509.Certificate) -> list[CrlTable]:
         """The lists that this issuer of an accepted path signed; one that claims its name and is not its is a finding."""
@@ -147,20 +163,19 @@ class Ground:
         return self.tables[issuer]
 
     def list_numbers(self) -> dict[str, int]:
-        """The highest number of each issuer's list that was read and is not from the future.
-
-        Lists for several places of publication may be numbered apart, so theirs are not remembered.
-        """
+        """The highest number of each issuer's list that was read and is not from the future, for each place of publication."""
         numbers: dict[str, int] = {}
-        for issuer, tables in self.tables.items():
-            made = [table for table in tables if not table.points and table.this_update <= self.judgement.judged]
-            if made and len(made) == len(tables):
-                numbers[_list_name(issuer)] = max(table.number for table in made)
+        for table in (table for tables in self.tables.values() for table in tables):
+            if table.this_update <= self.judgement.judged:
+                numbers[_list_name(table)] = max(table.number, numbers.get(_list_name(table), 0))
         return numbers
 
-    def _max_age(self, policy: CrlPolicy | None) -> timedelta | None:
-        return policy.max_age.get(self.purpose.value) if policy else None
+
+def _whole_list(key: Digest) -> str:
+    return f"crl {key}"
 
 
-def _list_name(issuer: x509.Certificate) -> str:
-    return f"crl {spki_digest(issuer)}"
+def _list_name(table: CrlTable) -> str:
+    """How the memory calls a list: by its issuer's key and, where it says that it is published somewhere, that place."""
+    place = "\n".join(sorted(repr(point) for point in table.points))
+    return _whole_list(table.issuer_key) + (f" {Digest.of(place.encode())}" if place else "")

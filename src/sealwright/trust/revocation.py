@@ -34,6 +34,9 @@ _NEXT = "Fetch the list again from its issuer."
 _COMPROMISE = frozenset(
     (None, x509.ReasonFlags.unspecified, x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise)
 )  # fmt: skip
+# Where a list says that it is published; empty where it does not.
+Place = frozenset[x509.GeneralName]
+_NONE_SEEN: Mapping[Place, int] = {}
 _HARMLESS_FOR_TOKENS = frozenset(
     (x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation, x509.ReasonFlags.affiliation_changed)
 )
@@ -96,7 +99,7 @@ class CrlTable:
     this_update: datetime
     next_update: datetime | None
     keeps_expired_since: datetime | None
-    points: frozenset[x509.GeneralName]
+    points: Place
     entries: Mapping[int, Entry]
 
     @classmethod
@@ -125,8 +128,12 @@ def revocation(
     judged: datetime,
     max_age: timedelta | None,
     min_number: int,
+    seen: Mapping[Place, int] = _NONE_SEEN,
 ) -> Revocation:
-    """The state of a certificate for a signature proved to have existed at a time (None: not proved)."""
+    """The state of a certificate for a signature proved to have existed at a time (None: not proved).
+
+    seen: the highest number known of each place of publication; an older list is no evidence of silence.
+    """
     own = _of(issuer, tables)
     hits = _entries(certificate.serial_number, own)
     for entry in hits:
@@ -135,9 +142,10 @@ def revocation(
     if hits:
         return _revoked(hits, proved)
     for table in own:
-        if _silence_counts(table, certificate, proved, judged, max_age, min_number):
+        least = max(min_number, seen.get(table.points, 0))
+        if _silence_counts(table, certificate, proved, judged, max_age, least):
             return Revocation(State.GOOD)
-    return Revocation(State.UNKNOWN, why=_why(own, proved, judged, max_age, min_number))
+    return Revocation(State.UNKNOWN, why=_why(own, proved, judged, max_age, min_number, seen))
 
 
 def authority_revocation(
@@ -167,7 +175,7 @@ def _entries(serial: int, own: list[CrlTable]) -> list[Entry]:
     hits = [(table, table.entries[serial]) for table in own if serial in table.entries]
     if not hits:
         return []
-    newest: dict[frozenset[x509.GeneralName], CrlTable] = {}
+    newest: dict[Place, CrlTable] = {}
     for table in sorted(own, key=lambda table: (table.number, table.this_update)):
         newest[table.points] = table
     return [entry for table, entry in hits if table is newest[table.points] or not entry.on_hold]
@@ -197,7 +205,7 @@ def _silence_counts(
     return not table.points or not table.points.isdisjoint(_points_of(certificate))
 
 
-def _points_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
+def _points_of(certificate: x509.Certificate) -> Place:
     """Where a certificate says that the whole list about it is published by its own issuer."""
     try:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
@@ -221,13 +229,15 @@ def _why(
     judged: datetime,
     max_age: timedelta | None,
     min_number: int,
+    seen: Mapping[Place, int],
 ) -> str:
     if not own:
         return "there is no revocation list of its issuer"
     newest = max(own, key=lambda table: table.this_update)
     day = f"{newest.this_update:%Y-%m-%d %H:%M}"
-    if newest.number < min_number:
-        return f"the list has number {newest.number}, wanted is at least {min_number}"
+    least = max(min_number, seen.get(newest.points, 0))
+    if newest.number < least:
+        return f"the list has number {newest.number}, wanted is at least {least}"
     if not _fresh(newest, judged, max_age):
         return (
             f"the list of {day} is too old" if newest.this_update <= judged else f"the list of {day} is from the future"
@@ -298,9 +308,9 @@ def _issuer(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Certific
     raise MalformedTrust(name, "its signature is not of an issuer that may sign revocation lists", _NEXT)
 
 
-def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetime | None, frozenset[x509.GeneralName]]:
+def _scope(crl: x509.CertificateRevocationList, name: str) -> tuple[int, datetime | None, Place]:
     number, keeps = None, None
-    points: frozenset[x509.GeneralName] = frozenset()
+    points: Place = frozenset()
     for extension in crl.extensions:
         value = extension.value
         if isinstance(value, x509.CRLNumber):

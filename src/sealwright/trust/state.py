@@ -1,23 +1,31 @@
 """What a verifier remembers between calls (`--state DIR`): floor, highest generation a product, newest trust version, and
 the newest lists that take trust away (`deny.toml`, CRLs), so that an older one put in their place shows.
 
-One JSON file, replaced atomically. It only grows: a lower floor, generation or version never replaces a higher one. It is
-read before the judgement and written after an accepted one; a state that cannot be read or written is an error, because
-a verifier that forgets would accept what it refused yesterday.
+One JSON file, replaced atomically. It only grows: a lower floor, generation or version never replaces a higher one, also
+where two processes write at once: each reads it again under a lock (`state.lock`) and adds what it learned. It is read
+before the judgement and written after it; a state that cannot be read or written is an error, because a verifier that
+forgets would accept what it refused yesterday.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sealwright.artifact.source import read_file_or_none
-from sealwright.errors import MalformedTrust, OutputRefused, UsageError
+from sealwright.errors import LimitExceeded, MalformedTrust, OutputRefused, UsageError
 
 FILE = "state.json"
-MAX_STATE_BYTES = 1 << 20
+LOCK = "state.lock"
+LOCK_WAIT_S = 20.0
+MAX_STATE_BYTES = 16 << 20
+_PARTS = frozenset(("floor", "generations", "trust", "lists"))
 MAX_FLOOR_STEP = timedelta(days=400)
 
 
@@ -36,21 +44,31 @@ class State:
     def after(
         self,
         proved: datetime | None,
+        issued: datetime,
         product: str | None,
         generation: int | None,
-        id_: str,
-        version: int,
-        lists: Mapping[str, int],
     ) -> State:
-        """The state after an accepted judgement. A step of the floor over 400 days needs more than one source (RULES 4)."""
-        floor, generations, trust = self.floor, dict(self.generations), dict(self.trust)
-        if proved is not None and (floor is None or floor < proved <= floor + MAX_FLOOR_STEP):
-            floor = proved
+        """The state after an accepted judgement. proved: by its newest token; issued: the trust file, a second source.
+
+        A step of the floor over 400 days needs two sources that are that far (RULES 4).
+        """
+        floor, generations = self.floor, dict(self.generations)
+        if floor is None:
+            floor = proved or issued
+        elif proved is None:
+            floor = issued if floor < issued <= floor + MAX_FLOOR_STEP else floor
+        else:
+            floor = max(floor, min(proved, issued))
+            floor = proved if floor < proved <= floor + MAX_FLOOR_STEP else floor
         if product is not None and generation is not None:
             generations[product] = max(generation, generations.get(product, 0))
-        trust[id_] = max(version, trust.get(id_, 0))
+        return replace(self, floor=floor, generations=generations)
+
+    def having_seen(self, id_: str, version: int, lists: Mapping[str, int]) -> State:
+        """The state after any judgement: what is signed and takes trust away counts whatever the verdict was."""
+        trust = dict(self.trust) | {id_: max(version, self.trust.get(id_, 0))}
         seen = dict(self.lists) | {name: max(number, self.lists.get(name, 0)) for name, number in lists.items()}
-        return replace(self, floor=floor, generations=generations, trust=trust, lists=seen)
+        return replace(self, trust=trust, lists=seen)
 
 
 NOTHING = State(None, {}, {})
@@ -68,15 +86,29 @@ def read_state(folder: str) -> State:
         return NOTHING
     try:
         value = json.loads(data, object_pairs_hook=_once)
-        floor = datetime.fromisoformat(value["floor"]).astimezone(UTC) if value["floor"] else None
-        generations = {str(k): int(v) for k, v in value["generations"].items()}
-        trust = {str(k): int(v) for k, v in value["trust"].items()}
-        lists = {str(k): int(v) for k, v in value.get("lists", {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
+        if not isinstance(value, dict) or not set(value) <= _PARTS:
+            raise ValueError(sorted(value))
+        floor = datetime.fromisoformat(value["floor"]) if value["floor"] != "" else None
+        if floor is not None and floor.utcoffset() is None:
+            raise ValueError(floor)
+        return State(
+            floor.astimezone(UTC) if floor else None,
+            _numbers(value["generations"]),
+            _numbers(value["trust"]),
+            _numbers(value.get("lists", {})),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as cause:
         raise MalformedTrust(
             path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
         ) from cause
-    return State(floor, generations, trust, lists)
+
+
+def _numbers(value: Mapping[str, object]) -> dict[str, int]:
+    """Whole numbers from 0 by name, as `write_state` writes them."""
+    numbers = {name: number for name, number in value.items() if type(number) is int and number >= 0}
+    if len(numbers) != len(value):
+        raise ValueError(value)
+    return numbers
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -86,24 +118,75 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def write_state(folder: str, state: State) -> None:
-    """Replace the state atomically; OutputRefused if it cannot be made durable."""
-    import json
-
-    from sealwright.artifact.output import Replace, write_atomic  # a stateless verify writes nothing
-
-    floor = state.floor.isoformat() if state.floor else ""
-    value = {
-        "floor": floor,
-        "generations": dict(state.generations),
-        "trust": dict(state.trust),
-        "lists": dict(state.lists),
-    }
+def update_state(folder: str, learn: Callable[[State], State]) -> State:
+    """What is kept there now and what was learned, durable; OutputRefused or LimitExceeded if it cannot be."""
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as cause:
         raise OutputRefused(
             folder, f"the folder cannot be made ({cause.strerror})", "Name another one with --state."
         ) from cause
-    text = json.dumps(value, sort_keys=True, indent=1) + "\n"
-    write_atomic(os.path.join(folder, FILE), text.encode(), replace=Replace.YES)
+    with _locked(folder):
+        kept = read_state(folder)
+        after = learn(kept)
+        if after != kept:
+            _write(folder, after)
+    return after
+
+
+def _write(folder: str, state: State) -> None:
+    import json
+
+    from sealwright.artifact.output import Replace, write_atomic  # a stateless verify writes nothing
+
+    value = {
+        "floor": state.floor.isoformat() if state.floor else "",
+        "generations": dict(state.generations),
+        "trust": dict(state.trust),
+        "lists": dict(state.lists),
+    }
+    path, data = os.path.join(folder, FILE), (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
+    if len(data) > MAX_STATE_BYTES:  # written, it could never be read again
+        raise LimitExceeded(path, f"a state of {len(data)} bytes", f"At most {MAX_STATE_BYTES} are kept.")
+    write_atomic(path, data, replace=Replace.YES)
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """The lock of the folder, which ends with its holder; OutputRefused where somebody keeps it for too long."""
+    path = os.path.join(folder, LOCK)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o660)
+    except OSError as cause:
+        raise OutputRefused(
+            path, f"it cannot be opened ({cause.strerror})", "Name another folder with --state."
+        ) from cause
+    try:
+        end = time.monotonic() + LOCK_WAIT_S
+        while not _try_lock(descriptor, path):
+            if time.monotonic() > end:
+                raise OutputRefused(path, "another program keeps it locked", "Wait until that one has ended.")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, path: str) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        if cause.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            return False
+        raise OutputRefused(
+            path, f"it cannot be locked ({cause.strerror})", "Name another folder with --state."
+        ) from cause
+    return True

@@ -7,7 +7,9 @@ and genTime - accuracy of a token accepted in this very judgement. It never pass
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+USUAL_DRIFT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class Judgement:
     def clock_is_behind(self) -> bool:
         """True where the clock showed a time that is known to be past."""
         return self.clock < self.floor
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """True where it is further behind than clocks that nobody sets differ; seconds after signing they may."""
+        return self.clock < self.floor - USUAL_DRIFT
 
 
 def judgement(

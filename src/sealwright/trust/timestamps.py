@@ -4,7 +4,8 @@
 2. Its certificate's path ends at an authority of the trust file at genTime; where a key is pinned it is that key.
    A token that binds its certificate only by SHA-1 counts only from an authority pinned by key.
 3. After that certificate's end it counts while genTime is not after the authority's `last_token`.
-4. The authority was not revoked in a way that reaches back (RFC 3161 section 4), and nothing of it is denied.
+4. The authority was not revoked in a way that reaches back (RFC 3161 section 4), and nothing of it is denied. Where the trust
+   file wants lists of its issuer, they must say so; a token that no list speaks of counts only where no better one does.
 A bad token is a finding and never improves a verdict; proved is the earliest genTime + accuracy of those that hold.
 """
 
@@ -17,11 +18,12 @@ from cryptography import x509
 
 from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import SealwrightError
-from sealwright.findings import Finding, warning
+from sealwright.findings import Finding, undecided, warning
 from sealwright.trust.certificate import load_certificate, spki_digest
 from sealwright.trust.ground import MAX_STANDINGS, Ground, StampStanding
 from sealwright.trust.model import TimestampAuthority
 from sealwright.trust.path import NoPath, Path, Strictness
+from sealwright.trust.verdict import Purpose
 
 TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
 
@@ -39,25 +41,40 @@ def prove(
     tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground
 ) -> tuple[Proof | None, tuple[Finding, ...]]:
     """The best proof among the tokens, and a warning for each token that does not count."""
-    proofs, findings = [], []
+    sure: list[Proof] = []
+    doubtful: list[tuple[Proof, Finding]] = []
+    findings: list[Finding] = []
     for number, data in enumerate(tokens, 1):
         name = f"timestamp {number} of {source}"
         try:
             token = read_token(data, name)
             check_token(token, signature)
-            proofs.append(_judge(token, name, ground))
+            proof, unknown = _judge(token, name, ground)
+            if unknown:
+                doubtful.append((proof, _doubt(name, unknown, ground)))
+            else:
+                sure.append(proof)
         except SealwrightError as cause:
             findings.append(warning("SW-TIMESTAMP-REFUSED", name, found=cause.what))
         except _Refused as refusal:
             findings.append(warning("SW-TIMESTAMP-REFUSED", name, found=str(refusal)))
-    return min(proofs, key=lambda proof: proof.latest, default=None), tuple(findings)
+    if doubtful and not sure:
+        proof, doubt = min(doubtful, key=lambda one: one[0].latest)
+        return proof, (*findings, doubt)
+    return min(sure, key=lambda proof: proof.latest, default=None), tuple(findings)
+
+
+def _doubt(name: str, why: str, ground: Ground) -> Finding:
+    found = undecided("SW-REVOCATION-UNKNOWN", name, found=why)
+    return warning(found.code, name, found=why) if ground.purpose is Purpose.RUN else found
 
 
 class _Refused(Exception):
     """Why one token does not count."""
 
 
-def _judge(token: Token, name: str, ground: Ground) -> Proof:
+def _judge(token: Token, name: str, ground: Ground) -> tuple[Proof, str]:
+    """The proof, and why it is not known whether its authority was revoked."""
     question = (token.certificate, token.certificates, token.gen_time, token.binds_certificate)
     standing = ground.stamps.get(question)
     if standing is None:
@@ -66,7 +83,8 @@ def _judge(token: Token, name: str, ground: Ground) -> Proof:
         standing = ground.stamps[question] = _standing(token, load_certificate(token.certificate, name), ground)
     if standing.refused:
         raise _Refused(standing.refused)
-    return Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, standing.authority)
+    proof = Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, standing.authority)
+    return proof, standing.unknown
 
 
 def _standing(token: Token, leaf: x509.Certificate, ground: Ground) -> StampStanding:
@@ -82,13 +100,14 @@ def _standing(token: Token, leaf: x509.Certificate, ground: Ground) -> StampStan
             why = path.reason
             continue
         problem = _problem(token, leaf_end=path.facts[0].not_after, authority=authority, path=path, ground=ground)
-        if problem is None:
-            return StampStanding(authority.name)
-        why = problem
+        revoked, unknown = ground.authority_revocation(path, token.gen_time)
+        if not problem and not revoked:
+            return StampStanding(authority.name, "", unknown)
+        why = problem or revoked
     return StampStanding("", why)
 
 
-def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground) -> str | None:
+def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, path: Path, ground: Ground) -> str:
     if path.findings:
         return path.findings[0].sentence
     if TIME_STAMPING not in path.purposes:
@@ -101,4 +120,4 @@ def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, pa
         return f"it was made after {authority.last_token:%Y-%m-%d}, the last token the trust file accepts of this authority"
     if denied := ground.denied_in(path):
         return f"the trust file denies its certificate ({denied})"
-    return ground.authority_revoked(path, token.gen_time)
+    return ""

@@ -6,7 +6,7 @@
 4. Each signature is judged alone (`signatures.py`), the rules decide together (`rules.py`).
 5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`).
 6. Freshness: how old the trust file may be for this purpose; stale trust is undecided, never trusted.
-7. Where a state is kept it is written after an accepted verdict and before the verdict leaves.
+7. Where a state is kept it is written before the verdict leaves: what is newer in any case, what was accepted if it was.
 An error is a refusal: whatever cannot be read is rejected with the reason, never skipped.
 
     believed = load_trust("trust.toml", fingerprint=None, installed=None, judged=now)
@@ -32,7 +32,7 @@ from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
 from sealwright.trust.rules import Asked, Decision, agreed_claims, decide, older_than
 from sealwright.trust.signatures import Judged, judge_candidate
-from sealwright.trust.state import NOTHING, State, read_state, write_state
+from sealwright.trust.state import NOTHING, State, read_state, update_state
 from sealwright.trust.times import Judgement, judgement, raised
 from sealwright.trust.verdict import Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
 
@@ -108,24 +108,9 @@ class Verifier:
         self.request = request
         self.state: State = read_state(request.state) if request.state else NOTHING
         self.when = judgement(request.clock, request.at, trust.issued, trust.expires, self.state.floor)
-        known = self.state.trust.get(trust.id, 0)
-        if trust.version < known:
-            raise MalformedTrust(
-                "trust file",
-                f"version {trust.version} is older than version {known}, which this verifier has seen",
-                "Use the newest trust file; an older one may still trust a key that was withdrawn since.",
-            )
         self.deny_name = f"deny {trust.id} {trust.version}"
-        denied_before = self.state.lists.get(self.deny_name, 0)
-        if believed.deny_version < denied_before:
-            raise MalformedTrust(
-                "deny list",
-                f"version {denied_before} was seen with this trust file, here is {believed.deny_version or 'none'}",
-                "Bring the newest deny list; an older one may forget what was stolen since.",
-            )
-        self.ground = Ground(
-            trust, believed.crls, believed.denied, self.when, request.purpose, known_lists=self.state.lists
-        )
+        self._check_newest()
+        self.ground = self._ground(self.when)
         self.asked = Asked(request.purpose, request.product, request.hardware)
         self.trust_seen = TrustSeen(
             id=trust.id,
@@ -155,15 +140,43 @@ class Verifier:
             refusal = reject(cause.code, os.path.basename(cause.subject) or cause.subject or path, found=cause.what)
             return Found(path, 0, (), None, (refusal,))
 
-    def _judged(self, found: Found) -> list[Judged]:
-        return [entry for candidate in found.candidates for entry in judge_candidate(candidate, self.ground)]
+    def _check_newest(self) -> None:
+        """MalformedTrust where the memory knows a newer trust file or deny list than those at hand (A104)."""
+        trust, denying = self.believed.trust, self.believed.deny_version
+        known, denied_before = self.state.trust.get(trust.id, 0), self.state.lists.get(self.deny_name, 0)
+        if trust.version < known:
+            raise MalformedTrust(
+                "trust file",
+                f"version {trust.version} is older than version {known}, which this verifier has seen",
+                "Use the newest trust file; an older one may still trust a key that was withdrawn since.",
+            )
+        if denying < denied_before:
+            raise MalformedTrust(
+                "deny list",
+                f"version {denied_before} was seen with this trust file, here is {denying or 'none'}",
+                "Bring the newest deny list; an older one may forget what was stolen since.",
+            )
 
-    def _settled(self, found: Found, judged: list[Judged]) -> Verdict:
-        claims, disagreements = agreed_claims(judged)
+    def _ground(self, when: Judgement) -> Ground:
+        trust, crls, denied = self.believed.trust, self.believed.crls, self.believed.denied
+        return Ground(trust, crls, denied, when, self.request.purpose, known_lists=self.state.lists)
+
+    def _judged(self, found: Found) -> list[Judged]:
+        judged = _judge(found, self.ground)
+        when = self._raised(judged)
+        # A token showed that the clock is behind: what stands beside it is judged at that time too (A109).
+        return judged if when.judged == self.when.judged else _judge(found, self._ground(when))
+
+    def _raised(self, judged: list[Judged]) -> Judgement:
         when = self.when
         for entry in judged:
             if entry.seen.accepted and entry.proof is not None:
                 when = raised(when, entry.proof.earliest, self.believed.trust.expires)
+        return when
+
+    def _settled(self, found: Found, judged: list[Judged]) -> Verdict:
+        claims, disagreements = agreed_claims(judged)
+        when = self._raised(judged)
         decision = decide(self.believed.trust, judged, claims, self.asked, when)
         claims, _ = agreed_claims(decision.counted)  # of what counts for nothing, nothing is believed or remembered
         findings = [
@@ -178,8 +191,8 @@ class Verifier:
             findings += self._generations(claims)
             findings += self._freshness(decision, when)
         verdict = self._verdict(found, tuple(findings), judged, decision, claims, when)
-        if self.request.state and not verdict.hypothetical and verdict.outcome is Outcome.TRUSTED:
-            self._remember(verdict, decision)
+        if self.request.state and not verdict.hypothetical:
+            return self._remembered(self.request.state, verdict, decision)
         return verdict
 
     def _generations(self, claims: Claims) -> list[Finding]:
@@ -209,9 +222,10 @@ class Verifier:
                     f"{when.clock:%Y-%m-%d %H:%M} UTC",
                 )
             )
-            findings += [
-                stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok
-            ]
+            if when.clock_is_wrong:
+                findings += [
+                    stop("SW-TIME-FLOOR-ONLY", rule.name) for rule in decision.rules if not rule.freshness.floor_ok
+                ]
         if when.judged > trust.expires:
             findings.append(stop("SW-TRUST-EXPIRED", "the trust file", found=f"{trust.expires:%Y-%m-%d}"))
         for rule in decision.rules:
@@ -225,18 +239,27 @@ class Verifier:
                 findings.append(warning("SW-TRUST-AGEING", rule.name, f"{limit.days} days", f"{age.days} days"))
         return findings
 
-    def _remember(self, verdict: Verdict, decision: Decision) -> None:
+    def _remembered(self, folder: str, verdict: Verdict, decision: Decision) -> Verdict:
+        """The verdict once the memory holds what it taught; worse if another process has accepted something newer meanwhile."""
         trust = self.believed.trust
-        proofs = [entry.proof.earliest for entry in decision.counted if entry.proof is not None]
-        proved = min(max(proofs, default=trust.issued), trust.expires)
-        generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
         lists = self.ground.list_numbers()
         if self.believed.deny_version:
             lists[self.deny_name] = self.believed.deny_version
-        after = self.state.after(proved, verdict.claims.product, generation, trust.id, trust.version, lists)
-        if after != self.state and self.request.state:
-            write_state(self.request.state, after)
-            self.state = after
+        accepted = verdict.outcome is Outcome.TRUSTED
+        proofs = [entry.proof.earliest for entry in decision.counted if entry.proof is not None]
+        proved = min(max(proofs), trust.expires) if proofs else None
+        generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
+
+        def learn(known: State) -> State:
+            after = known.having_seen(trust.id, trust.version, lists)
+            return after.after(proved, trust.issued, verdict.claims.product, generation) if accepted else after
+
+        if learn(self.state) == self.state:
+            return verdict
+        self.state = update_state(folder, learn)
+        self._check_newest()
+        newer = self._generations(verdict.claims) if accepted else []
+        return verdict.with_findings(tuple(finding for finding in newer if finding not in verdict.findings))
 
     def _verdict(
         self,
@@ -275,6 +298,10 @@ class Verifier:
             coverage=main[0].candidate.coverage if main else Coverage(()),
             hypothetical=when.hypothetical,
         )
+
+
+def _judge(found: Found, ground: Ground) -> list[Judged]:
+    return [entry for candidate in found.candidates for entry in judge_candidate(candidate, ground)]
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
