@@ -328,9 +328,8 @@ class _Reader:
 
 
 def check_target(link: Link, subject: str) -> None:
-    """MalformedArtifact if a link's target is not relative, printable and inside the tree (A069)."""
+    """MalformedArtifact if a link's target is not relative, printable and inside the tree, whatever other links there are (A069)."""
     target = link.target
-    depth = link.name.count(b"/")
     try:
         text = target.decode()
     except UnicodeDecodeError as cause:
@@ -348,10 +347,13 @@ def check_target(link: Link, subject: str) -> None:
         raise MalformedArtifact(
             subject, f"the link {display(link.name)} has a target that is not relative and printable", _LINK
         )
-    for part in text.split("/"):
-        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
-        if depth < 0:
-            raise MalformedArtifact(subject, f"the link {display(link.name)} leaves the tree", _LINK)
+    steps = [part for part in text.split("/") if part not in ("", ".")]
+    up = next((at for at, part in enumerate(steps) if part != ".."), len(steps))
+    if ".." in steps[up:]:
+        # what lies before it may be a link too, and then it leads to where that one points, not to where its name stands
+        raise MalformedArtifact(subject, f"the link {display(link.name)} goes up again after a name", _LINK)
+    if up > link.name.count(b"/"):
+        raise MalformedArtifact(subject, f"the link {display(link.name)} leaves the tree", _LINK)
 
 
 _LINK = "Remove the link, or replace it by the file it points to."

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
 from sealwright.findings import Finding, reject, undecided, warning
 from sealwright.formats.format import Slot
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
@@ -148,9 +149,8 @@ def _fill(
             fits.append(entry)
     if fits and wanted.count == 1:
         return fits, []
-    keys = {entry.seen.key for entry in fits}
-    persons = {entry.seen.person for entry in fits if entry.seen.person}  # outside the register counts for nobody
-    if fits and min(len(keys), len(persons)) >= wanted.count:
+    different = _different(fits)
+    if fits and different >= wanted.count:
         return fits, []
     if fits:
         problems += [
@@ -158,8 +158,33 @@ def _fill(
             for entry in fits
             if not entry.seen.person
         ]
-        problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(min(len(keys), len(persons)))))
+        problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(different)))
     return fits, problems
+
+
+def _different(fits: Sequence[Judged]) -> int:
+    """The most signatures of which no two have a key or a person in common; outside the register counts for nobody.
+
+    One key may be certified for several persons, and one person have several keys: counting keys and persons apart would
+    count some of them twice, so keys are matched with persons (A120).
+    """
+    keys_of: dict[str, dict[Digest | None, None]] = {}
+    for entry in fits:
+        if entry.seen.person:
+            keys_of.setdefault(entry.seen.person, {})[entry.seen.key] = None
+    taken: dict[Digest | None, str] = {}
+
+    def finds(person: str, tried: set[Digest | None]) -> bool:
+        for key in keys_of[person]:
+            if key in tried:
+                continue
+            tried.add(key)
+            if key not in taken or finds(taken[key], tried):
+                taken[key] = person
+                return True
+        return False
+
+    return sum(finds(person, set()) for person in keys_of)
 
 
 def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: datetime) -> list[Finding]:

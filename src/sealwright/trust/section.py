@@ -6,6 +6,7 @@ Errors name the section, the key, what is wanted and, for an unknown key, the on
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ MAX_ITEMS = 1000
 MAX_NUMBER = 2**63 - 1
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE", "LISU"))
 Value = object
 
 
@@ -44,6 +46,15 @@ class Section:
         if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or display(value) != value:
             raise self.wrong(key, f"a printable text of 1 to {MAX_TEXT} characters")
         return value
+
+    def name(self, key: str) -> str:
+        """A text by which other places call something: no space around it, and no letters of scripts that look alike mixed."""
+        text = self.text(key)
+        if text != text.strip():
+            raise self.wrong(key, "a name without spaces around it")
+        if not text.isascii() and len(_scripts(text)) > 1:
+            raise self.wrong(key, "a name in letters of one script: " + " and ".join(sorted(_scripts(text))))
+        return text
 
     def word(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
         """One of a few words."""
@@ -202,3 +213,8 @@ class Section:
         if match is None:
             raise self.wrong(key, 'a duration like "30d", "12h" or "15m"')
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _scripts(text: str) -> set[str]:
+    """The scripts in a text whose letters are taken for each other's."""
+    return {unicodedata.name(c, "").partition(" ")[0] for c in text if c.isalpha()} & _ALIKE

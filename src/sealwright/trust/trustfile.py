@@ -10,6 +10,7 @@ Nothing is looked up anywhere else: no environment variable, no system store, no
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from datetime import timedelta
 from typing import cast
 
@@ -72,7 +73,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
     trust = TrustFile(
         text=data,
         digest=Digest.of(data),
-        id=top.text("id"),
+        id=top.name("id"),
         version=top.number("version", 1),
         issued=top.time("issued"),
         expires=top.time("expires"),
@@ -153,7 +154,7 @@ def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
 
 def _person(section: Section) -> Person:
     return Person(
-        id=section.text("id"),
+        id=section.name("id"),
         organisation=section.text("organisation"),
         roles=section.texts("roles"),
         keys=section.digests("keys"),
@@ -167,7 +168,7 @@ def _quorum(section: Section) -> Quorum:
     threshold = section.number("threshold", 1)
     keys = []
     for one in section.tables("key", f"{section.where.strip('[]')}.key"):
-        keys.append(OfficerKey(one.text("person"), _public_key(one)))
+        keys.append(OfficerKey(one.name("person"), _public_key(one)))
         one.done()
     section.done()
     if len({key.spki for key in keys}) != len(keys):
@@ -208,7 +209,7 @@ def _certificate(section: Section, key: str) -> bytes:
 
 def _anchor(section: Section) -> Anchor:
     return Anchor(
-        name=section.text("name"),
+        name=section.name("name"),
         certificate=_certificate(section, "certificate"),
         environment=Environment(section.word("environment", tuple(Environment))),
         public=section.flag("public"),
@@ -217,7 +218,7 @@ def _anchor(section: Section) -> Anchor:
 
 def _authority(section: Section) -> TimestampAuthority:
     return TimestampAuthority(
-        name=section.text("name"),
+        name=section.name("name"),
         anchor=_certificate(section, "anchor"),
         key=section.digest("key") if section.has("key") else None,
         last_token=section.time_or_none("last_token"),
@@ -229,7 +230,7 @@ def _note_key(section: Section, data: bytes, wanted: str) -> LogKey:
 
     text = section.raw("vkey") or ""
     try:
-        return LogKey(section.text("name"), parse_verifier_key(text, NoteType[wanted]))
+        return LogKey(section.name("name"), parse_verifier_key(text, NoteType[wanted]))
     except ValueError as cause:
         at = data.find(text.encode())
         if text and at >= 0:
@@ -271,7 +272,7 @@ def _evidence(section: Section) -> KeyEvidence:
 
 def _rule(section: Section) -> Rule:
     section.where = f"[[rule]] {section.left.get('name', '')}"
-    name = section.text("name")
+    name = section.name("name")
     signers = []
     for one in section.tables("signer", "rule.signer"):
         signers.append(_signer(one))
@@ -359,7 +360,7 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
     ):
-        if len(set(names)) != len(names):
+        if len({_as_read(one) for one in names}) != len(names):
             raise wrong(f"{name} is used twice")
     note_keys: dict[bytes, str] = {}  # a log that witnesses itself, or one witness under two names, would count twice
     for section, known in (("log", trust.logs), ("witness", trust.witnesses)):
@@ -388,6 +389,11 @@ def _check(trust: TrustFile, subject: str) -> None:
     for rule in trust.rules:
         for signer in rule.signers:
             _check_signer(rule, signer, anchors, persons, wrong)
+
+
+def _as_read(name: str) -> str:
+    """A name as people tell it from others: not by case, width or the way its accents are composed (A049)."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], persons: list[str], wrong) -> None:  # type: ignore[no-untyped-def]
