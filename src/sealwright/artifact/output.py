@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,8 +99,17 @@ def restore_pair(paths: Sequence[str]) -> bool:
 def replace_pairs(pairs: Sequence[Pair]) -> None:
     """Replace pairs with one sync for all. A crash at any instruction leaves each pair old, new, or to `restore_pair`.
 
-    Raises OutputRefused; the old files are then where they were.
+    Raises OutputRefused; the old files are then where they were. Ctrl-C waits until all is done.
     """
+    interrupts = _Interrupts()
+    interrupts.hold()
+    try:
+        _replace(pairs)
+    finally:
+        interrupts.release()
+
+
+def _replace(pairs: Sequence[Pair]) -> None:
     every = [output for pair in pairs for output in pair.outputs]
     kept = [output.path for output in every if os.path.lexists(output.path)]
     for output in every:
@@ -111,7 +121,13 @@ def replace_pairs(pairs: Sequence[Pair]) -> None:
             _keep(path)
     except OSError as cause:
         raise _refused(path, cause) from cause
-    write_batch(every, replace=Replace.YES)
+    try:
+        write_batch(every, replace=Replace.YES)
+    except OutputRefused:
+        for pair in pairs:
+            with suppress(OutputRefused):  # the first reason is the one to tell; the next signing restores it
+                restore_pair([output.path for output in pair.outputs])
+        raise
     # the signature's old file goes first: what is left of a pair then never looks like a whole old one
     for pair in pairs:
         for output in reversed(pair.outputs):
@@ -123,25 +139,52 @@ def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> 
     """Write all outputs with one sync for all; named in the order given.
 
     Raises OutputRefused naming the output. Before the first has its name nothing has changed; a failure after that names
-    the output that is missing, and those before it are durable.
+    the output that is missing, and those before it are durable. Ctrl-C stops the writing and leaves nothing of it; it waits
+    while the outputs get their names.
     """
     temporary: list[str] = []
+    interrupts = _Interrupts()
     try:
-        descriptors: dict[str, int] = {}
+        folders: dict[str, None] = {}
         for output in outputs:
             folder = os.path.dirname(output.path) or "."
             _refuse_early(output.path, replace)
-            temporary.append(_write_temporary(folder, output))
-            descriptors.setdefault(folder, -1)
-        _sync([*zip(temporary, outputs, strict=True)], list(descriptors))
+            temporary.append(_temporary_name(folder, output))
+            _write_temporary(temporary[-1], output)
+            folders[folder] = None
+        _sync([*zip(temporary, outputs, strict=True)], list(folders))
+        interrupts.hold()
         for name, output in zip(temporary, outputs, strict=True):
             _give_name(name, output.path, replace)
-        for folder in descriptors:
+        for folder in folders:
             _sync_folder(folder)
     finally:
+        interrupts.hold()
         for name in temporary:
             with suppress(OSError):
                 os.unlink(name)
+        interrupts.release()
+
+
+class _Interrupts:
+    """Ctrl-C, held back in this thread between `hold` and `release`, where it comes then; not on Windows, which has no such mask."""
+
+    def __init__(self) -> None:
+        self._before: set[int] | None = None
+
+    def hold(self) -> None:
+        """From now on; once more changes nothing."""
+        if self._before is None and sys.platform != "win32":
+            import signal  # start-up time: a verify that keeps no state writes nothing
+
+            self._before = set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
+
+    def release(self) -> None:
+        """KeyboardInterrupt, if it was pressed meanwhile."""
+        if self._before is not None and sys.platform != "win32":
+            import signal
+
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 def _keep(path: str) -> None:
@@ -165,8 +208,11 @@ def _refuse_early(path: str, replace: Replace) -> None:
         raise _exists(path)
 
 
-def _write_temporary(folder: str, output: Output) -> str:
-    name = os.path.join(folder, f".{os.path.basename(output.path)[:200]}.{secrets.token_hex(6)}.tmp")
+def _temporary_name(folder: str, output: Output) -> str:
+    return os.path.join(folder, f".{os.path.basename(output.path)[:50]}.{secrets.token_hex(6)}.tmp")
+
+
+def _write_temporary(name: str, output: Output) -> None:
     try:
         descriptor = os.open(name, _FLAGS, output.mode)
     except OSError as cause:
@@ -176,12 +222,9 @@ def _write_temporary(folder: str, output: Output) -> str:
         while view:
             view = view[os.write(descriptor, view) :]
     except OSError as cause:
-        with suppress(OSError):
-            os.unlink(name)
         raise _refused(output.path, cause) from cause
     finally:
         os.close(descriptor)
-    return name
 
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:

@@ -101,11 +101,14 @@ def _walk(
         before = bisect(files, part + b"/", at)
         _take(walked, prefix, files[at:before], found)
         at, below = before, os.path.join(path, part)
-        if descriptor is None:
-            _walk(walked, None, below, name + b"/", depth + 1, found)
-            continue
-        with _opened(part, descriptor) as child:
-            _walk(walked, child, below, name + b"/", depth + 1, found)
+        try:
+            if descriptor is None:
+                _walk(walked, None, below, name + b"/", depth + 1, found)
+                continue
+            with _opened(part, descriptor) as child:
+                _walk(walked, child, below, name + b"/", depth + 1, found)
+        except OSError as cause:
+            raise unreadable(os.fsdecode(below), cause) from cause
     _take(walked, prefix, files[at:], found)
 
 

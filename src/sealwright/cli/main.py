@@ -70,15 +70,22 @@ def script() -> NoReturn:
     Nothing waits for that teardown: files, tokens and worker processes are closed where they are used.
     """
     gc.set_threshold(50_000, 20, 100)
+    _open_closed_streams()
     try:
         code = main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 2
+    except OSError:  # what went wrong could not even be said
+        code = 1
+    except KeyboardInterrupt:  # once more, while the first one was being said
+        code = INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             code = code or BROKEN_PIPE
+        except KeyboardInterrupt:
+            code = INTERRUPTED
     os._exit(code)
 
 
@@ -156,6 +163,13 @@ def _columns() -> int:
         return min(os.get_terminal_size(1).columns, MAX_COLUMNS) - 2
     except OSError:
         return MAX_COLUMNS
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller closed is /dev/null: else the next file opened, such as the journal, would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _drop_output() -> None:

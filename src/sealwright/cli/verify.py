@@ -87,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sealwright.errors import SealwrightError, UsageError
+    from sealwright.errors import LimitExceeded, SealwrightError, Unreadable, UsageError
+    from sealwright.texts import TEXTS
+    from sealwright.texts.words import say
     from sealwright.trust.verdict import Purpose
     from sealwright.trust.verify import Request
 
@@ -107,11 +109,17 @@ def _run(args: argparse.Namespace) -> int:
     )
     try:
         believed = _believed(args, request)
+    except UsageError:
+        raise
+    except SealwrightError as cause:
+        return _refuse_all(args, cause, say("verify.trust-unusable"))
+    try:
         return _report(_answers(args, believed, request), args)
     except UsageError:
         raise
     except SealwrightError as cause:
-        return _refuse_all(args, cause)
+        unread = isinstance(cause, Unreadable | LimitExceeded)  # a folder on the way; everything else is the state
+        return _refuse_all(args, cause, TEXTS[cause.code].headline if unread else say("verify.trust-unusable"))
 
 
 def _believed(args: argparse.Namespace, request: Request) -> Believed:
@@ -174,14 +182,14 @@ def worst(codes: set[int]) -> int:
     return next((code for code in (1, 3, 0) if code in codes), 1)
 
 
-def _refuse_all(args: argparse.Namespace, cause: SealwrightError) -> int:
-    """Without a trust file or state nothing can be allowed: every path is refused, with the one reason."""
+def _refuse_all(args: argparse.Namespace, cause: SealwrightError, why: str) -> int:
+    """Without a trust file or state, or all of a folder, nothing can be allowed: every path is refused, with the one reason."""
     from sealwright.artifact.names import display
     from sealwright.texts import TEXTS
     from sealwright.texts.words import say
 
     about_trust = cause.code.startswith("SW-TRUST-")
-    headline = TEXTS[cause.code].headline if about_trust else say("verify.trust-unusable")
+    headline = TEXTS[cause.code].headline if about_trust else why
     if args.json:
         from sealwright.cli.jsonout import refused_line
 

@@ -127,6 +127,8 @@ def open_home(folder: str) -> Home:
     try:
         data = read_file(path, MAX_BYTES)
     except Unreadable as cause:
+        if not isinstance(cause.__cause__, FileNotFoundError | NotADirectoryError):
+            raise
         raise UsageError(folder, "it is not a signing home", f"Create one with `sealwright init {folder}`.") from cause
     try:
         text = data.decode()

@@ -21,7 +21,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_batch
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import read_file_or_none
+from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
 from sealwright.formats.format import Prepared, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
@@ -93,7 +93,7 @@ def sign_paths(
         taken: set[str] = set()
         batch: list[Prepared | NotSigned] = []
         for path in artifacts(paths, options):
-            batch.append(_prepare(path, options, algorithms, taken, progress))
+            batch.append(path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress))
             if len(batch) == BATCH:
                 yield from _finish(batch, pipeline, stamper, options)
                 batch = []
@@ -117,15 +117,25 @@ def check_claims(claims: Claims) -> None:
         )
 
 
-def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str]:
-    """The paths to sign; with `recursive`, the files of each folder that are not signatures themselves, sorted."""
+def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str | NotSigned]:
+    """The paths to sign; with `recursive`, the files of each folder that are not signatures themselves, sorted.
+
+    A folder that cannot be read, or holds nothing to sign, is told and not passed over.
+    """
     for path in paths:
         if not options.recursive or not os.path.isdir(path):
             yield path
             continue
-        for folder, folders, names in os.walk(path):
+        unread: list[OSError] = []
+        found = 0
+        for folder, folders, names in os.walk(path, onerror=unread.append):
             folders.sort()
-            yield from (os.path.join(folder, name) for name in sorted(names) if not name.endswith(RESERVED))
+            files = [os.path.join(folder, name) for name in sorted(names) if not name.endswith(RESERVED)]
+            found += len(files)
+            yield from files
+        yield from (NotSigned(str(one.filename), unreadable(str(one.filename), one)) for one in unread)
+        if not found and not unread:
+            yield NotSigned(path, UsageError(path, "there is no file in it to sign", "Name a folder with files."))
 
 
 def _prepare(

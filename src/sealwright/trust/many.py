@@ -68,12 +68,15 @@ class _Workers:
         os.close(writing)
         for _ in range(min(cores(), len(chunks))):
             reading, answers = os.pipe()
+            self.pipes[reading] = bytearray()
             child = os.fork()
             if child == 0:
+                # a worker that kept a reading end would wait for ever for room in a pipe that nobody empties any more
+                for pipe in self.pipes:
+                    os.close(pipe)
                 _serve(numbers, answers, chunks, judge)
-            os.close(answers)
             self.children.append(child)
-            self.pipes[reading] = bytearray()
+            os.close(answers)
         os.close(numbers)
 
     @property

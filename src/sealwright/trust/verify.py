@@ -93,6 +93,8 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
                         path, f"more than {MAX_FILES_IN_FOLDER} files", "Verify its subfolders one by one."
                     )
                 yield f"{inside}{name}", None if name in links else present
+        if count == 0:
+            yield path, None  # which is not signed: a folder with nothing in it is never allowed
 
 
 def _not_walked(cause: OSError) -> None:
