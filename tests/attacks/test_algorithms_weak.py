@@ -9,7 +9,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from kit.forge import forge
+from kit.forge import DATA_PROFILES, forge
 from kit.openssl import run
 from kit.pki import Pki, p7s
 from sealwright.artifact.digest import Digest, HashName
@@ -75,7 +75,7 @@ def test_what_openssl_signs_within_the_rules_is_accepted(tmp_path: Path, key: li
     assert accept(made_by_openssl(tmp_path, key, *options)).kind == "file"
 
 
-@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("profile", DATA_PROFILES)
 @pytest.mark.parametrize(
     ("key", "options", "says"),
     [
@@ -107,7 +107,7 @@ def test_a023_a_curve_written_out_or_a_compressed_point_is_refused(tmp_path: Pat
 
 
 def test_a027_openssl_noattr_is_refused(tmp_path: Path) -> None:
-    for profile in Profile:
+    for profile in DATA_PROFILES:
         with pytest.raises(MalformedEnvelope, match="no signed attributes"):
             accept(made_by_openssl(tmp_path, P256, "-noattr", cades=False), profile)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat import asn1
 
-from kit.forge import attribute, forge, signer_info
+from kit.forge import DATA_PROFILES, attribute, forge, signer_info
 from kit.mutate import flips
 from kit.pki import NOW, Pki, Signer, p7s, token
 from sealwright.artifact.digest import Digest, HashName
@@ -19,6 +19,7 @@ from sealwright.envelope.ber import to_der
 from sealwright.envelope.cms import MAX_BYTES, BrokenSigner, Profile, check_signer, read_envelope
 from sealwright.envelope.cms import Signer as Read
 from sealwright.envelope.cms_write import signed_attributes
+from sealwright.envelope.kinds import FILE
 from sealwright.errors import (
     BadSignature,
     ContentChanged,
@@ -111,7 +112,7 @@ def test_cms_that_breaks_a_rule_is_refused_though_its_value_fits(make: Make, err
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("profile", DATA_PROFILES)
 @pytest.mark.parametrize("drop", [types.MESSAGE_DIGEST, types.CONTENT_TYPE])
 def test_a035_no_profile_accepts_missing_attributes(profile: Profile, drop: OID) -> None:
     assert accept(forge(RELEASE, DATA), profile=profile)
@@ -119,10 +120,10 @@ def test_a035_no_profile_accepts_missing_attributes(profile: Profile, drop: OID)
         accept(forge(RELEASE, DATA, drop=[drop]), profile=profile)
 
 
-@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("profile", DATA_PROFILES)
 def test_a027_signed_attributes_replayed_as_a_file_are_refused(profile: Profile) -> None:
     made = RELEASE.signing
-    attributes = signed_attributes(made, "file", Digest.of(DATA), NOW)
+    attributes = signed_attributes(made, FILE, Digest.of(DATA), NOW)
     value = accept(p7s(RELEASE, DATA)).signature
     replay = forge(RELEASE, attributes, signed=False, value=value)
     with pytest.raises(MalformedEnvelope, match="no signed attributes"):
@@ -263,7 +264,7 @@ def test_a052_more_certificates_than_any_path_needs_are_refused() -> None:
 def test_a054_bytes_before_or_behind_are_refused(before: bytes, after: bytes) -> None:
     envelope = p7s(RELEASE, DATA)
     assert accept(envelope)
-    for profile in Profile:
+    for profile in DATA_PROFILES:
         with pytest.raises(MalformedEnvelope):
             accept(before + envelope + after, profile=profile)
 

@@ -15,6 +15,7 @@ from kit.trust import RULE, believed, codes, judge, signed_file
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import ECDSA_SHA256, check_signature
 from sealwright.envelope.cms_write import signed_attributes, to_be_signed
+from sealwright.envelope.kinds import FILE
 from sealwright.pki.authority import Issuer, Subject, issue
 from sealwright.pki.profiles import CODE_SIGNER
 from sealwright.trust.verdict import Outcome
@@ -85,7 +86,7 @@ def test_a025_a_second_key_that_fits_the_same_value_takes_no_signature_over(
 ) -> None:
     """The thief has a certificate of the same authority for that key, and claims the maker's signature as his own."""
     made = release.signing
-    attributes = signed_attributes(made, "file", Digest.of(DATA), NOW)
+    attributes = signed_attributes(made, FILE, Digest.of(DATA), NOW)
     message = to_be_signed(attributes, made.algorithm).data
     value = release.key.sign([to_be_signed(attributes, made.algorithm)])[0]
     key = other_key(value, message, release.key.info.public_key)  # type: ignore[arg-type]

@@ -299,7 +299,8 @@ def test_a097_tokens_that_are_put_together_wrong_are_refused(change: str) -> Non
 def indefinite(data: bytes) -> bytes:
     """DER written again as some authorities do: indefinite lengths outside, the content in parts, nothing signed touched."""
     envelope = asn1.decode_der(types.ContentInfo, data).content
-    content = envelope.content.content or b""
+    (element,) = envelope.content.content or ()
+    content = bytes(element.data)
     parts = b"\x24\x80" + b"".join(der(0x04, content[at : at + 50]) for at in range(0, len(content), 50)) + b"\0\0"
     inside = b"\x30\x80" + asn1.encode_der(envelope.content.type) + b"\xa0\x80" + parts + b"\0\0\0\0"
     bag = b"\xa0\x80" + b"".join(asn1.encode_der(one) for one in envelope.certificates or []) + b"\0\0"

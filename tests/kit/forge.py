@@ -13,7 +13,12 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope import asn1 as types
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS
 from sealwright.envelope.asn1 import OID, der
+from sealwright.envelope.cms import Profile
 from sealwright.envelope.cms_write import signed_attributes, to_be_signed
+from sealwright.envelope.kinds import FILE
+
+# Profiles that read a signature over data; Authenticode signs its own content (tests/formats/test_pe.py)
+DATA_PROFILES = tuple(one for one in Profile if one is not Profile.FOREIGN_AUTHENTICODE)
 
 
 def attribute(type_: OID, *values: bytes) -> bytes:
@@ -76,7 +81,7 @@ def signer_info(
 ) -> bytes:
     """One SignerInfo whose value fits its attributes, or the data where `signed` is false."""
     made = signer.signing
-    whole = signed_attributes(made, "file", Digest.of(data, made.algorithm.digest), NOW)
+    whole = signed_attributes(made, FILE, Digest.of(data, made.algorithm.digest), NOW)
     kept = [one for one in _split(whole) if not any(asn1.encode_der(oid) in one[:20] for oid in drop)]
     attributes = der(0x31, b"".join(sorted([*kept, *add], reverse=reverse)))
     if value is None:

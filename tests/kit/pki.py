@@ -23,6 +23,7 @@ from sealwright.envelope.cms_write import (
     signing_certificate,
     to_be_signed,
 )
+from sealwright.envelope.kinds import KINDS, ContentKind
 from sealwright.keys.file import FileKey, generate
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.pki.authority import Issuer, Subject, issue
@@ -176,10 +177,11 @@ def p7s(
 ) -> bytes:
     """A signature file over the data, with a timestamp token where an authority is named."""
     made = signer.signing
-    attributes = signed_attributes(made, kind, Digest.of(data, made.algorithm.digest), at)
+    content = KINDS.get(kind, ContentKind(kind))
+    attributes = signed_attributes(made, content, Digest.of(data, made.algorithm.digest), at)
     value = signer.key.sign([to_be_signed(attributes, made.algorithm)])[0]
     tokens = [token(tsa, value, stamped or at)] if tsa is not None else []
-    return assemble(made, attributes, value, tokens)
+    return assemble(made, content, attributes, value, tokens)
 
 
 def token(tsa: Signer, value: bytes, at: datetime = NOW) -> bytes:

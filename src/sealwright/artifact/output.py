@@ -4,6 +4,7 @@ System calls relied on: open(O_CREAT|O_EXCL|O_NOFOLLOW) of a random name in the 
 for each folder of a batch) or fsync of each file; link(2) for a new output, so that of two writers only one wins, or
 rename(2) to replace; fsync of the folder. What remains: a crash leaves at most temporary files `.NAME.<hex>.tmp`, and
 of a batch a prefix; in a batch each manifest comes before its signature, so that a prefix never verifies as signed.
+Parts of other files are copied by the kernel (copy_file_range), whatever their size; an output may be checked before it is named.
 Files that belong together (a manifest and its signature) are replaced as a `Pair`: the old ones keep the names `NAME.old` until
 the new ones are durable; `restore_pair` puts them back after a crash in between.
 On file systems without hard links (FAT) a new output is checked for and then renamed; two writers could race there.
@@ -19,8 +20,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
-from sealwright.errors import OutputRefused
+from sealwright.artifact.source import open_artifact
+from sealwright.errors import ChangedWhileRead, OutputRefused
 
 DEFAULT_MODE = 0o644
 OLD = ".old"
@@ -51,13 +54,28 @@ class Replace(Enum):
     YES = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One file to be written. mode: permission bits."""
+class FileRange(NamedTuple):
+    """The bytes start <= i < start + size of another file."""
 
     path: str
-    data: bytes
+    start: int
+    size: int
+
+
+Parts = tuple[bytes | FileRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file to be written. data: its bytes, or its parts in order; mode: permission bits.
+
+    check: is given the temporary file before it gets its name, and raises where it must not.
+    """
+
+    path: str
+    data: bytes | Parts
     mode: int = DEFAULT_MODE
+    check: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +236,26 @@ def _write_temporary(name: str, output: Output) -> None:
     except OSError as cause:
         raise _refused(output.path, cause) from cause
     try:
-        view = memoryview(output.data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for part in (output.data,) if isinstance(output.data, bytes) else output.data:
+            if isinstance(part, FileRange):
+                _copy(part, descriptor)
+                continue
+            view = memoryview(part)
+            while view:
+                view = view[os.write(descriptor, view) :]
     except OSError as cause:
         raise _refused(output.path, cause) from cause
     finally:
         os.close(descriptor)
+    if output.check is not None:
+        output.check(name)
+
+
+def _copy(part: FileRange, descriptor: int) -> None:
+    """OSError where the output cannot be written; Unreadable or ChangedWhileRead where the other file is not what it was."""
+    with open_artifact(part.path) as source:
+        if source.copy_to(descriptor, part.start, part.size) != part.size:
+            raise ChangedWhileRead(part.path, "it became shorter while it was copied", "Try again.")
 
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:

@@ -44,6 +44,7 @@ _WHY = {
     errno.EIO: "the medium has a read error",
 }
 AHEAD_FROM = 32 << 20
+_NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY}
 Stamp = tuple[int, int, int, int, int]
 
 
@@ -85,6 +86,72 @@ class OpenArtifact:
             for name, state in zip(missing, states, strict=True):
                 self._digests[name] = Digest(name, state.digest())
         return {name: self._digests[name] for name in names}
+
+    def digest_ranges(
+        self, names: Collection[HashName], ranges: Sequence[tuple[int, int]], behind: bytes, progress: Progress | None
+    ) -> dict[HashName, Digest]:
+        """The digests of the bytes start <= i < end of each range, in order, and of what is put behind them.
+
+        Raises ChangedWhileRead if the file changed meanwhile or is shorter, Unreadable for a read error.
+        """
+        states = [name.new() for name in names]
+        for data in self.blocks(ranges, progress):
+            for state in states:
+                state.update(data)
+        for state in states:
+            state.update(behind)
+        self.check_unchanged()
+        return {name: Digest(name, state.digest()) for name, state in zip(names, states, strict=True)}
+
+    def blocks(self, ranges: Sequence[tuple[int, int]], progress: Progress | None = None) -> Iterator[memoryview]:
+        """The bytes of ranges (start, end) in blocks of at most BLOCK bytes, each valid until the next is asked for."""
+        with mmap.mmap(-1, BLOCK) as buffer, memoryview(buffer) as view:
+            for start, end in ranges:
+                at = start
+                while at < end:
+                    try:
+                        self._seek(at)
+                        count = read_into(self._descriptor, view[: min(BLOCK, end - at)])
+                    except OSError as cause:
+                        raise unreadable(self.path, cause) from cause
+                    if not count:
+                        raise self._changed()
+                    at += count
+                    self._place = at
+                    with view[:count] as block:
+                        yield block
+                    if progress is not None:
+                        progress.advance(count)
+
+    def copy_to(self, descriptor: int, start: int, size: int) -> int:
+        """Append the bytes start <= i < start + size to another file; how many there were. OSError where it cannot be written."""
+        done = self._copied_by_kernel(descriptor, start, size)
+        if done < size:
+            os.lseek(descriptor, 0, os.SEEK_END)
+            for block in self.blocks([(start + done, min(start + size, self.size))]):
+                view = block
+                while view:
+                    written = os.write(descriptor, view)
+                    done += written
+                    view = view[written:]
+        self.check_unchanged()
+        return done
+
+    def _copied_by_kernel(self, descriptor: int, start: int, size: int) -> int:
+        """How much of it copy_file_range(2) did: nothing where the two file systems cannot."""
+        done = 0
+        if sys.platform == "linux":
+            while done < size:
+                try:
+                    count = os.copy_file_range(self._descriptor, descriptor, min(size - done, 1 << 30), start + done)
+                except OSError as cause:
+                    if done or cause.errno not in _NO_COPY:
+                        raise
+                    break
+                if not count:
+                    break
+                done += count
+        return done
 
     def read(self, limit_bytes: int) -> bytes:
         """The whole content; LimitExceeded above the limit."""

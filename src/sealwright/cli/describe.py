@@ -19,6 +19,7 @@ from sealwright.cli.render import moment
 from sealwright.cli.trusttext import denial
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
+from sealwright.envelope.kinds import FILE
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
 from sealwright.texts.words import say
@@ -182,7 +183,7 @@ def _signer_facts(signer: Signer) -> list[tuple[str, str]]:
     time = signer.claimed_time
     facts = [
         ("signer", display_name(certificate.subject)),
-        ("signs", say("fact.statement", kind=signer.kind)),
+        ("signs", say("fact.statement", kind=signer.kind or FILE.name)),
         ("signed digest", str(signer.digest)),
         ("algorithm", signer.algorithm.name),
         ("claimed time", say("fact.claimed", time=moment(time)) if time else say("fact.none")),

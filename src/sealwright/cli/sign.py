@@ -1,5 +1,7 @@
 """Sign files and folders with an enrolled key: FILE.p7s beside a file, NAME.manifest and its .p7s for a folder or claims.
 
+A file whose device or operating system looks for the signature inside (--format) becomes a new file; the old one stays.
+
 Every signature is recorded in the home's journal before it leaves. Nothing is written for a path that cannot be signed;
 the others go on, and the exit code is 1.
 """
@@ -20,12 +22,15 @@ EXAMPLES = """examples:
   sealwright sign project/ --home home --product "line 3" --version 2.4 --generation 7
   sealwright sign *.bin --home home --key release-2026 --pin-file pin.txt --out signatures/
   sealwright sign drive.bin --home plant-home --as plant                      the plant's signature beside the maker's
+  sealwright sign boot.efi --home home --format pe --out signed.efi           the signature goes inside the program
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options; --version here is the artifact's, the program's own is `sealwright --version`."""
+    from sealwright.formats.embedded import EMBEDDED
+
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
     add_home(parser)
     parser.add_argument(
@@ -45,9 +50,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="maker",
         help="whose signature this is; plant writes NAME.plant.p7s",
     )
-    parser.add_argument("--out", metavar="DIR", help="write the results here, for places that are read-only")
+    parser.add_argument(
+        "--format",
+        choices=tuple(EMBEDDED),
+        help="put the signature inside, as this format's verifiers want it (found out where --out names a file)",
+    )
+    parser.add_argument("--out", metavar="OUT", help="folder for the results, or the new file of --format")
     parser.add_argument("--recursive", action="store_true", help="sign each file of a folder by itself")
-    parser.add_argument("--replace", action="store_true", help="replace results that are already there")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--replace", action="store_true", help="replace results that are already there, and signatures inside"
+    )
+    again.add_argument("--add", action="store_true", help="keep the signatures inside and add this one")
     add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -65,11 +79,12 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.claims import Claims
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
-    from sealwright.formats.format import Slot
+    from sealwright.formats.format import Existing, Slot
     from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.signing.sign import NotSigned, SignOptions, sign_paths
 
     home = open_home(args.home)
+    form = args.format or _found_out(args)
     options = SignOptions(
         key=args.key,
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
@@ -79,6 +94,8 @@ def _run(args: argparse.Namespace) -> int:
         recursive=args.recursive,
         replace=Replace.YES if args.replace else Replace.NO,
         pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT))),
+        format=form,
+        existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,
     )
     signed = failed = 0
     with TerminalProgress("reading") as progress:
@@ -95,6 +112,20 @@ def _run(args: argparse.Namespace) -> int:
 
         print(say("sign.summary", signed=f"{signed:,}", failed=f"{failed:,}"))
     return 1 if failed or not signed else 0
+
+
+def _found_out(args: argparse.Namespace) -> str | None:
+    """The format of the one file whose new file --out names; None where --out is a folder or not given."""
+    import os
+
+    from sealwright.errors import UsageError
+    from sealwright.formats.embedded import recognised
+
+    if args.out is None or os.path.isdir(args.out):
+        return None
+    if args.out.endswith(("/", os.sep)) or len(args.paths) != 1 or os.path.isdir(args.paths[0]):
+        raise UsageError(args.out, "there is no such folder", "Create it, or name another one with --out.")
+    return recognised(args.paths[0]).name
 
 
 def _say_signed(signed: Signed, args: argparse.Namespace) -> None:

@@ -100,10 +100,18 @@ DIGEST_IDENTIFIERS: dict[HashName, bytes] = {
     HashName.SHA384: bytes.fromhex("300b0609608648016503040202"),
     HashName.SHA512: bytes.fromhex("300b0609608648016503040203"),
 }
+
+
+def with_null(identifier: bytes) -> bytes:
+    """A digest's AlgorithmIdentifier with NULL parameters, as older formats want it."""
+    return b"\x30\x0d" + identifier[2:] + b"\x05\x00"
+
+
 # Digest identifiers as read: parameters absent (written) or NULL.
 READ_DIGESTS: dict[bytes, HashName] = {der: name for name, der in DIGEST_IDENTIFIERS.items()} | {
-    b"\x30\x0d" + der[2:] + b"\x05\x00": name for name, der in DIGEST_IDENTIFIERS.items()
+    with_null(der): name for name, der in DIGEST_IDENTIFIERS.items()
 }
+
 
 _HASHES: dict[HashName, hashes.HashAlgorithm] = {
     HashName.SHA256: hashes.SHA256(),

@@ -17,6 +17,7 @@ TLV = asn1.TLV
 DATA = OID("1.2.840.113549.1.7.1")
 SIGNED_DATA = OID("1.2.840.113549.1.7.2")
 TST_INFO = OID("1.2.840.113549.1.9.16.1.4")
+SPC_INDIRECT_DATA = OID("1.3.6.1.4.1.311.2.1.4")
 CONTENT_TYPE = OID("1.2.840.113549.1.9.3")
 MESSAGE_DIGEST = OID("1.2.840.113549.1.9.4")
 SIGNING_TIME = OID("1.2.840.113549.1.9.5")
@@ -25,6 +26,12 @@ SIGNING_CERTIFICATE = OID("1.2.840.113549.1.9.16.2.12")
 SIGNING_CERTIFICATE_V2 = OID("1.2.840.113549.1.9.16.2.47")
 TIME_STAMP_TOKEN = OID("1.2.840.113549.1.9.16.2.14")
 ALGORITHM_PROTECTION = OID("1.2.840.113549.1.9.52")
+# Authenticode (Windows Authenticode Portable Executable Signature Format, 2008)
+SPC_STATEMENT_TYPE = OID("1.3.6.1.4.1.311.2.1.11")
+SPC_OPUS_INFO = OID("1.3.6.1.4.1.311.2.1.12")
+SPC_INDIVIDUAL = OID("1.3.6.1.4.1.311.2.1.21")
+MICROSOFT_TIME_STAMP = OID("1.3.6.1.4.1.311.3.3.1")
+NESTED_SIGNATURE = OID("1.3.6.1.4.1.311.2.4.1")
 
 MAX_ATTRIBUTES = 32
 MAX_CERTIFICATES = 32
@@ -68,10 +75,13 @@ class SignerInfo:
 
 @asn1.sequence
 class EncapsulatedContent:
-    """EncapsulatedContentInfo (RFC 5652 section 5.2)."""
+    """EncapsulatedContentInfo (RFC 5652 section 5.2); eContent is [0] EXPLICIT, read as a list of one.
+
+    It is an OCTET STRING, and in Authenticode a SEQUENCE (PKCS #7 version 1.5 section 9.1).
+    """
 
     type: OID
-    content: Annotated[Union[bytes, None], asn1.Explicit(0)] = None
+    content: Annotated[Union[list[TLV], None], asn1.Implicit(0)] = None
 
 
 @asn1.sequence

@@ -25,6 +25,13 @@ def to_der(data: bytes) -> bytes:
     return element
 
 
+def element_size(data: bytes) -> int:
+    """How many bytes the BER element at the start has, whatever lies behind it; ValueError if there is none."""
+    reader = _Reader(data)
+    reader.element(len(data), 0)
+    return reader.at
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -33,6 +33,7 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.asn1 import OID, TLV
 from sealwright.envelope.ber import to_der
 from sealwright.envelope.certified import Certified, certified, certified_or_none, short
+from sealwright.envelope.kinds import AUTHENTICODE, FILE
 from sealwright.envelope.shape import Shapes
 from sealwright.errors import (
     BadSignature,
@@ -50,23 +51,29 @@ MAX_SIGNATURE_BYTES = 8192
 MAX_TOKENS = 8
 KIND_PREFIX = "sealwright/"
 KIND_SUFFIX = "/1"
-ANY_KIND = "file"
+SAYS_NOTHING = ""
 _AGAIN = "Ask the signer for the file again."
 _SHAPES = Shapes()
 
 
 class Profile(Enum):
-    """What a format accepts (RULES 3). FOREIGN_CMS may lack ESS and signing-time; a token is RFC 3161's."""
+    """What a format accepts (RULES 3): FOREIGN ones may lack ESS and signing-time; a token is RFC 3161's."""
 
     OURS = auto()
     FOREIGN_CMS = auto()
     FOREIGN_TOKEN = auto()
+    FOREIGN_AUTHENTICODE = auto()
+
+    @property
+    def may_be_ber(self) -> bool:
+        """Whether BER is read, bounded."""
+        return self in (Profile.FOREIGN_TOKEN, Profile.FOREIGN_AUTHENTICODE)
 
 
 class Signer(NamedTuple):
     """One readable SignerInfo. certificate: DER; digest: the messageDigest; signed_bytes: what the signature value covers.
 
-    kind: what content-hints says it signs ("file" where absent); binds_certificate: whether ESSCertIDv2 names it.
+    kind: what content-hints says it signs ("file" where absent, nothing where others need not say it); binds_certificate: whether ESSCertIDv2 names it.
     """
 
     certificate: bytes
@@ -90,12 +97,17 @@ class BrokenSigner:
 
 
 class Envelope(NamedTuple):
-    """content_type: dotted; content: None where detached; certificates: DER, as many as came, in their order."""
+    """content_type: dotted; content: None where detached; certificates: DER, as many as came, in their order.
+
+    content of a SEQUENCE (Authenticode) is what it holds, without tag and length; nested: further SignedData in Microsoft's
+    unsigned attribute, as it came.
+    """
 
     content_type: str
     content: bytes | None
     certificates: tuple[bytes, ...]
     signers: tuple[Signer | BrokenSigner, ...]
+    nested: tuple[bytes, ...] = ()
 
 
 def read_envelope(data: bytes, profile: Profile, subject: str) -> Envelope:
@@ -123,22 +135,28 @@ def _read(data: bytes, profile: Profile, subject: str) -> Envelope:
         raise MalformedEnvelope(subject, "nobody signed it: there is no SignerInfo in it", _AGAIN)
     if len(infos) > 1 and len({asn1.encode_der(info) for info in infos}) != len(infos):
         raise MalformedEnvelope(subject, "a SignerInfo is in it twice", _AGAIN)
-    if profile is not Profile.FOREIGN_TOKEN and signed.content.type != types.DATA:
+    wanted = _CONTENT_TYPES.get(profile, signed.content.type)
+    if signed.content.type != wanted:
         # A token's signature must never serve as a signature over the file that equals its TSTInfo (A027).
-        raise MalformedEnvelope(subject, f"its content type is {signed.content.type.dotted_string}, not data", _AGAIN)
+        what = f"its content type is {signed.content.type.dotted_string}, not {_CALLED[wanted]}"
+        raise MalformedEnvelope(subject, what, _AGAIN)
+    content = _content(signed.content, subject)
     if profile is Profile.OURS:
         _check_order_and_version(signed, certificates, infos, subject)
     signers: list[Signer | BrokenSigner] = []
+    nested: list[bytes] = []
     for info in infos:
         try:
-            signers.append(_Reader(info, signed.content, certificates, digests, profile, subject).signer())
+            reader = _Reader(info, signed.content.type, content, certificates, digests, profile, subject)
+            signers.append(reader.signer())
+            nested += reader.nested
         except SealwrightError as cause:
             signers.append(BrokenSigner(cause))
         except ValueError as cause:
             signers.append(
                 BrokenSigner(MalformedEnvelope(subject, f"a signed attribute is not DER: {short(cause)}", _AGAIN))
             )
-    return Envelope(signed.content.type.dotted_string, signed.content.content, certificates, tuple(signers))
+    return Envelope(signed.content.type.dotted_string, content, certificates, tuple(signers), tuple(nested))
 
 
 def check_signer(signer: Signer, digests: Mapping[HashName, Digest], kind: str, subject: str) -> None:
@@ -154,7 +172,7 @@ def check_signer(signer: Signer, digests: Mapping[HashName, Digest], kind: str, 
         raise ContentChanged(
             subject, f"signed was {signer.digest}, delivered is {delivered}", "Copy the file again from its source."
         )
-    if signer.kind != kind:
+    if signer.kind not in (kind, SAYS_NOTHING):
         raise WrongKind(subject, f"it signs a statement of the kind {signer.kind!r}, not {kind!r}", _AGAIN)
 
 
@@ -183,7 +201,7 @@ def _decoded(data: bytes, profile: Profile) -> types.ContentInfo:
     try:
         return asn1.decode_der(types.ContentInfo, data)
     except ValueError:
-        if profile is not Profile.FOREIGN_TOKEN:
+        if not profile.may_be_ber:
             raise
         return asn1.decode_der(types.ContentInfo, to_der(data))
 
@@ -207,6 +225,24 @@ def _convert(form: str, name: str) -> str:
     return f"Convert it with: openssl cms -cmsout -inform {form} -in {source} -outform DER -out {target}"
 
 
+_CONTENT_TYPES = {
+    Profile.OURS: types.DATA,
+    Profile.FOREIGN_CMS: types.DATA,
+    Profile.FOREIGN_AUTHENTICODE: types.SPC_INDIRECT_DATA,
+}
+_CALLED = {types.DATA: "data", types.SPC_INDIRECT_DATA: "Authenticode"}
+
+
+def _content(content: types.EncapsulatedContent, subject: str) -> bytes | None:
+    """What the content holds, without tag and length; None where it is beside."""
+    if content.content is None:
+        return None
+    wanted = b"\x30" if content.type == types.SPC_INDIRECT_DATA else b"\x04"
+    if len(content.content) != 1 or content.content[0].tag_bytes != wanted:
+        raise MalformedEnvelope(subject, "its content is not of the kind that its type says", _AGAIN)
+    return bytes(content.content[0].data)
+
+
 def _certificates(signed: types.SignedData, subject: str) -> tuple[bytes, ...]:
     found = signed.certificates or []
     if len(found) > types.MAX_CERTIFICATES:
@@ -220,14 +256,17 @@ class _Reader:
     def __init__(
         self,
         info: types.SignerInfo,
-        content: types.EncapsulatedContent,
+        content_type: OID,
+        content: bytes | None,
         certificates: tuple[bytes, ...],
         digests: set[HashName | None],
         profile: Profile,
         subject: str,
     ) -> None:
         self.info = info
+        self.content_type = content_type
         self.content = content
+        self.nested: tuple[bytes, ...] = ()
         self.certificates = certificates
         self.digests = digests
         self.profile = profile
@@ -285,13 +324,13 @@ class _Reader:
     def _digest(self, values: dict[OID, TLV], algorithm: HashName) -> Digest:
         if types.CONTENT_TYPE not in values or types.MESSAGE_DIGEST not in values:
             raise self._malformed("content-type or message-digest is missing")
-        if values[types.CONTENT_TYPE].parse(OID) != self.content.type:
+        if values[types.CONTENT_TYPE].parse(OID) != self.content_type:
             raise self._malformed("the signed content type is not the type of the content")
         value = values[types.MESSAGE_DIGEST].parse(bytes)
         if len(value) != algorithm.size:
             raise self._malformed(f"a {algorithm} message-digest of {len(value)} bytes")
         digest = Digest(algorithm, value)
-        if self.content.content is not None and Digest.of(self.content.content, algorithm) != digest:
+        if self.content is not None and Digest.of(self.content, algorithm) != digest:
             raise ContentChanged(self.subject, "the content inside it is not the signed one", _AGAIN)
         return digest
 
@@ -350,12 +389,13 @@ class _Reader:
 
     def _kind(self, values: dict[OID, TLV]) -> str:
         hints = values.get(types.CONTENT_HINTS)
+        if hints is None and self.content_type == types.SPC_INDIRECT_DATA:
+            return AUTHENTICODE.name
         if hints is None:
-            return ANY_KIND
+            return SAYS_NOTHING if self.profile is Profile.FOREIGN_CMS else FILE.name
         text = hints.parse(types.ContentHints).description or ""
-        if not text.startswith(KIND_PREFIX) or not text.endswith(KIND_SUFFIX):
-            return f"foreign: {text[:60]}"
-        return text.removeprefix(KIND_PREFIX).removesuffix(KIND_SUFFIX)
+        named = text.removeprefix(KIND_PREFIX).removesuffix(KIND_SUFFIX)
+        return named if named and text == f"{KIND_PREFIX}{named}{KIND_SUFFIX}" else f"foreign: {text[:60]}"
 
     def _tokens(self) -> tuple[bytes, ...]:
         unsigned = self.info.unsigned_attributes
@@ -364,10 +404,15 @@ class _Reader:
         attributes = unsigned.as_list()
         types_seen = [attribute.type for attribute in attributes]
         tokens: tuple[bytes, ...] = ()
+        microsoft = self.profile is Profile.FOREIGN_AUTHENTICODE
+        stamps = types.MICROSOFT_TIME_STAMP if microsoft else types.TIME_STAMP_TOKEN
         for attribute in attributes:
-            once = types_seen.count(attribute.type) == 1
-            if attribute.type == types.TIME_STAMP_TOKEN and once and len(attribute.values.as_list()) <= MAX_TOKENS:
+            once = types_seen.count(attribute.type) == 1 and len(attribute.values.as_list()) <= MAX_TOKENS
+            if attribute.type == stamps and once:
                 tokens = tuple(asn1.encode_der(value) for value in attribute.values.as_list())
+                continue
+            if microsoft and attribute.type == types.NESTED_SIGNATURE and once:
+                self.nested = tuple(asn1.encode_der(value) for value in attribute.values.as_list())
                 continue
             self.findings.append(
                 warning("SW-SIGNATURE-ATTRIBUTE-IGNORED", self.subject, found=attribute.type.dotted_string)

@@ -1,9 +1,9 @@
 """Writing CMS SignedData as RULES 1 says: one signer, detached, DER, everything a verifier needs and nothing else.
 
     made = signing_certificate(leaf, [intermediate], ECDSA_SHA256)
-    attributes = signed_attributes(made, "file", digest, now)
+    attributes = signed_attributes(made, FILE, digest, now)
     value = key.sign([to_be_signed(attributes, made.algorithm)])[0]
-    open("drive.bin.p7s", "wb").write(assemble(made, attributes, value))
+    open("drive.bin.p7s", "wb").write(assemble(made, FILE, attributes, value))
 
 Parts that do not change for a certificate are encoded once; the rest is joined as DER.
 """
@@ -20,10 +20,11 @@ from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import asn1 as types
-from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, SignatureAlgorithm
+from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, SignatureAlgorithm, with_null
 from sealwright.envelope.asn1 import OID, der, tlv
 from sealwright.envelope.certified import certified
 from sealwright.envelope.cms import KIND_PREFIX, KIND_SUFFIX
+from sealwright.envelope.kinds import AUTHENTICODE, Carried, ContentKind
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.errors import MalformedEnvelope
 
@@ -68,23 +69,30 @@ def signing_certificate(leaf: bytes, chain: Sequence[bytes], algorithm: Signatur
 
 
 def signed_attributes(
-    certificate: SigningCertificate, kind: str, digest: Digest, signing_time: datetime, content_type: OID = types.DATA
+    certificate: SigningCertificate, kind: ContentKind, digest: Digest, signing_time: datetime
 ) -> bytes:
-    """The signed attributes as the DER SET that is hashed. digest: of the content, by the algorithm of the certificate."""
+    """The signed attributes as the DER SET that is hashed. digest: of the content, by the algorithm of the certificate.
+
+    Authenticode has Microsoft's two attributes in place of CMSAlgorithmProtection, as its own tools write it.
+    """
     if digest.algorithm is not certificate.algorithm.digest:
         raise ValueError(f"a {digest.algorithm} digest for {certificate.algorithm.name}")
     moment = signing_time.astimezone(UTC).replace(microsecond=0)
     time = asn1.UTCTime(moment) if moment.year <= LAST_UTC_TIME else asn1.GeneralizedTime(moment)
-    hints = types.ContentHints(description=f"{KIND_PREFIX}{kind}{KIND_SUFFIX}", type=content_type)
     attributes = [
-        _attribute(types.CONTENT_TYPE, asn1.encode_der(content_type)),
+        _attribute(types.CONTENT_TYPE, asn1.encode_der(kind.type)),
         _attribute(types.MESSAGE_DIGEST, der(0x04, digest.value)),
         _attribute(types.SIGNING_TIME, asn1.encode_der(time)),
         certificate.ess,
-        certificate.protection,
     ]
-    if content_type == types.DATA:
+    if kind.type == types.DATA:
+        hints = types.ContentHints(description=f"{KIND_PREFIX}{kind.name}{KIND_SUFFIX}", type=kind.type)
         attributes.append(_attribute(types.CONTENT_HINTS, asn1.encode_der(hints)))
+    if kind is AUTHENTICODE:
+        attributes.append(_attribute(types.SPC_OPUS_INFO, der(0x30, b"")))
+        attributes.append(_attribute(types.SPC_STATEMENT_TYPE, der(0x30, asn1.encode_der(types.SPC_INDIVIDUAL))))
+    else:
+        attributes.append(certificate.protection)
     return der(0x31, b"".join(sorted(attributes)))
 
 
@@ -97,24 +105,27 @@ def to_be_signed(attributes: bytes, algorithm: SignatureAlgorithm) -> ToBeSigned
 
 def assemble(
     certificate: SigningCertificate,
+    kind: ContentKind,
     attributes: bytes,
     signature: bytes,
     tokens: Sequence[bytes] = (),
     content: bytes | None = None,
-    content_type: OID = types.DATA,
 ) -> bytes:
-    """The DER ContentInfo. tokens: timestamp tokens over the signature value; content: only where it travels inside."""
+    """The DER ContentInfo. tokens: timestamp tokens over the signature value; content: wanted where the kind carries it inside."""
     digest = DIGEST_IDENTIFIERS[certificate.algorithm.digest]
-    unsigned = der(0xA1, _attribute(types.TIME_STAMP_TOKEN, *sorted(tokens))) if tokens else b""
+    stamps = types.TIME_STAMP_TOKEN
+    if kind is AUTHENTICODE:
+        digest, stamps = with_null(digest), types.MICROSOFT_TIME_STAMP
+    unsigned = der(0xA1, _attribute(stamps, *sorted(tokens))) if tokens else b""
     signer = der(
         0x30,
         b"\x02\x01\x01" + certificate.sid + digest + b"\xa0" + attributes[1:]
         + certificate.algorithm.identifier + der(0x04, signature) + unsigned,
     )  # fmt: skip
-    inside = asn1.encode_der(content_type) + (der(0xA0, der(0x04, content)) if content is not None else b"")
+    inside = asn1.encode_der(kind.type) + _inside(kind, content)
     bag = b"".join(sorted({certificate.der, *certificate.chain}))
-    # RFC 5652 section 5.1: version 3 where the content is not id-data
-    version = b"\x02\x01\x01" if content_type == types.DATA else b"\x02\x01\x03"
+    # RFC 5652 section 5.1: version 3 where the content is not id-data; Authenticode is PKCS #7, which knows version 1 alone
+    version = b"\x02\x01\x01" if kind.type == types.DATA or kind is AUTHENTICODE else b"\x02\x01\x03"
     signed = der(0x30, version + der(0x31, digest) + der(0x30, inside) + der(0xA0, bag) + der(0x31, signer))
     return der(0x30, asn1.encode_der(types.SIGNED_DATA) + der(0xA0, signed))
 
@@ -140,6 +151,14 @@ def add_token(envelope: bytes, signature: bytes, token: bytes, subject: str) -> 
         info.content.signers = asn1.SetOf(signers)
         return asn1.encode_der(info)
     raise MalformedEnvelope(subject, "no signer has this signature value", "Name the signature the token was made for.")
+
+
+def _inside(kind: ContentKind, content: bytes | None) -> bytes:
+    if (content is None) is not (kind.carried is Carried.BESIDE):
+        raise ValueError(f"the content of a {kind.name} travels {kind.carried.name.lower()}")
+    if content is None:
+        return b""
+    return der(0xA0, content if kind.carried is Carried.SEQUENCE else der(0x04, content))
 
 
 def _attribute(type_: OID, *values: bytes) -> bytes:

@@ -49,7 +49,7 @@ class Detached:
         wanted = {HashName.SHA256, *(digest.algorithm for digest in search.watched)}
         for sidecar in sidecars:
             wanted |= sidecar.algorithms
-        with open_artifact(path) as source:
+        with search.opened(path) as source:
             digests = source.digests(wanted, search.progress)
             size = source.size
         artifact = digests[HashName.SHA256]

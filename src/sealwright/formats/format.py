@@ -2,21 +2,24 @@
 
 A format is one file that turns an artifact into what a signature binds (`prepare`) and finds envelope and content again
 (`extract`). It knows nothing of keys or trust. A signature beside the artifact needs no more; a format that keeps it
-inside adds `attach` (docs/decisions/0004 sketches it for PE).
+inside is an `EmbeddedFormat`: it also puts the signature into a new file (`attach`) and takes it out again (`strip`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.output import Parts
 from sealwright.artifact.progress import Progress
+from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
 
@@ -66,6 +69,14 @@ class Coverage:
         return cls((Range(0, size, Extent.HASHED),))
 
 
+class Existing(Enum):
+    """What happens to signatures that are in an artifact already."""
+
+    REFUSE = auto()
+    REPLACE = auto()
+    ADD = auto()
+
+
 class Companion(NamedTuple):
     """A file that belongs to a signature and is written before it (a manifest). suffix: appended to the artifact's name."""
 
@@ -78,7 +89,7 @@ class Prepared(NamedTuple):
 
     kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
     content: the small content itself (<= 1 MiB) where the format has one, which the signer parses and encodes again;
-    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`.
+    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`.
     """
 
     format: str
@@ -91,6 +102,15 @@ class Prepared(NamedTuple):
     claims: Claims
     suffix: str = ""
     companions: tuple[Companion, ...] = ()
+    existing: Existing = Existing.REFUSE
+
+
+class Sealed(NamedTuple):
+    """What a key made for a `Prepared`. envelope: the CMS, with its timestamps; value: the signature value in it; certificate: DER."""
+
+    envelope: bytes
+    value: bytes
+    certificate: bytes
 
 
 class Candidate(NamedTuple):
@@ -121,19 +141,26 @@ class Search(NamedTuple):
     """How an artifact is looked at. signature: the one signature file to read; watched: digests that a deny list names.
 
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
-    the system for each that is not there.
+    the system for each that is not there. source: the artifact, open, where it is a file.
     """
 
     signature: str | None = None
     progress: Progress | None = None
     watched: Collection[Digest] = ()
     beside: Collection[str] | None = None
+    source: OpenArtifact | None = None
 
     def sees(self, path: str) -> bool:
         """Whether there is something at a path in the artifact's folder, be it a link that leads nowhere."""
         if self.beside is None:
             return os.path.lexists(path)
         return path.rpartition(os.sep)[2] in self.beside
+
+    def opened(self, path: str) -> AbstractContextManager[OpenArtifact]:
+        """The artifact, which is opened once; closed afterwards only if it was opened here."""
+        if self.source is not None and self.source.path == path:
+            return nullcontext(self.source)
+        return open_artifact(path)
 
 
 class Found(NamedTuple):
@@ -166,4 +193,40 @@ class Format(Protocol):
         A delivered file that has a watched digest is among the candidates' contents.
         A bad envelope is a candidate with findings; an unreadable or changing artifact raises.
         """
+        ...
+
+
+class EmbeddedFormat(Protocol):
+    """A format that keeps its signatures inside the artifact. Every method raises only the typed errors of `errors.py`."""
+
+    @property
+    def name(self) -> str:
+        """The name that rules and `--format` use ("pe")."""
+        ...
+
+    def recognises(self, source: OpenArtifact) -> bool:
+        """Whether a file is of this format, by a few of its bytes."""
+        ...
+
+    def prepare(
+        self,
+        path: str,
+        algorithms: Collection[HashName],
+        claims: Claims,
+        existing: Existing,
+        progress: Progress | None,
+    ) -> Prepared:
+        """What a signature will bind; UsageError where the artifact is signed already and `existing` refuses."""
+        ...
+
+    def attach(self, prepared: Prepared, sealed: Sealed) -> Parts:
+        """The signed file, whole: new bytes and ranges of the artifact."""
+        ...
+
+    def strip(self, path: str) -> Parts:
+        """The file without its signatures; UsageError where it has none."""
+        ...
+
+    def extract(self, path: str, search: Search) -> Found:
+        """All signatures inside, each with the digests of the delivered bytes; `search.source` is the artifact."""
         ...

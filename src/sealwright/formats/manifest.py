@@ -18,7 +18,7 @@ from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_byt
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
-from sealwright.errors import SealwrightError
+from sealwright.errors import MalformedArtifact, SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared, Search
 from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
@@ -104,6 +104,14 @@ def claims_of(data: bytes, subject: str) -> Claims:
     return parse_manifest(data, subject).claims
 
 
+def check_manifest(prepared: Prepared) -> None:
+    """MalformedArtifact where the manifest of a `Prepared` claims something else than it says."""
+    if claims_of(prepared.content or b"", prepared.path) != prepared.claims:
+        raise MalformedArtifact(
+            prepared.path, "its manifest claims something else than was asked for", "Prepare it again."
+        )
+
+
 def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: Progress | None) -> Manifest:
     with open_artifact(path) as source:
         digest = source.digests((algorithm,), progress)[algorithm]
@@ -122,7 +130,7 @@ def _delivered(path: str, manifest: Manifest, search: Search) -> _Delivered:
     if manifest.over is not Over.FILE or os.path.isdir(path):
         return _Delivered()
     algorithms = dict.fromkeys((manifest.algorithm, *(digest.algorithm for digest in search.watched)))
-    with open_artifact(path) as source:
+    with search.opened(path) as source:
         digests = source.digests(algorithms, search.progress)
         return _Delivered(source.size, tuple(digests.values()))
 

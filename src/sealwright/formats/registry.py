@@ -1,7 +1,7 @@
 """The table of formats, and which of them speaks for a path.
 
-A folder is a tree with a manifest. A file may carry a bare signature, a manifest with claims, or both; all of them are
-found together, and the trust file's rules decide which are needed.
+A folder is a tree with a manifest. A file may have signatures inside, a bare signature beside it, a manifest with claims, or
+all three; they are found together, and the trust file's rules decide which are needed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
+from sealwright.formats.embedded import EMBEDDED, extract_embedded, recognise
 from sealwright.formats.format import Format, Found, Search
 from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
@@ -30,6 +31,7 @@ def manifest() -> Format:
 
 
 FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
+NAMES = (*FORMATS, *EMBEDDED)
 
 
 def find(path: str, search: Search) -> Found:
@@ -46,16 +48,20 @@ def find(path: str, search: Search) -> Found:
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )
     listed = by_manifest or (signature is None and search.sees(path + MANIFEST_SUFFIX))
-    # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
-    bare = not by_manifest and (not listed or has_sidecar(path, search))
-    parts = [detached().extract(path, search)] if bare else []
-    if listed:
-        parts.append(manifest().extract(path, search))
+    with open_artifact(path) as source:
+        search = search._replace(source=source)
+        form = recognise(source) if signature is None else None
+        parts = [extract_embedded(path, form, search)] if form is not None else []
+        inside = any(part.candidates for part in parts)
+        # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
+        if not by_manifest and (not (listed or inside) or has_sidecar(path, search)):
+            parts.append(detached().extract(path, search))
+        if listed:
+            parts.append(manifest().extract(path, search))
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
-    if not candidates:
-        missing = reject("SW-SIGNATURE-MISSING", os.path.basename(path))
-        return Found(path, parts[0].size, (), parts[0].artifact, (missing,))
-    return Found(path, parts[0].size, candidates, parts[0].artifact)
+    artifact = next((part.artifact for part in parts if part.artifact is not None), None)
+    missing = () if candidates else (reject("SW-SIGNATURE-MISSING", os.path.basename(path)),)
+    return Found(path, source.size, candidates, artifact, missing)
 
 
 def _is_manifest(path: str) -> bool:

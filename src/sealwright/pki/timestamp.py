@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope import asn1 as types
 from sealwright.envelope.cms_write import (
     SigningCertificate,
     assemble,
@@ -18,6 +17,7 @@ from sealwright.envelope.cms_write import (
     signing_certificate,
     to_be_signed,
 )
+from sealwright.envelope.kinds import TIMESTAMP
 from sealwright.envelope.tsp import read_request, rejection_bytes, response_bytes, tst_info
 from sealwright.errors import SealwrightError, TimestampUnavailable, UsageError
 from sealwright.keys.key import OpenKey
@@ -75,12 +75,10 @@ class LocalAuthority:
             for imprint in imprints
         ]
         name = self.signing.algorithm.digest
-        attributes = [
-            signed_attributes(self.signing, "file", Digest.of(info, name), now, types.TST_INFO) for info in infos
-        ]
+        attributes = [signed_attributes(self.signing, TIMESTAMP, Digest.of(info, name), now) for info in infos]
         values = self.key.sign([to_be_signed(one, self.signing.algorithm) for one in attributes])
         return [
-            assemble(self.signing, one, value, content=info, content_type=types.TST_INFO)
+            assemble(self.signing, TIMESTAMP, one, value, content=info)
             for one, value, info in zip(attributes, values, infos, strict=True)
         ]
 

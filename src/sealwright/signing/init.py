@@ -126,7 +126,7 @@ def sign_trust(
     with Pipeline(home, enrolled, pin) as pipeline:
         (made,) = pipeline.sign([prepared], now)
         target = f"{path}.{person}.p7s"
-        write_atomic(target, pipeline.envelope(made), replace=Replace.YES)
+        write_atomic(target, pipeline.sealed(made).envelope, replace=Replace.YES)
     return target
 
 

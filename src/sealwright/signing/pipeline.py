@@ -11,7 +11,7 @@ An intent without result is what a crash leaves; `doctor` reports it, and signin
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,10 +21,11 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms_write import assemble, signed_attributes, signing_certificate, to_be_signed
+from sealwright.envelope.kinds import KINDS, Carried
 from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, SealwrightError
-from sealwright.formats.format import Prepared
-from sealwright.formats.manifest import KIND as MANIFEST_KIND
-from sealwright.formats.manifest import claims_of
+from sealwright.formats.authenticode import check_indirect_data
+from sealwright.formats.format import Prepared, Sealed
+from sealwright.formats.manifest import check_manifest
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
@@ -36,8 +37,17 @@ from sealwright.trust.certificate import display_name, tbs_digest
 PURPOSE_OF_KIND = {
     "file": KeyPurpose.ARTIFACT,
     "manifest": KeyPurpose.ARTIFACT,
+    "authenticode": KeyPurpose.ARTIFACT,
+    "rauc": KeyPurpose.ARTIFACT,
+    "rauc-verity": KeyPurpose.ARTIFACT,
+    "swupdate": KeyPurpose.ARTIFACT,
     "trust": KeyPurpose.TRUST,
     "deny": KeyPurpose.TRUST,
+}
+# Small content is the client's word: it is parsed and must be what we would write (RULES 2).
+CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
+    "manifest": check_manifest,
+    "authenticode": check_indirect_data,
 }
 REQUEST_BYTES = 16
 
@@ -90,7 +100,7 @@ class Pipeline:
             self._check(prepared)
         digests = [prepared.digests[self.enrolled.algorithm.digest] for prepared in batch]
         attributes = [
-            signed_attributes(self.certificate, prepared.kind, digest, now)
+            signed_attributes(self.certificate, KINDS[prepared.kind], digest, now)
             for prepared, digest in zip(batch, digests, strict=True)
         ]
         requests = [secrets.token_hex(REQUEST_BYTES) for _ in batch]
@@ -114,9 +124,12 @@ class Pipeline:
         )
         return [Made(*parts) for parts in zip(batch, attributes, values, requests, strict=True)]
 
-    def envelope(self, made: Made, tokens: Sequence[bytes] = ()) -> bytes:
-        """The CMS file of a recorded signature, with its timestamp tokens."""
-        return assemble(self.certificate, made.attributes, made.value, tokens)
+    def sealed(self, made: Made, tokens: Sequence[bytes] = ()) -> Sealed:
+        """The CMS of a recorded signature, with its timestamp tokens."""
+        kind, prepared = KINDS[made.prepared.kind], made.prepared
+        content = None if kind.carried is Carried.BESIDE else prepared.content
+        envelope = assemble(self.certificate, kind, made.attributes, made.value, tokens, content)
+        return Sealed(envelope, made.value, self.certificate.der)
 
     def close(self) -> None:
         """Give key and journal back."""
@@ -148,15 +161,20 @@ class Pipeline:
                 f"it is enrolled for {self.enrolled.purpose}, and this is a {prepared.kind}",
                 "Name the key that is enrolled for it.",
             )
+        kind = KINDS[prepared.kind]
+        if self.enrolled.algorithm.scheme not in kind.schemes:
+            raise KeyRefused(
+                f"key {self.enrolled.name}",
+                f"no verifier of {prepared.format} reads {self.enrolled.algorithm.name}",
+                "Sign with a key of another type: " + ", ".join(sorted(kind.schemes)) + ".",
+            )
         if prepared.content is None:
             return
         name = self.enrolled.algorithm.digest
-        if Digest.of(prepared.content, name) != prepared.digests[name]:
+        if kind.digest(prepared.content, name) != prepared.digests[name]:
             raise MalformedArtifact(prepared.path, "its digest is not of its content", "Prepare it again.")
-        if prepared.kind == MANIFEST_KIND and claims_of(prepared.content, prepared.path) != prepared.claims:
-            raise MalformedArtifact(
-                prepared.path, "its manifest claims something else than was asked for", "Prepare it again."
-            )
+        if (check := CONTENT_CHECKS.get(prepared.kind)) is not None:
+            check(prepared)
 
     def _intent(self, prepared: Prepared, request: str, now: datetime) -> Entry:
         artifact = prepared.digests.get(HashName.SHA256) or prepared.digests[self.enrolled.algorithm.digest]

@@ -4,6 +4,7 @@
     FOLDER, or FILE + claims   -> NAME.manifest and NAME.manifest.p7s    (binds every file, and the claims)
     plant: FILE                -> FILE.plant.p7s
     plant: FOLDER              -> NAME.manifest.plant.p7s, over the maker's manifest where there is one
+    FILE as its own format     -> a new file with the signature inside (pe, ...), verified again before it gets its name
 
 Paths go through in batches: prepare all, one durable intent, the key, one durable result, timestamps, then the outputs
 with one sync. A path that cannot be signed is reported and the others go on; nothing is written for it.
@@ -12,6 +13,7 @@ with one sync. A path that cannot be signed is reported and the others go on; no
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,7 +25,8 @@ from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, res
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
-from sealwright.formats.format import Prepared, Slot
+from sealwright.formats.embedded import check_attached, embedded_format
+from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
 from sealwright.formats.sidecar import MANIFEST_SUFFIX, RESERVED, signature_path
@@ -34,6 +37,7 @@ from sealwright.signing.stamps import Stamper, open_stamper
 
 BATCH = 256
 MAX_TEXT = 200
+PERMISSIONS = 0o777
 MAX_GENERATION = 2**63 - 1
 
 
@@ -42,6 +46,8 @@ class SignOptions:
     """key: name or key string (None: the home's first artifact key); timestamp: "local", "none", a URL or None (the home's).
 
     out: folder for the outputs (None: beside each path); recursive: sign each file of a folder instead of its manifest.
+    format: name of the format that takes the signature inside (None: it goes beside); out is then the new file, or its folder;
+    existing: what happens to signatures inside already.
     """
 
     key: str | None = None
@@ -52,6 +58,8 @@ class SignOptions:
     recursive: bool = False
     replace: Replace = Replace.NO
     pin: Pin | None = None
+    format: str | None = None
+    existing: Existing = Existing.REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ def sign_paths(
 ) -> Iterator[Signed | NotSigned]:
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
     check_claims(options.claims)
+    _check_options(options)
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT)
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     with (
@@ -99,6 +108,21 @@ def sign_paths(
                 batch = []
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
+
+
+def _check_options(options: SignOptions) -> None:
+    if options.format is None:
+        if options.existing is not Existing.REFUSE:
+            raise UsageError("--add", "a signature beside a file is a file of its own", "Leave it out.")
+        return
+    if options.slot is not Slot.MAKER:
+        raise UsageError(
+            f"--as {options.slot}", "a second party signs beside the file", "Leave out --format, or sign as the maker."
+        )
+    if not options.out:
+        raise UsageError(
+            f"--format {options.format}", "a signature inside makes a new file", "Name it, or its folder, with --out."
+        )
 
 
 def check_claims(claims: Claims) -> None:
@@ -146,6 +170,8 @@ def _prepare(
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
         targets = (*_companions(prepared, options), _target(prepared, options))
+        if options.format is not None and os.path.lexists(targets[-1]) and os.path.samefile(path, targets[-1]):
+            raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
         if len(targets) > 1:
             restore_pair(targets)
         for target in targets:
@@ -162,6 +188,8 @@ def _prepare(
 
 
 def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...], progress: Progress | None) -> Prepared:
+    if os.path.isdir(path) and options.format is not None:
+        raise UsageError(path, f"a folder is no file of the format {options.format}", "Sign its files one by one.")
     if os.path.isdir(path):
         folder = plain_folder(path)
         if options.slot is Slot.MAKER:
@@ -169,6 +197,8 @@ def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...],
         return _second_over_tree(folder, options, algorithms, progress)
     if not os.path.lexists(path):
         raise Unreadable(path, "there is no such file or folder", "Check the path.")
+    if options.format is not None:
+        return embedded_format(options.format).prepare(path, algorithms, options.claims, options.existing, progress)
     if options.slot is Slot.MAKER and options.claims:
         return manifest().prepare(path, algorithms, options.claims, progress)
     if options.claims:
@@ -209,8 +239,9 @@ def _finish(
     pairs: list[Pair] = []
     answers: dict[int, Signed] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
+        sealed = pipeline.sealed(one, (stamp.token,) if stamp else ())
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
-        files.append(Output(_target(prepared, options), pipeline.envelope(one, (stamp.token,) if stamp else ())))
+        files.append(_output(prepared, sealed, options))
         if options.replace is Replace.YES and len(files) > 1:
             pairs.append(Pair(tuple(files)))
         else:
@@ -234,7 +265,24 @@ def _finish(
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
 
 
+def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
+    target = _target(prepared, options)
+    if options.format is None:
+        return Output(target, sealed.envelope)
+    form = embedded_format(options.format)
+    mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
+    return Output(
+        target,
+        form.attach(prepared, sealed),
+        mode,
+        lambda written: check_attached(form, written, prepared, sealed),
+    )
+
+
 def _target(prepared: Prepared, options: SignOptions) -> str:
+    if options.format is not None:
+        out = options.out or ""
+        return os.path.join(out, os.path.basename(prepared.path)) if os.path.isdir(out) else out
     return signature_path(_beside(prepared, options, prepared.suffix), options.slot)
 
 

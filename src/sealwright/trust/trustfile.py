@@ -27,7 +27,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
-from sealwright.formats.registry import FORMATS
+from sealwright.formats.registry import NAMES
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.model import (
     Anchor,
@@ -121,7 +121,7 @@ def denied(section: Section) -> Denied:
             raise section.wrong("serial", "hexadecimal digits")
         return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
     digest = section.artifact_digest("artifact")
-    format_name = section.word("format", tuple(FORMATS)) if section.has("format") else "*"
+    format_name = section.word("format", NAMES) if section.has("format") else "*"
     return Denied("artifact", f"{format_name} {digest}", 0, reason)
 
 
@@ -301,8 +301,8 @@ def _rule(section: Section) -> Rule:
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
     )
-    if set(rule.formats) - set(FORMATS):
-        raise section.wrong("formats", "some of " + ", ".join(FORMATS))
+    if set(rule.formats) - set(NAMES):
+        raise section.wrong("formats", "some of " + ", ".join(NAMES))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):

@@ -1,0 +1,131 @@
+"""What every Authenticode signature signs: SpcIndirectDataContent, a digest of the file by its own format's rules.
+
+    SpcIndirectDataContent ::= SEQUENCE { data SpcAttributeTypeAndOptionalValue, messageDigest DigestInfo }
+
+Source: Windows Authenticode Portable Executable Signature Format (2008). The digest is the last field, so the content for
+delivered bytes is the received one with its last octets exchanged: nothing else of it is believed or encoded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cryptography.hazmat import asn1
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS, with_null
+from sealwright.envelope.asn1 import OID, SPC_INDIRECT_DATA, TLV, der
+from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
+from sealwright.envelope.kinds import AUTHENTICODE
+from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, WeakAlgorithm
+from sealwright.findings import Finding, reject
+from sealwright.formats.format import Prepared
+
+MAX_NESTED = 8
+_AGAIN = "Ask the signer for the file again."
+
+
+@asn1.sequence
+class _Data:
+    type: OID
+    value: TLV
+
+
+@asn1.sequence
+class _DigestInfo:
+    algorithm: TLV
+    digest: bytes
+
+
+@asn1.sequence
+class _IndirectData:
+    data: _Data
+    digest: _DigestInfo
+
+
+class IndirectData(NamedTuple):
+    """data: the DER of SpcAttributeTypeAndOptionalValue, which says what kind of file it is; digest: of the file."""
+
+    data: bytes
+    digest: Digest
+
+
+class Authenticode(NamedTuple):
+    """One signature: its envelope and what it signs, or None with the finding that says why it cannot be read."""
+
+    envelope: Envelope | None
+    content: bytes
+    indirect: IndirectData | None
+    findings: tuple[Finding, ...]
+
+
+def indirect_data(data: bytes, digest: Digest) -> bytes:
+    """The DER of SpcIndirectDataContent. data: DER of SpcAttributeTypeAndOptionalValue."""
+    identifier = with_null(DIGEST_IDENTIFIERS[digest.algorithm])
+    return der(0x30, data + der(0x30, identifier + der(0x04, digest.value)))
+
+
+def read_indirect_data(content: bytes, subject: str) -> IndirectData:
+    """Read a whole SpcIndirectDataContent; MalformedEnvelope or WeakAlgorithm where it is none."""
+    try:
+        read = asn1.decode_der(_IndirectData, content)
+    except ValueError as cause:
+        raise MalformedEnvelope(subject, "what it signs is not SpcIndirectDataContent in DER", _AGAIN) from cause
+    name = READ_DIGESTS.get(asn1.encode_der(read.digest.algorithm))
+    if name is None:
+        raise WeakAlgorithm(subject, "a digest of the file that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
+    if len(read.digest.digest) != name.size:
+        raise MalformedEnvelope(subject, f"a {name} digest of {len(read.digest.digest)} bytes", _AGAIN)
+    return IndirectData(asn1.encode_der(read.data), Digest(name, read.digest.digest))
+
+
+def check_indirect_data(prepared: Prepared) -> None:
+    """MalformedArtifact where the content of a `Prepared` is not what `indirect_data` writes."""
+    content = prepared.content or b""
+    read = read_indirect_data(content, prepared.path)
+    if indirect_data(read.data, read.digest) != content:
+        raise MalformedArtifact(prepared.path, "its content is not as we write it", "Prepare it again.")
+
+
+def read_authenticode(data: bytes, kind: bytes, subject: str) -> list[Authenticode]:
+    """A signature and those nested in it (Microsoft's unsigned attribute), each read alone.
+
+    kind: the DER of the SpcAttributeTypeAndOptionalValue type that files of this format have, or its beginning.
+    """
+    found: list[Authenticode] = []
+    waiting = [data]
+    while waiting:
+        if len(found) == MAX_NESTED:
+            raise LimitExceeded(subject, f"more than {MAX_NESTED} nested signatures", "Remove some of them.")
+        one = _read(waiting.pop(0), kind, subject)
+        found.append(one)
+        if one.envelope is not None:
+            waiting += one.envelope.nested
+    return found
+
+
+def delivered_digests(one: Authenticode, delivered: Mapping[HashName, Digest]) -> dict[HashName, Digest]:
+    """What the signature's message-digest must be for the delivered file, by each algorithm its signers used."""
+    if one.indirect is None or one.envelope is None:
+        return {}
+    digest = delivered[one.indirect.digest.algorithm]
+    content = one.content[: -len(digest.value)] + digest.value
+    names = {signer.digest.algorithm for signer in one.envelope.signers if isinstance(signer, Signer)}
+    return {name: AUTHENTICODE.digest(content, name) for name in names}
+
+
+def _read(data: bytes, kind: bytes, subject: str) -> Authenticode:
+    try:
+        envelope = read_envelope(data, Profile.FOREIGN_AUTHENTICODE, subject)
+        if envelope.content is None:
+            raise MalformedEnvelope(
+                subject, f"it signs no content of the type {SPC_INDIRECT_DATA.dotted_string}", _AGAIN
+            )
+        content = der(0x30, envelope.content)
+        indirect = read_indirect_data(content, subject)
+        if not indirect.data[2:].startswith(kind):
+            raise MalformedEnvelope(subject, "it is a signature for another kind of file", _AGAIN)
+        return Authenticode(envelope, content, indirect, ())
+    except SealwrightError as cause:
+        return Authenticode(None, b"", None, (reject(cause.code, subject, found=cause.what),))

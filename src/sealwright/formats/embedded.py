@@ -1,0 +1,97 @@
+"""Which formats keep their signatures inside, how a file is known to be one, and the check of what `attach` wrote.
+
+A format is one file and one line in `EMBEDDED`. A look at a file's first and last bytes costs every verification a few
+microseconds, so only the format that these bytes speak of is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple, cast
+
+from sealwright.artifact.source import OpenArtifact, open_artifact
+from sealwright.envelope.cms import Signer, check_signer
+from sealwright.errors import ChangedWhileRead, SealwrightError, UsageError
+from sealwright.findings import reject
+from sealwright.formats.format import Candidate, EmbeddedFormat, Found, Prepared, Sealed, Search, Slot
+
+HEAD_BYTES = 8
+MAX_TAIL_BYTES = 32
+
+
+class Known(NamedTuple):
+    """module, factory: where the format is; head, tail: what files of it begin or end with (empty: anything)."""
+
+    module: str
+    factory: str
+    head: bytes = b""
+    tail: bytes = b""
+
+
+EMBEDDED: dict[str, Known] = {
+    "pe": Known("sealwright.formats.pe", "Pe", head=b"MZ"),
+}
+_TAILS = any(known.tail for known in EMBEDDED.values())
+
+
+def embedded_format(name: str) -> EmbeddedFormat:
+    """The format of that name."""
+    known = EMBEDDED[name]
+    return cast("Callable[[], EmbeddedFormat]", getattr(import_module(known.module), known.factory))()
+
+
+def recognise(source: OpenArtifact) -> EmbeddedFormat | None:
+    """The format whose signatures a file can hold, or None."""
+    head = source.read_at(0, HEAD_BYTES)
+    tail = source.read_at(max(0, source.size - MAX_TAIL_BYTES), MAX_TAIL_BYTES) if _TAILS else b""
+    for name, known in EMBEDDED.items():
+        if head.startswith(known.head) and tail.endswith(known.tail):
+            found = embedded_format(name)
+            if found.recognises(source):
+                return found
+    return None
+
+
+def recognised(path: str) -> EmbeddedFormat:
+    """The same for a path; UsageError where it is of no such format."""
+    with open_artifact(path) as source:
+        found = recognise(source)
+    if found is None:
+        raise UsageError(
+            path,
+            "it is of no format that keeps its signature inside",
+            f"Sign it with a signature beside it, or name its format: {', '.join(EMBEDDED)}.",
+        )
+    return found
+
+
+def extract_embedded(path: str, form: EmbeddedFormat, search: Search) -> Found:
+    """The signatures inside. A file that cannot be read as its format is one candidate that never counts, with the reason."""
+    try:
+        return form.extract(path, search)
+    except ChangedWhileRead:
+        raise
+    except SealwrightError as cause:
+        name = search.source.path if search.source is not None else path
+        finding = reject(cause.code, name.rpartition("/")[2], found=cause.what)
+        broken = Candidate(
+            name.rpartition("/")[2], Slot.MAKER, form.name, form.name, None, {}, None, findings=(finding,)
+        )
+        return Found(path, 0, (broken,), None)
+
+
+def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: Sealed) -> None:
+    """The new file holds exactly this signature, and it fits the bytes that were written.
+
+    Raises ChangedWhileRead where the artifact was changed after it was prepared, and what `check_signer` raises.
+    """
+    with open_artifact(path) as source:
+        found = form.extract(path, Search(source=source))
+    for candidate in found.candidates:
+        signers = candidate.envelope.signers if candidate.envelope is not None else ()
+        for signer in signers:
+            if isinstance(signer, Signer) and signer.signature == sealed.value:
+                check_signer(signer, candidate.digests, candidate.kind, prepared.path)
+                return
+    raise ChangedWhileRead(prepared.path, "the signature is not found in what was written", "Sign it again.")

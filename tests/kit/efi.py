@@ -1,0 +1,88 @@
+"""PE and EFI programs: real ones of packages, a tiny one whose every byte can be changed, and their real verifiers."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from kit.openssl import run
+from kit.pki import NOW, Signer, token
+from kit.samples import Sample
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.output import Output, write_batch
+from sealwright.envelope.cms_write import assemble, signed_attributes, to_be_signed
+from sealwright.envelope.kinds import KINDS
+from sealwright.formats.embedded import check_attached, embedded_format
+from sealwright.formats.format import Existing, Sealed
+
+PROGRAMS = (
+    Sample("systemd-bootx64.efi", "systemd-boot-efi", "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+    Sample("linuxx64.efi.stub", "systemd-boot-efi", "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
+    Sample("grubx64.efi", "grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi"),
+)
+SHIM = Sample("shimx64.efi", "shim-signed", "/usr/lib/shim/shimx64.efi.signed")
+GRUB_OF_DEBIAN = Sample("grub.efi", "grub-efi-amd64-signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+PE_AT, OPTIONAL, DIRECTORY, SECTIONS = 0x40, 0x58, 0xE8, 0x148
+
+
+def tiny(text: bytes = b"\xc3" + bytes(63), extra: bytes = b"") -> bytes:
+    """A PE32+ program of one section, and what lies behind it."""
+    header = struct.pack("<2s58xI", b"MZ", PE_AT) + b"PE\0\0"
+    header += struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22)
+    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, 0x40, 0, 0, 0x1000, 0x1000)
+    optional += struct.pack("<QIIHHHHHHIIIIHHQQQQII", 0x40_0000, 0x1000, 0x20, 0, 0, 0, 0, 0, 0, 0, 0x2000, 0x180, 0,
+                            10, 0, 0, 0, 0, 0, 0, 16)  # fmt: skip
+    header += optional + bytes(16 * 8)
+    header += struct.pack("<8sIIIIIIHHI", b".text", len(text), 0x1000, len(text), 0x180, 0, 0, 0, 0, 0x6000_0020)
+    return header.ljust(0x180, b"\0") + text + extra
+
+
+def sign_inside(
+    path: Path,
+    signer: Signer,
+    out: Path,
+    form: str = "pe",
+    *,
+    existing: Existing = Existing.REFUSE,
+    tsa: Signer | None = None,
+) -> Path:
+    """Sign as the pipeline does, without a home."""
+    made, using = signer.signing, embedded_format(form)
+    prepared = using.prepare(str(path), (made.algorithm.digest,), Claims(), existing, None)
+    kind = KINDS[prepared.kind]
+    attributes = signed_attributes(made, kind, prepared.digests[made.algorithm.digest], NOW)
+    value = signer.key.sign([to_be_signed(attributes, made.algorithm)])[0]
+    tokens = [token(tsa, value)] if tsa is not None else []
+    sealed = Sealed(assemble(made, kind, attributes, value, tokens, prepared.content), value, made.der)
+    parts = using.attach(prepared, sealed)
+    write_batch([Output(str(out), parts, check=lambda new: check_attached(using, new, prepared, sealed))])
+    return out
+
+
+def stripped(path: Path, out: Path, form: str = "pe") -> Path:
+    """The program without its signatures."""
+    write_batch([Output(str(out), embedded_format(form).strip(str(path)))])
+    return out
+
+
+def sbverify(program: Path, anchors: Path) -> tuple[bool, str]:
+    """`sbverify --cert`: digest and signature value, not who signed; never `--list`, which verifies nothing."""
+    return run(["sbverify", "--cert", anchors, program])
+
+
+def osslsigncode(program: Path, anchors: Path) -> tuple[bool, str]:
+    """`osslsigncode verify`, at the tests' time."""
+    return run(
+        [
+            "osslsigncode",
+            "verify",
+            "-time",
+            str(int(NOW.timestamp())),
+            "-CAfile",
+            anchors,
+            "-TSA-CAfile",
+            anchors,
+            "-in",
+            program,
+        ]
+    )
