@@ -94,6 +94,7 @@ class OpenArtifact:
 
         Raises ChangedWhileRead if the file changed meanwhile or is shorter, Unreadable for a read error.
         """
+        self._take_ahead(False, progress)
         states = [name.new() for name in names]
         for data in self.blocks(ranges, progress):
             for state in states:

@@ -22,6 +22,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import FILE
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
+from sealwright.formats.format import Coverage, Extent, Found
 from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
@@ -163,7 +164,30 @@ def _timestamp(data: bytes, name: str) -> Description | None:
 def _signature(data: bytes, name: str) -> Description | None:
     if _SIGNED_DATA not in data[:64] and not data.startswith((b"-----BEGIN CMS", b"-----BEGIN PKCS7")):
         return None
-    envelope = read_envelope(data, Profile.FOREIGN_CMS, name)
+    return _envelope(read_envelope(data, Profile.FOREIGN_CMS, name))
+
+
+def inside(found: Found, form: str) -> Description:
+    """The signatures inside a file, and which of its bytes they leave out."""
+    facts = [("format", form), ("size", say("fact.size", size=f"{found.size:,}"))]
+    if found.artifact is not None:
+        facts.append(("signed digest", str(found.artifact)))
+    facts.append(("signatures", str(len(found.candidates))))
+    coverage = found.candidates[0].coverage if found.candidates else Coverage(())
+    facts += [
+        ("not covered", say("fact.range", start=part.start, end=part.end, reason=part.reason))
+        for part in coverage.ranges
+        if part.extent is Extent.UNCOVERED
+    ]
+    parts = []
+    for candidate in found.candidates:
+        if candidate.envelope is not None:
+            parts.append(_envelope(candidate.envelope))
+        facts += [("remark", finding.sentence) for finding in candidate.findings]
+    return Description(say("kind.embedded"), tuple(facts), tuple(parts))
+
+
+def _envelope(envelope: Envelope) -> Description:
     kind = envelope.content_type
     if envelope.content is None:
         content = say("fact.detached", type=kind)

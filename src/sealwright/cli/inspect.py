@@ -1,4 +1,4 @@
-"""Show what a file is: signature, timestamp, certificate, revocation list, manifest, trust file, or plain content.
+"""Show what a file is: signatures inside it, signature, timestamp, certificate, revocation list, manifest, trust file, or plain content.
 
 Nothing is judged: what is shown may be forged. `sealwright verify` judges.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sealwright inspect drive.bin.p7s                 who signed, when by their own word, with which certificate
   sealwright inspect project.manifest trust.toml ca.pem
+  sealwright inspect signed.efi                    its signatures, and which bytes they leave out
   sealwright inspect drive.bin --json
 """
 
@@ -63,7 +64,9 @@ def look(path: str) -> Description:
     """What lies at a path; SealwrightError where it cannot be read, or begins like a kind that it then is not."""
     from sealwright.artifact.digest import HashName
     from sealwright.artifact.source import open_artifact
-    from sealwright.cli.describe import MAX_BYTES, Description, describe, known_start
+    from sealwright.cli.describe import MAX_BYTES, Description, describe, inside, known_start
+    from sealwright.formats.embedded import extract_embedded, recognise
+    from sealwright.formats.format import Search
     from sealwright.texts.words import say
 
     if os.path.isdir(path):
@@ -73,6 +76,10 @@ def look(path: str) -> Description:
             description = describe(source.read(MAX_BYTES), os.path.basename(path))
             if description is not None:
                 return description
+        if (form := recognise(source)) is not None:
+            found = extract_embedded(path, form, Search(source=source))
+            description = inside(found._replace(size=source.size), form.name)
+            return Description(description.kind, (*description.facts, *_beside(path)), description.parts)
         digest = source.digests((HashName.SHA256,))[HashName.SHA256]
         facts = [("size", say("fact.size", size=f"{source.size:,}")), ("digest", str(digest)), *_beside(path)]
     return Description(say("kind.file"), tuple(facts))

@@ -29,6 +29,7 @@ MAX_COLUMNS = 100
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "sign": "sign files and folders",
+    "strip": "write a file without the signatures inside it",
     "init": "make a signing home: keys, certificates, a trust file",
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
     "key": "list, create, show, certify and attest keys",

@@ -15,6 +15,8 @@ WORDS: dict[str, str] = {
     "sign.date-proved": "date proved {time}",
     "sign.date-unknown": "date not proved",
     "sign.refused": "not signed {path}: {why}",
+    "strip.done": "stripped {path} -> {target}",
+    "strip.refused": "not stripped {path}: {why}",
     "sign.summary": "{signed} signed, {failed} not signed.",
     "key.enrolled": "{name}: {purpose}, {algorithm}, {provenance}, {uri}",
     "key.in-token": "{name}: {provenance}, {uri}",

@@ -20,6 +20,7 @@ WORDS: dict[str, str] = {
     "kind.certificate": "certificate",
     "kind.certificate-unreadable": "certificate that cannot be read",
     "kind.crl": "revocation list",
+    "kind.embedded": "file with room for signatures inside",
     "kind.request": "certificate request",
     # inspect: what is said of it, beside the labels below.
     "fact.size": "{size} bytes",
@@ -41,6 +42,7 @@ WORDS: dict[str, str] = {
     "fact.gen-time": "{time}, give or take {seconds} s",
     "fact.imprint": "a signature value with {imprint}",
     "fact.not-accepted": "not accepted: {why}",
+    "fact.range": "bytes {start} to {end}: {reason}",
     "fact.holds": "holds",
     "fact.holds-not": "does not hold",
     "inspect.not-judged": "Only shown, not judged: all of this may be forged. `sealwright verify` judges.",
@@ -122,9 +124,9 @@ LABELS: dict[str, str] = {
     name: name
     for name in (
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
-        "denied", "digest", "digests", "ends", "entries", "environment", "first line", "from", "generation", "hardware",
-        "id", "issued", "issuer", "its signature", "key", "lists", "made", "next", "number", "officers", "over",
-        "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signed digest", "signer",
+        "denied", "digest", "digests", "ends", "entries", "environment", "first line", "format", "from", "generation", "hardware",
+        "id", "issued", "issuer", "its signature", "key", "lists", "made", "next", "not covered", "number", "officers", "over",
+        "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signatures", "signed digest", "signer",
         "signs", "size", "stage", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
     )
 }  # fmt: skip

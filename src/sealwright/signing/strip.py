@@ -1,0 +1,24 @@
+"""Taking signatures out of a file again. No key is used and nothing is recorded: the signatures stay valid for their file."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.errors import OutputRefused
+from sealwright.formats.embedded import recognised
+
+PERMISSIONS = 0o777
+
+
+def strip(path: str, target: str, replace: Replace = Replace.NO) -> None:
+    """Write the file without the signatures inside it.
+
+    Raises UsageError where it is of no such format or has none, OutputRefused where the target cannot be written.
+    """
+    form = recognised(path)
+    if os.path.lexists(target) and os.path.samefile(path, target):
+        raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
+    mode = stat.S_IMODE(os.stat(path).st_mode) & PERMISSIONS
+    write_batch([Output(target, form.strip(path), mode)], replace=replace)
