@@ -21,6 +21,7 @@ from os import close, fstat, read
 from typing import Any, NamedTuple
 
 from sealwright.artifact.digest import HashName
+from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import BLOCK, read_into, unreadable
@@ -259,11 +260,17 @@ class _Crew:
         self.tried = True
         if sys.platform != "linux" or _cores() < 2:
             return
-        with suppress(OSError):
+        interrupts = Interrupts()  # workers keep it held back: whoever made them ends them
+        interrupts.hold()
+        try:
             self.reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
             os.set_blocking(self.writing, False)
             while len(self.children) < _cores() - 1:
                 self.children.append(self._worker())
+        except OSError:
+            return
+        finally:
+            interrupts.release()
 
     def _worker(self) -> int:
         if sys.platform == "win32":

@@ -15,13 +15,13 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import ChangedWhileRead, OutputRefused
 
@@ -119,7 +119,7 @@ def replace_pairs(pairs: Sequence[Pair]) -> None:
 
     Raises OutputRefused; the old files are then where they were. Ctrl-C waits until all is done.
     """
-    interrupts = _Interrupts()
+    interrupts = Interrupts()
     interrupts.hold()
     try:
         _replace(pairs)
@@ -161,7 +161,7 @@ def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> 
     while the outputs get their names.
     """
     temporary: list[str] = []
-    interrupts = _Interrupts()
+    interrupts = Interrupts()
     try:
         folders: dict[str, None] = {}
         for output in outputs:
@@ -182,27 +182,6 @@ def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> 
             with suppress(OSError):
                 os.unlink(name)
         interrupts.release()
-
-
-class _Interrupts:
-    """Ctrl-C, held back in this thread between `hold` and `release`, where it comes then; not on Windows, which has no such mask."""
-
-    def __init__(self) -> None:
-        self._before: set[int] | None = None
-
-    def hold(self) -> None:
-        """From now on; once more changes nothing."""
-        if self._before is None and sys.platform != "win32":
-            import signal  # start-up time: a verify that keeps no state writes nothing
-
-            self._before = set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
-
-    def release(self) -> None:
-        """KeyboardInterrupt, if it was pressed meanwhile."""
-        if self._before is not None and sys.platform != "win32":
-            import signal
-
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 def _keep(path: str) -> None:
