@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ from kit.samples import Sample
 from kit.trust import believed, codes, judge, signed_file
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.output import Parts, Replace
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, UsageError
-from sealwright.formats.format import Existing, Extent, Search
+from sealwright.formats.format import Existing, Extent, Prepared, Sealed, Search
 from sealwright.formats.pe import Pe, image_digests, read_layout
+from sealwright.signing.home import open_home
+from sealwright.signing.init import InitOptions, init_home
+from sealwright.signing.sign import NotSigned, Signed, SignOptions, sign_paths
 from sealwright.trust.certificate import display_name
 from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome
@@ -246,6 +251,32 @@ def test_a_program_that_changes_between_hash_and_copy_leaves_no_output(
     assert os.listdir(tmp_path) == ["plain.efi"]
     monkeypatch.undo()
     assert judge(sign_inside(plain, RELEASE, tmp_path / "signed.efi"), TRUST).outcome is TRUSTED
+
+
+def test_a_program_that_is_gone_before_it_is_copied_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    init_home(str(home), InitOptions(datetime.now(UTC), "Plant"))
+    out.mkdir()
+    programs = [write(tmp_path / name, tiny()) for name in ("one.efi", "two.efi")]
+    real = Pe.attach
+
+    def gone(self: Pe, prepared: Prepared, sealed: Sealed) -> Parts:
+        if prepared.path.endswith("one.efi"):
+            programs[0].unlink(missing_ok=True)
+        return real(self, prepared, sealed)
+
+    def answers() -> list[type]:
+        options = SignOptions(format="pe", out=str(out), replace=Replace.YES)
+        return [type(one) for one in sign_paths([str(path) for path in programs], open_home(str(home)), options)]
+
+    assert answers() == [Signed, Signed]
+    with monkeypatch.context() as patched:
+        patched.setattr(Pe, "attach", gone)
+        (out / "one.efi").unlink()
+        assert answers() == [NotSigned, Signed]
+    assert os.listdir(out) == ["two.efi"]
 
 
 @pytest.mark.parametrize("sample", PROGRAMS, ids=lambda sample: sample.name)

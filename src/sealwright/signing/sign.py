@@ -237,11 +237,15 @@ def _finish(
     stamps = stamper.stamp([one.value for one in made])
     outputs: list[Output] = []
     pairs: list[Pair] = []
-    answers: dict[int, Signed] = {}
+    answers: dict[int, Signed | NotSigned] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         sealed = pipeline.sealed(one, (stamp.token,) if stamp else ())
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
-        files.append(_output(prepared, sealed, options))
+        try:
+            files.append(_output(prepared, sealed, options))
+        except SealwrightError as cause:  # the artifact is no longer what was prepared
+            answers[id(prepared)] = NotSigned(prepared.path, cause)
+            continue
         if options.replace is Replace.YES and len(files) > 1:
             pairs.append(Pair(tuple(files)))
         else:
