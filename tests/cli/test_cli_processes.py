@@ -30,7 +30,7 @@ import sys
 from sealwright.cli.main import main
 code = main(sys.argv[1:])
 heavy = {"asyncio", "json", "subprocess", "multiprocessing", "ctypes", "logging", "pkcs11", "tpm2_pytss", "ssl",
-         "http", "argcomplete", "sealwright.signing", "sealwright.keys", "sealwright.log"}
+         "http", "argcomplete", "sealwright.signing", "sealwright.keys", "sealwright.log", "sealwright.artifact.output"}
 loaded = heavy & set(sys.modules)
 sys.exit(f"loaded: {sorted(loaded)}" if loaded else code)
 """

@@ -13,15 +13,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
+
+if TYPE_CHECKING:
+    from sealwright.artifact.output import Parts  # start-up time: `verify` writes nothing
 
 
 class Slot(StrEnum):
