@@ -90,6 +90,12 @@ class WrongKind(BadSignature):
     code = "SW-SIGNATURE-KIND"
 
 
+class UnknownSigner(SealwrightError):
+    """A signature carries no certificate, and its signer is none of those that are known here."""
+
+    code = "SW-SIGNER-UNKNOWN"
+
+
 class TimestampUnavailable(SealwrightError):
     """A timestamp was asked for and the authority gave none; no envelope was written."""
 

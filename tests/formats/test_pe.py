@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.efi import DIRECTORY, OPTIONAL, PE_AT, PROGRAMS, SECTIONS, sign_inside, stripped, tiny
+from kit.efi import DIRECTORY, OPTIONAL, PE_AT, PROGRAMS, SECTIONS, tiny
+from kit.inside import sign_inside, stripped
 from kit.mutate import flips, truncations
 from kit.pki import Pki, Signer
 from kit.samples import Sample

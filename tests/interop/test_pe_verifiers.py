@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from kit.efi import GRUB_OF_DEBIAN, PROGRAMS, SHIM, osslsigncode, sbverify, sign_inside, stripped, tiny
+from kit.efi import GRUB_OF_DEBIAN, PROGRAMS, SHIM, osslsigncode, sbverify, tiny
+from kit.inside import sign_inside, stripped
 from kit.mutate import flips
 from kit.openssl import run
 from kit.pki import Pki, Signer

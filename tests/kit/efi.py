@@ -6,14 +6,8 @@ import struct
 from pathlib import Path
 
 from kit.openssl import run
-from kit.pki import NOW, Signer, token
+from kit.pki import NOW
 from kit.samples import Sample
-from sealwright.artifact.claims import Claims
-from sealwright.artifact.output import Output, write_batch
-from sealwright.envelope.cms_write import assemble, signed_attributes, to_be_signed
-from sealwright.envelope.kinds import KINDS
-from sealwright.formats.embedded import check_attached, embedded_format
-from sealwright.formats.format import Existing, Sealed
 
 PROGRAMS = (
     Sample("systemd-bootx64.efi", "systemd-boot-efi", "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
@@ -35,34 +29,6 @@ def tiny(text: bytes = b"\xc3" + bytes(63), extra: bytes = b"") -> bytes:
     header += optional + bytes(16 * 8)
     header += struct.pack("<8sIIIIIIHHI", b".text", len(text), 0x1000, len(text), 0x180, 0, 0, 0, 0, 0x6000_0020)
     return header.ljust(0x180, b"\0") + text + extra
-
-
-def sign_inside(
-    path: Path,
-    signer: Signer,
-    out: Path,
-    form: str = "pe",
-    *,
-    existing: Existing = Existing.REFUSE,
-    tsa: Signer | None = None,
-) -> Path:
-    """Sign as the pipeline does, without a home."""
-    made, using = signer.signing, embedded_format(form)
-    prepared = using.prepare(str(path), (made.algorithm.digest,), Claims(), existing, None)
-    kind = KINDS[prepared.kind]
-    attributes = signed_attributes(made, kind, prepared.digests[made.algorithm.digest], NOW)
-    value = signer.key.sign([to_be_signed(attributes, made.algorithm)])[0]
-    tokens = [token(tsa, value)] if tsa is not None else []
-    sealed = Sealed(assemble(made, kind, attributes, value, tokens, prepared.content), value, made.der)
-    parts = using.attach(prepared, sealed)
-    write_batch([Output(str(out), parts, check=lambda new: check_attached(using, new, prepared, sealed))])
-    return out
-
-
-def stripped(path: Path, out: Path, form: str = "pe") -> Path:
-    """The program without its signatures."""
-    write_batch([Output(str(out), embedded_format(form).strip(str(path)))])
-    return out
 
 
 def sbverify(program: Path, anchors: Path) -> tuple[bool, str]:

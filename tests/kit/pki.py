@@ -23,7 +23,7 @@ from sealwright.envelope.cms_write import (
     signing_certificate,
     to_be_signed,
 )
-from sealwright.envelope.kinds import KINDS, ContentKind
+from sealwright.envelope.kinds import KINDS, Construction, ContentKind
 from sealwright.keys.file import FileKey, generate
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.pki.authority import Issuer, Subject, issue
@@ -116,6 +116,7 @@ class Pki:
         kind: KeyKind = KeyKind.P256,
         provenance: Provenance | None = None,
         key: FileKey | None = None,
+        construction: Construction = Construction.CMS_ATTRIBUTES,
     ) -> Signer:
         """A certificate of the intermediate."""
         if purposes is not None:
@@ -125,7 +126,7 @@ class Pki:
         grade = provenance or self.provenance
         own = key or soft_key(kind, grade)
         issuer = Issuer(self.intermediate.key, self.intermediate.certificate)
-        der = issue(profile, Subject(name, "ACME"), own.info.public_key, issuer, at, grade)
+        der = issue(profile, Subject(name, "ACME"), own.info.public_key, issuer, at, grade, construction)
         return Signer(der, (self.intermediate.certificate,), own)
 
     def below(self, profile: Profile, provenance: Provenance) -> Pki:

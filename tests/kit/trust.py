@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.pki import DAY, NOW, Pki, Signer, p7s, person_key
@@ -79,7 +80,15 @@ def write_trust(folder: Path, parts: Mapping[str, Toml], name: str = "trust.toml
 def believed(pki: Pki, *, crls: Sequence[bytes] = (), denied: Sequence[Denied] = (), **changes: Toml) -> Believed:
     """A trust file that is believed, with what lies beside it."""
     trust = parse_trust(trust_bytes(trust_parts(pki, **changes)), "trust.toml")
-    return Believed(trust, "the test says so", (), tuple(crls), (*trust.denied, *denied))
+    every = (*trust.denied, *denied)
+    return Believed(trust, "the test says so", (), tuple(crls), every, certificates=trust.certificates)
+
+
+def knowing(*signers: Signer) -> list[Toml]:
+    """[[certificate]] sections for signers whose signatures carry none, with the authorities above them."""
+    every = dict.fromkeys(der for signer in signers for der in (signer.certificate, *signer.chain))
+    loaded = [x509.load_der_x509_certificate(der) for der in every]
+    return [{"certificate": one.public_bytes(Encoding.PEM).decode()} for one in loaded]
 
 
 def judge(path: Path, trust: Believed, at: datetime = NOW, **request: object) -> Verdict:

@@ -88,14 +88,21 @@ class OpenArtifact:
         return {name: self._digests[name] for name in names}
 
     def digest_ranges(
-        self, names: Collection[HashName], ranges: Sequence[tuple[int, int]], behind: bytes, progress: Progress | None
+        self,
+        names: Collection[HashName],
+        ranges: Sequence[tuple[int, int]],
+        behind: bytes,
+        progress: Progress | None,
+        front: bytes = b"",
     ) -> dict[HashName, Digest]:
-        """The digests of the bytes start <= i < end of each range, in order, and of what is put behind them.
+        """The digests of the bytes start <= i < end of each range, in order, and of what is put in front and behind.
 
         Raises ChangedWhileRead if the file changed meanwhile or is shorter, Unreadable for a read error.
         """
         self._take_ahead(False, progress)
         states = [name.new() for name in names]
+        for state in states:
+            state.update(front)
         for data in self.blocks(ranges, progress):
             for state in states:
                 state.update(data)

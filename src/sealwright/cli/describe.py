@@ -13,6 +13,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
 from sealwright.cli.render import moment
@@ -172,6 +173,9 @@ def inside(found: Found, form: str) -> Description:
     facts = [("format", form), ("size", say("fact.size", size=f"{found.size:,}"))]
     if found.artifact is not None:
         facts.append(("signed digest", str(found.artifact)))
+    facts += [("structure", phrase) for phrase in found.structure]
+    for candidate in found.candidates[:1]:
+        facts += [(name, value) for name, value in _claims(candidate.claims) if value]
     facts.append(("signatures", str(len(found.candidates))))
     coverage = found.candidates[0].coverage if found.candidates else Coverage(())
     facts += [
@@ -187,9 +191,22 @@ def inside(found: Found, form: str) -> Description:
     return Description(say("kind.embedded"), tuple(facts), tuple(parts))
 
 
+def _claims(claims: Claims) -> list[tuple[str, str]]:
+    generation = "" if claims.generation is None else str(claims.generation)
+    return [
+        ("product", claims.product or ""),
+        ("version", claims.version or ""),
+        ("generation", generation),
+        ("hardware", ", ".join(claims.hardware)),
+        ("environment", claims.environment or ""),
+    ]
+
+
 def _envelope(envelope: Envelope) -> Description:
     kind = envelope.content_type
-    if envelope.content is None:
+    if not kind:
+        content = say("fact.value-alone")
+    elif envelope.content is None:
         content = say("fact.detached", type=kind)
     else:
         content = say("fact.inside", type=kind, size=f"{len(envelope.content):,}")
@@ -199,7 +216,8 @@ def _envelope(envelope: Envelope) -> Description:
             facts += _signer_facts(signer)
         else:
             facts.append(("signer", say("fact.not-usable", why=signer.reason.what)))
-    return Description(say("kind.signature"), tuple(facts), tuple(_parts(envelope)))
+    called = say("kind.signature") if kind else say("kind.value")
+    return Description(called, tuple(facts), tuple(_parts(envelope)))
 
 
 def _signer_facts(signer: Signer) -> list[tuple[str, str]]:

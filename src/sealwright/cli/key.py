@@ -19,6 +19,9 @@ EXAMPLES = """examples:
   sealwright key create 'pkcs11:token=line-1;object=release' --algorithm p256 --pin-file pin.txt
   sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
   sealwright key import-certificate release.pem --home home --name line-1 --key 'pkcs11:token=line-1;object=release'
+  sealwright key enrol mcuboot --home home                           a new key for a format with rules of its own
+  sealwright key enrol kmod --home home --name modules-2026 --algorithm rsa4096
+  sealwright key import-certificate boot.pem --home home --name boot --construction digest:mcuboot --key file:boot.key
   sealwright key show release --home home
   sealwright key create tpm:release.tss --pcrs sha256:0,7
   sealwright key attest tpm:release.tss --nonce 5eed... --out release.attestation       it lives in that TPM
@@ -26,6 +29,7 @@ EXAMPLES = """examples:
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
+CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot")
 PURPOSES = ("artifact", "timestamp", "trust")
 
 
@@ -61,16 +65,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_home(take)
     take.add_argument("--key", metavar="KEY", type=key_string, required=True, help="key string of the certified key")
     take.add_argument("--name", metavar="NAME", required=True, help="what it is called in the home")
+    take.add_argument(
+        "--construction",
+        choices=CONSTRUCTIONS,
+        metavar="KIND",
+        default=CONSTRUCTIONS[0],
+        help=f"the one way its signatures are built: {', '.join(CONSTRUCTIONS)} (else the first)",
+    )
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
     add_pin_file(take)
     add_json(take)
     take.set_defaults(run=run_import)
+    _configure_enrol(commands)
     attestation.configure(commands, EXAMPLES)
     csr = add_action(commands, "csr", "print a certificate request for an existing PKI", EXAMPLES)
     csr.add_argument("key", metavar="KEY", type=key_string, help="key string")
     csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
     add_pin_file(csr)
     csr.set_defaults(run=run_csr)
+
+
+def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from sealwright.formats.embedded import EMBEDDED
+
+    make = add_action(commands, "enrol", "make a key for a format, certified by the home's own authority", EXAMPLES)
+    make.add_argument("format", choices=tuple(EMBEDDED), metavar="FORMAT", help=f"one of {', '.join(EMBEDDED)}")
+    add_home(make)
+    make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")
+    make.add_argument("--algorithm", choices=KINDS, metavar="KIND", help="as for `key create` (else the format's own)")
+    add_pin_file(make)
+    add_json(make)
+    make.set_defaults(run=run_enrol)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -157,15 +182,45 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_enrol(args: argparse.Namespace) -> int:
+    """Make, certify and enrol it, and say what its verifiers need."""
+    import os
+    from datetime import UTC, datetime
+
+    from sealwright.artifact.names import display
+    from sealwright.keys.key import KeyKind
+    from sealwright.signing.enrol import enrol_for
+    from sealwright.signing.home import open_home
+    from sealwright.texts.words import say
+
+    home = open_home(args.home)
+    name, kind = args.name or args.format, KeyKind(args.algorithm) if args.algorithm else None
+    pin = pin_of(args, home.keys[0].uri)
+    key = enrol_for(home, args.format, name, pin, datetime.now(UTC), kind)
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line(_enrolled_object(key, home.uri(key))))
+        return 0
+    print(say("key.imported", uri=display(key.uri), **_about(key)))
+    beside = home.path("trust.d", f"{key.name}.pem")
+    if os.path.exists(beside):
+        print("  " + say("key.enrolled-beside", path=display(beside)))
+    print("  " + say("key.enrolled-next", home=display(args.home), name=display(key.name), format=args.format))
+    return 0
+
+
 def run_import(args: argparse.Namespace) -> int:
     """Enrol the key for one purpose, after finding that the certificate is its own."""
     from sealwright.artifact.names import display
+    from sealwright.envelope.kinds import Construction
     from sealwright.signing.enrol import enrol
     from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.texts.words import say
 
     home = open_home(args.home)
-    key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin_of(args, args.key))
+    pin, construction = pin_of(args, args.key), Construction(args.construction)
+    key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin, construction)
     if args.json:
         from sealwright.cli.jsonout import line
 

@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.formats.format import Existing, Slot
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.sign import NotSigned, SignOptions, sign_paths
+    from sealwright.signing.sign import NotSigned, SignOptions, kind_for, sign_paths
 
     home = open_home(args.home)
     form = args.format or _found_out(args)
@@ -93,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
         out=args.out,
         recursive=args.recursive,
         replace=Replace.YES if args.replace else Replace.NO,
-        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT))),
+        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form), form or ""))),
         format=form,
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,
     )

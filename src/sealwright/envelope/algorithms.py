@@ -187,13 +187,20 @@ def agreed_algorithm(
             f"signature algorithm {identifier.hex()[:80]} with {digest}",
             "Ask the signer for a SHA-2 signature.",
         )
-    fits = own.scheme is algorithm.scheme or (own is RSA_SHA256 and algorithm.scheme is Scheme.RSA_PSS)
-    # ECDSA may be paired with any SHA-2 by others; ML-DSA names its parameter set in the identifier.
-    if not fits or (own.scheme is Scheme.ML_DSA and own is not algorithm):
+    if not belongs(own, algorithm):
         raise WeakAlgorithm(
             subject, f"{algorithm.name} with a key for {own.name}", "Ask the signer for the file again."
         )
     return algorithm
+
+
+def belongs(own: SignatureAlgorithm, algorithm: SignatureAlgorithm) -> bool:
+    """Whether a key signs with an algorithm. own: what `algorithm_for` says of the key.
+
+    ECDSA may be paired with any SHA-2 by others; ML-DSA names its parameter set in the identifier.
+    """
+    fits = own.scheme is algorithm.scheme or (own is RSA_SHA256 and algorithm.scheme is Scheme.RSA_PSS)
+    return fits and (own.scheme is not Scheme.ML_DSA or own is algorithm)
 
 
 def check_signature(
@@ -216,12 +223,14 @@ def check_signature(
 def check_digest_signature(
     key: object, algorithm: SignatureAlgorithm, signature: bytes, digest: Digest, *, subject: str
 ) -> None:
-    """Verify over a digest computed elsewhere (RSA and ECDSA only); BadSignature if it does not fit."""
+    """Verify over a digest computed elsewhere; BadSignature if it does not fit. For Ed25519 the digest is the message (MCUboot)."""
     prehashed = Prehashed(_HASHES[algorithm.digest])
     try:
-        if digest.algorithm is not algorithm.digest:
+        if isinstance(key, ed25519.Ed25519PublicKey) and algorithm is ED25519:
+            key.verify(signature, digest.value)
+        elif digest.algorithm is not algorithm.digest:
             raise InvalidSignature
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, digest.value, ec.ECDSA(prehashed))
         elif isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, digest.value, rsa_padding(algorithm), prehashed)

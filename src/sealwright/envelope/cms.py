@@ -28,6 +28,7 @@ from sealwright.envelope.algorithms import (
     PublicKey,
     SignatureAlgorithm,
     agreed_algorithm,
+    check_digest_signature,
     check_signature,
 )
 from sealwright.envelope.asn1 import OID, TLV
@@ -73,7 +74,8 @@ class Profile(Enum):
 class Signer(NamedTuple):
     """One readable SignerInfo. certificate: DER; digest: the messageDigest; signed_bytes: what the signature value covers.
 
-    kind: what content-hints says it signs ("file" where absent, nothing where others need not say it); binds_certificate: whether ESSCertIDv2 names it.
+    signed_bytes: None where it covers the digest itself, without attributes (`bare.py`). kind: what content-hints says it signs
+    ("file" where absent, nothing where others need not say it); binds_certificate: whether ESSCertIDv2 names it.
     """
 
     certificate: bytes
@@ -81,7 +83,7 @@ class Signer(NamedTuple):
     digest: Digest
     algorithm: SignatureAlgorithm
     signature: bytes
-    signed_bytes: bytes
+    signed_bytes: bytes | None
     claimed_time: datetime | None
     kind: str
     tokens: tuple[bytes, ...]
@@ -164,7 +166,10 @@ def check_signer(signer: Signer, digests: Mapping[HashName, Digest], kind: str, 
 
     Raises BadSignature (value or key), ContentChanged (content) or WrongKind, in this order.
     """
-    check_signature(signer.key, signer.algorithm, signer.signature, signer.signed_bytes, subject=subject)
+    if signer.signed_bytes is None:
+        check_digest_signature(signer.key, signer.algorithm, signer.signature, signer.digest, subject=subject)
+    else:
+        check_signature(signer.key, signer.algorithm, signer.signature, signer.signed_bytes, subject=subject)
     delivered = digests.get(signer.digest.algorithm)
     if delivered is None:
         raise BadSignature(subject, f"the content was not digested by {signer.digest.algorithm}", "Verify it again.")

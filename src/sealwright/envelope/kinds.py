@@ -1,21 +1,35 @@
-"""Kinds of signed content: the content type, whether the content travels inside the CMS, and which bytes message-digest binds.
+"""Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
 | file, manifest, trust, deny | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
+
+A key is enrolled for one construction (RULES 2): a key that signs bare digests could be made to sign the attributes of any CMS.
 """
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import asn1 as types
-from sealwright.envelope.algorithms import Scheme
+from sealwright.envelope.algorithms import Scheme, SignatureAlgorithm
 from sealwright.envelope.asn1 import OID
+
+
+class Construction(StrEnum):
+    """The one way an enrolled key's signatures are built (RULES 2).
+
+    cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest.
+    """
+
+    CMS_ATTRIBUTES = "cms-attributes"
+    CERTIFICATE = "x509"
+    KMOD = "cms-bare:kmod"
+    MCUBOOT = "digest:mcuboot"
 
 
 class Carried(Enum):
@@ -29,13 +43,28 @@ class Carried(Enum):
 class ContentKind(NamedTuple):
     """name: what content-hints says (`sealwright/<name>/1`) where the content type is id-data.
 
-    schemes: what its verifiers read; a key of another scheme must not sign it.
+    schemes: what its verifiers read; a key of another scheme must not sign it. message_digest: of what is not CMS, the digest
+    that a key signs which takes whole messages (Ed25519). purpose: the extended key usage, dotted, that its verifiers ask for
+    unless they are told otherwise; "" for none.
     """
 
     name: str
     type: OID = types.DATA
     carried: Carried = Carried.BESIDE
     schemes: frozenset[Scheme] = frozenset(Scheme)
+    construction: Construction = Construction.CMS_ATTRIBUTES
+    message_digest: HashName = HashName.SHA256
+    purpose: str = ""
+
+    @property
+    def carries_tokens(self) -> bool:
+        """Whether a signature has room for a timestamp; that of a bare one lies beside."""
+        return self.construction is Construction.CMS_ATTRIBUTES
+
+    def digest_name(self, algorithm: SignatureAlgorithm) -> HashName:
+        """By which digest a key of this algorithm signs it."""
+        bare = self.construction.value.startswith("digest:")
+        return self.message_digest if bare and algorithm.signs_message else algorithm.digest
 
     def digest(self, content: bytes, algorithm: HashName) -> Digest:
         """What message-digest binds of a content. content: for a SEQUENCE its whole DER."""
@@ -51,12 +80,20 @@ TRUST = ContentKind("trust")
 DENY = ContentKind("deny")
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
 AUTHENTICODE = ContentKind("authenticode", types.SPC_INDIRECT_DATA, Carried.SEQUENCE, _PLAIN)
-RAUC_PLAIN = ContentKind("rauc", schemes=_OPENSSL)
-RAUC_VERITY = ContentKind("rauc-verity", carried=Carried.OCTETS, schemes=_OPENSSL)
-SWUPDATE = ContentKind("swupdate", schemes=_OPENSSL)
+_EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"  # what OpenSSL's purpose for S/MIME, the default of both updaters, wants to see
+RAUC_PLAIN = ContentKind("rauc", schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
+RAUC_VERITY = ContentKind("rauc-verity", carried=Carried.OCTETS, schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
+SWUPDATE = ContentKind("swupdate", schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
+# crypto/asymmetric_keys of Linux: RSA PKCS #1 and, since 5.13, ECDSA; the boards of MCUboot: PSS, ECDSA, Ed25519
+KMOD = ContentKind("kmod", schemes=_PLAIN, construction=Construction.KMOD)
+MCUBOOT = ContentKind(
+    "mcuboot",
+    schemes=frozenset((Scheme.RSA_PSS, Scheme.ECDSA, Scheme.ED25519)),
+    construction=Construction.MCUBOOT,
+)
 KINDS = {
     kind.name: kind
-    for kind in (FILE, MANIFEST, TRUST, DENY, TIMESTAMP, AUTHENTICODE, RAUC_PLAIN, RAUC_VERITY, SWUPDATE)
+    for kind in (FILE, MANIFEST, TRUST, DENY, TIMESTAMP, AUTHENTICODE, RAUC_PLAIN, RAUC_VERITY, SWUPDATE, KMOD, MCUBOOT)
 }
 
 

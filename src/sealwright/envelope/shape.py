@@ -99,7 +99,7 @@ class Shapes:
 
 
 def _shape(data: bytes, envelope: Envelope, signer: Signer) -> Shape | None:
-    if signer.findings or len(signer.tokens) > 1:
+    if signer.findings or len(signer.tokens) > 1 or signer.signed_bytes is None:
         return None
     signed = _once(data, b"\xa0" + signer.signed_bytes[1:], 1)
     signature = _once(data, der(0x04, signer.signature), len(der(0x04, signer.signature)) - len(signer.signature))

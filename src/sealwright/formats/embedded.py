@@ -15,22 +15,26 @@ from sealwright.envelope.cms import Signer, check_signer
 from sealwright.errors import ChangedWhileRead, SealwrightError, UsageError
 from sealwright.findings import reject
 from sealwright.formats.format import Candidate, EmbeddedFormat, Found, Prepared, Sealed, Search, Slot
+from sealwright.formats.sidecar import read_late_tokens
 
 HEAD_BYTES = 8
 MAX_TAIL_BYTES = 32
 
 
 class Known(NamedTuple):
-    """module, factory: where the format is; head, tail: what files of it begin or end with (empty: anything)."""
+    """module, factory: where the format is; kind: of its signatures; head, tail: what files of it begin or end with (empty: anything)."""
 
     module: str
     factory: str
+    kind: str
     head: bytes = b""
     tail: bytes = b""
 
 
 EMBEDDED: dict[str, Known] = {
-    "pe": Known("sealwright.formats.pe", "Pe", head=b"MZ"),
+    "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ"),
+    "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396")),
+    "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
@@ -69,7 +73,7 @@ def recognised(path: str) -> EmbeddedFormat:
 def extract_embedded(path: str, form: EmbeddedFormat, search: Search) -> Found:
     """The signatures inside. A file that cannot be read as its format is one candidate that never counts, with the reason."""
     try:
-        return form.extract(path, search)
+        return with_late_tokens(form.extract(path, search), path, search)
     except ChangedWhileRead:
         raise
     except SealwrightError as cause:
@@ -81,13 +85,25 @@ def extract_embedded(path: str, form: EmbeddedFormat, search: Search) -> Found:
         return Found(path, 0, (broken,), None)
 
 
+def with_late_tokens(found: Found, path: str, search: Search) -> Found:
+    """The timestamps that lie beside the file, for each of its signatures."""
+    tokens, findings = read_late_tokens(path, search) if found.candidates else ((), ())
+    if not tokens and not findings:
+        return found
+    late = [
+        candidate._replace(late_tokens=tokens, findings=(*candidate.findings, *findings))
+        for candidate in found.candidates
+    ]
+    return found._replace(candidates=tuple(late))
+
+
 def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: Sealed) -> None:
     """The new file holds exactly this signature, and it fits the bytes that were written.
 
     Raises ChangedWhileRead where the artifact was changed after it was prepared, and what `check_signer` raises.
     """
     with open_artifact(path) as source:
-        found = form.extract(path, Search(source=source))
+        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,)))
     for candidate in found.candidates:
         signers = candidate.envelope.signers if candidate.envelope is not None else ()
         for signer in signers:

@@ -143,7 +143,8 @@ class Search(NamedTuple):
     """How an artifact is looked at. signature: the one signature file to read; watched: digests that a deny list names.
 
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
-    the system for each that is not there. source: the artifact, open, where it is a file.
+    the system for each that is not there. source: the artifact, open, where it is a file. certificates: DER, among which the
+    signer of a bare signature is looked for.
     """
 
     signature: str | None = None
@@ -151,6 +152,7 @@ class Search(NamedTuple):
     watched: Collection[Digest] = ()
     beside: Collection[str] | None = None
     source: OpenArtifact | None = None
+    certificates: tuple[bytes, ...] = ()
 
     def sees(self, path: str) -> bool:
         """Whether there is something at a path in the artifact's folder, be it a link that leads nowhere."""
@@ -166,13 +168,23 @@ class Search(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Everything found for one artifact. findings: what is wrong before any signature is looked at."""
+    """Everything found for one artifact. findings: what is wrong before any signature is looked at.
+
+    structure: how the artifact is made up, in phrases for `inspect`.
+    """
 
     path: str
     size: int
     candidates: tuple[Candidate, ...]
     artifact: Digest | None
     findings: tuple[Finding, ...] = ()
+    structure: tuple[str, ...] = ()
+
+
+def watched_digests(source: OpenArtifact, search: Search) -> tuple[Digest, ...]:
+    """The digests of the whole file, as far as a deny list asks for any."""
+    names = {digest.algorithm for digest in search.watched}
+    return tuple(source.digests(names, search.progress).values()) if names else ()
 
 
 class Format(Protocol):

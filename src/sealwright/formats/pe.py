@@ -46,6 +46,7 @@ from sealwright.formats.format import (
     Sealed,
     Search,
     Slot,
+    watched_digests,
 )
 
 NAME = "pe"
@@ -179,7 +180,7 @@ class Pe:
             wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
             wanted |= {digest.algorithm for digest in search.watched}
             delivered = image_digests(source, layout, sorted(wanted), search.progress)
-            whole = _whole_digests(source, search)
+            whole = watched_digests(source, search)
         artifact = delivered[HashName.SHA256]
         contents = (*delivered.values(), *whole)
         candidates = tuple(
@@ -300,12 +301,6 @@ def _sections_end(source: OpenArtifact, head: bytes, optional: int) -> int:
     if end > source.size:
         raise _wrong(source, end, "the last section ends behind the file")
     return end
-
-
-def _whole_digests(source: OpenArtifact, search: Search) -> tuple[Digest, ...]:
-    """The digests of the whole file, as far as a deny list asks for any."""
-    names = {digest.algorithm for digest in search.watched}
-    return tuple(source.digests(names, search.progress).values()) if names else ()
 
 
 def _entry(envelope: bytes) -> bytes:

@@ -16,6 +16,7 @@ from sealwright.formats.format import Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
+LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
@@ -84,7 +85,7 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
 
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
     """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
-    path = target + ".tsr"
+    path = target + LATE_SUFFIX
     if not search.sees(path) or (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
         return (), ()
     try:

@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_SIGN, PublicKey, Scheme, algorithm_for, check_rsa
+from sealwright.envelope.kinds import Construction
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey, Provenance
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
-from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
+from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import Profile
 
 POLICY_OF = {
@@ -48,9 +49,18 @@ class Issuer:
 
 
 def issue(
-    profile: Profile, subject: Subject, public: PublicKey, issuer: Issuer, now: datetime, provenance: Provenance
+    profile: Profile,
+    subject: Subject,
+    public: PublicKey,
+    issuer: Issuer,
+    now: datetime,
+    provenance: Provenance,
+    construction: Construction = Construction.CMS_ATTRIBUTES,
 ) -> bytes:
     """A certificate in DER. provenance: of the subject's key, written as our policy OID; development also in the name.
+
+    construction: what its key is enrolled for, written as our policy OID where its signatures are bare, so that no verifier
+    takes one of them for another.
 
     It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
     for a key too weak to sign, UsageError for a name that cannot be written, KeyRefused for an issuer that is no
@@ -74,7 +84,7 @@ def issue(
         .not_valid_before(start)
         .not_valid_after(end)
     )
-    for extension, critical in _extensions(profile, public, above, provenance):
+    for extension, critical in _extensions(profile, public, above, provenance, construction):
         builder = builder.add_extension(extension, critical=critical)
     return _signed(builder, issuer.key).public_bytes(Encoding.DER)
 
@@ -116,7 +126,11 @@ def _name(subject: Subject, provenance: Provenance) -> x509.Name:
 
 
 def _extensions(
-    profile: Profile, public: PublicKey, above: x509.Certificate | None, provenance: Provenance
+    profile: Profile,
+    public: PublicKey,
+    above: x509.Certificate | None,
+    provenance: Provenance,
+    construction: Construction,
 ) -> list[tuple[x509.ExtensionType, bool]]:
     is_ca = profile.path_length is not None
     own = x509.SubjectKeyIdentifier.from_public_key(public)
@@ -133,9 +147,14 @@ def _extensions(
     if profile.purposes:
         oids = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
         extensions.append((x509.ExtendedKeyUsage(oids), profile.critical_purposes))
+    policies = []
     if provenance is Provenance.DEVELOPMENT or (provenance in POLICY_OF and not is_ca):
-        policy = x509.PolicyInformation(x509.ObjectIdentifier(POLICY_OF[provenance]), None)
-        extensions.append((x509.CertificatePolicies([policy]), False))
+        policies.append(POLICY_OF[provenance])
+    if construction in CONSTRUCTIONS:
+        policies.append(CONSTRUCTIONS[construction])
+    if policies:
+        named = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
+        extensions.append((x509.CertificatePolicies(named), False))
     return extensions
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from sealwright.envelope.kinds import Construction
+
 ARC = "2.25.2266217910231888990465978115899467969"
 DEVELOPMENT = f"{ARC}.1.1"
 HARDWARE_CLAIMED = f"{ARC}.1.2"
 HARDWARE_ATTESTED = f"{ARC}.1.3"
+# The construction that a key is enrolled for (RULES 2), in the certificates we issue for keys whose signatures are bare.
+CONSTRUCTIONS = {
+    Construction.KMOD: f"{ARC}.3.1",
+    Construction.MCUBOOT: f"{ARC}.3.2",
+}
 TIMESTAMP_POLICY = f"{ARC}.2.1"

@@ -1,52 +1,140 @@
-"""Enrolling a key that exists, with the certificate an existing PKI issued for it (RULES 2).
+"""Enrolling keys (RULES 2): one that exists, with the certificate an existing PKI issued for it; or a new one for a format.
 
 1. The key is opened and checked by its backend; its public key must be the certificate's, or it is refused.
 2. A key has one purpose and one construction: a key or name that is enrolled already is refused.
 3. The enrolment is in the journal before home.toml names the key; certificates are written before home.toml.
+4. Signatures without a certificate inside are verified with one known beforehand: it is written to `trust.d` as well.
+A new key gets what the format's verifiers want to see: its type, its construction, its certificate's purposes.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
-from sealwright.keys.backends import open_key
+from sealwright.formats.embedded import EMBEDDED
+from sealwright.keys.backends import create_key, open_key
+from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
+from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.pki.authority import Issuer, Subject, issue
+from sealwright.pki.profiles import CODE_SIGNER, UPDATE_SIGNER, Profile
 from sealwright.signing.home import (
     FILE,
     JOURNAL,
     MAX_BYTES,
     PATH_SCHEMES,
-    Construction,
     EnrolledKey,
     Home,
     KeyPurpose,
     certificates_text,
     home_text,
 )
+from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, public_key, tbs_digest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-def enrol(home: Home, name: str, uri: str, purpose: KeyPurpose, path: str, pin: Pin | None) -> EnrolledKey:
+class Plan(NamedTuple):
+    """What a format's verifiers want: the key, if the user names no other, and the profile of its certificate."""
+
+    key: KeyKind
+    profile: Profile
+
+
+# Kernels that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
+PLANS = {
+    "kmod": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
+    "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
+    "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
+}
+_ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
+
+
+def enrol_for(
+    home: Home, form: str, name: str, pin: Pin | None, now: datetime, key: KeyKind | None = None
+) -> EnrolledKey:
+    """Make a key where the home's authority has its own, certify it by that authority, and enrol it for a format.
+
+    form: of `EMBEDDED`; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
+    type of key that the format's verifiers do not read.
+    """
+    _check_name(home, name)
+    kind, plan = KINDS[EMBEDDED[form].kind], PLANS.get(form, _ANY_FORMAT)
+    wanted = key or plan.key
+    if wanted.algorithm.scheme not in kind.schemes:
+        raise KeyRefused(
+            f"--algorithm {wanted}", f"no verifier of {form} reads it", f"Leave it out for {plan.key}, or name another."
+        )
+    authorities = [one for one in home.keys if one.purpose is KeyPurpose.CERTIFICATES]
+    if not authorities:
+        raise UsageError(
+            home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
+        )
+    above = authorities[-1]
+    info = create_key(_beside(home, above, name), wanted, pin)
+    with closing(open_key(home.uri(above), pin, algorithm=above.algorithm, expected=above.public_key)) as opened:
+        organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
+            NameOID.ORGANIZATION_NAME
+        )
+        certificate = issue(
+            plan.profile,
+            Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
+            info.public_key,
+            Issuer(opened, above.certificate),
+            now,
+            info.provenance,
+            kind.construction,
+        )
+    root = above.certificate == authorities[0].certificate
+    enrolled = EnrolledKey(
+        name=name,
+        uri=_relative(home, info.uri),
+        purpose=KeyPurpose.ARTIFACT,
+        construction=kind.construction,
+        algorithm=wanted.algorithm,
+        provenance=info.provenance,
+        certificate=certificate,
+        chain=() if root else (above.certificate, *above.chain),
+    )
+    _record(home, enrolled)
+    return enrolled
+
+
+def enrol(
+    home: Home,
+    name: str,
+    uri: str,
+    purpose: KeyPurpose,
+    path: str,
+    pin: Pin | None,
+    construction: Construction = Construction.CMS_ATTRIBUTES,
+) -> EnrolledKey:
     """Add a key to a home. path: PEM of its certificate, then the path above it, with or without the root.
 
     Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"--name {name}", "it is not made of a-z, 0-9, dot and dash alone", "Choose another name.")
-    if any(key.name == name for key in home.keys):
-        raise UsageError(f"--name {name}", "a key of this home is called so already", "Choose another name.")
+    _check_name(home, name)
+    if construction is not Construction.CMS_ATTRIBUTES and purpose is not KeyPurpose.ARTIFACT:
+        raise UsageError(
+            f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
+        )
     leaf, chain = _certificates(path)
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)))
     info = key.info
@@ -58,7 +146,7 @@ def enrol(home: Home, name: str, uri: str, purpose: KeyPurpose, path: str, pin: 
         name=name,
         uri=_absolute(info.uri),
         purpose=purpose,
-        construction=Construction.CMS_ATTRIBUTES,
+        construction=construction,
         algorithm=info.algorithm,
         provenance=info.provenance,
         certificate=leaf,
@@ -66,6 +154,29 @@ def enrol(home: Home, name: str, uri: str, purpose: KeyPurpose, path: str, pin: 
     )
     _record(home, enrolled)
     return enrolled
+
+
+def _check_name(home: Home, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--name {name}", "it is not made of a-z, 0-9, dot and dash alone", "Choose another name.")
+    if any(key.name == name for key in home.keys):
+        raise UsageError(f"--name {name}", "a key of this home is called so already", "Choose another name.")
+
+
+def _beside(home: Home, other: EnrolledKey, name: str) -> str:
+    """The key string of a new key that lives where another one does."""
+    if other.uri.startswith("pkcs11:"):
+        return str(replace(parse_pkcs11(other.uri), label=name, id=None))
+    scheme, ending = ("tpm", "tss") if other.uri.startswith("tpm:") else ("file", "pem")
+    return f"{scheme}:{home.path('keys', f'{name}.{ending}')}"
+
+
+def _relative(home: Home, uri: str) -> str:
+    """A key file inside the home is named from there, so that the home can be moved as a whole."""
+    for scheme in PATH_SCHEMES:
+        if uri.startswith(scheme):
+            return scheme + os.path.relpath(uri.removeprefix(scheme), home.folder)
+    return uri
 
 
 def _certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
@@ -105,12 +216,12 @@ def _record(home: Home, enrolled: EnrolledKey) -> None:
         "construction": enrolled.construction.value,
         "provenance": enrolled.provenance.value,
     }
+    text = certificates_text(enrolled).encode()
+    outputs = [Output(home.path("certificates", f"{enrolled.name}.pem"), text)]
+    if enrolled.construction is not Construction.CMS_ATTRIBUTES:
+        os.makedirs(home.path(CRL_FOLDER), exist_ok=True)
+        outputs.append(Output(home.path(CRL_FOLDER, f"{enrolled.name}.pem"), text))
+    outputs.append(Output(home.path(FILE), home_text(after).encode()))
     with Journal.open(home.path(JOURNAL)) as journal:
         journal.append([Entry(EntryType.KEY, fields)])
-        write_batch(
-            [
-                Output(home.path("certificates", f"{enrolled.name}.pem"), certificates_text(enrolled).encode()),
-                Output(home.path(FILE), home_text(after).encode()),
-            ],
-            replace=Replace.YES,
-        )
+        write_batch(outputs, replace=Replace.YES)

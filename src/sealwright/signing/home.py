@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm
+from sealwright.envelope.kinds import FILE as FILE_KIND
+from sealwright.envelope.kinds import Construction, ContentKind
 from sealwright.errors import MalformedTrust, Unreadable, UsageError
 from sealwright.keys.key import Provenance
 from sealwright.trust.toml import Toml, toml_text
@@ -46,13 +48,6 @@ class KeyPurpose(StrEnum):
     RECOVERY = "recovery"
 
 
-class Construction(StrEnum):
-    """The one way an enrolled key's signatures are built (RULES 2)."""
-
-    CMS_ATTRIBUTES = "cms-attributes"
-    CERTIFICATE = "x509"
-
-
 @dataclass(frozen=True, slots=True)
 class EnrolledKey:
     """uri: relative to the home for `file:` and `tpm:`; certificate: DER; chain: DER, the path above it without the root."""
@@ -70,6 +65,21 @@ class EnrolledKey:
     def public_key(self) -> PublicKey:
         """The enrolled public key: every signature is verified with it before it leaves."""
         return cast("PublicKey", x509.load_der_x509_certificate(self.certificate).public_key())
+
+    def signs(self, kind: ContentKind) -> bool:
+        """Whether it is enrolled for the kind's construction, and the kind's verifiers read its signatures."""
+        return self.construction is kind.construction and self.algorithm.scheme in kind.schemes
+
+    def is_wanted_for(self, kind: ContentKind) -> bool:
+        """Whether its certificate has the purpose that the kind's verifiers ask for unless they are told otherwise."""
+        if not kind.purpose:
+            return True
+        loaded = x509.load_der_x509_certificate(self.certificate)
+        try:
+            usage = loaded.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound:
+            return True
+        return any(oid.dotted_string == kind.purpose for oid in usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +100,16 @@ class Home:
         """A path inside the home."""
         return os.path.join(self.folder, *names)
 
-    def key(self, wanted: str | None, purpose: KeyPurpose) -> EnrolledKey:
-        """The key of that name or key string, else the first of that purpose; UsageError where there is none."""
+    def key(
+        self, wanted: str | None, purpose: KeyPurpose, kind: ContentKind = FILE_KIND, form: str = ""
+    ) -> EnrolledKey:
+        """The key of that name or key string, else the first of that purpose that signs content of the kind.
+
+        form: the format's name, for the error. UsageError where there is none; a named key that does not sign the kind is
+        refused by the pipeline, which says why.
+        """
         of_purpose = [key for key in self.keys if key.purpose is purpose]
+        fitting = [key for key in of_purpose if key.signs(kind)]
         for key in self.keys:
             if wanted in (key.name, key.uri, self.uri(key)):
                 if key.purpose is purpose:
@@ -111,7 +128,14 @@ class Home:
             raise UsageError(
                 self.folder, f"no key is enrolled for {purpose}", "Enrol one with `sealwright key import-certificate`."
             )
-        return of_purpose[0]
+        if not fitting:
+            raise UsageError(
+                self.folder,
+                f"no key of it signs {form or kind.name}: enrolled must be one for {kind.construction}, of the type "
+                + " or ".join(sorted(kind.schemes)),
+                f"Make one with `sealwright key enrol {form or kind.name} --home {self.folder}`.",
+            )
+        return next((key for key in fitting if key.is_wanted_for(kind)), fitting[0])
 
     def uri(self, key: EnrolledKey) -> str:
         """The key string with the home's folder filled in."""

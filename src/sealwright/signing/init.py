@@ -26,6 +26,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.kinds import Construction
 from sealwright.errors import OutputRefused, UsageError
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.backends import create_key, open_key
@@ -39,7 +40,6 @@ from sealwright.signing.home import (
     FILE,
     JOURNAL,
     TRUST,
-    Construction,
     EnrolledKey,
     Home,
     KeyPurpose,

@@ -20,8 +20,9 @@ from cryptography import x509
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.cms_write import assemble, signed_attributes, signing_certificate, to_be_signed
-from sealwright.envelope.kinds import KINDS, Carried
+from sealwright.envelope.cms_write import signing_certificate
+from sealwright.envelope.construct import asked_of_key, attributes_of, built
+from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, SealwrightError
 from sealwright.formats.authenticode import check_indirect_data
 from sealwright.formats.format import Prepared, Sealed
@@ -31,16 +32,12 @@ from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, Construction, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
-    "file": KeyPurpose.ARTIFACT,
-    "manifest": KeyPurpose.ARTIFACT,
-    "authenticode": KeyPurpose.ARTIFACT,
-    "rauc": KeyPurpose.ARTIFACT,
-    "rauc-verity": KeyPurpose.ARTIFACT,
-    "swupdate": KeyPurpose.ARTIFACT,
+    **dict.fromkeys(KINDS, KeyPurpose.ARTIFACT),
+    "timestamp": KeyPurpose.TIMESTAMP,
     "trust": KeyPurpose.TRUST,
     "deny": KeyPurpose.TRUST,
 }
@@ -54,7 +51,7 @@ REQUEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One recorded signature. value: in the encoding of CMS; attributes: as signed, a DER SET; request: its journal id."""
+    """One recorded signature. value: in the encoding of CMS; attributes: as signed, a DER SET, or none; request: its journal id."""
 
     prepared: Prepared
     attributes: bytes
@@ -66,11 +63,11 @@ class Pipeline:
     """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
 
     def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None) -> None:
-        if enrolled.construction is not Construction.CMS_ATTRIBUTES:
+        if enrolled.construction is Construction.CERTIFICATE:
             raise KeyRefused(
                 f"key {enrolled.name}",
-                f"it is enrolled for {enrolled.construction}, not for CMS signatures",
-                "Name a key enrolled for them.",
+                f"it is enrolled for {enrolled.construction}, which are certificates",
+                "Name a key enrolled for signatures.",
             )
         self.home = home
         self.enrolled = enrolled
@@ -98,17 +95,16 @@ class Pipeline:
         """
         for prepared in batch:
             self._check(prepared)
-        digests = [prepared.digests[self.enrolled.algorithm.digest] for prepared in batch]
-        attributes = [
-            signed_attributes(self.certificate, KINDS[prepared.kind], digest, now)
-            for prepared, digest in zip(batch, digests, strict=True)
-        ]
+        signing, kinds = self.certificate, [KINDS[prepared.kind] for prepared in batch]
+        digests = [self._digest(prepared) for prepared in batch]
+        attributes = [attributes_of(signing, kind, digest, now) for kind, digest in zip(kinds, digests, strict=True)]
+        asked = [asked_of_key(signing, *parts) for parts in zip(kinds, digests, attributes, strict=True)]
         requests = [secrets.token_hex(REQUEST_BYTES) for _ in batch]
         self.journal.append(
             [self._intent(prepared, request, now) for prepared, request in zip(batch, requests, strict=True)]
         )
         try:
-            values = self._key.sign([to_be_signed(one, self.enrolled.algorithm) for one in attributes])
+            values = self._key.sign(asked)
         except SealwrightError as cause:
             self.journal.append([Entry(EntryType.REFUSAL, {"request": one, "code": cause.code}) for one in requests])
             raise
@@ -125,10 +121,9 @@ class Pipeline:
         return [Made(*parts) for parts in zip(batch, attributes, values, requests, strict=True)]
 
     def sealed(self, made: Made, tokens: Sequence[bytes] = ()) -> Sealed:
-        """The CMS of a recorded signature, with its timestamp tokens."""
-        kind, prepared = KINDS[made.prepared.kind], made.prepared
-        content = None if kind.carried is Carried.BESIDE else prepared.content
-        envelope = assemble(self.certificate, kind, made.attributes, made.value, tokens, content)
+        """A recorded signature as its verifiers read it, with its timestamp tokens where it carries them."""
+        kind, content = KINDS[made.prepared.kind], made.prepared.content
+        envelope = built(self.certificate, kind, made.attributes, made.value, tokens, content)
         return Sealed(envelope, made.value, self.certificate.der)
 
     def close(self) -> None:
@@ -162,6 +157,12 @@ class Pipeline:
                 "Name the key that is enrolled for it.",
             )
         kind = KINDS[prepared.kind]
+        if self.enrolled.construction is not kind.construction:
+            raise KeyRefused(
+                f"key {self.enrolled.name}",
+                f"it is enrolled for {self.enrolled.construction}, and a {prepared.kind} wants {kind.construction}",
+                "Name the key that is enrolled for it.",
+            )
         if self.enrolled.algorithm.scheme not in kind.schemes:
             raise KeyRefused(
                 f"key {self.enrolled.name}",
@@ -170,14 +171,17 @@ class Pipeline:
             )
         if prepared.content is None:
             return
-        name = self.enrolled.algorithm.digest
-        if kind.digest(prepared.content, name) != prepared.digests[name]:
+        digest = self._digest(prepared)
+        if kind.digest(prepared.content, digest.algorithm) != digest:
             raise MalformedArtifact(prepared.path, "its digest is not of its content", "Prepare it again.")
         if (check := CONTENT_CHECKS.get(prepared.kind)) is not None:
             check(prepared)
 
+    def _digest(self, prepared: Prepared) -> Digest:
+        return prepared.digests[KINDS[prepared.kind].digest_name(self.enrolled.algorithm)]
+
     def _intent(self, prepared: Prepared, request: str, now: datetime) -> Entry:
-        artifact = prepared.digests.get(HashName.SHA256) or prepared.digests[self.enrolled.algorithm.digest]
+        artifact = prepared.digests.get(HashName.SHA256) or self._digest(prepared)
         fields: dict[str, Field] = {
             **self._names,
             "request": request,

@@ -4,7 +4,8 @@
     FOLDER, or FILE + claims   -> NAME.manifest and NAME.manifest.p7s    (binds every file, and the claims)
     plant: FILE                -> FILE.plant.p7s
     plant: FOLDER              -> NAME.manifest.plant.p7s, over the maker's manifest where there is one
-    FILE as its own format     -> a new file with the signature inside (pe, ...), verified again before it gets its name
+    FILE as its own format     -> a new file with the signature inside (pe, ...), verified again before it gets its name,
+                                  and NEW.tsr where a timestamp is asked for and the signature has no room for it
 
 Paths go through in batches: prepare all, one durable intent, the key, one durable result, timestamps, then the outputs
 with one sync. A path that cannot be signed is reported and the others go on; nothing is written for it.
@@ -24,16 +25,17 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_batch
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
+from sealwright.envelope.kinds import FILE, KINDS, ContentKind
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
-from sealwright.formats.embedded import check_attached, embedded_format
+from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
-from sealwright.formats.sidecar import MANIFEST_SUFFIX, RESERVED, signature_path
+from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, signature_path
 from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
-from sealwright.signing.stamps import Stamper, open_stamper
+from sealwright.signing.stamps import NONE, Stamper, open_stamper
 
 BATCH = 256
 MAX_TEXT = 200
@@ -92,13 +94,16 @@ def sign_paths(
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
     check_claims(options.claims)
     _check_options(options)
-    enrolled = home.key(options.key, KeyPurpose.ARTIFACT)
+    kind = kind_for(options.format)
+    enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
+    if options.timestamp is None and not kind.carries_tokens:
+        wanted = NONE
     with (
         Pipeline(home, enrolled, options.pin) as pipeline,
         closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
     ):
-        algorithms = (enrolled.algorithm.digest,)
+        algorithms = (kind.digest_name(enrolled.algorithm),)
         taken: set[str] = set()
         batch: list[Prepared | NotSigned] = []
         for path in artifacts(paths, options):
@@ -108,6 +113,11 @@ def sign_paths(
                 batch = []
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
+
+
+def kind_for(form: str | None) -> ContentKind:
+    """What is signed where that format is asked for; None: what lies beside."""
+    return FILE if form is None else KINDS[EMBEDDED[form].kind]
 
 
 def _check_options(options: SignOptions) -> None:
@@ -239,13 +249,16 @@ def _finish(
     pairs: list[Pair] = []
     answers: dict[int, Signed | NotSigned] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
-        sealed = pipeline.sealed(one, (stamp.token,) if stamp else ())
+        carries = KINDS[prepared.kind].carries_tokens
+        sealed = pipeline.sealed(one, (stamp.token,) if stamp and carries else ())
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
         try:
             files.append(_output(prepared, sealed, options))
         except SealwrightError as cause:  # the artifact is no longer what was prepared
             answers[id(prepared)] = NotSigned(prepared.path, cause)
             continue
+        if stamp and not carries:
+            files.insert(0, Output(files[-1].path + LATE_SUFFIX, stamp.token))
         if options.replace is Replace.YES and len(files) > 1:
             pairs.append(Pair(tuple(files)))
         else:

@@ -27,6 +27,8 @@ WORDS: dict[str, str] = {
     "key.attribute": "{name}: {value}",
     "key.created-next": "Next: sealwright key csr '{uri}' --subject 'CN=NAME,O=ORGANISATION' > request.csr",
     "key.imported": "enrolled {name} for {purpose}: {algorithm}, {provenance}, {uri}",
+    "key.enrolled-beside": "Verifiers find its certificate in {path}: give them that folder with the trust file",
+    "key.enrolled-next": "Next: sealwright sign FILE --home {home} --key {name} --format {format} --out OUT",
     "key.imported-next": "Next: sealwright sign FILE --home {home} --key {name}",
     "attest.wrote": "wrote {path}",
     "attest.nonce": "nonce {nonce}",

@@ -45,6 +45,12 @@ TEXTS: dict[str, Text] = {
         "Ask whoever delivered the file for its own signature.",
         "its signature was made for something else",
     ),
+    "SW-SIGNER-UNKNOWN": Text(
+        "{subject}: {found}",
+        "Ask your security officer for the folder `trust.d` that belongs to the trust file.",
+        "it is not known who signed it",
+        plain="{subject}: it does not say who signed it, and the key is none of those known here",
+    ),
     "SW-TIMESTAMP-UNAVAILABLE": Text(
         "{subject} gave no timestamp: {found}", "Try again, or sign with `--timestamp local`."
     ),

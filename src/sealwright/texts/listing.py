@@ -15,6 +15,7 @@ WORDS: dict[str, str] = {
     "kind.pem": "{number} certificates in PEM",
     "kind.pem-unreadable": "PEM text that cannot be read",
     "kind.signature": "CMS signature",
+    "kind.value": "signature value",
     "kind.timestamp": "timestamp (RFC 3161)",
     "kind.timestamp-unreadable": "timestamp that cannot be read",
     "kind.certificate": "certificate",
@@ -35,6 +36,7 @@ WORDS: dict[str, str] = {
     "fact.not-said": "not said",
     "fact.no-private-key": "nothing of it; keep it readable by its owner alone, better in a token",
     "fact.detached": "{type}, detached",
+    "fact.value-alone": "the value alone; its signer's certificate lies elsewhere",
     "fact.inside": "{type}, {size} bytes inside",
     "fact.not-usable": "not usable: {why}",
     "fact.statement": "a statement of the kind {kind}",
@@ -127,6 +129,6 @@ LABELS: dict[str, str] = {
         "denied", "digest", "digests", "ends", "entries", "environment", "first line", "format", "from", "generation", "hardware",
         "id", "issued", "issuer", "its signature", "key", "lists", "made", "next", "not covered", "number", "officers", "over",
         "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signatures", "signed digest", "signer",
-        "signs", "size", "stage", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
+        "signs", "size", "stage", "structure", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
     )
 }  # fmt: skip

@@ -103,6 +103,11 @@ TEXTS: dict[str, Text] = {
         "the exception for its signer has ended",
         plain="{subject}: the trust file accepted this signer only until {found}",
     ),
+    "SW-KEY-CONSTRUCTION": Text(
+        "the key of {subject} is enrolled for {found}, and this is a signature by {wanted}",
+        _ASK_MAKER,
+        "its signer's key is for something else",
+    ),
     "SW-CERT-PURPOSE": Text(
         "the certificate of {subject} is not made for this: wanted {wanted}, found {found}",
         _ASK_MAKER,

@@ -5,7 +5,8 @@
 2. It is believed for one of three reasons: it follows an installed one, step by step; its fingerprint was given; or it lies
    where only the caller, root or administrators can write. The refusal says what to run and never shows the fingerprint.
 3. Beside it lie things that can only take trust away: revocation lists (`trust.d/*.crl`), each by its issuer's signature,
-   and `deny.toml`, by the signature of one officer.
+   and `deny.toml`, by the signature of one officer. And signers' certificates (`trust.d/*.pem`), for signatures that carry
+   none: each counts only by its own path to an anchor, like one that travels in a signature.
 No environment variable, system store, home or current folder adds anything (A108).
 """
 
@@ -15,7 +16,11 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from sealwright.artifact.source import read_file, unreadable
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
 from sealwright.findings import Finding, warning
 from sealwright.trust.history import (
@@ -40,11 +45,13 @@ DENY = "deny.toml"
 DENY_LINE = "# sealwright deny 1"
 DENY_KIND = "deny"
 MAX_CRLS = 64
+MAX_CERTIFICATES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """A trust file and what lies beside it. reason: one clause for the verdict; crls: DER; denied: file and deny list together."""
+    """A trust file and what lies beside it. reason: one clause for the verdict; crls: DER; denied: file and deny list together;
+    certificates: DER, of signers whose signatures carry none, from both."""
 
     trust: TrustFile
     reason: str
@@ -52,6 +59,7 @@ class Believed:
     crls: tuple[bytes, ...]
     denied: tuple[Denied, ...]
     deny_version: int = 0
+    certificates: tuple[bytes, ...] = ()
 
 
 class DenyList(NamedTuple):
@@ -78,7 +86,9 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
     if step is Step.RECOVERY:
         findings.append(warning("SW-TRUST-RECOVERED", trust.id, found=str(trust.version)))
     deny_version, extra = _deny_list(path, trust)
-    return Believed(trust, reason, tuple(findings), _crls(path), (*trust.denied, *extra), deny_version)
+    return Believed(
+        trust, reason, tuple(findings), _crls(path), (*trust.denied, *extra), deny_version, _certificates(path, trust)
+    )
 
 
 def _reason(
@@ -157,15 +167,44 @@ def _crls(path: str) -> tuple[bytes, ...]:
     return tuple(read_file(os.path.join(folder, name), MAX_CRL_BYTES) for name in crl_names(path))
 
 
+def _certificates(path: str, trust: TrustFile) -> tuple[bytes, ...]:
+    folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
+    found = [der for name in certificate_names(path) for der in read_certificates(os.path.join(folder, name))]
+    if len(found) > MAX_CERTIFICATES:
+        raise LimitExceeded(folder, f"{len(found)} certificates", f"At most {MAX_CERTIFICATES} are read.")
+    return tuple(dict.fromkeys((*trust.certificates, *found)))
+
+
+def read_certificates(path: str) -> list[bytes]:
+    """The certificates of a PEM file, as DER; MalformedTrust where it holds anything that is none."""
+    data = read_file(path, MAX_BYTES)
+    try:
+        return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(data)]
+    except UNREADABLE as cause:
+        raise MalformedTrust(
+            path, "there is something in it that is no certificate in PEM", "Remove it, or fetch it again."
+        ) from cause
+
+
+def certificate_names(path: str) -> list[str]:
+    """The certificate files in `trust.d`."""
+    return _names(path, ".pem", "certificate files")
+
+
 def crl_names(path: str) -> list[str]:
-    """The lists in `trust.d`, in either case (sticks write `ACME.CRL`). A folder that cannot be listed is an error, not empty."""
+    """The lists in `trust.d`, in either case (sticks write `ACME.CRL`)."""
+    return _names(path, ".crl", "revocation lists")
+
+
+def _names(path: str, suffix: str, what: str) -> list[str]:
+    """The files of `trust.d` with a suffix. A folder that cannot be listed is an error, not empty."""
     folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
     try:
-        names = [name for name in os.listdir(folder) if name.lower().endswith(".crl") and not name.startswith(".")]
+        names = [name for name in os.listdir(folder) if name.lower().endswith(suffix) and not name.startswith(".")]
     except FileNotFoundError:
         return []
     except OSError as cause:
         raise unreadable(folder, cause) from cause
     if len(names) > MAX_CRLS:
-        raise LimitExceeded(path, f"{len(names)} revocation lists", f"At most {MAX_CRLS} are read.")
+        raise LimitExceeded(path, f"{len(names)} {what}", f"At most {MAX_CRLS} are read.")
     return sorted(names)

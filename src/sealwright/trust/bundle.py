@@ -1,7 +1,7 @@
 """The revocation bundle, brought along by `trust install`: what can only take trust away is never lost and never goes back.
 
 1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise.
-2. Each list of `trust.d` is added. One of the same name but other content is kept beside it under a name with its digest:
+2. Each list of `trust.d` is added, and each signer's certificate. One of the same name but other content is kept beside it under a name with its digest:
    lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed.
 3. It is written before the trust file: a crash between leaves less trusted, not more.
 So the same trust file is installed again to bring a new deny list, without an officers' meeting.
@@ -10,12 +10,13 @@ So the same trust file is installed again to bring a new deny list, without an o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import LimitExceeded, TrustRefused
-from sealwright.trust.belief import CRL_FOLDER, DENY, MAX_CRLS, crl_names, parse_deny
+from sealwright.trust.belief import CRL_FOLDER, DENY, MAX_CRLS, certificate_names, crl_names, parse_deny
 from sealwright.trust.history import read_signed
 from sealwright.trust.revocation import MAX_CRL_BYTES
 from sealwright.trust.trustfile import MAX_BYTES
@@ -33,10 +34,12 @@ def install_bundle(path: str, folder: str) -> Brought:
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
     version, files = _deny_list(path, folder)
-    lists = _lists(path, folder)
-    if files or lists:
-        os.makedirs(os.path.join(folder, CRL_FOLDER) if lists else folder, exist_ok=True)
-        write_batch([Output(target, data) for target, data in (*files, *lists)], replace=Replace.YES)
+    lists = _added(path, folder, crl_names, MAX_CRL_BYTES, "revocation lists")
+    certificates = _added(path, folder, certificate_names, MAX_BYTES, "certificate files")
+    added = [*lists, *certificates]
+    if files or added:
+        os.makedirs(os.path.join(folder, CRL_FOLDER) if added else folder, exist_ok=True)
+        write_batch([Output(target, data) for target, data in (*files, *added)], replace=Replace.YES)
     return Brought(version, len(lists))
 
 
@@ -58,22 +61,26 @@ def _deny_list(path: str, folder: str) -> tuple[int, list[tuple[str, bytes]]]:
     return version, [*beside, (target, signed.text)]
 
 
-def _lists(path: str, folder: str) -> list[tuple[str, bytes]]:
+def _added(
+    path: str, folder: str, names_in: Callable[[str], list[str]], limit: int, what: str
+) -> list[tuple[str, bytes]]:
     target = os.path.join(folder, CRL_FOLDER)
-    installed = crl_names(os.path.join(folder, "trust.toml"))
-    there = {name: read_file(os.path.join(target, name), MAX_CRL_BYTES) for name in installed}
+    there = {
+        name: read_file(os.path.join(target, name), limit) for name in names_in(os.path.join(folder, "trust.toml"))
+    }
     added: dict[str, bytes] = {}
-    for name in crl_names(path):
-        data = read_file(os.path.join(os.path.dirname(path), CRL_FOLDER, name), MAX_CRL_BYTES)
+    for name in names_in(path):
+        data = read_file(os.path.join(os.path.dirname(path), CRL_FOLDER, name), limit)
         if data in there.values() or data in added.values():
             continue
         if name in there or name in added:
-            name = f"{name[:-4]}-{Digest.of(data).value.hex()[:16]}.crl"
+            stem, dot, suffix = name.rpartition(".")
+            name = f"{stem}-{Digest.of(data).value.hex()[:16]}{dot}{suffix.lower()}"
         added[name] = data
     if len(there) + len(added) > MAX_CRLS:
         raise LimitExceeded(
             target,
-            f"{len(there) + len(added)} revocation lists",
+            f"{len(there) + len(added)} {what}",
             f"At most {MAX_CRLS} are read: remove those that newer ones replace.",
         )
     return [(os.path.join(target, name), data) for name, data in added.items()]

@@ -125,13 +125,18 @@ def facts(certificate: x509.Certificate) -> Facts:
     )
 
 
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it says that it is a CA's."""
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and bool(constraints.ca)
+
+
 def chain_findings(certificates: Sequence[x509.Certificate]) -> tuple[Finding, ...]:
     """Refusals on an accepted path, leaf first: keys, hashes, the leaf's key usage and CA flag."""
     findings: list[Finding] = []
     leaf = certificates[0]
     name = display_name(leaf.subject)
-    constraints = _extension(leaf, x509.BasicConstraints)
-    if constraints is not None and constraints.ca:
+    if is_authority(leaf):
         findings.append(reject("SW-CERT-IS-CA", name))
     usage = _extension(leaf, x509.KeyUsage)
     if usage is None or not usage.digital_signature:

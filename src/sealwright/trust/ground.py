@@ -5,7 +5,8 @@ Paths are cached by what they depend on, denials and evidence are tables: ten th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from cryptography import x509
 from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
-from sealwright.trust.certificate import Facts, load_certificate, spki_digest
+from sealwright.trust.certificate import Facts, is_authority, load_certificate, spki_digest
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
@@ -38,7 +39,8 @@ class StampStanding(NamedTuple):
 
 @dataclass(slots=True)
 class Ground:
-    """Owned by one call of `verify`; not shared between threads. known_lists: highest CRL number by `_list_name`."""
+    """Owned by one call of `verify`; not shared between threads. known_lists: highest CRL number by `_list_name`;
+    certificates: DER, of signers whose signatures carry none and of the authorities above them."""
 
     trust: TrustFile
     crls: tuple[bytes, ...]
@@ -57,11 +59,13 @@ class Ground:
     denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
+    certificates: tuple[bytes, ...] = ()
     standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None], Standing] = field(default_factory=dict)
     stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool], StampStanding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
+        self.intermediates += tuple(_authorities(self.certificates))
         # a delivered file must be recognised by every digest that names one here
         named = [entry.value.rpartition(" ")[2] for entry in self.denied if entry.what == "artifact"]
         self.watched = tuple(dict.fromkeys(Digest.parse(text) for text in named))
@@ -169,6 +173,15 @@ class Ground:
             if table.this_update <= self.judgement.judged:
                 numbers[_list_name(table)] = max(table.number, numbers.get(_list_name(table), 0))
         return numbers
+
+
+def _authorities(certificates: tuple[bytes, ...]) -> Iterator[x509.Certificate]:
+    """Those that may stand in the middle of a path. One that cannot be read is passed over: it would add nothing."""
+    for der in certificates:
+        with suppress(SealwrightError):
+            loaded = load_certificate(der, "trust.d")
+            if loaded.subject != loaded.issuer and is_authority(loaded):
+                yield loaded
 
 
 def _whole_list(key: Digest) -> str:

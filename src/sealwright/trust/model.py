@@ -172,7 +172,7 @@ class Rule(NamedTuple):
 
 
 class TrustFile(NamedTuple):
-    """One version of a trust file. text: the exact bytes; digest: SHA-256 of them."""
+    """One version of a trust file. text: the exact bytes; digest: SHA-256 of them; certificates: of signers whose signatures carry none."""
 
     text: bytes
     digest: Digest
@@ -186,6 +186,7 @@ class TrustFile(NamedTuple):
     recovery: Quorum
     anchors: tuple[Anchor, ...]
     intermediates: tuple[bytes, ...]
+    certificates: tuple[bytes, ...]
     authorities: tuple[TimestampAuthority, ...]
     logs: tuple[LogKey, ...]
     witnesses: tuple[LogKey, ...]

@@ -7,6 +7,7 @@
 5. No key or certificate of the path, nor the artifact, is denied; nothing was revoked in time (RULES 4).
 6. The key's provenance: named in the trust file, or by our policy OID in the certificate; else development. A production
    anchor takes no development key, whoever issued the certificate (RULES 2).
+7. A certificate of ours says for which construction its key is enrolled, and no other is accepted from it (RULES 2).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from cryptography import x509
 
 from sealwright.artifact.claims import Claims
 from sealwright.envelope.cms import Signer, check_signer
+from sealwright.envelope.kinds import KINDS
 from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
-from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
+from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
 from sealwright.trust.model import Anchor, Environment, Person
@@ -31,6 +33,8 @@ from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
 
+_OURS = frozenset((DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED))
+_CONSTRUCTION_OIDS = frozenset(CONSTRUCTIONS.values())
 THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judged
 
 
@@ -110,6 +114,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     findings.extend(standing.findings_of(source))
     known, person, anchor = standing.known, standing.person, standing.anchor
+    findings.extend(_construction(candidate, known))
     if standing.path is not None:
         findings.extend(_denials(candidate, ground))
     return Judged(
@@ -194,8 +199,7 @@ def _path(
 
 def _strictness(known: Facts) -> Strictness:
     """X509_STRICT for certificates of our own profiles, not for makers' PKIs (RULES 3)."""
-    ours = known.policies & {DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED}
-    return Strictness.OURS if ours else Strictness.FOREIGN
+    return Strictness.OURS if known.policies & _OURS else Strictness.FOREIGN
 
 
 def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
@@ -277,6 +281,17 @@ def _environment(
         due = _day(evidence.review) if evidence.review else ""
         return [warning("SW-KEY-IMPORTED", THE_SIGNATURE, wanted=due, found=evidence.reason)]
     return []
+
+
+def _construction(candidate: Candidate, known: Facts) -> list[Finding]:
+    """Certificates of others say nothing of it; theirs count for bare signatures by being among those known here."""
+    stated = known.policies & _CONSTRUCTION_OIDS
+    construction = KINDS[candidate.kind].construction
+    wanted = CONSTRUCTIONS.get(construction)
+    if stated <= {wanted} and (stated or wanted is None or not known.policies & _OURS):
+        return []
+    names = [name.value for name, oid in CONSTRUCTIONS.items() if oid in stated] or ["cms-attributes"]
+    return [reject("SW-KEY-CONSTRUCTION", known.subject, construction.value, ", ".join(names))]
 
 
 def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:

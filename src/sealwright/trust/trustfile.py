@@ -83,6 +83,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         recovery=_quorum(top.table("recovery")),
         anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
         intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
+        certificates=cast("tuple[bytes, ...]", top.each("certificate", lambda one: _certificate(one, "certificate"))),
         authorities=cast("tuple[TimestampAuthority, ...]", top.each("authority", _authority)),
         logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, "LOG"))),
         witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, "WITNESS"))),

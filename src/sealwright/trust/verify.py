@@ -136,11 +136,15 @@ class Verifier:
 
     def _found(self, path: str, progress: Progress | None, beside: Collection[str] | None) -> Found:
         try:
-            return find(path, Search(self.request.signature, progress, self.ground.watched, beside))
+            return find(path, self._search(progress, beside))
         except SealwrightError as cause:
             # the cause may be a signature file or a member of a folder
             refusal = reject(cause.code, os.path.basename(cause.subject) or cause.subject or path, found=cause.what)
             return Found(path, 0, (), None, (refusal,))
+
+    def _search(self, progress: Progress | None, beside: Collection[str] | None) -> Search:
+        known = self.believed.certificates
+        return Search(self.request.signature, progress, self.ground.watched, beside, certificates=known)
 
     def _check_newest(self) -> None:
         """MalformedTrust where the memory knows a newer trust file or deny list than those at hand (A104)."""
@@ -161,7 +165,8 @@ class Verifier:
 
     def _ground(self, when: Judgement) -> Ground:
         trust, crls, denied = self.believed.trust, self.believed.crls, self.believed.denied
-        return Ground(trust, crls, denied, when, self.request.purpose, known_lists=self.state.lists)
+        known, lists = self.believed.certificates, self.state.lists
+        return Ground(trust, crls, denied, when, self.request.purpose, known_lists=lists, certificates=known)
 
     def _judged(self, found: Found) -> list[Judged]:
         judged = _judge(found, self.ground)
