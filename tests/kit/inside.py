@@ -34,7 +34,7 @@ def sign_inside(
     attributes = attributes_of(made, kind, digest, NOW)
     value = signer.key.sign([asked_of_key(made, kind, digest, attributes)])[0]
     tokens = [token(tsa, value)] if tsa is not None else []
-    sealed = Sealed(built(made, kind, attributes, value, tokens, prepared.content), value, made.der)
+    sealed = Sealed(built(made, kind, attributes, value, tokens, prepared.content), value, made.der, made.algorithm)
     parts = using.attach(prepared, sealed)
     write_batch([Output(str(out), parts, check=lambda new: check_attached(using, new, prepared, sealed))])
     return out

@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   sealwright key csr 'pkcs11:token=line-1;object=release' --subject 'CN=Release 2026,O=ACME' > release.csr
   sealwright key import-certificate release.pem --home home --name line-1 --key 'pkcs11:token=line-1;object=release'
   sealwright key enrol mcuboot --home home                           a new key for a format with rules of its own
+  sealwright key control-tree u-boot.dtb --home home --key fit --out control.dtb      U-Boot trusts this key from now on
   sealwright key enrol kmod --home home --name modules-2026 --algorithm rsa4096
   sealwright key import-certificate boot.pem --home home --name boot --construction digest:mcuboot --key file:boot.key
   sealwright key show release --home home
@@ -29,7 +30,7 @@ EXAMPLES = """examples:
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
-CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot")
+CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit")
 PURPOSES = ("artifact", "timestamp", "trust")
 
 
@@ -77,6 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(take)
     take.set_defaults(run=run_import)
     _configure_enrol(commands)
+    _configure_control_tree(commands)
     attestation.configure(commands, EXAMPLES)
     csr = add_action(commands, "csr", "print a certificate request for an existing PKI", EXAMPLES)
     csr.add_argument("key", metavar="KEY", type=key_string, help="key string")
@@ -96,6 +98,17 @@ def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add_pin_file(make)
     add_json(make)
     make.set_defaults(run=run_enrol)
+
+
+def _configure_control_tree(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tree = add_action(commands, "control-tree", "put a key as required into U-Boot's control tree", EXAMPLES)
+    tree.add_argument("file", metavar="FILE", help="the device tree that is built into U-Boot")
+    add_home(tree)
+    tree.add_argument("--key", metavar="NAME", required=True, help="name of an enrolled key for FIT images")
+    tree.add_argument("--out", metavar="OUT", required=True, help="the new tree; the old one is not changed")
+    tree.add_argument("--replace", action="store_true", help="replace what is already there")
+    add_json(tree)
+    tree.set_defaults(run=run_control_tree)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -207,6 +220,37 @@ def run_enrol(args: argparse.Namespace) -> int:
     if os.path.exists(beside):
         print("  " + say("key.enrolled-beside", path=display(beside)))
     print("  " + say("key.enrolled-next", home=display(args.home), name=display(key.name), format=args.format))
+    return 0
+
+
+def run_control_tree(args: argparse.Namespace) -> int:
+    """Write the tree with the key in it."""
+    from sealwright.artifact.names import display
+    from sealwright.artifact.output import Output, Replace, write_batch
+    from sealwright.envelope.kinds import Construction
+    from sealwright.errors import KeyRefused
+    from sealwright.formats.control_tree import with_required_key
+    from sealwright.formats.fit_tree import key_name
+    from sealwright.signing.home import open_home
+    from sealwright.texts.words import say
+
+    home = open_home(args.home)
+    key = _named(home.keys, args.key)
+    if key.construction is not Construction.FIT:
+        raise KeyRefused(
+            f"key {key.name}",
+            f"it is enrolled for {key.construction}, not for FIT images",
+            "Make one with `sealwright key enrol fit`.",
+        )
+    parts = with_required_key(args.file, key.certificate, key.algorithm)
+    write_batch([Output(args.out, parts)], replace=Replace.YES if args.replace else Replace.NO)
+    name = key_name(key.certificate)
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line({"path": args.out, "key": key.name, "node": f"/signature/key-{name}"}))
+        return 0
+    print(say("key.required", path=display(args.out), name=display(key.name), node=f"/signature/key-{name}"))
     return 0
 
 

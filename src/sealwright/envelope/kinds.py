@@ -30,6 +30,7 @@ class Construction(StrEnum):
     CERTIFICATE = "x509"
     KMOD = "cms-bare:kmod"
     MCUBOOT = "digest:mcuboot"
+    FIT = "digest:fit"
 
 
 class Carried(Enum):
@@ -91,9 +92,23 @@ MCUBOOT = ContentKind(
     schemes=frozenset((Scheme.RSA_PSS, Scheme.ECDSA, Scheme.ED25519)),
     construction=Construction.MCUBOOT,
 )
+FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), construction=Construction.FIT)
 KINDS = {
     kind.name: kind
-    for kind in (FILE, MANIFEST, TRUST, DENY, TIMESTAMP, AUTHENTICODE, RAUC_PLAIN, RAUC_VERITY, SWUPDATE, KMOD, MCUBOOT)
+    for kind in (
+        FILE,
+        MANIFEST,
+        TRUST,
+        DENY,
+        TIMESTAMP,
+        AUTHENTICODE,
+        RAUC_PLAIN,
+        RAUC_VERITY,
+        SWUPDATE,
+        KMOD,
+        MCUBOOT,
+        FIT,
+    )
 }
 
 

@@ -34,6 +34,7 @@ class Known(NamedTuple):
 EMBEDDED: dict[str, Known] = {
     "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ"),
     "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396")),
+    "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed")),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())

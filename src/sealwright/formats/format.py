@@ -19,6 +19,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
+from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
 
@@ -108,11 +109,13 @@ class Prepared(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """What a key made for a `Prepared`. envelope: the CMS, with its timestamps; value: the signature value in it; certificate: DER."""
+    """What a key made for a `Prepared`. envelope: the signature as its verifiers read it, with its timestamps; value: the signature
+    value in it, in the encoding of CMS; certificate: DER."""
 
     envelope: bytes
     value: bytes
     certificate: bytes
+    algorithm: SignatureAlgorithm
 
 
 class Candidate(NamedTuple):

@@ -12,5 +12,6 @@ HARDWARE_ATTESTED = f"{ARC}.1.3"
 CONSTRUCTIONS = {
     Construction.KMOD: f"{ARC}.3.1",
     Construction.MCUBOOT: f"{ARC}.3.2",
+    Construction.FIT: f"{ARC}.3.3",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

@@ -124,7 +124,7 @@ class Pipeline:
         """A recorded signature as its verifiers read it, with its timestamp tokens where it carries them."""
         kind, content = KINDS[made.prepared.kind], made.prepared.content
         envelope = built(self.certificate, kind, made.attributes, made.value, tokens, content)
-        return Sealed(envelope, made.value, self.certificate.der)
+        return Sealed(envelope, made.value, self.certificate.der, self.enrolled.algorithm)
 
     def close(self) -> None:
         """Give key and journal back."""

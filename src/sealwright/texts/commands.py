@@ -29,6 +29,7 @@ WORDS: dict[str, str] = {
     "key.imported": "enrolled {name} for {purpose}: {algorithm}, {provenance}, {uri}",
     "key.enrolled-beside": "Verifiers find its certificate in {path}: give them that folder with the trust file",
     "key.enrolled-next": "Next: sealwright sign FILE --home {home} --key {name} --format {format} --out OUT",
+    "key.required": "{path}: U-Boot with this tree starts only what {name} signed ({node})",
     "key.imported-next": "Next: sealwright sign FILE --home {home} --key {name}",
     "attest.wrote": "wrote {path}",
     "attest.nonce": "nonce {nonce}",

@@ -103,6 +103,12 @@ TEXTS: dict[str, Text] = {
         "the exception for its signer has ended",
         plain="{subject}: the trust file accepted this signer only until {found}",
     ),
+    "SW-PART-UNSIGNED": Text(
+        "{subject}: {found} is not covered by the signature",
+        _ASK_MAKER,
+        "a part of the file is not signed",
+        plain="{subject}: a part of it is not signed ({found})",
+    ),
     "SW-KEY-CONSTRUCTION": Text(
         "the key of {subject} is enrolled for {found}, and this is a signature by {wanted}",
         _ASK_MAKER,

@@ -1,0 +1,327 @@
+"""Flattened device trees as U-Boot and Linux read them, tag by tag: what FIT images and control trees are made of.
+
+    header, 40 bytes | memory reservations | structure: tags of nodes and properties | strings: the properties' names
+
+A value above 64 KiB is not read, only its place is kept, so memory does not grow with what a tree carries. Everything that two
+readers could read differently is refused: names that repeat, tags out of place, blocks that overlap or leave the tree.
+Source: Devicetree Specification 0.4, chapter 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sealwright.artifact.source import OpenArtifact
+from sealwright.errors import LimitExceeded, MalformedArtifact
+
+MAGIC = bytes.fromhex("d00dfeed")
+HEADER = struct.Struct(">10I")
+MAX_STRUCTURE_READ = 64 * 1024
+MAX_STRINGS = 64 * 1024
+MAX_TOKENS = 20_000
+MAX_DEPTH = 31
+_BEGIN, _END, _PROPERTY, _NOP, _FINISH = 1, 2, 3, 4, 9
+_U32 = struct.Struct(">I")
+_VALUE = struct.Struct(">III")
+_VERSION, _COMPATIBLE = 17, 16
+
+
+class Span(NamedTuple):
+    """Bytes start <= i < end of the file."""
+
+    start: int
+    end: int
+
+
+Piece = bytes | Span
+
+
+class Property(NamedTuple):
+    """One property. path: of its node; name_at: offset of its name among the strings; at: of its tag in the file, -1 for a new one.
+
+    padding: the 0 to 3 bytes behind the value, where libfdt leaves what stood there before.
+    """
+
+    path: str
+    name: str
+    name_at: int
+    value: Piece
+    at: int = -1
+    padding: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Of the value."""
+        return len(self.value) if isinstance(self.value, bytes) else self.value.end - self.value.start
+
+    @property
+    def data(self) -> bytes:
+        """The value, b"" where it is too large to have been read."""
+        return self.value if isinstance(self.value, bytes) else b""
+
+
+class Mark(NamedTuple):
+    """A tag without value. tag: of the specification; path: the node that begins or ends."""
+
+    tag: int
+    path: str
+    at: int = -1
+
+
+Token = Property | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """tokens: of the structure block, in order, with its end; strings: the block of names; total: of the tree as its header says.
+
+    reserved: the memory reservation block; cpu: the boot CPU's number, as the header has it.
+    """
+
+    tokens: tuple[Token, ...]
+    strings: bytes
+    total: int
+    reserved: bytes
+    cpu: int
+    structure: Span
+    names: Span
+
+    def properties(self, path: str) -> dict[str, Property]:
+        """The properties of one node, by name."""
+        return {one.name: one for one in self.tokens if isinstance(one, Property) and one.path == path}
+
+    def children(self, path: str) -> list[str]:
+        """The paths of a node's children, in order."""
+        depth = 1 if path == "/" else path.count("/") + 1
+        prefix = path if path.endswith("/") else path + "/"
+        return [
+            one.path
+            for one in self.tokens
+            if isinstance(one, Mark) and one.tag == _BEGIN and one.path.startswith(prefix)
+            and one.path.count("/") == depth and one.path != "/"
+        ]  # fmt: skip
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a node."""
+        return any(isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in self.tokens)
+
+    def with_properties(self, path: str, values: dict[str, bytes], without: Sequence[str] = ()) -> Tree:
+        """The tree with properties of a node set, in place where they were, else before its end or its first child."""
+        strings, tokens, waiting = self.strings, list[Token](), dict(values)
+        for one in self.tokens:
+            inside = one.path == path
+            if isinstance(one, Property) and inside and one.name in without:
+                continue
+            if isinstance(one, Property) and inside and one.name in waiting:
+                tokens.append(one._replace(value=waiting.pop(one.name), at=-1, padding=b""))
+                continue
+            ends = isinstance(one, Mark) and one.tag == _END and inside
+            child = isinstance(one, Mark) and one.tag == _BEGIN and one.path != path and _parent(one.path) == path
+            if waiting and (ends or child):
+                for name, value in waiting.items():
+                    at, strings = _name_at(strings, name)
+                    tokens.append(Property(path, name, at, value))
+                waiting = {}
+            tokens.append(one)
+        return replace(self, tokens=tuple(tokens), strings=strings)
+
+    def with_node(self, path: str) -> Tree:
+        """The tree with an empty node as the last child of its parent."""
+        parent, tokens = _parent(path), list[Token]()
+        for one in self.tokens:
+            if isinstance(one, Mark) and one.tag == _END and one.path == parent:
+                tokens += [Mark(_BEGIN, path), Mark(_END, path)]
+            tokens.append(one)
+        return replace(self, tokens=tuple(tokens))
+
+    def pieces(self, total: int | None = None) -> list[Piece]:
+        """The tree as it is written; padded with zero bytes to `total` where that is larger."""
+        body = [piece for one in self.tokens for piece in token_pieces(one)]
+        size = sum(piece_size(piece) for piece in body)
+        structure = HEADER.size + len(self.reserved)
+        strings = structure + size
+        used = strings + len(self.strings)
+        total = max(used, total or 0)
+        header = HEADER.pack(
+            int.from_bytes(MAGIC, "big"), total, structure, strings, HEADER.size, _VERSION, _COMPATIBLE, self.cpu,
+            len(self.strings), size,
+        )  # fmt: skip
+        return [header + self.reserved, *body, self.strings + bytes(total - used)]
+
+
+def read_tree(source: OpenArtifact) -> Tree:
+    """Read a tree at the start of a file; MalformedArtifact with the offset, LimitExceeded where it is beyond what is read."""
+    head = source.read_at(0, HEADER.size)
+    if len(head) < HEADER.size or head[:4] != MAGIC:
+        raise wrong(source, 0, "there is no device tree")
+    _, total, structure, strings, reserved, version, compatible, cpu, strings_size, size = HEADER.unpack(head)
+    if version != _VERSION or compatible != _COMPATIBLE:
+        raise wrong(source, 20, f"a device tree of version {version}")
+    if total > source.size or reserved != HEADER.size or structure % 4 or structure < reserved + 16:
+        raise wrong(source, 4, "its blocks are not where the specification puts them")
+    if structure + size != strings or strings + strings_size > total:
+        raise wrong(source, 8, "its blocks overlap, leave gaps or leave the tree")
+    if strings_size > MAX_STRINGS or structure > reserved + MAX_STRUCTURE_READ:
+        raise LimitExceeded(source.path, f"names of {strings_size} bytes", f"At most {MAX_STRINGS} are read.")
+    names = source.read_at(strings, strings_size)
+    tokens = tuple(_tokens(source, structure, strings, names))
+    kept = source.read_at(reserved, structure - reserved)
+    return Tree(tokens, names, total, kept, cpu, Span(structure, strings), Span(strings, strings + strings_size))
+
+
+def check_free_space(source: OpenArtifact, tree: Tree) -> None:
+    """Nothing is hidden behind the names, up to the end that the header says; mkimage leaves there what was in its memory."""
+    at = tree.names.end
+    while at < tree.total:
+        part = source.read_at(at, min(MAX_STRUCTURE_READ, tree.total - at))
+        if part.strip(b"\0") or not part:
+            raise wrong(source, at, "the free space at the end of the tree is not zero")
+        at += len(part)
+
+
+def token_pieces(token: Token) -> list[Piece]:
+    """One tag as it is written."""
+    if isinstance(token, Mark):
+        if token.tag != _BEGIN:
+            return [_U32.pack(token.tag)]
+        return [_U32.pack(_BEGIN) + _padded(token.path.rpartition("/")[2].encode() + b"\0")]
+    head = _VALUE.pack(_PROPERTY, token.size, token.name_at)
+    padding = token.padding or bytes(-token.size % 4)
+    if isinstance(token.value, bytes):
+        return [head + token.value + padding]
+    return [head, token.value, padding]
+
+
+def piece_size(piece: Piece) -> int:
+    """How many bytes it stands for."""
+    return len(piece) if isinstance(piece, bytes) else piece.end - piece.start
+
+
+def is_begin(token: Token) -> bool:
+    """Whether a node begins."""
+    return isinstance(token, Mark) and token.tag == _BEGIN
+
+
+def is_end(token: Token) -> bool:
+    """Whether a node ends."""
+    return isinstance(token, Mark) and token.tag == _END
+
+
+def is_finish(token: Token) -> bool:
+    """Whether the structure ends."""
+    return isinstance(token, Mark) and token.tag == _FINISH
+
+
+def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[Token]:
+    """The tags, each checked against where it stands."""
+    open_nodes: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    count, closed = 0, False
+    while True:
+        if end - at < 4:
+            raise wrong(source, at, "its structure is cut off")
+        count += 1
+        if count > MAX_TOKENS:
+            raise LimitExceeded(source.path, f"more than {MAX_TOKENS} nodes and properties", "Make it smaller.")
+        (tag,) = _U32.unpack(source.read_at(at, 4))
+        path = open_nodes[-1] if open_nodes else ""
+        if tag == _FINISH and closed and at + 4 == end:
+            yield Mark(tag, "", at)
+            return
+        if closed or (not open_nodes and tag != _BEGIN and count > 1):
+            raise wrong(source, at, "something stands behind its root node")
+        if tag == _BEGIN:
+            name, following = _node_name(source, at, end)
+            path = _path(source, at, path, name, open_nodes)
+            if (path, "/") in seen:
+                raise wrong(source, at, f"the node {path} is there twice")
+            seen.add((path, "/"))
+            open_nodes.append(path)
+            yield Mark(tag, path, at)
+            at = following
+        elif tag == _END and open_nodes:
+            yield Mark(tag, open_nodes.pop(), at)
+            closed = not open_nodes
+            at += 4
+        elif tag == _PROPERTY and open_nodes:
+            found, following = _property(source, at, end, path, names)
+            if (path, found.name) in seen:
+                raise wrong(source, at, f"{path} has the property {found.name} twice")
+            seen.add((path, found.name))
+            yield found
+            at = following
+        elif tag == _NOP and open_nodes:
+            yield Mark(tag, path, at)
+            at += 4
+        else:
+            raise wrong(source, at, f"a tag {tag:#x} that does not belong there")
+
+
+def _node_name(source: OpenArtifact, at: int, end: int) -> tuple[str, int]:
+    data = source.read_at(at + 4, min(256, end - at - 4))
+    size = data.find(b"\0")
+    following = at + 4 + size + 1 + -(size + 1) % 4
+    if size < 0 or following > end or data[size : following - at - 4].strip(b"\0"):
+        raise wrong(source, at, "the name of a node has no end, or its padding is not zero")
+    return _text(source, at, data[:size]), following
+
+
+def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: list[str]) -> str:
+    if not open_nodes:
+        if name:
+            raise wrong(source, at, "its root node has a name")
+        return "/"
+    if not name or "/" in name or len(open_nodes) > MAX_DEPTH:
+        raise wrong(source, at, f"a node {name!r}, {len(open_nodes)} deep")
+    return f"{'' if parent == '/' else parent}/{name}"
+
+
+def _property(source: OpenArtifact, at: int, end: int, path: str, names: bytes) -> tuple[Property, int]:
+    if end - at < _VALUE.size:
+        raise wrong(source, at, "a property is cut off")
+    _, size, name_at = _VALUE.unpack(source.read_at(at, _VALUE.size))
+    start = at + _VALUE.size
+    following = start + size + -size % 4
+    stop = names.find(b"\0", name_at) if name_at < len(names) else -1
+    if following > end or stop < 0:
+        raise wrong(source, at, f"a property of {size} bytes, or its name at {name_at}, leaves its block")
+    padding = source.read_at(start + size, following - start - size)
+    value: Piece = Span(start, start + size)
+    if size <= MAX_STRUCTURE_READ:
+        value = source.read_at(start, size)
+    return Property(path, _text(source, at, names[name_at:stop]), name_at, value, at, padding), following
+
+
+def _text(source: OpenArtifact, at: int, data: bytes) -> str:
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text.isprintable():
+        raise wrong(source, at, "a name that is not printable ASCII")
+    return text
+
+
+def _name_at(strings: bytes, name: str) -> tuple[int, bytes]:
+    """Where a name stands among the strings, and the strings with it."""
+    wanted = name.encode() + b"\0"
+    at = 0 if strings.startswith(wanted) else strings.find(b"\0" + wanted) + 1
+    if at or strings.startswith(wanted):
+        return at, strings
+    return len(strings), strings + wanted
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def wrong(source: OpenArtifact, offset: int, what: str) -> MalformedArtifact:
+    """The error for a tree that is not as specified."""
+    return MalformedArtifact(source.path, f"byte {offset}: {what}", "Make it again, or fetch it again.")
