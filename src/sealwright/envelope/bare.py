@@ -53,16 +53,29 @@ def bare_signers(
     called: what it says, for people.
     Where the value fits none, those that are named stand for it: `check_signer` will refuse them with the reason.
     """
-    known = {one: known for one in dict.fromkeys(certificates) if (known := certified_or_none(one)) is not None}
-    named = [
-        Signer(one, about.key, digest, algorithm, value, None, None, SAYS_NOTHING, (), False, ())
-        for one, about in known.items()
-        if belongs(about.algorithm, algorithm) and names(one, about)
-    ]
-    if not named:
-        what = f"it names its signer by {called}, and none of the {len(known)} certificates known here is that one's"
-        return (BrokenSigner(UnknownSigner(subject, what, _BRING)),)
-    return _chosen(named, subject)
+    named = _of_type(value, digest, algorithm, certificates, names)
+    return _chosen(named, subject) or (_nobody(subject, called),)
+
+
+def matching_signers(
+    value: bytes,
+    digest: Digest,
+    algorithm: SignatureAlgorithm,
+    certificates: Collection[bytes],
+    fits: Callable[[bytes, Certified], bool],
+    subject: str,
+    called: str,
+) -> tuple[Signer | BrokenSigner, ...]:
+    """The same where the file does not say whose key it is: only those whose key the value fits.
+
+    fits: whether a certificate's key is of the type that the file says.
+    """
+    of_type = _of_type(value, digest, algorithm, certificates, fits)
+    found = tuple(signer for signer in of_type if _fits(signer, subject))
+    if found or not of_type:
+        return found or (_nobody(subject, called),)
+    what = f"the signature fits none of the {len(of_type)} keys known here that could have made it ({called})"
+    return (BrokenSigner(BadSignature(subject, what, _BRING)),)
 
 
 def read_bare_cms(
@@ -175,6 +188,26 @@ def _names(sid: types.Sid, known: Certified) -> bool:
 
 def _called(sid: types.Sid) -> str:
     return f"key {sid.value.hex()}" if isinstance(sid.value, bytes) else f"serial {sid.value.serial:x}"
+
+
+def _of_type(
+    value: bytes,
+    digest: Digest,
+    algorithm: SignatureAlgorithm,
+    certificates: Collection[bytes],
+    names: Callable[[bytes, Certified], bool],
+) -> list[Signer]:
+    known = {one: known for one in dict.fromkeys(certificates) if (known := certified_or_none(one)) is not None}
+    return [
+        Signer(one, about.key, digest, algorithm, value, None, None, SAYS_NOTHING, (), False, ())
+        for one, about in known.items()
+        if belongs(about.algorithm, algorithm) and names(one, about)
+    ]
+
+
+def _nobody(subject: str, called: str) -> BrokenSigner:
+    what = f"it names its signer by {called}, and none of the certificates known here is that one's"
+    return BrokenSigner(UnknownSigner(subject, what, _BRING))
 
 
 def _chosen(named: Sequence[Signer], subject: str) -> tuple[Signer, ...]:

@@ -25,7 +25,7 @@ from sealwright.envelope.algorithms import (
     Scheme,
     SignatureAlgorithm,
 )
-from sealwright.envelope.bare import bare_signers
+from sealwright.envelope.bare import matching_signers
 from sealwright.envelope.certified import Certified, certified
 from sealwright.envelope.cms import Envelope, Signer
 from sealwright.envelope.kinds import FIT
@@ -226,7 +226,7 @@ def _envelopes(
     found: list[tuple[Signature, Envelope]] = []
     for one in fit.signatures:
         digest = delivered[one.path][one.algorithm.digest]
-        signers = bare_signers(
+        signers = matching_signers(
             one.value,
             digest,
             one.algorithm,
