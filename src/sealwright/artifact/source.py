@@ -185,6 +185,26 @@ class OpenArtifact:
         except OSError as cause:
             raise unreadable(self.path, cause) from cause
 
+    def fill(self, offset: int, views: Sequence[memoryview]) -> None:
+        """Fill buffers, one after the other, with the bytes from `offset`; ChangedWhileRead where the file ends before."""
+        wanted = sum(map(len, views))
+        try:
+            if sys.platform != "win32":
+                self._seek(offset)
+                count = os.readv(self._descriptor, views)
+                self._place += count
+                if count == wanted:
+                    return
+            data = self._read_exactly(offset, wanted)
+        except OSError as cause:
+            raise unreadable(self.path, cause) from cause
+        if len(data) != wanted:
+            raise self._changed()
+        at = 0
+        for view in views:
+            view[:] = data[at : at + len(view)]
+            at += len(view)
+
     def status(self) -> os.stat_result:
         """Mode, owner and size of the very file that is read, whatever has its name by now."""
         return os.fstat(self._descriptor)

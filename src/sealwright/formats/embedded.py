@@ -22,19 +22,29 @@ MAX_TAIL_BYTES = 32
 
 
 class Known(NamedTuple):
-    """module, factory: where the format is; kind: of its signatures; head, tail: what files of it begin or end with (empty: anything)."""
+    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
+
+    tail: what stands `behind` bytes before their end.
+    """
 
     module: str
     factory: str
     kind: str
     head: bytes = b""
     tail: bytes = b""
+    behind: int = 0
+
+    def fits(self, head: bytes, tail: bytes) -> bool:
+        """Whether a file that begins and ends so could be of it."""
+        return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
 
 
 EMBEDDED: dict[str, Known] = {
     "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ"),
     "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396")),
     "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed")),
+    # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
+    "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
@@ -51,7 +61,7 @@ def recognise(source: OpenArtifact) -> EmbeddedFormat | None:
     head = source.read_at(0, HEAD_BYTES)
     tail = source.read_at(max(0, source.size - MAX_TAIL_BYTES), MAX_TAIL_BYTES) if _TAILS else b""
     for name, known in EMBEDDED.items():
-        if head.startswith(known.head) and tail.endswith(known.tail):
+        if known.fits(head, tail):
             found = embedded_format(name)
             if found.recognises(source):
                 return found

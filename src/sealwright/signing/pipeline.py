@@ -27,6 +27,7 @@ from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, Sea
 from sealwright.formats.authenticode import check_indirect_data
 from sealwright.formats.format import Prepared, Sealed
 from sealwright.formats.manifest import check_manifest
+from sealwright.formats.rauc import check_manifest as check_rauc_manifest
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
@@ -45,6 +46,7 @@ PURPOSE_OF_KIND = {
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "manifest": check_manifest,
     "authenticode": check_indirect_data,
+    "rauc-verity": check_rauc_manifest,
 }
 REQUEST_BYTES = 16
 

@@ -1,0 +1,74 @@
+"""Update bundles of embedded Linux, and the updaters that check them on the device."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from kit.openssl import run
+from kit.pki import Pki, Signer
+from sealwright.artifact.source import open_artifact
+from sealwright.formats.rauc import read_bundle
+from sealwright.pki.profiles import UPDATE_SIGNER
+
+IMAGE = random.Random(2026).randbytes(51_200)
+
+
+def updater(pki: Pki, **how: object) -> Signer:
+    """A signer that both updaters take without being configured."""
+    return pki.leaf("updates", profile=UPDATE_SIGNER, **how)  # type: ignore[arg-type]
+
+
+def key_files(folder: Path, signer: Signer) -> list[str]:
+    """The signer's certificate, path and key as RAUC's options."""
+    (folder / "cert").write_text(signer.pem)
+    above = (x509.load_der_x509_certificate(der) for der in signer.chain)
+    (folder / "intermediate").write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in above))
+    key = signer.key._private
+    assert key is not None
+    (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return [f"--{name}={folder / name}" for name in ("cert", "intermediate", "key")]
+
+
+def bundle(folder: Path, signer: Signer, form: str = "verity", image: bytes = IMAGE) -> Path:
+    """A bundle that RAUC made and signed. Its input folder is made anew: RAUC writes into it."""
+    content = folder / f"content-{form}"
+    content.mkdir(parents=True)
+    (content / "rootfs.img").write_bytes(image)
+    (content / "manifest.raucm").write_text(
+        f"[update]\ncompatible=acme-plc\nversion=2026.1\n\n[bundle]\nformat={form}\n\n[image.rootfs]\nfilename=rootfs.img\n"
+    )
+    path = folder / f"{form}.raucb"
+    made, words = run(["rauc", *key_files(folder, signer), "bundle", content, path])
+    assert made, words
+    return path
+
+
+def rauc_info(path: Path, keyring: Path, configuration: str = "") -> tuple[bool, str]:
+    """`rauc info`: the signature, and the payload of a plain bundle; never that of a verity bundle. configuration: a system.conf."""
+    options: list[str | Path] = [f"--keyring={keyring}"]
+    if configuration:
+        conf = path.parent / "system.conf"
+        conf.write_text(
+            f"[system]\ncompatible=acme-plc\nbootloader=noop\n\n[keyring]\npath={keyring}\n{configuration}\n"
+        )
+        options = [f"--conf={conf}"]
+    return run(["rauc", *options, "info", "--no-check-time", path])
+
+
+def veritysetup(path: Path) -> tuple[bool, str]:
+    """`veritysetup verify` of a verity bundle's payload against the root in its manifest, as the kernel does when it mounts it."""
+    with open_artifact(str(path)) as source:
+        found = read_bundle(source)
+        verity = found.verity
+        assert verity is not None
+        payload = path.parent / "payload"
+        payload.write_bytes(source.read_at(0, found.payload_end))
+    return run(
+        ["/sbin/veritysetup", "verify", payload, payload, verity.root.hex(), "--no-superblock",
+         f"--hash-offset={verity.data_bytes}", f"--salt={verity.salt.hex()}", f"--data-blocks={verity.data_bytes // 4096}",
+         "--data-block-size=4096", "--hash-block-size=4096", "--hash=sha256", "--format=1"]
+    )  # fmt: skip
