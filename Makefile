@@ -4,16 +4,19 @@ PY := .venv/bin/python
 PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint fix bench findings soak
+.PHONY: help install demo demo-boot test lint fix bench findings soak
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: ## make .venv and install what is missing (Debian packages with root or sudo)
 	@scripts/install
 
 demo: install ## one plant's story: sign, ship, verify, refuse; about a minute
 	@$(PY) demo/run.py
+
+demo-boot: install ## a machine with Secure Boot starts what we signed and refuses the rest; about a minute
+	@$(PY) demo/boot.py
 
 lint: install ## formatting, style, types, and the rooms' imports
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .

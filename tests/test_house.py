@@ -105,7 +105,7 @@ def printed_commands() -> Iterator[tuple[str, str]]:
                 if re.match(r"sealwright [a-z]", part) and (line.startswith(("    ", "|")) or "`" not in line):
                     yield page.name, re.split(r"\s+#|\s*[>|] ", part)[0]
     for name in COMMANDS:
-        for line in importlib.import_module(f"sealwright.cli.{name}").EXAMPLES.splitlines()[1:]:
+        for line in importlib.import_module(f"sealwright.cli.{name.replace('-', '')}").EXAMPLES.splitlines()[1:]:
             if line.startswith("  sealwright"):
                 yield f"{name} --help", re.split(r"\s{2,}| > ", line.strip())[0]
 

@@ -30,7 +30,7 @@ EXAMPLES = """examples:
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
-CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit")
+CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit", "cms-bare:uefi-variable")
 PURPOSES = ("artifact", "timestamp", "trust")
 
 
@@ -90,8 +90,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from sealwright.formats.embedded import EMBEDDED
 
+    names = (*EMBEDDED, "uefi-variable")
     make = add_action(commands, "enrol", "make a key for a format, certified by the home's own authority", EXAMPLES)
-    make.add_argument("format", choices=tuple(EMBEDDED), metavar="FORMAT", help=f"one of {', '.join(EMBEDDED)}")
+    make.add_argument("format", choices=names, metavar="FORMAT", help=f"one of {', '.join(names)}")
     add_home(make)
     make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")
     make.add_argument("--algorithm", choices=KINDS, metavar="KIND", help="as for `key create` (else the format's own)")
@@ -217,9 +218,13 @@ def run_enrol(args: argparse.Namespace) -> int:
         return 0
     print(say("key.imported", uri=display(key.uri), **_about(key)))
     beside = home.path("trust.d", f"{key.name}.pem")
-    if os.path.exists(beside):
+    if args.format != "uefi-variable" and os.path.exists(beside):
         print("  " + say("key.enrolled-beside", path=display(beside)))
-    print("  " + say("key.enrolled-next", home=display(args.home), name=display(key.name), format=args.format))
+    names = {"home": display(args.home), "name": display(key.name)}
+    if args.format == "uefi-variable":
+        print("  " + say("key.enrolled-next-variable", **names))
+    else:
+        print("  " + say("key.enrolled-next", format=args.format, **names))
     return 0
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
     "key": "list, create, show, certify and attest keys",
     "trust": "check, show, sign and install trust files",
+    "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "doctor": "show what is installed, which token answers, what to fix",
     "completion": "print the shell's completion script",
 }
@@ -156,7 +157,7 @@ def parser_of(names: Sequence[str] | dict[str, str]) -> Parser:
 
 
 def _module(name: str) -> ModuleType:
-    return import_module(f"sealwright.cli.{name}")
+    return import_module(f"sealwright.cli.{name.replace('-', '')}")
 
 
 def _columns() -> int:

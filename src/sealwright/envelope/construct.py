@@ -2,7 +2,7 @@
 
 | construction | the key signs | the signature |
 | cms-attributes | the signed attributes, a DER SET | CMS with them (`cms_write`) |
-| cms-bare:… | the content's digest | CMS without attributes and certificates (`bare`) |
+| cms-bare:… | the content's digest | CMS without attributes and certificates (`bare`); UEFI has SignedData alone, with the certificate |
 | digest:… | the content's digest | the value alone |
 """
 
@@ -48,6 +48,8 @@ def built(
         )
     if tokens:
         raise ValueError(f"a {kind.name} signature carries no timestamp")
+    if kind.construction is Construction.UEFI_VARIABLE:
+        return bare_cms(certificate, value, bag=(certificate.der,))
     if kind.construction.value.startswith("cms-bare:"):
         return content_info(bare_cms(certificate, value))
     return value

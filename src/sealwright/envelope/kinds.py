@@ -31,6 +31,7 @@ class Construction(StrEnum):
     KMOD = "cms-bare:kmod"
     MCUBOOT = "digest:mcuboot"
     FIT = "digest:fit"
+    UEFI_VARIABLE = "cms-bare:uefi-variable"
 
 
 class Carried(Enum):
@@ -93,6 +94,10 @@ MCUBOOT = ContentKind(
     construction=Construction.MCUBOOT,
 )
 FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), construction=Construction.FIT)
+# firmware is built without elliptic curves more often than with them
+UEFI_VARIABLE = ContentKind(
+    "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
+)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -108,6 +113,7 @@ KINDS = {
         KMOD,
         MCUBOOT,
         FIT,
+        UEFI_VARIABLE,
     )
 }
 

@@ -13,5 +13,6 @@ CONSTRUCTIONS = {
     Construction.KMOD: f"{ARC}.3.1",
     Construction.MCUBOOT: f"{ARC}.3.2",
     Construction.FIT: f"{ARC}.3.3",
+    Construction.UEFI_VARIABLE: f"{ARC}.3.4",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

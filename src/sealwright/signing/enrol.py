@@ -64,6 +64,7 @@ PLANS = {
     "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "uefi-variable": Plan(KeyKind.RSA3072, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
 
@@ -73,11 +74,11 @@ def enrol_for(
 ) -> EnrolledKey:
     """Make a key where the home's authority has its own, certify it by that authority, and enrol it for a format.
 
-    form: of `EMBEDDED`; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
+    form: of `EMBEDDED`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
     _check_name(home, name)
-    kind, plan = KINDS[EMBEDDED[form].kind], PLANS.get(form, _ANY_FORMAT)
+    kind, plan = KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
     wanted = key or plan.key
     if wanted.algorithm.scheme not in kind.schemes:
         raise KeyRefused(
