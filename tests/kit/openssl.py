@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def run(arguments: Sequence[str | Path], cwd: Path | None = None) -> tuple[bool, str]:
-    """A program's verdict and what it said."""
-    done = subprocess.run([str(one) for one in arguments], cwd=cwd, capture_output=True, timeout=120, check=False)
+def run(
+    arguments: Sequence[str | Path], cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[bool, str]:
+    """A program's verdict and what it said. environment: in place of ours."""
+    done = subprocess.run(
+        [str(one) for one in arguments], cwd=cwd, env=environment, capture_output=True, timeout=120, check=False
+    )
     return done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
 
 

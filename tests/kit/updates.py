@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import subprocess
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -14,6 +18,13 @@ from sealwright.artifact.source import open_artifact
 from sealwright.formats.rauc import read_bundle
 from sealwright.pki.profiles import UPDATE_SIGNER
 
+DESCRIPTION = """software =
+{
+    version = "2026.1"; // of the whole update
+    hardware-compatibility: [ "1.0", "1.2" ];
+    files: ( { filename = "fw.bin"; path = "fw.bin"; sha256 = "%s"; } );
+}
+"""
 IMAGE = random.Random(2026).randbytes(51_200)
 
 
@@ -72,3 +83,60 @@ def veritysetup(path: Path) -> tuple[bool, str]:
          f"--hash-offset={verity.data_bytes}", f"--salt={verity.salt.hex()}", f"--data-blocks={verity.data_bytes // 4096}",
          "--data-block-size=4096", "--hash-block-size=4096", "--hash=sha256", "--format=1"]
     )  # fmt: skip
+
+
+def description(image: bytes = IMAGE) -> bytes:
+    """A sw-description for the one file `fw.bin`."""
+    return (DESCRIPTION % hashlib.sha256(image).hexdigest()).encode()
+
+
+def archive(
+    folder: Path,
+    signer: Signer | None = None,
+    files: dict[str, bytes] | None = None,
+    form: str = "crc",
+    name: str = "made",
+) -> Path:
+    """A SWUpdate archive as its documentation has it made: OpenSSL signs where a signer is given, cpio packs."""
+    content = folder / f"{name}.content"
+    content.mkdir(parents=True)
+    members = {"sw-description": description(), "fw.bin": IMAGE} if files is None else files
+    order = list(members)
+    for member, data in members.items():
+        (content / member).write_bytes(data)
+    if signer is not None:
+        options = [option.partition("=")[2] for option in key_files(folder, signer)]
+        made, words = run(
+            ["openssl", "cms", "-sign", "-in", content / "sw-description", "-out", content / "sw-description.sig",
+             "-signer", options[0], "-certfile", options[1], "-inkey", options[2], "-outform", "DER", "-nosmimecap",
+             "-binary", "-md", "sha256"]
+        )  # fmt: skip
+        assert made, words
+        order.insert(1, "sw-description.sig")
+    return packed(content, order, folder / f"{name}.swu", form)
+
+
+def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Path:
+    """The files of a folder in that order, in a cpio."""
+    with path.open("wb") as out:
+        listing = "".join(f"{member}\n" for member in order).encode()
+        subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", form, "-L"], cwd=content, input=listing, stdout=out, check=True, timeout=60
+        )
+    return path
+
+
+def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
+    """`swupdate -c`: everything is checked and nothing installed. Its sockets get a place of their own, with a short name.
+
+    Its words count, and it is asked up to three times: its processes wait for each other with time limits, so that an archive of
+    some kilobytes is now and then installed with exit status 1, or not found compatible.
+    """
+    words = ""
+    for _ in range(3):
+        with tempfile.TemporaryDirectory(prefix="swu") as place:
+            command = ["swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0", *options]
+            _, words = run(command, cwd=path.parent, environment=os.environ | {"TMPDIR": place})
+        if "SWUpdate was successful" in words and "[ERROR]" not in words:
+            return True, words
+    return False, words

@@ -45,6 +45,7 @@ EMBEDDED: dict[str, Known] = {
     "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed")),
     # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
     "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
+    "swupdate": Known("sealwright.formats.swupdate", "SwUpdate", "swupdate", head=b"07070"),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())

@@ -28,6 +28,7 @@ from sealwright.formats.authenticode import check_indirect_data
 from sealwright.formats.format import Prepared, Sealed
 from sealwright.formats.manifest import check_manifest
 from sealwright.formats.rauc import check_manifest as check_rauc_manifest
+from sealwright.formats.swupdate import check_description
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
@@ -47,6 +48,7 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "manifest": check_manifest,
     "authenticode": check_indirect_data,
     "rauc-verity": check_rauc_manifest,
+    "swupdate": check_description,
 }
 REQUEST_BYTES = 16
 
