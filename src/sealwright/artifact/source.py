@@ -317,6 +317,11 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
     return OpenArtifact(name, descriptor, _stamp(status))
 
 
+def opened_as(path: str, descriptor: int) -> OpenArtifact:
+    """A descriptor that is read in place of a path, and closed with what is returned."""
+    return OpenArtifact(path, descriptor, _stamp(os.fstat(descriptor)))
+
+
 @contextmanager
 def reading_ahead(paths: Sequence[str]) -> Iterator[None]:
     """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then."""

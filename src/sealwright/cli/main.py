@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "sign": "sign files and folders",
     "strip": "write a file without the signatures inside it",
+    "run": "run a script if it is signed, from a sealed copy of what was verified",
     "init": "make a signing home: keys, certificates, a trust file",
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
     "key": "list, create, show, certify and attest keys",

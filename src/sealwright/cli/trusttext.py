@@ -77,6 +77,17 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
             }
             for known in trust.evidence
         ],
+        "interpreters": [
+            {
+                "kind": one.kind,
+                "path": one.path,
+                "arguments": list(one.arguments),
+                "environment": list(one.environment),
+                "folder": one.folder,
+                "digest": str(one.digest) if one.digest is not None else None,
+            }
+            for one in trust.interpreters
+        ],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
     }
@@ -127,6 +138,8 @@ def _lines(trust: TrustFile) -> Iterator[str]:
     yield say("trust.rules")
     for rule in trust.rules:
         yield from ("  " + line for line in _rule(rule))
+    for one in trust.interpreters:
+        yield say("trust.interpreter", kind=one.kind, command=" ".join((one.path, *one.arguments)))
     for product, generation in sorted(trust.minimums.items()):
         yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:

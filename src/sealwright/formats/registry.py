@@ -35,20 +35,26 @@ NAMES = (*FORMATS, *EMBEDDED)
 
 
 def find(path: str, search: Search) -> Found:
-    """Everything that signs `path`. `NAME.manifest` itself stands for the NAME it lists.
+    """Everything that signs `path`, or `search.source` in its place. `NAME.manifest` itself stands for the NAME it lists.
 
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
-    if search.beside is None and os.path.isdir(path):
+    given = search.source is not None
+    if search.beside is None and not given and os.path.isdir(path):
         return manifest().extract(plain_folder(path), search)
-    if path.endswith(MANIFEST_SUFFIX) and _is_manifest(path) and os.path.exists(path.removesuffix(MANIFEST_SUFFIX)):
+    if (
+        path.endswith(MANIFEST_SUFFIX)
+        and not given
+        and _is_manifest(path)
+        and os.path.exists(path.removesuffix(MANIFEST_SUFFIX))
+    ):
         return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
     signature = search.signature
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )
     listed = by_manifest or (signature is None and search.sees(path + MANIFEST_SUFFIX))
-    with open_artifact(path) as source:
+    with search.opened(path) as source:
         search = search._replace(source=source)
         form = recognise(source) if signature is None else None
         parts = [extract_embedded(path, form, search)] if form is not None else []

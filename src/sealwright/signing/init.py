@@ -56,6 +56,8 @@ TRUST_DAYS = 400
 OFFICER = "officer"
 RECOVERY = "recovery"
 ENGINEER = "release-engineer"
+# where Debian and its kin have them; an entry runs nothing that is not signed
+INTERPRETERS = {"sh": "/bin/sh", "bash": "/bin/bash", "python": "/usr/bin/python3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ def trust_text(home: Home, options: InitOptions) -> str:
                     "signer": [{"slot": "maker", "anchors": ["root"], "purposes": ["updatePackageSigning"]}],
                 }
             ],
+            "interpreter": [{"kind": kind, "path": path} for kind, path in INTERPRETERS.items()],
         },
     )
 

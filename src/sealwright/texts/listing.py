@@ -75,6 +75,7 @@ WORDS: dict[str, str] = {
     "trust.rule-contact": "contact: {contact}",
     "trust.rule-owner": "owner: {owner}, because {reason}",
     "trust.rule-review": "review due {day}",
+    "trust.interpreter": "Signed scripts for {kind} are run by {command}",
     "trust.minimum": "Minimum generation of {product}: {generation}",
     "trust.withdrawn": "Withdrawn: {what}",
     "trust.evidence": "Key {key}: {provenance}",

@@ -18,6 +18,7 @@ from sealwright.formats.format import Slot
 
 if TYPE_CHECKING:
     from sealwright.envelope.verifierkey import VerifierKey
+    from sealwright.trust.interpreters import Interpreter
 
 
 class Environment(StrEnum):
@@ -195,4 +196,5 @@ class TrustFile(NamedTuple):
     minimums: Mapping[str, int]
     evidence: tuple[KeyEvidence, ...]
     rules: tuple[Rule, ...]
+    interpreters: tuple[Interpreter, ...]
     tuf_root: Digest | None

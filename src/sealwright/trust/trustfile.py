@@ -29,6 +29,7 @@ from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
+from sealwright.trust.interpreters import Interpreter, interpreter
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
@@ -92,6 +93,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         minimums=_minimums(top),
         evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
+        interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
     )
     top.text("title", "")
@@ -359,6 +361,7 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[log]] name", [log.name for log in trust.logs]),
         ("[[witness]] name", [witness.name for witness in trust.witnesses]),
         ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
+        ("[[interpreter]] kind", [one.kind for one in trust.interpreters]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
     ):
         if len({_as_read(one) for one in names}) != len(names):

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import unreadable
+from sealwright.artifact.source import OpenArtifact, unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Coverage, Found, Search
@@ -128,15 +128,26 @@ class Verifier:
         found = self._found(path, progress, beside)
         return self._settled(found, self._judged(found))
 
+    def verify_opened(self, source: OpenArtifact) -> Verdict:
+        """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
+        found = self._found(source.path, None, None, source)
+        return self._settled(found, self._judged(found))
+
     def verify_all(self, artifacts: Sequence[tuple[str, Collection[str] | None]]) -> list[Verdict]:
         """The same for many. Each step is done for all before the next begins: its code and tables stay in the cache."""
         found = [self._found(path, None, beside) for path, beside in artifacts]
         judged = [self._judged(one) for one in found]
         return [self._settled(one, entries) for one, entries in zip(found, judged, strict=True)]
 
-    def _found(self, path: str, progress: Progress | None, beside: Collection[str] | None) -> Found:
+    def _found(
+        self,
+        path: str,
+        progress: Progress | None,
+        beside: Collection[str] | None,
+        source: OpenArtifact | None = None,
+    ) -> Found:
         try:
-            return find(path, self._search(progress, beside))
+            return find(path, self._search(progress, beside)._replace(source=source))
         except SealwrightError as cause:
             # the cause may be a signature file or a member of a folder
             refusal = reject(cause.code, os.path.basename(cause.subject) or cause.subject or path, found=cause.what)

@@ -1,0 +1,211 @@
+"""The run gate: what runs is what was verified, by the interpreter, for the hosts, accounts, times and numbers that were signed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kit.pki import NOW, Pki, p7s
+from kit.trust import RULE, believed, codes, trust_bytes, trust_parts
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.sealed import SealedCopy, sealed_copy
+from sealwright.device import gate
+from sealwright.device.runs import count, started
+from sealwright.errors import MalformedTrust, OutputRefused, SealwrightError
+from sealwright.trust.toml import Toml
+from sealwright.trust.trustfile import parse_trust
+from sealwright.trust.verdict import Outcome, Purpose
+from sealwright.trust.verify import Request
+
+TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
+PKI = Pki.make()
+RELEASE = PKI.leaf()
+SH: dict[str, Toml] = {"kind": "sh", "path": "/bin/sh"}
+TRUST = believed(PKI, interpreter=[SH])
+DAY = timedelta(days=1)
+
+
+def script(folder: Path, text: str = "echo hi\n", name: str = "a.sh") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode())
+    (folder / f"{name}.p7s").write_bytes(p7s(RELEASE, text.encode()))
+    return path
+
+
+def judged(path: Path, arguments: list[str] | None = None, trust: object = TRUST, **request: object) -> gate.Judged:
+    with sealed_copy(str(path), 1 << 20) as copy:
+        asked = Request(clock=NOW, purpose=Purpose.RUN, **request)  # type: ignore[arg-type]
+        return gate.judge(copy, trust, asked, arguments or [])  # type: ignore[arg-type]
+
+
+def said(path: Path, **how: object) -> list[str]:
+    found = judged(path, **how)  # type: ignore[arg-type]
+    assert (found.interpreter is None) == (found.verdict.outcome is not TRUSTED)
+    return codes(found.verdict)
+
+
+def test_a_signed_script_may_run_and_an_altered_one_not(tmp_path: Path) -> None:
+    path = script(tmp_path)
+    assert judged(path).interpreter == TRUST.trust.interpreters[0]
+    path.write_text("echo ho\n")
+    assert said(path) == ["SW-FILE-CHANGED"]
+    (tmp_path / "a.sh.p7s").unlink()
+    assert said(path) == ["SW-SIGNATURE-MISSING"]
+    stranger = Pki.make("EVIL").leaf()
+    (tmp_path / "a.sh.p7s").write_bytes(p7s(stranger, path.read_bytes()))
+    assert judged(path).verdict.outcome is not TRUSTED
+
+
+def test_what_is_judged_is_the_copy_whatever_becomes_of_the_path(tmp_path: Path) -> None:
+    path = script(tmp_path)
+    with sealed_copy(str(path), 1 << 20) as copy:
+        path.unlink()
+        path.mkdir()
+        assert gate.judge(copy, TRUST, Request(clock=NOW, purpose=Purpose.RUN), []).verdict.outcome is TRUSTED
+        assert Path(copy.name).read_text() == "echo hi\n"
+
+
+def test_the_copy_cannot_be_changed_by_its_owner() -> None:
+    with SealedCopy("a.sh", b"echo hi\n") as copy:
+        for change in (lambda: os.pwrite(copy.descriptor, b"X", 0), lambda: os.ftruncate(copy.descriptor, 0)):
+            with pytest.raises(OSError):
+                change()
+        with pytest.raises(PermissionError):
+            Path(copy.name).write_bytes(b"X")
+        assert os.pread(copy.descriptor, 99, 0) == b"echo hi\n"
+
+
+@pytest.mark.parametrize("mode", ["audit", "warn"])
+def test_no_mode_lets_an_altered_script_run(tmp_path: Path, mode: str) -> None:
+    rule = RULE | {"mode": mode, "owner": "eva", "reason": "a trial", "review": NOW + DAY}
+    trust = believed(PKI, interpreter=[SH], rule=[rule])
+    path = script(tmp_path)
+    assert said(path, trust=trust) == []
+    path.write_text("echo ho\n")
+    assert said(path, trust=trust) == ["SW-FILE-CHANGED"]
+
+
+def test_an_editor_s_line_ends_are_told_as_such(tmp_path: Path) -> None:
+    path = script(tmp_path, "echo hi\necho ho\n")
+    assert said(path) == []
+    path.write_bytes(b"echo hi\r\necho ho\r\n")
+    assert said(path) == ["SW-RUN-LINE-ENDS", "SW-FILE-CHANGED"]
+    path.write_bytes(b"echo hi\r\necho hO\r\n")
+    assert said(path) == ["SW-FILE-CHANGED"]
+
+
+def test_the_trust_file_says_what_runs_it(tmp_path: Path) -> None:
+    path = script(tmp_path, "#!/bin/bash\necho hi\n")
+    assert said(path, trust=believed(PKI, interpreter=[SH, {"kind": "bash", "path": "/bin/bash"}])) == []
+    assert said(path) == ["SW-RUN-INTERPRETER-MISSING"]
+    assert said(script(tmp_path, "#!/usr/bin/perl\n")) == ["SW-RUN-INTERPRETER-OTHER"]
+    assert said(script(tmp_path, "echo \u202e\n")) == ["SW-RUN-TEXT"]
+
+
+def test_arguments_go_to_scripts_alone(tmp_path: Path) -> None:
+    path = script(tmp_path, "select 1;\n", "q.sql")
+    trust = believed(PKI, interpreter=[{"kind": "sql", "path": "/bin/cat", "arguments": ["--", "{script}"]}])
+    assert said(path, trust=trust) == []
+    assert said(path, trust=trust, arguments=["-c", "drop table x"]) == ["SW-RUN-ARGUMENTS"]
+
+
+def test_an_interpreter_that_others_can_change_runs_nothing(tmp_path: Path) -> None:
+    path = script(tmp_path)
+    assert said(path) == []
+    here = tmp_path / "sh"
+    here.write_bytes(Path("/bin/true").read_bytes())
+    here.chmod(0o777)
+    (tmp_path / "link").symlink_to("/bin/sh")
+    for program, digest in (
+        (str(here), None),
+        ("/bin/no-such-shell", None),
+        ("/bin/sh", str(Digest.of(b"another"))),
+        ("/etc/passwd", None),
+    ):
+        other: dict[str, Toml] = {"kind": "sh", "path": program} | ({"digest": digest} if digest else {})
+        assert said(path, trust=believed(PKI, interpreter=[other])) == ["SW-RUN-INTERPRETER-UNSAFE"], program
+    tmp_path.chmod(0o777)
+    linked = believed(PKI, interpreter=[{"kind": "sh", "path": str(tmp_path / "link")}])
+    assert said(path, trust=linked) == ["SW-RUN-INTERPRETER-UNSAFE"]
+    tmp_path.chmod(stat.S_IRWXU)
+    own = believed(PKI, interpreter=[SH | {"digest": str(Digest.of(Path("/bin/sh").read_bytes()))}])
+    assert said(path, trust=own) == []
+
+
+def declaring(folder: Path, *lines: str) -> Path:
+    return script(folder, "".join(f"# sealwright-run: {line}\n" for line in lines) + "echo hi\n")
+
+
+def test_declared_hosts_accounts_and_windows_are_kept(tmp_path: Path) -> None:
+    host = os.uname().nodename
+    window = f"not-after = {NOW + DAY:%Y-%m-%dT%H:%M:%SZ}"
+    assert said(declaring(tmp_path, f"hosts = other, {host.upper()}", "accounts = root", window)) == []
+    assert said(declaring(tmp_path, "hosts = other")) == ["SW-RUN-HOST"]
+    assert said(declaring(tmp_path, "accounts = nobody")) == ["SW-RUN-ACCOUNT"]
+    assert said(declaring(tmp_path, f"not-after = {NOW:%Y-%m-%dT%H:%M:%SZ}")) == ["SW-RUN-WINDOW"]
+    assert said(declaring(tmp_path, "window = always")) == ["SW-RUN-DECLARATION"]
+
+
+def test_starts_are_counted_where_a_number_is_declared(tmp_path: Path) -> None:
+    path, state = declaring(tmp_path, "runs = 2"), str(tmp_path / "state")
+    assert said(path) == ["SW-RUN-COUNT"]  # without a folder nobody counts
+    for _ in range(2):
+        found = judged(path, state=state)
+        assert codes(found.verdict) == []
+        with sealed_copy(str(path), 1 << 20) as copy:
+            assert gate.counted(found, copy, state)
+    assert said(path, state=state) == ["SW-RUN-COUNT"]
+    with sealed_copy(str(path), 1 << 20) as copy:
+        assert not gate.counted(found, copy, state)
+
+
+def test_a_count_that_cannot_be_kept_starts_nothing(tmp_path: Path) -> None:
+    digest = Digest.of(b"a")
+    assert count(str(tmp_path), digest, 1, NOW)
+    assert not count(str(tmp_path), digest, 1, NOW)
+    assert started(str(tmp_path), digest) == 1
+    (tmp_path / "runs" / digest.value.hex()).write_bytes(b"2026-11-0")  # cut off by a full disk
+    assert count(str(tmp_path), digest, 2, NOW)
+    assert started(str(tmp_path), digest) == 2
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputRefused, match="cannot be counted"):
+        count(str(tmp_path / "file"), digest, 1, NOW)
+    (tmp_path / "runs" / digest.value.hex()).unlink()
+    (tmp_path / "runs" / digest.value.hex()).symlink_to("/dev/null")
+    with pytest.raises(OutputRefused, match="cannot be counted"):
+        count(str(tmp_path), digest, 1, NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"path": "sh"}, "`path` must be an absolute path"),
+        ({"path": "/bin/../bin/sh"}, "`path` must be an absolute path"),
+        ({"folder": "tmp"}, "`folder` must be an absolute path"),
+        ({"kind": "perl"}, "`kind` must be one of"),
+        ({"kind": "sql"}, "`arguments` must be given"),
+        ({"arguments": ["{file}"]}, "without braces"),
+        ({"arguments": ["-c{script}"]}, "without braces"),
+        ({"arguments": ["{arguments}", "{script}"]}, "last one"),
+        ({"arguments": ["-s", "{arguments}"]}, "in front of"),
+        ({"environment": ["LD_PRELOAD"]}, "LD_PRELOAD could"),
+        ({"environment": ["PYTHONPATH"]}, "PYTHONPATH could"),
+        ({"environment": ["BASH_ENV"]}, "BASH_ENV could"),
+        ({"environment": ["ENV"]}, "ENV could"),
+        ({"environment": ["PATH"]}, "PATH could"),
+        ({"environment": ["NODE_OPTIONS"]}, "NODE_OPTIONS could"),
+        ({"environment": ["lower"]}, "lower could"),
+        ({"shell": "yes"}, "unknown key `shell`"),
+    ],
+)
+def test_interpreters_that_could_run_something_else_are_refused(change: dict[str, Toml], why: str) -> None:
+    good = SH | {"environment": ["TZ", "LC_ALL"], "folder": "/srv"}
+    assert parse_trust(trust_bytes(trust_parts(PKI, interpreter=[good])), "t").interpreters[0].folder == "/srv"
+    with pytest.raises(MalformedTrust, match=why):
+        parse_trust(trust_bytes(trust_parts(PKI, interpreter=[good | change])), "t")
+    with pytest.raises(SealwrightError, match="used twice"):
+        parse_trust(trust_bytes(trust_parts(PKI, interpreter=[good, SH])), "t")
