@@ -24,7 +24,7 @@ MAX_TAIL_BYTES = 32
 class Known(NamedTuple):
     """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
 
-    tail: what stands `behind` bytes before their end.
+    tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any).
     """
 
     module: str
@@ -33,9 +33,12 @@ class Known(NamedTuple):
     head: bytes = b""
     tail: bytes = b""
     behind: int = 0
+    endings: tuple[str, ...] = ()
 
-    def fits(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file that begins and ends so could be of it."""
+    def fits(self, head: bytes, tail: bytes, path: str) -> bool:
+        """Whether a file that begins and ends so and is called so could be of it."""
+        if self.endings and not path.lower().endswith(self.endings):
+            return False
         return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
 
 
@@ -46,6 +49,12 @@ EMBEDDED: dict[str, Known] = {
     # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
     "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
     "swupdate": Known("sealwright.formats.swupdate", "SwUpdate", "swupdate", head=b"07070"),
+    "powershell": Known(
+        "sealwright.formats.powershell",
+        "PowerShell",
+        "authenticode",
+        endings=(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof"),
+    ),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
@@ -62,7 +71,7 @@ def recognise(source: OpenArtifact) -> EmbeddedFormat | None:
     head = source.read_at(0, HEAD_BYTES)
     tail = source.read_at(max(0, source.size - MAX_TAIL_BYTES), MAX_TAIL_BYTES) if _TAILS else b""
     for name, known in EMBEDDED.items():
-        if known.fits(head, tail):
+        if known.fits(head, tail, source.path):
             found = embedded_format(name)
             if found.recognises(source):
                 return found
