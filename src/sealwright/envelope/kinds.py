@@ -86,6 +86,7 @@ _EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"  # what OpenSSL's purpose for S/MIME, th
 RAUC_PLAIN = ContentKind("rauc", schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
 RAUC_VERITY = ContentKind("rauc-verity", carried=Carried.OCTETS, schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
 SWUPDATE = ContentKind("swupdate", schemes=_OPENSSL, purpose=_EMAIL_PROTECTION)
+JAR = ContentKind("jar", schemes=_OPENSSL)
 # crypto/asymmetric_keys of Linux: RSA PKCS #1 and, since 5.13, ECDSA; the boards of MCUboot: PSS, ECDSA, Ed25519
 KMOD = ContentKind("kmod", schemes=_PLAIN, construction=Construction.KMOD)
 MCUBOOT = ContentKind(
@@ -110,6 +111,7 @@ KINDS = {
         RAUC_PLAIN,
         RAUC_VERITY,
         SWUPDATE,
+        JAR,
         KMOD,
         MCUBOOT,
         FIT,

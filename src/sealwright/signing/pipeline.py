@@ -26,6 +26,8 @@ from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, SealwrightError
 from sealwright.formats.authenticode import check_indirect_data
 from sealwright.formats.format import Prepared, Sealed
+from sealwright.formats.jar import check_manifest as check_jar
+from sealwright.formats.jar import statement_of
 from sealwright.formats.manifest import check_manifest
 from sealwright.formats.rauc import check_manifest as check_rauc_manifest
 from sealwright.formats.swupdate import check_description
@@ -49,7 +51,10 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "authenticode": check_indirect_data,
     "rauc-verity": check_rauc_manifest,
     "swupdate": check_description,
+    "jar": check_jar,
 }
+# Where the content is what the signed bytes are made of, and not these bytes themselves.
+SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
 REQUEST_BYTES = 16
 
 
@@ -176,7 +181,9 @@ class Pipeline:
         if prepared.content is None:
             return
         digest = self._digest(prepared)
-        if kind.digest(prepared.content, digest.algorithm) != digest:
+        made_of = SIGNED_OF_CONTENT.get(prepared.kind)
+        signed = made_of(prepared.content, digest.algorithm, prepared.path) if made_of else prepared.content
+        if kind.digest(signed, digest.algorithm) != digest:
             raise MalformedArtifact(prepared.path, "its digest is not of its content", "Prepare it again.")
         if (check := CONTENT_CHECKS.get(prepared.kind)) is not None:
             check(prepared)
