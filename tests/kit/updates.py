@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from kit.network import without_network
 from kit.openssl import run
 from kit.pki import Pki, Signer
 from sealwright.artifact.source import open_artifact
@@ -129,14 +131,19 @@ def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Pa
 def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
     """`swupdate -c`: everything is checked and nothing installed. Its sockets get a place of their own, with a short name.
 
-    Its words count, and it is asked up to three times: its processes wait for each other with time limits, so that an archive of
-    some kilobytes is now and then installed with exit status 1, or not found compatible.
+    The installer's words count, not the exit status nor the client's "SWUpdate was successful": the client asks how it stands,
+    and when it asks before the installer has begun it takes that for success and cleans up. Then nothing was judged: it runs again.
+    One at a time, and apart: every swupdate hears the one socket `NotifyServer` of its network namespace.
     """
     words = ""
-    for _ in range(3):
-        with tempfile.TemporaryDirectory(prefix="swu") as place:
-            command = ["swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0", *options]
-            _, words = run(command, cwd=path.parent, environment=os.environ | {"TMPDIR": place})
-        if "SWUpdate was successful" in words and "[ERROR]" not in words:
-            return True, words
-    return False, words
+    with open(os.path.join(tempfile.gettempdir(), f"swupdate-{os.getuid()}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(10):
+            with tempfile.TemporaryDirectory(prefix="swu") as place:
+                command = [*without_network(), "swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0"]
+                _, words = run([*command, *options], cwd=path.parent, environment=os.environ | {"TMPDIR": place})
+            if "SWUPDATE successful !" in words:
+                return True, words
+            if "[ERROR]" in words and "SWUpdate was successful !" not in words:
+                return False, words
+    raise AssertionError(f"swupdate never came to judge: {words}")
