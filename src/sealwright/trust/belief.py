@@ -19,6 +19,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealwright.artifact.section import read_toml
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
@@ -37,7 +38,7 @@ from sealwright.trust.history import (
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust, read_toml
+from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust
 from sealwright.trust.words import read_fingerprint
 
 CRL_FOLDER = "trust.d"

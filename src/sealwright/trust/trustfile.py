@@ -9,7 +9,6 @@ Nothing is looked up anywhere else: no environment variable, no system store, no
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
 from datetime import timedelta
 from typing import cast
@@ -24,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
-from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
+from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
@@ -47,11 +47,9 @@ from sealwright.trust.model import (
     TimestampAuthority,
     TrustFile,
 )
-from sealwright.trust.section import Section
 
 FIRST_LINE = "# sealwright trust 1"
-MAX_BYTES = 1 << 20
-MAX_DOTS = 100
+MAX_BYTES = TRUST.limit_bytes
 STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
@@ -68,7 +66,7 @@ _NEXT = "Correct it and have the file signed again."
 
 def parse_trust(data: bytes, subject: str) -> TrustFile:
     """Read a trust file; MalformedTrust naming section, key and what is wanted, LimitExceeded above 1 MiB."""
-    top = Section(_toml(data, subject, FIRST_LINE), "top", subject)
+    top = _top(data, subject)
     persons = tuple(cast("tuple[Person, ...]", top.each("person", _person)))
     officers = _quorum(top.table("officers"))
     trust = TrustFile(
@@ -102,11 +100,6 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
     return trust
 
 
-def read_toml(data: bytes, subject: str, first_line: str) -> Section:
-    """The top table of one of our TOML files, under the rules of point 1."""
-    return Section(_toml(data, subject, first_line), "top", subject)
-
-
 def denied(section: Section) -> Denied:
     """One `[[deny]]`: exactly one of key, certificate, serial, artifact, product (with below), and a reason."""
     named = [what for what in ("key", "certificate", "serial", "artifact", "product") if section.has(what)]
@@ -128,31 +121,14 @@ def denied(section: Section) -> Denied:
     return Denied("artifact", f"{format_name} {digest}", 0, reason)
 
 
-def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
-    if len(data) > MAX_BYTES:
-        raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
-    if first_line == FIRST_LINE and data.startswith(b"# sealwright deny "):
+def _top(data: bytes, subject: str) -> Section:
+    if data.startswith(b"# sealwright deny ") and len(data) <= MAX_BYTES:
         raise MalformedTrust(
             subject,
             "it is a deny list, not a trust file",
             "Keep it beside its trust.toml; `sealwright inspect` shows it.",
         )
-    if data.partition(b"\n")[0] != first_line.encode():
-        raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as cause:
-        raise MalformedTrust(subject, f"byte {cause.start} is not UTF-8", _NEXT) from cause
-    # tomllib takes the square of a dotted key's parts (an hour for 1 MiB of them), and a key lies on one line.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > MAX_DOTS:
-            raise LimitExceeded(
-                subject, f"line {number} holds more than {MAX_DOTS} dots", "Break it into several lines."
-            )
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as cause:
-        raise MalformedTrust(subject, f"it is not TOML: {cause}"[:300], _NEXT) from cause
+    return read_toml(data, subject, FIRST_LINE)
 
 
 def _person(section: Section) -> Person:
