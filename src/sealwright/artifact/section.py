@@ -102,6 +102,13 @@ class Section:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of different texts; () where it is absent."""
+        found = self.listed(key)
+        if len(set(found)) != len(found):
+            raise self.wrong(key, "a list of different printable texts")
+        return found
+
+    def listed(self, key: str) -> tuple[str, ...]:
+        """A list of texts that may come again; () where it is absent."""
         value = self._take(key)
         if value is None:
             return ()
@@ -112,7 +119,7 @@ class Section:
                 isinstance(one, str) and one.strip() and len(one) <= MAX_TEXT and display(one) == one for one in value
             )
         )
-        if not fine or not isinstance(value, list) or not value or len(set(value)) != len(value):
+        if not fine or not isinstance(value, list) or not value:
             raise self.wrong(key, "a list of different printable texts")
         return tuple(value)
 

@@ -30,6 +30,7 @@ from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.interpreters import Interpreter, interpreter
+from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
@@ -92,6 +93,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
         interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
+        layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
     )
     top.text("title", "")
@@ -117,7 +119,9 @@ def denied(section: Section) -> Denied:
             raise section.wrong("serial", "hexadecimal digits")
         return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
     digest = section.artifact_digest("artifact")
-    format_name = section.word("format", NAMES) if section.has("format") else "*"
+    format_name = section.text("format") if section.has("format") else "*"
+    if format_name not in ("*", *NAMES) and not format_name.startswith(f"{FAMILY}:"):
+        raise section.wrong("format", "one of " + ", ".join(NAMES))
     return Denied("artifact", f"{format_name} {digest}", 0, reason)
 
 
@@ -280,8 +284,8 @@ def _rule(section: Section) -> Rule:
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
     )
-    if set(rule.formats) - set(NAMES):
-        raise section.wrong("formats", "some of " + ", ".join(NAMES))
+    if {one for one in rule.formats if not one.startswith(f"{FAMILY}:")} - set(NAMES):
+        raise section.wrong("formats", "some of " + ", ".join((*NAMES, f"{FAMILY}:NAME")))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):
@@ -338,6 +342,8 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[witness]] name", [witness.name for witness in trust.witnesses]),
         ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
         ("[[interpreter]] kind", [one.kind for one in trust.interpreters]),
+        ("[[layout]] name", [layout.name for layout in trust.layouts]),
+        ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
     ):
         if len({_as_read(one) for one in names}) != len(names):
@@ -366,7 +372,10 @@ def _check(trust: TrustFile, subject: str) -> None:
     owned = [digest for person in trust.persons for digest in (*person.keys, *person.certificates)]
     if len(set(owned)) != len(owned):
         raise wrong("a key or certificate belongs to two persons")
+    layouts = {f"{FAMILY}:{layout.name}" for layout in trust.layouts}
     for rule in trust.rules:
+        if unknown := {one for one in rule.formats if family(one) == FAMILY} - layouts - {FAMILY}:
+            raise wrong(f"[[rule]] {rule.name}: there is no [[layout]] for {min(unknown)}")
         for signer in rule.signers:
             _check_signer(rule, signer, anchors, persons, wrong)
 
