@@ -146,11 +146,11 @@ class LayoutFormat:
             _check_existing(source, placed, existing)
             patches = _patches(source, placed, claims, progress)
             pieces = placed.signed(patches)
-            after = _claims(source, placed, patches)
+            after = claims_in(source, placed, patches)
             _check_set(source, pieces)
-            _check_runs(source, placed)
+            check_runs(source, placed)
             if not any(patch.what == PAYLOAD_DIGEST for patch in patches):
-                for finding in _payload_findings(source, placed, progress):
+                for finding in payload_findings(source, placed, progress):
                     raise MalformedArtifact(path, finding.found, "Build the image again.")
             digests = source.digest_ranges((name,), pieces, b"", progress)
             if not patches and _stored(source, placed) not in (None, digests[name]):
@@ -191,7 +191,7 @@ class LayoutFormat:
         layout = self._only(path)
         with open_artifact(path) as source:
             placed = place(layout, source)
-            if not _is_signed(source, placed):
+            if not is_signed(source, placed):
                 raise UsageError(path, "there is no signature in it", "Nothing has to be removed.")
         start, end = placed.span(Role.SIGNATURE) or (0, 0)
         if layout.appended:
@@ -203,17 +203,17 @@ class LayoutFormat:
         with search.opened(path) as source:
             layout = self._only(path)
             placed = place(layout, source)
-            if not _is_signed(source, placed):
+            if not is_signed(source, placed):
                 return Found(path, source.size, (), None, structure=_structure(placed))
             pieces = placed.signed()
             _check_set(source, pieces)
-            _check_runs(source, placed)
+            check_runs(source, placed)
             _check_rivals(source, layout, pieces, search.layouts)
             names = {HashName.SHA256, layout.digest, *(digest.algorithm for digest in search.watched)}
             delivered = source.digest_ranges(sorted(names), pieces, b"", search.progress)
             envelope = _envelope(source, placed, delivered[layout.digest], search.certificates)
-            findings = _payload_findings(source, placed, search.progress)
-            claims = _claims(source, placed)
+            findings = payload_findings(source, placed, search.progress)
+            claims = claims_in(source, placed)
             whole = watched_digests(source, search)
         artifact, name = delivered[HashName.SHA256], os.path.basename(path)
         candidate = Candidate(
@@ -237,6 +237,16 @@ class LayoutFormat:
             names = " and ".join(layout.name for layout in self._layouts)
             raise MalformedArtifact(path, f"it has the magic of several layouts: {names}", "Ask which one it is of.")
         return self._layouts[0]
+
+
+def check_image(layout: Layout, source: OpenArtifact) -> tuple[Placed, Claims]:
+    """A file laid out, and what it claims, signed or not; MalformedArtifact where it is not of the layout."""
+    placed = place(layout, source)
+    check_runs(source, placed)
+    if layout.payload_digest is not None and is_signed(source, placed):
+        for finding in payload_findings(source, placed, None):
+            raise MalformedArtifact(source.path, finding.found, "Build the image again.")
+    return placed, claims_in(source, placed)
 
 
 def has_magic(layout: Layout, source: OpenArtifact) -> bool:
@@ -289,7 +299,7 @@ def _check_constants(source: OpenArtifact, placed: Placed) -> None:
             raise _wrong(source, max(at, 0), f"there is not {data[:16].hex(' ')}, which every image has there")
 
 
-def _check_runs(source: OpenArtifact, placed: Placed) -> None:
+def check_runs(source: OpenArtifact, placed: Placed) -> None:
     """Bytes that must all be the same are: in fill parts, and where the layout says so of hashed ones."""
     runs = [(start, end, part.byte) for part, start, end in placed.spans() if part.role is Role.FILL]
     values = placed.values
@@ -305,7 +315,7 @@ def _check_runs(source: OpenArtifact, placed: Placed) -> None:
 
 
 def _check_existing(source: OpenArtifact, placed: Placed, existing: Existing) -> None:
-    if not _is_signed(source, placed):
+    if not is_signed(source, placed):
         return
     if existing is Existing.REFUSE:
         raise UsageError(source.path, "the place of the signature is filled already", "Use --replace to sign again.")
@@ -313,7 +323,7 @@ def _check_existing(source: OpenArtifact, placed: Placed, existing: Existing) ->
         raise UsageError(source.path, "its layout has room for one signature", "Use --replace.")
 
 
-def _is_signed(source: OpenArtifact, placed: Placed) -> bool:
+def is_signed(source: OpenArtifact, placed: Placed) -> bool:
     start, end = placed.span(Role.SIGNATURE) or (0, 0)
     return placed.has_place and not is_empty(source.read_at(start, end - start))
 
@@ -351,8 +361,8 @@ def _patches(source: OpenArtifact, placed: Placed, claims: Claims, progress: Pro
             ) from cause
         if data == there:
             continue
-        if not is_empty(there):
-            said = _read(source, placed, one.claim)
+        said = _read(source, placed, one.claim)
+        if said not in (None, 0) or not is_empty(there):
             raise UsageError(
                 source.path,
                 f"the image says {one.claim} {said}",
@@ -366,7 +376,7 @@ def _patches(source: OpenArtifact, placed: Placed, claims: Claims, progress: Pro
     return sorted(patches)
 
 
-def _claims(source: OpenArtifact, placed: Placed, patches: Sequence[Patch] = ()) -> Claims:
+def claims_in(source: OpenArtifact, placed: Placed, patches: Sequence[Patch] = ()) -> Claims:
     """What the fields say, with what signing writes into them."""
     said = {one.claim: _read(source, placed, one.claim, patches) for one in placed.layout.claims}
     hardware, generation = said.get("hardware"), said.get("generation")
@@ -400,7 +410,7 @@ def _stored(source: OpenArtifact, placed: Placed) -> Digest | None:
     return None if is_empty(data) else Digest(placed.layout.digest, data)
 
 
-def _payload_findings(source: OpenArtifact, placed: Placed, progress: Progress | None) -> tuple[Finding, ...]:
+def payload_findings(source: OpenArtifact, placed: Placed, progress: Progress | None) -> tuple[Finding, ...]:
     """SW-FILE-CHANGED where the payload is not what its digest, which is signed, says."""
     if placed.layout.payload_digest is None:
         return ()

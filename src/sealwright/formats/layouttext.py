@@ -203,6 +203,7 @@ class _Reader:
     def layout(self, name: str, text_digest: Digest) -> Layout:
         """All of it."""
         top = self.top
+        top.asked.update((*CLAIMS, "payload_digest", "length_of_file"))
         lengths = list(top.tables("length"))
         self.names = [self._length_name(section) for section in lengths]
         self.length = self._place(top, "length_of_file") if top.has("length_of_file") else None
@@ -281,7 +282,7 @@ class _Reader:
         for number, part in enumerate(self.parts):
             low, high = at.minus(part.start), part.end.minus(at.beyond(size))
             certain = low.never_negative or high.never_negative
-            if part.role is Role.HASHED and certain and not (low.always_negative or high.always_negative):
+            if part.role is Role.HASHED and certain and low.may_be_positive and high.may_be_positive:
                 spot = Spot(at, size, number)
                 self.spots.append((section, spot))
                 return spot

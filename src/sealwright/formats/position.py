@@ -63,6 +63,11 @@ class Position(NamedTuple):
         """True where it is below 0 in every file."""
         return self.number < 0 and all(times < 0 for _, times in self.lengths)
 
+    @property
+    def may_be_positive(self) -> bool:
+        """True where it is 0 or more in every file, or in those whose lengths are large enough."""
+        return self.never_negative or any(times > 0 for _, times in self.lengths)
+
     def among(self, values: Mapping[str, int]) -> int:
         """The number of bytes in a file with these lengths."""
         return self.number + sum(values[name] * times for name, times in self.lengths)
