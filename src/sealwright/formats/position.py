@@ -107,6 +107,6 @@ def read_position(text: int | str, known: Collection[str]) -> Position:
         else:
             found = found.plus(Position(0, ((term, 1),)))
         at, count = match.end(), count + 1
-    if not count or found.counts(END) > 1 or abs(found.number) > MAX_NUMBER:
+    if not count or found.counts(END) > 1 or found.always_negative or abs(found.number) > MAX_NUMBER:
         raise ValueError(f"{text!r} is no place in a file")
     return found
