@@ -29,7 +29,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-LAYOUT-MALFORMED": Text(
         "the layout {subject} is not usable: {found}",
-        "Ask whoever wrote it; `sealwright layout check` reads it.",
+        "Ask whoever wrote it; `sealwright layout check FILE` reads it.",
         "the description of its header cannot be used",
     ),
     "SW-SIGNATURE-MALFORMED": Text(
