@@ -12,7 +12,7 @@ from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
     from sealwright.formats.layout import Placed
-    from sealwright.formats.layouttext import Layout
+    from sealwright.formats.layouttext import Layout, Part
 
 EXAMPLES = """examples:
   sealwright layout check acme.layout                        is it one, and what does it say?
@@ -104,11 +104,7 @@ def _layout_lines(path: str, layout: Layout) -> list[str]:
     for length in layout.lengths:
         words = {"name": length.name, "number": length.number, "at": length.spot.at, "unit": length.unit}
         lines.append("  " + (say("layout.length", **words) if length.unit == 1 else say("layout.length-unit", **words)))
-    for part in layout.parts:
-        what = say(f"layout.part.{part.role}", byte=f"{part.byte:#04x}", reason=part.reason)
-        if part.hashed_as is not None:
-            what = say("layout.hashed-as", what=what, byte=f"{part.hashed_as:#04x}")
-        lines.append("  " + say("layout.part", start=part.start, end=part.end, what=what))
+    lines += ["  " + say("layout.part", start=part.start, end=part.end, what=_what(part)) for part in layout.parts]
     signature = {"algorithm": algorithm_of(layout).name, "encoding": layout.encoding, "size": layout.signature_bytes}
     lines.append("  " + say("layout.signature", **signature))
     if layout.payload_digest is not None:
@@ -118,6 +114,28 @@ def _layout_lines(path: str, layout: Layout) -> list[str]:
     lines += ["  " + say("layout.constant", at=at, data=data.hex(" ")) for at, data in layout.constants]
     lines += ["  " + say("layout.run", start=run.start, end=run.end, byte=f"{run.byte:#04x}") for run in layout.runs]
     return [display(one) for one in lines]
+
+
+def _what(part: Part) -> str:
+    from sealwright.formats.layouttext import Role
+    from sealwright.texts.words import say
+
+    match part.role:
+        case Role.FILL:
+            what = say("layout.part.fill", byte=f"{part.byte:#04x}")
+        case Role.UNCOVERED:
+            what = say("layout.part.uncovered", reason=part.reason)
+        case Role.PAYLOAD:
+            what = say("layout.part.payload")
+        case Role.STORED_DIGEST:
+            what = say("layout.part.stored")
+        case Role.SIGNATURE:
+            what = say("layout.part.signature")
+        case Role.HASHED:
+            what = say("layout.part.hashed")
+    if part.hashed_as is None:
+        return what
+    return say("layout.hashed-as", what=what, byte=f"{part.hashed_as:#04x}")
 
 
 def _image_lines(path: str, placed: Placed, claims: dict[str, object], shell: list[str]) -> list[str]:

@@ -52,7 +52,7 @@ WORDS: dict[str, str] = {
     "layout.part.hashed": "hashed",
     "layout.part.payload": "payload, hashed by its digest in the header",
     "layout.part.signature": "the signature",
-    "layout.part.stored-digest": "the digest of the signed bytes, compared",
+    "layout.part.stored": "the digest of the signed bytes, compared",
     "layout.part.fill": "fill bytes {byte}, compared",
     "layout.part.uncovered": "NOT COVERED: {reason}",
     "layout.hashed-as": "{what}; counts as bytes {byte} among the signed ones",
