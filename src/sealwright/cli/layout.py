@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
-    from sealwright.formats.layout import Placed
+    from sealwright.formats.layoutplaced import Placed
     from sealwright.formats.layouttext import Layout, Part
 
 EXAMPLES = """examples:
@@ -37,7 +37,8 @@ def run_check(args: argparse.Namespace) -> int:
     """Say what the layout says, then what the image is."""
     from sealwright.artifact.source import open_artifact, read_file
     from sealwright.formats.format import Coverage
-    from sealwright.formats.layout import check_image, is_signed
+    from sealwright.formats.layout import check_image
+    from sealwright.formats.layoutplaced import is_signed
     from sealwright.formats.layouttext import MAX_BYTES, Role, parse_layout
 
     layout = parse_layout(read_file(args.file, MAX_BYTES), args.file)

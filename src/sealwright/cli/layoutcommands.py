@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 
 from sealwright.envelope.algorithms import Scheme
-from sealwright.formats.layout import Placed
+from sealwright.formats.layoutplaced import Placed
 from sealwright.formats.layouttext import Encoding, Layout, Role
 from sealwright.formats.layoutvalue import der_bytes
 
