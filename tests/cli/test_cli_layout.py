@@ -129,6 +129,15 @@ def test_check_says_a_layout_in_words(tmp_path: Path, capsys: Printed) -> None:
     assert "not signed: the place of the signature is empty" in capsys.readouterr().out
 
 
+def test_a_name_that_would_steer_the_terminal_is_shown_as_code(tmp_path: Path, home: Path, capsys: Printed) -> None:
+    out = signed(tmp_path, home, "acme-drive")
+    evil = tmp_path / "a\x1b[2J'b.bin"
+    evil.write_bytes(out.read_bytes())
+    capsys.readouterr()
+    assert main(["layout", "check", str(tmp_path / "acme-drive.layout"), str(evil)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_a_bad_layout_or_image_is_exit_code_1(tmp_path: Path, capsys: Printed) -> None:
     layout, image = made(tmp_path, "acme-drive")
     assert main(["layout", "check", str(layout), str(image)]) == 0
@@ -143,6 +152,13 @@ def test_a_bad_layout_or_image_is_exit_code_1(tmp_path: Path, capsys: Printed) -
     assert main(["layout", "check", str(tmp_path / "none.layout")]) == 1
 
 
-def test_trust_show_names_layouts(home: Path, capsys: Printed) -> None:
+def test_trust_show_names_layouts_and_trust_check_wants_them_there(home: Path, capsys: Printed) -> None:
+    beside = home / "trust.d" / "acme-drive.layout"
+    assert main(["trust", "check", str(home / "trust.toml")]) == 0
+    text = beside.read_text()
+    beside.unlink()
+    assert main(["trust", "check", str(home / "trust.toml")]) == 1
+    assert "no file in trust.d has its digest" in capsys.readouterr().err
+    beside.write_text(text)
     assert main(["trust", "show", str(home / "trust.toml")]) == 0
     assert f"acme-drive, described by {Digest.of(DRIVE.encode())}" in capsys.readouterr().out

@@ -423,6 +423,24 @@ def test_a_file_that_changes_after_it_was_prepared_is_not_written(
     assert not (tmp_path / "drive.signed").exists()
 
 
+def test_fields_that_meet_in_one_image_are_not_written_over_each_other(tmp_path: Path) -> None:
+    text = METER.replace("[product]\nat = 64\ntext = 32\npadding = 32\n", "").replace(
+        "[generation]\nat = 16", '[generation]\nat = "header - 80"'
+    )
+    text += '[version]\nat = 176\nnumbers = ["u32-le"]\n'
+    for header, outcome in ((272, None), (258, "would be written into the same bytes")):
+        image = struct.pack("<4sHHI20x", b"ZMTR", header, 0, len(SMALL)) + bytes(144) + bytes(header - 176) + SMALL
+        plain = tmp_path / f"{header}.bin"
+        plain.write_bytes(image + b"\xff" * 32)
+        claims = Claims(version="3", generation=7)
+        if outcome is None:
+            path = sign_layout(plain, BOOT, tmp_path / "ok", text, claims=claims)
+            assert judge(path, trusting(PKI, text, known=(BOOT,))).claims == claims
+        else:
+            with pytest.raises(MalformedArtifact, match=outcome):
+                sign_layout(plain, BOOT, tmp_path / "no", text, claims=claims)
+
+
 def test_a_large_sparse_image_is_refused_soon(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(drive_image(SMALL))

@@ -153,4 +153,4 @@ def _image_lines(path: str, placed: Placed, claims: dict[str, object], shell: li
             lines.append("  " + say("layout.says", claim=name, value=display(shown)))
     if not shell:
         return [*lines, "  " + say("layout.unsigned")]
-    return [*lines, say("layout.by-hand"), *("  " + one for one in shell)]
+    return [*lines, say("layout.by-hand"), *("  " + display(one) for one in shell)]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
@@ -250,7 +251,11 @@ def _patches(source: OpenArtifact, placed: Placed, claims: Claims, progress: Pro
         if wanted is not None:
             what = f"the layout {layout.name} has no field for the {claim}"
             raise UsageError(source.path, what, f"Leave out --{claim}, or sign the result again with a manifest.")
-    return sorted(patches)
+    patches.sort()
+    for before, after in pairwise(patches):
+        if before.at + len(before.data) > after.at:
+            raise wrong(source, after.at, f"{before.what} and {after.what} would be written into the same bytes")
+    return patches
 
 
 def _stored(source: OpenArtifact, placed: Placed) -> Digest | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.source import OpenArtifact
+from sealwright.artifact.source import BLOCK, OpenArtifact
 from sealwright.errors import MalformedArtifact
 from sealwright.formats.format import Coverage, Extent, Range
 from sealwright.formats.layoutfield import is_empty
@@ -140,11 +140,13 @@ def check_runs(source: OpenArtifact, placed: Placed) -> None:
     for start, end, byte in runs:
         if not 0 <= start <= end <= placed.size:
             raise wrong(source, max(start, 0), f"bytes {start} to {end} are not there")
-        at = start
+        at, filled = start, bytes((byte,)) * BLOCK
         for block in source.blocks([(start, end)]):
-            if rest := bytes(block).lstrip(bytes((byte,))):
-                raise wrong(source, at + len(block) - len(rest), f"a byte that is not {byte:#04x} among fill bytes")
-            at += len(block)
+            data = bytes(block)
+            if data != filled[: len(data)]:
+                rest = data.lstrip(bytes((byte,)))
+                raise wrong(source, at + len(data) - len(rest), f"a byte that is not {byte:#04x} among fill bytes")
+            at += len(data)
 
 
 def is_signed(source: OpenArtifact, placed: Placed) -> bool:

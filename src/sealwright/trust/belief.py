@@ -102,7 +102,7 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
         denied=(*trust.denied, *extra),
         deny_version=deny_version,
         certificates=_certificates(path, trust),
-        layouts=_layouts(path, trust),
+        layouts=read_layouts(path, trust),
     )
 
 
@@ -190,7 +190,8 @@ def _certificates(path: str, trust: TrustFile) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys((*trust.certificates, *found)))
 
 
-def _layouts(path: str, trust: TrustFile) -> tuple[Layout, ...]:
+def read_layouts(path: str, trust: TrustFile) -> tuple[Layout, ...]:
+    """The layouts that a trust file names; MalformedTrust where one is missing, or two could not be told apart."""
     if not trust.layouts:
         return ()
     folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
