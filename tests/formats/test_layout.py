@@ -154,6 +154,15 @@ def test_rules_on_products_and_generations_are_met_by_fields(tmp_path: Path) -> 
         assert judge(path, trust).outcome is outcome, more
 
 
+def test_a_lax_rule_for_one_layout_does_not_open_the_strict_one_for_all(tmp_path: Path) -> None:
+    path = signed(tmp_path, "drive", claims=Claims(generation=7))
+    rule = {"environment": "production", "signer": [{"anchors": ["root"]}]}
+    lax = rule | {"name": "lax", "formats": ["layout:acme-drive"]}
+    for least, outcome in ((7, TRUSTED), (8, REJECTED)):
+        strict = rule | {"name": "strict", "formats": ["layout"], "minimum_generation": least}
+        assert judge(path, trusting(PKI, DRIVE, known=(BOOT,), rule=[lax, strict])).outcome is outcome  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize(
     ("claims", "why"),
     [
