@@ -102,6 +102,12 @@ class TimestampUnavailable(SealwrightError):
     code = "SW-TIMESTAMP-UNAVAILABLE"
 
 
+class MalformedLayout(SealwrightError):
+    """The description of a maker's firmware header is not usable."""
+
+    code = "SW-LAYOUT-MALFORMED"
+
+
 class MalformedTrust(SealwrightError):
     """A trust file, deny list or revocation bundle is not usable."""
 

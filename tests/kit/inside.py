@@ -11,6 +11,7 @@ from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
 from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format
 from sealwright.formats.format import Existing, Sealed
+from sealwright.formats.layouttext import Layout
 
 NO_CLAIMS = Claims()
 
@@ -24,9 +25,10 @@ def sign_inside(
     existing: Existing = Existing.REFUSE,
     tsa: Signer | None = None,
     claims: Claims = NO_CLAIMS,
+    layouts: tuple[Layout, ...] = (),
 ) -> Path:
-    """Sign as the pipeline does, without a home."""
-    made, using = signer.signing, embedded_format(form)
+    """Sign as the pipeline does, without a home. layouts: the one that describes the format `layout`."""
+    made, using = signer.signing, embedded_format(form, layouts)
     name = KINDS[EMBEDDED[form].kind].digest_name(made.algorithm)
     prepared = using.prepare(str(path), (name,), claims, existing, None)
     kind = KINDS[prepared.kind]
@@ -40,7 +42,7 @@ def sign_inside(
     return out
 
 
-def stripped(path: Path, out: Path, form: str = "pe") -> Path:
+def stripped(path: Path, out: Path, form: str = "pe", layouts: tuple[Layout, ...] = ()) -> Path:
     """The program without its signatures."""
-    write_batch([Output(str(out), embedded_format(form).strip(str(path)))])
+    write_batch([Output(str(out), embedded_format(form, layouts).strip(str(path)))])
     return out

@@ -90,12 +90,12 @@ class OpenArtifact:
     def digest_ranges(
         self,
         names: Collection[HashName],
-        ranges: Sequence[tuple[int, int]],
+        ranges: Sequence[tuple[int, int] | bytes],
         behind: bytes,
         progress: Progress | None,
         front: bytes = b"",
     ) -> dict[HashName, Digest]:
-        """The digests of the bytes start <= i < end of each range, in order, and of what is put in front and behind.
+        """The digests of the bytes start <= i < end of each range, or of other bytes, in order, and of what is put in front and behind.
 
         Raises ChangedWhileRead if the file changed meanwhile or is shorter, Unreadable for a read error.
         """
@@ -111,11 +111,19 @@ class OpenArtifact:
         self.check_unchanged()
         return {name: Digest(name, state.digest()) for name, state in zip(names, states, strict=True)}
 
-    def blocks(self, ranges: Sequence[tuple[int, int]], progress: Progress | None = None) -> Iterator[memoryview]:
-        """The bytes of ranges (start, end) in blocks of at most BLOCK bytes, each valid until the next is asked for."""
+    def blocks(
+        self, ranges: Sequence[tuple[int, int] | bytes], progress: Progress | None = None
+    ) -> Iterator[memoryview]:
+        """The bytes of ranges (start, end) in blocks of at most BLOCK bytes, each valid until the next is asked for.
+
+        Bytes given in place of a range come as they are.
+        """
         with mmap.mmap(-1, BLOCK) as buffer, memoryview(buffer) as view:
-            for start, end in ranges:
-                at = start
+            for one in ranges:
+                if isinstance(one, bytes):
+                    yield memoryview(one)
+                    continue
+                at, end = one
                 while at < end:
                     try:
                         self._seek(at)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
     from sealwright.keys.pin import Pin
 
 
@@ -58,6 +59,21 @@ def add_pin_file(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse._ActionsContainer) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+
+def add_layout(parser: argparse.ArgumentParser) -> None:
+    """--layout."""
+    parser.add_argument("--layout", metavar="FILE", help="the description of the firmware's own header (format layout)")
+
+
+def layouts_of(args: argparse.Namespace) -> tuple[Layout, ...]:
+    """The layout of --layout, if it is given; MalformedLayout where the file is none."""
+    if args.layout is None:
+        return ()
+    from sealwright.artifact.source import read_file
+    from sealwright.formats.layouttext import MAX_BYTES, parse_layout  # few files have one
+
+    return (parse_layout(read_file(args.layout, MAX_BYTES), args.layout),)
 
 
 def pin_of(args: argparse.Namespace, uri: str) -> Pin | None:

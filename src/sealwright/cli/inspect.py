@@ -10,22 +10,25 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json
+from sealwright.cli.arguments import add_json, add_layout, layouts_of
 
 if TYPE_CHECKING:
     from sealwright.cli.describe import Description
+    from sealwright.formats.layouttext import Layout
 
 EXAMPLES = """examples:
   sealwright inspect drive.bin.p7s                 who signed, when by their own word, with which certificate
   sealwright inspect project.manifest trust.toml ca.pem
   sealwright inspect signed.efi                    its signatures, and which bytes they leave out
   sealwright inspect drive.bin --json
+  sealwright inspect signed.bin --layout acme.layout
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The paths and the form."""
     parser.add_argument("paths", nargs="+", metavar="FILE", help="file or folder to look at")
+    add_layout(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -36,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from sealwright.errors import SealwrightError
     from sealwright.texts.words import say
 
+    layouts = layouts_of(args)
     failed = 0
     for path in args.paths:
         try:
-            description = look(path)
+            description = look(path, layouts)
         except SealwrightError as cause:
             failed += 1
             if args.json:
@@ -60,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def look(path: str) -> Description:
+def look(path: str, layouts: tuple[Layout, ...] = ()) -> Description:
     """What lies at a path; SealwrightError where it cannot be read, or begins like a kind that it then is not."""
     from sealwright.artifact.digest import HashName
     from sealwright.artifact.source import open_artifact
@@ -76,8 +80,8 @@ def look(path: str) -> Description:
             description = describe(source.read(MAX_BYTES), os.path.basename(path))
             if description is not None:
                 return description
-        if (form := recognise(source)) is not None:
-            found = extract_embedded(path, form, Search(source=source))
+        if (form := recognise(source, layouts)) is not None:
+            found = extract_embedded(path, form, Search(source=source, layouts=layouts))
             description = inside(found._replace(size=source.size), form.name)
             return Description(description.kind, (*description.facts, *_beside(path)), description.parts)
         digest = source.digests((HashName.SHA256,))[HashName.SHA256]

@@ -30,7 +30,14 @@ EXAMPLES = """examples:
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
-CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit", "cms-bare:uefi-variable")
+CONSTRUCTIONS = (
+    "cms-attributes",
+    "cms-bare:kmod",
+    "digest:mcuboot",
+    "digest:fit",
+    "cms-bare:uefi-variable",
+    "digest:layout",
+)
 PURPOSES = ("artifact", "timestamp", "trust")
 
 
@@ -224,7 +231,8 @@ def run_enrol(args: argparse.Namespace) -> int:
     if args.format == "uefi-variable":
         print("  " + say("key.enrolled-next-variable", **names))
     else:
-        print("  " + say("key.enrolled-next", format=args.format, **names))
+        form = "layout --layout FILE.layout" if args.format == "layout" else args.format
+        print("  " + say("key.enrolled-next", format=form, **names))
     return 0
 
 

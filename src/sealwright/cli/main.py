@@ -36,6 +36,7 @@ COMMANDS = {
     "key": "list, create, show, certify and attest keys",
     "trust": "check, show, sign and install trust files",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
+    "layout": "check the description of firmware under a maker's own header, and an image by it",
     "doctor": "show what is installed, which token answers, what to fix",
     "completion": "print the shell's completion script",
 }

@@ -12,7 +12,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.arguments import add_home, add_json, add_layout, add_pin_file, key_string, layouts_of, pin_of
 
 if TYPE_CHECKING:
     from sealwright.signing.sign import NotSigned, Signed
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   sealwright sign *.bin --home home --key release-2026 --pin-file pin.txt --out signatures/
   sealwright sign drive.bin --home plant-home --as plant                      the plant's signature beside the maker's
   sealwright sign boot.efi --home home --format pe --out signed.efi           the signature goes inside the program
+  sealwright sign image.bin --home home --layout acme.layout --out signed.bin       as a maker's own header wants it
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
 """
 
@@ -55,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=tuple(EMBEDDED),
         help="put the signature inside, as this format's verifiers want it (found out where --out names a file)",
     )
+    add_layout(parser)
     parser.add_argument("--out", metavar="OUT", help="folder for the results, or the new file of --format")
     parser.add_argument("--recursive", action="store_true", help="sign each file of a folder by itself")
     again = parser.add_mutually_exclusive_group()
@@ -84,7 +86,8 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.signing.sign import NotSigned, SignOptions, kind_for, sign_paths
 
     home = open_home(args.home)
-    form = args.format or _found_out(args)
+    layout = next(iter(layouts_of(args)), None)
+    form = args.format or ("layout" if layout is not None else _found_out(args))
     options = SignOptions(
         key=args.key,
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
@@ -93,9 +96,10 @@ def _run(args: argparse.Namespace) -> int:
         out=args.out,
         recursive=args.recursive,
         replace=Replace.YES if args.replace else Replace.NO,
-        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form), form or ""))),
+        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form, layout), form or ""))),
         format=form,
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,
+        layout=layout,
     )
     signed = failed = 0
     with TerminalProgress("reading") as progress:

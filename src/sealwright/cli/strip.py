@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sealwright.cli.arguments import add_json
+from sealwright.cli.arguments import add_json, add_layout, layouts_of
 
 EXAMPLES = """examples:
   sealwright strip signed.efi --out plain.efi
   sealwright strip *.efi --out unsigned/                      each under its own name
+  sealwright strip signed.bin --layout acme.layout --out image.bin
 """
 
 
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The files, and where the new ones go."""
     parser.add_argument("paths", nargs="+", metavar="FILE", help="file with signatures inside")
     parser.add_argument("--out", metavar="OUT", required=True, help="the new file, or an existing folder")
+    add_layout(parser)
     parser.add_argument("--replace", action="store_true", help="replace results that are already there")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from sealwright.signing.strip import strip
     from sealwright.texts.words import say
 
+    layouts = layouts_of(args)
     into = os.path.isdir(args.out)
     if not into and len(args.paths) > 1:
         raise UsageError(args.out, "there is no such folder", "Create it, or strip one file at a time.")
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.paths:
         target = os.path.join(args.out, os.path.basename(path)) if into else args.out
         try:
-            strip(path, target, Replace.YES if args.replace else Replace.NO)
+            strip(path, target, Replace.YES if args.replace else Replace.NO, layouts)
         except SealwrightError as cause:
             failed += 1
             if args.json:

@@ -211,11 +211,13 @@ def _asked_fingerprint(args: argparse.Namespace) -> str:
 def _checked(path: str, now: datetime) -> tuple[list[str], list[str], str]:
     """What keeps a verifier from using the file, what its officers should look at, and what to do next."""
     from sealwright.texts.words import say
+    from sealwright.trust.belief import read_layouts
     from sealwright.trust.history import persons_of, reached, read_signed, signing_keys
     from sealwright.trust.trustfile import parse_trust
 
     signed = read_signed(path)
     trust = parse_trust(signed.text, path)
+    read_layouts(path, trust)
     keys = signing_keys(signed)
     names, threshold = ", ".join(sorted(persons_of(trust.officers, keys))), trust.officers.threshold
     by = (

@@ -88,6 +88,7 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
             }
             for one in trust.interpreters
         ],
+        "layouts": [{"name": one.name, "digest": str(one.digest)} for one in trust.layouts],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
     }
@@ -140,6 +141,7 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         yield from ("  " + line for line in _rule(rule))
     for one in trust.interpreters:
         yield say("trust.interpreter", kind=one.kind, command=" ".join((one.path, *one.arguments)))
+    yield from (say("trust.layout", name=one.name, digest=one.digest) for one in trust.layouts)
     for product, generation in sorted(trust.minimums.items()):
         yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:

@@ -32,6 +32,7 @@ class Construction(StrEnum):
     MCUBOOT = "digest:mcuboot"
     FIT = "digest:fit"
     UEFI_VARIABLE = "cms-bare:uefi-variable"
+    LAYOUT = "digest:layout"
 
 
 class Carried(Enum):
@@ -99,6 +100,7 @@ FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), 
 UEFI_VARIABLE = ContentKind(
     "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
 )
+LAYOUT = ContentKind("layout", schemes=_OPENSSL, construction=Construction.LAYOUT)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -116,6 +118,7 @@ KINDS = {
         MCUBOOT,
         FIT,
         UEFI_VARIABLE,
+        LAYOUT,
     )
 }
 

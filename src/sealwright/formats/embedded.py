@@ -6,9 +6,9 @@ microseconds, so only the format that these bytes speak of is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.cms import Signer, check_signer
@@ -17,6 +17,9 @@ from sealwright.findings import reject
 from sealwright.formats.format import Candidate, EmbeddedFormat, Found, Prepared, Sealed, Search, Slot
 from sealwright.formats.sidecar import read_late_tokens
 
+if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
+
 HEAD_BYTES = 8
 MAX_TAIL_BYTES = 32
 
@@ -24,7 +27,8 @@ MAX_TAIL_BYTES = 32
 class Known(NamedTuple):
     """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
 
-    tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any).
+    tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any); described: by
+    layouts, so that nothing is known of them here.
     """
 
     module: str
@@ -34,10 +38,11 @@ class Known(NamedTuple):
     tail: bytes = b""
     behind: int = 0
     endings: tuple[str, ...] = ()
+    described: bool = False
 
     def fits(self, head: bytes, tail: bytes, path: str) -> bool:
         """Whether a file that begins and ends so and is called so could be of it."""
-        if self.endings and not path.lower().endswith(self.endings):
+        if self.described or (self.endings and not path.lower().endswith(self.endings)):
             return False
         return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
 
@@ -57,18 +62,28 @@ EMBEDDED: dict[str, Known] = {
         endings=(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof"),
     ),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
+    "layout": Known("sealwright.formats.layout", "LayoutFormat", "layout", described=True),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
 
-def embedded_format(name: str) -> EmbeddedFormat:
-    """The format of that name."""
+def embedded_format(name: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
+    """The format of that name. layouts: what it is described by, where it is."""
     known = EMBEDDED[name]
+    if known.described:
+        from sealwright.formats.layout import LayoutFormat  # few files are of any (start-up time)
+
+        return LayoutFormat(tuple(layouts))
     return cast("Callable[[], EmbeddedFormat]", getattr(import_module(known.module), known.factory))()
 
 
-def recognise(source: OpenArtifact) -> EmbeddedFormat | None:
-    """The format whose signatures a file can hold, or None."""
+def recognise(source: OpenArtifact, layouts: Collection[Layout] = ()) -> EmbeddedFormat | None:
+    """The format whose signatures a file can hold, or None; what somebody has described comes before what is known here."""
+    if layouts:
+        from sealwright.formats.layout import LayoutFormat
+
+        if (described := LayoutFormat(tuple(layouts))).recognises(source):
+            return described.fitting(source)
     head = source.read_at(0, HEAD_BYTES)
     tail = source.read_at(max(0, source.size - MAX_TAIL_BYTES), MAX_TAIL_BYTES) if _TAILS else b""
     for name, known in EMBEDDED.items():
@@ -79,10 +94,10 @@ def recognise(source: OpenArtifact) -> EmbeddedFormat | None:
     return None
 
 
-def recognised(path: str) -> EmbeddedFormat:
+def recognised(path: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
     """The same for a path; UsageError where it is of no such format."""
     with open_artifact(path) as source:
-        found = recognise(source)
+        found = recognise(source, layouts)
     if found is None:
         raise UsageError(
             path,

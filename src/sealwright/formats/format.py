@@ -25,6 +25,7 @@ from sealwright.findings import Finding
 
 if TYPE_CHECKING:
     from sealwright.artifact.output import Parts  # start-up time: `verify` writes nothing
+    from sealwright.formats.layouttext import Layout
 
 
 class Slot(StrEnum):
@@ -92,7 +93,8 @@ class Prepared(NamedTuple):
 
     kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
     content: the small content itself (<= 1 MiB) where the format has one, which the signer parses and encodes again;
-    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`.
+    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`;
+    layout: digest of the text that says what of the artifact is hashed, where one does.
     """
 
     format: str
@@ -106,6 +108,7 @@ class Prepared(NamedTuple):
     suffix: str = ""
     companions: tuple[Companion, ...] = ()
     existing: Existing = Existing.REFUSE
+    layout: Digest | None = None
 
 
 class Sealed(NamedTuple):
@@ -147,7 +150,7 @@ class Search(NamedTuple):
 
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
     the system for each that is not there. source: the artifact, open, where it is a file. certificates: DER, among which the
-    signer of a bare signature is looked for.
+    signer of a bare signature is looked for; layouts: of makers' own headers, as the trust file names them.
     """
 
     signature: str | None = None
@@ -156,6 +159,7 @@ class Search(NamedTuple):
     beside: Collection[str] | None = None
     source: OpenArtifact | None = None
     certificates: tuple[bytes, ...] = ()
+    layouts: tuple[Layout, ...] = ()
 
     def sees(self, path: str) -> bool:
         """Whether there is something at a path in the artifact's folder, be it a link that leads nowhere."""

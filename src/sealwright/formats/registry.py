@@ -56,7 +56,7 @@ def find(path: str, search: Search) -> Found:
     listed = by_manifest or (signature is None and search.sees(path + MANIFEST_SUFFIX))
     with search.opened(path) as source:
         search = search._replace(source=source)
-        form = recognise(source) if signature is None else None
+        form = recognise(source, search.layouts) if signature is None else None
         parts = [extract_embedded(path, form, search)] if form is not None else []
         inside = any(part.candidates for part in parts)
         # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any

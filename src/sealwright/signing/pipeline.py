@@ -203,6 +203,8 @@ class Pipeline:
             "size": prepared.size,
             **claim_fields(prepared.claims),
         }
+        if prepared.layout is not None:
+            fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
 
 

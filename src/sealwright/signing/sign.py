@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
@@ -37,6 +38,9 @@ from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.stamps import NONE, Stamper, open_stamper
 
+if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
+
 BATCH = 256
 MAX_TEXT = 200
 PERMISSIONS = 0o777
@@ -49,7 +53,7 @@ class SignOptions:
 
     out: folder for the outputs (None: beside each path); recursive: sign each file of a folder instead of its manifest.
     format: name of the format that takes the signature inside (None: it goes beside); out is then the new file, or its folder;
-    existing: what happens to signatures inside already.
+    existing: what happens to signatures inside already; layout: what the header of the format `layout` is described by.
     """
 
     key: str | None = None
@@ -62,6 +66,12 @@ class SignOptions:
     pin: Pin | None = None
     format: str | None = None
     existing: Existing = Existing.REFUSE
+    layout: Layout | None = None
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The one layout, where there is one."""
+        return () if self.layout is None else (self.layout,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ def sign_paths(
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
     check_claims(options.claims)
     _check_options(options)
-    kind = kind_for(options.format)
+    kind = kind_for(options.format, options.layout)
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     if options.timestamp is None and not kind.carries_tokens:
@@ -115,12 +125,17 @@ def sign_paths(
             yield from _finish(batch, pipeline, stamper, options)
 
 
-def kind_for(form: str | None) -> ContentKind:
-    """What is signed where that format is asked for; None: what lies beside."""
-    return FILE if form is None else KINDS[EMBEDDED[form].kind]
+def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:
+    """What is signed where that format is asked for; None: what lies beside. A layout says which scheme its device reads."""
+    kind = FILE if form is None else KINDS[EMBEDDED[form].kind]
+    return kind if layout is None else kind._replace(schemes=frozenset((layout.scheme,)))
 
 
 def _check_options(options: SignOptions) -> None:
+    if (options.format == "layout") is (options.layout is None):
+        raise UsageError(
+            "--layout", "it describes files of the format layout, and these alone", "Name both, or neither."
+        )
     if options.format is None:
         if options.existing is not Existing.REFUSE:
             raise UsageError("--add", "a signature beside a file is a file of its own", "Leave it out.")
@@ -208,7 +223,8 @@ def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...],
     if not os.path.lexists(path):
         raise Unreadable(path, "there is no such file or folder", "Check the path.")
     if options.format is not None:
-        return embedded_format(options.format).prepare(path, algorithms, options.claims, options.existing, progress)
+        form = embedded_format(options.format, options.layouts)
+        return form.prepare(path, algorithms, options.claims, options.existing, progress)
     if options.slot is Slot.MAKER and options.claims:
         return manifest().prepare(path, algorithms, options.claims, progress)
     if options.claims:
@@ -286,7 +302,7 @@ def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
     target = _target(prepared, options)
     if options.format is None:
         return Output(target, sealed.envelope)
-    form = embedded_format(options.format)
+    form = embedded_format(options.format, options.layouts)
     mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
     return Output(
         target,

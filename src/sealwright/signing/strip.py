@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.errors import OutputRefused
 from sealwright.formats.embedded import recognised
 
+if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
+
 PERMISSIONS = 0o777
 
 
-def strip(path: str, target: str, replace: Replace = Replace.NO) -> None:
-    """Write the file without the signatures inside it.
+def strip(path: str, target: str, replace: Replace = Replace.NO, layouts: Collection[Layout] = ()) -> None:
+    """Write the file without the signatures inside it. layouts: what it may be described by.
 
     Raises UsageError where it is of no such format or has none, OutputRefused where the target cannot be written.
     """
-    form = recognised(path)
+    form = recognised(path, layouts)
     if os.path.lexists(target) and os.path.samefile(path, target):
         raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
     mode = stat.S_IMODE(os.stat(path).st_mode) & PERMISSIONS

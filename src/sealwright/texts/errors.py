@@ -27,6 +27,11 @@ TEXTS: dict[str, Text] = {
     "SW-ARTIFACT-MALFORMED": Text(
         "{subject} is not what its format demands: {found}", _AGAIN, "the file or its manifest is damaged"
     ),
+    "SW-LAYOUT-MALFORMED": Text(
+        "the layout {subject} is not usable: {found}",
+        "Ask whoever wrote it; `sealwright layout check FILE` reads it.",
+        "the description of its header cannot be used",
+    ),
     "SW-SIGNATURE-MALFORMED": Text(
         "{subject} is not a signature that can be read: {found}",
         "Ask the signer for the signature file again.",

@@ -76,6 +76,7 @@ WORDS: dict[str, str] = {
     "trust.rule-owner": "owner: {owner}, because {reason}",
     "trust.rule-review": "review due {day}",
     "trust.interpreter": "Signed scripts for {kind} are run by {command}",
+    "trust.layout": "Firmware under a header of its maker's own: {name}, described by {digest}",
     "trust.minimum": "Minimum generation of {product}: {generation}",
     "trust.withdrawn": "Withdrawn: {what}",
     "trust.evidence": "Key {key}: {provenance}",

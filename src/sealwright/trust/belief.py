@@ -6,7 +6,8 @@
    where only the caller, root or administrators can write. The refusal says what to run and never shows the fingerprint.
 3. Beside it lie things that can only take trust away: revocation lists (`trust.d/*.crl`), each by its issuer's signature,
    and `deny.toml`, by the signature of one officer. And signers' certificates (`trust.d/*.pem`), for signatures that carry
-   none: each counts only by its own path to an anchor, like one that travels in a signature.
+   none: each counts only by its own path to an anchor, like one that travels in a signature. And layouts of makers' headers
+   (`trust.d/*.layout`), each only by the digest that the trust file names.
 No environment variable, system store, home or current folder adds anything (A108).
 """
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealwright.artifact.section import read_toml
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
@@ -34,11 +36,15 @@ from sealwright.trust.history import (
     walk,
     with_kept,
 )
+from sealwright.trust.layouts import layouts_in
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust, read_toml
+from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust
 from sealwright.trust.words import read_fingerprint
+
+if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
 
 CRL_FOLDER = "trust.d"
 DENY = "deny.toml"
@@ -46,12 +52,13 @@ DENY_LINE = "# sealwright deny 1"
 DENY_KIND = "deny"
 MAX_CRLS = 64
 MAX_CERTIFICATES = 256
+MAX_LAYOUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
     """A trust file and what lies beside it. reason: one clause for the verdict; crls: DER; denied: file and deny list together;
-    certificates: DER, of signers whose signatures carry none, from both."""
+    certificates: DER, of signers whose signatures carry none, from both; layouts: every one that the file names."""
 
     trust: TrustFile
     reason: str
@@ -60,6 +67,7 @@ class Believed:
     denied: tuple[Denied, ...]
     deny_version: int = 0
     certificates: tuple[bytes, ...] = ()
+    layouts: tuple[Layout, ...] = ()
 
 
 class DenyList(NamedTuple):
@@ -87,7 +95,14 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
         findings.append(warning("SW-TRUST-RECOVERED", trust.id, found=str(trust.version)))
     deny_version, extra = _deny_list(path, trust)
     return Believed(
-        trust, reason, tuple(findings), _crls(path), (*trust.denied, *extra), deny_version, _certificates(path, trust)
+        trust=trust,
+        reason=reason,
+        findings=tuple(findings),
+        crls=_crls(path),
+        denied=(*trust.denied, *extra),
+        deny_version=deny_version,
+        certificates=_certificates(path, trust),
+        layouts=read_layouts(path, trust),
     )
 
 
@@ -175,6 +190,15 @@ def _certificates(path: str, trust: TrustFile) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys((*trust.certificates, *found)))
 
 
+def read_layouts(path: str, trust: TrustFile) -> tuple[Layout, ...]:
+    """The layouts that a trust file names; MalformedTrust where one is missing, or two could not be told apart."""
+    if not trust.layouts:
+        return ()
+    folder = os.path.join(os.path.dirname(path), CRL_FOLDER)
+    files = [os.path.join(folder, name) for name in layout_names(path)]
+    return layouts_in(trust.layouts, [(one, read_file(one, MAX_LAYOUT_BYTES)) for one in files])
+
+
 def read_certificates(path: str) -> list[bytes]:
     """The certificates of a PEM file, as DER; MalformedTrust where it holds anything that is none."""
     data = read_file(path, MAX_BYTES)
@@ -189,6 +213,11 @@ def read_certificates(path: str) -> list[bytes]:
 def certificate_names(path: str) -> list[str]:
     """The certificate files in `trust.d`."""
     return _names(path, ".pem", "certificate files")
+
+
+def layout_names(path: str) -> list[str]:
+    """The layouts of makers' headers in `trust.d`."""
+    return _names(path, ".layout", "layouts")
 
 
 def crl_names(path: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The revocation bundle, brought along by `trust install`: what can only take trust away is never lost and never goes back.
 
 1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise.
-2. Each list of `trust.d` is added, and each signer's certificate. One of the same name but other content is kept beside it under a name with its digest:
+2. Each list of `trust.d` is added, each signer's certificate and each layout. One of the same name but other content is kept beside it under a name with its digest:
    lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed.
 3. It is written before the trust file: a crash between leaves less trusted, not more.
 So the same trust file is installed again to bring a new deny list, without an officers' meeting.
@@ -16,7 +16,16 @@ from typing import NamedTuple
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import LimitExceeded, TrustRefused
-from sealwright.trust.belief import CRL_FOLDER, DENY, MAX_CRLS, certificate_names, crl_names, parse_deny
+from sealwright.trust.belief import (
+    CRL_FOLDER,
+    DENY,
+    MAX_CRLS,
+    MAX_LAYOUT_BYTES,
+    certificate_names,
+    crl_names,
+    layout_names,
+    parse_deny,
+)
 from sealwright.trust.history import read_signed
 from sealwright.trust.revocation import MAX_CRL_BYTES
 from sealwright.trust.trustfile import MAX_BYTES
@@ -36,7 +45,8 @@ def install_bundle(path: str, folder: str) -> Brought:
     version, files = _deny_list(path, folder)
     lists = _added(path, folder, crl_names, MAX_CRL_BYTES, "revocation lists")
     certificates = _added(path, folder, certificate_names, MAX_BYTES, "certificate files")
-    added = [*lists, *certificates]
+    layouts = _added(path, folder, layout_names, MAX_LAYOUT_BYTES, "layouts")
+    added = [*lists, *certificates, *layouts]
     if files or added:
         os.makedirs(os.path.join(folder, CRL_FOLDER) if added else folder, exist_ok=True)
         write_batch([Output(target, data) for target, data in (*files, *added)], replace=Replace.YES)

@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
-from sealwright.trust.section import Section
+from sealwright.artifact.section import Section
 
 SCRIPT, ARGUMENTS = "{script}", "{arguments}"
 DEFAULTS: dict[str, tuple[str, ...]] = {

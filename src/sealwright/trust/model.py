@@ -19,6 +19,7 @@ from sealwright.formats.format import Slot
 if TYPE_CHECKING:
     from sealwright.envelope.verifierkey import VerifierKey
     from sealwright.trust.interpreters import Interpreter
+    from sealwright.trust.layouts import NamedLayout
 
 
 class Environment(StrEnum):
@@ -197,4 +198,5 @@ class TrustFile(NamedTuple):
     evidence: tuple[KeyEvidence, ...]
     rules: tuple[Rule, ...]
     interpreters: tuple[Interpreter, ...]
+    layouts: tuple[NamedLayout, ...]
     tuf_root: Digest | None

@@ -8,7 +8,7 @@ Claims count only from signatures that hold and count for the rule (A029); two t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from sealwright.findings import Finding, reject, undecided, warning
 from sealwright.formats.format import Slot
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
 from sealwright.trust.certificate import ANY_PURPOSE, same_subject
+from sealwright.trust.layouts import family
 from sealwright.trust.model import Rule, SignerRule, TrustFile
 from sealwright.trust.signatures import Judged
 from sealwright.trust.times import Judgement
@@ -93,15 +94,18 @@ def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: As
 
 def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: Sequence[Judged]) -> list[Rule]:
     fitting = [
-        rule
-        for rule in rules
-        if (not rule.products or claims.product in rule.products) and (not rule.formats or formats & set(rule.formats))
+        rule for rule in rules if (not rule.products or claims.product in rule.products) and _speaks_of(rule, formats)
     ]
     best = max(((bool(rule.products), bool(rule.formats)) for rule in fitting), default=None)
     closest = [rule for rule in fitting if (bool(rule.products), bool(rule.formats)) == best]
     signed_under = {entry.anchor.name for entry in judged if entry.seen.accepted and entry.anchor is not None}
     of_these = [rule for rule in closest if signed_under & {name for slot in rule.signers for name in slot.anchors}]
     return of_these or closest
+
+
+def _speaks_of(rule: Rule, formats: Collection[str]) -> bool:
+    """Whether a rule is about one of the formats; `layout` stands for every `layout:NAME`."""
+    return not rule.formats or any(one in rule.formats or family(one) in rule.formats for one in formats)
 
 
 def _satisfy(
@@ -133,9 +137,7 @@ def _fill(
 ) -> tuple[list[Judged], list[Finding]]:
     """The signatures that fill one slot, or why none does. claims: what each of them must bind; empty for nothing."""
     in_slot = [
-        entry
-        for entry in judged
-        if entry.seen.slot is wanted.slot and (not rule.formats or entry.candidate.format in rule.formats)
+        entry for entry in judged if entry.seen.slot is wanted.slot and _speaks_of(rule, (entry.candidate.format,))
     ]
     if not in_slot:
         return [], [reject(_MISSING[wanted.slot], rule.name)]

@@ -27,6 +27,7 @@ from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
+from sealwright.trust.layouts import family
 from sealwright.trust.model import Anchor, Environment, Person
 from sealwright.trust.path import NoPath, Path, Strictness
 from sealwright.trust.revocation import State
@@ -206,7 +207,8 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
     if not ground.denied:
         return []
     digests = {candidate.artifact, *candidate.contents, *candidate.digests.values()} - {None}
-    names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in (candidate.format, "*")]
+    formats = dict.fromkeys((candidate.format, family(candidate.format), "*"))
+    names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in formats]
     findings = [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
         for name in names

@@ -9,7 +9,6 @@ Nothing is looked up anywhere else: no environment variable, no system store, no
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
 from datetime import timedelta
 from typing import cast
@@ -24,12 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
-from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
+from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.interpreters import Interpreter, interpreter
+from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
@@ -47,11 +48,9 @@ from sealwright.trust.model import (
     TimestampAuthority,
     TrustFile,
 )
-from sealwright.trust.section import Section
 
 FIRST_LINE = "# sealwright trust 1"
-MAX_BYTES = 1 << 20
-MAX_DOTS = 100
+MAX_BYTES = TRUST.limit_bytes
 STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
@@ -68,7 +67,7 @@ _NEXT = "Correct it and have the file signed again."
 
 def parse_trust(data: bytes, subject: str) -> TrustFile:
     """Read a trust file; MalformedTrust naming section, key and what is wanted, LimitExceeded above 1 MiB."""
-    top = Section(_toml(data, subject, FIRST_LINE), "top", subject)
+    top = _top(data, subject)
     persons = tuple(cast("tuple[Person, ...]", top.each("person", _person)))
     officers = _quorum(top.table("officers"))
     trust = TrustFile(
@@ -94,17 +93,13 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
         interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
+        layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
     )
     top.text("title", "")
     top.done()
     _check(trust, subject)
     return trust
-
-
-def read_toml(data: bytes, subject: str, first_line: str) -> Section:
-    """The top table of one of our TOML files, under the rules of point 1."""
-    return Section(_toml(data, subject, first_line), "top", subject)
 
 
 def denied(section: Section) -> Denied:
@@ -124,35 +119,20 @@ def denied(section: Section) -> Denied:
             raise section.wrong("serial", "hexadecimal digits")
         return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
     digest = section.artifact_digest("artifact")
-    format_name = section.word("format", NAMES) if section.has("format") else "*"
+    format_name = section.text("format") if section.has("format") else "*"
+    if format_name not in ("*", *NAMES) and not format_name.startswith(f"{FAMILY}:"):
+        raise section.wrong("format", "one of " + ", ".join(NAMES))
     return Denied("artifact", f"{format_name} {digest}", 0, reason)
 
 
-def _toml(data: bytes, subject: str, first_line: str) -> dict[str, object]:
-    if len(data) > MAX_BYTES:
-        raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
-    if first_line == FIRST_LINE and data.startswith(b"# sealwright deny "):
+def _top(data: bytes, subject: str) -> Section:
+    if data.startswith(b"# sealwright deny ") and len(data) <= MAX_BYTES:
         raise MalformedTrust(
             subject,
             "it is a deny list, not a trust file",
             "Keep it beside its trust.toml; `sealwright inspect` shows it.",
         )
-    if data.partition(b"\n")[0] != first_line.encode():
-        raise MalformedTrust(subject, f"the first line is not `{first_line}`", "Check that this is the file you meant.")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as cause:
-        raise MalformedTrust(subject, f"byte {cause.start} is not UTF-8", _NEXT) from cause
-    # tomllib takes the square of a dotted key's parts (an hour for 1 MiB of them), and a key lies on one line.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > MAX_DOTS:
-            raise LimitExceeded(
-                subject, f"line {number} holds more than {MAX_DOTS} dots", "Break it into several lines."
-            )
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as cause:
-        raise MalformedTrust(subject, f"it is not TOML: {cause}"[:300], _NEXT) from cause
+    return read_toml(data, subject, FIRST_LINE)
 
 
 def _person(section: Section) -> Person:
@@ -304,8 +284,8 @@ def _rule(section: Section) -> Rule:
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
     )
-    if set(rule.formats) - set(NAMES):
-        raise section.wrong("formats", "some of " + ", ".join(NAMES))
+    if {one for one in rule.formats if not one.startswith(f"{FAMILY}:")} - set(NAMES):
+        raise section.wrong("formats", "some of " + ", ".join((*NAMES, f"{FAMILY}:NAME")))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):
@@ -362,6 +342,8 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[witness]] name", [witness.name for witness in trust.witnesses]),
         ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
         ("[[interpreter]] kind", [one.kind for one in trust.interpreters]),
+        ("[[layout]] name", [layout.name for layout in trust.layouts]),
+        ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
     ):
         if len({_as_read(one) for one in names}) != len(names):
@@ -390,7 +372,10 @@ def _check(trust: TrustFile, subject: str) -> None:
     owned = [digest for person in trust.persons for digest in (*person.keys, *person.certificates)]
     if len(set(owned)) != len(owned):
         raise wrong("a key or certificate belongs to two persons")
+    layouts = {f"{FAMILY}:{layout.name}" for layout in trust.layouts}
     for rule in trust.rules:
+        if unknown := {one for one in rule.formats if family(one) == FAMILY} - layouts - {FAMILY}:
+            raise wrong(f"[[rule]] {rule.name}: there is no [[layout]] for {min(unknown)}")
         for signer in rule.signers:
             _check_signer(rule, signer, anchors, persons, wrong)
 

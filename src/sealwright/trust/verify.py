@@ -154,8 +154,14 @@ class Verifier:
             return Found(path, 0, (), None, (refusal,))
 
     def _search(self, progress: Progress | None, beside: Collection[str] | None) -> Search:
-        known = self.believed.certificates
-        return Search(self.request.signature, progress, self.ground.watched, beside, certificates=known)
+        return Search(
+            signature=self.request.signature,
+            progress=progress,
+            watched=self.ground.watched,
+            beside=beside,
+            certificates=self.believed.certificates,
+            layouts=self.believed.layouts,
+        )
 
     def _check_newest(self) -> None:
         """MalformedTrust where the memory knows a newer trust file or deny list than those at hand (A104)."""

@@ -6,13 +6,15 @@ Errors name the section, the key, what is wanted and, for an unknown key, the on
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
-from sealwright.errors import MalformedTrust
+from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 
 MAX_TEXT = 400
 MAX_ITEMS = 1000
@@ -23,20 +25,55 @@ _ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKE
 Value = object
 
 
+class Complaint(NamedTuple):
+    """What is raised for a file that is wrong. limit_bytes: the largest that is read; next_step: for the person who wrote it."""
+
+    error: type[SealwrightError]
+    limit_bytes: int
+    next_step: str
+
+
+TRUST = Complaint(MalformedTrust, 1 << 20, "Correct it and have the file signed again.")
+MAX_DOTS = 100
+
+
+def read_toml(data: bytes, subject: str, first_line: str, complaint: Complaint = TRUST) -> Section:
+    """The top table of a TOML file of ours, whose first line names its kind and version."""
+    if len(data) > complaint.limit_bytes:
+        raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {complaint.limit_bytes} are read.")
+    if data.partition(b"\n")[0] != first_line.encode():
+        raise complaint.error(
+            subject, f"the first line is not `{first_line}`", "Check that this is the file you meant."
+        )
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as cause:
+        raise complaint.error(subject, f"byte {cause.start} is not UTF-8", complaint.next_step) from cause
+    # tomllib takes the square of a dotted key's parts (an hour for 1 MiB of them), and a key lies on one line.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:
+            raise LimitExceeded(
+                subject, f"line {number} holds more than {MAX_DOTS} dots", "Break it into several lines."
+            )
+    try:
+        return Section(tomllib.loads(text), "top", subject, complaint)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as cause:
+        raise complaint.error(subject, f"it is not TOML: {cause}"[:300], complaint.next_step) from cause
+
+
 class Section:
     """A table that is consumed; `done` refuses what is left. where: "[[rule]] firmware" in errors."""
 
-    def __init__(self, table: dict[str, Value], where: str, subject: str) -> None:
+    def __init__(self, table: dict[str, Value], where: str, subject: str, complaint: Complaint = TRUST) -> None:
         self.left = dict(table)
         self.asked: set[str] = set()
         self.where = where
         self.subject = subject
+        self.complaint = complaint
 
-    def wrong(self, key: str, wanted: str) -> MalformedTrust:
+    def wrong(self, key: str, wanted: str) -> SealwrightError:
         """The error for one key."""
-        return MalformedTrust(
-            self.subject, f"{self.where}: `{key}` must be {wanted}", "Correct it and have the file signed again."
-        )
+        return self.complaint.error(self.subject, f"{self.where}: `{key}` must be {wanted}", self.complaint.next_step)
 
     def text(self, key: str, default: str | None = None) -> str:
         """A printable text; without a default it must be there."""
@@ -65,6 +102,13 @@ class Section:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of different texts; () where it is absent."""
+        found = self.listed(key)
+        if len(set(found)) != len(found):
+            raise self.wrong(key, "a list of different printable texts")
+        return found
+
+    def listed(self, key: str) -> tuple[str, ...]:
+        """A list of texts that may come again; () where it is absent."""
         value = self._take(key)
         if value is None:
             return ()
@@ -75,7 +119,7 @@ class Section:
                 isinstance(one, str) and one.strip() and len(one) <= MAX_TEXT and display(one) == one for one in value
             )
         )
-        if not fine or not isinstance(value, list) or not value or len(set(value)) != len(value):
+        if not fine or not isinstance(value, list) or not value:
             raise self.wrong(key, "a list of different printable texts")
         return tuple(value)
 
@@ -148,6 +192,11 @@ class Section:
             raise self.wrong(key, "a text")
         return value
 
+    def number_or_text(self, key: str) -> int | str:
+        """A whole number from 0, or a text that says one."""
+        value = self.left.get(key)
+        return self.text(key) if isinstance(value, str) else self.number(key, 0)
+
     def has(self, key: str) -> bool:
         """Whether a key is there; it is then expected to be read."""
         return key in self.left
@@ -157,7 +206,7 @@ class Section:
         value = self._take(key)
         if not isinstance(value, dict):
             raise self.wrong(key, f"a table [{key}]")
-        return Section(value, f"[{key}]", self.subject)
+        return Section(value, f"[{key}]", self.subject, self.complaint)
 
     def tables(self, key: str, where: str | None = None) -> Iterator[Section]:
         """An array of tables; empty where it is absent."""
@@ -167,7 +216,7 @@ class Section:
         if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(isinstance(one, dict) for one in value):
             raise self.wrong(key, f"an array of tables [[{key}]]")
         for number, one in enumerate(value, 1):
-            yield Section(one, f"[[{where or key}]] {number}", self.subject)
+            yield Section(one, f"[[{where or key}]] {number}", self.subject, self.complaint)
 
     def items(self) -> Iterator[tuple[str, Value]]:
         """Every key left, for a section whose keys are names."""
@@ -183,7 +232,7 @@ class Section:
         key = min(self.left)
         near = difflib.get_close_matches(key, self.asked, n=1)
         meant = f"; did you mean `{near[0]}`?" if near else ""
-        raise MalformedTrust(
+        raise self.complaint.error(
             self.subject, f"{self.where}: unknown key `{display(key)}`{meant}", "Correct or remove it."
         )
 
