@@ -16,7 +16,6 @@ from kit.mutate import flips, truncations
 from kit.pki import Pki, Signer
 from kit.samples import Sample
 from kit.trust import believed, codes, judge, signed_file
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Parts, Replace
 from sealwright.artifact.source import open_artifact
@@ -87,13 +86,6 @@ def test_a_signature_is_added_or_replaced_only_when_asked(tmp_path: Path, signed
 
 def names(*signers: Signer) -> list[str]:
     return [display_name(signer.x509.subject) for signer in signers]
-
-
-def test_claims_are_refused_because_pe_has_no_fields_for_them(tmp_path: Path) -> None:
-    plain = str(write(tmp_path / "plain.efi", tiny()))
-    assert Pe().prepare(plain, [HashName.SHA256], Claims(), Existing.REFUSE, None)
-    with pytest.raises(UsageError, match="no fields"):
-        Pe().prepare(plain, [HashName.SHA256], Claims(version="1"), Existing.REFUSE, None)
 
 
 def field(at: int, value: int, form: str = "<I") -> Callable[[bytes], bytes]:

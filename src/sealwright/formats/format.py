@@ -170,10 +170,18 @@ class Search(NamedTuple):
         return open_artifact(path)
 
 
+class Component(NamedTuple):
+    """A part that a program says it is made of, with the generation and version of that part (SBAT)."""
+
+    name: str
+    generation: int
+    version: str
+
+
 class Found(NamedTuple):
     """Everything found for one artifact. findings: what is wrong before any signature is looked at.
 
-    structure: how the artifact is made up, in phrases for `inspect`.
+    structure: how the artifact is made up, in phrases for `inspect`; components: whose generations count whoever signed it.
     """
 
     path: str
@@ -182,6 +190,7 @@ class Found(NamedTuple):
     artifact: Digest | None
     findings: tuple[Finding, ...] = ()
     structure: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 def watched_digests(source: OpenArtifact, search: Search) -> tuple[Digest, ...]:

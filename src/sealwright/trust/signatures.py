@@ -27,7 +27,7 @@ from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
-from sealwright.trust.model import Anchor, Environment, Person
+from sealwright.trust.model import Anchor, Denied, Environment, Person
 from sealwright.trust.path import NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
@@ -212,14 +212,19 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
         for name in names
         if name in ground.denials
     ]
-    for entry in ground.denied:
-        claims = candidate.claims
-        if entry.what == "below" and entry.value == claims.product and (claims.generation or 0) < entry.generation:
-            wanted, found = str(entry.generation), str(claims.generation or 0)
-            findings.append(
-                reject("SW-DENIED-GENERATION", entry.value, wanted=wanted, found=f"{found} ({entry.reason})")
-            )
+    product, generation = candidate.claims.product, candidate.claims.generation or 0
+    findings += [denied_generation(entry, generation) for entry in ground.denied if denies(entry, product, generation)]
     return findings
+
+
+def denies(entry: Denied, product: str | None, generation: int) -> bool:
+    """Whether a denial names this generation of a product."""
+    return entry.what == "below" and entry.value == product and generation < entry.generation
+
+
+def denied_generation(entry: Denied, generation: int) -> Finding:
+    """The refusal for it."""
+    return reject("SW-DENIED-GENERATION", entry.value, str(entry.generation), f"{generation} ({entry.reason})")
 
 
 def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
