@@ -13,8 +13,9 @@ Layout (Microsoft PE format; Windows Authenticode Portable Executable Signature 
 
 A `.sbat` section names the program's components with their generations; it is hashed like all of them (`sbat.py`).
 
-The specification hashes section by section. Here sections must follow the headers and each other without gap or overlap,
-so that this is the same as hashing everything, and no verifier can see another file than we do.
+The specification hashes section by section, then as many last bytes as sections and headers leave over. Here sections must follow the
+headers and each other without gap or overlap, so that this is the same as hashing everything. Where there is a gap, firmware, shim,
+sbverify and pesign leave its bytes unhashed and hash as many at the end twice, osslsigncode hashes it: no signature pleases all.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ MAX_CERTIFICATES = 16
 MAX_FILE_BYTES = 0xFFFF_FFFF
 MAX_SBAT_BYTES = 1 << 16
 ALIGNMENT = 8
-# SpcPeImageData: type 1.3.6.1.4.1.311.2.1.15, flags empty, file <<<Obsolete>>> empty, as every signing tool writes it
+# SpcPeImageData: type 1.3.6.1.4.1.311.2.1.15, flags empty, file <<<Obsolete>>> empty, as every signing tool writes it;
+# 1.3.6.1.4.1.311.2.1.21 (individual code signing) stands in its place in what pesign signed for Debian 12 (fwupd)
 _PE_IMAGE_TYPE = bytes.fromhex("060a2b06010401823702010f")
+_INDIVIDUAL_TYPE = bytes.fromhex("060a2b060104018237020115")
 _PE_IMAGE_DATA = bytes.fromhex("3017") + _PE_IMAGE_TYPE + bytes.fromhex("3009030100a004a2028000")
+_TYPES = (_PE_IMAGE_TYPE, _INDIVIDUAL_TYPE)
 _ENTRY = struct.Struct("<IHH")
 _SECTION = struct.Struct("<8sIIIIIIHHI")
 _SBAT = b".sbat\0\0\0"
@@ -185,7 +189,7 @@ class Pe:
             components = read_components(source, layout)
             name = os.path.basename(path)
             entries = certificate_entries(source, layout)
-            found = [one for entry in entries for one in read_authenticode(entry, _PE_IMAGE_TYPE, name)]
+            found = [one for entry in entries for one in read_authenticode(entry, _TYPES, name)]
             wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
             wanted |= {digest.algorithm for digest in search.watched}
             delivered = image_digests(source, layout, sorted(wanted), search.progress)
