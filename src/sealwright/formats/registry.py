@@ -32,6 +32,7 @@ def manifest() -> Format:
 
 FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
 NAMES = (*FORMATS, *EMBEDDED)
+TIMELESS = tuple(name for name, known in EMBEDDED.items() if known.timeless)
 
 
 def find(path: str, search: Search) -> Found:

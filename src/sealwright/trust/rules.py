@@ -197,6 +197,8 @@ def _different(fits: Sequence[Judged]) -> int:
 def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: datetime) -> list[Finding]:
     if not entry.seen.accepted or entry.anchor is None or entry.certificate is None:
         return list(entry.refusals)
+    if entry.expired is not None and not rule.ignores_expiry:
+        return [entry.expired]
     seen = entry.seen
     if entry.anchor.name not in wanted.anchors or entry.anchor.environment is not rule.environment:
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, ", ".join(wanted.anchors), seen.anchor)]

@@ -2,7 +2,8 @@
 
 1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
 2. Timestamp tokens prove a time, or do not (`timestamps.py`).
-3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time.
+3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
+   by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
 4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`).
 5. No key or certificate of the path, nor the artifact, is denied; nothing was revoked in time (RULES 4).
 6. The key's provenance: named in the trust file, or by our policy OID in the certificate; else development. A production
@@ -28,7 +29,7 @@ from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, H
 from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
 from sealwright.trust.model import Anchor, Denied, Environment, Person
-from sealwright.trust.path import NoPath, Path, Strictness
+from sealwright.trust.path import Expiry, NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
@@ -39,7 +40,10 @@ THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judg
 
 
 class Judged(NamedTuple):
-    """A signature and what was found about it. It counts for a rule only if `seen.accepted`."""
+    """A signature and what was found about it. It counts for a rule only if `seen.accepted`.
+
+    expired: why it does not count for a rule to which it matters that certificates end.
+    """
 
     candidate: Candidate
     seen: SignerSeen
@@ -50,6 +54,7 @@ class Judged(NamedTuple):
     claimed: datetime | None
     proof: Proof | None
     findings: tuple[Finding, ...]
+    expired: Finding | None = None
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -82,6 +87,7 @@ class Standing(NamedTuple):
     provenance: str
     person: Person | None
     findings: tuple[Finding, ...]
+    expired: Finding | None
 
     def findings_of(self, source: str) -> list[Finding]:
         """The findings for one signature."""
@@ -109,7 +115,8 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.extend(about_tokens)
     bag = candidate.envelope.certificates if candidate.envelope else ()
     try:
-        standing = _standing(signer.certificate, bag, proof.latest if proof else None, ground)
+        timeless = ground.timeless(candidate.format)
+        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, ground)
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     findings.extend(standing.findings_of(source))
@@ -139,24 +146,37 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         signer.claimed_time,
         proof,
         tuple(findings),
+        standing.expired,
     )
 
 
-def _standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+def _standing(
+    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+) -> Standing:
     """Kept by the ground: ten thousand files by one signer ask once for each proved time."""
-    question = (certificate, bag, proved)
+    question = (certificate, bag, proved, timeless)
     found = ground.standings.get(question)
     if found is None:
         if len(ground.standings) >= MAX_STANDINGS:
             ground.standings.clear()
-        found = ground.standings[question] = _new_standing(certificate, bag, proved, ground)
+        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, ground)
     return found
 
 
-def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+def _new_standing(
+    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+) -> Standing:
     leaf = load_certificate(certificate, THE_SIGNATURE)
     known = facts(leaf)
     path, findings = _path(leaf, known, bag, proved, ground)
+    expired = next(
+        (found for found in findings if found.code == "SW-CERT-EXPIRED" and found.severity is Severity.REJECT), None
+    )
+    if expired is not None and timeless:
+        at = proved or ground.judgement.judged
+        found = ground.path(leaf, bag, timeless, at, _strictness(known), Expiry.IGNORED)
+        if isinstance(found, Path):
+            path, findings = found, [warning("SW-CERT-EXPIRY-IGNORED", known.subject, found=expired.found)]
     anchor = None
     if path is not None:
         anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
@@ -167,7 +187,7 @@ def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime |
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
     person = ground.person_of(known, proved or ground.judgement.judged)
-    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings))
+    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired)
 
 
 def _path(
