@@ -16,6 +16,8 @@ PROGRAMS = (
 )
 SHIM = Sample("shimx64.efi", "shim-signed", "/usr/lib/shim/shimx64.efi.signed")
 GRUB_OF_DEBIAN = Sample("grub.efi", "grub-efi-amd64-signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+FALLBACK = Sample("fbx64.efi", "shim-helpers-amd64-signed", "/usr/lib/shim/fbx64.efi.signed")
+UPDATER = Sample("fwupdx64.efi", "fwupd-amd64-signed", "/usr/libexec/fwupd/efi/fwupdx64.efi.signed")
 PE_AT, OPTIONAL, DIRECTORY, SECTIONS = 0x40, 0x58, 0xE8, 0x148
 
 

@@ -2,7 +2,7 @@
 
     sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md
     grub,5,Free Software Foundation,grub,2.06,https://www.gnu.org/software/grub/
-    grub.debian,5,Debian,grub2,2.06-13,https://tracker.debian.org/pkg/grub2
+    grub.acme,2,Acme,grub2,2.06-13,https://acme.example/grub
 
 Source: shim, SBAT.md and its reader. A line is `component,generation,vendor,package,version,url`, none of them empty; zero
 bytes fill the section. Shim refuses a program if any component is below the minimum kept for its name. The later a line,

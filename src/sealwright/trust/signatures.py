@@ -4,7 +4,8 @@
 2. Timestamp tokens prove a time, or do not (`timestamps.py`).
 3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
    by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
-4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`).
+4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`). Microsoft's publishers under UEFI CA
+   2011 have no key usage, which restricts nothing (RFC 5280 section 4.2.1.3); in Authenticode codeSigning alone will do.
 5. No key or certificate of the path, nor the artifact, is denied; nothing was revoked in time (RULES 4).
 6. The key's provenance: named in the trust file, or by our policy OID in the certificate; else development. A production
    anchor takes no development key, whoever issued the certificate (RULES 2).
@@ -21,12 +22,13 @@ from cryptography import x509
 
 from sealwright.artifact.claims import Claims
 from sealwright.envelope.cms import Signer, check_signer
-from sealwright.envelope.kinds import KINDS
+from sealwright.envelope.kinds import AUTHENTICODE, KINDS
 from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
-from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
+from sealwright.pki.profiles import CODE_SIGNING
+from sealwright.trust.certificate import Facts, display_name, facts, has_key_usage, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
 from sealwright.trust.model import Anchor, Denied, Environment, Person
 from sealwright.trust.path import Expiry, NoPath, Path, Strictness
@@ -89,6 +91,11 @@ class Standing(NamedTuple):
     findings: tuple[Finding, ...]
     expired: Finding | None
 
+    @property
+    def signs_code(self) -> bool:
+        """Whether every certificate of the path allows the signing of code."""
+        return self.path is not None and CODE_SIGNING in self.path.purposes
+
     def findings_of(self, source: str) -> list[Finding]:
         """The findings for one signature."""
         return [
@@ -119,7 +126,10 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, ground)
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
-    findings.extend(standing.findings_of(source))
+    without_usage = candidate.kind == AUTHENTICODE.name and standing.signs_code and not has_key_usage(standing.leaf)
+    findings.extend(
+        found for found in standing.findings_of(source) if not (without_usage and found.code == "SW-CERT-KEY-USAGE")
+    )
     known, person, anchor = standing.known, standing.person, standing.anchor
     findings.extend(_construction(candidate, known))
     if standing.path is not None:
