@@ -92,7 +92,8 @@ class Prepared(NamedTuple):
 
     kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
     content: the small content itself (<= 1 MiB) where the format has one, which the signer parses and encodes again;
-    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`.
+    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`, and so is
+    kept, a number that the format took from the bytes while they were read.
     """
 
     format: str
@@ -106,6 +107,7 @@ class Prepared(NamedTuple):
     suffix: str = ""
     companions: tuple[Companion, ...] = ()
     existing: Existing = Existing.REFUSE
+    kept: int = 0
 
 
 class Sealed(NamedTuple):

@@ -53,6 +53,7 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
+from sealwright.formats.pechecksum import WordsAside, checksum, words, words_between
 from sealwright.formats.sbat import product_of, read_sbat
 
 NAME = "pe"
@@ -103,6 +104,11 @@ class Layout(NamedTuple):
         return [(0, checksum), (checksum + 4, directory), (directory + 8, self.content_end)]
 
     @property
+    def body(self) -> tuple[int, int]:
+        """Start and end of what is copied into a new file as it is."""
+        return self.directory + 8, self.content_end
+
+    @property
     def padding(self) -> bytes:
         """The zero bytes that are hashed behind the content, and written there by a signer."""
         return bytes(-self.content_end % ALIGNMENT)
@@ -150,7 +156,9 @@ class Pe:
             if layout.size + MAX_TABLE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{layout.size} bytes", "PE has 32-bit offsets; make the program smaller.")
             (name,) = algorithms
-            digest = image_digests(source, layout, (name,), progress)[name]
+            with WordsAside(path, *layout.body) as aside:
+                digest = image_digests(source, layout, (name,), progress)[name]
+                body = aside.words(source)
         content = indirect_data(_PE_IMAGE_DATA, digest)
         return Prepared(
             NAME,
@@ -162,6 +170,7 @@ class Pe:
             layout.coverage,
             own,
             existing=existing,
+            kept=body,
         )
 
     def attach(self, prepared: Prepared, sealed: Sealed) -> Parts:
@@ -170,7 +179,7 @@ class Pe:
             layout = read_layout(source)
             table = source.read_at(layout.table[0], layout.table[1] - layout.table[0])
             kept = table if prepared.existing is Existing.ADD else b""
-            return _written(source, layout, kept + _entry(sealed.envelope))
+            return _written(source, layout, kept + _entry(sealed.envelope), prepared.kept)
 
     def strip(self, path: str) -> Parts:
         """The program without certificate table; the zero bytes in front of the table stay, they were signed."""
@@ -178,7 +187,7 @@ class Pe:
             layout = read_layout(source)
             if not layout.signed:
                 raise UsageError(path, "there is no signature in it", "Nothing has to be removed.")
-            return _written(source, layout, b"")
+            return _written(source, layout, b"", words_between(source, *layout.body))
 
     def extract(self, path: str, search: Search) -> Found:
         """A candidate for each entry of the certificate table and each signature nested in one."""
@@ -373,8 +382,8 @@ def _entry(envelope: bytes) -> bytes:
     return _ENTRY.pack(length + padding, _REVISION, _PKCS7) + envelope + bytes(padding)
 
 
-def _written(source: OpenArtifact, layout: Layout, table: bytes) -> Parts:
-    """The program with another certificate table; none where it is empty."""
+def _written(source: OpenArtifact, layout: Layout, table: bytes, body: int) -> Parts:
+    """The program with another certificate table; none where it is empty. body: the sum of the words of what is copied."""
     if len(table) > MAX_TABLE_BYTES:
         raise LimitExceeded(source.path, f"a certificate table of {len(table)} bytes", "Remove some signatures.")
     end, padding = layout.content_end, layout.padding if table else b""
@@ -383,20 +392,10 @@ def _written(source: OpenArtifact, layout: Layout, table: bytes) -> Parts:
     head[layout.checksum : layout.checksum + 4] = bytes(4)
     struct.pack_into("<II", head, layout.directory, *((start, len(table)) if table else (0, 0)))
     behind = padding + table
-    total, at = _words(head, 0), len(head)
-    for block in source.blocks([(at, end)]):
-        total, at = total + _words(block, at), at + len(block)
-    # the sum is folded to 16 bits with its carries, and zero only for a file of zeros
-    folded = (total + _words(behind, at)) % 0xFFFF or 0xFFFF
-    struct.pack_into("<I", head, layout.checksum, folded + end + len(behind))
+    total = words(head, 0) + body + words(behind, end)
+    struct.pack_into("<I", head, layout.checksum, checksum(total, end + len(behind)))
     source.check_unchanged()
     return (bytes(head), FileRange(source.path, len(head), end - len(head)), behind)
-
-
-def _words(data: bytes | bytearray | memoryview, offset: int) -> int:
-    """The sum of little-endian 16-bit words modulo 0xFFFF; offset: where in the file the data begin."""
-    total = int.from_bytes(data, "little") % 0xFFFF
-    return total << 8 if offset % 2 else total
 
 
 def _pkcs7_size(data: bytes) -> int:
