@@ -272,6 +272,44 @@ def test_a_program_that_is_gone_before_it_is_copied_does_not_keep_the_others(
     assert os.listdir(out) == ["two.efi"]
 
 
+@pytest.mark.parametrize("when", ["attached", "copied", "hidden"])
+def test_a_program_that_fails_the_check_of_what_was_written_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It is changed, or taken away, after it was prepared: between two of the steps that write the new files."""
+    home, out = tmp_path / "home", tmp_path / "out"
+    init_home(str(home), InitOptions(datetime.now(UTC), "Plant"))
+    out.mkdir()
+    programs = [write(tmp_path / name, tiny()) for name in ("one.efi", "two.efi", "three.efi")]
+    real = Pe.attach
+
+    def late(self: Pe, prepared: Prepared, sealed: Sealed) -> Parts:
+        parts = real(self, prepared, sealed)
+        if prepared.path.endswith("two.efi"):
+            if when == "attached":
+                write(programs[1], tiny(b"\x90" * 64))
+            else:
+                programs[1].unlink()
+        return parts
+
+    if when == "hidden":
+        prepare = Pe.prepare
+
+        def hides(self: Pe, path: str, *how: object) -> Prepared:
+            prepared = prepare(self, path, *how)  # type: ignore[arg-type]
+            if path.endswith("two.efi"):
+                programs[1].unlink()
+            return prepared
+
+        monkeypatch.setattr(Pe, "prepare", hides)
+    else:
+        monkeypatch.setattr(Pe, "attach", late)
+    options = SignOptions(format="pe", out=str(out))
+    answers = [*sign_paths([str(path) for path in programs], open_home(str(home)), options)]
+    assert [type(one) for one in answers] == [Signed, NotSigned, Signed]
+    assert sorted(os.listdir(out)) == ["one.efi", "three.efi"]
+
+
 @pytest.mark.parametrize("sample", PROGRAMS, ids=lambda sample: sample.name)
 def test_programs_of_distributions_are_signed_and_verified(tmp_path: Path, sample: Sample) -> None:
     signed = sign_inside(sample.copy_to(tmp_path), RELEASE, tmp_path / "signed.efi")
