@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Replace, restore_pair, write_atomic, write_batch
+from sealwright.artifact.output import (
+    Output,
+    Pair,
+    Replace,
+    replace_pairs,
+    restore_pair,
+    write_atomic,
+    write_batch,
+    write_pairs,
+)
 from sealwright.artifact.source import BLOCK, open_artifact, read_file, read_file_or_none
 from sealwright.errors import ChangedWhileRead, LimitExceeded, OutputRefused, Unreadable
 
@@ -107,6 +116,32 @@ def test_a171_a_failed_batch_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OutputRefused, match="folder does not exist"):
         write_batch([*good, Output(str(tmp_path / "no" / "c"), b"3")])
     assert os.listdir(tmp_path) == []
+
+
+def refuses(_: str) -> None:
+    raise ChangedWhileRead("b", "the signature is not found in what was written", "Sign it again.")
+
+
+@pytest.mark.parametrize("replace", Replace)
+def test_a_pair_that_its_check_refuses_keeps_no_other_from_being_written(tmp_path: Path, replace: Replace) -> None:
+    names = [str(tmp_path / name) for name in ("a", "b", "c")]
+    old = b"old" if replace is Replace.YES else None
+    pairs = []
+    for name in names:
+        check = refuses if name.endswith("b") else None
+        pairs.append(Pair((Output(name + ".tsr", b"new"), Output(name, b"new", check=check))))
+    if old:
+        for pair in pairs:
+            for output in pair.outputs:
+                Path(output.path).write_bytes(old)
+    answers = replace_pairs(pairs) if replace is Replace.YES else write_pairs(pairs)
+    assert [type(answer) for answer in answers] == [type(None), ChangedWhileRead, type(None)]
+    kept = {} if old is None else {"b": old, "b.tsr": old}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept | dict.fromkeys(
+        ("a", "a.tsr", "c", "c.tsr"), b"new"
+    )
+    with pytest.raises(ChangedWhileRead):
+        write_batch([output for pair in pairs for output in pair.outputs], replace=Replace.YES)
 
 
 def test_a171_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:

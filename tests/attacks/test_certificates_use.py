@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 
 from kit.certs import DAY, NOW, Chain, Made, listed, made, resigned, tlv
+from kit.efi import tiny
+from kit.inside import sign_inside
 from kit.production import leaf_of, signer, trusting
 from kit.trust import RULE, codes, judge, signed_file
 from sealwright.errors import MalformedEnvelope, SealwrightError, WeakAlgorithm
@@ -81,6 +83,26 @@ def test_a047_a_certificate_without_digital_signature_signs_nothing(
     ca = made("CA", root, ca=True)
     path = signed_file(tmp_path, signer(leaf_of(ca, usage=usage), ca))
     assert codes(judge(path, trusting(root))) == found
+
+
+@pytest.mark.parametrize(
+    ("usage", "purposes", "found"),
+    [
+        (None, [CODE], []),
+        ("digital_signature", [CODE], []),
+        (None, [UPDATE_PACKAGE_SIGNING], ["SW-CERT-KEY-USAGE"]),
+        ("content_commitment", [CODE], ["SW-CERT-KEY-USAGE"]),
+    ],
+)
+def test_a047_in_authenticode_code_signing_stands_in_for_a_key_usage_that_is_not_there(
+    tmp_path: File, root: Made, usage: str | None, purposes: list[str], found: list[str]
+) -> None:
+    """Microsoft's publishers under UEFI CA 2011 are certified so, and RFC 5280 takes silence for no restriction."""
+    ca, plain = made("CA", root, ca=True), tmp_path / "plain.efi"
+    plain.write_bytes(tiny())
+    signed = sign_inside(plain, signer(leaf_of(ca, usage=usage, purposes=purposes), ca), tmp_path / "signed.efi")
+    rule = RULE | {"signer": [{"anchors": ["root"], "purposes": ["codeSigning", "updatePackageSigning"]}]}
+    assert codes(judge(signed, trusting(root, rule=[rule]))) == found
 
 
 def test_a047_an_authority_that_may_not_certify_leads_nowhere(tmp_path: File, root: Made) -> None:

@@ -16,7 +16,6 @@ from kit.mutate import flips, truncations
 from kit.pki import Pki, Signer
 from kit.samples import Sample
 from kit.trust import believed, codes, judge, signed_file
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Parts, Replace
 from sealwright.artifact.source import open_artifact
@@ -87,13 +86,6 @@ def test_a_signature_is_added_or_replaced_only_when_asked(tmp_path: Path, signed
 
 def names(*signers: Signer) -> list[str]:
     return [display_name(signer.x509.subject) for signer in signers]
-
-
-def test_claims_are_refused_because_pe_has_no_fields_for_them(tmp_path: Path) -> None:
-    plain = str(write(tmp_path / "plain.efi", tiny()))
-    assert Pe().prepare(plain, [HashName.SHA256], Claims(), Existing.REFUSE, None)
-    with pytest.raises(UsageError, match="no fields"):
-        Pe().prepare(plain, [HashName.SHA256], Claims(version="1"), Existing.REFUSE, None)
 
 
 def field(at: int, value: int, form: str = "<I") -> Callable[[bytes], bytes]:
@@ -278,6 +270,44 @@ def test_a_program_that_is_gone_before_it_is_copied_does_not_keep_the_others(
         (out / "one.efi").unlink()
         assert answers() == [NotSigned, Signed]
     assert os.listdir(out) == ["two.efi"]
+
+
+@pytest.mark.parametrize("when", ["attached", "copied", "hidden"])
+def test_a_program_that_fails_the_check_of_what_was_written_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It is changed, or taken away, after it was prepared: between two of the steps that write the new files."""
+    home, out = tmp_path / "home", tmp_path / "out"
+    init_home(str(home), InitOptions(datetime.now(UTC), "Plant"))
+    out.mkdir()
+    programs = [write(tmp_path / name, tiny()) for name in ("one.efi", "two.efi", "three.efi")]
+    real = Pe.attach
+
+    def late(self: Pe, prepared: Prepared, sealed: Sealed) -> Parts:
+        parts = real(self, prepared, sealed)
+        if prepared.path.endswith("two.efi"):
+            if when == "attached":
+                write(programs[1], tiny(b"\x90" * 64))
+            else:
+                programs[1].unlink()
+        return parts
+
+    if when == "hidden":
+        prepare = Pe.prepare
+
+        def hides(self: Pe, path: str, *how: object) -> Prepared:
+            prepared = prepare(self, path, *how)  # type: ignore[arg-type]
+            if path.endswith("two.efi"):
+                programs[1].unlink()
+            return prepared
+
+        monkeypatch.setattr(Pe, "prepare", hides)
+    else:
+        monkeypatch.setattr(Pe, "attach", late)
+    options = SignOptions(format="pe", out=str(out))
+    answers = [*sign_paths([str(path) for path in programs], open_home(str(home)), options)]
+    assert [type(one) for one in answers] == [Signed, NotSigned, Signed]
+    assert sorted(os.listdir(out)) == ["one.efi", "three.efi"]
 
 
 @pytest.mark.parametrize("sample", PROGRAMS, ids=lambda sample: sample.name)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from kit.efi import GRUB_OF_DEBIAN, PROGRAMS, SHIM, osslsigncode, sbverify, tiny
+from kit.efi import CODE, PROGRAMS, osslsigncode, program, sbverify, tiny
 from kit.inside import sign_inside, stripped
 from kit.mutate import flips
 from kit.openssl import run
@@ -18,6 +17,7 @@ from kit.samples import Sample
 from kit.trust import believed, codes, judge
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
+from sealwright.errors import MalformedArtifact
 from sealwright.formats.format import Existing, Search
 from sealwright.formats.pe import Pe
 from sealwright.keys.file import KeyKind
@@ -138,18 +138,39 @@ def test_what_sbsign_and_osslsigncode_sign_is_trusted_and_their_nested_signature
         assert judge(flipped(one, 0x2000, tmp_path / "bad.efi"), trust).outcome is REJECTED
 
 
-@pytest.mark.parametrize(("sample", "signatures"), [(SHIM, 2), (GRUB_OF_DEBIAN, 1)], ids=["shim", "grub"])
-def test_programs_signed_by_microsoft_and_debian_are_read_and_fit_their_digests(
-    tmp_path: Path, sample: Sample, signatures: int
-) -> None:
-    """Their certificates have ended or are private; what is judged here is every digest and signature value."""
-    path = sample.copy_to(tmp_path)
-    verdict = judge(path, believed(RSA), at=datetime(2026, 11, 1, tzinfo=UTC))
-    assert verdict.outcome is REJECTED
-    assert {*codes(verdict)} == {"SW-CERT-NO-PATH"} or {*codes(verdict)} == {"SW-CERT-EXPIRED"}
-    assert len(verdict.signers) == signatures
-    bad = judge(flipped(path, 0x3000, tmp_path / "bad.efi"), believed(RSA), at=datetime(2026, 11, 1, tzinfo=UTC))
-    assert "SW-FILE-CHANGED" in codes(bad)
+@pytest.mark.parametrize("gap", [b"gap!" * 8, bytes(32)], ids=["text", "zeros"])
+def test_no_two_verifiers_agree_on_a_gap_between_sections_so_it_is_refused(tmp_path: Path, gap: bytes) -> None:
+    """sbverify leaves the gap out, as firmware, shim and pesign do, and hashes as many last bytes twice; osslsigncode hashes all."""
+    release = RSA.leaf(kind=KeyKind.RSA3072)
+    key, certificate = key_and_certificate(tmp_path, release, "one")
+    intermediate, plain, bad = (tmp_path / name for name in ("below.pem", "plain.efi", "bad.efi"))
+    intermediate.write_text(RSA.intermediate.pem)
+    trusted, trust = anchors(tmp_path, RSA), believed(RSA)
+
+    def signed(data: bytes) -> list[Path]:
+        plain.write_bytes(data)
+        made = [tmp_path / name for name in ("sb.efi", "ossl.efi")]
+        for one in made:
+            one.unlink(missing_ok=True)
+        assert run(
+            ["sbsign", "--key", key, "--cert", certificate, "--addcert", intermediate, "--output", made[0], plain]
+        )[0]
+        assert run(["osslsigncode", "sign", "-key", key, "-certs", certificate, "-in", plain, "-out", made[1]])[0]
+        return made
+
+    for one in signed(program((b".text", CODE), (b".data", bytes(range(64))))):
+        assert sbverify(one, trusted)[0]
+        assert osslsigncode(one, trusted)[0]
+        assert judge(one, trust).outcome is TRUSTED
+    by_sbsign, by_ossl = signed(program((b".text", CODE), (b".data", bytes(range(64))), gap=gap))
+    assert (sbverify(by_sbsign, trusted)[0], osslsigncode(by_sbsign, trusted)[0]) == (True, False)
+    assert (sbverify(by_ossl, trusted)[0], osslsigncode(by_ossl, trusted)[0]) == (False, True)
+    flipped(by_sbsign, by_sbsign.read_bytes().index(CODE) + len(CODE), bad)
+    assert sbverify(bad, trusted)[0]
+    for one in (by_sbsign, by_ossl, bad):
+        assert codes(judge(one, trust)) == ["SW-ARTIFACT-MALFORMED"]
+    with pytest.raises(MalformedArtifact, match="leaves a gap"):
+        sign_inside(plain, release, tmp_path / "ours.efi")
 
 
 def test_what_we_accept_of_altered_programs_sbverify_and_osslsigncode_accept_too(tmp_path: Path) -> None:

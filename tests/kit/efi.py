@@ -16,19 +16,37 @@ PROGRAMS = (
 )
 SHIM = Sample("shimx64.efi", "shim-signed", "/usr/lib/shim/shimx64.efi.signed")
 GRUB_OF_DEBIAN = Sample("grub.efi", "grub-efi-amd64-signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+FALLBACK = Sample("fbx64.efi", "shim-helpers-amd64-signed", "/usr/lib/shim/fbx64.efi.signed")
+UPDATER = Sample("fwupdx64.efi", "fwupd-amd64-signed", "/usr/libexec/fwupd/efi/fwupdx64.efi.signed")
 PE_AT, OPTIONAL, DIRECTORY, SECTIONS = 0x40, 0x58, 0xE8, 0x148
 
 
-def tiny(text: bytes = b"\xc3" + bytes(63), extra: bytes = b"") -> bytes:
+CODE = b"\xc3" + bytes(63)
+
+
+def tiny(text: bytes = CODE, extra: bytes = b"") -> bytes:
     """A PE32+ program of one section, and what lies behind it."""
+    return program((b".text", text)) + extra
+
+
+def program(*sections: tuple[bytes, bytes], gap: bytes = b"") -> bytes:
+    """A PE32+ program of sections by name. gap: bytes that no section has, in front of the last one."""
     header = struct.pack("<2s58xI", b"MZ", PE_AT) + b"PE\0\0"
-    header += struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22)
+    header += struct.pack("<HHIIIHH", 0x8664, len(sections), 0, 0, 0, 240, 0x22)
+    end = SECTIONS + 40 * len(sections)
+    end += -end % 0x20
     optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, 0x40, 0, 0, 0x1000, 0x1000)
-    optional += struct.pack("<QIIHHHHHHIIIIHHQQQQII", 0x40_0000, 0x1000, 0x20, 0, 0, 0, 0, 0, 0, 0, 0x2000, 0x180, 0,
-                            10, 0, 0, 0, 0, 0, 0, 16)  # fmt: skip
+    optional += struct.pack("<QIIHHHHHHIIIIHHQQQQII", 0x40_0000, 0x1000, 0x20, 0, 0, 0, 0, 0, 0, 0,
+                            0x1000 * (len(sections) + 1), end, 0, 10, 0, 0, 0, 0, 0, 0, 16)  # fmt: skip
     header += optional + bytes(16 * 8)
-    header += struct.pack("<8sIIIIIIHHI", b".text", len(text), 0x1000, len(text), 0x180, 0, 0, 0, 0, 0x6000_0020)
-    return header.ljust(0x180, b"\0") + text + extra
+    body = b""
+    for number, (name, data) in enumerate(sections, 1):
+        if gap and number == len(sections):
+            body += gap
+        size, address, start = len(data), 0x1000 * number, end + len(body)
+        header += struct.pack("<8sIIIIIIHHI", name, size, address, size, start, 0, 0, 0, 0, 0x6000_0020)
+        body += data
+    return header.ljust(end, b"\0") + body
 
 
 def sbverify(program: Path, anchors: Path) -> tuple[bool, str]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from kit.certs import DAY, NOW, UNKNOWN_CRITICAL, Chain, Made, chain, made, name, resigned
 from kit.openssl import run
-from sealwright.trust.path import NoPath, Path, PathCache, Strictness, find_path
+from sealwright.trust.path import Expiry, NoPath, Path, PathCache, Strictness, find_path
 
 _SHA1 = hashes.SHA1()  # noqa: S303  (what must be refused)
 SECOND = timedelta(seconds=1)
@@ -27,10 +27,11 @@ def find(
     anchors: list[Made],
     at: datetime = NOW,
     strictness: Strictness = Strictness.OURS,
+    expiry: Expiry = Expiry.COUNTS,
 ) -> Path | NoPath:
     """`find_path` on what the kit made."""
     return find_path(
-        leaf.certificate, [one.certificate for one in bag], [one.certificate for one in anchors], at, strictness
+        leaf.certificate, [one.certificate for one in bag], [one.certificate for one in anchors], at, strictness, expiry
     )
 
 
@@ -151,6 +152,16 @@ def test_each_certificate_of_a_path_must_be_what_it_stands_for(
     found = find(one.leaf, [one.ca], [one.root])
     if reason:
         assert reason in refused(found)
+    else:
+        assert accepted(found)
+
+
+@pytest.mark.parametrize(("case", "build", "reason"), TABLE, ids=[row[0] for row in TABLE])
+def test_where_expiry_is_ignored_nothing_else_is_forgiven(case: str, build: Callable[[], Chain], reason: str) -> None:
+    one = build()
+    found = find(one.leaf, [one.ca], [one.root], expiry=Expiry.IGNORED)
+    if reason and not case.endswith("has ended"):
+        assert reason.replace("is incorrect", "not yet valid") in refused(found)
     else:
         assert accepted(found)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.source import open_artifact
-from sealwright.errors import ChangedWhileRead, OutputRefused
+from sealwright.errors import ChangedWhileRead, OutputRefused, SealwrightError
 
 DEFAULT_MODE = 0o644
 OLD = ".old"
@@ -80,7 +81,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Outputs that mean something only together, in the order in which they get their names; the signature is the last."""
+    """Outputs that mean something only together, in the order in which they get their names; the signature is the last, or alone."""
 
     outputs: tuple[Output, ...]
 
@@ -114,20 +115,21 @@ def restore_pair(paths: Sequence[str]) -> bool:
     return whole
 
 
-def replace_pairs(pairs: Sequence[Pair]) -> None:
+def replace_pairs(pairs: Sequence[Pair]) -> list[SealwrightError | None]:
     """Replace pairs with one sync for all. A crash at any instruction leaves each pair old, new, or to `restore_pair`.
 
-    Raises OutputRefused; the old files are then where they were. Ctrl-C waits until all is done.
+    For each pair None, or why it was left as it was (`write_pairs`). Raises OutputRefused; the old files are then where they
+    were. Ctrl-C waits until all is done.
     """
     interrupts = Interrupts()
     interrupts.hold()
     try:
-        _replace(pairs)
+        return _replace(pairs)
     finally:
         interrupts.release()
 
 
-def _replace(pairs: Sequence[Pair]) -> None:
+def _replace(pairs: Sequence[Pair]) -> list[SealwrightError | None]:
     every = [output for pair in pairs for output in pair.outputs]
     kept = [output.path for output in every if os.path.lexists(output.path)]
     for output in every:
@@ -140,42 +142,68 @@ def _replace(pairs: Sequence[Pair]) -> None:
     except OSError as cause:
         raise _refused(path, cause) from cause
     try:
-        write_batch(every, replace=Replace.YES)
+        answers = write_pairs(pairs, replace=Replace.YES)
     except OutputRefused:
-        for pair in pairs:
-            with suppress(OutputRefused):  # the first reason is the one to tell; the next signing restores it
-                restore_pair([output.path for output in pair.outputs])
+        _restore(pairs)
         raise
+    _restore([pair for pair, refused in zip(pairs, answers, strict=True) if refused is not None])
     # the signature's old file goes first: what is left of a pair then never looks like a whole old one
     for pair in pairs:
         for output in reversed(pair.outputs):
             with suppress(OSError):
                 os.unlink(output.path + OLD)
+    return answers
+
+
+def _restore(pairs: Sequence[Pair]) -> None:
+    for pair in pairs:
+        with suppress(OutputRefused):  # the first reason is the one to tell; the next signing restores it
+            restore_pair([output.path for output in pair.outputs])
 
 
 def write_batch(outputs: Sequence[Output], *, replace: Replace = Replace.NO) -> None:
-    """Write all outputs with one sync for all; named in the order given.
+    """Write all outputs with one sync for all, or none where one is refused by its check or cannot be copied; as `write_pairs` does."""
+    for refused in write_pairs([Pair(tuple(outputs))], replace=replace):
+        if refused is not None:
+            raise refused
 
+
+def write_pairs(pairs: Sequence[Pair], *, replace: Replace = Replace.NO) -> list[SealwrightError | None]:
+    """Write outputs with one sync for all; named in the order given. For each pair None, or why nothing of it was written.
+
+    That is what its outputs' checks raised, or that a file of which they hold parts is not what it was: the others go on.
     Raises OutputRefused naming the output. Before the first has its name nothing has changed; a failure after that names
     the output that is missing, and those before it are durable. Ctrl-C stops the writing and leaves nothing of it; it waits
     while the outputs get their names.
     """
     temporary: list[str] = []
+    written: list[tuple[str, Output]] = []
+    answers: list[SealwrightError | None] = []
     interrupts = Interrupts()
     try:
-        folders: dict[str, None] = {}
-        for output in outputs:
-            folder = os.path.dirname(output.path) or "."
-            _refuse_early(output.path, replace)
-            temporary.append(_temporary_name(folder, output))
-            _write_temporary(temporary[-1], output)
-            folders[folder] = None
-        _sync([*zip(temporary, outputs, strict=True)], list(folders))
+        for pair in pairs:
+            made: list[tuple[str, Output]] = []
+            try:
+                for output in pair.outputs:
+                    _refuse_early(output.path, replace)
+                    temporary.append(_temporary_name(output))
+                    _write_temporary(temporary[-1], output)
+                    made.append((temporary[-1], output))
+            except OutputRefused:
+                raise
+            except SealwrightError as cause:
+                answers.append(cause)
+            else:
+                answers.append(None)
+                written += made
+        folders = list(dict.fromkeys(os.path.dirname(output.path) or "." for _, output in written))
+        _sync(written, folders)
         interrupts.hold()
-        for name, output in zip(temporary, outputs, strict=True):
+        for name, output in written:
             _give_name(name, output.path, replace)
         for folder in folders:
             _sync_folder(folder)
+        return answers
     finally:
         interrupts.hold()
         for name in temporary:
@@ -205,7 +233,8 @@ def _refuse_early(path: str, replace: Replace) -> None:
         raise _exists(path)
 
 
-def _temporary_name(folder: str, output: Output) -> str:
+def _temporary_name(output: Output) -> str:
+    folder = os.path.dirname(output.path) or "."
     return os.path.join(folder, f".{os.path.basename(output.path)[:50]}.{secrets.token_hex(6)}.tmp")
 
 
@@ -222,6 +251,9 @@ def _write_temporary(name: str, output: Output) -> None:
             view = memoryview(part)
             while view:
                 view = view[os.write(descriptor, view) :]
+        if output.check is not None and sys.platform == "linux":
+            # the kernel begins to write it out, so that the sync behind the check finds most of it done
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as cause:
         raise _refused(output.path, cause) from cause
     finally:

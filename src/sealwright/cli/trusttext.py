@@ -103,9 +103,9 @@ def sentence(rule: Rule) -> str:
     if rule.hardware:
         what = say("rule.what-hardware", what=what, hardware=either.join(rule.hardware))
     signers, needs = both.join(map(_signer, rule.signers)), ", ".join(_needs(rule))
-    if needs:
-        return say("rule.sentence-needs", what=what, environment=rule.environment, signers=signers, needs=needs)
-    return say("rule.sentence", what=what, environment=rule.environment, signers=signers)
+    parts = {"what": what, "environment": rule.environment, "signers": signers}
+    said = say("rule.sentence-needs", **parts, needs=needs) if needs else say("rule.sentence", **parts)
+    return say("rule.sentence-expiry", sentence=said) if rule.ignores_expiry else said
 
 
 def denial(entry: Denied) -> str:

@@ -88,17 +88,17 @@ def check_indirect_data(prepared: Prepared) -> None:
         raise MalformedArtifact(prepared.path, "its content is not as we write it", "Prepare it again.")
 
 
-def read_authenticode(data: bytes, kind: bytes, subject: str) -> list[Authenticode]:
+def read_authenticode(data: bytes, kinds: tuple[bytes, ...], subject: str) -> list[Authenticode]:
     """A signature and those nested in it (Microsoft's unsigned attribute), each read alone.
 
-    kind: the DER of the SpcAttributeTypeAndOptionalValue type that files of this format have, or its beginning.
+    kinds: the DER of the SpcAttributeTypeAndOptionalValue types that files of this format have, or their beginnings.
     """
     found: list[Authenticode] = []
     waiting = [data]
     while waiting:
         if len(found) == MAX_NESTED:
             raise LimitExceeded(subject, f"more than {MAX_NESTED} nested signatures", "Remove some of them.")
-        one = _read(waiting.pop(0), kind, subject)
+        one = _read(waiting.pop(0), kinds, subject)
         found.append(one)
         if one.envelope is not None:
             waiting += one.envelope.nested
@@ -115,7 +115,7 @@ def delivered_digests(one: Authenticode, delivered: Mapping[HashName, Digest]) -
     return {name: AUTHENTICODE.digest(content, name) for name in names}
 
 
-def _read(data: bytes, kind: bytes, subject: str) -> Authenticode:
+def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:
     try:
         envelope = read_envelope(data, Profile.FOREIGN_AUTHENTICODE, subject)
         if envelope.content is None:
@@ -124,7 +124,7 @@ def _read(data: bytes, kind: bytes, subject: str) -> Authenticode:
             )
         content = der(0x30, envelope.content)
         indirect = read_indirect_data(content, subject)
-        if not indirect.data[2:].startswith(kind):
+        if not indirect.data[2:].startswith(kinds):
             raise MalformedEnvelope(subject, "it is a signature for another kind of file", _AGAIN)
         return Authenticode(envelope, content, indirect, ())
     except SealwrightError as cause:

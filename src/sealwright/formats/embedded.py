@@ -28,7 +28,8 @@ class Known(NamedTuple):
     """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
 
     tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any); described: by
-    layouts, so that nothing is known of them here.
+    layouts, so that nothing is known of them here; timeless: the devices that verify it ask for no certificate's dates (EDK2, the
+    Linux kernel) or know only keys.
     """
 
     module: str
@@ -39,6 +40,7 @@ class Known(NamedTuple):
     behind: int = 0
     endings: tuple[str, ...] = ()
     described: bool = False
+    timeless: bool = False
 
     def fits(self, head: bytes, tail: bytes, path: str) -> bool:
         """Whether a file that begins and ends so and is called so could be of it."""
@@ -48,9 +50,9 @@ class Known(NamedTuple):
 
 
 EMBEDDED: dict[str, Known] = {
-    "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ"),
-    "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396")),
-    "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed")),
+    "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ", timeless=True),
+    "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396"), timeless=True),
+    "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed"), timeless=True),
     # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
     "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
     "swupdate": Known("sealwright.formats.swupdate", "SwUpdate", "swupdate", head=b"07070"),
@@ -61,8 +63,8 @@ EMBEDDED: dict[str, Known] = {
         "authenticode",
         endings=(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof"),
     ),
-    "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
-    "layout": Known("sealwright.formats.layout", "LayoutFormat", "layout", described=True),
+    "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF", timeless=True),
+    "layout": Known("sealwright.formats.layout", "LayoutFormat", "layout", described=True, timeless=True),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
 

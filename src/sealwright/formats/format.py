@@ -93,8 +93,9 @@ class Prepared(NamedTuple):
 
     kind: the content kind of RULES 1 (`file`, `manifest`, ...); digests: of the signed content by each algorithm asked for;
     content: the small content itself (<= 1 MiB) where the format has one, which the signer parses and encodes again;
-    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`;
-    layout: digest of the text that says what of the artifact is hashed, where one does.
+    suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`, and so is
+    kept, a number that the format took from the bytes while they were read; layout: digest of the text that says what of the
+    artifact is hashed, where one does.
     """
 
     format: str
@@ -109,6 +110,7 @@ class Prepared(NamedTuple):
     companions: tuple[Companion, ...] = ()
     existing: Existing = Existing.REFUSE
     layout: Digest | None = None
+    kept: int = 0
 
 
 class Sealed(NamedTuple):
@@ -174,10 +176,18 @@ class Search(NamedTuple):
         return open_artifact(path)
 
 
+class Component(NamedTuple):
+    """A part that a program says it is made of, with the generation and version of that part (SBAT)."""
+
+    name: str
+    generation: int
+    version: str
+
+
 class Found(NamedTuple):
     """Everything found for one artifact. findings: what is wrong before any signature is looked at.
 
-    structure: how the artifact is made up, in phrases for `inspect`.
+    structure: how the artifact is made up, in phrases for `inspect`; components: whose generations count whoever signed it.
     """
 
     path: str
@@ -186,6 +196,7 @@ class Found(NamedTuple):
     artifact: Digest | None
     findings: tuple[Finding, ...] = ()
     structure: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 def watched_digests(source: OpenArtifact, search: Search) -> tuple[Digest, ...]:

@@ -11,8 +11,11 @@ Layout (Microsoft PE format; Windows Authenticode Portable Executable Signature 
 | the rest, with 0 to 7 zero bytes so that the table begins at a multiple of 8 | hashed |
 | certificate table: WIN_CERTIFICATE entries, to the end of the file | signature |
 
-The specification hashes section by section. Here sections must follow the headers and each other without gap or overlap,
-so that this is the same as hashing everything, and no verifier can see another file than we do.
+A `.sbat` section names the program's components with their generations; it is hashed like all of them (`sbat.py`).
+
+The specification hashes section by section, then as many last bytes as sections and headers leave over. Here sections must follow the
+headers and each other without gap or overlap, so that this is the same as hashing everything. Where there is a gap, firmware, shim,
+sbverify and pesign leave its bytes unhashed and hash as many at the end twice, osslsigncode hashes it: no signature pleases all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
@@ -37,6 +41,7 @@ from sealwright.formats.authenticode import (
 )
 from sealwright.formats.format import (
     Candidate,
+    Component,
     Coverage,
     Existing,
     Extent,
@@ -48,6 +53,8 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
+from sealwright.formats.pechecksum import WordsAside, checksum, words, words_between
+from sealwright.formats.sbat import product_of, read_sbat
 
 NAME = "pe"
 MAX_HEADER_BYTES = 1 << 20
@@ -55,11 +62,17 @@ MAX_SECTIONS = 96
 MAX_TABLE_BYTES = 4 << 20
 MAX_CERTIFICATES = 16
 MAX_FILE_BYTES = 0xFFFF_FFFF
+MAX_SBAT_BYTES = 1 << 16
 ALIGNMENT = 8
-# SpcPeImageData: type 1.3.6.1.4.1.311.2.1.15, flags empty, file <<<Obsolete>>> empty, as every signing tool writes it
+# SpcPeImageData: type 1.3.6.1.4.1.311.2.1.15, flags empty, file <<<Obsolete>>> empty, as every signing tool writes it;
+# 1.3.6.1.4.1.311.2.1.21 (individual code signing) stands in its place in what pesign signed for Debian 12 (fwupd)
 _PE_IMAGE_TYPE = bytes.fromhex("060a2b06010401823702010f")
+_INDIVIDUAL_TYPE = bytes.fromhex("060a2b060104018237020115")
 _PE_IMAGE_DATA = bytes.fromhex("3017") + _PE_IMAGE_TYPE + bytes.fromhex("3009030100a004a2028000")
+_TYPES = (_PE_IMAGE_TYPE, _INDIVIDUAL_TYPE)
 _ENTRY = struct.Struct("<IHH")
+_SECTION = struct.Struct("<8sIIIIIIHHI")
+_SBAT = b".sbat\0\0\0"
 _REVISION, _PKCS7 = 0x0200, 0x0002
 _OFFSETS = {0x10B: (92, 96), 0x20B: (108, 112)}  # of NumberOfRvaAndSizes and the first data directory
 _CHECKSUM_REASON = "the loader's checksum, which changes with the signature"
@@ -67,13 +80,17 @@ _DIRECTORY_REASON = "it says where the signatures are"
 
 
 class Layout(NamedTuple):
-    """Offsets in bytes. content_end: where the hashed bytes end; table: start and end of the certificate table, both that end where there is none."""
+    """Offsets in bytes. content_end: where the hashed bytes end; table: start and end of the certificate table, both that end where there is none.
+
+    sbat: start and size of the `.sbat` section, both zero where there is none.
+    """
 
     size: int
     checksum: int
     directory: int
     content_end: int
     table: tuple[int, int]
+    sbat: tuple[int, int] = (0, 0)
 
     @property
     def signed(self) -> bool:
@@ -85,6 +102,11 @@ class Layout(NamedTuple):
         """The ranges that are hashed, in order."""
         checksum, directory = self.checksum, self.directory
         return [(0, checksum), (checksum + 4, directory), (directory + 8, self.content_end)]
+
+    @property
+    def body(self) -> tuple[int, int]:
+        """Start and end of what is copied into a new file as it is."""
+        return self.directory + 8, self.content_end
 
     @property
     def padding(self) -> bytes:
@@ -122,15 +144,11 @@ class Pe:
     def prepare(
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
-        """UsageError for claims, which PE has no fields for; MalformedArtifact for a layout that verifiers read differently."""
-        if claims:
-            raise UsageError(
-                path,
-                "a PE program has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        """UsageError for claims that its `.sbat` section does not make; MalformedArtifact for a layout that verifiers read differently."""
         with open_artifact(path) as source:
             layout = read_layout(source)
+            own = product_of(read_components(source, layout))
+            _check_asked(path, claims, own)
             if layout.signed and existing is Existing.REFUSE:
                 raise UsageError(
                     path, "it is signed already", "Use --add to sign beside it, or --replace to remove it."
@@ -138,7 +156,9 @@ class Pe:
             if layout.size + MAX_TABLE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{layout.size} bytes", "PE has 32-bit offsets; make the program smaller.")
             (name,) = algorithms
-            digest = image_digests(source, layout, (name,), progress)[name]
+            with WordsAside(path, *layout.body) as aside:
+                digest = image_digests(source, layout, (name,), progress)[name]
+                body = aside.words(source)
         content = indirect_data(_PE_IMAGE_DATA, digest)
         return Prepared(
             NAME,
@@ -148,8 +168,9 @@ class Pe:
             content,
             layout.size,
             layout.coverage,
-            claims,
+            own,
             existing=existing,
+            kept=body,
         )
 
     def attach(self, prepared: Prepared, sealed: Sealed) -> Parts:
@@ -158,7 +179,7 @@ class Pe:
             layout = read_layout(source)
             table = source.read_at(layout.table[0], layout.table[1] - layout.table[0])
             kept = table if prepared.existing is Existing.ADD else b""
-            return _written(source, layout, kept + _entry(sealed.envelope))
+            return _written(source, layout, kept + _entry(sealed.envelope), prepared.kept)
 
     def strip(self, path: str) -> Parts:
         """The program without certificate table; the zero bytes in front of the table stay, they were signed."""
@@ -166,23 +187,24 @@ class Pe:
             layout = read_layout(source)
             if not layout.signed:
                 raise UsageError(path, "there is no signature in it", "Nothing has to be removed.")
-            return _written(source, layout, b"")
+            return _written(source, layout, b"", words_between(source, *layout.body))
 
     def extract(self, path: str, search: Search) -> Found:
         """A candidate for each entry of the certificate table and each signature nested in one."""
         with search.opened(path) as source:
             if not is_signed(source):
-                return Found(path, source.size, (), None)
+                return _unsigned(path, source)
             layout = read_layout(source)
+            components = read_components(source, layout)
             name = os.path.basename(path)
             entries = certificate_entries(source, layout)
-            found = [one for entry in entries for one in read_authenticode(entry, _PE_IMAGE_TYPE, name)]
+            found = [one for entry in entries for one in read_authenticode(entry, _TYPES, name)]
             wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
             wanted |= {digest.algorithm for digest in search.watched}
             delivered = image_digests(source, layout, sorted(wanted), search.progress)
             whole = watched_digests(source, search)
         artifact = delivered[HashName.SHA256]
-        contents = (*delivered.values(), *whole)
+        contents, claims = (*delivered.values(), *whole), product_of(components)
         candidates = tuple(
             Candidate(
                 source=name,
@@ -192,6 +214,7 @@ class Pe:
                 envelope=one.envelope,
                 digests=delivered_digests(one, delivered),
                 artifact=artifact,
+                claims=claims,
                 coverage=layout.coverage,
                 findings=one.findings,
                 contents=contents,
@@ -199,7 +222,7 @@ class Pe:
             )
             for one in found
         )
-        return Found(path, layout.size, candidates, artifact)
+        return Found(path, layout.size, candidates, artifact, structure=_structure(components), components=components)
 
 
 def is_signed(source: OpenArtifact) -> bool:
@@ -213,9 +236,10 @@ def read_layout(source: OpenArtifact) -> Layout:
     head, optional, directory = _header(source)
     size = source.size
     end = _sections_end(source, head, optional)
+    sbat = _sbat(source, head, optional)
     start, length = struct.unpack_from("<II", head, directory)
     if start == 0 and length == 0:
-        return Layout(size, optional + 64, directory, size, (size, size))
+        return Layout(size, optional + 64, directory, size, (size, size), sbat)
     if start % ALIGNMENT or start < end:
         raise _wrong(source, directory, f"the certificate table begins at {start}, the sections end at {end}")
     if start + length != size:
@@ -224,7 +248,7 @@ def read_layout(source: OpenArtifact) -> Layout:
         raise LimitExceeded(
             source.path, f"a certificate table of {length} bytes", f"At most {MAX_TABLE_BYTES} are read."
         )
-    return Layout(size, optional + 64, directory, start, (start, size))
+    return Layout(size, optional + 64, directory, start, (start, size), sbat)
 
 
 def image_digests(
@@ -232,6 +256,12 @@ def image_digests(
 ) -> dict[HashName, Digest]:
     """The Authenticode digests of the program."""
     return source.digest_ranges(names, layout.hashed, layout.padding, progress)
+
+
+def read_components(source: OpenArtifact, layout: Layout) -> tuple[Component, ...]:
+    """What the `.sbat` section says; MalformedArtifact with the offset of a line that is not as it must be."""
+    start, size = layout.sbat
+    return read_sbat(source.read_at(start, size), start, source.path) if size else ()
 
 
 def certificate_entries(source: OpenArtifact, layout: Layout) -> list[bytes]:
@@ -303,14 +333,57 @@ def _sections_end(source: OpenArtifact, head: bytes, optional: int) -> int:
     return end
 
 
+def _sbat(source: OpenArtifact, head: bytes, optional: int) -> tuple[int, int]:
+    """Where the `.sbat` section is. Shim refuses a second one and relocations in it, and passes over one that its loader would fill up."""
+    count, at = _u16(head, optional - 18), optional + _u16(head, optional - 4)
+    found = (0, 0)
+    for entry in range(at, at + _SECTION.size * count, _SECTION.size):
+        name, virtual, _, size, start, relocated, _, relocations, _, _ = _SECTION.unpack_from(head, entry)
+        if name != _SBAT:
+            continue
+        if found != (0, 0) or relocated or relocations or not virtual <= size:
+            raise _wrong(source, entry, "a second .sbat section, or one with relocations or of another size in memory")
+        if size > MAX_SBAT_BYTES:
+            raise LimitExceeded(source.path, f"a .sbat section of {size} bytes", f"At most {MAX_SBAT_BYTES} are read.")
+        found = (start, size)
+    return found
+
+
+def _unsigned(path: str, source: OpenArtifact) -> Found:
+    """Signed beside at most, whatever its shape: who did that answers for what cannot be read here."""
+    components: tuple[Component, ...] = ()
+    with suppress(MalformedArtifact, LimitExceeded):
+        components = read_components(source, read_layout(source))
+    return Found(path, source.size, (), None, structure=_structure(components), components=components)
+
+
+def _structure(components: tuple[Component, ...]) -> tuple[str, ...]:
+    return tuple(f"component {one.name} {one.version}, generation {one.generation}" for one in components)
+
+
+def _check_asked(path: str, claims: Claims, own: Claims) -> None:
+    """UsageError unless every claim asked for is what the program says already."""
+    if claims and not own:
+        raise UsageError(
+            path,
+            "it has no .sbat section that names a product, version and generation",
+            "Build it with one, or sign it without them and sign the result again with a manifest.",
+        )
+    for name in ("product", "version", "generation", "hardware", "environment"):
+        asked, there = getattr(claims, name), getattr(own, name)
+        if asked not in (None, (), there):
+            said = f"a .sbat section has no {name}" if there in (None, ()) else f"its .sbat section says {name} {there}"
+            raise UsageError(path, said, f"Leave out --{name}, or build the program anew.")
+
+
 def _entry(envelope: bytes) -> bytes:
     length = _ENTRY.size + len(envelope)
     padding = -length % ALIGNMENT
     return _ENTRY.pack(length + padding, _REVISION, _PKCS7) + envelope + bytes(padding)
 
 
-def _written(source: OpenArtifact, layout: Layout, table: bytes) -> Parts:
-    """The program with another certificate table; none where it is empty."""
+def _written(source: OpenArtifact, layout: Layout, table: bytes, body: int) -> Parts:
+    """The program with another certificate table; none where it is empty. body: the sum of the words of what is copied."""
     if len(table) > MAX_TABLE_BYTES:
         raise LimitExceeded(source.path, f"a certificate table of {len(table)} bytes", "Remove some signatures.")
     end, padding = layout.content_end, layout.padding if table else b""
@@ -319,20 +392,10 @@ def _written(source: OpenArtifact, layout: Layout, table: bytes) -> Parts:
     head[layout.checksum : layout.checksum + 4] = bytes(4)
     struct.pack_into("<II", head, layout.directory, *((start, len(table)) if table else (0, 0)))
     behind = padding + table
-    total, at = _words(head, 0), len(head)
-    for block in source.blocks([(at, end)]):
-        total, at = total + _words(block, at), at + len(block)
-    # the sum is folded to 16 bits with its carries, and zero only for a file of zeros
-    folded = (total + _words(behind, at)) % 0xFFFF or 0xFFFF
-    struct.pack_into("<I", head, layout.checksum, folded + end + len(behind))
+    total = words(head, 0) + body + words(behind, end)
+    struct.pack_into("<I", head, layout.checksum, checksum(total, end + len(behind)))
     source.check_unchanged()
     return (bytes(head), FileRange(source.path, len(head), end - len(head)), behind)
-
-
-def _words(data: bytes | bytearray | memoryview, offset: int) -> int:
-    """The sum of little-endian 16-bit words modulo 0xFFFF; offset: where in the file the data begin."""
-    total = int.from_bytes(data, "little") % 0xFFFF
-    return total << 8 if offset % 2 else total
 
 
 def _pkcs7_size(data: bytes) -> int:

@@ -149,7 +149,7 @@ class PowerShell:
             if not layout.signature:
                 return Found(path, source.size, (), None)
             whole = watched_digests(source, search)
-        found = read_authenticode(layout.signature, _SIP_INFO[2:], name)
+        found = read_authenticode(layout.signature, (_SIP_INFO[2:],), name)
         wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
         wanted |= {digest.algorithm for digest in search.watched}
         delivered = {algorithm: layout.digest(algorithm) for algorithm in wanted}

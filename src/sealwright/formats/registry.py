@@ -32,6 +32,7 @@ def manifest() -> Format:
 
 FORMATS: dict[str, Callable[[], Format]] = {"detached": detached, "manifest": manifest}
 NAMES = (*FORMATS, *EMBEDDED)
+TIMELESS = tuple(name for name, known in EMBEDDED.items() if known.timeless)
 
 
 def find(path: str, search: Search) -> Found:
@@ -67,7 +68,8 @@ def find(path: str, search: Search) -> Found:
     candidates = tuple(candidate for part in parts for candidate in part.candidates)
     artifact = next((part.artifact for part in parts if part.artifact is not None), None)
     missing = () if candidates else (reject("SW-SIGNATURE-MISSING", os.path.basename(path)),)
-    return Found(path, source.size, candidates, artifact, missing)
+    components = tuple(one for part in parts for one in part.components)
+    return Found(path, source.size, candidates, artifact, missing, components=components)
 
 
 def _is_manifest(path: str) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_batch
+from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_pairs
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
@@ -261,8 +261,7 @@ def _finish(
     now = datetime.now(UTC)
     made = pipeline.sign(ready, now) if ready else []
     stamps = stamper.stamp([one.value for one in made])
-    outputs: list[Output] = []
-    pairs: list[Pair] = []
+    pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
@@ -275,10 +274,7 @@ def _finish(
             continue
         if stamp and not carries:
             files.insert(0, Output(files[-1].path + LATE_SUFFIX, stamp.token))
-        if options.replace is Replace.YES and len(files) > 1:
-            pairs.append(Pair(tuple(files)))
-        else:
-            outputs += files
+        pairs.append((prepared, Pair(tuple(files))))
         answers[id(prepared)] = Signed(
             path=prepared.path,
             outputs=tuple(file.path for file in files),
@@ -291,11 +287,21 @@ def _finish(
             claims=prepared.claims,
             size=prepared.size,
         )
-    if options.replace is Replace.YES:
-        replace_pairs(pairs)
-    write_batch(outputs, replace=options.replace)
+    for prepared, refused in _written(pairs, options.replace):
+        answers[id(prepared)] = NotSigned(prepared.path, refused)
     for entry in batch:
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
+
+
+def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[tuple[Prepared, SealwrightError]]:
+    """Write what was signed; those of it of which nothing was written, with the reason."""
+    alone = [one for one in pairs if replace is Replace.NO or len(one[1].outputs) == 1]
+    together = [one for one in pairs if replace is Replace.YES and len(one[1].outputs) > 1]
+    answers = replace_pairs([pair for _, pair in together])
+    answers += write_pairs([pair for _, pair in alone], replace=replace)
+    for (prepared, _), refused in zip([*together, *alone], answers, strict=True):
+        if refused is not None:
+            yield prepared, refused
 
 
 def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
@@ -303,7 +309,10 @@ def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
     if options.format is None:
         return Output(target, sealed.envelope)
     form = embedded_format(options.format, options.layouts)
-    mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
+    try:
+        mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
+    except OSError as cause:
+        raise unreadable(prepared.path, cause) from cause
     return Output(
         target,
         form.attach(prepared, sealed),

@@ -84,6 +84,7 @@ WORDS: dict[str, str] = {
     # A rule as one sentence.
     "rule.sentence": "{what} for {environment}: signed by {signers}",
     "rule.sentence-needs": "{what} for {environment}: signed by {signers}; needs {needs}",
+    "rule.sentence-expiry": "{sentence}; certificates may have ended, as for the device",
     "rule.any-product": "any product",
     "rule.what-format": "{what} as {formats}",
     "rule.what-hardware": "{what} on {hardware}",

@@ -126,6 +126,11 @@ TEXTS: dict[str, Text] = {
         "its signer's right to sign has ended",
         plain="the right of {subject} to sign has ended, and nothing proves that it signed before",
     ),
+    "SW-CERT-EXPIRY-IGNORED": Text(
+        "a certificate of {subject} or above it has ended ({found}); the device does not ask for that, and the rule follows it",
+        "Plan for a newly signed file: only a denial, a revocation or a higher minimum stops an old one there.",
+        plain="the right of {subject} to sign has ended; the device does not ask for that, and neither does the rule",
+    ),
     "SW-CERT-NOT-YET-VALID": Text(
         "the certificate of {subject} begins on {found}, after the time of this judgement",
         "Check this machine's clock.",

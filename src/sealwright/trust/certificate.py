@@ -131,6 +131,11 @@ def is_authority(certificate: x509.Certificate) -> bool:
     return constraints is not None and bool(constraints.ca)
 
 
+def has_key_usage(certificate: x509.Certificate) -> bool:
+    """Whether it says at all what its key may do."""
+    return _extension(certificate, x509.KeyUsage) is not None
+
+
 def chain_findings(certificates: Sequence[x509.Certificate]) -> tuple[Finding, ...]:
     """Refusals on an accepted path, leaf first: keys, hashes, the leaf's key usage and CA flag."""
     findings: list[Finding] = []

@@ -18,7 +18,7 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import Facts, is_authority, load_certificate, spki_digest
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
-from sealwright.trust.path import NoPath, Path, PathCache, Strictness, links
+from sealwright.trust.path import Expiry, NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
@@ -60,7 +60,9 @@ class Ground:
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
     certificates: tuple[bytes, ...] = ()
-    standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None], Standing] = field(default_factory=dict)
+    standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None, tuple[bytes, ...]], Standing] = field(
+        default_factory=dict
+    )
     stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool], StampStanding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,9 +90,21 @@ class Ground:
         anchors: Sequence[bytes],
         at: datetime,
         strictness: Strictness,
+        expiry: Expiry = Expiry.COUNTS,
     ) -> Path | NoPath:
         """The path of a leaf to one of the anchors at a time; the trust file's intermediates come before the bag."""
-        return self.paths.find(leaf, self.intermediates, bag, anchors, at, strictness)
+        return self.paths.find(leaf, self.intermediates, bag, anchors, at, strictness, expiry)
+
+    def timeless(self, form: str) -> tuple[bytes, ...]:
+        """The anchors (DER) under which some rule lets signatures of a format outlive their certificates, as the device does."""
+        named = {
+            name
+            for rule in self.trust.rules
+            if rule.ignores_expiry and form in rule.formats
+            for wanted in rule.signers
+            for name in wanted.anchors
+        }
+        return tuple(anchor.certificate for anchor in self.trust.anchors if anchor.name in named)
 
     def person_of(self, known: Facts, at: datetime) -> Person | None:
         """The register entry of a certificate or its key, where it counts at that time."""

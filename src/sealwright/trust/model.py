@@ -153,6 +153,7 @@ class Rule(NamedTuple):
 
     timestamp: "required" or "optional"; log: "required" or "none"; hardware: what the asker's device is must be listed in
     the claims when this is not empty; grades: receiving-record grades accepted in place of a maker's signature.
+    ignores_expiry: certificates on the path may have ended, as for the device that will judge it.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Rule(NamedTuple):
     contact: str
     grades: tuple[str, ...]
     minimum_generation: int | None
+    ignores_expiry: bool = False
 
 
 class TrustFile(NamedTuple):

@@ -4,7 +4,7 @@
 2. Depth-first from the leaf, fitting key identifier and shortest way first; at most 8 certificates, 64 signature checks, 500
    partial paths and 16 chains, because OpenSSL alone never goes back and one decoy in the bag would hide a good chain.
 3. Each chain goes to an X509Store that holds only its own anchor, at the given time in UTC, without CRLs; X509_STRICT
-   for certificates of our own profiles. Where an authority demands a certificate policy, `policies.py` looks for it.
+   for certificates of our own profiles. Where expiry is ignored, as firmware does, each of them must only have begun. Where an authority demands a certificate policy, `policies.py` looks for it.
    The first chain accepted wins; else the last refusal is the answer.
 4. On the accepted chain: what OpenSSL does not check (`certificate.py`).
 Nothing is ever fetched (A111).
@@ -41,6 +41,8 @@ MAX_PARTIAL = 500
 MAX_CHAINS = 16
 MAX_BAG = 32
 _EXPIRED = 10
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, for which pyOpenSSL has no name
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _POLICY_DEMANDS = (ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.POLICY_MAPPINGS)
 
 
@@ -51,9 +53,16 @@ class Strictness(Enum):
     FOREIGN = auto()
 
 
+class Expiry(Enum):
+    """Whether certificates that have ended end a path; IGNORED is for what devices judge that have no clock they could believe."""
+
+    COUNTS = auto()
+    IGNORED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
-    """certificates: leaf to anchor; valid from..until: all of them are in date; findings: refusals of step 4.
+    """certificates: leaf to anchor; valid from..until: all of them are in date, as far as it counts; findings: refusals of step 4.
 
     purposes: what every certificate of it allows; facts: of each certificate.
     """
@@ -75,7 +84,7 @@ class NoPath:
     expired: bool = False
 
 
-Key = tuple[x509.Certificate, tuple[bytes, ...], tuple[bytes, ...], Strictness]
+Key = tuple[x509.Certificate, tuple[bytes, ...], tuple[bytes, ...], Strictness, Expiry]
 
 
 @dataclass(slots=True)
@@ -93,16 +102,17 @@ class PathCache:
         anchors: Sequence[bytes],
         at: datetime,
         strictness: Strictness,
+        expiry: Expiry = Expiry.COUNTS,
     ) -> Path | NoPath:
         """The path of a leaf to one of the anchors (DER) at a time; intermediates are looked at before the bag (DER)."""
-        key = (leaf, tuple(bag), tuple(anchors), strictness)
+        key = (leaf, tuple(bag), tuple(anchors), strictness, expiry)
         known = self.paths.get(key)
         if known is not None and known.valid_from <= at <= known.valid_until:
             return known
         if (refusal := self.refusals.get((key, at))) is not None:
             return refusal
         trusted = [load_certificate(der, "anchor") for der in anchors]
-        found = find_path(leaf, [*intermediates, *_readable(bag)], trusted, at, strictness)
+        found = find_path(leaf, [*intermediates, *_readable(bag)], trusted, at, strictness, expiry)
         if isinstance(found, Path):
             self.paths[key] = found
         else:
@@ -116,18 +126,19 @@ def find_path(
     anchors: Sequence[x509.Certificate],
     at: datetime,
     strictness: Strictness,
+    expiry: Expiry = Expiry.COUNTS,
 ) -> Path | NoPath:
     """Search and judge. at: aware; bag: candidates for issuers in order of preference."""
     search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
     refusal = None
     for chain in islice(search.walk([leaf]), MAX_CHAINS):
-        refused = _judge(chain, at, strictness) or _policies(chain)
+        refused = _judge(chain, at, strictness, expiry) or _policies(chain)
         if refused is None:
             return Path(
                 certificates=tuple(chain),
                 anchor_der=chain[-1].public_bytes(Encoding.DER),
                 valid_from=max(one.not_valid_before_utc for one in chain),
-                valid_until=min(one.not_valid_after_utc for one in chain),
+                valid_until=(min(one.not_valid_after_utc for one in chain) if expiry is Expiry.COUNTS else _FOR_EVER),
                 findings=chain_findings(chain),
                 purposes=purposes_of(tuple(chain)),
                 facts=tuple(facts(one) for one in chain),
@@ -147,10 +158,15 @@ def _readable(bag: Sequence[bytes]) -> list[x509.Certificate]:
     return readable
 
 
-def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness) -> NoPath | None:
+def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness, expiry: Expiry) -> NoPath | None:
     from OpenSSL import crypto  # 17 ms that a file without a path need not pay
 
     flags = crypto.X509StoreFlags.PARTIAL_CHAIN
+    if expiry is Expiry.IGNORED:
+        early = next((one for one in chain if at < one.not_valid_before_utc), None)
+        if early is not None:
+            return NoPath(f"certificate is not yet valid ({display_name(early.subject)})")
+        flags |= _NO_CHECK_TIME
     if strictness is Strictness.OURS:
         flags |= crypto.X509StoreFlags.X509_STRICT
     try:

@@ -3,28 +3,30 @@
 A rule speaks of an artifact if its products and formats fit. Rules that name the product beat those that name none, and
 those that name the format beat those that do not; of the rules left, those that speak of an anchor that signed here (all
 of them, if none does) must ALL be satisfied: the strictest decides, and adding a lax rule never opens a strict one.
-Claims count only from signatures that hold and count for the rule (A029); two that differ refuse.
+Claims count only from signatures that hold and count for the rule (A029); two that differ refuse. What a program says of its
+components is no other claim than that of who signs it as part of a product; each component has to be new enough all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.findings import Finding, reject, undecided, warning
-from sealwright.formats.format import Slot
+from sealwright.formats.format import Component, Slot
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
 from sealwright.trust.certificate import ANY_PURPOSE, same_subject
 from sealwright.trust.layouts import family
-from sealwright.trust.model import Rule, SignerRule, TrustFile
-from sealwright.trust.signatures import Judged
+from sealwright.trust.model import Denied, Rule, SignerRule, TrustFile
+from sealwright.trust.signatures import Judged, denied_generation, denies
 from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
 ML_DSA = "ML-DSA-"
+MINIMUM = "the trust file's minimum"
 # What a rule without `purposes` takes: a certificate for servers, mail or timestamps signs nothing (A046).
 SIGNING_PURPOSES = (UPDATE_PACKAGE_SIGNING, CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING)
 _MISSING = {
@@ -52,9 +54,14 @@ class Decision:
     findings: tuple[Finding, ...]
 
 
-def agreed_claims(judged: Sequence[Judged]) -> tuple[Claims, tuple[Finding, ...]]:
-    """The claims of the signatures that hold; a finding if two of them claim different things."""
+def agreed_claims(judged: Sequence[Judged], components: Collection[Component]) -> tuple[Claims, tuple[Finding, ...]]:
+    """The claims of the signatures that hold; a finding if two of them claim different things.
+
+    A signature that claims no more than one of the components yields to one that names a product made of them.
+    """
     spoken = [entry for entry in judged if entry.seen.accepted and entry.claims]
+    names = {one.name for one in components}
+    spoken = [entry for entry in spoken if entry.claims.product not in names] or spoken
     if not spoken:
         return Claims(), ()
     first = spoken[0]
@@ -192,6 +199,8 @@ def _different(fits: Sequence[Judged]) -> int:
 def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: datetime) -> list[Finding]:
     if not entry.seen.accepted or entry.anchor is None or entry.certificate is None:
         return list(entry.refusals)
+    if entry.expired is not None and not rule.ignores_expiry:
+        return [entry.expired]
     seen = entry.seen
     if entry.anchor.name not in wanted.anchors or entry.anchor.environment is not rule.environment:
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, ", ".join(wanted.anchors), seen.anchor)]
@@ -259,6 +268,21 @@ def _claimed(rule: Rule, claims: Claims, asked: Asked) -> list[Finding]:
         findings.append(reject("SW-PRODUCT-WRONG", "this device", asked.product, claims.product or "nothing"))
     if rule.minimum_generation is not None:
         findings += older_than(claims, rule.minimum_generation, rule.name, asked.purpose)
+    return findings
+
+
+def old_components(
+    components: Collection[Component], minimums: Mapping[str, int], denied: Sequence[Denied], purpose: Purpose
+) -> list[Finding]:
+    """A finding for each component below the trust file's minimum for its name or that a deny list names (A154)."""
+    findings: list[Finding] = []
+    for one in components:
+        findings += [
+            denied_generation(entry, one.generation) for entry in denied if denies(entry, one.name, one.generation)
+        ]
+        if (least := minimums.get(one.name)) is not None:
+            claims = Claims(one.name, one.version, one.generation)
+            findings += older_than(claims, least, MINIMUM, purpose)
     return findings
 
 

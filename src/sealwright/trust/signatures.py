@@ -2,8 +2,10 @@
 
 1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
 2. Timestamp tokens prove a time, or do not (`timestamps.py`).
-3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time.
-4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`).
+3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
+   by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
+4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`). Microsoft's publishers under UEFI CA
+   2011 have no key usage, which restricts nothing (RFC 5280 section 4.2.1.3); in Authenticode codeSigning alone will do.
 5. No key or certificate of the path, nor the artifact, is denied; nothing was revoked in time (RULES 4).
 6. The key's provenance: named in the trust file, or by our policy OID in the certificate; else development. A production
    anchor takes no development key, whoever issued the certificate (RULES 2).
@@ -20,16 +22,17 @@ from cryptography import x509
 
 from sealwright.artifact.claims import Claims
 from sealwright.envelope.cms import Signer, check_signer
-from sealwright.envelope.kinds import KINDS
+from sealwright.envelope.kinds import AUTHENTICODE, KINDS
 from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
-from sealwright.trust.certificate import Facts, display_name, facts, load_certificate
+from sealwright.pki.profiles import CODE_SIGNING
+from sealwright.trust.certificate import Facts, display_name, facts, has_key_usage, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground
 from sealwright.trust.layouts import family
-from sealwright.trust.model import Anchor, Environment, Person
-from sealwright.trust.path import NoPath, Path, Strictness
+from sealwright.trust.model import Anchor, Denied, Environment, Person
+from sealwright.trust.path import Expiry, NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
@@ -40,7 +43,10 @@ THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judg
 
 
 class Judged(NamedTuple):
-    """A signature and what was found about it. It counts for a rule only if `seen.accepted`."""
+    """A signature and what was found about it. It counts for a rule only if `seen.accepted`.
+
+    expired: why it does not count for a rule to which it matters that certificates end.
+    """
 
     candidate: Candidate
     seen: SignerSeen
@@ -51,6 +57,7 @@ class Judged(NamedTuple):
     claimed: datetime | None
     proof: Proof | None
     findings: tuple[Finding, ...]
+    expired: Finding | None = None
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -83,6 +90,12 @@ class Standing(NamedTuple):
     provenance: str
     person: Person | None
     findings: tuple[Finding, ...]
+    expired: Finding | None
+
+    @property
+    def signs_code(self) -> bool:
+        """Whether every certificate of the path allows the signing of code."""
+        return self.path is not None and CODE_SIGNING in self.path.purposes
 
     def findings_of(self, source: str) -> list[Finding]:
         """The findings for one signature."""
@@ -110,10 +123,14 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.extend(about_tokens)
     bag = candidate.envelope.certificates if candidate.envelope else ()
     try:
-        standing = _standing(signer.certificate, bag, proof.latest if proof else None, ground)
+        timeless = ground.timeless(candidate.format)
+        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, ground)
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
-    findings.extend(standing.findings_of(source))
+    without_usage = candidate.kind == AUTHENTICODE.name and standing.signs_code and not has_key_usage(standing.leaf)
+    findings.extend(
+        found for found in standing.findings_of(source) if not (without_usage and found.code == "SW-CERT-KEY-USAGE")
+    )
     known, person, anchor = standing.known, standing.person, standing.anchor
     findings.extend(_construction(candidate, known))
     if standing.path is not None:
@@ -140,24 +157,37 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         signer.claimed_time,
         proof,
         tuple(findings),
+        standing.expired,
     )
 
 
-def _standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+def _standing(
+    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+) -> Standing:
     """Kept by the ground: ten thousand files by one signer ask once for each proved time."""
-    question = (certificate, bag, proved)
+    question = (certificate, bag, proved, timeless)
     found = ground.standings.get(question)
     if found is None:
         if len(ground.standings) >= MAX_STANDINGS:
             ground.standings.clear()
-        found = ground.standings[question] = _new_standing(certificate, bag, proved, ground)
+        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, ground)
     return found
 
 
-def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, ground: Ground) -> Standing:
+def _new_standing(
+    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+) -> Standing:
     leaf = load_certificate(certificate, THE_SIGNATURE)
     known = facts(leaf)
     path, findings = _path(leaf, known, bag, proved, ground)
+    expired = next(
+        (found for found in findings if found.code == "SW-CERT-EXPIRED" and found.severity is Severity.REJECT), None
+    )
+    if expired is not None and timeless:
+        at = proved or ground.judgement.judged
+        found = ground.path(leaf, bag, timeless, at, _strictness(known), Expiry.IGNORED)
+        if isinstance(found, Path):
+            path, findings = found, [warning("SW-CERT-EXPIRY-IGNORED", known.subject, found=expired.found)]
     anchor = None
     if path is not None:
         anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
@@ -168,7 +198,7 @@ def _new_standing(certificate: bytes, bag: tuple[bytes, ...], proved: datetime |
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
     person = ground.person_of(known, proved or ground.judgement.judged)
-    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings))
+    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired)
 
 
 def _path(
@@ -214,14 +244,19 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
         for name in names
         if name in ground.denials
     ]
-    for entry in ground.denied:
-        claims = candidate.claims
-        if entry.what == "below" and entry.value == claims.product and (claims.generation or 0) < entry.generation:
-            wanted, found = str(entry.generation), str(claims.generation or 0)
-            findings.append(
-                reject("SW-DENIED-GENERATION", entry.value, wanted=wanted, found=f"{found} ({entry.reason})")
-            )
+    product, generation = candidate.claims.product, candidate.claims.generation or 0
+    findings += [denied_generation(entry, generation) for entry in ground.denied if denies(entry, product, generation)]
     return findings
+
+
+def denies(entry: Denied, product: str | None, generation: int) -> bool:
+    """Whether a denial names this generation of a product."""
+    return entry.what == "below" and entry.value == product and generation < entry.generation
+
+
+def denied_generation(entry: Denied, generation: int) -> Finding:
+    """The refusal for it."""
+    return reject("SW-DENIED-GENERATION", entry.value, str(entry.generation), f"{generation} ({entry.reason})")
 
 
 def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:

@@ -27,7 +27,7 @@ from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
-from sealwright.formats.registry import NAMES
+from sealwright.formats.registry import NAMES, TIMELESS
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.interpreters import Interpreter, interpreter
 from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
@@ -54,6 +54,7 @@ MAX_BYTES = TRUST.limit_bytes
 STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
+EXPIRY = ("counts", "as the device")
 GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
 EKU_NAMES = {
     "codeSigning": "1.3.6.1.5.5.7.3.3",
@@ -283,9 +284,12 @@ def _rule(section: Section) -> Rule:
         contact=section.text("contact", ""),
         grades=section.texts("grades"),
         minimum_generation=section.number("minimum_generation", 0) if section.has("minimum_generation") else None,
+        ignores_expiry=section.word("expiry", EXPIRY, "counts") == "as the device",
     )
     if {one for one in rule.formats if not one.startswith(f"{FAMILY}:")} - set(NAMES):
         raise section.wrong("formats", "some of " + ", ".join((*NAMES, f"{FAMILY}:NAME")))
+    if rule.ignores_expiry and (not rule.formats or {family(one) for one in rule.formats} - set(TIMELESS)):
+        raise section.wrong("expiry", "left out unless `formats` names only some of " + ", ".join(TIMELESS))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):

@@ -4,7 +4,8 @@
 2. The judgement time is max(clock, floor); what the clock says never lowers it (`times.py`).
 3. Everything that signs the artifact is found, and what it binds is digested from the delivered bytes (`formats`).
 4. Each signature is judged alone (`signatures.py`), the rules decide together (`rules.py`).
-5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`).
+5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`); of a program's
+   components the minimum and the denials, whoever signed it.
 6. Freshness: how old the trust file may be for this purpose; stale trust is undecided, never trusted.
 7. Where a state is kept it is written before the verdict leaves: what is newer in any case, what was accepted if it was.
 An error is a refusal: whatever cannot be read is rejected with the reason, never skipped.
@@ -30,7 +31,7 @@ from sealwright.formats.format import Coverage, Found, Search
 from sealwright.formats.registry import find
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
-from sealwright.trust.rules import Asked, Decision, agreed_claims, decide, older_than
+from sealwright.trust.rules import MINIMUM, Asked, Decision, agreed_claims, decide, old_components, older_than
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
 from sealwright.trust.times import Judgement, judgement, raised
@@ -199,10 +200,11 @@ class Verifier:
         return when
 
     def _settled(self, found: Found, judged: list[Judged]) -> Verdict:
-        claims, disagreements = agreed_claims(judged)
+        claims, disagreements = agreed_claims(judged, found.components)
         when = self._raised(judged)
         decision = decide(self.believed.trust, judged, claims, self.asked, when)
-        claims, _ = agreed_claims(decision.counted)  # of what counts for nothing, nothing is believed or remembered
+        # of what counts for nothing, nothing is believed or remembered
+        claims, _ = agreed_claims(decision.counted, found.components)
         findings = [
             *found.findings,
             *disagreements,
@@ -210,9 +212,13 @@ class Verifier:
         ]
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
+        if decision.counted and found.components:
+            minimums, denied = self.believed.trust.minimums, self.ground.denied
+            old = old_components(found.components, minimums, denied, self.asked.purpose)
+            findings += [f for f in old if f not in findings]
         if not any(f.severity is Severity.REJECT for f in findings):
             findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
-            findings += self._generations(claims)
+            findings += [f for f in self._generations(claims) if f not in findings]
             findings += self._freshness(decision, when)
         verdict = self._verdict(found, tuple(findings), judged, decision, claims, when)
         if self.request.state and not verdict.hypothetical:
@@ -225,7 +231,7 @@ class Verifier:
             return []
         findings: list[Finding] = []
         if (least := self.believed.trust.minimums.get(product)) is not None:
-            findings += older_than(claims, least, "the trust file's minimum", self.asked.purpose)
+            findings += older_than(claims, least, MINIMUM, self.asked.purpose)
         if (seen := self.state.generations.get(product)) is not None:
             # An older backup may be put back knowingly: for RESTORE what ran here before is said, not refused.
             purpose = Purpose.RUN if self.asked.purpose is Purpose.RESTORE else self.asked.purpose
