@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
-    from sealwright.signing.sign import NotSigned, Signed
+    from collections.abc import Iterable
+
+    from sealwright.artifact.progress import Progress
+    from sealwright.signing.home import Home
+    from sealwright.signing.sign import NotSigned, Signed, SignOptions
 
 EXAMPLES = """examples:
   sealwright sign drive.bin --home home                                       writes drive.bin.p7s
@@ -23,6 +27,7 @@ EXAMPLES = """examples:
   sealwright sign *.bin --home home --key release-2026 --pin-file pin.txt --out signatures/
   sealwright sign drive.bin --home plant-home --as plant                      the plant's signature beside the maker's
   sealwright sign boot.efi --home home --format pe --out signed.efi           the signature goes inside the program
+  sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
 """
 
@@ -53,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(EMBEDDED),
-        help="put the signature inside, as this format's verifiers want it (found out where --out names a file)",
+        help="put the signature where this format's verifiers want it (found out where --out names a file)",
     )
     parser.add_argument("--out", metavar="OUT", help="folder for the results, or the new file of --format")
     parser.add_argument("--recursive", action="store_true", help="sign each file of a folder by itself")
@@ -81,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.formats.format import Existing, Slot
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.sign import NotSigned, SignOptions, kind_for, sign_paths
+    from sealwright.signing.sign import NotSigned, SignOptions, kind_for
 
     home = open_home(args.home)
     form = args.format or _found_out(args)
@@ -99,7 +104,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     signed = failed = 0
     with TerminalProgress("reading") as progress:
-        for answer in sign_paths(args.paths, home, options, progress):
+        for answer in _answers(args, home, options, progress):
             progress.close()
             if isinstance(answer, NotSigned):
                 failed += 1
@@ -112,6 +117,27 @@ def _run(args: argparse.Namespace) -> int:
 
         print(say("sign.summary", signed=f"{signed:,}", failed=f"{failed:,}"))
     return 1 if failed or not signed else 0
+
+
+def _answers(
+    args: argparse.Namespace, home: Home, options: SignOptions, progress: Progress
+) -> Iterable[Signed | NotSigned]:
+    """One answer a path; the IMA signatures of a tree are one list."""
+    import os
+
+    from sealwright.errors import UsageError
+    from sealwright.signing.sign import sign_paths
+
+    def is_tree(path: str) -> bool:
+        return path.endswith(".manifest") or (os.path.isdir(path) and not options.recursive)
+
+    if options.format != "ima" or not any(map(is_tree, args.paths)):
+        return sign_paths(args.paths, home, options, progress)
+    if len(args.paths) != 1:
+        raise UsageError("--format ima", "the signatures of a tree are one list", "Sign one tree at a time.")
+    from sealwright.signing.imatree import sign_tree
+
+    return (sign_tree(args.paths[0], home, options, progress),)
 
 
 def _found_out(args: argparse.Namespace) -> str | None:

@@ -32,6 +32,9 @@ class Construction(StrEnum):
     MCUBOOT = "digest:mcuboot"
     FIT = "digest:fit"
     UEFI_VARIABLE = "cms-bare:uefi-variable"
+    VERITY = "cms-bare:verity"
+    FSVERITY = "cms-bare:fsverity"
+    IMA = "digest:ima"
 
 
 class Carried(Enum):
@@ -99,6 +102,10 @@ FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), 
 UEFI_VARIABLE = ContentKind(
     "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
 )
+# the root hash in hexadecimal; the digest of fs-verity with its header; IMA: the digest of a file
+VERITY = ContentKind("verity", schemes=_PLAIN, construction=Construction.VERITY)
+FSVERITY = ContentKind("fsverity", schemes=_PLAIN, construction=Construction.FSVERITY)
+IMA = ContentKind("ima", schemes=_PLAIN, construction=Construction.IMA)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -116,6 +123,9 @@ KINDS = {
         MCUBOOT,
         FIT,
         UEFI_VARIABLE,
+        VERITY,
+        FSVERITY,
+        IMA,
     )
 }
 

@@ -13,9 +13,9 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
-from sealwright.formats.embedded import EMBEDDED, extract_embedded, recognise
+from sealwright.formats.embedded import EMBEDDED, extract_beside, extract_embedded, recognise
 from sealwright.formats.format import Format, Found, Search
-from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
+from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
 
 def detached() -> Format:
@@ -41,7 +41,7 @@ def find(path: str, search: Search) -> Found:
     """
     given = search.source is not None
     if search.beside is None and not given and os.path.isdir(path):
-        return manifest().extract(plain_folder(path), search)
+        return _find_tree(plain_folder(path), search)
     if (
         path.endswith(MANIFEST_SUFFIX)
         and not given
@@ -58,9 +58,11 @@ def find(path: str, search: Search) -> Found:
         search = search._replace(source=source)
         form = recognise(source) if signature is None else None
         parts = [extract_embedded(path, form, search)] if form is not None else []
+        parts += extract_beside(path, search)
         inside = any(part.candidates for part in parts)
+        bare = signature is None and has_sidecar(path, search)
         # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
-        if not by_manifest and (not (listed or inside) or has_sidecar(path, search)):
+        if not by_manifest and (not (listed or inside) or bare):
             parts.append(detached().extract(path, search))
         if listed:
             parts.append(manifest().extract(path, search))
@@ -68,6 +70,21 @@ def find(path: str, search: Search) -> Found:
     artifact = next((part.artifact for part in parts if part.artifact is not None), None)
     missing = () if candidates else (reject("SW-SIGNATURE-MISSING", os.path.basename(path)),)
     return Found(path, source.size, candidates, artifact, missing)
+
+
+def _find_tree(folder: str, search: Search) -> Found:
+    """What signs a folder: its manifest, and a list with the IMA signatures of its files."""
+    named = search.signature
+    path = folder + IMA_LIST_SUFFIX if named is None else named
+    if not path.endswith(IMA_LIST_SUFFIX) or not os.path.lexists(path):
+        return manifest().extract(folder, search)
+    from sealwright.formats.imalist import extract_list  # start-up time
+
+    found = extract_list(folder, path, search)
+    if named is not None or not os.path.lexists(folder + MANIFEST_SUFFIX):
+        return found
+    whole = manifest().extract(folder, search)
+    return whole._replace(candidates=(*whole.candidates, *found.candidates))
 
 
 def _is_manifest(path: str) -> bool:

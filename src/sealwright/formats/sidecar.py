@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sealwright.artifact.digest import HashName
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
@@ -20,6 +20,12 @@ LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
+IMA_LIST_SUFFIX = ".ima"
+OF_OTHERS = (
+    ".sig",
+    ".roothash",
+    IMA_LIST_SUFFIX,
+)  # as IMA and systemd call theirs; others use these endings for other things
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Sidecar:
 
 def is_beside(name: str, present: Collection[str]) -> bool:
     """Whether a name ends like a signature and what it would belong to is present too."""
+    if name.endswith(OF_OTHERS):
+        return name.rpartition(".")[0] in present
     if not name.endswith(RESERVED):
         return False
     stem = name
@@ -81,6 +89,18 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
         if search.sees(path) and (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is not None:
             found.append(_read(path, slot, data))
     return found
+
+
+def read_bare_sidecar(
+    data: bytes, digests: Mapping[HashName, Digest], certificates: Collection[bytes], name: str
+) -> tuple[Envelope | None, tuple[Finding, ...]]:
+    """A bare CMS over small content of which every digest is known, or None with the finding that says why it cannot be read."""
+    from sealwright.envelope.bare import read_bare_cms  # start-up time: most signatures are not bare
+
+    try:
+        return read_bare_cms(data, digests.__getitem__, certificates, name), ()
+    except SealwrightError as cause:
+        return None, (reject(cause.code, name, found=cause.what),)
 
 
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:

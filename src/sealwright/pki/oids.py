@@ -14,5 +14,8 @@ CONSTRUCTIONS = {
     Construction.MCUBOOT: f"{ARC}.3.2",
     Construction.FIT: f"{ARC}.3.3",
     Construction.UEFI_VARIABLE: f"{ARC}.3.4",
+    Construction.VERITY: f"{ARC}.3.5",
+    Construction.FSVERITY: f"{ARC}.3.6",
+    Construction.IMA: f"{ARC}.3.7",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

@@ -5,7 +5,8 @@
     plant: FILE                -> FILE.plant.p7s
     plant: FOLDER              -> NAME.manifest.plant.p7s, over the maker's manifest where there is one
     FILE as its own format     -> a new file with the signature inside (pe, ...), verified again before it gets its name,
-                                  and NEW.tsr where a timestamp is asked for and the signature has no room for it
+                                  and NEW.tsr where a timestamp is asked for and the signature has no room for it;
+                                  the signature is a file beside it where its verifiers look for it there (verity, ima)
 
 Paths go through in batches: prepare all, one durable intent, the key, one durable result, timestamps, then the outputs
 with one sync. A path that cannot be signed is reported and the others go on; nothing is written for it.
@@ -27,11 +28,11 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
-from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format
+from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
-from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, signature_path
+from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, is_beside, signature_path
 from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
@@ -164,7 +165,8 @@ def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str | NotS
         found = 0
         for folder, folders, names in os.walk(path, onerror=unread.append):
             folders.sort()
-            files = [os.path.join(folder, name) for name in sorted(names) if not name.endswith(RESERVED)]
+            others = {name for name in names if name.endswith(RESERVED) or is_beside(name, names)}
+            files = [os.path.join(folder, name) for name in sorted(names) if name not in others]
             found += len(files)
             yield from files
         yield from (NotSigned(str(one.filename), unreadable(str(one.filename), one)) for one in unread)
@@ -179,8 +181,8 @@ def _prepare(
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
-        targets = (*_companions(prepared, options), _target(prepared, options))
-        if options.format is not None and os.path.lexists(targets[-1]) and os.path.samefile(path, targets[-1]):
+        targets = _targets(prepared, options)
+        if options.format is not None and any(os.path.lexists(one) and os.path.samefile(path, one) for one in targets):
             raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
         if len(targets) > 1:
             restore_pair(targets)
@@ -251,14 +253,13 @@ def _finish(
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
         sealed = pipeline.sealed(one, (stamp.token,) if stamp and carries else ())
-        files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
         try:
-            files.append(_output(prepared, sealed, options))
+            files = _outputs(prepared, sealed, options)
         except SealwrightError as cause:  # the artifact is no longer what was prepared
             answers[id(prepared)] = NotSigned(prepared.path, cause)
             continue
         if stamp and not carries:
-            files.insert(0, Output(files[-1].path + LATE_SUFFIX, stamp.token))
+            files.insert(0, Output(_new_file(prepared, options) + LATE_SUFFIX, stamp.token))
         if options.replace is Replace.YES and len(files) > 1:
             pairs.append(Pair(tuple(files)))
         else:
@@ -282,29 +283,35 @@ def _finish(
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
 
 
-def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
-    target = _target(prepared, options)
+def _outputs(prepared: Prepared, sealed: Sealed, options: SignOptions) -> list[Output]:
+    """The files to write, the signature last."""
     if options.format is None:
-        return Output(target, sealed.envelope)
-    form = embedded_format(options.format)
+        files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
+        return [*files, Output(_targets(prepared, options)[-1], sealed.envelope)]
+    form, out = embedded_format(options.format), _new_file(prepared, options)
     mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
-    return Output(
-        target,
+    new = Output(
+        out,
         form.attach(prepared, sealed),
         mode,
         lambda written: check_attached(form, written, prepared, sealed),
     )
+    return [new, *(Output(out + part.suffix, part.data) for part in files_beside(form.name, prepared, sealed))]
 
 
-def _target(prepared: Prepared, options: SignOptions) -> str:
+def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
+    """Where they go."""
     if options.format is not None:
-        out = options.out or ""
-        return os.path.join(out, os.path.basename(prepared.path)) if os.path.isdir(out) else out
-    return signature_path(_beside(prepared, options, prepared.suffix), options.slot)
+        out = _new_file(prepared, options)
+        return (out, *(out + ending for ending in BESIDE.get(options.format, ())))
+    companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
+    return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))
 
 
-def _companions(prepared: Prepared, options: SignOptions) -> list[str]:
-    return [_beside(prepared, options, part.suffix) for part in prepared.companions]
+def _new_file(prepared: Prepared, options: SignOptions) -> str:
+    """The file that --format makes."""
+    out = options.out or ""
+    return os.path.join(out, os.path.basename(prepared.path)) if os.path.isdir(out) else out
 
 
 def _beside(prepared: Prepared, options: SignOptions, suffix: str) -> str:
