@@ -21,7 +21,7 @@ WORDS: dict[str, str] = {
     "kind.certificate": "certificate",
     "kind.certificate-unreadable": "certificate that cannot be read",
     "kind.crl": "revocation list",
-    "kind.embedded": "file with room for signatures inside",
+    "kind.embedded": "file of a format with signatures of its own",
     "kind.request": "certificate request",
     # inspect: what is said of it, beside the labels below.
     "fact.size": "{size} bytes",
