@@ -18,7 +18,7 @@ from kit.mutate import flips
 from kit.pki import NOW, Pki, Signer, p7s
 from kit.trust import believed, codes, judge, knowing
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.cli.main import main
 from sealwright.envelope.bare import bare_cms, content_info
 from sealwright.envelope.construct import asked_of_key
@@ -32,7 +32,9 @@ from sealwright.keys.key import KeyKind
 from sealwright.signing.home import open_home
 from sealwright.signing.imatree import sign_tree
 from sealwright.signing.sign import SignOptions
+from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome
+from sealwright.trust.verify import Request, verify_paths
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
 PKI = Pki.make()
@@ -344,8 +346,10 @@ def test_the_command_line_signs_a_tree_and_from_its_manifest(
     assert main(["sign", str(root), "--home", str(home)]) == 0
     assert main(["sign", str(tmp_path / "tree.manifest"), *signing, "--replace"]) == 0
     capsys.readouterr()
-    assert main(checking) == 0
+    assert main(["verify", str(listed), "--trust", str(home / "trust.toml")]) == 0
     assert "tree.ima" in capsys.readouterr().out
+    assert main(checking) == 0
+    assert "tree.manifest.p7s" in capsys.readouterr().out
     manifest = tmp_path / "tree.manifest"
     manifest.write_bytes(manifest.read_bytes().replace(b"#! bytes ", b"#! bytes 1"))
     assert main(["sign", str(manifest), *signing, "--replace"]) == 1
@@ -359,6 +363,7 @@ def test_what_a_list_cannot_be_is_told(home: Path, tmp_path: Path) -> None:
     root = tree(tmp_path)
     signing = ["--home", str(home), "--format", "ima", "--out"]
     assert main(["sign", str(root), *signing, str(tmp_path / "good.ima")]) == 0
+    assert main(["sign", str(root), *signing, str(root / "bin" / "no.ima")]) in (1, 2)
     assert main(["sign", str(root), str(root), *signing, str(tmp_path / "no.ima")]) == 2
     assert main(["sign", str(root), *signing, str(tmp_path)]) in (1, 2)
     assert main(["sign", str(root), *signing, str(tmp_path / "no.ima"), "--product", "x"]) in (1, 2)
@@ -380,3 +385,79 @@ def test_each_file_of_a_tree_is_in_the_journal(home: Path, tmp_path: Path) -> No
     assert intents() - before == len(TREE)
     with pytest.raises(OutputRefused, match="already there"):
         sign_tree(str(root), open_home(str(home)), options)
+
+
+def test_a_list_does_not_make_up_for_a_manifest_that_does_not_hold(home: Path, tmp_path: Path) -> None:
+    """A list binds no names: whoever exchanges two signed files can exchange their lines as well."""
+    root = tree(tmp_path)
+    (root / "a\\b").unlink()
+    checking = ["verify", str(root), "--trust", str(home / "trust.toml")]
+    signing = ["--home", str(home), "--format", "ima", "--out", str(tmp_path / "tree.ima"), "--replace"]
+    assert main(["sign", str(root), "--home", str(home)]) == 0
+    assert main(["sign", str(root), *signing]) == 0
+    assert main(checking) == 0
+    entries = read_list((tmp_path / "tree.ima").read_bytes(), "tree.ima")
+    kept = [entry for entry in entries if entry.name != b"empty"]
+    (root / "empty").unlink()
+    (tmp_path / "tree.ima").write_bytes(list_bytes(kept))
+    assert main(["verify", str(tmp_path / "tree.ima"), "--trust", str(home / "trust.toml")]) == 0
+    assert main(checking) == 1
+
+
+def test_a_denied_file_of_a_tree_is_found_by_any_digest(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    assert judge(root, TRUST).outcome is TRUSTED
+    for name in HashName:
+        denied = Denied("artifact", f"* {Digest.of(TREE['etc/line 3.cfg'], name)}", 0, "withdrawn")
+        assert codes(judge(root, believed(PKI, certificate=knowing(EC), denied=[denied]))) == ["SW-DENIED-ARTIFACT"]
+
+
+def test_what_only_looks_like_a_signature_by_its_name_is_judged(tmp_path: Path) -> None:
+    path = file(tmp_path)
+    (tmp_path / "plain").unlink()
+    request = Request(clock=NOW, recursive=True)
+
+    def seen() -> dict[str, Outcome]:
+        return {Path(v.path).name: v.outcome for v in verify_paths([str(tmp_path)], TRUST, request)}
+
+    assert seen() == {"signed": TRUSTED}
+    (tmp_path / "other.sig").write_bytes(signature_of(path).read_bytes())
+    assert seen() == {"signed": TRUSTED, "other.sig": REJECTED}
+    (tmp_path / "other.sig").unlink()
+    for ending in ("roothash", "ima"):
+        (tmp_path / f"signed.{ending}").write_bytes(b"#!/bin/sh\n")
+        assert seen() == {"signed": TRUSTED, f"signed.{ending}": REJECTED}
+        (tmp_path / f"signed.{ending}").unlink()
+    signature_of(path).write_bytes(b"#!/bin/sh\n")
+    assert seen() == {"signed": REJECTED, "signed.sig": REJECTED}
+
+
+def test_several_signatures_beside_one_file_are_all_found(tmp_path: Path) -> None:
+    files = PKI.leaf("files", construction=Construction.FSVERITY)
+    path = file(tmp_path)
+    sign_inside(tmp_path / "plain", files, tmp_path / "again", "fsverity")
+    (tmp_path / "again.fsverity.p7s").rename(tmp_path / "signed.fsverity.p7s")
+    (tmp_path / "signed.p7s").write_bytes(p7s(PKI.leaf(), DATA))
+    verdict = judge(path, believed(PKI, certificate=knowing(EC, files)))
+    assert verdict.outcome is TRUSTED
+    assert {one.source for one in verdict.signers} == {"signed.sig", "signed.fsverity.p7s", "signed.p7s"}
+    assert all(one.accepted for one in verdict.signers)
+
+
+def test_what_lies_beside_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = file(tmp_path)
+    assert judge(path, TRUST).outcome is TRUSTED
+    signature_of(path).unlink()
+    signature_of(path).mkdir()
+    assert judge(path, TRUST).outcome is REJECTED
+    signature_of(path).rmdir()
+    os.mkfifo(signature_of(path))
+    assert judge(path, TRUST).outcome is REJECTED
+    signature_of(path).unlink()
+    with signature_of(path).open("wb") as large:
+        large.write(b"\3\2")
+        large.truncate(2 << 20)
+    assert codes(judge(path, TRUST)) == ["SW-LIMIT"]
+    signature_of(path).unlink()
+    signature_of(path).symlink_to("nowhere")
+    assert judge(path, TRUST).outcome is REJECTED

@@ -101,6 +101,7 @@ class _Workers:
                 reading, writing = os.pipe()
                 child = os.fork()
                 if child == 0:
+                    os.close(reading)  # who kept it would wait for ever for room in a pipe that nobody empties any more
                     self._serve(number + 1, writing)
                 os.close(writing)
                 self.pipes.append(reading)

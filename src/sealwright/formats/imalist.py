@@ -21,7 +21,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
@@ -111,13 +111,15 @@ def extract_list(folder: str, path: str, search: Search) -> Found:
     """The list at a path as one candidate, which counts if every file of the folder has what was signed."""
     name, folder_name = os.path.basename(path), os.path.basename(folder)
     try:
-        read = [(one, read_signature(data, name)) for one, data in read_list(read_file(path, MAX_LIST_BYTES), name)]
+        written = read_file(path, MAX_LIST_BYTES)
+        read = [(one, read_signature(data, name)) for one, data in read_list(written, name)]
         _check_one_key(read, name)
         signatures = dict(read)
         names = regular_files(folder)
         present = [one for one in names if one in signatures]
         algorithm = read[0][1].digest
         delivered = dict(zip(present, file_digests(folder, present, algorithm, search.progress), strict=True))
+        watched = _watched(folder, present, delivered, algorithm, search)
     except SealwrightError as cause:
         finding = reject(cause.code, cause.subject, found=cause.what)
         broken = Candidate(name, Slot.MAKER, NAME, IMA.name, None, {}, None, findings=(finding,), name=folder_name)
@@ -140,13 +142,23 @@ def extract_list(folder: str, path: str, search: Search) -> Found:
         kind=IMA.name,
         envelope=envelope_of(signers),
         digests={algorithm: digest},
-        artifact=digest,
+        artifact=Digest.of(written),
         coverage=Coverage.whole(0),
         findings=tuple(findings),
-        contents=tuple(one for one in delivered.values() if one in search.watched),
+        contents=watched,
         name=folder_name,
     )
-    return Found(folder, 0, (candidate,), digest, structure=(f"{len(signatures)} files",))
+    return Found(folder, 0, (candidate,), candidate.artifact, structure=(f"{len(signatures)} files",))
+
+
+def _watched(
+    folder: str, names: Sequence[bytes], delivered: Mapping[bytes, Digest], algorithm: HashName, search: Search
+) -> tuple[Digest, ...]:
+    """The watched digests that some file has; read once more for algorithms that the list does not use."""
+    present = set(delivered.values())
+    for other in {digest.algorithm for digest in search.watched} - {algorithm}:
+        present.update(file_digests(folder, names, other, search.progress))
+    return tuple(digest for digest in search.watched if digest in present)
 
 
 def _changed(

@@ -35,7 +35,7 @@ NAMES = (*FORMATS, *EMBEDDED)
 
 
 def find(path: str, search: Search) -> Found:
-    """Everything that signs `path`, or `search.source` in its place. `NAME.manifest` itself stands for the NAME it lists.
+    """Everything that signs `path`, or `search.source` in its place. `NAME.manifest` and `TREE.ima` stand for what they list.
 
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
@@ -49,6 +49,8 @@ def find(path: str, search: Search) -> Found:
         and os.path.exists(path.removesuffix(MANIFEST_SUFFIX))
     ):
         return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
+    if path.endswith(IMA_LIST_SUFFIX) and not given and os.path.isdir(path.removesuffix(IMA_LIST_SUFFIX)):
+        return _ima_list(path.removesuffix(IMA_LIST_SUFFIX), path, search)
     signature = search.signature
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
@@ -73,18 +75,22 @@ def find(path: str, search: Search) -> Found:
 
 
 def _find_tree(folder: str, search: Search) -> Found:
-    """What signs a folder: its manifest, and a list with the IMA signatures of its files."""
-    named = search.signature
-    path = folder + IMA_LIST_SUFFIX if named is None else named
-    if not path.endswith(IMA_LIST_SUFFIX) or not os.path.lexists(path):
-        return manifest().extract(folder, search)
+    """What signs a folder: its manifest; where there is none, or it is named, a list with the IMA signatures of its files.
+
+    Such a list binds no names, so it never makes up for a manifest that does not hold.
+    """
+    listed = folder + IMA_LIST_SUFFIX
+    if search.signature is not None and search.signature.endswith(IMA_LIST_SUFFIX):
+        return _ima_list(folder, search.signature, search)
+    if search.signature is None and not os.path.lexists(folder + MANIFEST_SUFFIX) and os.path.lexists(listed):
+        return _ima_list(folder, listed, search)
+    return manifest().extract(folder, search)
+
+
+def _ima_list(folder: str, path: str, search: Search) -> Found:
     from sealwright.formats.imalist import extract_list  # start-up time
 
-    found = extract_list(folder, path, search)
-    if named is not None or not os.path.lexists(folder + MANIFEST_SUFFIX):
-        return found
-    whole = manifest().extract(folder, search)
-    return whole._replace(candidates=(*whole.candidates, *found.candidates))
+    return extract_list(folder, path, search)
 
 
 def _is_manifest(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Images checked by dm-verity: hash tree behind the image, root hash and its signature beside it, where systemd looks.
+"""Images checked by dm-verity: hash tree behind the image, root hash and its signature beside it, as systemd has them.
 
     veritysetup verify OUT OUT "$(cat OUT.roothash)" --hash-offset=IMAGE_BYTES
     openssl smime -verify -inform der -in OUT.roothash.p7s -content OUT.roothash -binary -certfile signer.pem -nointern \\

@@ -51,6 +51,8 @@ def sign_tree(path: str, home: Home, options: SignOptions, progress: Progress | 
     check_asked(path, options.claims, options.existing)
     if os.path.isdir(out):
         raise UsageError(out, "it is a folder, and the signatures of a tree are one list", "Name a new file.")
+    if not is_manifest(path) and _is_inside(out, path):
+        raise UsageError(out, "it would be a file of the tree, and not in the list", "Name a file outside of the tree.")
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, IMA, IMA.name)
     if options.replace.name == "NO" and os.path.lexists(out):
         raise OutputRefused(out, "it is already there", "Use --replace to sign again.")
@@ -84,6 +86,11 @@ def sign_tree(path: str, home: Home, options: SignOptions, progress: Progress | 
 def is_manifest(path: str) -> bool:
     """Whether a tree is named by its manifest."""
     return path.endswith(MANIFEST_SUFFIX) and not os.path.isdir(path)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    parent = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    return os.path.commonpath([parent, os.path.realpath(folder)]) == os.path.realpath(folder)
 
 
 def _of_folder(path: str, algorithm: HashName, progress: Progress | None) -> _Listed:
