@@ -461,3 +461,21 @@ def test_what_lies_beside_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
     signature_of(path).unlink()
     signature_of(path).symlink_to("nowhere")
     assert judge(path, TRUST).outcome is REJECTED
+
+
+def test_inspect_shows_signatures_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, key = file(tmp_path), attribute(EC, DATA)[3:7].hex()
+    tree(tmp_path)
+    for shown, words in ((path, f"key {key}"), (signature_of(path), key), (tmp_path / "tree.ima", "5 files")):
+        assert main(["inspect", str(shown)]) == 0
+        assert words in capsys.readouterr().out
+    signature_of(path).write_bytes(b"\3\2 is how other things begin as well")
+    assert main(["inspect", str(signature_of(path))]) == 0
+
+
+def test_a_tree_takes_no_timestamp_and_no_second_party(home: Path, tmp_path: Path) -> None:
+    signing = ["sign", str(tree(tmp_path)), "--home", str(home), "--format", "ima", "--out", str(tmp_path / "new.ima")]
+    assert main([*signing, "--timestamp", "local"]) == 2
+    assert main([*signing, "--as", "plant"]) == 2
+    assert main([*signing, "--add"]) == 2
+    assert main([*signing, "--timestamp", "none"]) == 0

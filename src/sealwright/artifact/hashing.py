@@ -78,6 +78,10 @@ class Results:
         """The sizes of all files together."""
         return sum(size for _, size, _ in self._each())
 
+    def sizes(self) -> list[int]:
+        """The size of every file, in order."""
+        return [size for _, size, _ in self._each()]
+
     def digests(self) -> Iterator[bytes]:
         """The digest octets of every file, in order."""
         return (digest for digest, _, _ in self._each())

@@ -118,12 +118,14 @@ class Ima:
             wanted = {HashName.SHA256, *(digest.algorithm for digest in search.watched)}
             envelope: Envelope | None = None
             findings: tuple[Finding, ...] = ()
+            structure: tuple[str, ...] = ()
             digests: dict[HashName, Digest] = {}
             try:
                 signature = read_signature(data, name + SUFFIX)
                 digests = source.digests({*wanted, signature.digest}, search.progress)
                 signers = signers_of(signature, digests[signature.digest], search.certificates, name + SUFFIX)
                 envelope = envelope_of(signers)
+                structure = (f"IMA signature over {signature.digest}, key {signature.key.hex()}",)
             except (MalformedEnvelope, WeakAlgorithm) as cause:
                 findings = (reject(cause.code, name + SUFFIX, found=cause.what),)
                 digests = source.digests(wanted, search.progress)
@@ -143,7 +145,7 @@ class Ima:
             contents=(*digests.values(), *whole),
             name=name,
         )
-        return Found(path, size, (candidate,), artifact)
+        return Found(path, size, (candidate,), artifact, structure=structure)
 
 
 def check_asked(path: str, claims: Claims, existing: Existing) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.hashing import ANY_MODE, hash_files
+from sealwright.artifact.hashing import ANY_MODE, Results, hash_files
 from sealwright.artifact.names import MAX_DEPTH, display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file, unreadable
@@ -101,10 +101,9 @@ def regular_files(root: str) -> list[bytes]:
     return found
 
 
-def file_digests(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> list[Digest]:
-    """The digests of files of a tree, whatever their modes. Raises Unreadable or ChangedWhileRead, naming the file."""
-    results = hash_files(root, names, algorithm, progress, ANY_MODE)
-    return [Digest(algorithm, value) for value in results.digests()]
+def hash_regular(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
+    """Hash files of a tree, whatever their modes. Raises Unreadable or ChangedWhileRead, naming the file."""
+    return hash_files(root, names, algorithm, progress, ANY_MODE)
 
 
 def extract_list(folder: str, path: str, search: Search) -> Found:
@@ -118,7 +117,7 @@ def extract_list(folder: str, path: str, search: Search) -> Found:
         names = regular_files(folder)
         present = [one for one in names if one in signatures]
         algorithm = read[0][1].digest
-        delivered = dict(zip(present, file_digests(folder, present, algorithm, search.progress), strict=True))
+        delivered = _digests(folder, present, algorithm, search.progress)
         watched = _watched(folder, present, delivered, algorithm, search)
     except SealwrightError as cause:
         finding = reject(cause.code, cause.subject, found=cause.what)
@@ -151,13 +150,20 @@ def extract_list(folder: str, path: str, search: Search) -> Found:
     return Found(folder, 0, (candidate,), candidate.artifact, structure=(f"{len(signatures)} files",))
 
 
+def _digests(
+    folder: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None
+) -> dict[bytes, Digest]:
+    values = hash_regular(folder, names, algorithm, progress).digests()
+    return {name: Digest(algorithm, value) for name, value in zip(names, values, strict=True)}
+
+
 def _watched(
     folder: str, names: Sequence[bytes], delivered: Mapping[bytes, Digest], algorithm: HashName, search: Search
 ) -> tuple[Digest, ...]:
     """The watched digests that some file has; read once more for algorithms that the list does not use."""
     present = set(delivered.values())
     for other in {digest.algorithm for digest in search.watched} - {algorithm}:
-        present.update(file_digests(folder, names, other, search.progress))
+        present.update(_digests(folder, names, other, search.progress).values())
     return tuple(digest for digest in search.watched if digest in present)
 
 

@@ -39,6 +39,7 @@ from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.stamps import NONE, Stamper, open_stamper
 
 BATCH = 256
+HELD_BYTES = 64 << 20
 MAX_TEXT = 200
 PERMISSIONS = 0o777
 MAX_GENERATION = 2**63 - 1
@@ -94,7 +95,7 @@ def sign_paths(
 ) -> Iterator[Signed | NotSigned]:
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
     check_claims(options.claims)
-    _check_options(options)
+    check_options(options)
     kind = kind_for(options.format)
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
@@ -109,11 +110,16 @@ def sign_paths(
         batch: list[Prepared | NotSigned] = []
         for path in artifacts(paths, options):
             batch.append(path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress))
-            if len(batch) == BATCH:
+            if len(batch) == BATCH or _held_bytes(batch) >= HELD_BYTES:
                 yield from _finish(batch, pipeline, stamper, options)
                 batch = []
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
+
+
+def _held_bytes(batch: Iterable[Prepared | NotSigned]) -> int:
+    """What was made to be written behind the artifacts, such as hash trees."""
+    return sum(len(one.behind) for one in batch if isinstance(one, Prepared))
 
 
 def kind_for(form: str | None) -> ContentKind:
@@ -121,7 +127,8 @@ def kind_for(form: str | None) -> ContentKind:
     return FILE if form is None else KINDS[EMBEDDED[form].kind]
 
 
-def _check_options(options: SignOptions) -> None:
+def check_options(options: SignOptions) -> None:
+    """UsageError for options that contradict each other."""
     if options.format is None:
         if options.existing is not Existing.REFUSE:
             raise UsageError("--add", "a signature beside a file is a file of its own", "Leave it out.")
