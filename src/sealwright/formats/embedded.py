@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from sealwright.artifact.source import OpenArtifact, open_artifact, read_file_or_none
 from sealwright.envelope.cms import Signer, check_signer
 from sealwright.errors import ChangedWhileRead, SealwrightError, UsageError
-from sealwright.findings import reject
+from sealwright.findings import Severity, reject
 from sealwright.formats.format import (
     BesideFormat,
     Candidate,
@@ -171,8 +171,16 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
         for signer in signers:
             if isinstance(signer, Signer) and signer.signature == sealed.value:
                 check_signer(signer, candidate.digests, candidate.kind, prepared.path)
+                _check_no_refusal(candidate, prepared.path)
                 return
     raise ChangedWhileRead(prepared.path, "the signature is not found in what was written", "Sign it again.")
+
+
+def _check_no_refusal(candidate: Candidate, path: str) -> None:
+    """Where the signature is over a statement about the bytes (a root hash), the bytes that were written are as it says."""
+    for finding in candidate.findings:
+        if finding.severity is Severity.REJECT:
+            raise ChangedWhileRead(path, f"what was written is not what was signed: {finding.found}", "Sign it again.")
 
 
 def _lies_beside(path: str, ending: str, search: Search) -> bool:
