@@ -9,7 +9,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.output import Output, write_batch
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
-from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format
+from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Sealed
 from sealwright.formats.layouttext import Layout
 
@@ -27,7 +27,10 @@ def sign_inside(
     claims: Claims = NO_CLAIMS,
     layouts: tuple[Layout, ...] = (),
 ) -> Path:
-    """Sign as the pipeline does, without a home. layouts: the one that describes the format `layout`."""
+    """Sign as the pipeline does, without a home; what lies beside the new file is written with it.
+
+    layouts: the one that describes the format `layout`.
+    """
     made, using = signer.signing, embedded_format(form, layouts)
     name = KINDS[EMBEDDED[form].kind].digest_name(made.algorithm)
     prepared = using.prepare(str(path), (name,), claims, existing, None)
@@ -37,8 +40,11 @@ def sign_inside(
     value = signer.key.sign([asked_of_key(made, kind, digest, attributes)])[0]
     tokens = [token(tsa, value)] if tsa is not None else []
     sealed = Sealed(built(made, kind, attributes, value, tokens, prepared.content), value, made.der, made.algorithm)
-    parts = using.attach(prepared, sealed)
-    write_batch([Output(str(out), parts, check=lambda new: check_attached(using, new, prepared, sealed))])
+    new = Output(
+        str(out), using.attach(prepared, sealed), check=lambda new: check_attached(using, new, prepared, sealed)
+    )
+    beside = [Output(f"{out}{one.suffix}", one.data) for one in files_beside(form, prepared, sealed)]
+    write_batch([new, *beside])
     return out
 
 

@@ -34,6 +34,7 @@ PACKET = 4096  # PIPE_BUF of Linux: larger packets are divided
 SMALL = 64 * 1024
 _EMPTY, _DONE, _EXECUTABLE, _FAILED = range(4)
 _KIND = 0o170000
+ANY_MODE = 0
 _SUSPECT = 0o7111  # setuid, setgid and sticky bits are refused, and capabilities of what may be executed
 _FLAGS = (
     os.O_RDONLY
@@ -76,6 +77,10 @@ class Results:
     def total_bytes(self) -> int:
         """The sizes of all files together."""
         return sum(size for _, size, _ in self._each())
+
+    def sizes(self) -> list[int]:
+        """The size of every file, in order."""
+        return [size for _, size, _ in self._each()]
 
     def digests(self) -> Iterator[bytes]:
         """The digest octets of every file, in order."""
@@ -125,9 +130,14 @@ def hash_tree(
     return Hashed(walked, crew.names, crew.whole())
 
 
-def hash_files(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
-    """Hash the named files of a tree; names are raw and relative to root. Raises as `hash_tree` does."""
-    crew = _Crew(root, algorithm, progress, len(names))
+def hash_files(
+    root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None, suspect: int = _SUSPECT
+) -> Results:
+    """Hash the named files of a tree; names are raw and relative to root. Raises as `hash_tree` does.
+
+    suspect: mode bits for which a file may be refused; ANY_MODE where the signature says nothing of modes.
+    """
+    crew = _Crew(root, algorithm, progress, len(names), suspect)
     with crew:
         if _can_fork():
             crew.add(names)
@@ -147,8 +157,11 @@ class _Crew:
     Used as a context manager, whose end leaves no worker behind.
     """
 
-    def __init__(self, root: str, algorithm: HashName, progress: Progress | None, room: int) -> None:
+    def __init__(
+        self, root: str, algorithm: HashName, progress: Progress | None, room: int, suspect: int = _SUSPECT
+    ) -> None:
         self.root = root
+        self.suspect = suspect
         self.algorithm = algorithm
         self.progress = progress
         self.names: list[bytes] = []
@@ -200,7 +213,7 @@ class _Crew:
         lock = threading.Lock()
 
         def work(progress: Progress | None) -> None:
-            with _Reader(self.root, self.algorithm) as reader:
+            with self._opened() as reader:
                 while True:
                     with lock:
                         start = next(starts, None)
@@ -218,7 +231,7 @@ class _Crew:
     def whole(self) -> Results:
         """The results, every place filled; a file that could not be hashed is read again, to say why."""
         for index in self.results.missing():
-            with _Reader(self.root, self.algorithm) as reader:
+            with self._opened() as reader:
                 self.results.put(index, *reader.hash(self.names[index], self.progress))
         return self.results
 
@@ -252,8 +265,11 @@ class _Crew:
 
     def _hash(self, start: int, names: Sequence[bytes]) -> None:
         if self.reader is None:
-            self.reader = _Reader(self.root, self.algorithm)
+            self.reader = self._opened()
         self.reader.hash_all(start, names, self.results, self.progress)
+
+    def _opened(self) -> _Reader:
+        return _Reader(self.root, self.algorithm, self.suspect)
 
     def _fork(self) -> None:
         """One worker for each other core; where the system gives no pipe or no process, those there are do the work."""
@@ -280,7 +296,7 @@ class _Crew:
             code = 1
             try:
                 os.close(self.writing)
-                with _Reader(self.root, self.algorithm) as reader:
+                with self._opened() as reader:
                     for start, names in _packets(self.reading):
                         reader.hash_all(start, names, self.results, None)
                 code = 0
@@ -298,8 +314,9 @@ def _packets(reading: int) -> Iterator[tuple[int, list[bytes]]]:
 class _Reader:
     """Opens and hashes files of one tree; owns the descriptors of the folders on the way to the current file."""
 
-    def __init__(self, root: str, algorithm: HashName) -> None:
+    def __init__(self, root: str, algorithm: HashName, suspect: int) -> None:
         self.root = root
+        self.suspect = suspect
         self.new = algorithm.new
         self.buffer = mmap.mmap(-1, BLOCK)
         self.view = memoryview(self.buffer)
@@ -341,7 +358,7 @@ class _Reader:
             descriptor = self._open(name)
             before = fstat(descriptor)
             mode, size = before.st_mode, before.st_size
-            if mode & _SUSPECT or mode & _KIND != stat.S_IFREG:
+            if mode & self.suspect or mode & _KIND != stat.S_IFREG:
                 self._check_mode(name, mode, descriptor)
             if size <= SMALL:
                 # one byte more than expected, so that a file which grew shows

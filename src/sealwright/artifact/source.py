@@ -197,11 +197,9 @@ class OpenArtifact:
         """Fill buffers, one after the other, with the bytes from `offset`; ChangedWhileRead where the file ends before."""
         wanted = sum(map(len, views))
         try:
-            if sys.platform != "win32":
-                self._seek(offset)
-                count = os.readv(self._descriptor, views)
-                self._place += count
-                if count == wanted:
+            if sys.platform == "linux":
+                # by offset, so that forked processes may share the descriptor
+                if os.preadv(self._descriptor, views, offset) == wanted:
                     return
             data = self._read_exactly(offset, wanted)
         except OSError as cause:
@@ -242,6 +240,10 @@ class OpenArtifact:
         from sealwright.artifact.ahead import Ahead  # threads and all, only for large files
 
         self._ahead = Ahead(self._descriptor, self.size)
+
+    def stop_reading_ahead(self) -> None:
+        """Nobody wants the digest that was begun."""
+        self._take_ahead(False, None)
 
     def _take_ahead(self, wanted: bool, progress: Progress | None) -> None:
         ahead, self._ahead = self._ahead, None

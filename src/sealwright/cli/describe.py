@@ -24,6 +24,9 @@ from sealwright.envelope.kinds import FILE
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
 from sealwright.formats.format import Coverage, Extent, Found
+from sealwright.formats.ima import ImaSignature
+from sealwright.formats.ima import read_signature as read_ima
+from sealwright.formats.imalist import read_list
 from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
@@ -33,6 +36,7 @@ T = TypeVar("T")
 MAX_BYTES = 32 << 20
 MAX_PARTS = 64
 _DER_STARTS = tuple(bytes((0x30, length)) for length in range(0x80, 0x85))  # a SEQUENCE of 128 bytes or more
+_IMA, _IMA_LIST = b"\x03\x02", b"# file: "
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
@@ -59,7 +63,7 @@ def describe(data: bytes, name: str) -> Description | None:
 
 def known_start(head: bytes) -> bool:
     """True where the first bytes could be of a kind we know, so that the whole file is worth reading."""
-    return head[:2] in _DER_STARTS or head.startswith((b"# sealwright ", b"-----BEGIN "))
+    return head[:2] in _DER_STARTS or head.startswith((b"# sealwright ", b"-----BEGIN ", _IMA, _IMA_LIST))
 
 
 def _manifest(data: bytes, name: str) -> Description | None:
@@ -166,6 +170,28 @@ def _signature(data: bytes, name: str) -> Description | None:
     if _SIGNED_DATA not in data[:64] and not data.startswith((b"-----BEGIN CMS", b"-----BEGIN PKCS7")):
         return None
     return _envelope(read_envelope(data, Profile.FOREIGN_CMS, name))
+
+
+def _ima(data: bytes, name: str) -> Description | None:
+    if not data.startswith(_IMA):
+        return None
+    try:
+        return Description(say("kind.ima"), tuple(_ima_facts(read_ima(data, name))))
+    except SealwrightError:
+        return None
+
+
+def _ima_list(data: bytes, name: str) -> Description | None:
+    if not data.startswith(_IMA_LIST):
+        return None
+    entries = read_list(data, name)
+    first = _ima_facts(read_ima(entries[0].data, name))
+    return Description(say("kind.ima-list"), (("lists", say("fact.ima-files", files=f"{len(entries):,}")), *first))
+
+
+def _ima_facts(signature: ImaSignature) -> Iterator[tuple[str, str]]:
+    yield "digests", str(signature.digest)
+    yield "key", say("fact.ima-key", key=signature.key.hex())
 
 
 def inside(found: Found, form: str) -> Description:
@@ -335,4 +361,6 @@ _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _der_request,
     _timestamp,
     _signature,
+    _ima,
+    _ima_list,
 )

@@ -69,7 +69,7 @@ def look(path: str, layouts: tuple[Layout, ...] = ()) -> Description:
     from sealwright.artifact.digest import HashName
     from sealwright.artifact.source import open_artifact
     from sealwright.cli.describe import MAX_BYTES, Description, describe, inside, known_start
-    from sealwright.formats.embedded import extract_embedded, recognise
+    from sealwright.formats.embedded import extract_embedded, recognise, signed_beside
     from sealwright.formats.format import Search
     from sealwright.texts.words import say
 
@@ -80,10 +80,14 @@ def look(path: str, layouts: tuple[Layout, ...] = ()) -> Description:
             description = describe(source.read(MAX_BYTES), os.path.basename(path))
             if description is not None:
                 return description
-        if (form := recognise(source, layouts)) is not None:
-            found = extract_embedded(path, form, Search(source=source, layouts=layouts))
-            description = inside(found._replace(size=source.size), form.name)
-            return Description(description.kind, (*description.facts, *_beside(path)), description.parts)
+        search = Search(source=source, layouts=layouts)
+        forms = [form for form in (recognise(source, layouts), *signed_beside(path, search)) if form is not None]
+        if forms:
+            shown = [
+                inside(extract_embedded(path, form, search)._replace(size=source.size), form.name) for form in forms
+            ]
+            parts = (*shown[0].parts, *shown[1:])
+            return Description(shown[0].kind, (*shown[0].facts, *_beside(path)), parts)
         digest = source.digests((HashName.SHA256,))[HashName.SHA256]
         facts = [("size", say("fact.size", size=f"{source.size:,}")), ("digest", str(digest)), *_beside(path)]
     return Description(say("kind.file"), tuple(facts))
@@ -91,12 +95,14 @@ def look(path: str, layouts: tuple[Layout, ...] = ()) -> Description:
 
 def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
+    from sealwright.formats.embedded import BESIDE
     from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
     from sealwright.formats.sidecar import SUFFIXES
     from sealwright.texts.words import say
 
     plain = path.rstrip("/" + os.sep) or path
     wanted = [".tsr", SUFFIX, *SUFFIXES.values(), *(SUFFIX + suffix for suffix in SUFFIXES.values())]
+    wanted += [ending for endings in BESIDE.values() for ending in endings]
     found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]
     return [("beside it", ", ".join(found) or say("fact.no-signature"))]
 

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_home, add_json, add_layout, add_pin_file, key_string, layouts_of, pin_of
 
 if TYPE_CHECKING:
-    from sealwright.signing.sign import NotSigned, Signed
+    from collections.abc import Iterable
+
+    from sealwright.artifact.progress import Progress
+    from sealwright.signing.home import Home
+    from sealwright.signing.sign import NotSigned, Signed, SignOptions
 
 EXAMPLES = """examples:
   sealwright sign drive.bin --home home                                       writes drive.bin.p7s
@@ -24,8 +28,10 @@ EXAMPLES = """examples:
   sealwright sign drive.bin --home plant-home --as plant                      the plant's signature beside the maker's
   sealwright sign boot.efi --home home --format pe --out signed.efi           the signature goes inside the program
   sealwright sign image.bin --home home --layout acme.layout --out signed.bin       as a maker's own header wants it
+  sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
 """
+WHOLE_FILE = (None, "ima")  # what signs the SHA-256 of all bytes, which may begin early
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(EMBEDDED),
-        help="put the signature inside, as this format's verifiers want it (found out where --out names a file)",
+        help="put the signature where this format's verifiers want it (found out where --out names a file)",
     )
     add_layout(parser)
     parser.add_argument("--out", metavar="OUT", help="folder for the results, or the new file of --format")
@@ -74,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from sealwright.artifact.source import reading_ahead
 
     # what goes inside binds the digest of some of the bytes, in a format's own order
-    with reading_ahead(args.paths if args.format is None else ()):
+    with reading_ahead(args.paths if args.format in WHOLE_FILE else ()):
         return _run(args)
 
 
@@ -84,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.formats.format import Existing, Slot
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.sign import NotSigned, SignOptions, kind_for, sign_paths
+    from sealwright.signing.sign import NotSigned, SignOptions, kind_for
 
     home = open_home(args.home)
     layout = next(iter(layouts_of(args)), None)
@@ -104,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     signed = failed = 0
     with TerminalProgress("reading") as progress:
-        for answer in sign_paths(args.paths, home, options, progress):
+        for answer in _answers(args, home, options, progress):
             progress.close()
             if isinstance(answer, NotSigned):
                 failed += 1
@@ -117,6 +123,27 @@ def _run(args: argparse.Namespace) -> int:
 
         print(say("sign.summary", signed=f"{signed:,}", failed=f"{failed:,}"))
     return 1 if failed or not signed else 0
+
+
+def _answers(
+    args: argparse.Namespace, home: Home, options: SignOptions, progress: Progress
+) -> Iterable[Signed | NotSigned]:
+    """One answer a path; the IMA signatures of a tree are one list."""
+    import os
+
+    from sealwright.errors import UsageError
+    from sealwright.signing.sign import sign_paths
+
+    def is_tree(path: str) -> bool:
+        return path.endswith(".manifest") or (os.path.isdir(path) and not options.recursive)
+
+    if options.format != "ima" or not any(map(is_tree, args.paths)):
+        return sign_paths(args.paths, home, options, progress)
+    if len(args.paths) != 1:
+        raise UsageError("--format ima", "the signatures of a tree are one list", "Sign one tree at a time.")
+    from sealwright.signing.imatree import sign_tree
+
+    return (sign_tree(args.paths[0], home, options, progress),)
 
 
 def _found_out(args: argparse.Namespace) -> str | None:

@@ -33,6 +33,9 @@ class Construction(StrEnum):
     FIT = "digest:fit"
     UEFI_VARIABLE = "cms-bare:uefi-variable"
     LAYOUT = "digest:layout"
+    VERITY = "cms-bare:verity"
+    FSVERITY = "cms-bare:fsverity"
+    IMA = "digest:ima"
 
 
 class Carried(Enum):
@@ -101,6 +104,10 @@ UEFI_VARIABLE = ContentKind(
     "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
 )
 LAYOUT = ContentKind("layout", schemes=_OPENSSL, construction=Construction.LAYOUT)
+# the root hash in hexadecimal; the digest of fs-verity with its header; IMA: the digest of a file
+VERITY = ContentKind("verity", schemes=_PLAIN, construction=Construction.VERITY)
+FSVERITY = ContentKind("fsverity", schemes=_PLAIN, construction=Construction.FSVERITY)
+IMA = ContentKind("ima", schemes=_PLAIN, construction=Construction.IMA)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -119,6 +126,9 @@ KINDS = {
         FIT,
         UEFI_VARIABLE,
         LAYOUT,
+        VERITY,
+        FSVERITY,
+        IMA,
     )
 }
 

@@ -12,36 +12,38 @@ Source: kernel Documentation/admin-guide/device-mapper/verity.rst; cryptsetup "D
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
+from sealwright.artifact.blocks import BLOCK_BYTES, DIGEST_BYTES, block_digests
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact
+from sealwright.formats.hashtree import HashTree
 
-BLOCK_BYTES = 4096
-DIGEST_BYTES = 32
 PER_BLOCK = BLOCK_BYTES // DIGEST_BYTES
 MAX_SALT_BYTES = 256
-_RUN = 64
 
 
 class Verity(NamedTuple):
-    """What a root hash is said to stand for. data_bytes: a multiple of 4096, two blocks at least; the tree follows them."""
+    """What a root hash is said to stand for. data_bytes: a multiple of 4096, a block at least.
+
+    gap_bytes: between them and the tree, which is made of nothing where there is one block of data.
+    """
 
     data_bytes: int
     salt: bytes
     root: bytes
+    gap_bytes: int = 0
 
     @property
     def level_blocks(self) -> tuple[int, ...]:
         """Blocks of each level of the tree, that of the data's digests first."""
-        levels: list[int] = []
-        count = self.data_bytes // BLOCK_BYTES
-        while count > 1:
-            count = -(-count // PER_BLOCK)
-            levels.append(count)
-        return tuple(levels)
+        return level_blocks(self.data_bytes // BLOCK_BYTES)
+
+    @property
+    def level_starts(self) -> tuple[int, ...]:
+        """Where each level begins in the file, where the top one comes first."""
+        counts, start = self.level_blocks, self.data_bytes + self.gap_bytes
+        return tuple(start + sum(counts[number + 1 :]) * BLOCK_BYTES for number in range(len(counts)))
 
     @property
     def tree_bytes(self) -> int:
@@ -56,98 +58,75 @@ class Difference(NamedTuple):
     what: str
 
 
+def level_blocks(data_blocks: int) -> tuple[int, ...]:
+    """Blocks of each level of the tree over so many blocks, that of the data's digests first."""
+    levels: list[int] = []
+    count = data_blocks
+    while count > 1:
+        count = -(-count // PER_BLOCK)
+        levels.append(count)
+    return tuple(levels)
+
+
 def first_difference(source: OpenArtifact, verity: Verity, progress: Progress | None = None) -> Difference | None:
     """None where the data, the tree behind them and the root are one; the file begins with the data.
 
     Raises ChangedWhileRead where the file ends before the tree does, Unreadable for a read error.
     """
-    levels = _levels(source, verity)
-    for digests in _data_digests(source, verity, progress):
-        if (found := levels[0].add(digests)) is not None:
-            return found
-    for level in levels:
-        if (found := level.finish()) is not None:
-            return found
+    written = _Written(source, verity)
+    tree = HashTree(verity.salt, written.compare)
+    for digests in block_digests(source, verity.data_bytes, verity.salt, progress):
+        tree.add(digests)
+        if written.difference is not None:
+            return written.difference
+    root = tree.root()
     source.check_unchanged()
-    root = levels[-1].last
-    if root != verity.root:
+    if written.difference is None and root != verity.root:
         return Difference(verity.data_bytes, f"the root hash is {root.hex()}, signed is {verity.root.hex()}")
-    return None
+    return written.difference
 
 
-class _Level:
-    """One level of the tree, made block by block and compared with what is written. last: the digest of its last block."""
+class Made(NamedTuple):
+    """A tree made anew. tree: as it is written, the top level first."""
 
-    def __init__(self, source: OpenArtifact, salt: bytes, start: int, above: _Level | None, is_bottom: bool) -> None:
+    root: bytes
+    tree: bytes
+
+
+def make_tree(source: OpenArtifact, data_bytes: int, salt: bytes, progress: Progress | None = None) -> Made:
+    """The tree over the first bytes of a file, a multiple of 4096. It is kept in memory: 8 MiB for each GiB."""
+    levels: list[list[bytes]] = [[] for _ in level_blocks(data_bytes // BLOCK_BYTES)]
+    tree = HashTree(salt, lambda level, _number, block: levels[level].append(block))
+    for digests in block_digests(source, data_bytes, salt, progress):
+        tree.add(digests)
+    root = tree.root()
+    source.check_unchanged()
+    return Made(root, b"".join(block for level in reversed(levels) for block in level))
+
+
+class _Written:
+    """The tree that is in the file. difference: the first one that was found."""
+
+    def __init__(self, source: OpenArtifact, verity: Verity) -> None:
         self.source = source
-        self.salt = salt
-        self.start = start
-        self.above = above
-        self.is_bottom = is_bottom
-        self.blocks = 0
-        self.pending = bytearray()
-        self.last = b""
+        self.starts = verity.level_starts
+        self.difference: Difference | None = None
 
-    def add(self, digests: bytes) -> Difference | None:
-        """Take the digests of the next blocks of the level below."""
-        self.pending += digests
-        while len(self.pending) >= BLOCK_BYTES:
-            block = bytes(self.pending[:BLOCK_BYTES])
-            del self.pending[:BLOCK_BYTES]
-            if (found := self._compare(block)) is not None:
-                return found
-        return None
-
-    def finish(self) -> Difference | None:
-        """Fill the last block with zero bytes."""
-        if not self.pending:
-            return None
-        return self.add(bytes(BLOCK_BYTES - len(self.pending)))
-
-    def _compare(self, block: bytes) -> Difference | None:
-        written = self.source.read_at(self.start + self.blocks * BLOCK_BYTES, BLOCK_BYTES)
-        if written != block:
-            return self._difference(written, block)
-        self.blocks += 1
-        self.last = hashlib.sha256(self.salt + block).digest()
-        return self.above.add(self.last) if self.above is not None else None
-
-    def _difference(self, written: bytes, block: bytes) -> Difference:
+    def compare(self, level: int, number: int, block: bytes) -> None:
+        """Look whether a block of the tree is the one that is written."""
+        if self.difference is not None:
+            return
+        place = self.starts[level] + number * BLOCK_BYTES
+        written = self.source.read_at(place, BLOCK_BYTES)
+        if written == block:
+            return
         at = next(
             at
             for at in range(0, BLOCK_BYTES, DIGEST_BYTES)
             if written[at : at + DIGEST_BYTES] != block[at : at + DIGEST_BYTES]
         )
-        if self.is_bottom and any(block[at:]):
-            offset = (self.blocks * PER_BLOCK + at // DIGEST_BYTES) * BLOCK_BYTES
-            return Difference(offset, "the 4096 bytes there are not those of the hash tree")
-        return Difference(self.start + self.blocks * BLOCK_BYTES + at, "the hash tree is not that of the data")
-
-
-def _levels(source: OpenArtifact, verity: Verity) -> list[_Level]:
-    """The levels, the bottom one first; in the file the top one comes first."""
-    levels: list[_Level] = []
-    start, above = verity.data_bytes, None
-    counts = verity.level_blocks
-    for number, count in reversed(list(enumerate(counts))):
-        above = _Level(source, verity.salt, start, above, is_bottom=number == 0)
-        levels.insert(0, above)
-        start += count * BLOCK_BYTES
-    return levels
-
-
-def _data_digests(source: OpenArtifact, verity: Verity, progress: Progress | None) -> Iterator[bytes]:
-    """The digests of the data's blocks, _RUN at a time. The salt stands before each block in the buffer that is read into."""
-    before, size = len(verity.salt), len(verity.salt) + BLOCK_BYTES
-    with memoryview(bytearray((verity.salt + bytes(BLOCK_BYTES)) * _RUN)) as buffer:
-        salted = [buffer[at : at + size] for at in range(0, len(buffer), size)]
-        read = [one[before:] for one in salted]
-        sha256 = hashlib.sha256
-        for offset in range(0, verity.data_bytes, _RUN * BLOCK_BYTES):
-            count = min(_RUN, (verity.data_bytes - offset) // BLOCK_BYTES)
-            source.fill(offset, read[:count])
-            yield b"".join([sha256(block).digest() for block in salted[:count]])
-            if progress is not None:
-                progress.advance(count * BLOCK_BYTES)
-        for view in (*read, *salted):
-            view.release()
+        if level == 0 and any(block[at:]):
+            offset = (number * PER_BLOCK + at // DIGEST_BYTES) * BLOCK_BYTES
+            self.difference = Difference(offset, "the 4096 bytes there are not those of the hash tree")
+        else:
+            self.difference = Difference(place + at, "the hash tree is not that of the data")

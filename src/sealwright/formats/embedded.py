@@ -1,7 +1,7 @@
-"""Which formats keep their signatures inside, how a file is known to be one, and the check of what `attach` wrote.
+"""Which formats keep their signatures inside, or beside in a place of their own; how they are known; the check of what was made.
 
 A format is one file and one line in `EMBEDDED`. A look at a file's first and last bytes costs every verification a few
-microseconds, so only the format that these bytes speak of is imported.
+microseconds, so only the format that these bytes speak of is imported. One with its signature beside is known by that file.
 """
 
 from __future__ import annotations
@@ -10,12 +10,22 @@ from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from sealwright.artifact.source import OpenArtifact, open_artifact
+from sealwright.artifact.source import OpenArtifact, open_artifact, read_file_or_none
 from sealwright.envelope.cms import Signer, check_signer
 from sealwright.errors import ChangedWhileRead, SealwrightError, UsageError
-from sealwright.findings import reject
-from sealwright.formats.format import Candidate, EmbeddedFormat, Found, Prepared, Sealed, Search, Slot
-from sealwright.formats.sidecar import read_late_tokens
+from sealwright.findings import Severity, reject
+from sealwright.formats.format import (
+    BesideFormat,
+    Candidate,
+    Companion,
+    EmbeddedFormat,
+    Found,
+    Prepared,
+    Sealed,
+    Search,
+    Slot,
+)
+from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES, read_late_tokens
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
@@ -29,7 +39,8 @@ class Known(NamedTuple):
 
     tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any); described: by
     layouts, so that nothing is known of them here; timeless: the devices that verify it ask for no certificate's dates (EDK2, the
-    Linux kernel) or know only keys.
+    Linux kernel) or know only keys; beside: endings of the files that lie beside and hold the signature, it last; empty where it
+    is inside.
     """
 
     module: str
@@ -41,10 +52,11 @@ class Known(NamedTuple):
     endings: tuple[str, ...] = ()
     described: bool = False
     timeless: bool = False
+    beside: tuple[str, ...] = ()
 
     def fits(self, head: bytes, tail: bytes, path: str) -> bool:
         """Whether a file that begins and ends so and is called so could be of it."""
-        if self.described or (self.endings and not path.lower().endswith(self.endings)):
+        if self.described or self.beside or (self.endings and not path.lower().endswith(self.endings)):
             return False
         return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
 
@@ -65,7 +77,17 @@ EMBEDDED: dict[str, Known] = {
     ),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF", timeless=True),
     "layout": Known("sealwright.formats.layout", "LayoutFormat", "layout", described=True, timeless=True),
+    "verity": Known(
+        "sealwright.formats.verity",
+        "VerityFormat",
+        "verity",
+        beside=(".roothash", ".roothash.p7s"),
+        timeless=True,
+    ),
+    "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
+    "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
 }
+BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
 
@@ -94,6 +116,27 @@ def recognise(source: OpenArtifact, layouts: Collection[Layout] = ()) -> Embedde
             if found.recognises(source):
                 return found
     return None
+
+
+def signed_beside(path: str, search: Search) -> list[EmbeddedFormat]:
+    """The formats whose signature lies beside a file, or that the signature asked for is of by its name."""
+    return [embedded_format(name) for name, endings in BESIDE.items() if _lies_beside(path, endings[-1], search)]
+
+
+def extract_beside(path: str, search: Search) -> list[Found]:
+    """The signatures that `signed_beside` is about."""
+    found = []
+    for form in signed_beside(path, search):
+        looked = search if search.signature is None else search._replace(delivered=_delivered(form, search.signature))
+        found.append(extract_embedded(path, form, looked))
+    return found
+
+
+def files_beside(name: str, prepared: Prepared, sealed: Sealed) -> tuple[Companion, ...]:
+    """What a format writes beside the new file, the signature last; nothing where it is inside."""
+    if name not in BESIDE:
+        return ()
+    return cast("BesideFormat", embedded_format(name)).beside(prepared, sealed)
 
 
 def recognised(path: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
@@ -137,16 +180,37 @@ def with_late_tokens(found: Found, path: str, search: Search) -> Found:
 
 
 def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: Sealed) -> None:
-    """The new file holds exactly this signature, and it fits the bytes that were written.
+    """The new file holds exactly this signature, or will have it beside it, and it fits the bytes that were written.
 
     Raises ChangedWhileRead where the artifact was changed after it was prepared, and what `check_signer` raises.
     """
     with open_artifact(path) as source:
-        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,)))
+        delivered = files_beside(form.name, prepared, sealed)
+        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,), delivered=delivered))
     for candidate in found.candidates:
         signers = candidate.envelope.signers if candidate.envelope is not None else ()
         for signer in signers:
             if isinstance(signer, Signer) and signer.signature == sealed.value:
                 check_signer(signer, candidate.digests, candidate.kind, prepared.path)
+                _check_no_refusal(candidate, prepared.path)
                 return
     raise ChangedWhileRead(prepared.path, "the signature is not found in what was written", "Sign it again.")
+
+
+def _check_no_refusal(candidate: Candidate, path: str) -> None:
+    """Where the signature is over a statement about the bytes (a root hash), the bytes that were written are as it says."""
+    for finding in candidate.findings:
+        if finding.severity is Severity.REJECT:
+            raise ChangedWhileRead(path, f"what was written is not what was signed: {finding.found}", "Sign it again.")
+
+
+def _lies_beside(path: str, ending: str, search: Search) -> bool:
+    return search.sees(path + ending) if search.signature is None else search.signature.endswith(ending)
+
+
+def _delivered(form: EmbeddedFormat, signature: str) -> tuple[Companion, ...]:
+    """A named signature, and what lies beside it in place of beside the artifact."""
+    endings = BESIDE[form.name]
+    stem = signature.removesuffix(endings[-1])
+    read = {ending: read_file_or_none(stem + ending, MAX_ENVELOPE_BYTES) for ending in endings}
+    return tuple(Companion(ending, data) for ending, data in read.items() if data is not None)

@@ -3,6 +3,7 @@
 A format is one file that turns an artifact into what a signature binds (`prepare`) and finds envelope and content again
 (`extract`). It knows nothing of keys or trust. A signature beside the artifact needs no more; a format that keeps it
 inside is an `EmbeddedFormat`: it also puts the signature into a new file (`attach`) and takes it out again (`strip`).
+One whose verifiers look for it in a place of their own beside that new file is a `BesideFormat`: it says what lies there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import OpenArtifact, open_artifact
+from sealwright.artifact.source import OpenArtifact, open_artifact, read_file_or_none
 from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
@@ -82,7 +83,7 @@ class Existing(Enum):
 
 
 class Companion(NamedTuple):
-    """A file that belongs to a signature and is written before it (a manifest). suffix: appended to the artifact's name."""
+    """A file beside an artifact: a manifest, or what a `BesideFormat` has there. suffix: appended to the artifact's name."""
 
     suffix: str
     data: bytes
@@ -96,6 +97,7 @@ class Prepared(NamedTuple):
     suffix: what the signature's name adds to the artifact's name before the slot and `.p7s`; existing: for `attach`, and so is
     kept, a number that the format took from the bytes while they were read; layout: digest of the text that says what of the
     artifact is hashed, where one does.
+    behind: what `attach` puts behind the artifact, where it was made in the same pass (a hash tree); it goes to no service.
     """
 
     format: str
@@ -111,6 +113,7 @@ class Prepared(NamedTuple):
     existing: Existing = Existing.REFUSE
     layout: Digest | None = None
     kept: int = 0
+    behind: bytes = b""
 
 
 class Sealed(NamedTuple):
@@ -152,7 +155,8 @@ class Search(NamedTuple):
 
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
     the system for each that is not there. source: the artifact, open, where it is a file. certificates: DER, among which the
-    signer of a bare signature is looked for; layouts: of makers' own headers, as the trust file names them.
+    signer of a bare signature is looked for; layouts: of makers' own headers, as the trust file names them. delivered: what is
+    beside the artifact, where it was read or is still to be written.
     """
 
     signature: str | None = None
@@ -162,6 +166,13 @@ class Search(NamedTuple):
     source: OpenArtifact | None = None
     certificates: tuple[bytes, ...] = ()
     layouts: tuple[Layout, ...] = ()
+    delivered: tuple[Companion, ...] = ()
+
+    def read_beside(self, path: str, suffix: str, limit_bytes: int) -> bytes | None:
+        """A small file beside the artifact; None where there is none. Raises as `read_file_or_none` does."""
+        if self.delivered:
+            return next((one.data for one in self.delivered if one.suffix == suffix), None)
+        return read_file_or_none(path + suffix, limit_bytes) if self.sees(path + suffix) else None
 
     def sees(self, path: str) -> bool:
         """Whether there is something at a path in the artifact's folder, be it a link that leads nowhere."""
@@ -261,4 +272,15 @@ class EmbeddedFormat(Protocol):
 
     def extract(self, path: str, search: Search) -> Found:
         """All signatures inside, each with the digests of the delivered bytes; `search.source` is the artifact."""
+        ...
+
+
+class BesideFormat(EmbeddedFormat, Protocol):
+    """A format whose signature lies beside the new file, where its verifiers look; what `attach` makes has none inside.
+
+    `prepare` and `strip` read the artifact, `extract` also what lies beside it, through `Search.read_beside`.
+    """
+
+    def beside(self, prepared: Prepared, sealed: Sealed) -> tuple[Companion, ...]:
+        """The files beside the new one, with the endings of `embedded.EMBEDDED` in that order: the signature is the last."""
         ...

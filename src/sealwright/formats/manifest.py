@@ -99,6 +99,23 @@ class ManifestFormat:
         return Found(path, size, candidates, shown, findings if not candidates else ())
 
 
+def read_listed(path: str) -> tuple[Manifest, bytes]:
+    """The manifest of a tree that lists its files, and the bytes of the one at the path, which its signature is over.
+
+    Raises MalformedArtifact where it is none, or the list that it names is another one.
+    """
+    data = read_file(path, MAX_SMALL_BYTES)
+    naming = parse_manifest(data, os.path.basename(path))
+    listed = _listed(path.removesuffix(SUFFIX), naming)
+    if isinstance(listed, Finding):
+        raise MalformedArtifact(
+            listed.subject, f"it is not the list that {os.path.basename(path)} names", "Fetch both again."
+        )
+    if listed.over is not Over.TREE:
+        raise MalformedArtifact(path, "it is not the manifest of a folder", "Name the manifest of a folder.")
+    return listed, data
+
+
 def claims_of(data: bytes, subject: str) -> Claims:
     """The claims a manifest's bytes hold; MalformedArtifact if they are no manifest in canonical form."""
     return parse_manifest(data, subject).claims

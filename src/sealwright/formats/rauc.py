@@ -25,6 +25,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from sealwright.artifact.blocks import BLOCK_BYTES
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
@@ -34,7 +35,7 @@ from sealwright.envelope.cms import BrokenSigner, Envelope, Profile, Signer, che
 from sealwright.envelope.kinds import RAUC_PLAIN, RAUC_VERITY, ContentKind
 from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
-from sealwright.formats.dmverity import BLOCK_BYTES, Verity, first_difference
+from sealwright.formats.dmverity import Verity, first_difference
 from sealwright.formats.format import (
     Candidate,
     Coverage,

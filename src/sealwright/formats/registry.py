@@ -13,9 +13,9 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
-from sealwright.formats.embedded import EMBEDDED, extract_embedded, recognise
+from sealwright.formats.embedded import EMBEDDED, extract_beside, extract_embedded, recognise
 from sealwright.formats.format import Format, Found, Search
-from sealwright.formats.sidecar import MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
+from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
 
 def detached() -> Format:
@@ -36,13 +36,13 @@ TIMELESS = tuple(name for name, known in EMBEDDED.items() if known.timeless)
 
 
 def find(path: str, search: Search) -> Found:
-    """Everything that signs `path`, or `search.source` in its place. `NAME.manifest` itself stands for the NAME it lists.
+    """Everything that signs `path`, or `search.source` in its place. `NAME.manifest` and `TREE.ima` stand for what they list.
 
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
     given = search.source is not None
     if search.beside is None and not given and os.path.isdir(path):
-        return manifest().extract(plain_folder(path), search)
+        return _find_tree(plain_folder(path), search)
     if (
         path.endswith(MANIFEST_SUFFIX)
         and not given
@@ -50,6 +50,8 @@ def find(path: str, search: Search) -> Found:
         and os.path.exists(path.removesuffix(MANIFEST_SUFFIX))
     ):
         return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
+    if path.endswith(IMA_LIST_SUFFIX) and not given and os.path.isdir(path.removesuffix(IMA_LIST_SUFFIX)):
+        return _ima_list(path.removesuffix(IMA_LIST_SUFFIX), path, search)
     signature = search.signature
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
@@ -59,9 +61,11 @@ def find(path: str, search: Search) -> Found:
         search = search._replace(source=source)
         form = recognise(source, search.layouts) if signature is None else None
         parts = [extract_embedded(path, form, search)] if form is not None else []
+        parts += extract_beside(path, search)
         inside = any(part.candidates for part in parts)
+        bare = signature is None and has_sidecar(path, search)
         # a large file is read once: bare signatures are looked for first, and it is hashed for them only if there are any
-        if not by_manifest and (not (listed or inside) or has_sidecar(path, search)):
+        if not by_manifest and (not (listed or inside) or bare):
             parts.append(detached().extract(path, search))
         if listed:
             parts.append(manifest().extract(path, search))
@@ -70,6 +74,25 @@ def find(path: str, search: Search) -> Found:
     missing = () if candidates else (reject("SW-SIGNATURE-MISSING", os.path.basename(path)),)
     components = tuple(one for part in parts for one in part.components)
     return Found(path, source.size, candidates, artifact, missing, components=components)
+
+
+def _find_tree(folder: str, search: Search) -> Found:
+    """What signs a folder: its manifest; where there is none, or it is named, a list with the IMA signatures of its files.
+
+    Such a list binds no names, so it never makes up for a manifest that does not hold.
+    """
+    listed = folder + IMA_LIST_SUFFIX
+    if search.signature is not None and search.signature.endswith(IMA_LIST_SUFFIX):
+        return _ima_list(folder, search.signature, search)
+    if search.signature is None and not os.path.lexists(folder + MANIFEST_SUFFIX) and os.path.lexists(listed):
+        return _ima_list(folder, listed, search)
+    return manifest().extract(folder, search)
+
+
+def _ima_list(folder: str, path: str, search: Search) -> Found:
+    from sealwright.formats.imalist import extract_list  # start-up time
+
+    return extract_list(folder, path, search)
 
 
 def _is_manifest(path: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sealwright.artifact.digest import HashName
-from sealwright.artifact.source import read_file_or_none
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
 from sealwright.errors import SealwrightError, UsageError
@@ -20,6 +21,13 @@ LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
+IMA_LIST_SUFFIX = ".ima"
+# endings that are in use for other things too: what those files are like that belong to a signature
+_BY_CONTENT = {
+    ".sig": re.compile(rb"\x03\x02"),
+    ".roothash": re.compile(rb"[0-9a-f]{64}\n?\Z"),
+    IMA_LIST_SUFFIX: re.compile(rb"# file: "),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,11 @@ class Sidecar:
         return {signer.digest.algorithm for signer in self.envelope.signers if isinstance(signer, Signer)}
 
 
-def is_beside(name: str, present: Collection[str]) -> bool:
-    """Whether a name ends like a signature and what it would belong to is present too."""
+def is_beside(folder: str, name: str, present: Collection[str]) -> bool:
+    """Whether a name in a folder ends like a signature and what it would belong to is present too."""
+    stem, dot, ending = name.rpartition(".")
+    if (begins := _BY_CONTENT.get(dot + ending)) is not None:
+        return stem in present and begins.match(_head(os.path.join(folder, name))) is not None
     if not name.endswith(RESERVED):
         return False
     stem = name
@@ -48,6 +59,15 @@ def is_beside(name: str, present: Collection[str]) -> bool:
         if stem in present:
             return True
     return False
+
+
+def _head(path: str) -> bytes:
+    """The first bytes of a file; nothing of what cannot be read, which is judged and told then."""
+    try:
+        with open_artifact(path) as source:
+            return source.read_at(0, 80)
+    except SealwrightError:
+        return b""
 
 
 def signature_path(target: str, slot: Slot) -> str:
@@ -81,6 +101,18 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
         if search.sees(path) and (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is not None:
             found.append(_read(path, slot, data))
     return found
+
+
+def read_bare_sidecar(
+    data: bytes, digests: Mapping[HashName, Digest], certificates: Collection[bytes], name: str
+) -> tuple[Envelope | None, tuple[Finding, ...]]:
+    """A bare CMS over small content of which every digest is known, or None with the finding that says why it cannot be read."""
+    from sealwright.envelope.bare import read_bare_cms  # start-up time: most signatures are not bare
+
+    try:
+        return read_bare_cms(data, digests.__getitem__, certificates, name), ()
+    except SealwrightError as cause:
+        return None, (reject(cause.code, name, found=cause.what),)
 
 
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:

@@ -15,5 +15,8 @@ CONSTRUCTIONS = {
     Construction.FIT: f"{ARC}.3.3",
     Construction.UEFI_VARIABLE: f"{ARC}.3.4",
     Construction.LAYOUT: f"{ARC}.3.5",
+    Construction.VERITY: f"{ARC}.3.6",
+    Construction.FSVERITY: f"{ARC}.3.7",
+    Construction.IMA: f"{ARC}.3.8",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

@@ -66,6 +66,9 @@ PLANS = {
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "uefi-variable": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "layout": Plan(KeyKind.P256, CODE_SIGNER),
+    "verity": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "fsverity": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "ima": Plan(KeyKind.RSA3072, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
 

@@ -26,11 +26,13 @@ from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, KeyUnavailable, MalformedArtifact, SealwrightError
 from sealwright.formats.authenticode import check_indirect_data
 from sealwright.formats.format import Prepared, Sealed
+from sealwright.formats.fsverity import check_digest
 from sealwright.formats.jar import check_manifest as check_jar
 from sealwright.formats.jar import statement_of
 from sealwright.formats.manifest import check_manifest
 from sealwright.formats.rauc import check_manifest as check_rauc_manifest
 from sealwright.formats.swupdate import check_description
+from sealwright.formats.verity import check_root
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
@@ -52,6 +54,8 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "rauc-verity": check_rauc_manifest,
     "swupdate": check_description,
     "jar": check_jar,
+    "verity": check_root,
+    "fsverity": check_digest,
 }
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}

@@ -5,7 +5,8 @@
     plant: FILE                -> FILE.plant.p7s
     plant: FOLDER              -> NAME.manifest.plant.p7s, over the maker's manifest where there is one
     FILE as its own format     -> a new file with the signature inside (pe, ...), verified again before it gets its name,
-                                  and NEW.tsr where a timestamp is asked for and the signature has no room for it
+                                  and NEW.tsr where a timestamp is asked for and the signature has no room for it;
+                                  the signature is a file beside it where its verifiers look for it there (verity, ima)
 
 Paths go through in batches: prepare all, one durable intent, the key, one durable result, timestamps, then the outputs
 with one sync. A path that cannot be signed is reported and the others go on; nothing is written for it.
@@ -28,11 +29,11 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
-from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format
+from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
-from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, signature_path
+from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, is_beside, signature_path
 from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
 
 BATCH = 256
+HELD_BYTES = 64 << 20
 MAX_TEXT = 200
 PERMISSIONS = 0o777
 MAX_GENERATION = 2**63 - 1
@@ -103,7 +105,7 @@ def sign_paths(
 ) -> Iterator[Signed | NotSigned]:
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
     check_claims(options.claims)
-    _check_options(options)
+    check_options(options)
     kind = kind_for(options.format, options.layout)
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
@@ -118,11 +120,16 @@ def sign_paths(
         batch: list[Prepared | NotSigned] = []
         for path in artifacts(paths, options):
             batch.append(path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress))
-            if len(batch) == BATCH:
+            if len(batch) == BATCH or _held_bytes(batch) >= HELD_BYTES:
                 yield from _finish(batch, pipeline, stamper, options)
                 batch = []
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
+
+
+def _held_bytes(batch: Iterable[Prepared | NotSigned]) -> int:
+    """What was made to be written behind the artifacts, such as hash trees."""
+    return sum(len(one.behind) for one in batch if isinstance(one, Prepared))
 
 
 def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:
@@ -131,7 +138,8 @@ def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:
     return kind if layout is None else kind._replace(schemes=frozenset((layout.scheme,)))
 
 
-def _check_options(options: SignOptions) -> None:
+def check_options(options: SignOptions) -> None:
+    """UsageError for options that contradict each other."""
     if (options.format == "layout") is (options.layout is None):
         raise UsageError(
             "--layout", "it describes files of the format layout, and these alone", "Name both, or neither."
@@ -179,7 +187,9 @@ def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str | NotS
         found = 0
         for folder, folders, names in os.walk(path, onerror=unread.append):
             folders.sort()
-            files = [os.path.join(folder, name) for name in sorted(names) if not name.endswith(RESERVED)]
+            present = {*names, *folders}
+            others = {name for name in names if name.endswith(RESERVED) or is_beside(folder, name, present)}
+            files = [os.path.join(folder, name) for name in sorted(names) if name not in others]
             found += len(files)
             yield from files
         yield from (NotSigned(str(one.filename), unreadable(str(one.filename), one)) for one in unread)
@@ -194,8 +204,8 @@ def _prepare(
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
-        targets = (*_companions(prepared, options), _target(prepared, options))
-        if options.format is not None and os.path.lexists(targets[-1]) and os.path.samefile(path, targets[-1]):
+        targets = _targets(prepared, options)
+        if options.format is not None and any(os.path.lexists(one) and os.path.samefile(path, one) for one in targets):
             raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
         if len(targets) > 1:
             restore_pair(targets)
@@ -266,14 +276,13 @@ def _finish(
     for prepared, one, stamp in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
         sealed = pipeline.sealed(one, (stamp.token,) if stamp and carries else ())
-        files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
         try:
-            files.append(_output(prepared, sealed, options))
+            files = _outputs(prepared, sealed, options)
         except SealwrightError as cause:  # the artifact is no longer what was prepared
             answers[id(prepared)] = NotSigned(prepared.path, cause)
             continue
         if stamp and not carries:
-            files.insert(0, Output(files[-1].path + LATE_SUFFIX, stamp.token))
+            files.insert(0, Output(_new_file(prepared, options) + LATE_SUFFIX, stamp.token))
         pairs.append((prepared, Pair(tuple(files))))
         answers[id(prepared)] = Signed(
             path=prepared.path,
@@ -304,32 +313,38 @@ def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[t
             yield prepared, refused
 
 
-def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
-    target = _target(prepared, options)
+def _outputs(prepared: Prepared, sealed: Sealed, options: SignOptions) -> list[Output]:
+    """The files to write, the signature last."""
     if options.format is None:
-        return Output(target, sealed.envelope)
-    form = embedded_format(options.format, options.layouts)
+        files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
+        return [*files, Output(_targets(prepared, options)[-1], sealed.envelope)]
+    form, out = embedded_format(options.format, options.layouts), _new_file(prepared, options)
     try:
         mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
     except OSError as cause:
         raise unreadable(prepared.path, cause) from cause
-    return Output(
-        target,
+    new = Output(
+        out,
         form.attach(prepared, sealed),
         mode,
         lambda written: check_attached(form, written, prepared, sealed),
     )
+    return [new, *(Output(out + part.suffix, part.data) for part in files_beside(form.name, prepared, sealed))]
 
 
-def _target(prepared: Prepared, options: SignOptions) -> str:
+def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
+    """Where they go."""
     if options.format is not None:
-        out = options.out or ""
-        return os.path.join(out, os.path.basename(prepared.path)) if os.path.isdir(out) else out
-    return signature_path(_beside(prepared, options, prepared.suffix), options.slot)
+        out = _new_file(prepared, options)
+        return (out, *(out + ending for ending in BESIDE.get(options.format, ())))
+    companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
+    return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))
 
 
-def _companions(prepared: Prepared, options: SignOptions) -> list[str]:
-    return [_beside(prepared, options, part.suffix) for part in prepared.companions]
+def _new_file(prepared: Prepared, options: SignOptions) -> str:
+    """The file that --format makes."""
+    out = options.out or ""
+    return os.path.join(out, os.path.basename(prepared.path)) if os.path.isdir(out) else out
 
 
 def _beside(prepared: Prepared, options: SignOptions, suffix: str) -> str:

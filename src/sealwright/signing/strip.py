@@ -8,8 +8,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.artifact.source import open_artifact
 from sealwright.errors import OutputRefused
-from sealwright.formats.embedded import recognised
+from sealwright.formats.embedded import recognise, recognised, signed_beside
+from sealwright.formats.format import EmbeddedFormat, Search
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
@@ -22,8 +24,16 @@ def strip(path: str, target: str, replace: Replace = Replace.NO, layouts: Collec
 
     Raises UsageError where it is of no such format or has none, OutputRefused where the target cannot be written.
     """
-    form = recognised(path, layouts)
+    form = _signed_as(path, layouts)
     if os.path.lexists(target) and os.path.samefile(path, target):
         raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
     mode = stat.S_IMODE(os.stat(path).st_mode) & PERMISSIONS
     write_batch([Output(target, form.strip(path), mode)], replace=replace)
+
+
+def _signed_as(path: str, layouts: Collection[Layout]) -> EmbeddedFormat:
+    """The format with a signature inside, else one whose signature lies beside; UsageError for neither."""
+    with open_artifact(path) as source:
+        inside = recognise(source, layouts)
+    beside = signed_beside(path, Search()) if inside is None else ()
+    return inside or next(iter(beside), None) or recognised(path, layouts)

@@ -17,6 +17,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, warning
 from sealwright.trust.certificate import Facts, is_authority, load_certificate, spki_digest
+from sealwright.trust.layouts import family
 from sealwright.trust.model import CrlPolicy, Denied, KeyEvidence, Person, TrustFile
 from sealwright.trust.path import Expiry, NoPath, Path, PathCache, Strictness, links
 from sealwright.trust.revocation import CrlTable, Revocation, State, authority_revocation, crl_issuer, revocation
@@ -100,7 +101,7 @@ class Ground:
         named = {
             name
             for rule in self.trust.rules
-            if rule.ignores_expiry and form in rule.formats
+            if rule.ignores_expiry and (form in rule.formats or family(form) in rule.formats)
             for wanted in rule.signers
             for name in wanted.anchors
         }

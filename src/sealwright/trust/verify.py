@@ -86,7 +86,7 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
             links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
             present, inside = {*names, *folders}, os.path.join(folder, "")
             for name in sorted([*names, *links]):
-                if is_beside(name, present):
+                if is_beside(folder, name, present):
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
