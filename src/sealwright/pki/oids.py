@@ -14,5 +14,6 @@ CONSTRUCTIONS = {
     Construction.MCUBOOT: f"{ARC}.3.2",
     Construction.FIT: f"{ARC}.3.3",
     Construction.UEFI_VARIABLE: f"{ARC}.3.4",
+    Construction.ESP32: f"{ARC}.3.5",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

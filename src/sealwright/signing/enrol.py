@@ -57,10 +57,11 @@ class Plan(NamedTuple):
     profile: Profile
 
 
-# Kernels that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
+# Kernels and chips that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
 PLANS = {
     "kmod": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "fit": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "esp32": Plan(KeyKind.RSA3072_PSS, CODE_SIGNER),
     "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
