@@ -44,7 +44,7 @@ def esp_image(
     if description is not None:
         project, version, generation = description
         about = struct.pack("<II8x32s32s", 0xABCD5432, generation, version.encode(), project.encode()).ljust(256, b"\0")
-    constants, program = chip.ROM_LOADER.DROM_MAP_START + 0x20, 0x4037_4000  # the rest runs from memory
+    constants, program = chip.ROM_LOADER.DROM_MAP_START + 0x20, 0x4008_0000  # memory, of every chip
     if about:
         image.segments.append(ELFSection(b".flash.appdesc", constants, about, 0))
     image.segments.append(ELFSection(b".iram0.text", program, code, 0))

@@ -269,6 +269,6 @@ def _coverage(image: Image, size: int) -> Coverage:
 
 def _structure(image: Image, blocks: tuple[Block, ...]) -> tuple[str, ...]:
     return (
-        f"image for {image.chip}: {len(image.segments)} segments, up to byte {image.end}",
+        f"image for {image.chip} up to byte {image.end}, segments: {len(image.segments)}",
         *(f"signature {at}: {one.scheme.name}, key digest {one.key_digest}" for at, one in enumerate(blocks)),
     )

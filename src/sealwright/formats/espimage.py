@@ -83,6 +83,8 @@ def read_image(source: OpenArtifact) -> Image:
             raise wrong(source, at + 4, f"segment {number} of {size} bytes, and {source.size - start} follow")
         at = start + size
         segments.append((start, at))
+    if not any(end > start for start, end in segments):
+        raise wrong(source, 1, "there is nothing in its segments")
     checksum_at = at + 15 - at % 16
     end = checksum_at + 1 + (DIGEST_BYTES if appended else 0)
     if end > source.size:
