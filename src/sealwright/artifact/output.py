@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -62,7 +62,13 @@ class FileRange(NamedTuple):
     size: int
 
 
-Parts = tuple[bytes | FileRange, ...]
+class Made(NamedTuple):
+    """Bytes that are made only while they are written, in blocks; it is called once for each time they are."""
+
+    blocks: Callable[[], Iterator[bytes]]
+
+
+Parts = tuple[bytes | FileRange | Made, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +225,10 @@ def _write_temporary(name: str, output: Output) -> None:
             if isinstance(part, FileRange):
                 _copy(part, descriptor)
                 continue
-            view = memoryview(part)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for block in part.blocks() if isinstance(part, Made) else (part,):
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(descriptor, view) :]
     except OSError as cause:
         raise _refused(output.path, cause) from cause
     finally:
