@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import OpenArtifact
+from sealwright.artifact.source import BLOCK, OpenArtifact
 from sealwright.errors import MalformedArtifact
 
 MAGIC = 0xE9
@@ -101,9 +101,12 @@ def read_image(source: OpenArtifact) -> Image:
 
 def check_checksum(source: OpenArtifact, image: Image, progress: Progress | None) -> None:
     """MalformedArtifact where the checksum is not that of the segments: no chip starts such an image."""
-    found = _CHECKSUM_START
+    together = 0
     for block in source.blocks(image.segments, progress):
-        found ^= _exclusive_or(block)
+        together ^= int.from_bytes(block, "little")
+    found = _CHECKSUM_START
+    for byte in together.to_bytes(BLOCK, "little"):
+        found ^= byte
     if source.read_at(image.checksum_at, 1) != bytes((found,)):
         raise wrong(source, image.checksum_at, f"the checksum is not {found:#04x}, which that of the segments is")
 
@@ -111,15 +114,6 @@ def check_checksum(source: OpenArtifact, image: Image, progress: Progress | None
 def wrong(source: OpenArtifact, offset: int, what: str) -> MalformedArtifact:
     """The typed error for what stands at an offset."""
     return MalformedArtifact(source.path, f"byte {offset}: {what}", "Build the image again, or fetch it again.")
-
-
-def _exclusive_or(block: memoryview) -> int:
-    """All bytes of a block by exclusive or, folded in halves as one large number."""
-    value, width = int.from_bytes(block, "little"), 1 << (max(len(block), 1) - 1).bit_length()
-    while width > 1:
-        width //= 2
-        value = (value >> 8 * width) ^ (value & ((1 << 8 * width) - 1))
-    return value
 
 
 def _claims(source: OpenArtifact, first: tuple[int, int]) -> Claims | None:
