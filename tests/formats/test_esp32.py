@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from kit.mutate import flips, truncations
 from kit.pki import Pki, Signer, p7s
 from kit.trust import believed, codes, judge, knowing
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import HashName
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
 from sealwright.envelope.kinds import Construction
@@ -342,6 +345,8 @@ def test_other_things_that_begin_with_the_same_byte_are_no_images(tmp_path: Path
         (b"\xe9\x10\x00" + bytes(600), None),
         (b"\xe9" * 9000, None),
         (bytes((0xE9,)), None),
+        (b"\xe9" * 4096 + b"\xe7\x02\x01\x00" * 1024, None),
+        (b"\xe9" * 4096 + b"\xe7\x02\x00\x00" * 1024, "esp32"),
     ):
         path.write_bytes(data)
         with open_artifact(path) as source:
@@ -386,14 +391,54 @@ def test_an_rsa_key_of_another_pki_signs_with_the_padding_that_chips_read(tmp_pa
     assert main(["verify", out, "--trust", f"{other}/trust.toml"]) == 0
 
 
+def test_a_file_that_only_looks_like_an_image_is_signed_beside_all_the_same(tmp_path: Path) -> None:
+    release = PKI.leaf()
+    path = tmp_path / "fw.bin"
+    for data in (esp_image(tmp_path).read_bytes(), b"\xe9" + FIRMWARE, b"\xe9" * 4096 + b"\xe7" * 4096):
+        path.write_bytes(data)
+        (tmp_path / "fw.bin.p7s").write_bytes(p7s(release, data))
+        assert judge(path, TRUST).outcome is TRUSTED
+        path.write_bytes(data[:-1] + b"\0")
+        assert judge(path, TRUST).outcome is REJECTED
+
+
+def test_an_image_that_changes_before_it_is_written_is_not_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach = type(FORMAT).attach
+    other = esp_image(tmp_path, code=FIRMWARE[::-1]).read_bytes()
+    plain = esp_image(tmp_path)
+    sign_inside(plain, BOOT, tmp_path / "good.bin", "esp32")
+
+    def swapped(form, prepared, sealed):  # type: ignore[no-untyped-def]
+        plain.write_bytes(other)
+        return attach(form, prepared, sealed)
+
+    monkeypatch.setattr(type(FORMAT), "attach", swapped)
+    with pytest.raises(SealwrightError):
+        sign_inside(plain, BOOT, tmp_path / "no.bin", "esp32")
+    assert not (tmp_path / "no.bin").exists()
+
+
+def test_a_large_image_is_read_in_little_memory(tmp_path: Path) -> None:
+    path = signed(tmp_path, code=bytes(12 << 20))
+    tracemalloc.start()
+    assert judge(path, TRUST).outcome is TRUSTED
+    again = sign_inside(path, BOOT, tmp_path / "again.bin", "esp32", existing=Existing.REPLACE)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    assert again.stat().st_size == path.stat().st_size
+
+
 def test_every_error_is_a_typed_one(tmp_path: Path) -> None:
     path = signed(tmp_path, code=FIRMWARE[:64])
     data = path.read_bytes()
-    for at in [*range(300), *range(4090, 4096 + 300)]:
+    for at in [*range(300), *range(SECTOR, SECTOR + 110), *range(SECTOR + 1190, SECTOR + 1220)]:
         for new in (b"\0", b"\xff", b"\x7f\xff\xff\xff"):
-            bad = changed(path, put(data, at, new))
-            try:
-                sign_inside(bad, BOOT, tmp_path / "out.bin", "esp32", existing=Existing.REPLACE)
-                (tmp_path / "out.bin").unlink()
-            except SealwrightError:
-                assert not (tmp_path / "out.bin").exists()
+            bad = str(changed(path, put(data, at, new)))
+            for read in (
+                lambda bad=bad: FORMAT.extract(bad, Search()),
+                lambda bad=bad: FORMAT.prepare(bad, (HashName.SHA256,), Claims(), Existing.REPLACE, None),
+            ):
+                with suppress(SealwrightError):
+                    read()

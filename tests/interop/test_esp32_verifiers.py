@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def test_nothing_that_espsecure_refuses_is_accepted_here(tmp_path: Path, kind: s
     end, pem, lenient = len(image.read_bytes()), key.read_bytes(), []
     assert accepts(data, pem)
     for at, bad in flips(data):
-        if (end + 64 < at < SECTOR or at > SECTOR + BLOCK + 64) and at % 4:
+        if (end + 64 < at < SECTOR or at > SECTOR + BLOCK + 64) and at % 16:
             continue  # nothing but filling
         accepted = accepts(bad, pem)
         path.write_bytes(bad)
@@ -169,3 +170,33 @@ def test_a_second_block_that_is_wrong_spoils_the_first_for_both(tmp_path: Path) 
     both.write_bytes(one.read_bytes()[: -SECTOR + BLOCK] + block + one.read_bytes()[-SECTOR + 2 * BLOCK :])
     assert not verified(both, key)[0]
     assert judge(both, trust).outcome is REJECTED
+
+
+def test_values_that_chips_believe_are_not_looked_at_by_espsecure(tmp_path: Path) -> None:
+    signer = KEYS["rsa3072-pss"]
+    path, key = tmp_path / "signed.bin", public_key(signer, tmp_path)
+    data = sign_inside(esp_image(tmp_path), signer, path, "esp32").read_bytes()
+    assert verified(path, key)[0]
+    block = bytearray(data[-SECTOR:])
+    block[500] ^= 1  # R
+    block[1196:1200] = zlib.crc32(block[:1196]).to_bytes(4, "little")
+    path.write_bytes(data[:-SECTOR] + block)
+    assert verified(path, key)[0]
+    assert codes(judge(path, believed(PKI, certificate=knowing(signer)))) == ["SW-ARTIFACT-MALFORMED"]
+
+
+def test_what_is_no_image_is_signed_by_espsecure_alone(tmp_path: Path) -> None:
+    signer = KEYS["p256"]
+    private, key, path = private_key(signer, tmp_path), public_key(signer, tmp_path), tmp_path / "signed.bin"
+    image = esp_image(tmp_path).read_bytes()
+    for content, good in (
+        (image, True),
+        (FIRMWARE, False),
+        (image + FIRMWARE, False),
+        (image.ljust(9000, b"\xff"), False),
+    ):
+        (tmp_path / "plain.bin").write_bytes(content)
+        words = ["--keyfile", private, "--output", path, tmp_path / "plain.bin"]
+        assert espsecure("sign-data", "--version", "2", *words)[0]
+        assert verified(path, key)[0]
+        assert (judge(path, believed(PKI, certificate=knowing(signer))).outcome is TRUSTED) is good

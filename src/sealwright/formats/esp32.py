@@ -28,8 +28,8 @@ from sealwright.envelope.cms import BrokenSigner, Envelope
 from sealwright.envelope.kinds import ESP32
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedArtifact, UsageError, WeakAlgorithm
 from sealwright.formats.espblocks import (
+    BLOCK_STARTS,
     EMPTY,
-    MAGIC,
     MAX_BLOCKS,
     SECTOR_BYTES,
     Block,
@@ -64,7 +64,7 @@ class Esp32:
 
     def recognises(self, source: OpenArtifact) -> bool:
         """An image that can be walked through, or a signature block where one has to be: many other things begin with 0xE9."""
-        if source.size >= 2 * SECTOR_BYTES and source.read_at(source.size - SECTOR_BYTES, 1) == bytes((MAGIC,)):
+        if source.size >= 2 * SECTOR_BYTES and source.read_at(source.size - SECTOR_BYTES, 4) in BLOCK_STARTS:
             return True
         try:
             read_image(source)

@@ -67,6 +67,7 @@ _P192 = Scheme("P-192", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, None, 1, 
 _P256 = Scheme("P-256", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, ECDSA_SHA256, 2, 32, 65, 64)
 _P384 = Scheme("P-384", bytes((MAGIC, _ECDSA, 1, 0)), HashName.SHA384, ECDSA_SHA384, 3, 48, 97, 96)
 _SCHEMES = (_RSA_3072, _P192, _P256, _P384)
+BLOCK_STARTS = frozenset(one.start for one in _SCHEMES)
 _OF_CURVE = {"secp256r1": _P256, "secp384r1": _P384}
 
 
