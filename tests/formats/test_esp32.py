@@ -359,6 +359,9 @@ def test_what_an_image_is_made_of_is_told(tmp_path: Path) -> None:
     structure = FORMAT.extract(str(path), Search()).structure
     assert structure[0] == "image for ESP32-C2 up to byte 2336, segments: 2"
     assert structure[1].startswith("signature 0: P-256, key digest sha256:")
+    assert len(structure) == 2
+    both = sign_inside(path, boot_key(), tmp_path / "both.bin", "esp32", existing=Existing.ADD)
+    assert FORMAT.extract(str(both), Search()).structure[3] == "ESP32-C2 looks at signature 0 alone"
 
 
 def test_the_command_line_signs_for_chips_with_a_key_of_their_own(

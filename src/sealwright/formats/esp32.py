@@ -55,6 +55,7 @@ from sealwright.formats.format import (
 
 NAME = "esp32"
 _NO_CLAIMS = Claims()
+_ONE_SIGNATURE = ("ESP32", "ESP32-C2")
 
 
 class Esp32:
@@ -268,7 +269,8 @@ def _coverage(image: Image, size: int) -> Coverage:
 
 
 def _structure(image: Image, blocks: tuple[Block, ...]) -> tuple[str, ...]:
-    return (
-        f"image for {image.chip} up to byte {image.end}, segments: {len(image.segments)}",
-        *(f"signature {at}: {one.scheme.name}, key digest {one.key_digest}" for at, one in enumerate(blocks)),
-    )
+    said = [f"image for {image.chip} up to byte {image.end}, segments: {len(image.segments)}"]
+    said += [f"signature {at}: {one.scheme.name}, key digest {one.key_digest}" for at, one in enumerate(blocks)]
+    if len(blocks) > 1 and image.chip in _ONE_SIGNATURE:
+        said.append(f"{image.chip} looks at signature 0 alone")
+    return tuple(said)
