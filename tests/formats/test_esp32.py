@@ -312,6 +312,15 @@ def test_an_image_that_no_chip_starts_is_not_signed(tmp_path: Path) -> None:
     assert not (tmp_path / "no.bin").exists()
 
 
+@pytest.mark.parametrize("existing", [Existing.ADD, Existing.REPLACE])
+def test_an_altered_image_is_not_signed_again(tmp_path: Path, existing: Existing) -> None:
+    path, second = signed(tmp_path, digest=False), boot_key()
+    sign_inside(path, second, tmp_path / "good.bin", "esp32", existing=existing)
+    altered = changed(path, put(path.read_bytes(), 2, b"\2"))
+    with pytest.raises(MalformedArtifact, match="the digest in its signatures is not its own"):
+        sign_inside(altered, second, tmp_path / "no.bin", "esp32", existing=existing)
+
+
 def test_a_signed_image_whose_own_digest_is_wrong_is_refused(tmp_path: Path) -> None:
     """The signer's hand may have been forced: what is signed must still be what chips start."""
     path = signed(tmp_path)

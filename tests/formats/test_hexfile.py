@@ -21,6 +21,7 @@ from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, UsageError
+from sealwright.formats.embedded import embedded_format
 from sealwright.formats.hexfile import MAX_GAP_BYTES, Memory, memory_blocks, read_memory, syntax_of
 from sealwright.trust.verdict import Outcome
 
@@ -293,6 +294,24 @@ def test_text_that_holds_an_image_or_is_wrong_is_not_signed(tmp_path: Path) -> N
     with pytest.raises(MalformedArtifact, match="line 2: address 0x0 is below 0x4"):
         sign_inside(written(tmp_path, GOOD, GOOD, END), BOOT, tmp_path / "no.img", "mcuboot", claims=claims)
     assert not (tmp_path / "no.img").exists()
+
+
+def test_text_that_changes_before_it_is_written_is_not_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mcuboot = type(embedded_format("mcuboot"))
+    attach, claims = mcuboot.attach, Claims(version="1.0.0")
+    path = written(tmp_path, GOOD, END)
+    sign_inside(path, BOOT, tmp_path / "good.img", "mcuboot", claims=claims)
+    for other in ((ihex(0, 0, b"abce"), END), (GOOD, ihex(4, 0, b"e"), END), (GOOD,)):
+        written(tmp_path, GOOD, END)
+
+        def swapped(form, prepared, sealed, other=other):  # type: ignore[no-untyped-def]
+            written(tmp_path, *other)
+            return attach(form, prepared, sealed)
+
+        monkeypatch.setattr(mcuboot, "attach", swapped)
+        with pytest.raises(SealwrightError):
+            sign_inside(path, BOOT, tmp_path / "no.img", "mcuboot", claims=claims)
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["fw.hex", "good.img"]
 
 
 @pytest.mark.parametrize("syntax", ["ihex", "srec"])
