@@ -112,10 +112,10 @@ class Esp32:
         with open_artifact(path) as source:
             image, blocks = _read(source)
             kept = blocks if prepared.existing is Existing.ADD else ()
-            if any(one.scheme.start != mine[: len(one.scheme.start)] for one in kept):
+            if any(one.layout.start != mine[: len(one.layout.start)] for one in kept):
                 raise UsageError(
                     path,
-                    f"its signatures are made with {kept[0].scheme.name}, and chips want all of one scheme",
+                    f"its signatures are made with {kept[0].layout.name}, and chips want all of one scheme",
                     "Sign it with a key of the same type, or use --replace.",
                 )
             if any(one.key == key_field(key) for one in kept):
@@ -247,15 +247,15 @@ def _not_its_own(source: OpenArtifact, image: Image) -> MalformedArtifact:
 
 
 def _envelope(block: Block, certificates: tuple[bytes, ...], name: str) -> Envelope:
-    if block.scheme.algorithm is None:
+    if block.layout.algorithm is None:
         weak = WeakAlgorithm(
-            name, f"a signature with {block.scheme.name}", "Ask for one with RSA-3072, P-256 or P-384."
+            name, f"a signature with {block.layout.name}", "Ask for one with RSA-3072, P-256 or P-384."
         )
         return Envelope("", None, (), (BrokenSigner(weak),))
     signers = bare_signers(
         block.value,
         block.digest,
-        block.scheme.algorithm,
+        block.layout.algorithm,
         certificates,
         lambda _, known: key_field(known.key) == block.key,
         name,
@@ -270,7 +270,7 @@ def _coverage(image: Image, size: int) -> Coverage:
 
 def _structure(image: Image, blocks: tuple[Block, ...]) -> tuple[str, ...]:
     said = [f"image for {image.chip} up to byte {image.end}, segments: {len(image.segments)}"]
-    said += [f"signature {at}: {one.scheme.name}, key digest {one.key_digest}" for at, one in enumerate(blocks)]
+    said += [f"signature {at}: {one.layout.name}, key digest {one.key_digest}" for at, one in enumerate(blocks)]
     if len(blocks) > 1 and image.chip in _ONE_SIGNATURE:
         said.append(f"{image.chip} looks at signature 0 alone")
     return tuple(said)

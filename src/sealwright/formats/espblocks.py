@@ -36,7 +36,7 @@ _RSA_BYTES = 384
 _CRC_AT, _CRC_END = 1196, 1200
 
 
-class Scheme(NamedTuple):
+class Layout(NamedTuple):
     """How the blocks of one type of key are laid out. start: their first bytes; curve: 0 for RSA; number_bytes: of x, y, r, s, or of n.
 
     algorithm: None for what is too weak to count.
@@ -62,12 +62,12 @@ class Scheme(NamedTuple):
         return self.key_at + self.key_bytes
 
 
-_RSA_3072 = Scheme("RSA-3072", bytes((MAGIC, _RSA, 0, 0)), HashName.SHA256, PSS_SHA256, 0, _RSA_BYTES, 776, _RSA_BYTES)
-_P192 = Scheme("P-192", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, None, 1, 24, 65, 64)
-_P256 = Scheme("P-256", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, ECDSA_SHA256, 2, 32, 65, 64)
-_P384 = Scheme("P-384", bytes((MAGIC, _ECDSA, 1, 0)), HashName.SHA384, ECDSA_SHA384, 3, 48, 97, 96)
-_SCHEMES = (_RSA_3072, _P192, _P256, _P384)
-BLOCK_STARTS = frozenset(one.start for one in _SCHEMES)
+_RSA_3072 = Layout("RSA-3072", bytes((MAGIC, _RSA, 0, 0)), HashName.SHA256, PSS_SHA256, 0, _RSA_BYTES, 776, _RSA_BYTES)
+_P192 = Layout("P-192", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, None, 1, 24, 65, 64)
+_P256 = Layout("P-256", bytes((MAGIC, _ECDSA, 0, 0)), HashName.SHA256, ECDSA_SHA256, 2, 32, 65, 64)
+_P384 = Layout("P-384", bytes((MAGIC, _ECDSA, 1, 0)), HashName.SHA384, ECDSA_SHA384, 3, 48, 97, 96)
+_LAYOUTS = (_RSA_3072, _P192, _P256, _P384)
+BLOCK_STARTS = frozenset(one.start for one in _LAYOUTS)
 _OF_CURVE = {"secp256r1": _P256, "secp384r1": _P384}
 
 
@@ -75,7 +75,7 @@ class Block(NamedTuple):
     """One signature. raw: as it stands; key: as burnt into chips by its SHA-256; value: in the encoding of CMS."""
 
     raw: bytes
-    scheme: Scheme
+    layout: Layout
     digest: Digest
     key: bytes
     value: bytes
@@ -105,9 +105,9 @@ def read_sector(source: OpenArtifact, at: int) -> tuple[Block, ...]:
         raise wrong(source, at + end, "the signature sector is not filled with 0xFF behind its blocks")
     first = blocks[0]
     for number, one in enumerate(blocks):
-        if one.scheme.start != first.scheme.start:
+        if one.layout.start != first.layout.start:
             raise wrong(
-                source, at + number * BLOCK_BYTES, f"a block of {one.scheme.name} beside one of {first.scheme.name}"
+                source, at + number * BLOCK_BYTES, f"a block of {one.layout.name} beside one of {first.layout.name}"
             )
         if one.digest != first.digest:
             raise wrong(source, at + number * BLOCK_BYTES + 4, "the blocks are over different images")
@@ -121,20 +121,20 @@ def sector_of(blocks: tuple[bytes, ...]) -> bytes:
 
 def write_block(key: PublicKey, digest: Digest, value: bytes, subject: str) -> bytes:
     """The block of a signature. value: in the encoding of CMS. KeyRefused for a key that no chip reads."""
-    scheme = scheme_of(key)
-    if scheme is None or scheme.digest is not digest.algorithm:
+    layout = layout_of(key)
+    if layout is None or layout.digest is not digest.algorithm:
         raise KeyRefused(
             subject, "no chip reads a key of this type or size", "Use an RSA-3072 key for PSS, P-256 or P-384."
         )
     if isinstance(key, rsa.RSAPublicKey):
         signature = value[::-1]
     else:
-        signature = b"".join(number.to_bytes(scheme.number_bytes, "little") for number in decode_dss_signature(value))
-    body = scheme.start + digest.value + key_field(key) + signature
+        signature = b"".join(number.to_bytes(layout.number_bytes, "little") for number in decode_dss_signature(value))
+    body = layout.start + digest.value + key_field(key) + signature
     return _closed(body.ljust(_CRC_AT, b"\0"))
 
 
-def scheme_of(key: PublicKey) -> Scheme | None:
+def layout_of(key: PublicKey) -> Layout | None:
     """How blocks of that key are laid out; None where no chip reads it."""
     if isinstance(key, rsa.RSAPublicKey):
         return _RSA_3072 if key.key_size == 8 * _RSA_BYTES and key.public_numbers().e < 1 << 32 else None
@@ -143,44 +143,46 @@ def scheme_of(key: PublicKey) -> Scheme | None:
 
 def key_field(key: PublicKey) -> bytes:
     """A key as blocks hold it; nothing where no chip reads it."""
-    scheme = scheme_of(key)
-    if isinstance(key, rsa.RSAPublicKey) and scheme is not None:
+    layout = layout_of(key)
+    if isinstance(key, rsa.RSAPublicKey) and layout is not None:
         return _rsa_field(key.public_numbers().n, key.public_numbers().e)
-    if isinstance(key, ec.EllipticCurvePublicKey) and scheme is not None:
+    if isinstance(key, ec.EllipticCurvePublicKey) and layout is not None:
         point = key.public_numbers()
-        numbers = [number.to_bytes(scheme.number_bytes, "little") for number in (point.x, point.y)]
-        return bytes((scheme.curve,)) + b"".join(numbers)
+        numbers = [number.to_bytes(layout.number_bytes, "little") for number in (point.x, point.y)]
+        return bytes((layout.curve,)) + b"".join(numbers)
     return b""
 
 
 def _rsa_field(n: int, e: int) -> bytes:
     """Modulus, exponent, R and M'. n: odd."""
-    big = [n.to_bytes(_RSA_BYTES, "little"), pow(2, 16 * _RSA_BYTES, n).to_bytes(_RSA_BYTES, "little")]
-    return big[0] + e.to_bytes(4, "little") + big[1] + (-pow(n, -1, 1 << 32) % (1 << 32)).to_bytes(4, "little")
+    r, m = pow(2, 16 * _RSA_BYTES, n), -pow(n, -1, 1 << 32) % (1 << 32)
+    return b"".join(
+        number.to_bytes(size, "little") for number, size in ((n, _RSA_BYTES), (e, 4), (r, _RSA_BYTES), (m, 4))
+    )
 
 
 def _read_block(source: OpenArtifact, at: int, raw: bytes) -> Block:
-    if raw[0] != MAGIC or len(raw) < BLOCK_BYTES:
+    if len(raw) < BLOCK_BYTES or raw[0] != MAGIC:
         raise wrong(source, at, "there is neither a signature block nor filling")
     if raw[_CRC_AT:_CRC_END] != _crc(raw[:_CRC_AT]):
         raise wrong(source, at + _CRC_AT, "the CRC-32 is not that of the signature block")
-    scheme = next((one for one in _SCHEMES if raw.startswith(one.start) and one.curve in (0, raw[one.key_at])), None)
-    if scheme is None:
+    layout = next((one for one in _LAYOUTS if raw.startswith(one.start) and one.curve in (0, raw[one.key_at])), None)
+    if layout is None:
         raise wrong(source, at + 1, "a signature of a version, digest or curve that is not known")
-    digest = Digest(scheme.digest, raw[4 : scheme.key_at])
-    key, value = raw[scheme.key_at : scheme.value_at], raw[scheme.value_at : scheme.value_at + scheme.value_bytes]
-    if raw != _closed(raw[: scheme.value_at + scheme.value_bytes].ljust(_CRC_AT, b"\0")):
+    digest = Digest(layout.digest, raw[4 : layout.key_at])
+    key, value = raw[layout.key_at : layout.value_at], raw[layout.value_at : layout.value_at + layout.value_bytes]
+    if raw != _closed(raw[: layout.value_at + layout.value_bytes].ljust(_CRC_AT, b"\0")):
         raise wrong(
-            source, at + scheme.value_at + scheme.value_bytes, "there are bytes where a signature block has zeros"
+            source, at + layout.value_at + layout.value_bytes, "there are bytes where a signature block has zeros"
         )
-    if scheme is _RSA_3072:
-        _check_derived(source, at + scheme.key_at, key)
-        return Block(raw, scheme, digest, key, value[::-1])
-    size = scheme.number_bytes
+    if layout is _RSA_3072:
+        _check_derived(source, at + layout.key_at, key)
+        return Block(raw, layout, digest, key, value[::-1])
+    size = layout.number_bytes
     if any(key[1 + 2 * size :]) or any(value[2 * size :]):
-        raise wrong(source, at + scheme.key_at, f"numbers that are longer than those of {scheme.name}")
+        raise wrong(source, at + layout.key_at, f"numbers that are longer than those of {layout.name}")
     r, s = (int.from_bytes(value[start : start + size], "little") for start in (0, size))
-    return Block(raw, scheme, digest, key, encode_dss_signature(r, s))
+    return Block(raw, layout, digest, key, encode_dss_signature(r, s))
 
 
 def _check_derived(source: OpenArtifact, at: int, key: bytes) -> None:
