@@ -16,7 +16,7 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -63,7 +63,13 @@ class FileRange(NamedTuple):
     size: int
 
 
-Parts = tuple[bytes | FileRange, ...]
+class Made(NamedTuple):
+    """Bytes that are made only while they are written, in blocks; it is called once for each time they are."""
+
+    blocks: Callable[[], Iterator[bytes]]
+
+
+Parts = tuple[bytes | FileRange | Made, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +254,10 @@ def _write_temporary(name: str, output: Output) -> None:
             if isinstance(part, FileRange):
                 _copy(part, descriptor)
                 continue
-            view = memoryview(part)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for block in part.blocks() if isinstance(part, Made) else (part,):
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(descriptor, view) :]
         if output.check is not None and sys.platform == "linux":
             # the kernel begins to write it out, so that the sync behind the check finds most of it done
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

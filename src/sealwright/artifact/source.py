@@ -111,6 +111,27 @@ class OpenArtifact:
         self.check_unchanged()
         return {name: Digest(name, state.digest()) for name, state in zip(names, states, strict=True)}
 
+    def digest_prefixes(
+        self, names: Collection[HashName], ends: Sequence[int], behind: bytes, progress: Progress | None
+    ) -> list[dict[HashName, Digest]]:
+        """The digests of the first bytes up to each of some offsets, which grow, in one pass; `behind` is put after the last.
+
+        Raises ChangedWhileRead if the file changed meanwhile or is shorter, Unreadable for a read error.
+        """
+        self._take_ahead(False, progress)
+        states, found, start = [name.new() for name in names], [], 0
+        for end in ends:
+            for data in self.blocks([(start, end)], progress):
+                for state in states:
+                    state.update(data)
+            start = end
+            if end == ends[-1]:
+                for state in states:
+                    state.update(behind)
+            found.append({name: Digest(name, state.digest()) for name, state in zip(names, states, strict=True)})
+        self.check_unchanged()
+        return found
+
     def blocks(
         self, ranges: Sequence[tuple[int, int] | bytes], progress: Progress | None = None
     ) -> Iterator[memoryview]:

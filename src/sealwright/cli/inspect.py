@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_json, add_layout, layouts_of
 
 if TYPE_CHECKING:
+    from sealwright.artifact.source import OpenArtifact
     from sealwright.cli.describe import Description
     from sealwright.formats.layouttext import Layout
 
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   sealwright inspect drive.bin.p7s                 who signed, when by their own word, with which certificate
   sealwright inspect project.manifest trust.toml ca.pem
   sealwright inspect signed.efi                    its signatures, and which bytes they leave out
+  sealwright inspect drive.hex                     its digest, and that of the memory image which it stands for
   sealwright inspect drive.bin --json
   sealwright inspect signed.bin --layout acme.layout
 """
@@ -89,8 +91,32 @@ def look(path: str, layouts: tuple[Layout, ...] = ()) -> Description:
             parts = (*shown[0].parts, *shown[1:])
             return Description(shown[0].kind, (*shown[0].facts, *_beside(path)), parts)
         digest = source.digests((HashName.SHA256,))[HashName.SHA256]
-        facts = [("size", say("fact.size", size=f"{source.size:,}")), ("digest", str(digest)), *_beside(path)]
+        facts = [("size", say("fact.size", size=f"{source.size:,}")), ("digest", str(digest)), *_memory(source)]
+    facts += _beside(path)
     return Description(say("kind.file"), tuple(facts))
+
+
+def _memory(source: OpenArtifact) -> list[tuple[str, str]]:
+    """The memory image that a file of records stands for: what a device holds of it, and what no signature of its text names."""
+    from sealwright.artifact.digest import HashName
+    from sealwright.errors import SealwrightError
+    from sealwright.formats.hexfile import read_memory, syntax_of
+    from sealwright.texts.words import say
+
+    if (syntax := syntax_of(source)) is None:
+        return []
+    try:
+        memory = read_memory(source, (HashName.SHA256,))
+    except SealwrightError as cause:
+        return [("format", syntax.value), ("memory image", say("fact.not-usable", why=cause.what))]
+    shown = say(
+        "fact.memory", start=f"{memory.start:#x}", end=f"{memory.end:#x}", size=f"{memory.size:,}", gaps=memory.gaps
+    )
+    return [
+        ("format", syntax.value),
+        ("memory image", shown),
+        ("memory digest", str(memory.digests[HashName.SHA256])),
+    ]
 
 
 def _beside(path: str) -> list[tuple[str, str]]:

@@ -37,6 +37,10 @@ CONSTRUCTIONS = (
     "digest:fit",
     "cms-bare:uefi-variable",
     "digest:layout",
+    "cms-bare:verity",
+    "cms-bare:fsverity",
+    "digest:ima",
+    "digest:esp32",
 )
 PURPOSES = ("artifact", "timestamp", "trust")
 

@@ -31,6 +31,7 @@ class Construction(StrEnum):
     KMOD = "cms-bare:kmod"
     MCUBOOT = "digest:mcuboot"
     FIT = "digest:fit"
+    ESP32 = "digest:esp32"
     UEFI_VARIABLE = "cms-bare:uefi-variable"
     LAYOUT = "digest:layout"
     VERITY = "cms-bare:verity"
@@ -99,6 +100,8 @@ MCUBOOT = ContentKind(
     construction=Construction.MCUBOOT,
 )
 FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), construction=Construction.FIT)
+# the ROMs of Espressif's chips
+ESP32 = ContentKind("esp32", schemes=frozenset((Scheme.RSA_PSS, Scheme.ECDSA)), construction=Construction.ESP32)
 # firmware is built without elliptic curves more often than with them
 UEFI_VARIABLE = ContentKind(
     "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
@@ -124,6 +127,7 @@ KINDS = {
         KMOD,
         MCUBOOT,
         FIT,
+        ESP32,
         UEFI_VARIABLE,
         LAYOUT,
         VERITY,

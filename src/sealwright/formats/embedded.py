@@ -64,6 +64,7 @@ class Known(NamedTuple):
 EMBEDDED: dict[str, Known] = {
     "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ", timeless=True),
     "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396"), timeless=True),
+    "esp32": Known("sealwright.formats.esp32", "Esp32", "esp32", head=b"\xe9", timeless=True),
     "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed"), timeless=True),
     # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
     "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),

@@ -9,7 +9,8 @@
 | TLVs: the digest, then for each signature the key's hash and the value | signature |
 
 All numbers are little endian. The value is over the digest: ECDSA in DER, RSA-PSS, or Ed25519 with the digest as its message.
-Firmware that is no image yet gets a header of 512 bytes: in the 512 zero bytes it begins with, or in front of it.
+Firmware that is no image yet gets a header of 512 bytes: in the 512 zero bytes it begins with, or in front of it. Written as Intel
+HEX or S-record it is made into the bytes of its memory image first, as `objcopy -O binary --gap-fill 0xff` and imgtool do.
 Source: mcuboot docs/design.md and boot/bootutil/include/bootutil/image.h.
 """
 
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import FileRange, Parts
+from sealwright.artifact.output import FileRange, Made, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.algorithms import (
@@ -56,6 +57,7 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
+from sealwright.formats.hexfile import Syntax, first_bytes, memory_blocks, memory_digests, read_memory, syntax_of
 
 NAME = "mcuboot"
 MAGIC = bytes.fromhex("3db8f396")
@@ -119,7 +121,10 @@ class Image(NamedTuple):
 
 
 class _Unsigned(NamedTuple):
-    """What is hashed: bytes in front, one range of the file, bytes behind; and where it is an image, what that says."""
+    """What is hashed: bytes in front, one range of the file, bytes behind; and where it is an image, what that says.
+
+    written_as: the range is of the memory image of a file in that syntax.
+    """
 
     front: bytes
     start: int
@@ -127,6 +132,12 @@ class _Unsigned(NamedTuple):
     behind: bytes
     claims: Claims
     image: Image | None
+    written_as: Syntax | None = None
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """The range of a memory image, in blocks."""
+        with open_artifact(path) as source:
+            yield from memory_blocks(source, self.start)
 
 
 class McuBoot:
@@ -177,6 +188,8 @@ class McuBoot:
             if prepared.existing is Existing.ADD and made.image is not None:
                 kept = b"".join(_tlv(one.kind, one.value) for pair in made.image.signatures for one in pair)
             behind = made.behind + _area(_PLAIN, _tlv(_TLV_OF_HASH[name], digest.value) + kept + mine, prepared.path)
+            if made.written_as is not None:
+                return (made.front, Made(lambda: made.blocks(prepared.path)), behind)
             return (made.front, FileRange(prepared.path, made.start, made.end - made.start), behind)
 
     def strip(self, path: str) -> Parts:
@@ -318,22 +331,31 @@ def _unsigned(source: OpenArtifact, claims: Claims) -> _Unsigned:
                 said = f"the image says {what} {there}" if there is not None else f"the image has no {what}"
                 raise UsageError(path, said, f"Leave out --{what}, or sign the firmware it was made of.")
         return _Unsigned(b"", 0, image.hashed_end, b"", own, image)
-    return _new(source, claims)
+    written_as = syntax_of(source)
+    if written_as is None:
+        return _new(source.path, source.size, source.read_at(0, NEW_HEADER_BYTES), claims)
+    memory = read_memory(source)
+    start = first_bytes(source, NEW_HEADER_BYTES)
+    if start.startswith(MAGIC):
+        raise UsageError(
+            path,
+            f"it is an MCUboot image already, written as {written_as}",
+            "Convert it first: objcopy -I ihex (or srec) -O binary --gap-fill 0xff IN OUT.",
+        )
+    return _new(path, memory.size, start, claims)._replace(written_as=written_as)
 
 
-def _new(source: OpenArtifact, claims: Claims) -> _Unsigned:
-    """Firmware as it was linked: a header in the zero bytes that were reserved for it, or in front."""
-    path = source.path
+def _new(path: str, size: int, start: bytes, claims: Claims) -> _Unsigned:
+    """Firmware as it was linked: a header in the zero bytes that were reserved for it, or in front. start: its first bytes."""
     if claims.version is None:
         raise UsageError(
             path,
             "it is no MCUboot image yet, and an image has a version",
             "Give one, such as --version 1.2.3+4, or make the image with imgtool.",
         )
-    if source.size == 0:
+    if size == 0:
         raise MalformedArtifact(path, "it is empty", "Name the firmware.")
     text = version_text(claims.version, path)
-    start = source.read_at(0, NEW_HEADER_BYTES)
     reserved = NEW_HEADER_BYTES if len(start) == NEW_HEADER_BYTES and not start.strip(b"\0") else 0
     if not reserved and not start[: _HEADER.size].strip(b"\0"):
         raise UsageError(
@@ -346,12 +368,13 @@ def _new(source: OpenArtifact, claims: Claims) -> _Unsigned:
         if claims.generation > MAX_GENERATION:
             raise UsageError(path, f"generation {claims.generation} is beyond 32 bits", "Use a smaller one.")
         behind = _area(_PROTECTED, _tlv(_COUNTER, claims.generation.to_bytes(4, "little")), path)
-    size = source.size - reserved
     if size > 0xFFFF_FFFF - NEW_HEADER_BYTES:
-        raise LimitExceeded(path, f"{source.size} bytes", "An MCUboot image has 32-bit sizes.")
+        raise LimitExceeded(path, f"{size} bytes", "An MCUboot image has 32-bit sizes.")
     numbers = [int(part or 0) for part in _VERSION.fullmatch(text).groups()]  # type: ignore[union-attr]
-    header = _HEADER.pack(MAGIC, 0, NEW_HEADER_BYTES, len(behind), size, 0, *numbers).ljust(NEW_HEADER_BYTES, b"\0")
-    return _Unsigned(header, reserved, source.size, behind, Claims(version=text, generation=claims.generation), None)
+    header = _HEADER.pack(MAGIC, 0, NEW_HEADER_BYTES, len(behind), size - reserved, 0, *numbers).ljust(
+        NEW_HEADER_BYTES, b"\0"
+    )
+    return _Unsigned(header, reserved, size, behind, Claims(version=text, generation=claims.generation), None)
 
 
 def version_text(text: str, subject: str) -> str:
@@ -369,6 +392,8 @@ def version_text(text: str, subject: str) -> str:
 def _digests(
     source: OpenArtifact, made: _Unsigned, names: Collection[HashName], progress: Progress | None
 ) -> dict[HashName, Digest]:
+    if made.written_as is not None:
+        return memory_digests(source, names, made.start, made.front, made.behind)
     return source.digest_ranges(names, [(made.start, made.end)], made.behind, progress, made.front)
 
 

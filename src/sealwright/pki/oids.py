@@ -18,5 +18,6 @@ CONSTRUCTIONS = {
     Construction.VERITY: f"{ARC}.3.6",
     Construction.FSVERITY: f"{ARC}.3.7",
     Construction.IMA: f"{ARC}.3.8",
+    Construction.ESP32: f"{ARC}.3.9",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
 from sealwright.formats.embedded import EMBEDDED
@@ -51,16 +52,25 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Plan(NamedTuple):
-    """What a format's verifiers want: the key, if the user names no other, and the profile of its certificate."""
+    """What a format's verifiers want: the key, if the user names no other, and the profile of its certificate.
+
+    others: the only other keys that they read; empty for any of the format's schemes.
+    """
 
     key: KeyKind
     profile: Profile
+    others: tuple[KeyKind, ...] = ()
+
+    def reads(self, kind: KeyKind, schemes: Collection[Scheme]) -> bool:
+        """Whether the format's verifiers read a kind of key. schemes: of the format."""
+        return kind.algorithm.scheme in schemes and (not self.others or kind in (self.key, *self.others))
 
 
-# Kernels that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
+# Kernels and chips that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
 PLANS = {
     "kmod": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "fit": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "esp32": Plan(KeyKind.RSA3072_PSS, CODE_SIGNER, (KeyKind.P256, KeyKind.P384)),
     "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
@@ -84,7 +94,7 @@ def enrol_for(
     _check_name(home, name)
     kind, plan = KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
     wanted = key or plan.key
-    if wanted.algorithm.scheme not in kind.schemes:
+    if not plan.reads(wanted, kind.schemes):
         raise KeyRefused(
             f"--algorithm {wanted}", f"no verifier of {form} reads it", f"Leave it out for {plan.key}, or name another."
         )
@@ -153,13 +163,20 @@ def enrol(
         uri=_absolute(info.uri),
         purpose=purpose,
         construction=construction,
-        algorithm=info.algorithm,
+        algorithm=_algorithm(info.algorithm, construction),
         provenance=info.provenance,
         certificate=leaf,
         chain=chain,
     )
     _record(home, enrolled)
     return enrolled
+
+
+def _algorithm(own: SignatureAlgorithm, construction: Construction) -> SignatureAlgorithm:
+    """What the key signs with: an RSA key PSS, where the construction's verifiers read no other padding."""
+    read = {scheme for kind in KINDS.values() if kind.construction is construction for scheme in kind.schemes}
+    only_pss = Scheme.RSA_PSS in read and Scheme.RSA_PKCS1 not in read
+    return PSS_SHA256 if own is RSA_SHA256 and only_pss else own
 
 
 def _check_name(home: Home, name: str) -> None:

@@ -49,6 +49,7 @@ WORDS: dict[str, str] = {
     "fact.imprint": "a signature value with {imprint}",
     "fact.not-accepted": "not accepted: {why}",
     "fact.range": "bytes {start} to {end}: {reason}",
+    "fact.memory": "addresses {start} to {end}: {size} bytes, of which {gaps} are gaps filled with 0xFF",
     "fact.holds": "holds",
     "fact.holds-not": "does not hold",
     "inspect.not-judged": "Only shown, not judged: all of this may be forged. `sealwright verify` judges.",
@@ -134,7 +135,7 @@ LABELS: dict[str, str] = {
     for name in (
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
         "denied", "digest", "digests", "ends", "entries", "environment", "first line", "format", "from", "generation", "hardware",
-        "id", "issued", "issuer", "its signature", "key", "lists", "made", "next", "not covered", "number", "officers", "over",
+        "id", "issued", "issuer", "its signature", "key", "lists", "made", "memory digest", "memory image", "next", "not covered", "number", "officers", "over",
         "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signatures", "signed digest", "signer",
         "signs", "size", "stage", "structure", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
     )
