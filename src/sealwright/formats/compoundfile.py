@@ -16,7 +16,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import accumulate
 from typing import NamedTuple
@@ -137,9 +137,9 @@ def read_compound_file(source: OpenArtifact) -> CompoundFile:
     return _Reader(source).read()
 
 
-def check_nothing_hidden(source: OpenArtifact, compound: CompoundFile) -> None:
+def check_nothing_hidden(source: OpenArtifact, spare: Iterable[Span]) -> None:
     """MalformedArtifact with the offset of the first spare byte that is not zero."""
-    for start, end in compound.spare:
+    for start, end in spare:
         for at in range(start, end, _CHUNK):
             data = source.read_at(at, min(_CHUNK, end - at))
             if data.strip(b"\0"):
@@ -150,11 +150,11 @@ def check_nothing_hidden(source: OpenArtifact, compound: CompoundFile) -> None:
 class _Space:
     """Sectors of one size, the table that chains them, and which are taken.
 
-    count: how many there are; where: the offset of one in the file; taken: runs (first, end) of sector numbers.
+    count: how many there are; places: where the table is in the file; taken: runs (first, end) of sector numbers.
     """
 
-    def __init__(self, source: OpenArtifact, table: array[int], count: int, where: Callable[[int], int]) -> None:
-        self.source, self.table, self.count, self.where = source, table, count, where
+    def __init__(self, source: OpenArtifact, table: array[int], places: Sequence[Span], count: int) -> None:
+        self.source, self.table, self.places, self.count = source, table, places, count
         self.taken: list[Span] = []
         self.left = count
 
@@ -187,7 +187,7 @@ class _Space:
         self.taken += [(sector, sector + 1) for sector in sectors]
         self.left -= len(sectors)
 
-    def free(self, marks: tuple[int, ...]) -> list[Span]:
+    def free(self) -> list[Span]:
         """The runs of sectors that nobody took; MalformedArtifact where the table says otherwise, or two took one."""
         runs: list[Span] = []
         at = 0
@@ -198,11 +198,19 @@ class _Space:
                 runs.append((at, start))
             at = end
         for start, end in [*runs, (self.count, len(self.table))]:
-            part = self.table[start:end]
-            if sum(part.count(mark) for mark in marks) != end - start:
+            if self.table[start:end].count(NOTHING) != end - start:
                 said = f"of the sectors from {start} to {end}, which belong to no stream, one is not free"
                 raise _wrong(self.source, self.where(start), said)
         return runs
+
+    def where(self, sector: int) -> int:
+        """The offset in the file of what the table says about a sector."""
+        at = 4 * sector
+        for start, end in self.places:
+            if at < end - start:
+                return start + at
+            at -= end - start
+        return 0
 
     def _run_end(self, sector: int, most: int) -> int:
         """Where the run of consecutive sectors ends, `most` sectors on at the latest."""
@@ -220,18 +228,15 @@ class _Space:
 
 
 class _MiniStream:
-    """The stream that streams below 4096 bytes are in. size: its bytes; runs: where they are in the file."""
+    """The stream that streams below 4096 bytes are in. space: its sectors of 64 bytes; size: its bytes; spans: where they are."""
 
-    def __init__(self, source: OpenArtifact, table: array[int], size: int, spans: Sequence[Span]) -> None:
-        self.size = size
+    def __init__(self, space: _Space, size: int, spans: Sequence[Span]) -> None:
+        self.space, self.size = space, size
         self.at = [start for start, _ in spans]
         self.starts = [0, *accumulate(end - start for start, end in spans)]
-        self.space = _Space(
-            source, table, -(-size // MINI), lambda sector: next(iter(self.spans(sector, sector + 1)))[0]
-        )
 
     def spans(self, start: int, end: int) -> Iterator[Span]:
-        """Where the mini sectors start <= i < end are in the file, as far as the mini stream goes; its end for one behind it."""
+        """Where the mini sectors start <= i < end are in the file, as far as the mini stream goes."""
         at, stop = start * MINI, min(end * MINI, self.size)
         while at < stop:
             index = bisect_right(self.starts, at) - 1
@@ -268,9 +273,8 @@ class _Reader:
         for index, at in enumerate(self.entries):
             if index not in self.seen:
                 self._check_unused(index, at)
-        self.spare += self._spans(self.space.free((NOTHING,)))
-        # osslsigncode marks one mini sector too many as the end of a chain
-        self.spare += [span for run in self.mini.space.free((NOTHING, END)) for span in self.mini.spans(*run)]
+        self.spare += self._spans(self.space.free())
+        self.spare += [span for run in self.mini.space.free() for span in self.mini.spans(*run)]
         return CompoundFile(self.source.size, self.sector, tree, tuple(_merged(self.spare)))
 
     def _space(self, header: _Header) -> _Space:
@@ -285,23 +289,24 @@ class _Reader:
             if at >= count:
                 raise _wrong(source, 68, f"the list of table sectors goes on in sector {at} of {count}")
             lists.append(at)
-            *more, at = self._table([(at, at + 1)])
+            *more, at = self._table(self._spans([(at, at + 1)]))
             listed += more
         if at not in (END, NOTHING):
             raise _wrong(source, 72, "the list of table sectors does not end where its number says")
         if any(one >= count for one in listed[:fats]) or listed[fats:].count(NOTHING) != len(listed) - fats:
             raise _wrong(source, 76, f"the list of table sectors does not have {fats} of them")
-        table = self._table([(one, one + 1) for one in listed[:fats]])
+        places = self._spans([(one, one + 1) for one in listed[:fats]])
+        table = self._table(places)
         if len(table) < count:
             raise _wrong(source, 44, f"the sector table has {len(table)} entries for {count} sectors")
-        space = _Space(source, table, count, lambda sector: (sector + 1) * self.sector)
+        space = _Space(source, table, places, count)
         space.take(listed[:fats], FAT, "the sector table", 76)
         space.take(lists, DIFAT, "the list of table sectors", 68)
         return space
 
-    def _table(self, runs: Sequence[Span]) -> array[int]:
+    def _table(self, places: Sequence[Span]) -> array[int]:
         table = array("I")
-        for start, end in self._spans(runs):
+        for start, end in places:
             table.frombytes(self.source.read_at(start, end - start))
         if sys.byteorder == "big":
             table.byteswap()
@@ -317,14 +322,18 @@ class _Reader:
             self.space.chain(self.root.start if size else END, -(-size // self.sector), "the mini stream", at)
         )
         if header.mini_fat_sectors * self.sector > 4 * MAX_SECTORS:
-            raise LimitExceeded(self.source.path, f"a mini stream of {size} bytes", "Build the file anew.")
+            raise _wrong(self.source, 64, f"{header.mini_fat_sectors} table sectors of the mini stream")
         start = header.mini_fat if header.mini_fat_sectors else END
-        table = self._table(self.space.chain(start, header.mini_fat_sectors, "the mini stream's table", 60))
+        places = self._spans(self.space.chain(start, header.mini_fat_sectors, "the mini stream's table", 60))
+        table = self._table(places)
         if len(table) * MINI < size:
             raise _wrong(self.source, at + 4, f"a mini stream of {size} bytes, its table ends before")
         if spans:
             self.spare.append((spans[-1][1] - -size % self.sector, spans[-1][1]))
-        return _MiniStream(self.source, table, size, spans)
+        count = -(-size // MINI)
+        if table[count : count + 1] == array("I", [END]):  # osslsigncode writes one more than there are sectors
+            table[count] = NOTHING
+        return _MiniStream(_Space(self.source, table, places, count), size, spans)
 
     def _entry(self, index: int) -> _Entry:
         """A directory entry, reached for the first time."""

@@ -69,7 +69,7 @@ _SIGNATURE = "\5DigitalSignature".encode("utf-16-le")
 _EXTENDED = "\5MsiDigitalSignatureEx".encode("utf-16-le")
 _OURS = (_SIGNATURE, _EXTENDED)
 _TABLES = "where the streams are: checked, and laid out anew by a signer"
-_SPARE = "belongs to no stream: only zero bytes"
+_SPARE = "belongs to nothing: only zero bytes"
 
 
 class Package(NamedTuple):
@@ -86,10 +86,16 @@ class Package(NamedTuple):
         return list(_content(self.root))
 
     @property
+    def spare(self) -> list[Span]:
+        """What must be zero: bytes of nothing, and what the pre-hash leaves out of the signature's own entries."""
+        entries = [(item.at + 96, item.at + 116) for item in (self.signature, self.extended) if item is not None]
+        return [*self.file.spare, *entries]
+
+    @property
     def coverage(self) -> Coverage:
         """The whole file."""
         marks = [(start, end, Extent.HASHED, "") for start, end in [*self.hashed, *_described(self.root)]]
-        marks += [(start, end, Extent.UNCOVERED, _SPARE) for start, end in self.file.spare]
+        marks += [(start, end, Extent.UNCOVERED, _SPARE) for start, end in self.spare]
         for stream in (self.signature, self.extended):
             marks += [(start, end, Extent.SIGNATURE, "") for start, end in (stream.spans if stream else ())]
         ranges: list[Range] = []
@@ -111,8 +117,15 @@ class Package(NamedTuple):
         return Digest.of(b"".join(_metadata(self.root)), name)
 
     def digest(self, source: OpenArtifact, name: HashName, progress: Progress | None = None) -> Digest:
-        """What SpcIndirectDataContent binds, with the pre-hash."""
-        front = self.prehash(name).value
+        """What SpcIndirectDataContent of a package with pre-hash binds."""
+        return self._digest(source, name, self.prehash(name).value, progress)
+
+    def delivered(self, source: OpenArtifact, name: HashName, progress: Progress | None = None) -> Digest:
+        """The same for the package as it is: without the pre-hash where it is signed without."""
+        front = b"" if self.extended is None else self.prehash(name).value
+        return self._digest(source, name, front, progress)
+
+    def _digest(self, source: OpenArtifact, name: HashName, front: bytes, progress: Progress | None) -> Digest:
         return source.digest_ranges((name,), self.hashed, b"", progress, front)[name]
 
 
@@ -176,12 +189,12 @@ class Msi:
             structure = tuple(_structure(package))
             if package.signature is None:
                 return Found(path, source.size, (), None, structure=structure)
-            check_nothing_hidden(source, package.file)
+            check_nothing_hidden(source, package.spare)
             found = read_authenticode(_read(source, package.signature), _SIP_INFO[2:], name)
             extended = _read(source, package.extended) if package.extended is not None else None
             wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
             wanted |= {digest.algorithm for digest in search.watched}
-            delivered = {one: package.digest(source, one, search.progress) for one in sorted(wanted)}
+            delivered = {one: package.delivered(source, one, search.progress) for one in sorted(wanted)}
             whole = watched_digests(source, search)
         coverage, artifact = package.coverage, delivered[HashName.SHA256]
         candidates = tuple(
@@ -228,7 +241,7 @@ def read_package(source: OpenArtifact) -> Package:
 def _unbound(package: Package, one: Authenticode, extended: bytes | None, name: str) -> Iterator[Finding]:
     """Why names, sizes and times of the streams are not what the signature is about."""
     if extended is None:
-        found = "which stream holds which bytes, and under which name (there is no MsiDigitalSignatureEx),"
+        found = "what names and sizes its streams have, for want of MsiDigitalSignatureEx,"
         yield reject("SW-PART-UNSIGNED", name, found=found)
     elif one.indirect is not None and extended != package.prehash(one.indirect.digest.algorithm).value:
         found = "MsiDigitalSignatureEx is not the pre-hash of the names, sizes and times in the package"
