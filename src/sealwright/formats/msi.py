@@ -12,8 +12,8 @@ The digest is of the pre-hash and then of every stream's bytes, sorted by name; 
 
 Without `MsiDigitalSignatureEx` the digest is of the bytes alone, one stream behind the other. Then a table can be renamed, so
 that the installer finds none of its launch conditions, or bytes can move from a stream to the next: such a signature is shown
-and does not count. It cannot count: a signature with the pre-hash becomes one without it when a stream is put in front that
-holds the pre-hash's bytes. Source: [MS-CFB]; what signtool and osslsigncode write.
+and does not count. It must not: a signature with the pre-hash becomes one without it when its second stream gets another name
+that sorts first, for then the pre-hash is a stream's bytes like others. Source: [MS-CFB]; what signtool and osslsigncode write.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from sealwright.artifact.output import Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import AUTHENTICODE
-from sealwright.errors import MalformedArtifact, UsageError
+from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
 from sealwright.findings import Finding, reject
 from sealwright.formats.authenticode import Authenticode, delivered_digests, indirect_data, read_authenticode
 from sealwright.formats.compoundfile import (
+    MAX_FILE_BYTES,
     CompoundFile,
     Item,
     Span,
@@ -155,6 +156,8 @@ class Msi:
                 raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
             if existing is Existing.ADD:
                 raise UsageError(path, "a package has one signature", "Use --replace, or sign beside the file.")
+            if package.file.size + 2 * MAX_SIGNATURE_BYTES > MAX_FILE_BYTES:
+                raise LimitExceeded(path, f"{package.file.size} bytes", "Put the files beside the package, not inside.")
             digest = package.digest(source, name, progress)
         content = indirect_data(_SIP_INFO, digest)
         digests = {name: AUTHENTICODE.digest(content, name)}

@@ -57,13 +57,14 @@ class Plan(NamedTuple):
     profile: Profile
 
 
-# Kernels that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
+# Kernels that read ECDSA are younger than plants; Windows' application control reads RSA alone; both updaters ask for S/MIME unless they are configured.
 PLANS = {
     "kmod": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "fit": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "msi": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "uefi-variable": Plan(KeyKind.RSA3072, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)

@@ -45,6 +45,7 @@ WORDS: dict[str, str] = {
     "fact.imprint": "a signature value with {imprint}",
     "fact.not-accepted": "not accepted: {why}",
     "fact.range": "bytes {start} to {end}: {reason}",
+    "fact.ranges": "{size} bytes in {count} places, the first {start} to {end}: {reason}",
     "fact.holds": "holds",
     "fact.holds-not": "does not hold",
     "inspect.not-judged": "Only shown, not judged: all of this may be forged. `sealwright verify` judges.",
