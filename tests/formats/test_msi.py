@@ -334,17 +334,21 @@ def test_every_byte_counts(tmp_path: Path) -> None:
         assert outcome(tmp_path, bad) is REJECTED, len(bad)
 
 
-@pytest.mark.parametrize("sector", [512, 4096])
-def test_large_packages_take_little_memory(tmp_path: Path, sector: int) -> None:
-    """Above 7 MiB the table of version 3 has sectors that the header's list has no room for."""
-    size = 24 << 20
-    bulk = tmp_path / "bulk"
+def bulky(folder: Path, sector: int) -> tuple[Path, int]:
+    """A package of one stream, and how many zeros that has."""
+    size, bulk, plain = 24 << 20, folder / "bulk", folder / "plain.msi"
     with bulk.open("wb") as file:
         file.truncate(size)
     cabinet = Item("Cabinet".encode("utf-16-le"), Type.STREAM, size=size, spans=((0, size),))
     root = Item("Root Entry".encode("utf-16-le"), Type.ROOT, clsid=PACKAGE_CLASS, children=(cabinet,))
-    plain = tmp_path / "plain.msi"
     write_batch([Output(str(plain), written(str(bulk), sector, root))])
+    return plain, size
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_large_packages_take_little_memory(tmp_path: Path, sector: int) -> None:
+    """Above 7 MiB the table of version 3 has sectors that the header's list has no room for."""
+    plain, size = bulky(tmp_path, sector)
     tracemalloc.start()
     path = sign_inside(plain, RELEASE, tmp_path / "signed.msi", "msi")
     assert judge(path, TRUST).outcome is TRUSTED
@@ -355,6 +359,33 @@ def test_large_packages_take_little_memory(tmp_path: Path, sector: int) -> None:
         file.seek(sector + size - 1)
         file.write(b"x")
     assert judge(path, TRUST).outcome is REJECTED
+
+
+def test_the_list_of_table_sectors_is_read_to_its_end_and_no_further(tmp_path: Path) -> None:
+    """A version 3 file of 24 MiB has a list of three sectors; one that comes back to itself, or names a sector twice, is refused."""
+    plain, size = bulky(tmp_path, 512)
+    assert read(plain).children[0].size == size
+    head = plain.read_bytes()[:512]
+    first = number(head, 68)
+    assert number(head, 72) == 3
+    last_of_first, second_table = (first + 1) * 512 + 508, 76 + 4
+    for at, value in (
+        (last_of_first, first),
+        (last_of_first, END),
+        (last_of_first, 1 << 30),
+        (second_table, number(head, 76)),
+    ):
+        with plain.open("r+b") as file:
+            file.seek(at)
+            before = file.read(4)
+            file.seek(at)
+            file.write(value.to_bytes(4, "little"))
+        with pytest.raises(MalformedArtifact, match="at byte "):
+            read(plain)
+        with plain.open("r+b") as file:
+            file.seek(at)
+            file.write(before)
+    assert read(plain).children[0].size == size
 
 
 def test_depth_and_number_are_bounded(tmp_path: Path) -> None:

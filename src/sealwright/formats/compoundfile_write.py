@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from typing import NamedTuple
 
 from sealwright.artifact.output import FileRange, Parts
 from sealwright.formats.compoundfile import (
@@ -31,6 +32,15 @@ from sealwright.formats.compoundfile import (
     Type,
     order,
 )
+
+
+class _Links(NamedTuple):
+    """The rest of an entry: its colour, and the numbers of others."""
+
+    colour: int = BLACK
+    left: int = NOTHING
+    right: int = NOTHING
+    child: int = NOTHING
 
 
 def written(path: str, sector: int, root: Item) -> Parts:
@@ -62,35 +72,41 @@ def written(path: str, sector: int, root: Item) -> Parts:
         first + fats if difats else END, difats,
     )  # fmt: skip
     header += _padded(_bytes(listed[:IN_HEADER]), 4 * IN_HEADER, b"\xff")
-    lists = [
-        _padded(_bytes(listed[IN_HEADER + n * (sector // 4 - 1) :][: sector // 4 - 1]), sector - 4, b"\xff")
-        + struct.pack("<I", first + fats + n + 1 if n + 1 < difats else END)
-        for n in range(difats)
-    ]
+    lists = _lists(listed[IN_HEADER:], first + fats, sector)
     parts = [_padded(header, sector, b"\0"), *body, *tables, _padded(_bytes(fat), sector, b"\xff"), *lists]
     return tuple(part for part in parts if part)
 
 
-def _numbered(root: Item) -> tuple[list[Item], list[tuple[int, int, int, int]]]:
-    """The entries in the order of the directory, and for each its colour, left, right and child.
+def _lists(listed: array[int], first: int, sector: int) -> list[bytes]:
+    """The sectors of the list that goes on behind the header's; each ends with the number of the next."""
+    each = sector // 4 - 1
+    starts = range(0, len(listed), each)
+    return [
+        _padded(_bytes(listed[at : at + each]), sector - 4, b"\xff")
+        + struct.pack("<I", first + number if number < len(starts) else END)
+        for number, at in enumerate(starts, 1)
+    ]
+
+
+def _numbered(root: Item) -> tuple[list[Item], list[_Links]]:
+    """The entries in the order of the directory, and the links of each.
 
     The children of a storage stand together, in order, as a tree that is full but for its last row; that row is red.
     """
     slots = [root]
-    links = [(BLACK, NOTHING, NOTHING, NOTHING)]
+    links = [_Links()]
     for index, item in enumerate(slots):  # which grows meanwhile
         if not item.children:
             continue
         base = len(slots)
         slots += sorted(item.children, key=lambda child: order(child.name))
-        links += [(BLACK, NOTHING, NOTHING, NOTHING)] * len(item.children)
+        links += [_Links()] * len(item.children)
         full = (len(item.children) + 1).bit_length() - 1
-        colour, left, right, _ = links[index]
-        links[index] = (colour, left, right, _rooted(links, base, len(slots), 0, full))
+        links[index] = links[index]._replace(child=_rooted(links, base, len(slots), 0, full))
     return slots, links
 
 
-def _rooted(links: list[tuple[int, int, int, int]], start: int, end: int, depth: int, full: int) -> int:
+def _rooted(links: list[_Links], start: int, end: int, depth: int, full: int) -> int:
     """The entry in the middle, with the halves at its sides."""
     if start == end:
         return NOTHING
@@ -98,13 +114,11 @@ def _rooted(links: list[tuple[int, int, int, int]], start: int, end: int, depth:
     colour = RED if depth >= full else BLACK
     left = _rooted(links, start, middle, depth + 1, full)
     right = _rooted(links, middle + 1, end, depth + 1, full)
-    links[middle] = (colour, left, right, NOTHING)
+    links[middle] = _Links(colour, left, right)
     return middle
 
 
-def _directory(
-    slots: list[Item], links: list[tuple[int, int, int, int]], starts: list[int], mini_size: int, sector: int
-) -> bytes:
+def _directory(slots: list[Item], links: list[_Links], starts: list[int], mini_size: int, sector: int) -> bytes:
     entries = [
         ENTRY.pack(
             item.name,
