@@ -20,7 +20,7 @@ FILES = {
 }
 
 
-def signed_by_osslsigncode(plain: Path, signer: Signer, out: Path) -> Path:
+def signed_by_osslsigncode(plain: Path, signer: Signer, out: Path, *options: str) -> Path:
     """Microsoft's format made by another program; it never writes over a file."""
     certificate, above, key = (option.partition("=")[2] for option in key_files(plain.parent, signer))
     made, words = run(
@@ -29,6 +29,7 @@ def signed_by_osslsigncode(plain: Path, signer: Signer, out: Path) -> Path:
             "sign",
             "-h",
             "sha256",
+            *options,
             "-certs",
             certificate,
             "-ac",

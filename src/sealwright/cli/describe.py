@@ -23,7 +23,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import FILE
 from sealwright.envelope.tsp import Token, read_token, token_of_sidecar
 from sealwright.errors import SealwrightError
-from sealwright.formats.format import Coverage, Extent, Found
+from sealwright.formats.format import Coverage, Extent, Found, Range
 from sealwright.formats.ima import ImaSignature
 from sealwright.formats.ima import read_signature as read_ima
 from sealwright.formats.imalist import read_list
@@ -35,6 +35,7 @@ from sealwright.trust.trustfile import parse_trust
 T = TypeVar("T")
 MAX_BYTES = 32 << 20
 MAX_PARTS = 64
+MANY_RANGES = 8
 _DER_STARTS = tuple(bytes((0x30, length)) for length in range(0x80, 0x85))  # a SEQUENCE of 128 bytes or more
 _IMA, _IMA_LIST = b"\x03\x02", b"# file: "
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
@@ -204,17 +205,29 @@ def inside(found: Found, form: str) -> Description:
         facts += [(name, value) for name, value in _claims(candidate.claims) if value]
     facts.append(("signatures", str(len(found.candidates))))
     coverage = found.candidates[0].coverage if found.candidates else Coverage(())
-    facts += [
-        ("not covered", say("fact.range", start=part.start, end=part.end, reason=part.reason))
-        for part in coverage.ranges
-        if part.extent is Extent.UNCOVERED
-    ]
+    facts += [("not covered", phrase) for phrase in _uncovered(coverage)]
     parts = []
     for candidate in found.candidates:
         if candidate.envelope is not None:
             parts.append(_envelope(candidate.envelope))
         facts += [("remark", finding.sentence) for finding in candidate.findings]
     return Description(say("kind.embedded"), tuple(facts), tuple(parts))
+
+
+def _uncovered(coverage: Coverage) -> Iterator[str]:
+    """The ranges that are left out; those with one reason in one phrase where they are many."""
+    reasons: dict[str, list[Range]] = {}
+    for part in coverage.ranges:
+        if part.extent is Extent.UNCOVERED:
+            reasons.setdefault(part.reason, []).append(part)
+    for reason, parts in reasons.items():
+        first, size = parts[0], sum(part.end - part.start for part in parts)
+        if len(parts) > MANY_RANGES:
+            yield say(
+                "fact.ranges", count=len(parts), size=f"{size:,}", start=first.start, end=first.end, reason=reason
+            )
+        else:
+            yield from (say("fact.range", start=part.start, end=part.end, reason=reason) for part in parts)
 
 
 def _claims(claims: Claims) -> list[tuple[str, str]]:

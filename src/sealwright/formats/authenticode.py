@@ -16,6 +16,7 @@ from cryptography.hazmat import asn1
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS, with_null
 from sealwright.envelope.asn1 import OID, SPC_INDIRECT_DATA, TLV, der
+from sealwright.envelope.ber import element_size
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, WeakAlgorithm
@@ -113,6 +114,20 @@ def delivered_digests(one: Authenticode, delivered: Mapping[HashName, Digest]) -
     content = one.content[: -len(digest.value)] + digest.value
     names = {signer.digest.algorithm for signer in one.envelope.signers if isinstance(signer, Signer)}
     return {name: AUTHENTICODE.digest(content, name) for name in names}
+
+
+def pkcs7_size(data: bytes) -> int:
+    """How many bytes the SEQUENCE at the start has, without the padding that may lie behind it; 0 where there is none."""
+    if len(data) < 2 or data[0] != 0x30:
+        return 0
+    if data[1] == 0x80:
+        try:
+            return element_size(data)
+        except ValueError:
+            return 0
+    octets = data[1] & 0x7F if data[1] & 0x80 else 0
+    length = int.from_bytes(data[2 : 2 + octets], "big") if octets else data[1]
+    return 2 + octets + length if octets <= 4 and 2 + octets + length <= len(data) else 0
 
 
 def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:

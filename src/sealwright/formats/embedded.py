@@ -69,6 +69,8 @@ EMBEDDED: dict[str, Known] = {
     # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
     "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
     "swupdate": Known("sealwright.formats.swupdate", "SwUpdate", "swupdate", head=b"07070"),
+    "msi": Known("sealwright.formats.msi", "Msi", "authenticode", head=bytes.fromhex("d0cf11e0a1b11ae1")),
+    "cab": Known("sealwright.formats.cab", "Cab", "authenticode", head=b"MSCF"),
     "jar": Known("sealwright.formats.jar", "JarFormat", "jar", head=b"PK\x03\x04"),
     "powershell": Known(
         "sealwright.formats.powershell",

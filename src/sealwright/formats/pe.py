@@ -31,12 +31,12 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
-from sealwright.envelope.ber import element_size
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
 from sealwright.formats.authenticode import (
     delivered_digests,
     indirect_data,
+    pkcs7_size,
     read_authenticode,
 )
 from sealwright.formats.format import (
@@ -281,7 +281,7 @@ def certificate_entries(source: OpenArtifact, layout: Layout) -> list[bytes]:
         if (revision, kind) != (_REVISION, _PKCS7):
             raise _wrong(source, start + at, f"a certificate entry of revision {revision:#06x} and type {kind:#06x}")
         body = table[at + _ENTRY.size : at + length]
-        used = _pkcs7_size(body)
+        used = pkcs7_size(body)
         following = at + length + -length % ALIGNMENT
         behind = table[at + _ENTRY.size + used : min(following, len(table))] if used else b"?"
         if len(behind) >= ALIGNMENT or behind.strip(b"\0"):
@@ -396,20 +396,6 @@ def _written(source: OpenArtifact, layout: Layout, table: bytes, body: int) -> P
     struct.pack_into("<I", head, layout.checksum, checksum(total, end + len(behind)))
     source.check_unchanged()
     return (bytes(head), FileRange(source.path, len(head), end - len(head)), behind)
-
-
-def _pkcs7_size(data: bytes) -> int:
-    """The bytes of the SEQUENCE at the start, 0 where there is none."""
-    if len(data) < 2 or data[0] != 0x30:
-        return 0
-    if data[1] == 0x80:
-        try:
-            return element_size(data)
-        except ValueError:
-            return 0
-    octets = data[1] & 0x7F if data[1] & 0x80 else 0
-    length = int.from_bytes(data[2 : 2 + octets], "big") if octets else data[1]
-    return 2 + octets + length if octets <= 4 and 2 + octets + length <= len(data) else 0
 
 
 def _u16(data: bytes, at: int) -> int:

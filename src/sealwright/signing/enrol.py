@@ -66,7 +66,8 @@ class Plan(NamedTuple):
         return kind.algorithm.scheme in schemes and (not self.others or kind in (self.key, *self.others))
 
 
-# Kernels and chips that read ECDSA are younger than plants; both updaters ask for S/MIME unless they are configured.
+# Kernels and chips that read ECDSA are younger than plants; Windows' application control reads RSA alone; both updaters ask for S/MIME
+# unless they are configured.
 PLANS = {
     "kmod": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "fit": Plan(KeyKind.RSA3072, CODE_SIGNER),
@@ -74,6 +75,8 @@ PLANS = {
     "rauc": Plan(KeyKind.P256, UPDATE_SIGNER),
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "msi": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "cab": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "uefi-variable": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "layout": Plan(KeyKind.P256, CODE_SIGNER),
     "verity": Plan(KeyKind.RSA3072, CODE_SIGNER),

@@ -50,6 +50,7 @@ WORDS: dict[str, str] = {
     "fact.not-accepted": "not accepted: {why}",
     "fact.range": "bytes {start} to {end}: {reason}",
     "fact.memory": "addresses {start} to {end}: {size} bytes, of which {gaps} are gaps filled with 0xFF",
+    "fact.ranges": "{size} bytes in {count} places, the first {start} to {end}: {reason}",
     "fact.holds": "holds",
     "fact.holds-not": "does not hold",
     "inspect.not-judged": "Only shown, not judged: all of this may be forged. `sealwright verify` judges.",
