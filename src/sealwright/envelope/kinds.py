@@ -23,7 +23,8 @@ from sealwright.envelope.asn1 import OID
 class Construction(StrEnum):
     """The one way an enrolled key's signatures are built (RULES 2).
 
-    cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest.
+    cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest;
+    xmldsig: over SignedInfo, which has the digest in it as signed attributes have.
     """
 
     CMS_ATTRIBUTES = "cms-attributes"
@@ -32,6 +33,7 @@ class Construction(StrEnum):
     MCUBOOT = "digest:mcuboot"
     FIT = "digest:fit"
     UEFI_VARIABLE = "cms-bare:uefi-variable"
+    XMLDSIG = "xmldsig"
 
 
 class Carried(Enum):
@@ -99,6 +101,8 @@ FIT = ContentKind("fit", schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS)), 
 UEFI_VARIABLE = ContentKind(
     "uefi-variable", schemes=frozenset((Scheme.RSA_PKCS1,)), construction=Construction.UEFI_VARIABLE
 )
+# what xmlsec1, Java and .NET read alike
+XMLDSIG = ContentKind("xmldsig", schemes=_PLAIN, construction=Construction.XMLDSIG)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -116,6 +120,7 @@ KINDS = {
         MCUBOOT,
         FIT,
         UEFI_VARIABLE,
+        XMLDSIG,
     )
 }
 

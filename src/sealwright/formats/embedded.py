@@ -22,7 +22,7 @@ MAX_TAIL_BYTES = 32
 
 
 class Known(NamedTuple):
-    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
+    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything), or one of these.
 
     tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any).
     """
@@ -30,7 +30,7 @@ class Known(NamedTuple):
     module: str
     factory: str
     kind: str
-    head: bytes = b""
+    head: bytes | tuple[bytes, ...] = b""
     tail: bytes = b""
     behind: int = 0
     endings: tuple[str, ...] = ()
@@ -57,6 +57,7 @@ EMBEDDED: dict[str, Known] = {
         endings=(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof"),
     ),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
+    "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
 }
 _TAILS = any(known.tail for known in EMBEDDED.values())
 

@@ -14,5 +14,6 @@ CONSTRUCTIONS = {
     Construction.MCUBOOT: f"{ARC}.3.2",
     Construction.FIT: f"{ARC}.3.3",
     Construction.UEFI_VARIABLE: f"{ARC}.3.4",
+    Construction.XMLDSIG: f"{ARC}.3.9",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

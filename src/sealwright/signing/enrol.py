@@ -65,6 +65,7 @@ PLANS = {
     "swupdate": Plan(KeyKind.P256, UPDATE_SIGNER),
     "pe": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "uefi-variable": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "xmldsig": Plan(KeyKind.P256, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
 
