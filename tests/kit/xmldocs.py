@@ -6,13 +6,17 @@ di.NodeSet2.xml: an OPC UA companion model with comments, an instruction in fron
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kit.openssl import run
 from kit.pki import NOW, Pki, Signer
-from sealwright.envelope.signedinfo import ENVELOPED, EXCLUSIVE, INCLUSIVE, NAMESPACE
+from sealwright.envelope.cms_write import to_be_signed
+from sealwright.envelope.signedinfo import ENVELOPED, EXCLUSIVE, INCLUSIVE, NAMESPACE, value_as_written
 
 AML = """\ufeff<?xml version="1.0" encoding="utf-8"?>
 <CAEXFile SchemaVersion="3.0" FileName="plant.aml" xsi:schemaLocation="http://www.dke.de/CAEX CAEX_ClassModel_V.3.0.xsd"
@@ -87,21 +91,11 @@ def signed_by_xmlsec1(document: bytes, signer: Signer, out: Path, *, template: b
     certificate.write_text(signer.pem)
     at = document.rindex(b"</")
     plain.write_bytes(document[:at] + (template or template_for(signer)) + document[at:])
-    intermediate = out.with_name(f"{out.stem}.above.pem")
-    above = [one.public_bytes(Encoding.PEM) for one in signer_chain(signer)]
-    intermediate.write_bytes(b"".join(above))
-    done, words = run(
-        ["xmlsec1", "--sign", "--privkey-pem", f"{key},{certificate},{intermediate}", "--output", out, plain]
-    )
+    above = out.with_name(f"{out.stem}.above")
+    above.write_bytes(b"".join(x509.load_der_x509_certificate(one).public_bytes(Encoding.PEM) for one in signer.chain))
+    done, words = run(["xmlsec1", "--sign", "--privkey-pem", f"{key},{certificate},{above}", "--output", out, plain])
     assert done, words
     return out
-
-
-def signer_chain(signer: Signer) -> list[object]:
-    """The certificates above a signer."""
-    from cryptography import x509
-
-    return [x509.load_der_x509_certificate(one) for one in signer.chain]
 
 
 def template_for(
@@ -132,3 +126,13 @@ def template_for(
   <{p}KeyInfo><{p}X509Data/></{p}KeyInfo>
 </{p}Signature>
 """.encode()
+
+
+def resigned(data: bytes, signer: Signer, change: Callable[[bytes], bytes]) -> bytes:
+    """A signed document with another SignedInfo that its signer signed as well. change: keeps it in canonical form."""
+    start, end = data.index(b"<SignedInfo"), data.index(b"</SignedInfo>") + len(b"</SignedInfo>")
+    info = change(data[start:end])
+    value = signer.key.sign([to_be_signed(info, signer.key.info.algorithm)])[0]
+    written = base64.b64encode(value_as_written(value, signer.key.info.public_key))
+    tail = data.index(b"<SignatureValue>")
+    return data[:start] + info + b"<SignatureValue>" + written + data[data.index(b"</SignatureValue>", tail) :]

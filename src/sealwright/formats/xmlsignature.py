@@ -104,7 +104,7 @@ def _canonical_info(root: Any, info: Any, form: Form, name: str) -> bytes:
         raise _wrong(name, "SignedInfo has no canonical form")
     scope = {info.prefix: NAMESPACE} if form is Form.EXCLUSIVE else info.nsmap
     declared = "".join(
-        f' xmlns{f":{prefix}" if prefix else ""}="{scope[prefix].translate(_ESCAPES)}"'
+        f' xmlns{f":{prefix}" if prefix else ""}="{scope[prefix]}"'
         for prefix in sorted(scope, key=lambda prefix: prefix or "")
         if scope[prefix] and prefix != "xml"
     )
@@ -188,9 +188,8 @@ def _children(element: Any, name: str, *tags: str) -> list[Any]:
     found = list(element)
     if [one.tag for one in found] != [f"{{{NAMESPACE}}}{tag}" for tag in tags]:
         there = ", ".join(str(one.tag).rpartition("}")[2] if isinstance(one.tag, str) else "a comment" for one in found)
-        raise _wrong(
-            name, f"{_local(element)} has {there or 'nothing'} in it, where {', '.join(tags) or 'nothing'} may be"
-        )
+        wanted = ", ".join(dict.fromkeys(tags))
+        raise _wrong(name, f"{_local(element)} has {there or 'nothing'} in it, where {wanted or 'nothing'} may be")
     if any(one.prefix != element.prefix for one in found):
         raise _wrong(name, f"{_local(element)} and its elements have different prefixes")
     for text in (element.text, *(one.tail for one in found)):

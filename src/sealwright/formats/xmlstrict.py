@@ -27,6 +27,8 @@ MAX_STEPS = 500_000_000
 _SEPARATOR = "\x0c"  # in no name and no namespace: XML does not allow it anywhere
 _IDS = frozenset(("Id", "ID", f"http://www.w3.org/XML/1998/namespace{_SEPARATOR}id{_SEPARATOR}xml"))
 TAG = re.compile(rb"""<(?:[^<>"']++|"[^"]*+"|'[^']*+')++>""")
+# libxml2 writes these into a namespace as they are, Canonical XML wants them escaped
+_MARKUP = re.compile("[&<>\"'\\s]")
 _AGAIN = "Ask its maker for the document again."
 _INCLUSIVE = "Ask its maker to sign it in inclusive canonical form (C14N 1.0)."
 
@@ -129,7 +131,7 @@ class _Reading:
     def __init__(self, data: bytes, path: str, signature: str) -> None:
         self.data, self.path = data, path
         self.namespace = signature + _SEPARATOR
-        self.parser = parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
+        self.parser = parser = expat.ParserCreate("UTF-8", _SEPARATOR)
         parser.ordered_attributes = True
         parser.namespace_prefixes = True
         parser.XmlDeclHandler = self.declaration
@@ -170,9 +172,8 @@ class _Reading:
         opening = TAG.match(self.data, self.root_start)
         if opening is None:
             raise MalformedArtifact(self.path, "its first tag is not clear", _AGAIN)
-        closing = Span(self.root_end, self.data.index(b">", self.root_end) + 1)
-        if self.root_end == self.root_start:
-            closing = Span(opening.end(), opening.end())
+        empty = self.root_end == opening.end() and opening[0].endswith(b"/>")
+        closing = Span(self.root_end, self.root_end if empty else self.data.index(b">", self.root_end) + 1)
         return Layout(
             len(self.data),
             Span(self.root_start, closing.end),
@@ -221,17 +222,19 @@ class _Reading:
     def end(self, _: str) -> None:
         at = self.parser.CurrentByteIndex
         self.end_run(leaf=self.opened_last)
-        self.opened_last = False
         if self.depth == 2 and self.signature_start >= 0:
-            if at == self.signature_start:
+            if self.opened_last:
                 self.refuse("an XML signature with nothing in it")
             self.signature = Span(self.signature_start, self.data.index(b">", at) + 1)
             self.signature_start = -1
         if self.depth == 1:
-            self.root_end = at
+            self.root_end = at  # for an empty element expat says the end of its tag
+        self.opened_last = False
         self.depth -= 1
 
-    def declared(self, _: str | None, __: str | None) -> None:
+    def declared(self, _: str | None, uri: str | None) -> None:
+        if uri and _MARKUP.search(uri):
+            self.refuse(f"the namespace {uri[:80]!r}, which canonical forms write in different ways")
         self.namespaces += 1
         self.nodes += 1
         if self.namespaces > MAX_NAMESPACES:
@@ -306,7 +309,7 @@ def check_namespaces_seen(data: bytes, path: str) -> None:
 
 def _unused_prefixes(data: bytes) -> dict[str, int]:
     """The prefixes that are declared and name nothing in their element, each with a line; "" is the default namespace."""
-    parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
+    parser = expat.ParserCreate("UTF-8", _SEPARATOR)
     parser.ordered_attributes = parser.namespace_prefixes = True
     scopes: dict[str, list[bool]] = {}
     unused: dict[str, int] = {}
