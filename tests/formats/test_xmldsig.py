@@ -13,12 +13,13 @@ import pytest
 
 from kit.inside import sign_inside, stripped
 from kit.mutate import flips, truncations
-from kit.pki import Pki, Signer
+from kit.pki import Pki, Signer, token
 from kit.trust import believed, codes, judge, signed_file
 from kit.xmldocs import AML, FILES, TINY, resigned
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
+from sealwright.envelope.cms import Signer as CmsSigner
 from sealwright.envelope.kinds import Construction
 from sealwright.envelope.signedinfo import EXCLUSIVE, INCLUSIVE, INCLUSIVE_11, NAMESPACE
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, Unreadable, UsageError
@@ -418,6 +419,27 @@ def test_xml_that_is_signed_beside_is_not_looked_into(tmp_path: Path) -> None:
         ("c.xml", b"<r>" + NAMESPACE.encode() + b"</r>"),
     ):
         assert judge(signed_file(tmp_path, signer, data, name), TRUST).outcome is TRUSTED
+    large = signed_file(tmp_path, signer, b"<?xml version='1.0'?><r>" + b" " * MAX_BYTES + b"</r>", "large.xml")
+    assert judge(large, TRUST).outcome is TRUSTED
+
+
+def test_a_document_beyond_the_limit_is_not_taken_for_an_unsigned_one(tmp_path: Path) -> None:
+    data = signed(tmp_path).read_bytes()
+    assert judged(tmp_path, data).outcome is TRUSTED
+    assert codes(judged(tmp_path, data.replace(b"<r a", b" " * MAX_BYTES + b"<r a"))) == ["SW-SIGNATURE-MISSING"]
+    verdict = judged(tmp_path, data.replace(b"<r a", b"<r" + b" " * MAX_BYTES + b" a"))
+    assert codes(verdict) == ["SW-LIMIT"]
+
+
+def test_a_timestamp_lies_beside(tmp_path: Path) -> None:
+    path = signed(tmp_path)
+    (candidate,) = XmlDsig().extract(str(path), Search()).candidates
+    (signer,) = candidate.envelope.signers if candidate.envelope else ()
+    assert isinstance(signer, CmsSigner)
+    (tmp_path / f"{path.name}.tsr").write_bytes(token(PKI.tsa(), signer.signature))
+    verdict = judge(path, TRUST)
+    assert verdict.outcome is TRUSTED
+    assert verdict.times.proved is not None
 
 
 def test_the_command_signs_verifies_inspects_and_strips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Signed XML documents before xmlsec1: what we sign it accepts, what is altered it refuses, and what it signs we trust."""
+"""Signed XML documents before xmlsec1 and Java: what we sign they accept, what is altered they refuse, and what they sign we trust."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from kit.inside import sign_inside
 from kit.mutate import flips
 from kit.pki import Pki, Signer
-from kit.trust import believed, judge
-from kit.xmldocs import FILES, TINY, signed_by_xmlsec1, template_for, xmlsec1
+from kit.trust import believed, judge, knowing
+from kit.xmldocs import FILES, TINY, java_accepts, signed_by_java, signed_by_xmlsec1, template_for, xmlsec1
 from sealwright.envelope.kinds import Construction
 from sealwright.envelope.signedinfo import EXCLUSIVE, INCLUSIVE, INCLUSIVE_11
 from sealwright.keys.key import KeyKind
@@ -26,7 +26,7 @@ def leaf(kind: KeyKind = KeyKind.P256) -> Signer:
     return PKI.leaf(kind=kind, construction=Construction.XMLDSIG)
 
 
-RELEASE = leaf()
+RELEASE, RSA = leaf(), leaf(KeyKind.RSA3072)
 
 
 def changed(folder: Path, data: bytes) -> Path:
@@ -65,18 +65,18 @@ def test_xmlsec1_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path
 @pytest.mark.parametrize("content", [INCLUSIVE, INCLUSIVE_11, EXCLUSIVE, None])
 @pytest.mark.parametrize("info", [INCLUSIVE, INCLUSIVE_11, EXCLUSIVE])
 def test_we_trust_what_xmlsec1_signs(tmp_path: Path, info: str, content: str | None, prefix: str) -> None:
+    signer = RELEASE if prefix else RSA
     for name, document in FILES.items():
-        for signer in (RELEASE, leaf(KeyKind.RSA3072)):
-            template = template_for(signer, info=info, content=content, prefix=prefix)
-            theirs = signed_by_xmlsec1(document, signer, tmp_path / f"theirs-{name}", template=template)
-            assert xmlsec1(theirs, PKI)[0]
-            verdict = judge(theirs, believed(PKI))
-            if name == "di.NodeSet2.xml" and content == EXCLUSIVE:  # a value names a namespace that is not signed
-                assert verdict.outcome is REJECTED
-                assert "namespace acme, which a value names" in said(verdict)
-            else:
-                assert verdict.outcome is TRUSTED, (name, said(verdict))
-            assert judge(theirs, believed(EVIL)).outcome is REJECTED
+        template = template_for(signer, info=info, content=content, prefix=prefix)
+        theirs = signed_by_xmlsec1(document, signer, tmp_path / f"theirs-{name}", template=template)
+        assert xmlsec1(theirs, PKI)[0]
+        verdict = judge(theirs, believed(PKI))
+        if name == "di.NodeSet2.xml" and content == EXCLUSIVE:  # a value names a namespace that is not signed
+            assert verdict.outcome is REJECTED
+            assert "namespace acme, which a value names" in said(verdict)
+        else:
+            assert verdict.outcome is TRUSTED, (name, said(verdict))
+        assert judge(theirs, believed(EVIL)).outcome is REJECTED
 
 
 def test_xmlsec1_takes_the_exclusive_form_for_granted_where_values_name_namespaces(tmp_path: Path) -> None:
@@ -122,6 +122,41 @@ def test_what_refers_to_a_part_is_refused_though_xmlsec1_would_follow_it(tmp_pat
     assert judge(whole, believed(PKI)).outcome is TRUSTED
 
 
+def test_java_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path) -> None:
+    for kind in (KeyKind.P256, KeyKind.RSA3072):
+        signer, paths = leaf(kind), []
+        for name, document in FILES.items():
+            plain = tmp_path / name
+            plain.write_bytes(document)
+            signed = sign_inside(plain, signer, tmp_path / f"{kind}-{name}", "xmldsig")
+            data = signed.read_bytes()
+            content, value = data.index(b"e=") + 4, data.index(b"<SignatureValue>") + 30
+            for called, at in (("content", content), ("value", value)):
+                bad = tmp_path / f"{called}-{kind}-{name}"
+                bad.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+                paths.append(bad)
+            paths.append(signed)
+        verdicts = java_accepts(signer, paths)
+        assert verdicts == {path.name: not path.name.startswith(("content-", "value-")) for path in paths}
+        assert not any(java_accepts(leaf(kind), paths).values())
+        for path in paths:
+            assert (judge(path, believed(PKI)).outcome is TRUSTED) is verdicts[path.name], path.name
+
+
+@pytest.mark.parametrize("form", [INCLUSIVE, EXCLUSIVE])
+def test_we_trust_what_java_signs(tmp_path: Path, form: str) -> None:
+    signer = RELEASE if form == INCLUSIVE else RSA
+    trust = believed(PKI, certificate=knowing(signer))
+    plain = tmp_path / "pump.xml"
+    plain.write_bytes(FILES["pump.xml"])
+    theirs = signed_by_java(plain, signer, tmp_path / "theirs.xml", form)
+    verdict = judge(theirs, trust)
+    assert verdict.outcome is TRUSTED, said(verdict)
+    assert judge(theirs, believed(EVIL)).outcome is REJECTED
+    bad = changed(tmp_path, theirs.read_bytes().replace(b"level", b"lever"))
+    assert judge(bad, trust).outcome is REJECTED
+
+
 def test_nothing_that_xmlsec1_refuses_is_accepted_here(tmp_path: Path) -> None:
     plain = tmp_path / "tiny.xml"
     plain.write_bytes(b'<?xml version="1.0"?>\n<r a="1"> <!-- c --><b>x</b></r>\n')
@@ -130,7 +165,7 @@ def test_nothing_that_xmlsec1_refuses_is_accepted_here(tmp_path: Path) -> None:
         TINY, RELEASE, tmp_path / "theirs.xml", template=template_for(RELEASE, content=INCLUSIVE)
     )
     accepted = 0
-    for sample, step in ((signed, 1), (theirs, 7)):
+    for sample, step in ((signed, 1), (theirs, 11)):
         for at, bad in flips(sample.read_bytes(), step=step):
             path = changed(tmp_path, bad)
             if judge(path, believed(PKI)).outcome is TRUSTED:

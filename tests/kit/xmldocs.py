@@ -1,4 +1,4 @@
-"""Small documents as engineering tools write them, and xmlsec1, which checks and makes XML signatures.
+"""Small documents as engineering tools write them, and the programs that check and make XML signatures: xmlsec1 and Java.
 
 plant.aml: AutomationML (CAEX 3.0) with byte order mark and CRLF, as .NET tools save it; pump.xml: PLCopen XML with structured text in CDATA;
 di.NodeSet2.xml: an OPC UA companion model with comments, an instruction in front, and types that are named in values.
@@ -7,7 +7,7 @@ di.NodeSet2.xml: an OPC UA companion model with comments, an instruction in fron
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -98,6 +98,37 @@ def signed_by_xmlsec1(document: bytes, signer: Signer, out: Path, *, template: b
     return out
 
 
+def java(*words: str | Path) -> tuple[bool, str]:
+    """Java's own implementation, of which Apache Santuario is the other name."""
+    return run(["java", "-XX:TieredStopAtLevel=1", Path(__file__).parent / "XmlSignatures.java", *words])
+
+
+def java_accepts(signer: Signer, paths: Sequence[Path]) -> dict[str, bool]:
+    """For each file whether its signature holds by the signer's key; paths are not looked at."""
+    certificate = paths[0].with_name("signer.pem")
+    certificate.write_text(signer.pem)
+    done, words = java("verify", certificate, *paths)
+    assert done, words
+    return {line.split()[0]: line.split()[1] == "true" for line in words.splitlines()}
+
+
+def signed_by_java(document: Path, signer: Signer, out: Path, form: str) -> Path:
+    """What Java makes of a document, in one canonical form for all."""
+    key, certificate = out.with_name(f"{out.stem}.der"), out.with_name(f"{out.stem}.pem")
+    private = signer.key._private
+    key.write_bytes(private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))  # type: ignore[union-attr]
+    certificate.write_text(signer.pem)
+    done, words = java("sign", key, certificate, method_of(signer), form, document, out)
+    assert done, words
+    return out
+
+
+def method_of(signer: Signer) -> str:
+    """The URI of the signature algorithm of its key, with SHA-256."""
+    names = {"ecdsa": "ecdsa-sha256", "rsa-pkcs1": "rsa-sha256"}
+    return f"http://www.w3.org/2001/04/xmldsig-more#{names[signer.key.info.algorithm.scheme]}"
+
+
 def template_for(
     signer: Signer,
     *,
@@ -108,14 +139,12 @@ def template_for(
     reference: str = "",
 ) -> bytes:
     """A Signature to be filled in. info, content: the canonical forms; reference: its URI."""
-    names = {"ecdsa": "ecdsa-sha256", "rsa-pkcs1": "rsa-sha256"}
-    method = f"http://www.w3.org/2001/04/xmldsig-more#{names[signer.key.info.algorithm.scheme]}"
     p, declared = (f"{prefix}:", f"xmlns:{prefix}") if prefix else ("", "xmlns")
     forms = "".join(f'<{p}Transform Algorithm="{one}"/>' for one in (ENVELOPED, content) if one)
     return f"""<{p}Signature {declared}="{NAMESPACE}">
   <{p}SignedInfo>
     <{p}CanonicalizationMethod Algorithm="{info}"/>
-    <{p}SignatureMethod Algorithm="{method}"/>
+    <{p}SignatureMethod Algorithm="{method_of(signer)}"/>
     <{p}Reference URI="{reference}">
       <{p}Transforms>{forms}</{p}Transforms>
       <{p}DigestMethod Algorithm="{digest}"/>

@@ -30,7 +30,7 @@ EXAMPLES = """examples:
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
-CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit", "cms-bare:uefi-variable")
+CONSTRUCTIONS = ("cms-attributes", "cms-bare:kmod", "digest:mcuboot", "digest:fit", "cms-bare:uefi-variable", "xmldsig")
 PURPOSES = ("artifact", "timestamp", "trust")
 
 

@@ -68,12 +68,12 @@ class XmlDsig:
     name = NAME
 
     def recognises(self, source: OpenArtifact) -> bool:
-        """What begins as XML, or has the element Signature."""
+        """What begins as XML, or has the element Signature; of a file beyond the limit only what ends with one."""
+        if source.size > MAX_BYTES:
+            return _looks_signed(source.read_at(source.size - _TAIL_BYTES, _TAIL_BYTES))
         head = source.read_at(0, 8).removeprefix(_BOM)
         if head.startswith(b"<?xml") or (head.startswith(b"<") and source.path.lower().endswith(_ENDINGS)):
             return True
-        if source.size > MAX_BYTES:
-            return _looks_signed(source.read_at(source.size - _TAIL_BYTES, _TAIL_BYTES))
         return _looks_signed(source.read(MAX_BYTES))
 
     def prepare(

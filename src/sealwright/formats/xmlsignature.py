@@ -11,7 +11,7 @@ Source: XML Signature Syntax and Processing 1.1, sections 4 and 6.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from sealwright.artifact.digest import Digest
@@ -83,7 +83,7 @@ def read_signature(data: bytes, layout: Layout, name: str) -> XmlSignature:
         content,
         _algorithm(signing, name, SIGNATURES),
         _base64(value, name),
-        tuple(_certificates(key_info, name)),
+        _certificates(key_info, name),
     )
 
 
@@ -133,18 +133,19 @@ def _reference(reference: Any, name: str) -> tuple[Digest, Form]:
     return Digest(algorithm, digest), form
 
 
-def _certificates(key_info: Any, name: str) -> Iterator[bytes]:
+def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
     """The bag: which of them is trusted, the path to an anchor decides, and no key counts without a certificate."""
     _attributes(key_info, name, optional=("Id",))
-    _children(key_info, name, *("X509Data" for _ in key_info))
-    for data in key_info:
-        _attributes(data, name)
-        _children(data, name, *("X509Certificate" for _ in data))
-        if len(data) > MAX_CERTIFICATES or len(key_info) > MAX_CERTIFICATES:
-            raise _wrong(name, f"more than {MAX_CERTIFICATES} certificates")
-        for one in data:
-            _attributes(one, name)
-            yield _base64(one, name)
+    parts = _children(key_info, name, *("X509Data" for _ in key_info))
+    every: list[Any] = []
+    for part in parts:
+        _attributes(part, name)
+        every += _children(part, name, *("X509Certificate" for _ in part))
+    if len(every) > MAX_CERTIFICATES:
+        raise _wrong(name, f"{len(every)} certificates, and at most {MAX_CERTIFICATES} are read")
+    for one in every:
+        _attributes(one, name)
+    return tuple(_base64(one, name) for one in every)
 
 
 def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, ...]:
