@@ -18,6 +18,7 @@ from kit.trust import believed, codes, judge, signed_file
 from kit.xmldocs import AML, FILES, TINY, resigned
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.source import BLOCK
 from sealwright.cli.main import main
 from sealwright.envelope.cms import Signer as CmsSigner
 from sealwright.envelope.kinds import Construction
@@ -429,6 +430,13 @@ def test_a_document_beyond_the_limit_is_not_taken_for_an_unsigned_one(tmp_path: 
     assert codes(judged(tmp_path, data.replace(b"<r a", b" " * MAX_BYTES + b"<r a"))) == ["SW-SIGNATURE-MISSING"]
     verdict = judged(tmp_path, data.replace(b"<r a", b"<r" + b" " * MAX_BYTES + b" a"))
     assert codes(verdict) == ["SW-LIMIT"]
+
+
+def test_a_signature_is_found_wherever_it_begins(tmp_path: Path) -> None:
+    """The file is searched block by block, and the namespace may lie across two of them."""
+    for shift in (-40, -20, 0):
+        path = signed(tmp_path, b"<r>" + b" " * (BLOCK + shift) + b"</r>")
+        assert judge(path, TRUST).outcome is TRUSTED
 
 
 def test_a_timestamp_lies_beside(tmp_path: Path) -> None:

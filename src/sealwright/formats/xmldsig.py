@@ -74,7 +74,7 @@ class XmlDsig:
         head = source.read_at(0, 8).removeprefix(_BOM)
         if head.startswith(b"<?xml") or (head.startswith(b"<") and source.path.lower().endswith(_ENDINGS)):
             return True
-        return _looks_signed(source.read(MAX_BYTES))
+        return _mentions_signatures(source)
 
     def prepare(
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
@@ -119,7 +119,7 @@ class XmlDsig:
         """The one candidate, or none. A document without the element is not read further, whatever else is wrong with it."""
         name = os.path.basename(path)
         with search.opened(path) as source:
-            data = source.read(MAX_BYTES)
+            data = source.read(MAX_BYTES) if _mentions_signatures(source) else b""
             if not _looks_signed(data):
                 return Found(path, source.size, (), None)
             whole = watched_digests(source, search)
@@ -175,6 +175,17 @@ def _read(path: str) -> tuple[bytes, Layout]:
     with open_artifact(path) as source:
         data = source.read(MAX_BYTES)
     return data, read_layout(data, path, NAMESPACE)
+
+
+def _mentions_signatures(source: OpenArtifact) -> bool:
+    """Whether the namespace is in a file; most have no signature, and are not taken into memory."""
+    wanted, before = NAMESPACE.encode(), b""
+    for block in source.blocks([(0, source.size)]):
+        piece = before + bytes(block)
+        if wanted in piece:
+            return True
+        before = piece[-len(wanted) :]
+    return False
 
 
 def _looks_signed(data: bytes) -> bool:
