@@ -465,6 +465,10 @@ def test_the_command_signs_verifies_inspects_and_strips(tmp_path: Path, capsys: 
     facts = [(fact["name"], fact["value"]) for fact in shown["facts"]]
     assert ("format", "xmldsig") in facts
     assert ("structure", "hashed in inclusive canonical form") in facts
+    (signature,) = shown["parts"]
+    about = {fact["name"]: fact["value"] for fact in signature["facts"]}
+    assert about["signs"] == "a statement of the kind xmldsig"
+    assert about["content"] == "the value, with certificates beside it"
     assert main(["strip", str(out), "--out", str(tmp_path / "bare.xml")]) == 0
     assert (tmp_path / "bare.xml").read_bytes() == FILES["pump.xml"]
     assert (

@@ -18,7 +18,8 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import SignatureAlgorithm, belongs, check_signature
 from sealwright.envelope.asn1 import MAX_CERTIFICATES
 from sealwright.envelope.certified import certified_or_none
-from sealwright.envelope.cms import SAYS_NOTHING, BrokenSigner, Signer
+from sealwright.envelope.cms import BrokenSigner, Signer
+from sealwright.envelope.kinds import XMLDSIG
 from sealwright.envelope.signedinfo import (
     DIGESTS,
     ENVELOPED,
@@ -167,7 +168,7 @@ def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, 
             value,
             signature.info,
             None,
-            SAYS_NOTHING,
+            XMLDSIG.name,
             (),
             False,
             (),
