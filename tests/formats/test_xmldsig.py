@@ -230,6 +230,17 @@ def test_the_signature_may_stand_anywhere_in_the_root(tmp_path: Path) -> None:
     assert bare.read_bytes() == AML.encode()
 
 
+def test_the_signature_does_not_split_a_text(tmp_path: Path) -> None:
+    """Its place is not hashed: a program that reads the text in front of it would read a part."""
+    data = signed(tmp_path, b"<r>100<a/> </r>").read_bytes()
+    assert judged(tmp_path, moved(data, b" </r>")).outcome is TRUSTED
+    assert judged(tmp_path, moved(data, b"<a/>")).outcome is TRUSTED
+    for to in (b"00<a/>", b"100<a/>"):
+        verdict = judged(tmp_path, moved(data, to))
+        assert verdict.outcome is REJECTED
+        assert "a text goes on behind the signature" in said(verdict)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

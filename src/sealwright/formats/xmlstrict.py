@@ -29,6 +29,7 @@ _IDS = frozenset(("Id", "ID", f"http://www.w3.org/XML/1998/namespace{_SEPARATOR}
 TAG = re.compile(rb"""<(?:[^<>"']++|"[^"]*+"|'[^']*+')++>""")
 # libxml2 writes these into a namespace as they are, Canonical XML wants them escaped
 _MARKUP = re.compile("[&<>\"'\\s]")
+_NAMED = re.compile(r"([\w.-]+):")  # a prefix of other letters counts as named
 _AGAIN = "Ask its maker for the document again."
 _INCLUSIVE = "Ask its maker to sign it in inclusive canonical form (C14N 1.0)."
 
@@ -109,15 +110,17 @@ def without(data: bytes, span: Span | None) -> bytes:
 class _Run:
     """The text between two tags, as far as it was read: what it is made of decides whether all programs read the same."""
 
-    __slots__ = ("comments", "plain", "sections", "space")
+    __slots__ = ("behind_signature", "comments", "plain", "sections", "space")
 
     def __init__(self) -> None:
-        self.plain = self.space = False
+        self.plain = self.space = self.behind_signature = False
         self.comments = self.sections = 0
 
     def wrong(self, leaf: bool) -> str:
         """What would be read differently; empty for nothing. leaf: it is all that its element holds."""
         text = self.plain or self.sections > 0
+        if self.behind_signature and text:
+            return "a text goes on behind the signature, and programs read only a part of it"
         if self.comments and (text or (leaf and self.space)):
             return "a comment splits a text, and programs read only a part of it"
         if self.sections > 1 or (self.sections and self.plain):
@@ -144,9 +147,7 @@ class _Reading:
         parser.ProcessingInstructionHandler = self.instruction
         # a call for each text costs more than all others together, and only these two can split one
         if b"<!--" in data or b"<![CDATA[" in data:
-            parser.CharacterDataHandler = self.text
-            parser.StartCdataSectionHandler = self.section
-            parser.EndCdataSectionHandler = self.section_end
+            self.look_at_texts()
         self.depth = self.nodes = self.steps = self.namespaces = 0
         self.in_section = False
         self.run = _Run()
@@ -165,8 +166,6 @@ class _Reading:
         except expat.ExpatError as cause:
             said = expat.errors.messages[cause.code]
             raise MalformedArtifact(self.path, f"line {cause.lineno}: {said}", _AGAIN) from cause
-        except (LookupError, ValueError) as cause:
-            raise MalformedArtifact(self.path, f"its encoding is not read: {_short(cause)}", _AGAIN) from cause
 
     def layout(self) -> Layout:
         opening = TAG.match(self.data, self.root_start)
@@ -227,6 +226,8 @@ class _Reading:
                 self.refuse("an XML signature with nothing in it")
             self.signature = Span(self.signature_start, self.data.index(b">", at) + 1)
             self.signature_start = -1
+            self.run.behind_signature = True
+            self.look_at_texts()
         if self.depth == 1:
             self.root_end = at  # for an empty element expat says the end of its tag
         self.opened_last = False
@@ -242,6 +243,11 @@ class _Reading:
 
     def undeclared(self, _: str | None) -> None:
         self.namespaces -= 1
+
+    def look_at_texts(self) -> None:
+        self.parser.CharacterDataHandler = self.text
+        self.parser.StartCdataSectionHandler = self.section
+        self.parser.EndCdataSectionHandler = self.section_end
 
     def text(self, data: str) -> None:
         if self.in_section:
@@ -300,11 +306,11 @@ def check_namespaces_seen(data: bytes, path: str) -> None:
         raise MalformedArtifact(path, f"line {unused['']}: {what}", _INCLUSIVE)
     if not unused:
         return
-    mention = re.compile(r"(?<![\w.-])(" + "|".join(re.escape(prefix) for prefix in unused) + "):")
-    for value in _values(data):
-        if found := mention.search(value):
-            what = f"the namespace {found[1]}, which a value names, is left out by the exclusive form"
-            raise MalformedArtifact(path, f"line {unused[found[1]]}: {what}", _INCLUSIVE)
+    mentioned = {prefix for value in _values(data) for prefix in _NAMED.findall(value)}
+    for prefix, line in unused.items():
+        if prefix in mentioned or not _NAMED.fullmatch(f"{prefix}:"):
+            what = f"the namespace {prefix}, which a value names, is left out by the exclusive form"
+            raise MalformedArtifact(path, f"line {line}: {what}", _INCLUSIVE)
 
 
 def _unused_prefixes(data: bytes) -> dict[str, int]:
