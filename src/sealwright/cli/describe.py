@@ -244,7 +244,7 @@ def _claims(claims: Claims) -> list[tuple[str, str]]:
 def _envelope(envelope: Envelope) -> Description:
     kind = envelope.content_type
     if not kind:
-        content = say("fact.value-alone")
+        content = say("fact.value-certified") if envelope.certificates else say("fact.value-alone")
     elif envelope.content is None:
         content = say("fact.detached", type=kind)
     else:

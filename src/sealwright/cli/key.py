@@ -41,6 +41,7 @@ CONSTRUCTIONS = (
     "cms-bare:fsverity",
     "digest:ima",
     "digest:esp32",
+    "xmldsig",
 )
 PURPOSES = ("artifact", "timestamp", "trust")
 

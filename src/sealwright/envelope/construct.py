@@ -4,6 +4,7 @@
 | cms-attributes | the signed attributes, a DER SET | CMS with them (`cms_write`) |
 | cms-bare:… | the content's digest | CMS without attributes and certificates (`bare`); UEFI has SignedData alone, with the certificate |
 | digest:… | the content's digest | the value alone |
+| xmldsig | SignedInfo with the content's digest, in canonical form | the element Signature with it (`signedinfo`) |
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.bare import bare_cms, content_info
 from sealwright.envelope.cms_write import SigningCertificate, assemble, signed_attributes, to_be_signed
 from sealwright.envelope.kinds import Carried, Construction, ContentKind
+from sealwright.envelope.signedinfo import signature_element, signed_info
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 
 
 def attributes_of(certificate: SigningCertificate, kind: ContentKind, digest: Digest, time: datetime) -> bytes:
-    """The signed attributes for a digest of the content; nothing for a construction that has none."""
+    """The signed attributes for a digest of the content, or what stands in their place; nothing for a construction that has none."""
+    if kind.construction is Construction.XMLDSIG:
+        return signed_info(digest, certificate.algorithm)
     if kind.construction is not Construction.CMS_ATTRIBUTES:
         return b""
     return signed_attributes(certificate, kind, digest, time)
@@ -28,7 +32,7 @@ def attributes_of(certificate: SigningCertificate, kind: ContentKind, digest: Di
 def asked_of_key(certificate: SigningCertificate, kind: ContentKind, digest: Digest, attributes: bytes) -> ToBeSigned:
     """What the key is asked to sign. attributes: of `attributes_of`."""
     algorithm = certificate.algorithm
-    if kind.construction is Construction.CMS_ATTRIBUTES:
+    if kind.construction in (Construction.CMS_ATTRIBUTES, Construction.XMLDSIG):
         return to_be_signed(attributes, algorithm)
     return ToBeSigned(Kind.MESSAGE if algorithm.signs_message else Kind.DIGEST, digest.value, algorithm)
 
@@ -48,6 +52,8 @@ def built(
         )
     if tokens:
         raise ValueError(f"a {kind.name} signature carries no timestamp")
+    if kind.construction is Construction.XMLDSIG:
+        return signature_element(certificate, attributes, value)
     if kind.construction is Construction.UEFI_VARIABLE:
         return bare_cms(certificate, value, bag=(certificate.der,))
     if kind.construction.value.startswith("cms-bare:"):

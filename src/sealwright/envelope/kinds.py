@@ -23,7 +23,8 @@ from sealwright.envelope.asn1 import OID
 class Construction(StrEnum):
     """The one way an enrolled key's signatures are built (RULES 2).
 
-    cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest.
+    cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest;
+    xmldsig: over SignedInfo, which has the digest in it as signed attributes have.
     """
 
     CMS_ATTRIBUTES = "cms-attributes"
@@ -37,6 +38,7 @@ class Construction(StrEnum):
     VERITY = "cms-bare:verity"
     FSVERITY = "cms-bare:fsverity"
     IMA = "digest:ima"
+    XMLDSIG = "xmldsig"
 
 
 class Carried(Enum):
@@ -111,6 +113,8 @@ LAYOUT = ContentKind("layout", schemes=_OPENSSL, construction=Construction.LAYOU
 VERITY = ContentKind("verity", schemes=_PLAIN, construction=Construction.VERITY)
 FSVERITY = ContentKind("fsverity", schemes=_PLAIN, construction=Construction.FSVERITY)
 IMA = ContentKind("ima", schemes=_PLAIN, construction=Construction.IMA)
+# what xmlsec1, Java and .NET read alike
+XMLDSIG = ContentKind("xmldsig", schemes=_PLAIN, construction=Construction.XMLDSIG)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -133,6 +137,7 @@ KINDS = {
         VERITY,
         FSVERITY,
         IMA,
+        XMLDSIG,
     )
 }
 

@@ -35,7 +35,7 @@ MAX_TAIL_BYTES = 32
 
 
 class Known(NamedTuple):
-    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything).
+    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything), or one of these.
 
     tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any); described: by
     layouts, so that nothing is known of them here; timeless: the devices that verify it ask for no certificate's dates (EDK2, the
@@ -46,7 +46,7 @@ class Known(NamedTuple):
     module: str
     factory: str
     kind: str
-    head: bytes = b""
+    head: bytes | tuple[bytes, ...] = b""
     tail: bytes = b""
     behind: int = 0
     endings: tuple[str, ...] = ()
@@ -89,6 +89,7 @@ EMBEDDED: dict[str, Known] = {
     ),
     "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
     "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
+    "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
 _TAILS = any(known.tail for known in EMBEDDED.values())

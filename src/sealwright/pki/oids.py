@@ -19,5 +19,6 @@ CONSTRUCTIONS = {
     Construction.FSVERITY: f"{ARC}.3.7",
     Construction.IMA: f"{ARC}.3.8",
     Construction.ESP32: f"{ARC}.3.9",
+    Construction.XMLDSIG: f"{ARC}.3.10",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"

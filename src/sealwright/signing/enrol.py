@@ -82,6 +82,7 @@ PLANS = {
     "verity": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "fsverity": Plan(KeyKind.RSA3072, CODE_SIGNER),
     "ima": Plan(KeyKind.RSA3072, CODE_SIGNER),
+    "xmldsig": Plan(KeyKind.P256, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
 

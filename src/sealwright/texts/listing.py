@@ -41,6 +41,7 @@ WORDS: dict[str, str] = {
     "fact.no-private-key": "nothing of it; keep it readable by its owner alone, better in a token",
     "fact.detached": "{type}, detached",
     "fact.value-alone": "the value alone; its signer's certificate lies elsewhere",
+    "fact.value-certified": "the value, with certificates beside it",
     "fact.inside": "{type}, {size} bytes inside",
     "fact.not-usable": "not usable: {why}",
     "fact.statement": "a statement of the kind {kind}",

@@ -1,0 +1,236 @@
+"""The element Signature of an XML document, read strictly: one over the whole document, and nothing in it that nobody looks at.
+
+    <Signature><SignedInfo>canonical form, signature method, Reference URI="" with its transforms and digest</SignedInfo>
+        <SignatureValue/><KeyInfo><X509Data><X509Certificate/>…</X509Data></KeyInfo></Signature>
+
+Refused: references to parts (`#id`) and to other files, transforms other than enveloped-signature and one canonical form without comments,
+XPath and XSLT, HMAC, SHA-1, ds:Object, KeyValue and other names of keys. A key counts by the path of its certificate alone.
+Source: XML Signature Syntax and Processing 1.1, sections 4 and 6.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from sealwright.artifact.digest import Digest
+from sealwright.envelope.algorithms import SignatureAlgorithm, belongs, check_signature
+from sealwright.envelope.asn1 import MAX_CERTIFICATES
+from sealwright.envelope.certified import certified_or_none
+from sealwright.envelope.cms import BrokenSigner, Signer
+from sealwright.envelope.kinds import XMLDSIG
+from sealwright.envelope.signedinfo import (
+    DIGESTS,
+    ENVELOPED,
+    EXCLUSIVE,
+    INCLUSIVE,
+    INCLUSIVE_11,
+    NAMESPACE,
+    SIGNATURES,
+    value_as_read,
+)
+from sealwright.errors import BadSignature, MalformedEnvelope, UnknownSigner
+from sealwright.formats.xmlstrict import TAG, Form, Layout, Span, canonical, tree
+
+T = TypeVar("T")
+MAX_SIGNATURE_BYTES = 1 << 20
+_FORMS = {INCLUSIVE: Form.INCLUSIVE, INCLUSIVE_11: Form.INCLUSIVE, EXCLUSIVE: Form.EXCLUSIVE}
+_SPACE = " \t\r\n"
+_WITHOUT_SPACE = str.maketrans("", "", _SPACE)
+_XML = "{http://www.w3.org/XML/1998/namespace}"
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"})
+_AGAIN = "Ask its maker for the document again."
+
+
+class XmlSignature(NamedTuple):
+    """One element Signature. info: SignedInfo in canonical form; digest: in its Reference; form: in which the document was digested.
+
+    written: the value as XML has it; certificates: DER, as they came.
+    """
+
+    info: bytes
+    digest: Digest
+    form: Form
+    algorithm: SignatureAlgorithm
+    written: bytes
+    certificates: tuple[bytes, ...]
+
+
+def read_signature(data: bytes, layout: Layout, name: str) -> XmlSignature:
+    """The element Signature, alone in the root's tags, so with the namespaces that it has in the document.
+
+    MalformedEnvelope where it is not one over the whole document, by the algorithms and with the parts that are accepted.
+    """
+    span = layout.signature or Span(0, 0)
+    if span.end - span.start > MAX_SIGNATURE_BYTES:
+        raise _wrong(name, f"it has {span.end - span.start} bytes, and at most {MAX_SIGNATURE_BYTES} are read")
+    small = data[slice(*layout.opening)] + data[slice(*span)] + data[slice(*layout.closing)]
+    root = tree(small, name)
+    (signature,) = root
+    _attributes(signature, name, optional=("Id",))
+    info, value, key_info = _children(signature, name, "SignedInfo", "SignatureValue", "KeyInfo")
+    _attributes(info, name)
+    method, signing, reference = _children(info, name, "CanonicalizationMethod", "SignatureMethod", "Reference")
+    form = _algorithm(method, name, _FORMS)
+    if form is Form.INCLUSIVE and any(key in root.attrib for key in (_XML + "base", _XML + "id")):
+        what = "its SignedInfo is signed in inclusive form, and the forms differ in taking xml:base and xml:id from around it"
+        raise _wrong(name, what)
+    digest, content = _reference(reference, name)
+    _attributes(value, name, optional=("Id",))
+    return XmlSignature(
+        _canonical_info(root, info, form, name),
+        digest,
+        content,
+        _algorithm(signing, name, SIGNATURES),
+        _base64(value, name),
+        _certificates(key_info, name),
+    )
+
+
+def _canonical_info(root: Any, info: Any, form: Form, name: str) -> bytes:
+    """SignedInfo as the top of a canonical form: as in that of the whole, and its tag has what it takes from around it.
+
+    In the inclusive form these are the namespaces in scope and the root's xml:lang and xml:space; Signature has no attributes of that kind.
+    All elements in it have its prefix, so that in the exclusive form its own namespace is the only one.
+    """
+    whole = canonical(root.getroottree(), form, name)
+    start = -1
+    for _ in ("root", "Signature", "SignedInfo"):
+        start = whole.index(b"<", start + 1)
+    tag = TAG.match(whole, start)
+    qualified = f"{info.prefix}:SignedInfo" if info.prefix else "SignedInfo"
+    end = whole.index(f"</{qualified}>".encode(), start)
+    if tag is None or tag.end() > end:
+        raise _wrong(name, "SignedInfo has no canonical form")
+    scope = {info.prefix: NAMESPACE} if form is Form.EXCLUSIVE else info.nsmap
+    declared = "".join(
+        f' xmlns{f":{prefix}" if prefix else ""}="{scope[prefix]}"'
+        for prefix in sorted(scope, key=lambda prefix: prefix or "")
+        if scope[prefix] and prefix != "xml"
+    )
+    if form is Form.INCLUSIVE:
+        taken = [(key, root.attrib[_XML + key]) for key in ("lang", "space") if _XML + key in root.attrib]
+        declared += "".join(f' xml:{key}="{value.translate(_ESCAPES)}"' for key, value in taken)
+    return f"<{qualified}{declared}>".encode() + whole[tag.end() : end] + f"</{qualified}>".encode()
+
+
+def _reference(reference: Any, name: str) -> tuple[Digest, Form]:
+    _attributes(reference, name, required=("URI",), optional=("Id",))
+    if reference.get("URI") != "":
+        raise _wrong(name, f"it signs {reference.get('URI')[:80]!r} and not the whole document")
+    transforms, method, value = _children(reference, name, "Transforms", "DigestMethod", "DigestValue")
+    _attributes(transforms, name)
+    steps = [one for one in transforms if one.tag == f"{{{NAMESPACE}}}Transform"]
+    _children(transforms, name, *("Transform" for _ in steps))
+    if not 1 <= len(steps) <= 2 or _algorithm(steps[0], name, {ENVELOPED: True}) is not True:
+        raise _wrong(name, "its transforms are not enveloped-signature and one canonical form")
+    form = _algorithm(steps[1], name, _FORMS) if len(steps) == 2 else Form.INCLUSIVE
+    algorithm = _algorithm(method, name, DIGESTS)
+    _attributes(value, name)
+    digest = _base64(value, name)
+    if len(digest) != algorithm.size:
+        raise _wrong(name, f"a digest of {len(digest)} bytes for {algorithm}")
+    return Digest(algorithm, digest), form
+
+
+def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
+    """The bag: which of them is trusted, the path to an anchor decides, and no key counts without a certificate."""
+    _attributes(key_info, name, optional=("Id",))
+    parts = _children(key_info, name, *("X509Data" for _ in key_info))
+    every: list[Any] = []
+    for part in parts:
+        _attributes(part, name)
+        every += _children(part, name, *("X509Certificate" for _ in part))
+    if len(every) > MAX_CERTIFICATES:
+        raise _wrong(name, f"{len(every)} certificates, and at most {MAX_CERTIFICATES} are read")
+    for one in every:
+        _attributes(one, name)
+    return tuple(_base64(one, name) for one in every)
+
+
+def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, ...]:
+    """Those of the bag whose key made the value; where it is nobody's, those that could have, to be refused with the reason."""
+    of_type: list[Signer] = []
+    made: list[Signer] = []
+    for one in dict.fromkeys(signature.certificates):
+        known = certified_or_none(one)
+        if known is None or not belongs(known.algorithm, signature.algorithm):
+            continue
+        value = value_as_read(signature.written, known.key)
+        if value is None:
+            continue
+        signer = Signer(
+            one,
+            known.key,
+            signature.digest,
+            signature.algorithm,
+            value,
+            signature.info,
+            None,
+            XMLDSIG.name,
+            (),
+            False,
+            (),
+        )
+        of_type.append(signer)
+        try:
+            check_signature(known.key, signature.algorithm, value, signature.info, subject=name)
+        except BadSignature:
+            continue
+        made.append(signer)
+    if not of_type:
+        what = f"no certificate in it has a key for {signature.algorithm.name} and this value"
+        return (BrokenSigner(UnknownSigner(name, what, "Ask the signer to put the certificate into KeyInfo.")),)
+    return tuple(made or of_type)
+
+
+def _children(element: Any, name: str, *tags: str) -> list[Any]:
+    """Exactly these elements of the namespace, with nothing but white space between them."""
+    found = list(element)
+    if [one.tag for one in found] != [f"{{{NAMESPACE}}}{tag}" for tag in tags]:
+        there = ", ".join(str(one.tag).rpartition("}")[2] if isinstance(one.tag, str) else "a comment" for one in found)
+        wanted = ", ".join(dict.fromkeys(tags))
+        raise _wrong(name, f"{_local(element)} has {there or 'nothing'} in it, where {wanted or 'nothing'} may be")
+    if any(one.prefix != element.prefix for one in found):
+        raise _wrong(name, f"{_local(element)} and its elements have different prefixes")
+    for text in (element.text, *(one.tail for one in found)):
+        if text and text.strip(_SPACE):
+            raise _wrong(name, f"{_local(element)} has text between its elements")
+    return found
+
+
+def _attributes(element: Any, name: str, required: Collection[str] = (), optional: Collection[str] = ()) -> None:
+    there = set(element.attrib)
+    if not set(required) <= there or not there <= {*required, *optional}:
+        raise _wrong(name, f"{_local(element)} has the attributes {', '.join(sorted(there)) or '(none)'}")
+
+
+def _algorithm(element: Any, name: str, known: Mapping[str, T]) -> T:
+    _attributes(element, name, required=("Algorithm",))
+    _children(element, name)
+    uri = element.get("Algorithm")
+    if uri not in known:
+        raise _wrong(name, f"{_local(element)} {uri[:120]!r} is not accepted")
+    return known[uri]
+
+
+def _base64(element: Any, name: str) -> bytes:
+    if len(element):
+        raise _wrong(name, f"{_local(element)} has more than text in it")
+    plain = (element.text or "").translate(_WITHOUT_SPACE)
+    try:
+        decoded = base64.b64decode(plain, validate=True)
+    except ValueError as cause:
+        raise _wrong(name, f"{_local(element)} is not base64") from cause
+    if not decoded or base64.b64encode(decoded).decode() != plain:
+        raise _wrong(name, f"{_local(element)} is empty, or not base64 as it is written")
+    return decoded
+
+
+def _local(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _wrong(name: str, what: str) -> MalformedEnvelope:
+    return MalformedEnvelope(name, f"its XML signature: {what}", _AGAIN)
