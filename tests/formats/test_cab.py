@@ -64,7 +64,8 @@ def test_a_reserve_that_is_there_is_filled(tmp_path: Path) -> None:
     roomy = sign_inside(written(tmp_path, cabinet(reserve=RESERVE)), RELEASE, tmp_path / "a.cab", "cab")
     other = sign_inside(written(tmp_path, cabinet(), "b.cab"), RELEASE, tmp_path / "c.cab", "cab")
     assert judge(roomy, TRUST).outcome is TRUSTED
-    assert roomy.read_bytes()[:100] == other.read_bytes()[:100]
+    one, two = roomy.read_bytes(), other.read_bytes()
+    assert one[:48] + one[52 : number(one, 44)] == two[:48] + two[52 : number(two, 44)]
     assert stripped(roomy, tmp_path / "bare.cab", "cab").read_bytes() == cabinet()
 
 
