@@ -26,7 +26,16 @@ from sealwright.envelope.signedinfo import EXCLUSIVE, INCLUSIVE, INCLUSIVE_11, N
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, Unreadable, UsageError
 from sealwright.formats.format import Existing, Extent, Search
 from sealwright.formats.xmldsig import XmlDsig
-from sealwright.formats.xmlstrict import MAX_BYTES, MAX_DEPTH, MAX_NAMESPACES, Form, canonical, read_layout, tree
+from sealwright.formats.xmlstrict import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NAMESPACES,
+    Form,
+    canonical,
+    check_namespaces_seen,
+    read_layout,
+    tree,
+)
 from sealwright.trust.verdict import Outcome, Verdict
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
@@ -393,6 +402,7 @@ def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     read_layout(deep % (b"<b/>" * 10_000), "x", NAMESPACE)
     with pytest.raises(LimitExceeded, match="too many namespaces"):
         read_layout(deep % (b"<b/>" * 50_000), "x", NAMESPACE)
+    check_namespaces_seen(b"<r xmlns:q='u:q'>" + b"x" * 4_000_000 + b"</r>", "x")
     monkeypatch.setattr("sealwright.formats.xmlstrict.MAX_NODES", 1000)
     read_layout(b"<r>" + b"<a b=''/>" * 499 + b"</r>", "x", NAMESPACE)
     with pytest.raises(LimitExceeded, match="1,000 elements"):
