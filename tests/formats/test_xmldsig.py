@@ -343,6 +343,10 @@ def test_another_certificate_in_the_bag_makes_no_signer(tmp_path: Path) -> None:
     good = f"<X509Certificate>{b64encode(RELEASE.certificate).decode()}</X509Certificate>".encode()
     mixed = data.replace(b"<X509Data>", b"<X509Data>" + good)
     assert judged(tmp_path, mixed).outcome is REJECTED
+    own = signed(tmp_path).read_bytes()
+    filled = own.replace(b"</X509Data>", b"<X509Certificate>MAA=</X509Certificate></X509Data>")
+    assert judged(tmp_path, own).outcome is TRUSTED
+    assert "cannot be read" in said(judged(tmp_path, filled))
     assert (
         judged(tmp_path, re.sub(b"<X509Data>.*</X509Data>", b"<X509Data>" + good + b"</X509Data>", data)).outcome
         is REJECTED
