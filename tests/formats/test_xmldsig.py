@@ -26,7 +26,16 @@ from sealwright.envelope.signedinfo import EXCLUSIVE, INCLUSIVE, INCLUSIVE_11, N
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, Unreadable, UsageError
 from sealwright.formats.format import Existing, Extent, Search
 from sealwright.formats.xmldsig import XmlDsig
-from sealwright.formats.xmlstrict import MAX_BYTES, MAX_DEPTH, MAX_NAMESPACES, Form, canonical, read_layout, tree
+from sealwright.formats.xmlstrict import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NAMESPACES,
+    Form,
+    canonical,
+    check_namespaces_seen,
+    read_layout,
+    tree,
+)
 from sealwright.trust.verdict import Outcome, Verdict
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
@@ -334,6 +343,10 @@ def test_another_certificate_in_the_bag_makes_no_signer(tmp_path: Path) -> None:
     good = f"<X509Certificate>{b64encode(RELEASE.certificate).decode()}</X509Certificate>".encode()
     mixed = data.replace(b"<X509Data>", b"<X509Data>" + good)
     assert judged(tmp_path, mixed).outcome is REJECTED
+    own = signed(tmp_path).read_bytes()
+    filled = own.replace(b"</X509Data>", b"<X509Certificate>MAA=</X509Certificate></X509Data>")
+    assert judged(tmp_path, own).outcome is TRUSTED
+    assert "cannot be read" in said(judged(tmp_path, filled))
     assert (
         judged(tmp_path, re.sub(b"<X509Data>.*</X509Data>", b"<X509Data>" + good + b"</X509Data>", data)).outcome
         is REJECTED
@@ -393,6 +406,7 @@ def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     read_layout(deep % (b"<b/>" * 10_000), "x", NAMESPACE)
     with pytest.raises(LimitExceeded, match="too many namespaces"):
         read_layout(deep % (b"<b/>" * 50_000), "x", NAMESPACE)
+    check_namespaces_seen(b"<r xmlns:q='u:q'>" + b"x" * 4_000_000 + b"</r>", "x")
     monkeypatch.setattr("sealwright.formats.xmlstrict.MAX_NODES", 1000)
     read_layout(b"<r>" + b"<a b=''/>" * 499 + b"</r>", "x", NAMESPACE)
     with pytest.raises(LimitExceeded, match="1,000 elements"):

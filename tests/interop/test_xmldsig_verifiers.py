@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,12 +159,12 @@ def test_we_trust_what_java_signs(tmp_path: Path, form: str) -> None:
 
 
 def test_nothing_that_xmlsec1_refuses_is_accepted_here(tmp_path: Path) -> None:
+    # under the root itself, so that one certificate is enough
+    signer = replace(PKI, intermediate=PKI.root).leaf(construction=Construction.XMLDSIG)
     plain = tmp_path / "tiny.xml"
     plain.write_bytes(b'<?xml version="1.0"?>\n<r a="1"> <!-- c --><b>x</b></r>\n')
-    signed = sign_inside(plain, RELEASE, tmp_path / "signed.xml", "xmldsig")
-    theirs = signed_by_xmlsec1(
-        TINY, RELEASE, tmp_path / "theirs.xml", template=template_for(RELEASE, content=INCLUSIVE)
-    )
+    signed = sign_inside(plain, signer, tmp_path / "signed.xml", "xmldsig")
+    theirs = signed_by_xmlsec1(TINY, signer, tmp_path / "theirs.xml", template=template_for(signer, content=INCLUSIVE))
     accepted = 0
     for sample, step in ((signed, 1), (theirs, 11)):
         for at, bad in flips(sample.read_bytes(), step=step):

@@ -20,7 +20,8 @@ from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
 from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
 
 SOON = timedelta(days=60)
-_LIBRARIES = (("cryptography", True), ("pyOpenSSL", True), ("python-pkcs11", True), ("tpm2-pytss", False))
+# each with the extra that brings it, where it can be missing
+_LIBRARIES = (("cryptography", ""), ("pyOpenSSL", ""), ("python-pkcs11", ""), ("tpm2-pytss", "tpm"), ("lxml", "xml"))
 _PROGRAMS = (
     ("openssl", "checks our signatures independently", "apt install openssl"),
     ("sha256sum", "checks our manifests independently", "apt install coreutils"),
@@ -58,8 +59,8 @@ class Check:
 def machine_checks(now: datetime, modules: Sequence[str]) -> Iterator[Check]:
     """Python, libraries, programs, clock, TPM, PKCS#11 modules and their tokens."""
     yield Check("sealwright", Standing.OK, f"{__version__}, Python {sys.version.split()[0]}")
-    for name, needed in _LIBRARIES:
-        yield _library(name, needed)
+    for name, extra in _LIBRARIES:
+        yield _library(name, extra)
     yield _openssl_of_cryptography()
     for name, use, install in _PROGRAMS:
         found = shutil.which(name)
@@ -84,13 +85,13 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
     yield _journal(home)
 
 
-def _library(name: str, needed: bool) -> Check:
+def _library(name: str, extra: str) -> Check:
     try:
         return Check(name, Standing.OK, version(name))
     except PackageNotFoundError:
-        standing = Standing.WRONG if needed else Standing.MISSING
-        extra = "sealwright" if needed else "sealwright[tpm]"
-        return Check(name, standing, "not installed", f"pip install '{extra}'")
+        standing = Standing.MISSING if extra else Standing.WRONG
+        package = f"sealwright[{extra}]" if extra else "sealwright"
+        return Check(name, standing, "not installed", f"pip install '{package}'")
 
 
 def _openssl_of_cryptography() -> Check:

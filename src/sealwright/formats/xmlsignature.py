@@ -14,10 +14,13 @@ import base64
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from cryptography import x509
+from OpenSSL import crypto
+
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import SignatureAlgorithm, belongs, check_signature
 from sealwright.envelope.asn1 import MAX_CERTIFICATES
-from sealwright.envelope.certified import certified_or_none
+from sealwright.envelope.certified import UNREADABLE, certified_or_none, short
 from sealwright.envelope.cms import BrokenSigner, Signer
 from sealwright.envelope.kinds import XMLDSIG
 from sealwright.envelope.signedinfo import (
@@ -146,7 +149,14 @@ def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
         raise _wrong(name, f"{len(every)} certificates, and at most {MAX_CERTIFICATES} are read")
     for one in every:
         _attributes(one, name)
-    return tuple(_base64(one, name) for one in every)
+    bag = tuple(_base64(one, name) for one in every)
+    for one in bag:
+        try:
+            # OpenSSL as well: xmlsec1 refuses a bag with a name in it that is no UTF-8
+            crypto.X509.from_cryptography(x509.load_der_x509_certificate(one))
+        except (*UNREADABLE, crypto.Error) as cause:
+            raise _wrong(name, f"a certificate in it cannot be read: {short(cause)}") from cause
+    return bag
 
 
 def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, ...]:

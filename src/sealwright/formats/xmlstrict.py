@@ -29,7 +29,7 @@ _IDS = frozenset(("Id", "ID", f"http://www.w3.org/XML/1998/namespace{_SEPARATOR}
 TAG = re.compile(rb"""<(?:[^<>"']++|"[^"]*+"|'[^']*+')++>""")
 # libxml2 writes these into a namespace as they are, Canonical XML wants them escaped
 _MARKUP = re.compile("[&<>\"'\\s]")
-_NAMED = re.compile(r"([\w.-]+):")  # a prefix of other letters counts as named
+_NAMED = re.compile(r"(?<![\w.-])([\w.-]++):")  # a prefix of other letters counts as named
 _AGAIN = "Ask its maker for the document again."
 _INCLUSIVE = "Ask its maker to sign it in inclusive canonical form (C14N 1.0)."
 
