@@ -26,6 +26,7 @@ DESCRIPTION = """software =
 }
 """
 IMAGE = random.Random(2026).randbytes(51_200)
+MAX_TRIES = 20
 
 
 def updater(pki: Pki, **how: object) -> Signer:
@@ -129,14 +130,16 @@ def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Pa
 def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
     """`swupdate -c`: everything is checked and nothing installed. Its sockets get a place of their own, with a short name.
 
-    Its words count, and it is asked up to three times: its processes wait for each other with time limits, so that an archive of
-    some kilobytes is now and then installed with exit status 1, or not found compatible.
+    Only its installer's words count. Exit status and `SWUpdate was successful` are those of a client thread, which polls for the
+    end and takes an installer that has not begun yet for one that is done; the process then leaves before anything was read.
+    So it is asked again until the installer has said one or the other.
     """
-    words = ""
-    for _ in range(3):
+    for _ in range(MAX_TRIES):
         with tempfile.TemporaryDirectory(prefix="swu") as place:
             command = ["swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0", *options]
             _, words = run(command, cwd=path.parent, environment=os.environ | {"TMPDIR": place})
-        if "SWUpdate was successful" in words and "[ERROR]" not in words:
+        if "[ERROR]" in words:
+            return False, words
+        if "Valid image found" in words and "SWUPDATE successful !" in words:
             return True, words
-    return False, words
+    raise AssertionError(f"the installer of swupdate said nothing in {MAX_TRIES} tries: {words}")
