@@ -131,15 +131,17 @@ def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
     """`swupdate -c`: everything is checked and nothing installed. Its sockets get a place of their own, with a short name.
 
     Only its installer's words count. Exit status and `SWUpdate was successful` are those of a client thread, which polls for the
-    end and takes an installer that has not begun yet for one that is done; the process then leaves before anything was read.
-    So it is asked again until the installer has said one or the other.
+    end and takes an installer that has not begun yet for one that is done; then the process takes the installer's files away and
+    leaves. So it is asked again until the installer was there to the end.
     """
     for _ in range(MAX_TRIES):
         with tempfile.TemporaryDirectory(prefix="swu") as place:
             command = ["swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0", *options]
             _, words = run(command, cwd=path.parent, environment=os.environ | {"TMPDIR": place})
+        if "SWUpdate was successful" in words.partition("Main thread sleep again")[0]:
+            continue
         if "[ERROR]" in words:
             return False, words
         if "Valid image found" in words and "SWUPDATE successful !" in words:
             return True, words
-    raise AssertionError(f"the installer of swupdate said nothing in {MAX_TRIES} tries: {words}")
+    raise AssertionError(f"the installer of swupdate did not come to an end in {MAX_TRIES} tries: {words}")
