@@ -229,7 +229,9 @@ def test_a_signature_that_is_written_anew_starts_no_new_count(tmp_path: Path) ->
     again = tmp_path / "again.ps1"
     again.write_bytes(text.encode("utf-16-le"))  # the mark is in the text
     assert again.read_bytes() != path.read_bytes()
-    assert said(again, trust=trust) == ["SW-RUN-COUNT"]  # trusted, as PowerShell does, and counted by nobody without a folder
+    assert said(again, trust=trust) == [
+        "SW-RUN-COUNT"
+    ]  # trusted, as PowerShell does, and counted by nobody without a folder
     assert said(again, trust=trust, state=state) == ["SW-RUN-COUNT"]
     assert f"it was started {1} times" in str(judged(again, trust=trust, state=state).verdict.findings[0].sentence)
 

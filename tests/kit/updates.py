@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -27,6 +29,7 @@ DESCRIPTION = """software =
 """
 IMAGE = random.Random(2026).randbytes(51_200)
 MAX_TRIES = 20
+SECONDS = 20
 
 
 def updater(pki: Pki, **how: object) -> Signer:
@@ -132,16 +135,41 @@ def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
 
     Only its installer's words count. Exit status and `SWUpdate was successful` are those of a client thread, which polls for the
     end and takes an installer that has not begun yet for one that is done; then the process takes the installer's files away and
-    leaves. So it is asked again until the installer was there to the end.
+    leaves, or waits for itself for ever. So it is asked again until the installer was there to the end.
     """
+    words = ""
     for _ in range(MAX_TRIES):
         with tempfile.TemporaryDirectory(prefix="swu") as place:
-            command = ["swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0", *options]
-            _, words = run(command, cwd=path.parent, environment=os.environ | {"TMPDIR": place})
-        if "SWUpdate was successful" in words.partition("Main thread sleep again")[0]:
+            command = ["swupdate", "-v", "-c", "-k", str(keyring), "-i", str(path), "-H", "board:1.0", *options]
+            ended, words = _watched(command, path.parent, Path(place))
+        if not ended or "SWUpdate was successful" in words.partition("Main thread sleep again")[0]:
             continue
         if "[ERROR]" in words:
             return False, words
         if "Valid image found" in words and "SWUPDATE successful !" in words:
             return True, words
     raise AssertionError(f"the installer of swupdate did not come to an end in {MAX_TRIES} tries: {words}")
+
+
+def _watched(command: list[str], folder: Path, place: Path) -> tuple[bool, str]:
+    """Whether a program came to an end, and its words. What it leaves running is ended with it, and cannot hold its output open."""
+    with (place / "words").open("w+b") as words:
+        started = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"TMPDIR": str(place)},
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
+        )
+        try:
+            started.wait(SECONDS)
+            ended = True
+        except subprocess.TimeoutExpired:
+            ended = False
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+        words.seek(0)
+        return ended, words.read().decode(errors="replace")

@@ -40,9 +40,7 @@ class Manifest(NamedTuple):
     parts: dict[str, bytes]
 
 
-def read_manifest(
-    data: bytes, subject: str, first: str = "Manifest-Version", *, most: int = MAX_SECTIONS
-) -> Manifest:
+def read_manifest(data: bytes, subject: str, first: str = "Manifest-Version", *, most: int = MAX_SECTIONS) -> Manifest:
     """Read a whole one; MalformedArtifact with the line, LimitExceeded out of bounds. first: the attribute it begins with.
 
     most: how many members there can be to name.

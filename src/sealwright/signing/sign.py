@@ -14,7 +14,6 @@ with one sync. A path that cannot be signed is reported and the others go on; no
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,7 +21,16 @@ from datetime import UTC, datetime
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_batch
+from sealwright.artifact.output import (
+    Output,
+    Pair,
+    Replace,
+    permissions_of,
+    refuse_itself,
+    replace_pairs,
+    restore_pair,
+    write_batch,
+)
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
@@ -39,7 +47,6 @@ from sealwright.signing.stamps import NONE, Stamper, open_stamper
 
 BATCH = 256
 MAX_TEXT = 200
-PERMISSIONS = 0o777
 MAX_GENERATION = 2**63 - 1
 
 
@@ -180,8 +187,8 @@ def _prepare(
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
         targets = (*_companions(prepared, options), _target(prepared, options))
-        if options.format is not None and os.path.lexists(targets[-1]) and os.path.samefile(path, targets[-1]):
-            raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
+        if options.format is not None:
+            refuse_itself(path, targets[-1])
         if len(targets) > 1:
             restore_pair(targets)
         for target in targets:
@@ -287,11 +294,10 @@ def _output(prepared: Prepared, sealed: Sealed, options: SignOptions) -> Output:
     if options.format is None:
         return Output(target, sealed.envelope)
     form = embedded_format(options.format)
-    mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
     return Output(
         target,
         form.attach(prepared, sealed),
-        mode,
+        permissions_of(prepared.path),
         lambda written: check_attached(form, written, prepared, sealed),
     )
 

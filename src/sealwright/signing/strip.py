@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
-from sealwright.artifact.output import Output, Replace, write_batch
-from sealwright.errors import OutputRefused
+from sealwright.artifact.output import Output, Replace, permissions_of, refuse_itself, write_batch
 from sealwright.formats.embedded import recognised
-
-PERMISSIONS = 0o777
 
 
 def strip(path: str, target: str, replace: Replace = Replace.NO) -> None:
@@ -18,7 +12,5 @@ def strip(path: str, target: str, replace: Replace = Replace.NO) -> None:
     Raises UsageError where it is of no such format or has none, OutputRefused where the target cannot be written.
     """
     form = recognised(path)
-    if os.path.lexists(target) and os.path.samefile(path, target):
-        raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
-    mode = stat.S_IMODE(os.stat(path).st_mode) & PERMISSIONS
-    write_batch([Output(target, form.strip(path), mode)], replace=replace)
+    refuse_itself(path, target)
+    write_batch([Output(target, form.strip(path), permissions_of(path))], replace=replace)
