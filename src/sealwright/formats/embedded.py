@@ -58,6 +58,7 @@ EMBEDDED: dict[str, Known] = {
     ),
     "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF"),
 }
+_CHANGED = ("SW-FILE-CHANGED", "SW-ARTIFACT-MALFORMED")
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
 
@@ -131,5 +132,9 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
         for signer in signers:
             if isinstance(signer, Signer) and signer.signature == sealed.value:
                 check_signer(signer, candidate.digests, candidate.kind, prepared.path)
+                # what a signature covers by way of a list of digests; what it leaves out, a further one may cover
+                for finding in candidate.findings:
+                    if finding.code in _CHANGED:
+                        raise ChangedWhileRead(prepared.path, finding.sentence, "Sign it again.")
                 return
     raise ChangedWhileRead(prepared.path, "the signature is not found in what was written", "Sign it again.")
