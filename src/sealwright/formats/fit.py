@@ -348,7 +348,9 @@ def _coverage(fit: Fit) -> Coverage:
             ranges.append(Range(token.at, end, Extent.SIGNATURE))
         elif isinstance(token, Property) and token.name == "data":
             ranges.append(Range(token.at, token.at + 12, Extent.UNCOVERED, "the size of an image"))
-            ranges.append(Range(token.at + 12, end, Extent.HASHED))
+            data_end = token.at + 12 + token.size
+            ranges.append(Range(token.at + 12, data_end, Extent.HASHED))
+            ranges.append(Range(data_end, end, Extent.UNCOVERED, "padding behind an image"))
         else:
             default = isinstance(token, Property) and token.name == "default"
             reason = "which configuration is used unless told otherwise" if default else "where an image is"
