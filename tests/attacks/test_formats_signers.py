@@ -231,3 +231,17 @@ def changed_signature(name: str, path: Path, folder: Path) -> bytes:
     data = bytearray(path.read_bytes())
     data[-60 if name != "pe" else -20] ^= 1
     return bytes(data)
+
+
+def test_a039_a_second_signer_of_an_archive_is_covered_by_itself_alone(
+    samples: dict[str, Path], tmp_path: Path
+) -> None:
+    """Anybody may put in a statement of their own: it counts for nothing, and is not said to be covered by the first one."""
+    both = sign_inside(samples["jar"], EVIL, tmp_path / "both.jar", "jar", existing=Existing.ADD)
+    verdict = judge(both, TRUST)
+    assert verdict.outcome is TRUSTED
+    assert [one.accepted for one in verdict.signers].count(True) == 1
+    data = both.read_bytes()
+    hashed = b"".join(data[part.start : part.end] for part in verdict.coverage.ranges if part.extent.value == "hashed")
+    assert hashed.count(b"Signature-Version") == 1
+    assert data.count(b"Signature-Version") == 2

@@ -164,7 +164,7 @@ class JarFormat:
             pairs = [(pair, read_member(source, pair.statement, MAX_BYTES)) for pair in jar.pairs]
             blocks = [read_member(source, pair.block, MAX_CMS_BYTES) for pair in jar.pairs]
             whole = watched_digests(source, search)
-        claims, coverage = _claims(manifest), _coverage(jar)
+        claims = _claims(manifest)
         candidates = []
         for (pair, statement), block in zip(pairs, blocks, strict=True):
             envelope, unread = _envelope(block, pair.block.name)
@@ -181,7 +181,7 @@ class JarFormat:
                     digests=own,
                     artifact=Digest.of(text),
                     claims=claims,
-                    coverage=coverage,
+                    coverage=_coverage(jar, pair),
                     findings=(*unread, *found, *_unnamed(jar, pair, statement, text, name)),
                     contents=(*own.values(), *delivered, *whole),
                     name=name,
@@ -417,8 +417,9 @@ def _envelope(cms: bytes, name: str) -> tuple[Envelope | None, tuple[Finding, ..
     return envelope, ()
 
 
-def _coverage(jar: Jar) -> Coverage:
-    signatures = {part.start for pair in jar.pairs for part in (pair.block,)}
+def _coverage(jar: Jar, own: Pair) -> Coverage:
+    """What one signer covers; the files of the others are signatures to it."""
+    signatures = {part.start for pair in jar.pairs for part in pair} - {own.statement.start}
     ranges: list[Range] = []
     at = 0
     for one in jar.archive.members:
