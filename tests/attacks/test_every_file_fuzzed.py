@@ -6,17 +6,15 @@ Each ends in a verdict or a typed error, soon; what was signed is never trusted 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from kit.mutate import flips, truncations
+from kit.mutate import changed
 from sealwright.cli.main import main
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.trust.belief import load_trust
@@ -24,7 +22,6 @@ from sealwright.trust.state import read_state
 from sealwright.trust.verdict import Outcome, Verdict
 from sealwright.trust.verify import Request, Verifier
 
-LONG = os.environ.get("SEALWRIGHT_FUZZ") == "long"
 SECONDS = 2.0
 
 
@@ -58,23 +55,6 @@ def judge(place: Path, target: str) -> Verdict | SealwrightError:
         return Verifier(believed, request).verify(str(place / target))
     except SealwrightError as cause:
         return cause
-
-
-def changed(sample: bytes, dice: random.Random) -> Iterator[bytes]:
-    """Flips and truncations (each one, in the long run), and noise written over, put in, taken out and doubled."""
-    step = 1 if LONG else max(1, len(sample) // 150)
-    yield from (one for _, one in flips(sample, step=step, bit=1 << dice.randrange(8)))
-    yield from truncations(sample, step=step)
-    for _ in range(4000 if LONG else 120):
-        at, size = dice.randrange(len(sample)), dice.choice((1, 2, 4, 16))
-        noise = dice.choice((dice.randbytes(size), b"\x00" * size, b"\xff" * size, sample[at : at + size]))
-        yield dice.choice(
-            (
-                sample[:at] + noise + sample[at + size :],
-                sample[:at] + noise + sample[at:],
-                sample[:at] + sample[at + size :],
-            )
-        )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.inside import sign_inside
 from kit.pki import NOW, Pki, p7s
 from kit.trust import RULE, believed, codes, trust_bytes, trust_parts
 from sealwright.artifact.digest import Digest
@@ -198,6 +199,8 @@ def test_a_count_that_cannot_be_kept_starts_nothing(tmp_path: Path) -> None:
         ({"environment": ["ENV"]}, "ENV could"),
         ({"environment": ["PATH"]}, "PATH could"),
         ({"environment": ["NODE_OPTIONS"]}, "NODE_OPTIONS could"),
+        ({"environment": ["OPENSSL_CONF"]}, "OPENSSL_CONF could"),
+        ({"environment": ["XDG_DATA_HOME"]}, "XDG_DATA_HOME could"),
         ({"environment": ["lower"]}, "lower could"),
         ({"shell": "yes"}, "unknown key `shell`"),
     ],
@@ -209,3 +212,61 @@ def test_interpreters_that_could_run_something_else_are_refused(change: dict[str
         parse_trust(trust_bytes(trust_parts(PKI, interpreter=[good | change])), "t")
     with pytest.raises(SealwrightError, match="used twice"):
         parse_trust(trust_bytes(trust_parts(PKI, interpreter=[good, SH])), "t")
+
+
+def test_a_signature_that_is_written_anew_starts_no_new_count(tmp_path: Path) -> None:
+    """A005: the same signed text in other bytes. The signature block of a PowerShell script is covered by nothing."""
+    plain, state = tmp_path / "plain.ps1", str(tmp_path / "state")
+    plain.write_bytes(b"\xef\xbb\xbf# sealwright-run: runs = 1\r\nGet-Date\r\n")
+    path = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
+    trust = believed(PKI, interpreter=[{"kind": "powershell", "path": "/bin/cat", "arguments": ["{script}"]}])
+    found = judged(path, trust=trust, state=state)
+    assert codes(found.verdict) == []
+    with sealed_copy(str(path), 1 << 20) as copy:
+        assert gate.counted(found, copy, state)
+    assert said(path, trust=trust, state=state) == ["SW-RUN-COUNT"]
+    text = path.read_bytes().decode()
+    again = tmp_path / "again.ps1"
+    again.write_bytes(text.encode("utf-16-le"))  # the mark is in the text
+    assert again.read_bytes() != path.read_bytes()
+    assert said(again, trust=trust) == [
+        "SW-RUN-COUNT"
+    ]  # trusted, as PowerShell does, and counted by nobody without a folder
+    assert said(again, trust=trust, state=state) == ["SW-RUN-COUNT"]
+    assert f"it was started {1} times" in str(judged(again, trust=trust, state=state).verdict.findings[0].sentence)
+
+
+def test_what_is_read_from_standard_input_is_utf_8(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.ps1"
+    plain.write_bytes(b"\xef\xbb\xbfGet-Date\r\n")
+    path = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
+    trust = believed(PKI, interpreter=[{"kind": "powershell", "path": "/bin/cat"}])
+    assert said(path, trust=trust) == []
+    path.write_bytes(path.read_bytes().decode().encode("utf-16-le"))
+    assert said(path, trust=trust) == ["SW-RUN-TEXT"]
+
+
+def test_an_account_without_an_entry_has_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = declaring(tmp_path, "accounts = root")
+    assert said(path) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    assert said(path) == ["SW-RUN-ACCOUNT"]
+    plain = judged(script(tmp_path)).interpreter
+    assert plain is not None
+    assert gate.environment(plain) | {"PATH": ""} == {
+        "PATH": "", "HOME": "/", "USER": "#4000000", "LOGNAME": "#4000000", "LANG": "C.UTF-8"
+    }  # fmt: skip
+
+
+def test_the_program_that_was_judged_is_the_one_that_runs(tmp_path: Path) -> None:
+    """A150: a link on the way, in a folder of somebody else, may lead elsewhere a moment later."""
+    (tmp_path / "step").symlink_to("/bin")
+    outer = Path("/opt") / f"sealwright-{os.getpid()}"
+    outer.symlink_to(tmp_path / "step")
+    try:
+        trust = believed(PKI, interpreter=[{"kind": "sh", "path": f"{outer}/sh"}])
+        found = judged(script(tmp_path), trust=trust)
+        assert found.interpreter is not None
+        assert found.program == os.path.realpath("/bin/sh")
+    finally:
+        outer.unlink()

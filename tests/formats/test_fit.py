@@ -79,6 +79,7 @@ def test_the_signature_is_trusted_and_its_coverage_tiles_the_file(image: Path) -
     assert {one.reason for one in ranges if one.extent is Extent.UNCOVERED} == {
         "the tree's header: sizes and places",
         "the size of an image",
+        "padding behind an image",
         "which configuration is used unless told otherwise",
         "free space, zero bytes",
     }

@@ -6,8 +6,11 @@ import fcntl
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -28,6 +31,8 @@ DESCRIPTION = """software =
 }
 """
 IMAGE = random.Random(2026).randbytes(51_200)
+MAX_TRIES = 20
+SECONDS = 20
 
 
 def updater(pki: Pki, **how: object) -> Signer:
@@ -131,19 +136,55 @@ def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Pa
 def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:
     """`swupdate -c`: everything is checked and nothing installed. Its sockets get a place of their own, with a short name.
 
-    The installer's words count, not the exit status nor the client's "SWUpdate was successful": the client asks how it stands,
-    and when it asks before the installer has begun it takes that for success and cleans up. Then nothing was judged: it runs again.
-    One at a time, and apart: every swupdate hears the one socket `NotifyServer` of its network namespace.
+    Only its installer's words count. Exit status and `SWUpdate was successful` are those of a client thread, which polls for the
+    end and takes an installer that has not begun yet for one that is done; then the process takes the installer's files away and
+    leaves, or waits for itself for ever. So it is asked again until the installer was there to the end. Every swupdate hears the one
+    socket `NotifyServer` of its network namespace, so each has one of its own, or they take turns.
     """
     words = ""
+    for _ in range(MAX_TRIES):
+        with tempfile.TemporaryDirectory(prefix="swu") as place:
+            command = ["swupdate", "-v", "-c", "-k", str(keyring), "-i", str(path), "-H", "board:1.0", *options]
+            with _turn():
+                ended, words = _watched([*without_network(), *command], path.parent, Path(place))
+        if not ended or "SWUpdate was successful" in words.partition("Main thread sleep again")[0]:
+            continue
+        if "[ERROR]" in words:
+            return False, words
+        if "Valid image found" in words and "SWUPDATE successful !" in words:
+            return True, words
+    raise AssertionError(f"the installer of swupdate did not come to an end in {MAX_TRIES} tries: {words}")
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if without_network():
+        yield
+        return
     with open(os.path.join(tempfile.gettempdir(), f"swupdate-{os.getuid()}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for _ in range(10):
-            with tempfile.TemporaryDirectory(prefix="swu") as place:
-                command = [*without_network(), "swupdate", "-v", "-c", "-k", keyring, "-i", path, "-H", "board:1.0"]
-                _, words = run([*command, *options], cwd=path.parent, environment=os.environ | {"TMPDIR": place})
-            if "SWUPDATE successful !" in words:
-                return True, words
-            if "[ERROR]" in words and "SWUpdate was successful !" not in words:
-                return False, words
-    raise AssertionError(f"swupdate never came to judge: {words}")
+        yield
+
+
+def _watched(command: list[str], folder: Path, place: Path) -> tuple[bool, str]:
+    """Whether a program came to an end, and its words. What it leaves running is ended with it, and cannot hold its output open."""
+    with (place / "words").open("w+b") as words:
+        started = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"TMPDIR": str(place)},
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
+        )
+        try:
+            started.wait(SECONDS)
+            ended = True
+        except subprocess.TimeoutExpired:
+            ended = False
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+        words.seek(0)
+        return ended, words.read().decode(errors="replace")

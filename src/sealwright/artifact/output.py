@@ -27,6 +27,7 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import ChangedWhileRead, OutputRefused, SealwrightError
 
 DEFAULT_MODE = 0o644
+PERMISSIONS = 0o777
 OLD = ".old"
 _FLAGS = (
     os.O_WRONLY
@@ -90,6 +91,19 @@ class Pair:
     """Outputs that mean something only together, in the order in which they get their names; the signature is the last, or alone."""
 
     outputs: tuple[Output, ...]
+
+
+def refuse_itself(path: str, target: str) -> None:
+    """OutputRefused where a file would be written over itself, whatever name it has there."""
+    with suppress(OSError):  # what cannot be looked at is refused when it is written
+        if os.path.samefile(path, target):
+            raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
+
+
+def permissions_of(path: str) -> int:
+    """The permission bits that a file made of another one gets: never setuid or setgid. Raises what `open_artifact` raises."""
+    with open_artifact(path) as source:
+        return source.status().st_mode & PERMISSIONS
 
 
 def write_atomic(path: str, data: bytes, *, replace: Replace = Replace.NO, mode: int = DEFAULT_MODE) -> None:
@@ -235,8 +249,11 @@ def _refuse_early(path: str, replace: Replace) -> None:
         raise OutputRefused(path, "it is a symbolic link", "Remove the link, or name another folder with --out.")
     if os.path.isdir(path):
         raise OutputRefused(path, "it is a folder", "Name another folder with --out.")
-    if replace is Replace.NO and os.path.lexists(path):
-        raise _exists(path)
+    if os.path.lexists(path):
+        if replace is Replace.NO:
+            raise _exists(path)
+        if not os.path.isfile(path):
+            raise OutputRefused(path, "it is a device, socket or FIFO", "Name a file, or another folder, with --out.")
 
 
 def _temporary_name(output: Output) -> str:

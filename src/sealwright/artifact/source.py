@@ -166,11 +166,11 @@ class OpenArtifact:
         if done < size:
             os.lseek(descriptor, 0, os.SEEK_END)
             for block in self.blocks([(start + done, min(start + size, self.size))]):
-                view = block
-                while view:
-                    written = os.write(descriptor, view)
-                    done += written
-                    view = view[written:]
+                at = 0
+                while at < len(block):
+                    with block[at:] as rest:  # given back at once: the buffer is closed with the last block
+                        at += os.write(descriptor, rest)
+                done += at
         self.check_unchanged()
         return done
 

@@ -71,6 +71,7 @@ def run_check(args: argparse.Namespace) -> int:
 
     from sealwright.artifact.names import display
     from sealwright.artifact.source import read_file
+    from sealwright.envelope.certified import UNREADABLE
     from sealwright.errors import MalformedEnvelope
     from sealwright.keys.attestation import MAX_BYTES, check_attestation, read_attestation
     from sealwright.texts.words import say
@@ -79,7 +80,7 @@ def run_check(args: argparse.Namespace) -> int:
     data = read_file(args.certificate, MAX_BYTES)
     try:
         certificate = x509.load_pem_x509_certificate(data)
-    except ValueError as cause:
+    except UNREADABLE as cause:
         raise MalformedEnvelope(
             args.certificate, "it is no certificate in PEM", "Name the key's certificate."
         ) from cause

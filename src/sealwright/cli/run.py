@@ -118,7 +118,7 @@ def _start(args: argparse.Namespace, judged: Judged, copy: SealedCopy, arguments
     _record("started", judged.verdict.path, f"{judged.interpreter.path}, signed by {signers}")
     sys.stdout.flush()
     sys.stderr.flush()
-    return become(judged.interpreter, copy, arguments)
+    return become(judged.interpreter, judged.program, copy, arguments)
 
 
 def _refused(judged: Judged) -> int:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.sealed import SealedCopy
 from sealwright.artifact.source import open_artifact
 from sealwright.device.declaration import Declaration, Unclear, read_declaration
@@ -27,6 +27,7 @@ from sealwright.device.runs import count, started
 from sealwright.device.script import Script, read_script
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.findings import Finding, reject
+from sealwright.formats.powershell import PowerShell, read_layout
 from sealwright.trust.belief import Believed
 from sealwright.trust.interpreters import ARGUMENTS, SCRIPT, Interpreter
 from sealwright.trust.verdict import Outcome, Verdict
@@ -36,11 +37,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Judged(NamedTuple):
-    """verdict: with all that the gate found; interpreter: None where it must not run."""
+    """verdict: with all that the gate found; interpreter: None where it must not run; program: the file it was found to be."""
 
     verdict: Verdict
     interpreter: Interpreter | None
     declaration: Declaration
+    program: str = ""
 
 
 def judge(copy: SealedCopy, believed: Believed, request: Request, arguments: list[str]) -> Judged:
@@ -59,10 +61,13 @@ def judge(copy: SealedCopy, believed: Believed, request: Request, arguments: lis
         return Judged(_with(verdict, (missing,)), None, Declaration())
     declaration, found = _declared(script, name)
     found += tuple(_limits(declaration, verdict, name, copy, request.state))
-    found += tuple(_unsafe(interpreter))
+    program = os.path.realpath(interpreter.path)
+    found += tuple(_unsafe(interpreter, program))
+    if SCRIPT not in interpreter.arguments and copy.data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found += (reject("SW-RUN-TEXT", name, found=f"it is UTF-16, which {script.kind} does not read from its input"),)
     if arguments and ARGUMENTS not in interpreter.arguments:
         found += (reject("SW-RUN-ARGUMENTS", name, found=interpreter.kind),)
-    return Judged(_with(verdict, found), None if found else interpreter, declaration)
+    return Judged(_with(verdict, found), None if found else interpreter, declaration, program)
 
 
 def counted(judged: Judged, copy: SealedCopy, state: str | None) -> bool:
@@ -72,11 +77,14 @@ def counted(judged: Judged, copy: SealedCopy, state: str | None) -> bool:
         return True
     if state is None:
         raise ValueError("a number of runs is judged with a state folder")
-    return count(state, Digest.of(copy.data), most, judged.verdict.times.judged)
+    return count(state, _counted_as(copy), most, judged.verdict.times.judged)
 
 
-def become(interpreter: Interpreter, copy: SealedCopy, arguments: list[str]) -> NoReturn:
-    """Replace this process by the interpreter with the copy; OutputRefused where the system refuses to."""
+def become(interpreter: Interpreter, program: str, copy: SealedCopy, arguments: list[str]) -> NoReturn:
+    """Replace this process by the interpreter with the copy; OutputRefused where the system refuses to.
+
+    program: the file that was judged; where the links of the interpreter's path lead by now does not matter.
+    """
     if sys.platform != "linux":
         raise AssertionError("there are no sealed copies on other systems")
     try:
@@ -92,7 +100,7 @@ def become(interpreter: Interpreter, copy: SealedCopy, arguments: list[str]) -> 
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         command = [interpreter.path, *interpreter.command(copy.name, arguments)]
-        os.execve(interpreter.path, command, environment(interpreter))
+        os.execve(program, command, environment(interpreter))
     except OSError as cause:
         raise OutputRefused(
             interpreter.path, f"it cannot be started ({cause.strerror})", "Correct [[interpreter]] in the trust file."
@@ -101,16 +109,8 @@ def become(interpreter: Interpreter, copy: SealedCopy, arguments: list[str]) -> 
 
 def environment(interpreter: Interpreter) -> dict[str, str]:
     """The whole environment of a script: fixed search path, the account's own folder, UTF-8, and what the trust file keeps."""
-    import pwd
-
-    account = pwd.getpwuid(os.geteuid())
-    made = {
-        "PATH": PATH,
-        "HOME": account.pw_dir,
-        "USER": account.pw_name,
-        "LOGNAME": account.pw_name,
-        "LANG": "C.UTF-8",
-    }
+    name, home = _account()
+    made = {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
     return made | {name: os.environ[name] for name in interpreter.environment if name in os.environ}
 
 
@@ -147,7 +147,7 @@ def _limits(
     own = {host.lower(), host.lower().partition(".")[0]}
     if declared.hosts and not own & {one.lower() for one in declared.hosts}:
         yield reject("SW-RUN-HOST", name, ", ".join(declared.hosts), host)
-    if declared.accounts and (account := _account()) not in declared.accounts:
+    if declared.accounts and (account := _account()[0]) not in declared.accounts:
         yield reject("SW-RUN-ACCOUNT", name, ", ".join(declared.accounts), account)
     if outside := declared.outside(verdict.times.judged):
         yield reject("SW-RUN-WINDOW", name, outside, f"{verdict.times.judged:%A %Y-%m-%d %H:%M} UTC")
@@ -155,19 +155,32 @@ def _limits(
         return
     if state is None:
         yield reject("SW-RUN-COUNT", name, f"{declared.runs}", "nobody counts; give a folder for that with --state")
-    elif (done := started(state, Digest.of(copy.data))) >= declared.runs:
+    elif (done := started(state, _counted_as(copy))) >= declared.runs:
         yield reject("SW-RUN-COUNT", name, f"{declared.runs}", f"it was started {done} times")
 
 
-def _account() -> str:
+def _counted_as(copy: SealedCopy) -> Digest:
+    """What starts are counted for: the file, or a PowerShell text without the signature in it, which anybody can write anew
+    without breaking it (A005)."""
+    if PowerShell().recognises(copy.artifact):
+        with suppress(SealwrightError):  # what is no such text is signed beside it, whole
+            return read_layout(copy.artifact).digest(HashName.SHA256)
+    return Digest.of(copy.data)
+
+
+def _account() -> tuple[str, str]:
+    """Name and home of the account; of one that has no entry, as in containers, its number, which no name looks like."""
     import pwd
 
-    return pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        account = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return f"#{os.geteuid()}", "/"
+    return account.pw_name, account.pw_dir
 
 
-def _unsafe(interpreter: Interpreter) -> Iterator[Finding]:
-    """What is wrong with the program: not there, changed, or such that others than root could change it."""
-    path = os.path.realpath(interpreter.path)
+def _unsafe(interpreter: Interpreter, path: str) -> Iterator[Finding]:
+    """What is wrong with the program: not there, changed, or such that others than root could change it. path: without links."""
     try:
         if interpreter.digest is not None:
             with open_artifact(path) as source:

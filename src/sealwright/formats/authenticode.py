@@ -24,6 +24,7 @@ from sealwright.findings import Finding, reject
 from sealwright.formats.format import Prepared
 
 MAX_NESTED = 8
+_ZIP_END = b"PK\x05\x06"
 _AGAIN = "Ask the signer for the file again."
 
 
@@ -132,6 +133,8 @@ def pkcs7_size(data: bytes) -> int:
 
 def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:
     try:
+        if _ZIP_END in data:  # CVE-2020-1464: Java looks for an archive at a file's end, where the signature is
+            raise MalformedEnvelope(subject, "the end of a ZIP archive lies in it, which nothing signs", _AGAIN)
         envelope = read_envelope(data, Profile.FOREIGN_AUTHENTICODE, subject)
         if envelope.content is None:
             raise MalformedEnvelope(

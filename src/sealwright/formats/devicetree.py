@@ -2,7 +2,7 @@
 
     header, 40 bytes | memory reservations | structure: tags of nodes and properties | strings: the properties' names
 
-A value above 64 KiB is not read, only its place is kept, so memory does not grow with what a tree carries. Everything that two
+Of an image and of a value above 64 KiB only the place is kept, so memory does not grow with what a tree carries. Everything that two
 readers could read differently is refused: names that repeat, tags out of place, blocks that overlap or leave the tree.
 Source: Devicetree Specification 0.4, chapter 5.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from sealwright.artifact.source import OpenArtifact
@@ -23,10 +24,14 @@ MAX_STRUCTURE_READ = 64 * 1024
 MAX_STRINGS = 64 * 1024
 MAX_TOKENS = 20_000
 MAX_DEPTH = 31
+MAX_NAME = 255
+MAX_PATH = 1024
+MAX_VALUES_READ = 4 << 20
 _BEGIN, _END, _PROPERTY, _NOP, _FINISH = 1, 2, 3, 4, 9
 _U32 = struct.Struct(">I")
 _VALUE = struct.Struct(">III")
 _VERSION, _COMPATIBLE = 17, 16
+_IMAGE = "data"
 
 
 class Span(NamedTuple):
@@ -74,7 +79,7 @@ class Mark(NamedTuple):
 Token = Property | Mark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a large tree is asked for its nodes often, and the answers are kept
 class Tree:
     """tokens: of the structure block, in order, with its end; strings: the block of names; total: of the tree as its header says.
 
@@ -91,22 +96,31 @@ class Tree:
 
     def properties(self, path: str) -> dict[str, Property]:
         """The properties of one node, by name."""
-        return {one.name: one for one in self.tokens if isinstance(one, Property) and one.path == path}
+        return self._by_node.get(path, {})
 
     def children(self, path: str) -> list[str]:
         """The paths of a node's children, in order."""
-        depth = 1 if path == "/" else path.count("/") + 1
-        prefix = path if path.endswith("/") else path + "/"
-        return [
-            one.path
-            for one in self.tokens
-            if isinstance(one, Mark) and one.tag == _BEGIN and one.path.startswith(prefix)
-            and one.path.count("/") == depth and one.path != "/"
-        ]  # fmt: skip
+        return self._nodes.get(path, [])
 
     def has(self, path: str) -> bool:
         """Whether there is such a node."""
         return any(isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in self.tokens)
+
+    @cached_property
+    def _by_node(self) -> dict[str, dict[str, Property]]:
+        found: dict[str, dict[str, Property]] = {}
+        for one in self.tokens:
+            if isinstance(one, Property):
+                found.setdefault(one.path, {})[one.name] = one
+        return found
+
+    @cached_property
+    def _nodes(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for one in self.tokens:
+            if is_begin(one) and one.path != "/":
+                found.setdefault(_parent(one.path), []).append(one.path)
+        return found
 
     def with_properties(self, path: str, values: dict[str, bytes], without: Sequence[str] = ()) -> Tree:
         """The tree with properties of a node set, in place where they were, else before its end or its first child."""
@@ -219,7 +233,7 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
     """The tags, each checked against where it stands."""
     open_nodes: list[str] = []
     seen: set[tuple[str, str]] = set()
-    count, closed = 0, False
+    count, closed, values = 0, False, 0
     while True:
         if end - at < 4:
             raise wrong(source, at, "its structure is cut off")
@@ -251,6 +265,9 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
             if (path, found.name) in seen:
                 raise wrong(source, at, f"{path} has the property {found.name} twice")
             seen.add((path, found.name))
+            values += len(found.data)
+            if values > MAX_VALUES_READ:
+                raise LimitExceeded(source.path, f"values above {MAX_VALUES_READ} bytes", "Make the tree smaller.")
             yield found
             at = following
         elif tag == _NOP and open_nodes:
@@ -276,7 +293,10 @@ def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: lis
         return "/"
     if not name or "/" in name or len(open_nodes) > MAX_DEPTH:
         raise wrong(source, at, f"a node {name!r}, {len(open_nodes)} deep")
-    return f"{'' if parent == '/' else parent}/{name}"
+    path = f"{'' if parent == '/' else parent}/{name}"
+    if len(path) > MAX_PATH:
+        raise wrong(source, at, f"a node whose path has {len(path)} characters")
+    return path
 
 
 def _property(source: OpenArtifact, at: int, end: int, path: str, names: bytes) -> tuple[Property, int]:
@@ -288,11 +308,14 @@ def _property(source: OpenArtifact, at: int, end: int, path: str, names: bytes) 
     stop = names.find(b"\0", name_at) if name_at < len(names) else -1
     if following > end or stop < 0:
         raise wrong(source, at, f"a property of {size} bytes, or its name at {name_at}, leaves its block")
+    if stop - name_at > MAX_NAME:
+        raise wrong(source, at, f"a property whose name has {stop - name_at} characters")
+    name = _text(source, at, names[name_at:stop])
     padding = source.read_at(start + size, following - start - size)
     value: Piece = Span(start, start + size)
-    if size <= MAX_STRUCTURE_READ:
+    if size <= MAX_STRUCTURE_READ and name != _IMAGE:
         value = source.read_at(start, size)
-    return Property(path, _text(source, at, names[name_at:stop]), name_at, value, at, padding), following
+    return Property(path, name, name_at, value, at, padding), following
 
 
 def _text(source: OpenArtifact, at: int, data: bytes) -> str:

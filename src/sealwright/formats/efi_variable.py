@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.bare import read_bare_cms
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Envelope, Signer, check_signer
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, UsageError
 
@@ -88,7 +89,7 @@ def certificate_entry(data: bytes, owner: uuid.UUID, subject: str) -> Entry:
             loaded = x509.load_pem_x509_certificate(data)
         else:
             loaded = x509.load_der_x509_certificate(data)
-    except ValueError as cause:
+    except UNREADABLE as cause:
         raise MalformedArtifact(subject, "it is no certificate in PEM or DER", "Name a certificate.") from cause
     return Entry(X509, owner, loaded.public_bytes(Encoding.DER))
 
@@ -208,8 +209,8 @@ def _check_entry(entry: Entry, subject: str, at: int) -> None:
         raise _wrong(subject, at, f"a SHA-256 digest of {len(entry.data)} bytes")
     if entry.type == X509:
         try:
-            x509.load_der_x509_certificate(entry.data)
-        except ValueError as cause:
+            x509.load_der_x509_certificate(entry.data).subject.rfc4514_string()
+        except UNREADABLE as cause:
             raise _wrong(subject, at, "an entry that is no certificate in DER") from cause
 
 

@@ -202,13 +202,13 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
 
 
 def _check_no_refusal(candidate: Candidate, path: str) -> None:
-    """Where the signature is over a statement about the bytes (a root hash), the bytes that were written are as it says.
+    """Where the signature is over a statement about the bytes (a root hash, a list), the bytes that were written are as it says.
 
     A part that nobody signed yet is no contradiction: a FIT is signed configuration by configuration.
     """
     for finding in candidate.findings:
         if finding.severity is Severity.REJECT and finding.code != "SW-PART-UNSIGNED":
-            raise ChangedWhileRead(path, f"what was written is not what was signed: {finding.found}", "Sign it again.")
+            raise ChangedWhileRead(path, finding.sentence, "Sign it again.")
 
 
 def _lies_beside(path: str, ending: str, search: Search) -> bool:

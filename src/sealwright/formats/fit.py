@@ -34,6 +34,7 @@ from sealwright.findings import Finding, reject
 from sealwright.formats.devicetree import (
     MAGIC,
     Property,
+    Span,
     Token,
     Tree,
     check_free_space,
@@ -176,17 +177,20 @@ class FitFormat:
 
 def _content_findings(source: OpenArtifact, fit: Fit, name: str, progress: Progress | None) -> Iterator[Finding]:
     """Images that are not what their hash nodes say, or that no strong hash node binds."""
+    wanted: dict[Span, set[HashName]] = {}
+    for image in fit.images.values():
+        wanted.setdefault(image.data, set()).update(digest.algorithm for digest in image.hashes.values())
+    # images may share their bytes, which are read once whatever their number
+    found = {
+        span: source.digest_ranges(sorted(names), [span], b"", progress) for span, names in wanted.items() if names
+    }
     for image in fit.images.values():
         if not image.hashes:
             yield reject("SW-PART-UNSIGNED", name, found=f"{image.path}, which has no SHA-2 hash node,")
-            continue
-        wanted = {digest.algorithm for digest in image.hashes.values()}
-        found = source.digest_ranges(sorted(wanted), [image.data], b"", progress)
         for node, digest in image.hashes.items():
-            if found[digest.algorithm] != digest:
-                yield reject(
-                    "SW-FILE-CHANGED", name, found=f"{node} says {digest}, delivered is {found[digest.algorithm]}"
-                )
+            delivered = found[image.data][digest.algorithm]
+            if delivered != digest:
+                yield reject("SW-FILE-CHANGED", name, found=f"{node} says {digest}, delivered is {delivered}")
 
 
 def _part_findings(fit: Fit, name: str) -> Iterator[Finding]:
@@ -344,7 +348,9 @@ def _coverage(fit: Fit) -> Coverage:
             ranges.append(Range(token.at, end, Extent.SIGNATURE))
         elif isinstance(token, Property) and token.name == "data":
             ranges.append(Range(token.at, token.at + 12, Extent.UNCOVERED, "the size of an image"))
-            ranges.append(Range(token.at + 12, end, Extent.HASHED))
+            data_end = token.at + 12 + token.size
+            ranges.append(Range(token.at + 12, data_end, Extent.HASHED))
+            ranges.append(Range(data_end, end, Extent.UNCOVERED, "padding behind an image"))
         else:
             default = isinstance(token, Property) and token.name == "default"
             reason = "which configuration is used unless told otherwise" if default else "where an image is"

@@ -17,6 +17,7 @@ from sealwright.envelope.algorithms import (
     key_digest,
 )
 from sealwright.envelope.certified import certified
+from sealwright.errors import LimitExceeded
 from sealwright.formats.devicetree import (
     Property,
     Span,
@@ -32,6 +33,7 @@ from sealwright.formats.devicetree import (
 
 IMAGES, CONFIGURATIONS = "/images", "/configurations"
 MAX_CONFIGURATIONS = 64
+MAX_SIGNATURES = 128
 EXCLUDED = ("data", "data-size", "data-position", "data-offset")
 RSA_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
 _NO_REFERENCE = ("description", "compatible")
@@ -95,6 +97,8 @@ def read_fit(source: OpenArtifact) -> Fit:
         for path in signature_nodes(tree, configuration)
         if "value" in tree.properties(path)
     )
+    if len(signatures) > MAX_SIGNATURES:
+        raise LimitExceeded(source.path, f"{len(signatures)} signatures", f"At most {MAX_SIGNATURES} are read.")
     _check_places(source, tree, images)
     return Fit(tree, source.size, images, needs, signatures)
 
@@ -110,6 +114,7 @@ def region(tree: Tree, nodes: Collection[str]) -> list[Token]:
     Source: U-Boot boot/fdt_region.c, fdt_find_regions.
     """
     covered: list[Token] = []
+    nodes = frozenset(nodes)
     want, kept, before = 0, list[int](), False
     for token in tree.tokens:
         closes = False
@@ -147,11 +152,13 @@ def region_digest(source: OpenArtifact, tree: Tree, nodes: Collection[str], stri
 def _image(source: OpenArtifact, tree: Tree, path: str) -> Image:
     found = tree.properties(path)
     base = tree.total + -tree.total % 4
-    if (data := found.get("data")) is not None:
+    data = found.get("data")
+    placed = [name for name in ("data-offset", "data-position") if name in found]
+    if data is not None and not placed:
         span = Span(data.at + 12, data.at + 12 + data.size)
-    elif "data-size" in found and ("data-offset" in found) is not ("data-position" in found):
-        at = _number(source, found.get("data-position") or found["data-offset"])
-        start = at if "data-position" in found else base + at
+    elif data is None and "data-size" in found and len(placed) == 1:
+        at = _number(source, found[placed[0]])
+        start = at if placed == ["data-position"] else base + at
         span = Span(start, start + _number(source, found["data-size"]))
     else:
         raise wrong(source, 0, f"the image {path} has no data, or two")

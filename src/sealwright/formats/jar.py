@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
@@ -49,6 +50,7 @@ NAME = "jar"
 FOLDER, MANIFEST = "META-INF/", "META-INF/MANIFEST.MF"
 MAX_CMS_BYTES = 1 << 20
 MAX_SIGNERS = 16
+MAX_FINDINGS = 100
 _BLOCKS = (".RSA", ".EC", ".DSA")
 _TITLE, _VERSION, _MADE = "Implementation-Title", "Implementation-Version", "Created-By"
 _HEADERS = "the archive's own headers; what they say is compared"
@@ -116,7 +118,7 @@ class JarFormat:
             manifest,
             size,
             Coverage.whole(size),
-            _claims(manifest, path),
+            _claims(read_manifest(manifest, path)),
             existing=existing,
         )
 
@@ -157,12 +159,12 @@ class JarFormat:
             if not jar.pairs or jar.manifest is None:
                 return Found(path, source.size, (), None, structure=_structure(jar))
             text = read_member(source, jar.manifest, MAX_BYTES)
-            manifest = read_manifest(text, name)
+            manifest = read_manifest(text, name, most=len(jar.archive.members))
             found, delivered = _differences(source, jar, manifest, search, name)
             pairs = [(pair, read_member(source, pair.statement, MAX_BYTES)) for pair in jar.pairs]
             blocks = [read_member(source, pair.block, MAX_CMS_BYTES) for pair in jar.pairs]
             whole = watched_digests(source, search)
-        claims, coverage = _claims(text, name), _coverage(jar)
+        claims = _claims(manifest)
         candidates = []
         for (pair, statement), block in zip(pairs, blocks, strict=True):
             envelope, unread = _envelope(block, pair.block.name)
@@ -179,7 +181,7 @@ class JarFormat:
                     digests=own,
                     artifact=Digest.of(text),
                     claims=claims,
-                    coverage=coverage,
+                    coverage=_coverage(jar, pair),
                     findings=(*unread, *found, *_unnamed(jar, pair, statement, text, name)),
                     contents=(*own.values(), *delivered, *whole),
                     name=name,
@@ -230,7 +232,7 @@ def read_jar(source: OpenArtifact) -> Jar:
 def check_manifest(prepared: Prepared) -> None:
     """MalformedArtifact where the manifest of a `Prepared` claims something else than was asked for."""
     manifest = prepared.content or b""
-    if _claims(manifest, prepared.path) != prepared.claims:
+    if _claims(read_manifest(manifest, prepared.path)) != prepared.claims:
         raise MalformedArtifact(prepared.path, "its manifest claims something else than was asked for", _NEXT)
 
 
@@ -260,12 +262,12 @@ def _kept_manifest(source: OpenArtifact, jar: Jar, claims: Claims, progress: Pro
     if jar.manifest is None:
         raise MalformedArtifact(source.path, f"it is signed, and there is no {MANIFEST}", _NEXT)
     text = read_member(source, jar.manifest, MAX_BYTES)
-    known = _claims(text, source.path)
-    if claims and claims != known:
+    manifest = read_manifest(text, source.path)
+    if claims and claims != _claims(manifest):
         raise UsageError(
             source.path, "its signed manifest claims something else", "Leave the claims out, or use --replace."
         )
-    found, _ = _differences(source, jar, read_manifest(text, source.path), Search(progress=progress), source.path)
+    found, _ = _differences(source, jar, manifest, Search(progress=progress), source.path)
     for finding in found:
         raise MalformedArtifact(source.path, finding.sentence, "Use --replace to sign what is there now.")
     return text
@@ -288,6 +290,8 @@ def _differences(
         left.discard(one.name)
         if one.is_folder:
             continue
+        if len(found) >= MAX_FINDINGS:
+            return tuple(found), tuple(seen)
         wanted = digests(manifest.sections.get(one.name, {}), name, one.name)
         if not wanted:
             found.append(reject("SW-PART-UNSIGNED", name, found=one.name))
@@ -304,7 +308,7 @@ def _differences(
     source.check_unchanged()
     found += [
         reject("SW-ARTIFACT-MALFORMED", name, found=f"{one} is named in the manifest and not there")
-        for one in sorted(left)
+        for one in sorted(left)[:MAX_FINDINGS]
     ]
     return tuple(found), tuple(seen)
 
@@ -312,16 +316,17 @@ def _differences(
 def _unnamed(jar: Jar, pair: Pair, statement: bytes, manifest: bytes, name: str) -> Iterator[Finding]:
     """What a signer's .SF leaves out."""
     try:
-        read = read_manifest(statement, pair.statement.name, "Signature-Version")
+        most = len(jar.archive.members)
+        read = read_manifest(statement, pair.statement.name, "Signature-Version", most=most)
         wanted = digests(read.main, pair.statement.name, MANIFEST, "-Digest-Manifest")
     except SealwrightError as cause:
         yield reject(cause.code, name, found=f"{pair.statement.name}: {cause.what}")
         return
     if not wanted or any(Digest.of(manifest, digest.algorithm) != digest for digest in wanted):
         yield reject("SW-FILE-CHANGED", name, found=f"{MANIFEST} is not the one that {pair.statement.name} signs")
-    for one in jar.rest:
-        if not one.is_folder and one.name not in read.sections:
-            yield reject("SW-PART-UNSIGNED", name, found=one.name)
+    unnamed = (one for one in jar.rest if not one.is_folder and one.name not in read.sections)
+    for one in islice(unnamed, MAX_FINDINGS):
+        yield reject("SW-PART-UNSIGNED", name, found=one.name)
 
 
 def _digests_of(
@@ -387,11 +392,10 @@ def _signer(number: int) -> str:
     return f"{FOLDER}MAKER{number if number > 1 else ''}"
 
 
-def _claims(manifest: bytes, subject: str) -> Claims:
-    main = read_manifest(manifest, subject).main
+def _claims(manifest: Manifest) -> Claims:
     found = []
     for key in (_TITLE, _VERSION):
-        value = next((v for k, v in main.items() if k.lower() == key.lower()), None)
+        value = next((v for k, v in manifest.main.items() if k.lower() == key.lower()), None)
         plain = value is not None and 0 < len(value) <= 200 and value.isprintable() and value == value.strip()
         found.append(value if plain else None)
     return Claims(product=found[0], version=found[1])
@@ -413,8 +417,9 @@ def _envelope(cms: bytes, name: str) -> tuple[Envelope | None, tuple[Finding, ..
     return envelope, ()
 
 
-def _coverage(jar: Jar) -> Coverage:
-    signatures = {part.start for pair in jar.pairs for part in (pair.block,)}
+def _coverage(jar: Jar, own: Pair) -> Coverage:
+    """What one signer covers; the files of the others are signatures to it."""
+    signatures = {part.start for pair in jar.pairs for part in pair} - {own.statement.start}
     ranges: list[Range] = []
     at = 0
     for one in jar.archive.members:

@@ -21,7 +21,9 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.errors import LimitExceeded, MalformedArtifact
 
 MAX_BYTES = 32 << 20
-MAX_LINES = 2_000_000
+MAX_LINES = 600_000
+MAX_ATTRIBUTES = 4096
+MAX_SECTIONS = 65_534
 LINE_BYTES = 72
 DIGESTS = {"SHA-256": HashName.SHA256, "SHA-384": HashName.SHA384, "SHA-512": HashName.SHA512}
 NAMES = {name: text for text, name in DIGESTS.items()}
@@ -38,10 +40,14 @@ class Manifest(NamedTuple):
     parts: dict[str, bytes]
 
 
-def read_manifest(data: bytes, subject: str, first: str = "Manifest-Version") -> Manifest:
-    """Read a whole one; MalformedArtifact with the line, LimitExceeded above 32 MiB. first: the attribute it begins with."""
-    if len(data) > MAX_BYTES or data.count(b"\n") > MAX_LINES:
-        raise LimitExceeded(subject, f"a manifest of {len(data)} bytes", f"At most {MAX_BYTES} are read.")
+def read_manifest(data: bytes, subject: str, first: str = "Manifest-Version", *, most: int = MAX_SECTIONS) -> Manifest:
+    """Read a whole one; MalformedArtifact with the line, LimitExceeded out of bounds. first: the attribute it begins with.
+
+    most: how many members there can be to name.
+    """
+    if len(data) > MAX_BYTES or (count := data.count(b"\n")) > MAX_LINES:
+        what = f"a manifest of {len(data)} bytes" if len(data) > MAX_BYTES else f"a manifest of {count} lines"
+        raise LimitExceeded(subject, what, f"At most {MAX_BYTES} bytes and {MAX_LINES} lines are read.")
     main: Attributes | None = None
     sections: dict[str, Attributes] = {}
     parts: dict[str, bytes] = {}
@@ -66,6 +72,8 @@ def read_manifest(data: bytes, subject: str, first: str = "Manifest-Version") ->
             main, name = attributes, ""
         else:
             name = attributes.pop("Name", "") if next(iter(attributes), "") == "Name" else ""
+            if len(sections) >= most:
+                raise _wrong(subject, begun + 1, f"more sections than the {most} members there are")
             if not name or name in sections:
                 raise _wrong(subject, begun + 1, f"a section without a name, or a second one for {name}")
             sections[name] = attributes
@@ -118,6 +126,9 @@ def _attributes(lines: list[bytes], first: int, subject: str) -> Attributes:
             joined[-1][1].extend(line[1:])
         else:
             joined.append((number, bytearray(line)))
+    if len(joined) > MAX_ATTRIBUTES:
+        raise LimitExceeded(subject, f"{len(joined)} attributes in a section", f"At most {MAX_ATTRIBUTES} are read.")
+    names: set[str] = set()
     for number, raw in joined:
         try:
             match = _ATTRIBUTE.fullmatch(raw.decode())
@@ -125,8 +136,9 @@ def _attributes(lines: list[bytes], first: int, subject: str) -> Attributes:
             raise _wrong(subject, number, "it is not UTF-8") from cause
         if match is None or any(c in match[2] for c in "\r\0"):
             raise _wrong(subject, number, "it is no `Name: value`")
-        if match[1].lower() in (key.lower() for key in found):
+        if match[1].lower() in names:
             raise _wrong(subject, number, f"a second {match[1]}")
+        names.add(match[1].lower())
         found[match[1]] = match[2]
     return found
 

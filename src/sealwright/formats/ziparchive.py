@@ -5,7 +5,7 @@
 1. Members follow each other from the first byte to the central directory, which is followed by the end record, which ends the file:
    nothing in front, between or behind, no comment.
 2. What the central directory says of a member, its local header says too. Stored and deflated members; nothing encrypted.
-3. Names are relative, in UTF-8, unambiguous, and no two are the same.
+3. Names are relative, in UTF-8, unambiguous, and no two are the same; members are files and folders.
 4. Data are as long as they are said to be and have the CRC they are said to have; they are read as a stream.
 
 No ZIP64: archives above 4 GiB or 65,534 members. Source: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
@@ -14,6 +14,7 @@ No ZIP64: archives above 4 GiB or 65,534 members. Source: PKWARE APPNOTE 6.3.10,
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from sealwright.errors import LimitExceeded, MalformedArtifact
 LOCAL_MAGIC, CENTRAL_MAGIC, END_MAGIC, DESCRIPTOR_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x07\x08"
 MAX_CENTRAL_BYTES = 64 << 20
 MAX_NAME_BYTES = 4096
+MAX_DEPTH = 100
 MAX_WHOLE_BYTES = 64 << 30
 STORED, DEFLATED = 0, 8
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -172,8 +174,8 @@ def _entries(source: OpenArtifact, directory: bytes, central: int, count: int) -
 
 
 def _member(source: OpenArtifact, start: int, following: int, entry: bytes) -> Member:
-    (_, _, _, flags, method, stamp, day, crc, packed, size, named, extra, _, disk, _, _, _) = _CENTRAL.unpack_from(
-        entry
+    (_, _, _, flags, method, stamp, day, crc, packed, size, named, extra, _, disk, _, attributes, _) = (
+        _CENTRAL.unpack_from(entry)
     )
     raw = entry[_CENTRAL.size : _CENTRAL.size + named]
     head = source.read_at(start, _LOCAL.size + named)
@@ -201,7 +203,15 @@ def _member(source: OpenArtifact, start: int, following: int, entry: bytes) -> M
     name = _name(source, start, raw, bool(flags & _UTF8))
     if name.endswith("/") and (size or packed > 2):
         raise _wrong(source, start, f"the folder {name} has bytes")
+    _check_mode(source, start, name, attributes >> 16)
     return Member(name, start, data, packed, size, following, method, crc, entry)
+
+
+def _check_mode(source: OpenArtifact, start: int, name: str, mode: int) -> None:
+    """Unix programs unpack a member as what its mode says, and no signature covers it (A069, A071)."""
+    wanted = stat.S_IFDIR if name.endswith("/") else stat.S_IFREG
+    if stat.S_IFMT(mode) not in (0, wanted) or mode & (stat.S_ISUID | stat.S_ISGID):
+        raise _wrong(source, start, f"{name} is a link, a device, or runs as its owner (mode {mode:o})")
 
 
 def _check_extra(source: OpenArtifact, start: int, extra: bytes) -> None:
@@ -222,6 +232,8 @@ def _name(source: OpenArtifact, start: int, raw: bytes, utf8: bool) -> str:
     parts = name.removesuffix("/").split("/")
     if not name.isprintable() or "\\" in name or ":" in name or len(raw) > MAX_NAME_BYTES:
         raise _wrong(source, start, f"the name {name!r}")
+    if len(parts) > MAX_DEPTH:
+        raise LimitExceeded(source.path, f"folders {len(parts)} deep", f"At most {MAX_DEPTH} are read.")
     if any(part in ("", ".", "..") for part in parts):
         raise _wrong(source, start, f"the name {name!r}, which leads elsewhere")
     return name

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, SignatureAlgorithm, key_digest
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
 from sealwright.formats.embedded import EMBEDDED
@@ -210,7 +211,7 @@ def _certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
     data = read_file(path, MAX_BYTES)
     try:
         found = x509.load_pem_x509_certificates(data)
-    except ValueError as cause:
+    except UNREADABLE as cause:
         raise MalformedEnvelope(
             path, "there is no readable certificate in PEM in it", "Ask your PKI for the certificate in PEM."
         ) from cause

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import FILE as FILE_KIND
 from sealwright.envelope.kinds import Construction, ContentKind
 from sealwright.errors import MalformedTrust, Unreadable, UsageError
@@ -217,5 +218,5 @@ def _key(folder: str, entry: dict[str, str]) -> EnrolledKey:
 def _certificates(path: str) -> list[bytes]:
     try:
         return [c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(read_file(path, MAX_BYTES))]
-    except ValueError as cause:
+    except UNREADABLE as cause:
         raise MalformedTrust(path, "no PEM certificates in it", "Enrol the key's certificate again.") from cause

@@ -15,7 +15,6 @@ with one sync. A path that cannot be signed is reported and the others go on; no
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,7 +23,16 @@ from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, restore_pair, write_pairs
+from sealwright.artifact.output import (
+    Output,
+    Pair,
+    Replace,
+    permissions_of,
+    refuse_itself,
+    replace_pairs,
+    restore_pair,
+    write_pairs,
+)
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
@@ -45,7 +53,6 @@ if TYPE_CHECKING:
 BATCH = 256
 HELD_BYTES = 64 << 20
 MAX_TEXT = 200
-PERMISSIONS = 0o777
 MAX_GENERATION = 2**63 - 1
 
 
@@ -205,8 +212,9 @@ def _prepare(
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
         targets = _targets(prepared, options)
-        if options.format is not None and any(os.path.lexists(one) and os.path.samefile(path, one) for one in targets):
-            raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
+        if options.format is not None:
+            for target in targets:
+                refuse_itself(path, target)
         if len(targets) > 1:
             restore_pair(targets)
         for target in targets:
@@ -319,14 +327,10 @@ def _outputs(prepared: Prepared, sealed: Sealed, options: SignOptions) -> list[O
         files = [Output(_beside(prepared, options, part.suffix), part.data) for part in prepared.companions]
         return [*files, Output(_targets(prepared, options)[-1], sealed.envelope)]
     form, out = embedded_format(options.format, options.layouts), _new_file(prepared, options)
-    try:
-        mode = stat.S_IMODE(os.stat(prepared.path).st_mode) & PERMISSIONS
-    except OSError as cause:
-        raise unreadable(prepared.path, cause) from cause
     new = Output(
         out,
         form.attach(prepared, sealed),
-        mode,
+        permissions_of(prepared.path),
         lambda written: check_attached(form, written, prepared, sealed),
     )
     return [new, *(Output(out + part.suffix, part.data) for part in files_beside(form.name, prepared, sealed))]

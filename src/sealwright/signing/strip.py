@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.artifact.output import Output, Replace, permissions_of, refuse_itself, write_batch
 from sealwright.artifact.source import open_artifact
-from sealwright.errors import OutputRefused
 from sealwright.formats.embedded import recognise, recognised, signed_beside
 from sealwright.formats.format import EmbeddedFormat, Search
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
-
-PERMISSIONS = 0o777
 
 
 def strip(path: str, target: str, replace: Replace = Replace.NO, layouts: Collection[Layout] = ()) -> None:
@@ -25,10 +20,8 @@ def strip(path: str, target: str, replace: Replace = Replace.NO, layouts: Collec
     Raises UsageError where it is of no such format or has none, OutputRefused where the target cannot be written.
     """
     form = _signed_as(path, layouts)
-    if os.path.lexists(target) and os.path.samefile(path, target):
-        raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
-    mode = stat.S_IMODE(os.stat(path).st_mode) & PERMISSIONS
-    write_batch([Output(target, form.strip(path), mode)], replace=replace)
+    refuse_itself(path, target)
+    write_batch([Output(target, form.strip(path), permissions_of(path))], replace=replace)
 
 
 def _signed_as(path: str, layouts: Collection[Layout]) -> EmbeddedFormat:

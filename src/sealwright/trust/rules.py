@@ -10,7 +10,7 @@ components is no other claim than that of who signs it as part of a product; eac
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sealwright.artifact.claims import Claims
@@ -57,19 +57,27 @@ class Decision:
 def agreed_claims(judged: Sequence[Judged], components: Collection[Component]) -> tuple[Claims, tuple[Finding, ...]]:
     """The claims of the signatures that hold; a finding if two of them claim different things.
 
-    A signature that claims no more than one of the components yields to one that names a product made of them.
+    A signature that claims no more than one of the components yields to one that names a product made of them. A manifest may
+    say more than the fields of the format inside, as long as it says all of theirs: then what it says is claimed, and counts
+    where it counts itself.
     """
     spoken = [entry for entry in judged if entry.seen.accepted and entry.claims]
     names = {one.name for one in components}
     spoken = [entry for entry in spoken if entry.claims.product not in names] or spoken
     if not spoken:
         return Claims(), ()
+    fullest = next((one for one in spoken if all(_says_all(one.claims, other.claims) for other in spoken)), None)
+    if fullest is not None:
+        return fullest.claims, ()
     first = spoken[0]
-    for other in spoken[1:]:
-        if other.claims != first.claims:
-            wanted, found = describe(first.claims), describe(other.claims)
-            return first.claims, (reject("SW-CLAIMS-DIFFER", other.seen.source, wanted, found),)
-    return first.claims, ()
+    other = next(one for one in spoken if one.claims != first.claims)
+    wanted, found = describe(first.claims), describe(other.claims)
+    return first.claims, (reject("SW-CLAIMS-DIFFER", other.seen.source, wanted, found),)
+
+
+def _says_all(fuller: Claims, claims: Claims) -> bool:
+    """Whether everything that is claimed is claimed there too, in the same words."""
+    return all(getattr(claims, one.name) in (None, (), getattr(fuller, one.name)) for one in fields(Claims))
 
 
 def describe(claims: Claims) -> str:
