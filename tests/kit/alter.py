@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.formats.efi_variable import read_update, signed_for
 from sealwright.formats.embedded import recognise
 from sealwright.formats.format import Search
+from sealwright.formats.msi import read_package
 
 Alteration = Callable[[Path, Maker], None]
 _FROM_END = 3
+_SECTOR, _BLOCK = 4096, 1196  # of Espressif: the block without its checksum
 
 
 def flip(data: bytes, at: int) -> bytes:
-    """The data with one bit of that byte changed."""
+    """The data with one bit of that byte changed. at: from the end where negative."""
+    at %= len(data)
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
@@ -40,6 +44,33 @@ def within(sample: bytes) -> Alteration:
 def at(offset: int) -> Alteration:
     """One bit of that byte."""
     return lambda path, _: _write(path, flip(path.read_bytes(), offset))
+
+
+def behind(sample: bytes, distance: int) -> Alteration:
+    """One bit so many bytes behind the first place where the sample stands."""
+
+    def altered(path: Path, _: Maker) -> None:
+        data = path.read_bytes()
+        _write(path, flip(data, data.index(sample) + distance))
+
+    return altered
+
+
+def end_of(suffix: str) -> Alteration:
+    """One bit near the end of a file beside it, which is where a signature without anything else has its value."""
+
+    def altered(path: Path, _: Maker) -> None:
+        beside = path.with_name(path.name + suffix)
+        _write(beside, flip(beside.read_bytes(), -_FROM_END))
+
+    return altered
+
+
+def content_of_package(path: Path, _: Maker) -> None:
+    """One bit of a stream of a Windows Installer package."""
+    with open_artifact(str(path)) as source:
+        start, _end = read_package(source).hashed[0]
+    _write(path, flip(path.read_bytes(), start + _FROM_END))
 
 
 def value_inside(path: Path, maker: Maker) -> None:
@@ -104,6 +135,15 @@ def value_in_script(path: Path, _: Maker) -> None:
     width = len(lines[first]) - 2
     lines[first:last] = [b"# " + text[start : start + width] for start in range(0, len(text), width)]
     _write(path, b"\r\n".join(lines))
+
+
+def value_in_sector(path: Path, maker: Maker) -> None:
+    """The value in the first signature block of an Espressif image, with the block's checksum made anew."""
+    data = path.read_bytes()
+    start = len(data) - _SECTOR
+    # RSA: behind the key and what is computed from it; ECDSA: within r and s of both curves
+    block = flip(data[start : start + _BLOCK], 900 if "rsa" in maker.name else 150)
+    _write(path, data[:start] + block + zlib.crc32(block).to_bytes(4, "little") + data[start + _BLOCK + 4 :])
 
 
 def value_in_variable(path: Path, _: Maker) -> None:

@@ -59,22 +59,27 @@ class Maker:
     @cached_property
     def certificate_pem(self) -> Path:
         """The key's certificate alone."""
-        return self._written("certificate", self.certificates[0].public_bytes(Encoding.PEM))
+        return self._written("pem", self.certificates[0].public_bytes(Encoding.PEM))
+
+    @cached_property
+    def certificate_der(self) -> Path:
+        """The same in DER."""
+        return self._written("der", self.certificates[0].public_bytes(Encoding.DER))
 
     @cached_property
     def keyring_pem(self) -> Path:
         """The anchor and the certificates below it, without the key's own."""
         below = b"".join(one.public_bytes(Encoding.PEM) for one in self.certificates[1:])
-        return self._written("keyring", self.root_pem.read_bytes() + below)
+        return self._written("keyring.pem", self.root_pem.read_bytes() + below)
 
     @cached_property
     def public_pem(self) -> Path:
         """The public key."""
         public = self.certificates[0].public_key()
-        return self._written("public", public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        return self._written("public.pem", public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
-    def _written(self, what: str, data: bytes) -> Path:
-        path = self.house.folder / f"{self.name}.{what}.pem"
+    def _written(self, ending: str, data: bytes) -> Path:
+        path = self.house.folder / f"{self.name}.{ending}"
         path.write_bytes(data)
         return path
 

@@ -12,30 +12,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
 from kit.alter import (
     Alteration,
     at,
+    behind,
+    content_of_package,
+    end_of,
     member_of_archive,
     member_of_update,
     value_beside,
     value_in_archive,
     value_in_script,
+    value_in_sector,
     value_in_update,
     value_in_variable,
     value_inside,
     within,
 )
 from kit.archives import jarsigner, key_store, zipped
-from kit.boards import FIRMWARE, imgtool
+from kit.boards import FIRMWARE, esp_image, espsecure, imgtool
+from kit.cabinets import gcab
 from kit.efi import PROGRAMS, osslsigncode, sbverify
 from kit.house import Maker
+from kit.layouts import DRIVE, PAYLOAD, drive_image
 from kit.modules import as_the_kernel, compiled_module
 from kit.openssl import cms_verify, run, sums
+from kit.packages import wixl
 from kit.pki import Pki
 from kit.powershell import FILES as SCRIPTS
 from kit.samples import project
 from kit.uboot import KERNEL, compiled, fit, fit_check_sign
 from kit.updates import IMAGE, archive, bundle, bundle_judged, swupdate, updater
+from kit.xmldocs import FILES as DOCUMENTS
 from sealwright.cli.main import main
 from sealwright.envelope.bare import content_info
 from sealwright.formats.efi_variable import read_update
@@ -88,6 +98,15 @@ def as_variable(plain: Path, maker: Maker) -> Path:
     ]
     assert main([*words, "--out", str(out), *maker.house.pin]) == 0
     return out
+
+
+def by_layout(plain: Path, maker: Maker) -> Path:
+    """`sealwright sign --layout`."""
+    layout, signed = plain.with_name("acme.layout"), plain.with_name("signed.bin")
+    layout.write_text(DRIVE)
+    words = ["sign", str(plain), "--home", str(maker.house.home), "--key", maker.name, *maker.house.pin]
+    assert main([*words, "--layout", str(layout), "--out", str(signed)]) == 0
+    return signed
 
 
 @dataclass(frozen=True)
@@ -207,6 +226,55 @@ def judge_variable(path: Path, maker: Maker) -> tuple[bool, str]:
     )  # fmt: skip
 
 
+def judge_image(path: Path, maker: Maker) -> tuple[bool, str]:
+    """The signature over the root hash, then every block against it, as the kernel does."""
+    root, signature = (path.with_name(path.name + ending) for ending in (".roothash", ".roothash.p7s"))
+    accepted, words = run(
+        ["openssl", "smime", "-verify", "-inform", "der", "-in", signature, "-content", root, "-binary",
+         "-certfile", maker.certificate_pem, "-nointern", "-noverify", "-out", "/dev/null"]
+    )  # fmt: skip
+    if not accepted:
+        return accepted, words
+    return run(
+        ["/sbin/veritysetup", "verify", path, path, root.read_text().strip(), f"--hash-offset={len(IMAGE_BLOCKS)}"]
+    )
+
+
+def judge_sealed_file(path: Path, maker: Maker) -> tuple[bool, str]:
+    """The digest by fsverity, then OpenSSL on the signature over it, as the kernel does."""
+    made, words = run(["fsverity", "digest", path, "--for-builtin-sig", "--compact"])
+    assert made, words
+    content = path.with_name("digest")
+    content.write_bytes(bytes.fromhex(words))
+    return run(
+        ["openssl", "cms", "-verify", "-inform", "DER", "-in", f"{path}.fsverity.p7s", "-content", content, "-binary",
+         "-CAfile", maker.certificate_pem, "-certfile", maker.certificate_pem, "-purpose", "any", "-partial_chain",
+         "-no_check_time", "-out", "/dev/null"]
+    )  # fmt: skip
+
+
+def judge_appraised_file(path: Path, maker: Maker) -> tuple[bool, str]:
+    return run(["evmctl", "ima_verify", "--sigfile", "-k", maker.certificate_der, path])
+
+
+def judge_chip(path: Path, maker: Maker) -> tuple[bool, str]:
+    return espsecure("verify-signature", "--version", "2", "--keyfile", maker.public_pem, path)
+
+
+def judge_document(path: Path, maker: Maker) -> tuple[bool, str]:
+    return run(["xmlsec1", "--verify", "--enabled-key-data", "x509", "--trusted-pem", maker.root_pem, path])
+
+
+def judge_drive(path: Path, maker: Maker) -> tuple[bool, str]:
+    """The layout's r and s cut out at its offsets; OpenSSL on everything else."""
+    data = path.read_bytes()
+    value, content = path.with_name("value"), path.with_name("content")
+    value.write_bytes(encode_dss_signature(*(int.from_bytes(data[start : start + 32], "big") for start in (64, 96))))
+    content.write_bytes(data[:64] + data[128:])
+    return run(["openssl", "dgst", "-sha256", "-verify", maker.public_pem, "-signature", value, content])
+
+
+IMAGE_BLOCKS = CONTENT.ljust(4096) * 150
 ROWS = (
     Row(
         "detached",
@@ -315,5 +383,84 @@ ROWS = (
         judge=judge_update,
         content=member_of_update("fw.bin", IMAGE[::-1]),
         signature=value_in_update,
+    ),
+    Row(
+        "msi",
+        "osslsigncode",
+        EC + RSA,
+        make=wixl,
+        signs=inside("msi"),
+        judge=judge_script,
+        content=content_of_package,
+    ),
+    Row(
+        "cab",
+        "osslsigncode",
+        EC + RSA,
+        make=gcab,
+        signs=inside("cab"),
+        judge=judge_script,
+        content=at(200),
+    ),
+    Row(
+        "verity",
+        "openssl smime, veritysetup",
+        EC + RSA,
+        make=written("plain.img", IMAGE_BLOCKS),
+        signs=inside("verity"),
+        judge=judge_image,
+        content=at(5000),
+        signature=end_of(".roothash.p7s"),
+    ),
+    Row(
+        "fsverity",
+        "fsverity digest, openssl cms",
+        EC + RSA,
+        make=written("plain.bin", CONTENT),
+        signs=inside("fsverity"),
+        judge=judge_sealed_file,
+        content=at(200),
+        signature=end_of(".fsverity.p7s"),
+    ),
+    Row(
+        "ima",
+        "evmctl",
+        EC + RSA,
+        make=written("plain.bin", CONTENT),
+        signs=inside("ima"),
+        judge=judge_appraised_file,
+        content=at(200),
+        signature=end_of(".sig"),
+    ),
+    Row(
+        "esp32",
+        "espsecure",
+        PSS + EC,
+        make=lambda folder: esp_image(folder, secure_pad=True),
+        signs=inside("esp32"),
+        judge=judge_chip,
+        content=within(FIRMWARE[:100]),
+        signature=value_in_sector,
+    ),
+    Row(
+        "layout",
+        "openssl dgst, on bytes cut out",
+        (KeyKind.P256,),
+        make=written("drive.bin", drive_image()),
+        signs=by_layout,
+        judge=judge_drive,
+        content=within(PAYLOAD),
+        signature=at(100),
+        judged_here=False,
+    ),
+    Row(
+        "xmldsig",
+        "xmlsec1",
+        EC + RSA,
+        make=written("pump.xml", DOCUMENTS["pump.xml"]),
+        signs=inside("xmldsig"),
+        judge=judge_document,
+        content=within(b"level < 80"),
+        signature=behind(b"<SignatureValue>", 30),
     ),
 )

@@ -22,7 +22,7 @@ Each format below is signed by `sealwright sign` with a key in a development fil
 (swtpm), of every kind that its verifier reads and the backend makes. The verifier is the program that devices or their makers use.
 It is shown four artifacts for each key: what was signed, which it has to accept; and the same with its content altered,
 with its signature altered, and before a verifier that knows another maker, which it has to refuse.
-`sealwright verify` has to answer the same; about UEFI variables it gives no verdict.
+`sealwright verify` has to answer the same with the home's own trust file (about UEFI variables it gives no verdict, and layouts are in no home's).
 `make test` prints this table at its end, and fails where an answer is another one; `make verifiers` writes this page from the answers.
 
 """
