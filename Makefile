@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-boot test lint fix bench findings soak
+.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ fix: install ## format and repair what can be repaired
 findings: install ## write docs/findings.md from the code's table
 	@$(PY) scripts/findings.py > docs/findings.md
 
+verifiers: install ## write docs/verifiers.md from what the real verifiers answer
+	@$(PY) -m pytest -n 2 tests/interop/test_table.py -k "accepts" --write-verifiers docs/verifiers.md
+
 test: lint ## everything that CI runs; ends with pytest's closing line
 	@$(PY) -m pytest -n 2 --dist worksteal
 
@@ -39,4 +42,4 @@ soak: install ## longer fuzzing of every parser (ten minutes)
 bench: install ## ratios against named peers, measured in the same run
 	@test -x .venv-bench/bin/model_signing || { echo "installing model_signing, a peer of the benchmarks, into .venv-bench"; \
 	    $(PY) -m venv .venv-bench && .venv-bench/bin/pip install -q --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/bench.txt; }
-	@for program in $$(ls bench/*.py | grep -v peers.py); do echo "== $$program"; $(PY) $$program || exit 1; done
+	@for program in $$(ls bench/*.py | grep -Ev 'peers|artifacts'); do echo "== $$program"; $(PY) $$program || exit 1; done

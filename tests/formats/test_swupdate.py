@@ -18,7 +18,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
-from sealwright.formats.cpio import CHECKED, member, read_archive
+from sealwright.formats.cpio import CHECKED, byte_sum, member, read_archive
 from sealwright.formats.format import Existing
 from sealwright.formats.swdescription import read_description
 from sealwright.trust.verdict import Outcome
@@ -212,3 +212,12 @@ def test_descriptions_are_bounded(text: str) -> None:
     assert read_description(GOOD.encode(), "x").claims.version == "1"
     with pytest.raises(LimitExceeded):
         read_description(text.encode(), "x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 70_000, 5_000_001])
+def test_a_checksum_is_the_sum_of_the_bytes(tmp_path: Path, size: int) -> None:
+    for number, data in enumerate((b"\xff" * size, bytes(size), (bytes(range(256)) * (size // 256 + 1))[:size])):
+        path = tmp_path / str(number)
+        path.write_bytes(b"in front" + data + b"behind")
+        with open_artifact(str(path)) as source:
+            assert byte_sum(source, 8, size) == sum(data) & 0xFFFF_FFFF

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kit.inside import sign_inside, stripped
-from kit.modules import compiled_module, tiny_module
+from kit.modules import INFO, as_the_kernel, compiled_module, tiny_module
 from kit.mutate import flips
 from kit.openssl import run
 from kit.pki import Pki, Signer
@@ -21,28 +20,16 @@ from sealwright.trust.verdict import Outcome
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
 PKI = Pki.make()
-INFO = struct.Struct(">BBBBB3sI")
 
 
 def modules_key(kind: KeyKind = KeyKind.RSA3072) -> Signer:
     return PKI.leaf("modules", kind=kind, construction=Construction.KMOD)
 
 
-def as_the_kernel(path: Path, signer: Signer, folder: Path) -> tuple[bool, str]:
-    """Cut where the kernel cuts; OpenSSL verifies the CMS over what stands in front of it, with a certificate it is given."""
-    data = path.read_bytes()
-    if not data.endswith(MARK):
-        return False, "no mark"
-    size = INFO.unpack_from(data, len(data) - len(MARK) - INFO.size)[-1]
-    end = len(data) - len(MARK) - INFO.size
-    (folder / "cms").write_bytes(data[end - size : end])
-    (folder / "body").write_bytes(data[: end - size])
-    (folder / "signer.pem").write_text(signer.pem)
-    return run(
-        ["openssl", "cms", "-verify", "-inform", "DER", "-in", folder / "cms", "-content", folder / "body", "-binary",
-         "-CAfile", folder / "signer.pem", "-certfile", folder / "signer.pem", "-purpose", "any", "-partial_chain",
-         "-no_check_time", "-out", "/dev/null"]
-    )  # fmt: skip
+def judged(path: Path, signer: Signer, folder: Path) -> tuple[bool, str]:
+    certificate = folder / "signer.pem"
+    certificate.write_text(signer.pem)
+    return as_the_kernel(path, certificate, folder)
 
 
 @pytest.mark.parametrize("kind", [KeyKind.RSA3072, KeyKind.P256, KeyKind.P384])
@@ -50,14 +37,14 @@ def test_openssl_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path
     signer, other, plain = modules_key(kind), modules_key(kind), compiled_module(tmp_path)
     path = sign_inside(plain, signer, tmp_path / "signed.ko", "kmod")
     own = path.read_bytes()
-    accepted, words = as_the_kernel(path, signer, tmp_path)
+    accepted, words = judged(path, signer, tmp_path)
     assert accepted, words
-    assert not as_the_kernel(path, other, tmp_path)[0]
-    assert not as_the_kernel(plain, signer, tmp_path)[0]
+    assert not judged(path, other, tmp_path)[0]
+    assert not judged(plain, signer, tmp_path)[0]
     value_end = len(own) - len(MARK) - INFO.size
     for at in (0x40, value_end - 1):
         path.write_bytes(own[:at] + bytes([own[at] ^ 1]) + own[at + 1 :])
-        assert not as_the_kernel(path, signer, tmp_path)[0]
+        assert not judged(path, signer, tmp_path)[0]
         assert judge(path, believed(PKI, certificate=knowing(signer))).outcome is REJECTED
     path.write_bytes(own)
     assert judge(path, believed(PKI, certificate=knowing(signer))).outcome is TRUSTED
@@ -106,7 +93,7 @@ def test_nothing_that_openssl_refuses_is_accepted_here(tmp_path: Path) -> None:
         if at < start and at % 8:
             continue
         bad.write_bytes(data)
-        accepted, _ = as_the_kernel(bad, signer, tmp_path)
+        accepted, _ = judged(bad, signer, tmp_path)
         assert accepted or judge(bad, trust).outcome is REJECTED, at
         if accepted:
             lenient.append(at - start)

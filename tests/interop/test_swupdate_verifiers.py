@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kit.inside import sign_inside, stripped
 from kit.pki import Pki
 from kit.trust import believed, codes, judge
-from kit.updates import IMAGE, archive, description, packed, swupdate, updater
+from kit.updates import IMAGE, archive, description, repacked, swupdate, updater
 from sealwright.artifact.source import open_artifact
 from sealwright.formats.cpio import read_archive
 from sealwright.keys.key import KeyKind
@@ -30,19 +30,6 @@ def keyring(folder: Path, pki: Pki = PKI, name: str = "ca.pem") -> Path:
     return path
 
 
-def repacked(path: Path, folder: Path, **members: bytes) -> Path:
-    """The same archive with other bytes in some of its files, and the checksums made anew."""
-    content = folder / "again"
-    content.mkdir()
-    with open_artifact(str(path)) as source:
-        found = read_archive(source).members
-        for one in found:
-            (content / one.name).write_bytes(source.read_at(one.data, one.size))
-    for name, data in members.items():
-        (content / name.replace("__", ".").replace("_", "-")).write_bytes(data)
-    return packed(content, [one.name for one in found], folder / "again.swu")
-
-
 @pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.P384, KeyKind.RSA3072, KeyKind.RSA3072_PSS])
 def test_swupdate_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path, kind: KeyKind) -> None:
     made = sign_inside(archive(tmp_path), updater(PKI, kind=kind), tmp_path / "ours.swu", "swupdate")
@@ -54,12 +41,12 @@ def test_swupdate_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Pat
     image = bytes([IMAGE[0] ^ 1]) + IMAGE[1:]
     for number, (change, said, code) in enumerate(
         (
-            ({"fw__bin": image}, "HASH mismatch", "SW-FILE-CHANGED"),
-            ({"sw_description": description(image), "fw__bin": image}, "erif", "SW-FILE-CHANGED"),
+            ({"fw.bin": image}, "HASH mismatch", "SW-FILE-CHANGED"),
+            ({"sw-description": description(image), "fw.bin": image}, "erif", "SW-FILE-CHANGED"),
         )
     ):
         (tmp_path / str(number)).mkdir()
-        bad = repacked(made, tmp_path / str(number), **change)
+        bad = repacked(made, tmp_path / str(number), change)
         accepted, words = swupdate(bad, ring)
         assert not accepted
         assert said in words
@@ -80,7 +67,7 @@ def test_an_altered_signature_is_refused_by_both(tmp_path: Path) -> None:
         member = read_archive(source).members[1]
         cms = bytearray(source.read_at(member.data, member.size))
     cms[-3] ^= 1
-    bad = repacked(made, tmp_path, sw_description__sig=bytes(cms))
+    bad = repacked(made, tmp_path, {"sw-description.sig": bytes(cms)})
     accepted, words = swupdate(bad, ring)
     assert not accepted
     assert "erif" in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -22,9 +23,12 @@ FILES: dict[str, bytes] = {
     "META-INF/services/a.b.C": b"a.b.D\n",
     "empty": b"",
 }
-# at the tests' time: Java judges certificates by the machine's clock
 _FAKE = os.environ | {"DONT_FAKE_MONOTONIC": "1"}
-_CLOCK: list[str | Path] = ["faketime", f"{NOW:%Y-%m-%d %H:%M:%S} UTC"]
+
+
+def _clock(at: datetime | None) -> list[str | Path]:
+    """Java judges certificates by the machine's clock."""
+    return ["faketime", f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"] if at is not None else []
 
 
 def zipped(path: Path, files: Mapping[str, bytes] | None = None, packing: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -35,24 +39,50 @@ def zipped(path: Path, files: Mapping[str, bytes] | None = None, packing: int = 
     return path
 
 
-def anchors(folder: Path, pki: Pki, name: str = "anchors") -> Path:
-    """Root and intermediate in a key store: jarsigner -strict wants one of a chain's certificates in it."""
-    path = folder / f"{name}.p12"
-    if not path.exists():
-        for alias, der in zip(("root", "mid"), (pki.root.certificate, *pki.leaf().chain), strict=False):
-            (folder / "one.der").write_bytes(der)
-            made, words = run(
-                ["keytool", "-importcert", "-noprompt", "-file", folder / "one.der", "-alias", alias, "-keystore", path,
-                 "-storepass", SECRET, "-storetype", "PKCS12"]
-            )  # fmt: skip
-            assert made, words
+def with_member(path: Path, name: str, data: bytes | None, out: Path) -> Path:
+    """The archive with another member of that name, or without it."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for one in old.infolist():
+            if one.filename != name:
+                new.writestr(one, old.read(one))
+        if data is not None:
+            new.writestr(name, data)
+    return out
+
+
+def signature_block(path: Path) -> str:
+    """The name of the member that is the CMS."""
+    return next(name for name in zipfile.ZipFile(path).namelist() if name.endswith((".EC", ".RSA")))
+
+
+def key_store(path: Path, certificates: Sequence[x509.Certificate]) -> Path:
+    """A Java key store of certificates that are trusted."""
+    entries = [pkcs12.PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(certificates)]
+    path.write_bytes(pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(SECRET.encode())))
     return path
 
 
-def jarsigner(path: Path, keystore: Path) -> tuple[bool, str]:
-    """`jarsigner -verify -strict`: a chain that is not trusted is an error."""
+def anchors(folder: Path, pki: Pki, name: str = "anchors") -> Path:
+    """Root and intermediate in a key store: jarsigner -strict wants one of a chain's certificates in it."""
+    ders = (pki.root.certificate, *pki.leaf().chain)
+    return key_store(folder / f"{name}.p12", [x509.load_der_x509_certificate(der) for der in ders])
+
+
+def jarsigner(path: Path, keystore: Path, at: datetime | None = NOW) -> tuple[bool, str]:
+    """`jarsigner -verify -strict`: a chain that is not trusted is an error. at: None for now, which costs Java much less."""
     done, words = run(
-        [*_CLOCK, "jarsigner", "-verify", "-strict", "-keystore", keystore, "-storepass", SECRET, path],
+        [
+            *_clock(at),
+            "jarsigner",
+            "-J-XX:TieredStopAtLevel=1",
+            "-verify",
+            "-strict",
+            "-keystore",
+            keystore,
+            "-storepass",
+            SECRET,
+            path,
+        ],
         environment=_FAKE,
     )
     return done and "jar verified." in words, words
@@ -67,7 +97,7 @@ def signed_by_jarsigner(path: Path, signer: Signer, name: str = "LEAF") -> Path:
     secret = BestAvailableEncryption(SECRET.encode())
     store.write_bytes(pkcs12.serialize_key_and_certificates(name.encode(), key, signer.x509, chain, secret))  # type: ignore[arg-type]
     made, words = run(
-        [*_CLOCK, "jarsigner", "-keystore", store, "-storepass", SECRET, "-storetype", "PKCS12", path, name],
+        [*_clock(NOW), "jarsigner", "-keystore", store, "-storepass", SECRET, "-storetype", "PKCS12", path, name],
         environment=_FAKE,
     )
     assert made, words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import datetime
 from pathlib import Path
 
 from kit.openssl import run
@@ -54,14 +55,14 @@ def sbverify(program: Path, anchors: Path) -> tuple[bool, str]:
     return run(["sbverify", "--cert", anchors, program])
 
 
-def osslsigncode(program: Path, anchors: Path) -> tuple[bool, str]:
-    """`osslsigncode verify`, at the tests' time."""
+def osslsigncode(program: Path, anchors: Path, at: datetime = NOW) -> tuple[bool, str]:
+    """`osslsigncode verify`, at a time."""
     return run(
         [
             "osslsigncode",
             "verify",
             "-time",
-            str(int(NOW.timestamp())),
+            str(int(at.timestamp())),
             "-CAfile",
             anchors,
             "-TSA-CAfile",

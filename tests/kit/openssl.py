@@ -32,6 +32,6 @@ def ts_verify(token: Path, data: Path, anchors: Path) -> tuple[bool, str]:
     )
 
 
-def sums(manifest: Path, tree: Path) -> tuple[bool, str]:
-    """`sha256sum -c` inside a tree."""
-    return run(["sha256sum", "-c", "--strict", "--quiet", manifest], cwd=tree)
+def sums(manifest: Path, tree: Path, bits: int = 256) -> tuple[bool, str]:
+    """`sha256sum -c` inside a tree, or another of SHA-2."""
+    return run([f"sha{bits}sum", "-c", "--strict", "--quiet", manifest], cwd=tree)

@@ -29,6 +29,8 @@ HELLO = Path("/usr/lib/efitools/x86_64-linux-gnu/HelloWorld.efi")
 REFUSED = "Access Denied"
 NO_ENROLMENT = "Failed to wri"
 LIMIT_S = 90
+OWNER = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+_END = b"-----END CERTIFICATE-----\n"
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
 
 
@@ -58,7 +60,13 @@ def disk(folder: Path, files: Mapping[str, Path | bytes], size_mib: int = 4) -> 
 
 
 def boot(
-    folder: Path, files: Mapping[str, Path | bytes], variables: Path, until: str = "starting Boot", *, restarts: int = 0
+    folder: Path,
+    files: Mapping[str, Path | bytes],
+    variables: Path,
+    until: str = "starting Boot",
+    *,
+    restarts: int = 0,
+    limit_s: float = LIMIT_S,
 ) -> Boot:
     """Start the firmware until it says `until`, or refuses the boot file. variables: changed by the firmware as it likes.
 
@@ -80,7 +88,7 @@ def boot(
         arguments.append("-no-reboot")
     process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        return _listen(process, until, restarts)
+        return _listen(process, until, restarts, limit_s)
     finally:
         process.kill()
         process.wait()
@@ -102,6 +110,29 @@ def enrolled(folder: Path, platform_key: Path, exchange_key: Path, database: Pat
     return variables
 
 
+def with_keys(folder: Path, platform_key: Path, exchange_key: Path, *database: Path) -> Path:
+    """Variables written without the firmware, for machines whose firmware is not what is tested. All are certificates in PEM."""
+    variables = folder / "variables.fd"
+    words: list[str | Path] = [
+        Path(sys.executable).parent / "virt-fw-vars",
+        "--input",
+        VARIABLES,
+        "--output",
+        variables,
+    ]
+    for option, certificate in (
+        ("--set-pk", platform_key),
+        ("--add-kek", exchange_key),
+        *(("--add-db", c) for c in database),
+    ):
+        lone = folder / f"lone-{certificate.name}"
+        lone.write_bytes(certificate.read_bytes().partition(_END)[0] + _END)
+        words += [option, OWNER, lone]
+    made, said = run([*words, "--secure-boot"])
+    assert made, said
+    return variables
+
+
 def shown(variables: Path) -> str:
     """What virt-fw-vars reads in the firmware's store."""
     read, words = run([Path(sys.executable).parent / "virt-fw-vars", "--input", variables, "--print", "--verbose"])
@@ -109,9 +140,9 @@ def shown(variables: Path) -> str:
     return words
 
 
-def _listen(process: subprocess.Popen[bytes], until: str, restarts: int) -> Boot:
+def _listen(process: subprocess.Popen[bytes], until: str, restarts: int, limit_s: float) -> Boot:
     assert process.stdout is not None
-    heard, deadline = b"", time.monotonic() + LIMIT_S
+    heard, deadline = b"", time.monotonic() + limit_s
     while time.monotonic() < deadline:
         ready, _, _ = select.select([process.stdout], [], [], 1)
         if ready:

@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from kit.network import without_network
 from kit.openssl import run
 from kit.pki import Pki, Signer
 from sealwright.artifact.source import open_artifact
+from sealwright.formats.cpio import read_archive
 from sealwright.formats.rauc import read_bundle
 from sealwright.pki.profiles import UPDATE_SIGNER
 
@@ -92,6 +93,12 @@ def veritysetup(path: Path) -> tuple[bool, str]:
     )  # fmt: skip
 
 
+def bundle_judged(path: Path, keyring: Path) -> tuple[bool, str]:
+    """RAUC's word on the signature and, where it trusts that, the kernel's on the payload of a verity bundle."""
+    accepted, words = rauc_info(path, keyring)
+    return veritysetup(path) if accepted else (accepted, words)
+
+
 def description(image: bytes = IMAGE) -> bytes:
     """A sw-description for the one file `fw.bin`."""
     return (DESCRIPTION % hashlib.sha256(image).hexdigest()).encode()
@@ -131,6 +138,22 @@ def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Pa
             ["cpio", "--quiet", "-o", "-H", form, "-L"], cwd=content, input=listing, stdout=out, check=True, timeout=60
         )
     return path
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    """The files of an archive, in its order."""
+    with open_artifact(str(path)) as source:
+        return {one.name: source.read_at(one.data, one.size) for one in read_archive(source).members}
+
+
+def repacked(path: Path, folder: Path, changed: Mapping[str, bytes]) -> Path:
+    """The same archive with other bytes in some of its files, and the checksums made anew."""
+    content = folder / "again"
+    content.mkdir()
+    members = members_of(path) | changed
+    for name, data in members.items():
+        (content / name).write_bytes(data)
+    return packed(content, list(members), folder / "again.swu")
 
 
 def swupdate(path: Path, keyring: Path, *options: str) -> tuple[bool, str]:

@@ -125,18 +125,16 @@ def sign_paths(
         algorithms = (kind.digest_name(enrolled.algorithm),)
         taken: set[str] = set()
         batch: list[Prepared | NotSigned] = []
+        held_bytes = 0  # made to be written behind the artifacts, such as hash trees
         for path in artifacts(paths, options):
-            batch.append(path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress))
-            if len(batch) == BATCH or _held_bytes(batch) >= HELD_BYTES:
+            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress)
+            batch.append(one)
+            held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
+            if len(batch) == BATCH or held_bytes >= HELD_BYTES:
                 yield from _finish(batch, pipeline, stamper, options)
-                batch = []
+                batch, held_bytes = [], 0
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
-
-
-def _held_bytes(batch: Iterable[Prepared | NotSigned]) -> int:
-    """What was made to be written behind the artifacts, such as hash trees."""
-    return sum(len(one.behind) for one in batch if isinstance(one, Prepared))
 
 
 def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:

@@ -1,0 +1,33 @@
+"""The table of real verifiers is printed at the end of the tests, and written where it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.table import Cell, page, screen
+
+_CELLS: list[Cell] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For `make verifiers`."""
+    parser.addoption("--write-verifiers", metavar="FILE", help="write the table of real verifiers there")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Also those of other processes arrive here."""
+    if report.when == "call":
+        _CELLS.extend(Cell.parse(str(value)) for name, value in report.user_properties if name == "verifier")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """In front of pytest's closing line."""
+    if not _CELLS:
+        return
+    terminalreporter.section("what real verifiers said of what was signed, altered, and signed by another")
+    for line in screen(_CELLS):
+        terminalreporter.write_line(line)
+    if target := config.getoption("--write-verifiers"):
+        Path(target).write_text(page(_CELLS))
