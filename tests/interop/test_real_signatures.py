@@ -5,6 +5,7 @@ UEFI CA 2011 ended in June 2026 and firmware goes on believing it: two rules, on
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kit.efi import FALLBACK, GRUB_OF_DEBIAN, SHIM, UPDATER, osslsigncode, sbverify
+from kit.kernel import MODULE, build_certificate
 from kit.openssl import run
 from kit.pki import DAY, NOW, Pki
 from kit.samples import Sample
@@ -27,7 +29,6 @@ from sealwright.trust.verdict import Outcome
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
 AUTHORITIES = {"uefi-2011": "ms-uefi-2011.pem", "uefi-2023": "ms-uefi-2023.pem", "debian": "debian-2016.pem"}
-VECTORS = Path(__file__).parent / "vectors"
 PKI = Pki.make()
 PLAIN = {"formats": ["pe"], "environment": "production"}
 DEVICE = PLAIN | {"expiry": "as the device"}
@@ -146,13 +147,14 @@ def test_a_hole_in_grub_is_closed_by_one_line_as_sbat_level_does(tmp_path: Path)
 
 def test_a_module_of_a_debian_kernel_is_trusted_under_the_key_of_its_build(tmp_path: Path) -> None:
     """The key signs the modules of one build; its certificate is nobody's and can only be pinned, as the kernel pins it."""
-    path, pem = tmp_path / "crc7.ko", (VECTORS / "debian-kernel.pem").read_text()
-    path.write_bytes((VECTORS / "debian-crc7.ko").read_bytes())
-    kernel, at = x509.load_pem_x509_certificate(pem.encode()), NOW + 20 * DAY
+    path, kernel = Path(shutil.copyfile(MODULE, tmp_path / "crc7.ko")), build_certificate()
+    pem, at = kernel.public_bytes(Encoding.PEM).decode(), max(NOW, kernel.not_valid_before_utc + DAY)
     key = str(key_digest(kernel.public_key()))  # type: ignore[arg-type]
-    signer = {"anchors": ["kernel"], "keys": [key], "pins_until": NOW + 300 * DAY, "purposes": ["any"]}
+    signer = {"anchors": ["kernel"], "keys": [key], "pins_until": at + 300 * DAY, "purposes": ["any"]}
     trust = believed(
         PKI,
+        issued=at - DAY,
+        expires=at + 300 * DAY,
         anchor=[{"name": "kernel", "environment": "test", "certificate": pem}],
         certificate=[{"certificate": pem}],
         rule=[{"name": "modules", "formats": ["kmod"], "environment": "test", "signer": [signer]}],
@@ -172,5 +174,5 @@ def test_a_module_of_a_debian_kernel_is_trusted_under_the_key_of_its_build(tmp_p
     altered[0x100] ^= 1
     path.write_bytes(altered)
     assert codes(judge(path, trust, at)) == ["SW-SIGNATURE-INVALID"]
-    path.write_bytes((VECTORS / "debian-crc7.ko").read_bytes())
-    assert judge(path, believed(PKI), at).outcome is REJECTED
+    shutil.copyfile(MODULE, path)
+    assert judge(path, believed(PKI, issued=at - DAY, expires=at + 300 * DAY), at).outcome is REJECTED
