@@ -15,8 +15,9 @@ from sealwright.cli.main import main
 from sealwright.envelope.construct import asked_of_key, built
 from sealwright.envelope.kinds import KINDS
 from sealwright.errors import BadSignature, ChangedWhileRead, SealwrightError
-from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
+from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed
+from sealwright.formats.known import BESIDE, EMBEDDED
 from sealwright.trust.verdict import Outcome
 
 PKI = Pki.make()

@@ -9,8 +9,9 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.output import Output, write_batch
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
-from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format, files_beside
+from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Sealed
+from sealwright.formats.known import EMBEDDED
 from sealwright.formats.layouttext import Layout
 
 NO_CLAIMS = Claims()

@@ -19,7 +19,7 @@ import mmap
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -354,12 +354,15 @@ def opened_as(path: str, descriptor: int) -> OpenArtifact:
 
 
 @contextmanager
-def reading_ahead(paths: Sequence[str]) -> Iterator[None]:
-    """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then."""
+def reading_ahead(paths: Sequence[str], useless: Callable[[OpenArtifact], bool] = lambda _: False) -> Iterator[None]:
+    """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then.
+
+    useless: whether of a file something else than all its bytes will be hashed.
+    """
     if len(paths) == 1 and hasattr(os, "preadv"):
         with suppress(Unreadable):
             source = open_artifact(paths[0])
-            if source.size >= AHEAD_FROM:
+            if source.size >= AHEAD_FROM and not useless(source):
                 source.begin()
                 _AHEAD[source.path] = source
             else:

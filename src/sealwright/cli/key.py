@@ -100,7 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from sealwright.formats.embedded import EMBEDDED
+    from sealwright.formats.known import EMBEDDED
 
     names = (*EMBEDDED, "uefi-variable")
     make = add_action(commands, "enrol", "make a key for a format, certified by the home's own authority", EXAMPLES)

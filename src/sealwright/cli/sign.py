@@ -36,7 +36,7 @@ WHOLE_FILE = (None, "ima")  # what signs the SHA-256 of all bytes, which may beg
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options; --version here is the artifact's, the program's own is `sealwright --version`."""
-    from sealwright.formats.embedded import EMBEDDED
+    from sealwright.formats.known import EMBEDDED
 
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
     add_home(parser)

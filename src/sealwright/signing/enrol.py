@@ -27,7 +27,7 @@ from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, Signa
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
-from sealwright.formats.embedded import EMBEDDED
+from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
