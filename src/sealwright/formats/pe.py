@@ -26,6 +26,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
+from sealwright.artifact.aside import Aside
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
@@ -53,7 +54,7 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
-from sealwright.formats.pechecksum import WordsAside, checksum, words, words_between
+from sealwright.formats.pechecksum import checksum, words, words_between
 from sealwright.formats.sbat import product_of, read_sbat
 
 NAME = "pe"
@@ -156,9 +157,10 @@ class Pe:
             if layout.size + MAX_TABLE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{layout.size} bytes", "PE has 32-bit offsets; make the program smaller.")
             (name,) = algorithms
-            with WordsAside(path, *layout.body) as aside:
+            start, end = layout.body
+            with Aside(source, end - start, lambda twin: words_between(twin, start, end)) as aside:
                 digest = image_digests(source, layout, (name,), progress)[name]
-                body = aside.words(source)
+                body = aside.result()
         content = indirect_data(_PE_IMAGE_DATA, digest)
         return Prepared(
             NAME,
