@@ -89,6 +89,9 @@ EMBEDDED: dict[str, Known] = {
     ),
     "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
     "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
+    "xmldsig-detached": Known(
+        "sealwright.formats.xmldetached", "XmlDetached", "xmldsig-detached", beside=(".xmldsig",)
+    ),
     "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
@@ -190,7 +193,8 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
     """
     with open_artifact(path) as source:
         delivered = files_beside(form.name, prepared, sealed)
-        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,), delivered=delivered))
+        search = Search(source=source, certificates=(sealed.certificate,), delivered=delivered, name=prepared.name)
+        found = form.extract(path, search)
     for candidate in found.candidates:
         signers = candidate.envelope.signers if candidate.envelope is not None else ()
         for signer in signers:
