@@ -111,6 +111,21 @@ def test_we_trust_what_xmlsec1_signs(tmp_path: Path, info: str, prefix: str) -> 
         assert codes(judge(path, believed(PKI))) == ["SW-FILE-CHANGED"]
 
 
+@pytest.mark.parametrize("info", [INCLUSIVE, INCLUSIVE_11, EXCLUSIVE])
+def test_namespaces_that_the_signature_declares_are_signed_where_the_form_has_them(tmp_path: Path, info: str) -> None:
+    path, theirs = tmp_path / "fw.bin", tmp_path / "fw.bin.xmldsig"
+    path.write_bytes(DATA)
+    template = template_beside(RELEASE, "fw.bin", info=info, prefix="ds")
+    more = template.replace(b"<ds:Signature ", b'<ds:Signature Id="a" xmlns="urn:d" xmlns:z="urn:z" xmlns:a="urn:a?b" ')
+    filled_by_xmlsec1(b"<?xml version='1.0'?><!-- c --><?pi x?>\n" + more, RELEASE, theirs)
+    assert xmlsec1(theirs, PKI)[0]
+    verdict = judge(path, believed(PKI))
+    assert verdict.outcome is TRUSTED, codes(verdict)
+    theirs.write_bytes(theirs.read_bytes().replace(b"urn:z", b"urn:y"))
+    assert xmlsec1(theirs, PKI)[0] is (info == EXCLUSIVE)
+    assert (judge(path, believed(PKI)).outcome is TRUSTED) is (info == EXCLUSIVE)
+
+
 @pytest.mark.parametrize(
     ("uri", "change"),
     [

@@ -27,7 +27,7 @@ def attributes_of(
 
     name: of the file that is signed, for the kind that says it; UsageError where it cannot.
     """
-    if kind is XMLDSIG_DETACHED:
+    if kind == XMLDSIG_DETACHED:
         return detached_info(digest, certificate.algorithm, name)
     if kind.construction is Construction.XMLDSIG:
         return signed_info(digest, certificate.algorithm)

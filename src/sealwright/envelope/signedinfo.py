@@ -54,6 +54,7 @@ _NAME_OF_DIGEST = {name: uri for uri, name in DIGESTS.items()}
 _NAME_OF_SIGNATURE = {algorithm: uri for uri, algorithm in SIGNATURES.items()}
 # no scheme, path, query or fragment
 _ONE_PART = re.compile(r"(?:[\w.~!$&'()*+,;=@-]|[^\x00-\x7f]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_MAX_NAME_BYTES = 1024  # no file system that plants use has longer ones
 _NO_FILE = (b".", b"..", b"-")  # xmlsec1 takes the last for its standard input
 
 
@@ -79,7 +80,8 @@ def name_of(uri: str) -> bytes | None:
     if not _ONE_PART.fullmatch(uri):
         return None
     name = unquote_to_bytes(uri)
-    return None if name in _NO_FILE or b"/" in name or b"\0" in name else name
+    wrong = name in _NO_FILE or b"/" in name or b"\0" in name or len(name) > _MAX_NAME_BYTES
+    return None if wrong else name
 
 
 def _signed_info(digest: Digest, algorithm: SignatureAlgorithm, uri: str, transforms: str) -> bytes:
