@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kit.pki import Pki
+from kit.pki import NOW, Pki
 from kit.trust import believed, judge, knowing
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.output import FileRange, Output, Pair, replace_pairs, write_batch
 from sealwright.cli.main import main
-from sealwright.envelope.construct import asked_of_key, built
+from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
 from sealwright.errors import BadSignature, ChangedWhileRead, SealwrightError
 from sealwright.formats.embedded import check_attached, embedded_format, files_beside
@@ -28,13 +28,15 @@ FORMATS = sorted(BESIDE)
 
 
 def made(path: Path, form: str) -> tuple[Prepared, Sealed]:
-    """A file prepared and signed, nothing written."""
+    """A file prepared and signed to be called `out`, nothing written."""
     signer = SIGNERS[form]
     kind, algorithm = KINDS[EMBEDDED[form].kind], signer.signing.algorithm
     name = kind.digest_name(algorithm)
     prepared = embedded_format(form).prepare(str(path), (name,), Claims(), Existing.REFUSE, None)
-    value = signer.key.sign([asked_of_key(signer.signing, kind, prepared.digests[name], b"")])[0]
-    return prepared, Sealed(built(signer.signing, kind, b"", value), value, signer.certificate, algorithm)
+    prepared = prepared._replace(name="out")
+    attributes = attributes_of(signer.signing, kind, prepared.digests[name], NOW, prepared.name)
+    value = signer.key.sign([asked_of_key(signer.signing, kind, prepared.digests[name], attributes)])[0]
+    return prepared, Sealed(built(signer.signing, kind, attributes, value), value, signer.certificate, algorithm)
 
 
 def outputs(out: Path, form: str, prepared: Prepared, sealed: Sealed) -> list[Output]:

@@ -34,10 +34,10 @@ def sign_inside(
     """
     made, using = signer.signing, embedded_format(form, layouts)
     name = KINDS[EMBEDDED[form].kind].digest_name(made.algorithm)
-    prepared = using.prepare(str(path), (name,), claims, existing, None)
+    prepared = using.prepare(str(path), (name,), claims, existing, None)._replace(name=out.name)
     kind = KINDS[prepared.kind]
     digest = prepared.digests[kind.digest_name(made.algorithm)]
-    attributes = attributes_of(made, kind, digest, NOW)
+    attributes = attributes_of(made, kind, digest, NOW, prepared.name)
     value = signer.key.sign([asked_of_key(made, kind, digest, attributes)])[0]
     tokens = [token(tsa, value)] if tsa is not None else []
     sealed = Sealed(built(made, kind, attributes, value, tokens, prepared.content), value, made.der, made.algorithm)

@@ -113,8 +113,9 @@ LAYOUT = ContentKind("layout", schemes=_OPENSSL, construction=Construction.LAYOU
 VERITY = ContentKind("verity", schemes=_PLAIN, construction=Construction.VERITY)
 FSVERITY = ContentKind("fsverity", schemes=_PLAIN, construction=Construction.FSVERITY)
 IMA = ContentKind("ima", schemes=_PLAIN, construction=Construction.IMA)
-# what xmlsec1, Java and .NET read alike
+# what xmlsec1, Java and .NET read alike; SignedInfo says whether it is over its own document or over another file
 XMLDSIG = ContentKind("xmldsig", schemes=_PLAIN, construction=Construction.XMLDSIG)
+XMLDSIG_DETACHED = ContentKind("xmldsig-detached", schemes=_PLAIN, construction=Construction.XMLDSIG)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -138,6 +139,7 @@ KINDS = {
         FSVERITY,
         IMA,
         XMLDSIG,
+        XMLDSIG_DETACHED,
     )
 }
 

@@ -122,7 +122,8 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
     """
     with open_artifact(path) as source:
         delivered = files_beside(form.name, prepared, sealed)
-        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,), delivered=delivered))
+        search = Search(source=source, certificates=(sealed.certificate,), delivered=delivered, name=prepared.name)
+        found = form.extract(path, search)
     for candidate in found.candidates:
         signers = candidate.envelope.signers if candidate.envelope is not None else ()
         for signer in signers:

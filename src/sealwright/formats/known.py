@@ -70,6 +70,9 @@ EMBEDDED: dict[str, Known] = {
     ),
     "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
     "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
+    "xmldsig-detached": Known(
+        "sealwright.formats.xmldetached", "XmlDetached", "xmldsig-detached", beside=(".xmldsig",)
+    ),
     "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}

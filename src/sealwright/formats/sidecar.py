@@ -20,7 +20,7 @@ SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
-RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
+RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 IMA_LIST_SUFFIX = ".ima"
 # endings that are in use for other things too: what those files are like that belong to a signature
 _BY_CONTENT = {

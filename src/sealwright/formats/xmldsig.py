@@ -8,7 +8,7 @@
 | XML declaration, byte order mark, comments between elements, white space in tags and beside the first element, order of attributes | uncovered |
 
 Accepted is one signature over the whole document (`URI=""`) and nothing else, so that what is verified is what is used (A082). Inserting
-and removing it changes no other byte. Sources: XML Signature Syntax and Processing 1.1; RFC 3275.
+and removing it changes no other byte. A signature beside the file: `xmldetached.py`. Sources: XML Signature Syntax and Processing 1.1; RFC 3275.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
-from sealwright.formats.xmlsignature import read_signature, signers
+from sealwright.formats.xmlsignature import read_enveloped, signers
 from sealwright.formats.xmlstrict import (
     MAX_BYTES,
     Form,
@@ -127,20 +127,25 @@ class XmlDsig:
         layout = read_layout(data, name, NAMESPACE)
         if layout.signature is None:
             return Found(path, layout.size, (), None)
-        signature = read_signature(data, layout, name)
+        signature = read_enveloped(data, layout, name)
         content = without(data, layout.signature)
-        if signature.form is Form.EXCLUSIVE:
+        form = signature.reference.form or Form.INCLUSIVE
+        if form is Form.EXCLUSIVE:
             check_namespaces_seen(content, name)
         root = tree(content, name)
-        hashed = canonical(root.getroottree(), signature.form, name)
-        wanted = {HashName.SHA256, signature.digest.algorithm, *(digest.algorithm for digest in search.watched)}
+        hashed = canonical(root.getroottree(), form, name)
+        wanted = {
+            HashName.SHA256,
+            signature.reference.digest.algorithm,
+            *(digest.algorithm for digest in search.watched),
+        }
         delivered = {algorithm: Digest.of(hashed, algorithm) for algorithm in wanted}
         candidate = Candidate(
             source=name,
             slot=Slot.MAKER,
             format=NAME,
             kind=XMLDSIG.name,
-            envelope=Envelope("", None, signature.certificates, signers(signature, name)),
+            envelope=Envelope("", None, signature.certificates, signers(signature, XMLDSIG, name)),
             digests=delivered,
             artifact=delivered[HashName.SHA256],
             claims=claims_of(root),
@@ -148,7 +153,7 @@ class XmlDsig:
             contents=(*delivered.values(), *whole),
             name=name,
         )
-        structure = (f"root {root.tag}", f"hashed in {signature.form.name.lower()} canonical form")
+        structure = (f"root {root.tag}", f"hashed in {form.name.lower()} canonical form")
         return Found(path, layout.size, (candidate,), delivered[HashName.SHA256], structure=structure)
 
 

@@ -241,7 +241,8 @@ def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...],
         raise Unreadable(path, "there is no such file or folder", "Check the path.")
     if options.format is not None:
         form = embedded_format(options.format, options.layouts)
-        return form.prepare(path, algorithms, options.claims, options.existing, progress)
+        prepared = form.prepare(path, algorithms, options.claims, options.existing, progress)
+        return prepared._replace(name=os.path.basename(_new_file(prepared, options)))
     if options.slot is Slot.MAKER and options.claims:
         return manifest().prepare(path, algorithms, options.claims, progress)
     if options.claims:
