@@ -200,7 +200,13 @@ def run_show(args: argparse.Namespace) -> int:
         home = open_home(args.home)
         enrolled = _named(home.keys, args.key)
         uri = home.uri(enrolled)
-        opened = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
+        opened = open_key(
+            uri,
+            pin_of(args, uri),
+            algorithm=enrolled.algorithm,
+            expected=enrolled.public_key,
+            construction=enrolled.construction,
+        )
     try:
         _say(opened.info, args)
     finally:
