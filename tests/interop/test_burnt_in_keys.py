@@ -63,10 +63,14 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def test_boards_that_know_a_2048_bit_key_get_images_signed_with_it(home: Path, tmp_path: Path) -> None:
+def test_boards_that_know_a_2048_bit_key_get_images_signed_with_it(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     key, stranger = imgtool_key(tmp_path / "boot.pem"), imgtool_key(tmp_path / "other.pem")
     leaf = certified(key)
+    capsys.readouterr()
     assert enrolled(home, key, "digest:mcuboot") == 0
+    assert f"Next: sealwright sign FILE --home {home} --key boards --format mcuboot" in capsys.readouterr().out
     (tmp_path / "fw.bin").write_bytes(FIRMWARE)
     signed, said = tmp_path / "fw.signed.bin", ["--format", "mcuboot", "--version", "1.2.3", "--key", "boards"]
     assert main(["sign", str(tmp_path / "fw.bin"), "--home", str(home), *said, "--out", str(signed)]) == 0
