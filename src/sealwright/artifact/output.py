@@ -370,4 +370,5 @@ def _exists(path: str) -> OutputRefused:
 
 def _refused(path: str, cause: OSError) -> OutputRefused:
     why = _WHY.get(cause.errno or 0) or cause.strerror or "it cannot be written"
-    return OutputRefused(path, why, "Nothing was changed; make room or name another folder with --out.")
+    step = "make it" if cause.errno == errno.ENOENT else "make room"
+    return OutputRefused(path, why, f"Nothing was changed; {step}, or name another folder with --out.")

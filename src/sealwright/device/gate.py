@@ -2,8 +2,10 @@
 
 1. The file is read once into memory that nobody can change; signature, text and declarations are judged on that copy.
 2. The verdict is that of `verify` for the purpose `run`; whatever is not trusted does not run, whichever mode its rule has.
-3. Interpreter, its arguments and its environment are those of the trust file. The program must be one that only root can change.
-4. The start is counted where the script declares a number of runs, then this process becomes the interpreter.
+3. What runs it is said by something signed: its text, a manifest with its name, a signature of PowerShell's own. A file that was
+   renamed, from notes.txt to notes.sh, has its signature still and is no script.
+4. Interpreter, its arguments and its environment are those of the trust file. The program must be one that only root can change.
+5. The start is counted where the script declares a number of runs, then this process becomes the interpreter.
 
 What the interpreter loads besides (modules, sourced files, other programs) is not looked at.
 """
@@ -22,12 +24,13 @@ from typing import NamedTuple, NoReturn
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.sealed import SealedCopy
 from sealwright.artifact.source import open_artifact
-from sealwright.device.declaration import Declaration, Unclear, read_declaration
+from sealwright.device.declaration import Declaration, read_declaration
+from sealwright.device.marked import Unclear
 from sealwright.device.runs import count, started
-from sealwright.device.script import Script, read_script
+from sealwright.device.script import FIRST_LINES, Script, read_script
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.findings import Finding, reject
-from sealwright.formats.powershell import PowerShell, read_layout
+from sealwright.formats import manifest, powershell
 from sealwright.trust.belief import Believed
 from sealwright.trust.interpreters import ARGUMENTS, SCRIPT, Interpreter
 from sealwright.trust.verdict import Outcome, Verdict
@@ -60,6 +63,7 @@ def judge(copy: SealedCopy, believed: Believed, request: Request, arguments: lis
         missing = reject("SW-RUN-INTERPRETER-MISSING", name, found=script.kind)
         return Judged(_with(verdict, (missing,)), None, Declaration())
     declaration, found = _declared(script, name)
+    found = found or tuple(_renamed(script, declaration, verdict, name))
     found += tuple(_limits(declaration, verdict, name, copy, request.state))
     program = os.path.realpath(interpreter.path)
     found += tuple(_unsafe(interpreter, program))
@@ -140,6 +144,15 @@ def _declared(script: Script, name: str) -> tuple[Declaration, tuple[Finding, ..
         return Declaration(), (reject("SW-RUN-DECLARATION", name, found=str(cause)),)
 
 
+def _renamed(script: Script, declared: Declaration, verdict: Verdict, name: str) -> Iterator[Finding]:
+    """A refusal where the kind is that of the file's name alone, and no signature that counted covers the name."""
+    formats = verdict.format.split("+")
+    if script.has_first_line or declared.kind or manifest.NAME in formats:
+        return
+    if script.kind != "powershell" or powershell.NAME not in formats:
+        yield reject("SW-RUN-KIND-UNSIGNED", name, FIRST_LINES[script.kind], script.kind)
+
+
 def _limits(
     declared: Declaration, verdict: Verdict, name: str, copy: SealedCopy, state: str | None
 ) -> Iterator[Finding]:
@@ -162,9 +175,9 @@ def _limits(
 def _counted_as(copy: SealedCopy) -> Digest:
     """What starts are counted for: the file, or a PowerShell text without the signature in it, which anybody can write anew
     without breaking it (A005)."""
-    if PowerShell().recognises(copy.artifact):
+    if powershell.PowerShell().recognises(copy.artifact):
         with suppress(SealwrightError):  # what is no such text is signed beside it, whole
-            return read_layout(copy.artifact).digest(HashName.SHA256)
+            return powershell.read_layout(copy.artifact).digest(HashName.SHA256)
     return Digest.of(copy.data)
 
 

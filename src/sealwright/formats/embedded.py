@@ -83,7 +83,8 @@ def recognised(path: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
         raise UsageError(
             path,
             "it is of no format that keeps its signature inside",
-            f"Sign it with a signature beside it, or name its format: {', '.join(EMBEDDED)}.",
+            "A signature beside it is a file of its own (FILE.p7s). Where one goes inside, name the format: "
+            f"{', '.join(EMBEDDED)}.",
         )
     return found
 

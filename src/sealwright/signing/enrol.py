@@ -157,7 +157,7 @@ def enrol(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
         )
     leaf, chain = _certificates(path)
-    key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)))
+    key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
     digest = key_digest(info.public_key)

@@ -95,7 +95,13 @@ class Pipeline:
         }
         self.journal = Journal.open(home.path(JOURNAL))
         try:
-            self._key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
+            self._key = open_key(
+                home.uri(enrolled),
+                pin,
+                algorithm=enrolled.algorithm,
+                expected=enrolled.public_key,
+                construction=enrolled.construction,
+            )
             self._check_provenance()
         except BaseException:
             self.journal.close()
