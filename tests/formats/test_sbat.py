@@ -20,6 +20,7 @@ from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError,
 from sealwright.formats.format import Component, Existing
 from sealwright.formats.pe import Pe, read_components, read_layout
 from sealwright.formats.sbat import product_of, read_sbat
+from sealwright.trust.belief import Believed
 from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome, Purpose
 
