@@ -206,5 +206,16 @@ def test_a152_a_crash_while_a_pair_is_replaced_is_completed_or_undone(tmp_path: 
         states = {Path(name).read_bytes() for name in names}
         assert len(states) == 1, f"{call} {after}: {states}"
         seen |= states
-        assert not list(tmp_path.glob("*.old"))
+        assert not list(tmp_path.glob("*-old"))
     assert seen == {b"old", b"new"}
+
+
+def test_a_pair_is_kept_under_a_name_that_nobody_gives_a_copy_of_his_own(tmp_path: Path) -> None:
+    names = [str(tmp_path / "m"), str(tmp_path / "m.p7s")]
+    for name in names:
+        Path(name).write_bytes(b"2")
+        Path(f"{name}.old").write_bytes(b"1")
+    replace_pairs([Pair(tuple(Output(name, b"3") for name in names))])
+    assert not restore_pair(names)
+    assert [Path(name).read_bytes() for name in names] == [b"3", b"3"]
+    assert [Path(f"{name}.old").read_bytes() for name in names] == [b"1", b"1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from kit.inside import sign_inside, stripped
 from kit.signedfiles import MAKERS, RELEASE, TRUST, format_of
 from kit.trust import judge
 from kit.updates import archive
-from sealwright.artifact.output import Replace, permissions_of
+from kit.xmldocs import TINY
+from sealwright.artifact.output import OLD, Replace, permissions_of, write_atomic
 from sealwright.cli.main import main
 from sealwright.errors import ChangedWhileRead, OutputRefused, SealwrightError, Unreadable
 from sealwright.formats import jar, swupdate
@@ -151,3 +153,57 @@ def test_a171_an_artifact_that_is_gone_is_a_typed_error(tmp_path: Path) -> None:
         permissions_of(str(path))
     with pytest.raises(SealwrightError):
         strip(str(path), str(tmp_path / "out"))
+
+
+def test_a171_what_stands_at_one_name_stops_no_other_path_of_a_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token's name without --replace, a link with it."""
+    home, out = str(tmp_path / "home"), tmp_path / "out"
+    assert main(["init", home]) == main(["key", "enrol", "xmldsig", "--home", home]) == 0
+    for folder in (out, tmp_path / "in"):
+        folder.mkdir()
+    paths = [tmp_path / "in" / f"{number}.xml" for number in range(3)]
+    for path in paths:
+        path.write_bytes(TINY)
+    words = [
+        "sign",
+        *map(str, paths),
+        "--home",
+        home,
+        "--format",
+        "xmldsig",
+        "--timestamp",
+        "local",
+        "--out",
+        str(out),
+        "--json",
+    ]
+    for name, more in (("1.xml.tsr", []), ("1.xml", ["--replace"])):
+        shutil.rmtree(out)
+        out.mkdir()
+        (out / name).symlink_to("nowhere")
+        capsys.readouterr()
+        assert main([*words, *more]) == 1
+        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [one["outcome"] for one in said] == ["signed", "not-signed", "signed"]
+        assert said[1]["findings"][0]["code"] == "SW-OUTPUT-REFUSED"
+        assert {one.name for one in out.iterdir()} == {"0.xml", "0.xml.tsr", name, "2.xml", "2.xml.tsr"}
+
+
+def test_a152_a_crash_while_a_signature_and_its_token_are_replaced_is_undone(tmp_path: Path) -> None:
+    home, out = str(tmp_path / "home"), tmp_path / "signed.xml"
+    assert main(["init", home]) == main(["key", "enrol", "xmldsig", "--home", home]) == 0
+    plain = tmp_path / "plain.xml"
+    plain.write_bytes(TINY)
+    words = ["sign", str(plain), "--home", home, "--format", "xmldsig", "--timestamp", "local", "--out", str(out)]
+    assert main(words) == 0
+    names = [f"{out}.tsr", str(out)]
+    before = [Path(name).read_bytes() for name in names]
+    for name in names:
+        os.link(name, name + OLD)
+    write_atomic(names[0], b"the new token", replace=Replace.YES)
+    assert main(words) == 1
+    assert [Path(name).read_bytes() for name in names] == before
+    assert not list(tmp_path.glob(f"*{OLD}"))
+    assert main([*words, "--replace"]) == 0

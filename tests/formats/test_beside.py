@@ -101,7 +101,7 @@ def test_replaced_files_are_replaced_together(tmp_path: Path, form: str) -> None
         assert judge(out, TRUST).outcome is Outcome.REJECTED
     replace_pairs([Pair(tuple(second))])
     assert judge(out, TRUST).outcome is Outcome.TRUSTED
-    assert not list(tmp_path.glob("*.old"))
+    assert not list(tmp_path.glob("*-old"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

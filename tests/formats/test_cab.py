@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kit.cabinets import RESERVE, cabinet
+from kit.forge import with_unsigned
 from kit.inside import sign_inside, stripped
 from kit.mutate import flips, truncations
 from kit.packages import number, put
@@ -17,7 +19,9 @@ from kit.trust import believed, codes, judge
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
+from sealwright.envelope.asn1 import der
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
+from sealwright.formats.authenticode import pkcs7_size
 from sealwright.formats.cab import read_layout
 from sealwright.formats.format import Existing, Extent
 from sealwright.keys.key import KeyKind
@@ -135,6 +139,53 @@ def test_a_cabinet_that_could_be_read_differently_is_refused(
     assert outcome(tmp_path, signed) is TRUSTED
     assert change(signed) != signed
     assert outcome(tmp_path, change(signed)) is REJECTED, what
+
+
+def shown_as(folder: Path, signed: bytes, hidden: bytes) -> Outcome:
+    """The verdict on the cabinet with bytes in an attribute of its signature that nobody signed."""
+    start = number(signed, 44)
+    envelope = with_unsigned(signed[start : start + pkcs7_size(signed[start:])], der(0x04, hidden))
+    envelope += bytes(-len(envelope) % 8)
+    return outcome(folder, put(signed[:start] + envelope, 48, len(envelope)))
+
+
+@pytest.mark.parametrize("hidden", [b"PK\5\6" + bytes(18), cabinet(b"another")], ids=["archive", "cabinet"])
+def test_a059_what_readers_look_for_anywhere_does_not_hide_in_the_signature(
+    tmp_path: Path, signed: bytes, hidden: bytes
+) -> None:
+    """Java runs the archive; cabextract unpacks every cabinet that it finds in a file."""
+    assert shown_as(tmp_path, signed, b"x" + hidden[1:]) is TRUSTED
+    assert shown_as(tmp_path, signed, hidden) is REJECTED
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("a block that is cut off", lambda d: put(d[:-8], 8, len(d) - 8)),
+        ("a block's head that is cut off", lambda d: put(d[:-12], 8, len(d) - 12)),
+        ("a second block", lambda d: put(d, 40, b"\2")),
+        ("65535 blocks", lambda d: put(d, 40, b"\xff\xff")),
+        ("a second file", lambda d: put(d, 28, b"\2")),
+        ("65535 files", lambda d: put(d, 28, b"\xff\xff")),
+        ("a name that goes on behind it", lambda d: put(put(d, 28, b"\2"), 8, len(d) + 1) + b"x"),
+    ],
+)  # fmt: skip
+def test_a089_what_a_reader_would_take_from_the_signature_is_refused(
+    tmp_path: Path, what: str, change: Callable[[bytes], bytes]
+) -> None:
+    plain = cabinet(b"x" * 8)
+    assert judge(sign_inside(written(tmp_path, plain), RELEASE, tmp_path / "good.cab", "cab"), TRUST).outcome is TRUSTED
+    with pytest.raises(MalformedArtifact, match="at byte"):
+        sign_inside(written(tmp_path, change(plain)), RELEASE, tmp_path / "no.cab", "cab")
+
+
+def test_more_blocks_than_any_cabinet_has_are_not_counted(tmp_path: Path) -> None:
+    plain = cabinet(b"", folders=18)
+    many = plain
+    for folder in range(1, 18):
+        many = put(many, 36 + 8 * folder, struct.pack("<IH", len(plain) - 8, 65535))
+    with pytest.raises(LimitExceeded, match="blocks of data"):
+        sign_inside(written(tmp_path, many), RELEASE, tmp_path / "no.cab", "cab")
 
 
 def test_errors_name_the_offset(tmp_path: Path, signed: bytes) -> None:

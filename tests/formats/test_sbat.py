@@ -20,6 +20,7 @@ from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError,
 from sealwright.formats.format import Component, Existing
 from sealwright.formats.pe import Pe, read_components, read_layout
 from sealwright.formats.sbat import product_of, read_sbat
+from sealwright.trust.belief import Believed
 from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome, Purpose
 
@@ -194,6 +195,29 @@ def test_the_product_of_a_manifest_beside_is_no_contradiction_to_what_it_is_made
     for beside in tmp_path.glob("grub.efi.manifest*"):
         beside.unlink()
     assert judge(signed, named).outcome is REJECTED
+
+
+def test_a029_a_manifest_of_somebody_who_does_not_count_puts_no_rule_for_a_component_aside(
+    tmp_path: Path, signed: Path
+) -> None:
+    """He may sign tools of his own; a program of others that is too old for them he cannot call something else."""
+    other = Pki.make("Other")
+    anchors = [
+        {"name": name, "environment": "production", "certificate": pki.root.pem}
+        for name, pki in (("root", PKI), ("other", other))
+    ]
+    tools = RULE | {"name": "tools", "products": ["tool"], "signer": [{"anchors": ["other"]}]}
+
+    def trust(least: int) -> Believed:
+        grub = RULE | {"name": "grub", "products": ["grub.acme"], "minimum_generation": least}
+        return believed(PKI, anchor=anchors, rule=[grub, RULE, tools])
+
+    assert judge(signed, trust(2)).outcome is TRUSTED
+    assert codes(judge(signed, trust(3))) == ["SW-GENERATION-OLD"]
+    manifest_pair(signed, RELEASE, Claims("gateway", "2.4", 7))
+    assert judge(signed, trust(3)).outcome is TRUSTED
+    manifest_pair(signed, other.leaf(), Claims("gateway", "2.4", 7))
+    assert codes(judge(signed, trust(3))) == ["SW-CLAIMS-NOT-SIGNED"]
 
 
 def test_what_is_asked_for_must_be_what_the_section_says(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_the_command_line_signs_verifies_inspects_and_strips(
     assert main([*signing, "--replace", "--timestamp", "local"]) == 0
     assert (tmp_path / "out.img.tsr").exists()
     assert main(checking) == 0
-    assert not list(tmp_path.glob("*.old"))
+    assert not list(tmp_path.glob("*-old"))
     capsys.readouterr()
     assert main(["inspect", str(out)]) == 0
     shown = capsys.readouterr().out

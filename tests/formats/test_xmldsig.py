@@ -303,29 +303,94 @@ def test_other_ways_to_sign_the_whole_document_are_accepted(tmp_path: Path, chan
     assert verdict.outcome is TRUSTED, said(verdict)
 
 
+def exclusive(folder: Path, data: bytes) -> bytes:
+    """A document that its signer signed in the exclusive form."""
+
+    def change(info: bytes) -> bytes:
+        hashed = canonical(tree(data, "x").getroottree(), Form.EXCLUSIVE, "x")
+        new = re.sub(b"<DigestValue>[^<]*", b"<DigestValue>" + b64encode(Digest.of(hashed).value), info)
+        return new.replace(INCLUSIVE.encode(), EXCLUSIVE.encode())
+
+    return resigned(signed(folder, data).read_bytes(), RELEASE, change)
+
+
 def test_a_namespace_that_only_values_name_is_not_left_out(tmp_path: Path) -> None:
     """The exclusive form leaves out what `xsi:type="acme:Limits"` means; then the document is refused, and the inclusive one has it."""
-
-    def exclusive(data: bytes) -> bytes:
-        def change(info: bytes) -> bytes:
-            hashed = canonical(tree(data, "x").getroottree(), Form.EXCLUSIVE, "x")
-            new = re.sub(b"<DigestValue>[^<]*", b"<DigestValue>" + b64encode(Digest.of(hashed).value), info)
-            return new.replace(INCLUSIVE.encode(), EXCLUSIVE.encode())
-
-        return resigned(signed(tmp_path, data).read_bytes(), RELEASE, change)
-
     plain = b'<r xmlns:t="urn:t" xmlns:n="urn:n"><v t:type="%s">1</v></r>'
-    assert judged(tmp_path, exclusive(plain % b"x")).outcome is TRUSTED
-    assert judged(tmp_path, exclusive(plain % b"t:x")).outcome is TRUSTED
-    assert judged(tmp_path, exclusive(plain % b"an:x")).outcome is TRUSTED
-    verdict = judged(tmp_path, exclusive(plain % b"n:x"))
+    assert judged(tmp_path, exclusive(tmp_path, plain % b"x")).outcome is TRUSTED
+    assert judged(tmp_path, exclusive(tmp_path, plain % b"t:x")).outcome is TRUSTED
+    assert judged(tmp_path, exclusive(tmp_path, plain % b"an:x")).outcome is TRUSTED
+    verdict = judged(tmp_path, exclusive(tmp_path, plain % b"n:x"))
     assert verdict.outcome is REJECTED
     assert "namespace n, which a value names" in said(verdict)
-    verdict = judged(tmp_path, exclusive(b'<p:r xmlns:p="urn:p" xmlns="urn:d" a="x"></p:r>'))
+    verdict = judged(tmp_path, exclusive(tmp_path, b'<p:r xmlns:p="urn:p" xmlns="urn:d" a="x"></p:r>'))
     assert "a default namespace that no element" in said(verdict)
+    assert (
+        judged(tmp_path, exclusive(tmp_path, b'<p:r xmlns:p="urn:p" xmlns="urn:d"><x a="x"></x></p:r>')).outcome
+        is TRUSTED
+    )
     own = signed(tmp_path, plain % b"n:x").read_bytes()
     assert judged(tmp_path, own).outcome is TRUSTED
     assert judged(tmp_path, own.replace(b"urn:n", b"urn:m")).outcome is REJECTED
+
+
+@pytest.mark.parametrize(
+    ("good", "ambiguous", "why"),
+    [
+        (
+            b'<r xmlns:q="urn:1"><q:b><c q:type="q:T"><q:e xmlns:q="urn:2"></q:e></c></q:b></r>',
+            b'<r xmlns:q="urn:1"><q:b><c xmlns:q="urn:2" type="q:T"><q:e></q:e></c></q:b></r>',
+            "namespace q",
+        ),
+        (
+            b'<q:r xmlns:q="urn:1"><c type="q:T"><q:e xmlns:q="urn:2"></q:e></c></q:r>',
+            b'<q:r xmlns:q="urn:1"><c xmlns:q="urn:2" type="q:T"><q:e></q:e></c></q:r>',
+            "namespace q",
+        ),
+        (
+            b'<q:r xmlns:q="urn:1"><c>q:T</c><q:e xmlns:q="urn:2"></q:e></q:r>',
+            b'<q:r xmlns:q="urn:1"><c xmlns:q="urn:2">q:T<q:e></q:e></c></q:r>',
+            "namespace q",
+        ),
+        (
+            b'<p:r xmlns:p="urn:p"><p:c type="T"><e xmlns="urn:2"></e></p:c></p:r>',
+            b'<p:r xmlns:p="urn:p"><p:c xmlns="urn:2" type="T"><e></e></p:c></p:r>',
+            "default namespace",
+        ),
+    ],
+)
+def test_a082_a_declaration_moved_up_does_not_change_what_a_value_means(
+    tmp_path: Path, good: bytes, ambiguous: bytes, why: str
+) -> None:
+    """The exclusive form of both is the same as long as the elements are: it has `q` where an element is named by it."""
+    assert judged(tmp_path, exclusive(tmp_path, good)).outcome is TRUSTED
+    verdict = judged(tmp_path, exclusive(tmp_path, ambiguous))
+    assert verdict.outcome is REJECTED
+    assert why in said(verdict)
+
+
+def test_a082_a_moved_declaration_is_refused_under_the_same_signature(tmp_path: Path) -> None:
+    data = exclusive(tmp_path, b'<q:r xmlns:q="urn:1"><c type="q:T"><q:e xmlns:q="urn:2"></q:e></c></q:r>')
+    moved_up = data.replace(b'<c type="q:T"><q:e xmlns:q="urn:2">', b'<c xmlns:q="urn:2" type="q:T"><q:e>')
+    forms = [canonical(tree(one, "x").getroottree(), Form.EXCLUSIVE, "x") for one in (data, moved_up)]
+    assert data != moved_up
+    assert forms[0] == forms[1]
+    assert judged(tmp_path, data).outcome is TRUSTED
+    assert judged(tmp_path, moved_up).outcome is REJECTED
+
+
+@pytest.mark.parametrize("other", [b"base", b"id", b"foo"])
+def test_signed_info_in_inclusive_form_takes_no_attribute_that_verifiers_do_not_agree_on(
+    tmp_path: Path, other: bytes
+) -> None:
+    def inclusive(attribute: bytes) -> Verdict:
+        data = signed(tmp_path, b"<r xml:%s='x'>1</r>" % attribute).read_bytes()
+        exact = resigned(data, RELEASE, lambda info: info.replace(EXCLUSIVE.encode(), INCLUSIVE.encode(), 1))
+        assert judged(tmp_path, data).outcome is TRUSTED
+        return judged(tmp_path, exact)
+
+    assert "does not fit" in said(inclusive(b"lang"))
+    assert f"taking xml:{other.decode()}" in said(inclusive(other))
 
 
 def test_keys_for_other_things_do_not_count(tmp_path: Path) -> None:

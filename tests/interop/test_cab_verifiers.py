@@ -11,7 +11,7 @@ from kit.efi import osslsigncode
 from kit.inside import sign_inside, stripped
 from kit.mutate import flips
 from kit.openssl import run
-from kit.packages import number
+from kit.packages import number, put
 from kit.pki import Pki
 from kit.powershell import signed_by_osslsigncode
 from kit.trust import believed, judge
@@ -87,6 +87,16 @@ def test_we_trust_what_osslsigncode_signs(tmp_path: Path) -> None:
     assert osslsigncode(nested, ring)[0]
     assert len(judge(nested, believed(PKI)).signers) == 2
     assert judge(nested, believed(PKI)).outcome is TRUSTED
+
+
+def test_a089_data_that_go_on_in_the_signature_are_refused_though_osslsigncode_signs_them(tmp_path: Path) -> None:
+    """A reader then takes as the file's end what is the signature, and of that much is nobody's word."""
+    plain, ring = tmp_path / "a.cab", anchors(tmp_path)
+    for data, wanted in ((cabinet(b"x" * 300), TRUSTED), (cabinet(b"x" * 300)[:-200], REJECTED)):
+        plain.write_bytes(put(data, 8, len(data)))
+        theirs = signed_by_osslsigncode(plain, RELEASE, tmp_path / f"{wanted}.cab")
+        assert osslsigncode(theirs, ring)[0]
+        assert judge(theirs, believed(PKI)).outcome is wanted
 
 
 def test_a_reserve_that_build_tools_left_is_used(tmp_path: Path) -> None:

@@ -98,6 +98,32 @@ def signer_info(
     )
 
 
+def with_unsigned(envelope: bytes, value: bytes) -> bytes:
+    """A signature that holds as before, with an attribute that nobody signed behind the last thing in it. value: DER."""
+    return _grown(envelope, 5, der(0xA1, der(0x30, bytes.fromhex("06032a0304") + der(0x31, value))))
+
+
+def _grown(element: bytes, depth: int, more: bytes) -> bytes:
+    """An element with more at the end of its last part, so many levels down."""
+    *front, last = _elements(_inside(element))
+    behind = last + more if depth == 1 else _grown(last, depth - 1, more)
+    return der(element[0], b"".join(front) + behind)
+
+
+def _elements(data: bytes) -> list[bytes]:
+    found, at = list[bytes](), 0
+    while at < len(data):
+        size = 2 + (data[at + 1] & 0x7F if data[at + 1] & 0x80 else 0)
+        end = at + size + (int.from_bytes(data[at + 2 : at + size], "big") if size > 2 else data[at + 1])
+        found.append(data[at:end])
+        at = end
+    return found
+
+
+def _inside(element: bytes) -> bytes:
+    return element[2 + (element[1] & 0x7F if element[1] & 0x80 else 0) :]
+
+
 def _split(whole: bytes) -> list[bytes]:
     wrapped = asn1.decode_der(_Wrapped, der(0x30, whole))
     return [asn1.encode_der(one) for one in wrapped.attributes.as_list()]

@@ -24,7 +24,8 @@ from sealwright.findings import Finding, reject
 from sealwright.formats.format import Prepared
 
 MAX_NESTED = 8
-_ZIP_END = b"PK\x05\x06"
+# what readers look for in the bytes of any file: Java for an archive at its end (CVE-2020-1464), cabextract for cabinets
+_HIDDEN = {b"PK\x05\x06": "the end of a ZIP archive", b"MSCF": "a cabinet"}
 _AGAIN = "Ask the signer for the file again."
 
 
@@ -133,8 +134,8 @@ def pkcs7_size(data: bytes) -> int:
 
 def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:
     try:
-        if _ZIP_END in data:  # CVE-2020-1464: Java looks for an archive at a file's end, where the signature is
-            raise MalformedEnvelope(subject, "the end of a ZIP archive lies in it, which nothing signs", _AGAIN)
+        if hidden := next((what for mark, what in _HIDDEN.items() if mark in data), None):
+            raise MalformedEnvelope(subject, f"{hidden} lies in it, which nothing signs", _AGAIN)
         envelope = read_envelope(data, Profile.FOREIGN_AUTHENTICODE, subject)
         if envelope.content is None:
             raise MalformedEnvelope(

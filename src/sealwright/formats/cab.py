@@ -49,12 +49,17 @@ NAME = "cab"
 MAGIC = b"MSCF"
 MAX_FILE_BYTES = 0x7FFF_FFFF
 MAX_SIGNATURE_BYTES = 1 << 20
+MAX_BLOCKS = 1 << 20
+MAX_NAME_BYTES = 256
 ALIGNMENT = 8
 HEADER = struct.Struct("<4sIIIIIBBHHHHH")
 FOLDER = struct.Struct("<IHH")
+FILE = struct.Struct("<IIHHHH")
+BLOCK = struct.Struct("<IHH")
 # sizes of the reserves of header, folders and data, then the header's own
 RESERVE = struct.Struct("<HBB4sII8s")
 IN_SET, RESERVED = 0x0003, 0x0004
+_WINDOW = 1 << 16
 _MARK = bytes.fromhex("00001000")
 # SpcCabData: type 1.3.6.1.4.1.311.2.1.25, link <<<Obsolete>>>
 _CAB_TYPE = bytes.fromhex("060a2b060104018237020119")
@@ -216,7 +221,7 @@ def read_layout(source: OpenArtifact) -> Layout:
     head = source.read_at(0, HEADER.size + RESERVE.size)
     if len(head) < HEADER.size or not head.startswith(MAGIC):
         raise _wrong(source, 0, "there is no header of a cabinet")
-    _, zero, size, _, files, _, minor, major, folders, _, flags, _, place = HEADER.unpack_from(head)
+    _, zero, size, _, files, _, minor, major, folders, count, flags, _, place = HEADER.unpack_from(head)
     if (major, minor) != (1, 3) or zero:
         raise _wrong(source, 4, f"a cabinet of version {major}.{minor}, or reserved bytes that are not zero")
     if flags & IN_SET or place:
@@ -235,10 +240,38 @@ def read_layout(source: OpenArtifact) -> Layout:
             source, 8, f"a cabinet of {size} bytes and a signature of {length} at {start}, the file has {source.size}"
         )
     head = source.read_at(0, files)
-    for at, (data, *_) in enumerate(FOLDER.iter_unpack(head[first:])):
-        if not files <= data <= end:
-            raise _wrong(source, first + FOLDER.size * at, f"a folder's data at {data}")
+    _check_files(source, files, count, end)
+    _check_blocks(source, head[first:], first, (files, end))
     return Layout(head, end, _signature(source, start, length) if length else b"", source.size)
+
+
+def _check_files(source: OpenArtifact, at: int, count: int, end: int) -> None:
+    """The files' entries end with the cabinet: a name that went on behind it would be read from the signature."""
+    window, start = b"", at
+    for _ in range(count):
+        if start + len(window) < at + FILE.size + MAX_NAME_BYTES:
+            window, start = source.read_at(at, min(_WINDOW, end - at)), at
+        name = at - start + FILE.size
+        zero = window.find(b"\0", name, name + MAX_NAME_BYTES)
+        if zero < 0:
+            raise _wrong(source, at, f"a file's entry without the end of its name, of at most {MAX_NAME_BYTES} bytes")
+        at = start + zero + 1
+
+
+def _check_blocks(source: OpenArtifact, folders: bytes, at: int, within: tuple[int, int]) -> None:
+    """Each folder's blocks of data end with the cabinet: what follows is the signature, of which much is nobody's word (A089)."""
+    first, end = within
+    if sum(blocks for _, blocks, _ in FOLDER.iter_unpack(folders)) > MAX_BLOCKS:
+        raise LimitExceeded(source.path, f"more than {MAX_BLOCKS} blocks of data", "Split the cabinet.")
+    for number, (data, blocks, _) in enumerate(FOLDER.iter_unpack(folders)):
+        there = first <= data <= end
+        while there and blocks:
+            head = source.read_at(data, BLOCK.size)
+            data += BLOCK.size + _u16(head, 4)
+            there, blocks = len(head) == BLOCK.size and data <= end, blocks - 1
+        if not there:
+            said = f"a folder's data lead to {data}, and those of the cabinet are from {first} to {end}"
+            raise _wrong(source, at + FOLDER.size * number, said)
 
 
 def _place(source: OpenArtifact, head: bytes) -> tuple[int, int]:

@@ -45,6 +45,7 @@ _FORMS = {INCLUSIVE: Form.INCLUSIVE, INCLUSIVE_11: Form.INCLUSIVE, EXCLUSIVE: Fo
 _SPACE = " \t\r\n"
 _WITHOUT_SPACE = str.maketrans("", "", _SPACE)
 _XML = "{http://www.w3.org/XML/1998/namespace}"
+_TAKEN = ("lang", "space")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"})
 _AGAIN = "Ask its maker for the document again."
 
@@ -109,8 +110,9 @@ def _read(root: Any, signature: Any, read_reference: Callable[[Any, str], Refere
     _attributes(info, name)
     method, signing, reference = _children(info, name, "CanonicalizationMethod", "SignatureMethod", "Reference")
     form = _algorithm(method, name, _FORMS)
-    if form is Form.INCLUSIVE and any(key in root.attrib for key in (_XML + "base", _XML + "id")):
-        what = "its SignedInfo is signed in inclusive form, and the forms differ in taking xml:base and xml:id from around it"
+    others = [key for key in root.attrib if key.startswith(_XML) and key.removeprefix(_XML) not in _TAKEN]
+    if form is Form.INCLUSIVE and others:
+        what = f"its SignedInfo is signed in inclusive form, and the forms differ in taking xml:{others[0].removeprefix(_XML)} from around it"
         raise _wrong(name, what)
     target = read_reference(reference, name)
     _attributes(value, name, optional=("Id",))
@@ -145,7 +147,7 @@ def _canonical_info(root: Any, info: Any, form: Form, name: str) -> bytes:
         if scope[prefix] and prefix != "xml"
     )
     if form is Form.INCLUSIVE:
-        taken = [(key, root.attrib[_XML + key]) for key in ("lang", "space") if _XML + key in root.attrib]
+        taken = [(key, root.attrib[_XML + key]) for key in _TAKEN if _XML + key in root.attrib]
         declared += "".join(f' xml:{key}="{value.translate(_ESCAPES)}"' for key, value in taken)
     return f"<{qualified}{declared}>".encode() + whole[tag.end() : end] + f"</{qualified}>".encode()
 

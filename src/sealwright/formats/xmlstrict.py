@@ -300,69 +300,88 @@ class _Reading:
 
 
 def check_namespaces_seen(data: bytes, path: str) -> None:
-    """MalformedArtifact where the exclusive form leaves out a namespace that a value could speak of (A082).
+    """MalformedArtifact where a value could speak of a namespace that the exclusive form does not have there (A082).
 
-    It has only those that an element or attribute is named by; what `xsi:type="di:DeviceType"` means could then be changed. data: a
-    document that `read_layout` accepted.
+    It has one only where an element or attribute is named by it: what `xsi:type="di:DeviceType"` means changes when that is nowhere
+    above, or when a declaration further down is moved up here. data: a document that `read_layout` accepted.
     """
-    unused = _unused_prefixes(data)
-    if "" in unused:
-        what = "a default namespace that no element is named by, which the exclusive form leaves out"
-        raise MalformedArtifact(path, f"line {unused['']}: {what}", _INCLUSIVE)
-    if not unused:
-        return
-    mentioned = {prefix for value in _values(data) for prefix in _NAMED.findall(value)}
-    for prefix, line in unused.items():
-        if prefix in mentioned or not _NAMED.fullmatch(f"{prefix}:"):
-            what = f"the namespace {prefix}, which a value names, is left out by the exclusive form"
-            raise MalformedArtifact(path, f"line {line}: {what}", _INCLUSIVE)
+    _Meanings(path).parser.Parse(data, True)
 
 
-def _unused_prefixes(data: bytes) -> dict[str, int]:
-    """The prefixes that are declared and name nothing in their element, each with a line; "" is the default namespace."""
-    parser = expat.ParserCreate("UTF-8", _SEPARATOR)
-    parser.ordered_attributes = parser.namespace_prefixes = True
-    scopes: dict[str, list[bool]] = {}
-    unused: dict[str, int] = {}
+class _Meanings:
+    """One pass over a document: what each prefix means, and what it means in the exclusive form; "" is the default namespace.
 
-    def declared(prefix: str | None, _: str | None) -> None:
-        scopes.setdefault(prefix or "", []).append(False)
+    Both are stacks, as declarations are; unlike: the prefixes for which they differ where the parser is.
+    """
 
-    def undeclared(prefix: str | None) -> None:
-        if not scopes[prefix or ""].pop():
-            unused.setdefault(prefix or "", parser.CurrentLineNumber)
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.parser = parser = expat.ParserCreate("UTF-8", _SEPARATOR)
+        parser.ordered_attributes = parser.namespace_prefixes = True
+        parser.StartNamespaceDeclHandler, parser.EndNamespaceDeclHandler = self.declared, self.undeclared
+        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
+        parser.CharacterDataHandler = self.text
+        self.meant: dict[str, list[str]] = {}
+        self.written: dict[str, list[str]] = {}
+        self.unlike: set[str] = set()
+        self.of_other_letters: set[str] = set()
+        self.named: list[list[str]] = []
+        self.texts: list[str] = []
 
-    def start(name: str, attributes: list[str]) -> None:
-        prefixes = {_prefix(one) for one in attributes[::2]} - {""}
-        for prefix in {_prefix(name), *prefixes}:
-            if scopes.get(prefix):
-                scopes[prefix][-1] = True
+    def declared(self, prefix: str | None, uri: str | None) -> None:
+        self.end_text()
+        self.meant.setdefault(prefix or "", [""]).append(uri or "")
+        if prefix and not _NAMED.fullmatch(f"{prefix}:"):
+            self.of_other_letters.add(prefix)
+        self.compare(prefix or "")
 
-    parser.StartNamespaceDeclHandler, parser.EndNamespaceDeclHandler = declared, undeclared
-    parser.StartElementHandler = start
-    parser.Parse(data, True)
-    return unused
+    def undeclared(self, prefix: str | None) -> None:
+        self.meant[prefix or ""].pop()
+        self.compare(prefix or "")
 
+    def start(self, name: str, attributes: list[str]) -> None:
+        self.end_text()
+        used = [*{_prefix(name), *({_prefix(one) for one in attributes[::2]} - {""})}]
+        for prefix in used:
+            self.written.setdefault(prefix, [""]).append(self.meant.get(prefix, [""])[-1])
+            self.unlike.discard(prefix)
+        self.named.append(used)
+        if self.unlike:
+            for value in attributes[1::2]:
+                self.check(value)
 
-def _values(data: bytes) -> list[str]:
-    """Every attribute's value and every text of a document."""
-    parser = expat.ParserCreate()
-    parser.ordered_attributes = True
-    found: list[str] = []
-    text: list[str] = []
+    def end(self, _: str) -> None:
+        self.end_text()
+        for prefix in self.named.pop():
+            self.written[prefix].pop()
+            self.compare(prefix)
 
-    def close(*_: object) -> None:
-        found.append("".join(text))
-        text.clear()
+    def text(self, data: str) -> None:
+        if self.unlike:
+            self.texts.append(data)
 
-    def start(_: str, attributes: list[str]) -> None:
-        close()
-        found.extend(attributes[1::2])
+    def end_text(self) -> None:
+        if self.texts:
+            self.check("".join(self.texts))
+            self.texts.clear()
 
-    parser.StartElementHandler, parser.EndElementHandler = start, close
-    parser.CharacterDataHandler = text.append
-    parser.Parse(data, True)
-    return found
+    def compare(self, prefix: str) -> None:
+        if self.meant.get(prefix, [""])[-1] == self.written.get(prefix, [""])[-1]:
+            self.unlike.discard(prefix)
+        else:
+            self.unlike.add(prefix)
+
+    def check(self, value: str) -> None:
+        if "" in self.unlike and value.strip():
+            self.refuse("a default namespace that no element around a value is named by")
+        if ":" not in value:
+            return
+        for prefix in self.unlike.intersection(_NAMED.findall(value)) or self.unlike & self.of_other_letters:
+            self.refuse(f"the namespace {prefix}, which a value names")
+
+    def refuse(self, what: str) -> NoReturn:
+        line = self.parser.CurrentLineNumber
+        raise MalformedArtifact(self.path, f"line {line}: {what}, is left out by the exclusive form", _INCLUSIVE)
 
 
 def _prefix(name: str) -> str:

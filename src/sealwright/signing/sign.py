@@ -28,6 +28,7 @@ from sealwright.artifact.output import (
     Pair,
     Replace,
     permissions_of,
+    refuse_early,
     refuse_itself,
     replace_pairs,
     restore_pair,
@@ -36,7 +37,7 @@ from sealwright.artifact.output import (
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
-from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
+from sealwright.errors import MalformedArtifact, SealwrightError, Unreadable, UsageError
 from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.known import BESIDE, EMBEDDED
@@ -119,6 +120,7 @@ def sign_paths(
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     if options.timestamp is None and not kind.carries_tokens:
         wanted = NONE
+    tokens = () if wanted == NONE or kind.carries_tokens else (LATE_SUFFIX,)
     with (
         Pipeline(home, enrolled, options.pin) as pipeline,
         closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
@@ -128,7 +130,7 @@ def sign_paths(
         batch: list[Prepared | NotSigned] = []
         held_bytes = 0  # made to be written behind the artifacts, such as hash trees
         for path in artifacts(paths, options):
-            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress)
+            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, tokens, progress)
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
             if len(batch) == BATCH or held_bytes >= HELD_BYTES:
@@ -204,13 +206,18 @@ def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str | NotS
 
 
 def _prepare(
-    path: str, options: SignOptions, algorithms: tuple[HashName, ...], taken: set[str], progress: Progress | None
+    path: str,
+    options: SignOptions,
+    algorithms: tuple[HashName, ...],
+    taken: set[str],
+    tokens: tuple[str, ...],
+    progress: Progress | None,
 ) -> Prepared | NotSigned:
     try:
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
-        targets = _targets(prepared, options)
+        targets = (*(_new_file(prepared, options) + ending for ending in tokens), *_targets(prepared, options))
         if options.format is not None:
             for target in targets:
                 refuse_itself(path, target)
@@ -221,8 +228,7 @@ def _prepare(
                 raise UsageError(
                     path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
                 )
-            if options.replace is Replace.NO and os.path.lexists(target):
-                raise OutputRefused(target, "it is already there", "Use --replace to sign again.")
+            refuse_early(target, options.replace)
             taken.add(target)
         return prepared
     except SealwrightError as cause:

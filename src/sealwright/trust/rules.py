@@ -104,6 +104,10 @@ def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: As
         fits, problems = _satisfy(rule, judged, claims, asked, when)
         counted += [entry for entry in fits if entry not in counted]
         findings += [problem for problem in problems if problem not in findings]
+    # who counts for nothing chooses no rule: his product would put another one's rules aside
+    named = {entry.claims.product for entry in counted} - {None}
+    if named and claims.product not in {*named, None}:
+        findings.append(reject("SW-CLAIMS-NOT-SIGNED", counted[0].seen.source, describe(claims)))
     return Decision(tuple(speaking), tuple(counted), tuple(findings))
 
 
