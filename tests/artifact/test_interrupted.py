@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sealwright.artifact.output import Output, Pair, Replace, replace_pairs, write_batch
+from sealwright.artifact.output import OLD, Output, Pair, Replace, replace_pairs, write_batch
 from sealwright.errors import OutputRefused
 
 INTERRUPTED = """
@@ -74,7 +74,7 @@ def test_a171_a_pair_that_cannot_be_replaced_is_as_it_was(tmp_path: Path, monkey
             replace_pairs([Pair(tuple(outputs))])
     replaced = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     # the folder says what happened: either all is old, or what the next signing puts back is there
-    assert replaced.get("m.old", replaced["m"]) == b"old" == replaced["m.p7s"]
+    assert replaced.get(f"m{OLD}", replaced["m"]) == b"old" == replaced["m.p7s"]
     replace_pairs([Pair(tuple(outputs))])
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == {"m": b"new", "m.p7s": b"new"}
 

@@ -5,8 +5,8 @@ for each folder of a batch) or fsync of each file; link(2) for a new output, so 
 rename(2) to replace; fsync of the folder. What remains: a crash leaves at most temporary files `.NAME.<hex>.tmp`, and
 of a batch a prefix; in a batch each manifest comes before its signature, so that a prefix never verifies as signed.
 Parts of other files are copied by the kernel (copy_file_range), whatever their size; an output may be checked before it is named.
-Files that belong together (a manifest and its signature) are replaced as a `Pair`: the old ones keep the names `NAME.old` until
-the new ones are durable; `restore_pair` puts them back after a crash in between.
+Files that belong together (a manifest and its signature) are replaced as a `Pair`: the old ones keep the names
+`NAME.sealwright-old`, which nobody else's files have, until the new ones are durable; `restore_pair` puts them back after a crash in between.
 On file systems without hard links (FAT) a new output is checked for and then renamed; two writers could race there.
 """
 
@@ -28,7 +28,7 @@ from sealwright.errors import ChangedWhileRead, OutputRefused, SealwrightError
 
 DEFAULT_MODE = 0o644
 PERMISSIONS = 0o777
-OLD = ".old"
+OLD = ".sealwright-old"
 _FLAGS = (
     os.O_WRONLY
     | os.O_CREAT
