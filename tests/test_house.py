@@ -16,7 +16,7 @@ from kit.pki import Pki, person_key
 from kit.trust import public_pem
 from sealwright.cli.arguments import FORMATS
 from sealwright.cli.main import COMMANDS, parser_of
-from sealwright.formats.embedded import EMBEDDED
+from sealwright.formats.known import EMBEDDED
 from sealwright.texts import TEXTS
 from sealwright.trust.trustfile import parse_trust
 

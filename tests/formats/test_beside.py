@@ -10,7 +10,7 @@ import pytest
 from kit.pki import NOW, Pki
 from kit.trust import believed, judge, knowing
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.output import FileRange, Output, Pair, replace_pairs, write_batch
+from sealwright.artifact.output import OLD, FileRange, Output, Pair, replace_pairs, write_batch
 from sealwright.cli.main import main
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
@@ -101,7 +101,24 @@ def test_replaced_files_are_replaced_together(tmp_path: Path, form: str) -> None
         assert judge(out, TRUST).outcome is Outcome.REJECTED
     replace_pairs([Pair(tuple(second))])
     assert judge(out, TRUST).outcome is Outcome.TRUSTED
-    assert not list(tmp_path.glob("*-old"))
+    assert not list(tmp_path.glob(f"*{OLD}"))
+
+
+def test_somebody_elses_backups_of_an_output_stay_what_they_are(tmp_path: Path) -> None:
+    """`firmware.bin.old` is a name that people give to what they want to keep (A171)."""
+    path, home, out = plain(tmp_path), str(tmp_path / "home"), tmp_path / "out"
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "ima", "--home", home, "--algorithm", "p256"]) == 0
+    signing = ["sign", str(path), "--home", home, "--format", "ima", "--out", str(out)]
+    assert main(signing) == 0
+    kept = {tmp_path / f"out{ending}": ending.encode() for ending in (".old", ".sig.old")}
+    for backup, data in kept.items():
+        backup.write_bytes(data)
+    assert main(signing) == 1  # nothing is written over
+    assert main([*signing, "--replace"]) == 0
+    assert {backup: backup.read_bytes() for backup in kept} == kept
+    assert out.read_bytes() == DATA
+    assert not list(tmp_path.glob(f"*{OLD}"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.cli.main import main
 from sealwright.envelope.bare import bare_cms, content_info
+from sealwright.envelope.cms_write import signed_attributes
 from sealwright.envelope.construct import asked_of_key
-from sealwright.envelope.kinds import IMA, Construction
+from sealwright.envelope.kinds import FILE, IMA, Construction
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedArtifact, OutputRefused, UsageError
 from sealwright.formats import imalist
 from sealwright.formats.format import Existing, Sealed
 from sealwright.formats.ima import signature_bytes
-from sealwright.formats.imalist import Entry, list_bytes, read_list, regular_files
+from sealwright.formats.imalist import Entry, hash_regular, list_bytes, read_list, regular_files
 from sealwright.keys.key import KeyKind
 from sealwright.signing.home import open_home
 from sealwright.signing.imatree import sign_tree
@@ -178,6 +180,47 @@ def test_a_key_that_signs_files_with_attributes_does_not_serve(tmp_path: Path) -
     assert codes(judge(file(tmp_path, release), trust)) == ["SW-KEY-CONSTRUCTION"]
 
 
+def test_signed_attributes_of_a_cms_never_serve_as_a_file(tmp_path: Path) -> None:
+    """A027: who could have them signed as a file had a CMS over any content, which openssl believes; and the other way round."""
+    attributes = signed_attributes(EC.signing, FILE, Digest.of(b"firmware of somebody else"), NOW)
+    fine = file(tmp_path, EC, attributes + b"!")
+    assert judge(fine, TRUST).outcome is TRUSTED
+    for unlike in (b"1\n2\n3\n4\n5\n6\n", b"10.2, a version that fills a SET of fifty bytes. \n"):
+        assert unlike[:1] == b"\x31"
+        assert unlike[1] == len(unlike) - 2, "a text that begins as a SET does"
+        (tmp_path / "text").write_bytes(unlike)
+        (tmp_path / "text.sig").write_bytes(attribute(EC, unlike))
+        assert judge(tmp_path / "text", TRUST).outcome is TRUSTED
+    root = tree(tmp_path)
+    (root / "bin" / "start").write_bytes(attributes)
+    for refused in (
+        lambda: sign_inside(root / "bin" / "start", EC, tmp_path / "no", "ima"),
+        lambda: hash_regular(str(root), [b"bin/start"], HashName.SHA256, None),
+    ):
+        with pytest.raises(MalformedArtifact, match="as a CMS signs"):
+            refused()
+    assert not (tmp_path / "no").exists()
+    fine.write_bytes(attributes)
+    signature_of(fine).write_bytes(attribute(EC, attributes))
+    assert codes(judge(fine, TRUST)) == ["SW-ARTIFACT-MALFORMED"]
+    entries = [Entry(os.fsencode(name), attribute(EC, (root / name).read_bytes())) for name in sorted(TREE)]
+    (tmp_path / "tree.ima").write_bytes(list_bytes(entries))
+    assert codes(judge(root, TRUST)) == ["SW-ARTIFACT-MALFORMED"]
+
+
+def test_a_list_of_nothing_but_line_feeds_costs_nothing(tmp_path: Path) -> None:
+    """A073: it was split into as many lines, eight bytes of memory each."""
+    root = tree(tmp_path)
+    assert judge(root, TRUST).outcome is TRUSTED
+    for bomb in (b"\n" * (64 << 20), b"# file: " + b"\\001" * (16 << 20) + b"\n"):
+        (tmp_path / "tree.ima").write_bytes(bomb)
+        started = time.monotonic()
+        verdict = judge(root, TRUST)
+        assert codes(verdict) == ["SW-ARTIFACT-MALFORMED"]
+        assert len(verdict.findings[0].found) < 500
+        assert time.monotonic() - started < 2
+
+
 def test_a_certificate_the_kernel_would_not_find_is_refused_when_signing() -> None:
     assert attribute(EC, DATA)[3:7] == x509.SubjectKeyIdentifier.from_public_key(EC.x509.public_key()).digest[-4:]
     builder = x509.CertificateBuilder(
@@ -260,7 +303,9 @@ def one(value: bytes = b"0sAwI=", name: bytes = b"a") -> bytes:
     ("data", "what"),
     [
         (b"", "lists no file"),
-        (b"\n\n", "lists no file"),
+        (b"\n\n", "line 1"),
+        (one() + b"\n" + one(name=b"b"), "line 4"),
+        (b"# file: " + b"a" * 20000 + b"\n", "line 1: it is longer"),
         (one()[:-2], "final line feed"),
         (b"file: a\n", "line 1"),
         (b"# file: a\n", "line 2"),

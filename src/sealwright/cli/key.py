@@ -251,7 +251,7 @@ def run_enrol(args: argparse.Namespace) -> int:
 def _next(key: EnrolledKey, home: str, form: str = "") -> str:
     """What to type to sign with a new key. form: a format, else the first that wants signatures of its construction."""
     from sealwright.envelope.kinds import KINDS, Construction
-    from sealwright.formats.embedded import EMBEDDED
+    from sealwright.formats.known import EMBEDDED
     from sealwright.texts.words import say
 
     names = {"home": home, "name": key.name}

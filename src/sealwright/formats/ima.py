@@ -31,11 +31,11 @@ from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.algorithms import ALGORITHMS, Scheme, SignatureAlgorithm
-from sealwright.envelope.bare import bare_signers
+from sealwright.envelope.bare import HEAD_BYTES, bare_signers, is_attributes
 from sealwright.envelope.certified import Certified, certified
 from sealwright.envelope.cms import BrokenSigner, Envelope, Signer
 from sealwright.envelope.kinds import IMA
-from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError, WeakAlgorithm
+from sealwright.errors import KeyRefused, MalformedArtifact, MalformedEnvelope, UsageError, WeakAlgorithm
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import (
     Candidate,
@@ -92,6 +92,7 @@ class Ima:
         """UsageError for claims, which there are no fields for, and for `--add`: a file has one signature."""
         check_asked(path, claims, existing)
         with open_artifact(path) as source:
+            check_content(source)
             digests, size = source.digests(algorithms, progress), source.size
         return prepared_file(path, digests, size)._replace(existing=existing)
 
@@ -115,6 +116,7 @@ class Ima:
         with search.opened(path) as source:
             if data is None or data[:1] != bytes((_SIGNATURE,)):
                 return Found(path, source.size, (), None)
+            check_content(source)
             wanted = {HashName.SHA256, *(digest.algorithm for digest in search.watched)}
             envelope: Envelope | None = None
             findings: tuple[Finding, ...] = ()
@@ -158,6 +160,16 @@ def check_asked(path: str, claims: Claims, existing: Existing) -> None:
         )
     if existing is Existing.ADD:
         raise UsageError(path, "the kernel reads one signature of a file", "Leave out --add.")
+
+
+def check_content(source: OpenArtifact) -> None:
+    """MalformedArtifact for content that a CMS could have signed as its attributes: the kernel asks for no construction (A027)."""
+    if is_attributes(source.read_at(0, HEAD_BYTES), source.size):
+        raise MalformedArtifact(
+            source.path,
+            "it is one DER SET of attributes, as a CMS signs",
+            "Sign it without --format, or leave it out of the tree.",
+        )
 
 
 def prepared_file(path: str, digests: dict[HashName, Digest], size: int) -> Prepared:
