@@ -119,7 +119,7 @@ def test_every_command_that_is_printed_can_be_typed(page: str, command: str) -> 
 
 
 def test_help_and_documents_list_every_format() -> None:
-    listed = re.findall(r"^  ([a-z0-9]+)  ", FORMATS, re.MULTILINE)
+    listed = re.findall(r"^  ([a-z0-9-]+)  ", FORMATS, re.MULTILINE)
     assert listed == list(EMBEDDED)
     readme = (ROOT / "README.md").read_text()
     for page in sorted((ROOT / "docs" / "formats").glob("*.md")):

@@ -53,6 +53,7 @@ formats (how each is signed and checked: docs/formats):
   fsverity    files with fs-verity
   ima         files of Linux with IMA, or a whole tree of them
   xmldsig     XML documents
+  xmldsig-detached  any file, with an XML signature beside it
 """
 
 

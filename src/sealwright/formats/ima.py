@@ -35,8 +35,9 @@ from sealwright.envelope.bare import HEAD_BYTES, bare_signers, is_attributes
 from sealwright.envelope.certified import Certified, certified
 from sealwright.envelope.cms import BrokenSigner, Envelope, Signer
 from sealwright.envelope.kinds import IMA
-from sealwright.errors import KeyRefused, MalformedArtifact, MalformedEnvelope, UsageError, WeakAlgorithm
+from sealwright.errors import KeyRefused, MalformedArtifact, MalformedEnvelope, WeakAlgorithm
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
     Companion,
@@ -152,14 +153,8 @@ class Ima:
 
 def check_asked(path: str, claims: Claims, existing: Existing) -> None:
     """UsageError for what a signature of IMA cannot have."""
-    if claims:
-        raise UsageError(
-            path,
-            "a signature for IMA has no fields for product, version or generation",
-            "Sign it without them, then sign the result again with a manifest.",
-        )
-    if existing is Existing.ADD:
-        raise UsageError(path, "the kernel reads one signature of a file", "Leave out --add.")
+    refuse_claims(path, claims, "a signature for IMA has no fields for product, version or generation")
+    refuse_but_one(path, False, existing, "the kernel reads one signature of a file")
 
 
 def check_content(source: OpenArtifact) -> None:

@@ -70,10 +70,10 @@ EMBEDDED: dict[str, Known] = {
     ),
     "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
     "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
+    "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
     "xmldsig-detached": Known(
         "sealwright.formats.xmldetached", "XmlDetached", "xmldsig-detached", beside=(".xmldsig",)
     ),
-    "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
 _TAILS = any(known.tail for known in EMBEDDED.values())

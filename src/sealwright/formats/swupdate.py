@@ -28,6 +28,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import SWUPDATE
 from sealwright.errors import MalformedArtifact, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one
 from sealwright.formats.cpio import BLOCK, CHECKED, PLAIN, Archive, Member, byte_sum, member, read_archive
 from sealwright.formats.format import (
     Candidate,
@@ -86,10 +87,7 @@ class SwUpdate:
         """MalformedArtifact for a file without SHA-256 in sw-description, or another one; UsageError for claims of its own."""
         with open_artifact(path) as source:
             update = read_update(source)
-            if update.signature is not None and existing is Existing.REFUSE:
-                raise UsageError(path, "it is signed already", "Use --replace to sign it anew.")
-            if existing is Existing.ADD:
-                raise UsageError(path, "SWUpdate reads one signature", "Use --replace, or sign beside the file.")
+            refuse_but_one(path, update.signature is not None, existing, "SWUpdate reads one signature")
             if claims and claims != update.described.claims:
                 raise UsageError(path, "its sw-description claims something else", "Leave out version and hardware.")
             for finding in _differences(source, update, os.path.basename(path), progress):

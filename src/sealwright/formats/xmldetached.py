@@ -22,8 +22,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import XMLDSIG_DETACHED
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
     Companion,
@@ -55,14 +56,8 @@ class XmlDetached:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims, which there are no fields for, and for `--add`: the file beside holds one signature."""
-        if claims:
-            raise UsageError(
-                path,
-                "a detached XML signature has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
-        if existing is Existing.ADD:
-            raise UsageError(path, "the XML file beside it holds one signature", "Leave out --add.")
+        refuse_claims(path, claims, "a detached XML signature has no fields for product, version or generation")
+        refuse_but_one(path, False, existing, "the XML file beside it holds one signature")
         with open_artifact(path) as source:
             digests, size = source.digests(algorithms, progress), source.size
         return Prepared(

@@ -27,6 +27,7 @@ from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import XMLDSIG
 from sealwright.envelope.signedinfo import NAMESPACE
 from sealwright.errors import UsageError
+from sealwright.formats.asked import refuse_but_one
 from sealwright.formats.format import (
     Candidate,
     Coverage,
@@ -84,12 +85,7 @@ class XmlDsig:
         data, layout = _read(path)
         if progress is not None:
             progress.advance(layout.size)
-        if layout.signature is not None and existing is Existing.REFUSE:
-            raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-        if existing is Existing.ADD:
-            raise UsageError(
-                path, "a document has one signature over all of it", "Use --replace, or sign beside the file."
-            )
+        refuse_but_one(path, layout.signature is not None, existing, "a document has one signature over all of it")
         if layout.closing.start == layout.closing.end:
             raise UsageError(path, "its first element is empty, and has no room for a signature", "Sign beside it.")
         root = tree(without(data, layout.signature), path)
