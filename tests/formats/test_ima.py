@@ -494,7 +494,9 @@ def test_what_lies_beside_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert judge(path, TRUST).outcome is TRUSTED
     signature_of(path).unlink()
     signature_of(path).mkdir()
-    assert judge(path, TRUST).outcome is REJECTED
+    verdict = judge(path, TRUST)
+    assert verdict.outcome is REJECTED
+    assert "signed.sig cannot be read: it is not a regular file" in verdict.findings[0].sentence
     signature_of(path).rmdir()
     os.mkfifo(signature_of(path))
     assert judge(path, TRUST).outcome is REJECTED

@@ -100,6 +100,19 @@ def refuse_itself(path: str, target: str) -> None:
             raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
 
 
+def refuse_taken(path: str, replace: Replace) -> None:
+    """OutputRefused where a file cannot be written because of what is there."""
+    if os.path.islink(path):
+        raise OutputRefused(path, "it is a symbolic link", "Remove the link, or name another folder with --out.")
+    if os.path.isdir(path):
+        raise OutputRefused(path, "it is a folder", "Name another folder with --out.")
+    if os.path.lexists(path):
+        if replace is Replace.NO:
+            raise _exists(path)
+        if not os.path.isfile(path):
+            raise OutputRefused(path, "it is a device, socket or FIFO", "Name a file, or another folder, with --out.")
+
+
 def permissions_of(path: str) -> int:
     """The permission bits that a file made of another one gets: never setuid or setgid. Raises what `open_artifact` raises."""
     with open_artifact(path) as source:
@@ -153,7 +166,7 @@ def _replace(pairs: Sequence[Pair]) -> list[SealwrightError | None]:
     every = [output for pair in pairs for output in pair.outputs]
     kept = [output.path for output in every if os.path.lexists(output.path)]
     for output in every:
-        _refuse_early(output.path, Replace.YES)
+        refuse_taken(output.path, Replace.YES)
     try:
         for path in kept:
             with suppress(FileNotFoundError):
@@ -205,7 +218,7 @@ def write_pairs(pairs: Sequence[Pair], *, replace: Replace = Replace.NO) -> list
             made: list[tuple[str, Output]] = []
             try:
                 for output in pair.outputs:
-                    _refuse_early(output.path, replace)
+                    refuse_taken(output.path, replace)
                     temporary.append(_temporary_name(output))
                     _write_temporary(temporary[-1], output)
                     made.append((temporary[-1], output))
@@ -242,18 +255,6 @@ def _keep(path: str) -> None:
         import shutil  # only on FAT and its kin
 
         shutil.copy2(path, path + OLD)
-
-
-def _refuse_early(path: str, replace: Replace) -> None:
-    if os.path.islink(path):
-        raise OutputRefused(path, "it is a symbolic link", "Remove the link, or name another folder with --out.")
-    if os.path.isdir(path):
-        raise OutputRefused(path, "it is a folder", "Name another folder with --out.")
-    if os.path.lexists(path):
-        if replace is Replace.NO:
-            raise _exists(path)
-        if not os.path.isfile(path):
-            raise OutputRefused(path, "it is a device, socket or FIFO", "Name a file, or another folder, with --out.")
 
 
 def _temporary_name(output: Output) -> str:

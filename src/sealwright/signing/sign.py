@@ -29,6 +29,7 @@ from sealwright.artifact.output import (
     Replace,
     permissions_of,
     refuse_itself,
+    refuse_taken,
     replace_pairs,
     restore_pair,
     write_pairs,
@@ -36,7 +37,7 @@ from sealwright.artifact.output import (
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
-from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
+from sealwright.errors import MalformedArtifact, SealwrightError, Unreadable, UsageError
 from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
@@ -220,8 +221,7 @@ def _prepare(
                 raise UsageError(
                     path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
                 )
-            if options.replace is Replace.NO and os.path.lexists(target):
-                raise OutputRefused(target, "it is already there", "Use --replace to sign again.")
+            refuse_taken(target, options.replace)
             taken.add(target)
         return prepared
     except SealwrightError as cause:
@@ -338,7 +338,8 @@ def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
     """Where they go."""
     if options.format is not None:
         out = _new_file(prepared, options)
-        return (out, *(out + ending for ending in BESIDE.get(options.format, ())))
+        late = () if KINDS[prepared.kind].carries_tokens or options.timestamp in (None, NONE) else (out + LATE_SUFFIX,)
+        return (*late, out, *(out + ending for ending in BESIDE.get(options.format, ())))
     companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
     return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))
 
