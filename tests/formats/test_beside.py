@@ -52,6 +52,7 @@ def plain(folder: Path) -> Path:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_changed_after_it_was_prepared_is_not_signed_and_nothing_is_left(tmp_path: Path, form: str) -> None:
+    """A150."""
     path, out = plain(tmp_path), tmp_path / "out"
     prepared, sealed = made(path, form)
     path.write_bytes(DATA[:-1] + b"?")
@@ -74,7 +75,7 @@ def test_the_signature_gets_its_name_last(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_prefix_of_what_is_written_never_verifies(tmp_path: Path, form: str) -> None:
-    """What a crash leaves while the files get their names."""
+    """A152: what a crash leaves while the files get their names."""
     prepared, sealed = made(plain(tmp_path), form)
     every = outputs(tmp_path / "out", form, prepared, sealed)
     for count in range(1, len(every)):
