@@ -416,6 +416,11 @@ def test_what_a_list_cannot_be_is_told(home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "nothing"
     empty.mkdir()
     assert main(["sign", str(empty), *signing, str(tmp_path / "no.ima")]) in (1, 2)
+    assert main(["sign", str(root), "--home", str(home)]) == 0
+    manifest = tmp_path / "tree.manifest"
+    before = manifest.read_bytes()
+    assert main(["sign", str(manifest), *signing, str(manifest), "--replace"]) == 1  # the input (A171)
+    assert manifest.read_bytes() == before
     assert not (tmp_path / "no.ima").exists()
 
 
