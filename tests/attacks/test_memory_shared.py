@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import traceback
 import stat
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta

@@ -158,7 +158,7 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_signature_of_a_root_hash_file_does_not_serve_as_that_of_an_image(tmp_path: Path) -> None:
-    """Both are the same value over the same 64 bytes; only the construction that the key is enrolled for tells them apart."""
+    """A029: both are the same value over the same 64 bytes; only the construction that the key is enrolled for tells them apart."""
     verity = PKI.leaf("images", construction=Construction.VERITY)
     (tmp_path / "plain.img").write_bytes(bytes(8192))
     image = sign_inside(tmp_path / "plain.img", verity, tmp_path / "signed.img", "verity")
@@ -248,6 +248,7 @@ def test_what_it_cannot_hold_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signer", [RSA, EC], ids=["rsa3072", "p256"])
 def test_a_tree_is_trusted_by_its_list(tmp_path: Path, signer: Signer) -> None:
+    """A071: a FIFO is not opened, links are not followed, and modes are not what IMA binds."""
     root = tree(tmp_path, signer)
     (root / "link").symlink_to("empty")
     (root / "bin" / "start").chmod(0o4755)
@@ -415,6 +416,11 @@ def test_what_a_list_cannot_be_is_told(home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "nothing"
     empty.mkdir()
     assert main(["sign", str(empty), *signing, str(tmp_path / "no.ima")]) in (1, 2)
+    assert main(["sign", str(root), "--home", str(home)]) == 0
+    manifest = tmp_path / "tree.manifest"
+    before = manifest.read_bytes()
+    assert main(["sign", str(manifest), *signing, str(manifest), "--replace"]) == 1  # the input (A171)
+    assert manifest.read_bytes() == before
     assert not (tmp_path / "no.ima").exists()
 
 
@@ -494,7 +500,9 @@ def test_what_lies_beside_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert judge(path, TRUST).outcome is TRUSTED
     signature_of(path).unlink()
     signature_of(path).mkdir()
-    assert judge(path, TRUST).outcome is REJECTED
+    verdict = judge(path, TRUST)
+    assert verdict.outcome is REJECTED
+    assert "signed.sig cannot be read: it is not a regular file" in verdict.findings[0].sentence
     signature_of(path).rmdir()
     os.mkfifo(signature_of(path))
     assert judge(path, TRUST).outcome is REJECTED

@@ -96,11 +96,10 @@ def extract_embedded(path: str, form: EmbeddedFormat, search: Search) -> Found:
     except ChangedWhileRead:
         raise
     except SealwrightError as cause:
-        name = search.source.path if search.source is not None else path
-        finding = reject(cause.code, name.rpartition("/")[2], found=cause.what)
-        broken = Candidate(
-            name.rpartition("/")[2], Slot.MAKER, form.name, form.name, None, {}, None, findings=(finding,)
-        )
+        name = (search.source.path if search.source is not None else path).rpartition("/")[2]
+        about = cause.subject.rpartition("/")[2]  # the file, or one that lies beside it
+        finding = reject(cause.code, about if about.startswith(f"{name}.") else name, found=cause.what)
+        broken = Candidate(name, Slot.MAKER, form.name, form.name, None, {}, None, findings=(finding,))
         return Found(path, 0, (broken,), None)
 
 

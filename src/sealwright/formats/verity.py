@@ -155,7 +155,7 @@ class VerityFormat:
                 at = f"byte {layout.data_bytes}: there is no superblock of a hash tree"
                 raise MalformedArtifact(path, at, _AGAIN)
             differs = first_difference(source, _verity(layout, root), search.progress)
-            whole = watched_digests(source, search)
+            whole = watched_digests(source, search) if differs is None else ()
         content = root.hex().encode()
         digests = {one: Digest.of(content, one) for one in HashName}
         envelope, findings = read_bare_sidecar(signature, digests, search.certificates, name + SIGNATURE_SUFFIX)

@@ -28,8 +28,8 @@ from sealwright.artifact.output import (
     Pair,
     Replace,
     permissions_of,
-    refuse_early,
     refuse_itself,
+    refuse_taken,
     replace_pairs,
     restore_pair,
     write_pairs,
@@ -228,7 +228,7 @@ def _prepare(
                 raise UsageError(
                     path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
                 )
-            refuse_early(target, options.replace)
+            refuse_taken(target, options.replace)
             taken.add(target)
         return prepared
     except SealwrightError as cause:
@@ -346,7 +346,8 @@ def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
     """Where they go."""
     if options.format is not None:
         out = _new_file(prepared, options)
-        return (out, *(out + ending for ending in BESIDE.get(options.format, ())))
+        late = () if KINDS[prepared.kind].carries_tokens or options.timestamp in (None, NONE) else (out + LATE_SUFFIX,)
+        return (*late, out, *(out + ending for ending in BESIDE.get(options.format, ())))
     companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
     return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))
 
