@@ -13,17 +13,19 @@ from kit.inside import sign_inside
 from kit.manifests import claimed
 from kit.pki import NOW, Pki, p7s
 from kit.trust import RULE, believed, codes, trust_bytes, trust_parts
+from kit.xmldocs import TINY
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.sealed import SealedCopy, sealed_copy
 from sealwright.device import gate
 from sealwright.device.runs import count, started
 from sealwright.device.script import FIRST_LINES
+from sealwright.envelope.kinds import Construction
 from sealwright.errors import MalformedTrust, OutputRefused, SealwrightError
 from sealwright.trust.toml import Toml
 from sealwright.trust.trustfile import parse_trust
 from sealwright.trust.verdict import Outcome, Purpose
-from sealwright.trust.verify import Request
+from sealwright.trust.verify import Request, Verifier
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
 PKI = Pki.make()
@@ -91,6 +93,32 @@ def test_no_mode_lets_an_altered_script_run(tmp_path: Path, mode: str) -> None:
     assert said(path, trust=trust) == []
     path.write_text("echo ho\n")
     assert said(path, trust=trust) == ["SW-FILE-CHANGED"]
+
+
+def test_a002_a_shell_does_not_run_what_stands_in_a_comment_of_signed_xml(tmp_path: Path) -> None:
+    """The document is still what was signed, and its name says what reads it."""
+    document, signer = tmp_path / "plain.xml", PKI.leaf(construction=Construction.XMLDSIG)
+    document.write_bytes(TINY)
+    data = b"<!--\necho run\n-->\n" + sign_inside(document, signer, tmp_path / "a.xml", "xmldsig").read_bytes()
+    assert said(script(tmp_path, data.decode())) == ["SW-PART-UNSIGNED"], (
+        "signed inside and beside: the first is judged"
+    )
+    (tmp_path / "a.sh.p7s").unlink()
+    with sealed_copy(str(tmp_path / "a.sh"), 1 << 20) as copy:
+        request = Request(clock=NOW, purpose=Purpose.RUN)
+        assert Verifier(TRUST, request).verify_opened(copy.artifact).outcome is TRUSTED
+        assert codes(gate.judge(copy, TRUST, request, []).verdict) == ["SW-PART-UNSIGNED"]
+    assert judged(script(tmp_path, "#!/bin/sh\necho run\n")).verdict.outcome is TRUSTED
+
+
+def test_a_powershell_text_may_run_signed_inside_beside_or_both(tmp_path: Path) -> None:
+    trust = believed(PKI, interpreter=[{"kind": "powershell", "path": "/bin/cat", "arguments": ["{script}"]}])
+    plain = script(tmp_path, "# sealwright-run: kind = powershell\r\n'hi'\r\n", "plain.ps1")
+    assert judged(plain, trust=trust).verdict.outcome is TRUSTED
+    inside = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
+    assert judged(inside, trust=trust).verdict.outcome is TRUSTED
+    both = script(tmp_path, inside.read_bytes().decode(), "a.ps1")
+    assert judged(both, trust=trust).verdict.outcome is TRUSTED
 
 
 def test_an_editor_s_line_ends_are_told_as_such(tmp_path: Path) -> None:

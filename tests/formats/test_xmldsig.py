@@ -168,6 +168,28 @@ def test_what_is_altered_or_could_be_read_differently_is_refused(
 
 
 @pytest.mark.parametrize(
+    "doctype",
+    [
+        b"<!DOCTYPE r>",
+        b"<!DOCTYPE r [%s]>"
+        % b"".join(b"<!ENTITY e%d '%s'>" % (n, b"&e%d;" % (n - 1) * 10 if n else b"x" * 10) for n in range(10)),
+        b"<!DOCTYPE r [<!ENTITY e9 SYSTEM 'file:///etc/passwd'>]>",
+        b"<!DOCTYPE r SYSTEM 'http://a.example/r.dtd'>",
+        b"<!DOCTYPE r [<!ATTLIST r hidden CDATA 'default'>]>",
+    ],
+    ids=["empty", "billion laughs", "file", "network", "default attribute"],
+)
+def test_a081_no_document_type_is_followed_signed_or_not(tmp_path: Path, doctype: bytes) -> None:
+    data = signed(tmp_path).read_bytes()
+    assert judged(tmp_path, data).outcome is TRUSTED
+    verdict = judged(tmp_path, doctype + data.replace(b">x<", b">&e9;<"))
+    assert verdict.outcome is REJECTED
+    assert "a document type" in said(verdict)
+    with pytest.raises(MalformedArtifact, match="line 1: a document type"):
+        signed(tmp_path, doctype + TINY)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda d: d.replace(b"<InstanceHierarchy ", b"<!-- seen --><InstanceHierarchy "),
@@ -416,6 +438,27 @@ def test_another_certificate_in_the_bag_makes_no_signer(tmp_path: Path) -> None:
         judged(tmp_path, re.sub(b"<X509Data>.*</X509Data>", b"<X509Data>" + good + b"</X509Data>", data)).outcome
         is REJECTED
     )
+
+
+def bag(data: bytes, *certificates: bytes, between: bytes = b"") -> bytes:
+    """The document with another KeyInfo."""
+    every = between.join(b"<X509Certificate>" + b64encode(one) + b"</X509Certificate>" for one in certificates)
+    return re.sub(rb"<X509Data>.*</X509Data>", lambda _: b"<X509Data>" + every + b"</X509Data>", data)
+
+
+def test_the_bag_has_the_signers_certificates_and_those_above_alone(tmp_path: Path) -> None:
+    """XML Signature 4.5.4; xmlsec1 verifies with the first that has issued no other."""
+    data, (above,), root = signed(tmp_path).read_bytes(), RELEASE.chain, PKI.root.certificate
+    own = RELEASE.certificate
+    twin = PKI.leaf("twin", construction=Construction.XMLDSIG, key=RELEASE.key).certificate
+    stranger = PKI.leaf("stranger", construction=Construction.XMLDSIG).certificate
+    for good in ((own, above), (above, own), (root, above, own), (twin, own, above), (twin, above)):
+        assert judged(tmp_path, bag(data, *good)).outcome is TRUSTED
+    for bad in ((stranger, own, above), (own, above, stranger), (own, above, Pki.make("EVIL").root.certificate)):
+        verdict = judged(tmp_path, bag(data, *bad))
+        assert verdict.outcome is REJECTED
+        assert "neither the signer's nor of an authority above" in said(verdict)
+    assert "X509Data, X509Data in it" in said(judged(tmp_path, bag(data, above, own, between=b"</X509Data><X509Data>")))
 
 
 def test_every_byte_counts_but_those_that_coverage_names(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,3 +176,22 @@ def test_nothing_that_xmlsec1_refuses_is_accepted_here(tmp_path: Path) -> None:
                 good, words = xmlsec1(path, PKI)
                 assert good, (sample.name, at, words)
     assert accepted
+
+
+def test_a_bag_from_which_xmlsec1_takes_another_key_is_refused(tmp_path: Path) -> None:
+    """It reads each X509Data alone, and verifies with the first certificate that has issued no other."""
+    signer = PKI.leaf(construction=Construction.XMLDSIG)
+    plain = tmp_path / "tiny.xml"
+    plain.write_bytes(TINY)
+    data = sign_inside(plain, signer, tmp_path / "signed.xml", "xmldsig").read_bytes()
+    certificates = (signer.certificate, *signer.chain, PKI.leaf("stranger").certificate)
+    own, above, stranger = (b"<X509Certificate>" + b64encode(one) + b"</X509Certificate>" for one in certificates)
+    for bag, good in (
+        (own + above, True),
+        (above + own, True),
+        (stranger + own + above, False),
+        (above + b"</X509Data><X509Data>" + own, False),
+    ):
+        path = changed(tmp_path, re.sub(rb"(<X509Data>).*(</X509Data>)", rb"\1" + bag + rb"\2", data))
+        assert xmlsec1(path, PKI)[0] is good
+        assert (judge(path, believed(PKI)).outcome is TRUSTED) is good

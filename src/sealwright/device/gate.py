@@ -2,6 +2,7 @@
 
 1. The file is read once into memory that nobody can change; signature, text and declarations are judged on that copy.
 2. The verdict is that of `verify` for the purpose `run`; whatever is not trusted does not run, whichever mode its rule has.
+   Every byte must be signed: a shell would run what stands in a comment of signed XML. What PowerShell skips alone need not be.
 3. What runs it is said by something signed: its text, a manifest with its name, a signature of PowerShell's own. A file that was
    renamed, from notes.txt to notes.sh, has its signature still and is no script.
 4. Interpreter, its arguments and its environment are those of the trust file. The program must be one that only root can change.
@@ -31,6 +32,7 @@ from sealwright.device.script import FIRST_LINES, Script, read_script
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats import manifest, powershell
+from sealwright.formats.format import Extent
 from sealwright.trust.belief import Believed
 from sealwright.trust.interpreters import ARGUMENTS, SCRIPT, Interpreter
 from sealwright.trust.verdict import Outcome, Verdict
@@ -58,6 +60,8 @@ def judge(copy: SealedCopy, believed: Believed, request: Request, arguments: lis
     if script is None or findings:
         return Judged(_with(verdict, findings), None, Declaration())
     name = os.path.basename(path)
+    if loose := _not_signed(verdict):
+        return Judged(_with(verdict, (reject("SW-PART-UNSIGNED", name, found=loose),)), None, Declaration())
     interpreter = next((one for one in believed.trust.interpreters if one.kind == script.kind), None)
     if interpreter is None:
         missing = reject("SW-RUN-INTERPRETER-MISSING", name, found=script.kind)
@@ -135,6 +139,16 @@ def _other_line_ends(copy: SealedCopy, believed: Believed, request: Request) -> 
             if verifier.verify_opened(other.artifact).outcome is Outcome.TRUSTED:
                 return (reject("SW-RUN-LINE-ENDS", os.path.basename(copy.artifact.path), was, now),)
     return ()
+
+
+def _not_signed(verdict: Verdict) -> str:
+    """Bytes that an interpreter would read and nobody signed, in words; "" where there are none."""
+    skips = powershell.NAME in verdict.format.split("+")
+    fine = {Extent.HASHED, Extent.SIGNATURE} if skips else {Extent.HASHED}
+    for part in verdict.coverage.ranges:
+        if part.extent not in fine:
+            return f"what stands from byte {part.start} to {part.end}"
+    return ""
 
 
 def _declared(script: Script, name: str) -> tuple[Declaration, tuple[Finding, ...]]:

@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from OpenSSL import crypto
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import SignatureAlgorithm, belongs, check_signature
-from sealwright.envelope.asn1 import MAX_CERTIFICATES
+from sealwright.envelope.asn1 import MAX_CERTIFICATES, TbsCertificate
 from sealwright.envelope.certified import UNREADABLE, certified_or_none, short
 from sealwright.envelope.cms import BrokenSigner, Signer
 from sealwright.envelope.kinds import ContentKind
@@ -187,11 +188,9 @@ def _digest(method: Any, value: Any, name: str) -> Digest:
 def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
     """The bag: which of them is trusted, the path to an anchor decides, and no key counts without a certificate."""
     _attributes(key_info, name, optional=("Id",))
-    parts = _children(key_info, name, *("X509Data" for _ in key_info))
-    every: list[Any] = []
-    for part in parts:
-        _attributes(part, name)
-        every += _children(part, name, *("X509Certificate" for _ in part))
+    (part,) = _children(key_info, name, "X509Data")
+    _attributes(part, name)
+    every = _children(part, name, *("X509Certificate" for _ in part))
     if len(every) > MAX_CERTIFICATES:
         raise _wrong(name, f"{len(every)} certificates, and at most {MAX_CERTIFICATES} are read")
     for one in every:
@@ -201,6 +200,7 @@ def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
         try:
             # OpenSSL as well: xmlsec1 refuses a bag with a name in it that is no UTF-8
             crypto.X509.from_cryptography(x509.load_der_x509_certificate(one))
+            _names(one)
         except (*UNREADABLE, crypto.Error) as cause:
             raise _wrong(name, f"a certificate in it cannot be read: {short(cause)}") from cause
     return bag
@@ -239,7 +239,23 @@ def signers(signature: XmlSignature, kind: ContentKind, name: str) -> tuple[Sign
     if not of_type:
         what = f"no certificate in it has a key for {signature.algorithm.name} and this value"
         return (BrokenSigner(UnknownSigner(name, what, "Ask the signer to put the certificate into KeyInfo.")),)
+    if made and _has_stranger(signature.certificates, {one.certificate for one in made}):
+        what = "a certificate in it is neither the signer's nor of an authority above, and programs take its key for the signer's"
+        return (BrokenSigner(_wrong(name, what)),)
     return tuple(made or of_type)
+
+
+def _has_stranger(bag: Collection[bytes], own: Collection[bytes]) -> bool:
+    """Whether one of the certificates neither holds the signer's key nor issued another (XML Signature 4.5.4); xmlsec1 tries the first of these."""
+    names = {one: _names(one) for one in bag}
+    issuers = {issuer for issuer, subject in names.values() if issuer != subject}
+    return any(one not in own and subject not in issuers for one, (_, subject) in names.items())
+
+
+def _names(certificate: bytes) -> tuple[bytes, bytes]:
+    """Issuer and subject in DER. Raises one of UNREADABLE."""
+    body = asn1.decode_der(TbsCertificate, x509.load_der_x509_certificate(certificate).tbs_certificate_bytes)
+    return asn1.encode_der(body.issuer), asn1.encode_der(body.subject)
 
 
 def _children(element: Any, name: str, *tags: str) -> list[Any]:
