@@ -234,6 +234,20 @@ def test_a066_nothing_hides_by_a_name_that_belongs_to_a_signed_file(
     assert recursive(tmp_path, pki) == {"a.bin": TRUSTED, name: REJECTED}
 
 
+@pytest.mark.parametrize("name", ["tools.p7s", "tools.tsr", "tools.manifest", "tools.ima", "tools.fsverity.p7s"])
+def test_a066_nothing_hides_by_a_name_that_belongs_to_a_folder(
+    tmp_path: Path, pki: Pki, release: Signer, name: str
+) -> None:
+    (tmp_path / "tools").mkdir()
+    signed_file(tmp_path / "tools", release, name="a.bin")
+    manifest_pair(tmp_path / "tools", release, CLAIMS)
+    assert recursive(tmp_path, pki) == {"tools/a.bin": TRUSTED}
+    (tmp_path / name).write_bytes(b"#!/bin/sh\nevil\n")
+    found = recursive(tmp_path, pki)
+    assert found.pop("tools/a.bin") is TRUSTED
+    assert found == {"tools" if name == "tools.ima" else name: REJECTED}
+
+
 @pytest.mark.parametrize("what", ["a link to a folder", "a dangling link", "a FIFO"])
 def test_a153_nothing_below_a_folder_is_passed_over(tmp_path: Path, pki: Pki, release: Signer, what: str) -> None:
     root, away = tmp_path / "stick", tmp_path / "away"

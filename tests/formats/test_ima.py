@@ -260,6 +260,16 @@ def test_a_tree_is_trusted_by_its_list(tmp_path: Path, signer: Signer) -> None:
     assert judge(root, TRUST, signature=str(named)).outcome is TRUSTED
 
 
+def test_a_signature_that_is_named_is_the_only_one_that_counts_for_a_list(tmp_path: Path) -> None:
+    tree(tmp_path)
+    listed, other = tmp_path / "tree.ima", tmp_path / "named.p7s"
+    assert judge(listed, TRUST).outcome is TRUSTED
+    other.write_bytes(p7s(PKI.leaf(), listed.read_bytes()))
+    assert judge(listed, TRUST, signature=str(other)).format == "detached"
+    other.write_bytes(p7s(PKI.leaf(), b"something else"))
+    assert judge(listed, TRUST, signature=str(other)).outcome is REJECTED
+
+
 def test_what_is_not_as_in_the_list_is_named(tmp_path: Path) -> None:
     root = tree(tmp_path)
     assert judge(root, TRUST).outcome is TRUSTED
@@ -322,7 +332,9 @@ def one(value: bytes = b"0sAwI=", name: bytes = b"a") -> bytes:
         (one(name=b"a/../b"), "leads out"),
         (one(name=b"a//b"), "leads out"),
         (one(name=b""), "leads out"),
-        (one(name=b"a\\000"), "leads out"),
+        (one(name=b"a\0"), "leads out"),
+        (one(name=b"a\\000"), "as getfattr writes"),
+        (one(name=b"a\\001"), "as getfattr writes"),
         (one(name=b"\\141"), "as getfattr writes"),
         (one(name=b"a\\b"), "as getfattr writes"),
         (one(name=b"a\r"), "as getfattr writes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from kit.pki import Pki, Signer
 from kit.trust import believed, judge, knowing
 from sealwright.cli.main import main
 from sealwright.envelope.kinds import Construction
-from sealwright.formats.imalist import Entry, list_bytes
+from sealwright.formats.imalist import Entry, list_bytes, read_list
 from sealwright.keys.key import KeyKind
 from sealwright.trust.verdict import Outcome
 
@@ -131,7 +132,7 @@ def test_setfattr_restores_a_list_and_evmctl_accepts_each_attribute(tmp_path: Pa
     assert main([*verifying, "--signature", str(tmp_path / "dumped.ima")]) == 1
 
 
-def test_setfattr_reads_names_as_we_write_them(tmp_path: Path) -> None:
+def test_setfattr_reads_names_as_we_write_them_and_getfattr_writes_them_so(tmp_path: Path) -> None:
     """With an attribute that every user may set, so that it is tried everywhere."""
     names = [bytes((byte, 0x61)) for byte in range(1, 256) if byte != 0x2F]
     for name in names:
@@ -143,3 +144,7 @@ def test_setfattr_reads_names_as_we_write_them(tmp_path: Path) -> None:
     assert restored, words
     for name in names:
         assert os.getxattr(os.path.join(os.fsencode(tmp_path), name), "user.ima") == name
+    dump = ["getfattr", "--dump", "-m", "user.ima", "-e", "base64", "-R", "-P", "."]
+    dumped = subprocess.run(dump, cwd=tmp_path, check=True, capture_output=True).stdout
+    read = read_list(dumped.replace(b"\nuser.ima=", b"\nsecurity.ima="), "dump.ima")
+    assert sorted(read) == sorted(Entry(name, name) for name in names)

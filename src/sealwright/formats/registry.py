@@ -51,9 +51,9 @@ def find(path: str, search: Search) -> Found:
         and os.path.exists(path.removesuffix(MANIFEST_SUFFIX))
     ):
         return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
-    if path.endswith(IMA_LIST_SUFFIX) and not given and os.path.isdir(path.removesuffix(IMA_LIST_SUFFIX)):
-        return _ima_list(path.removesuffix(IMA_LIST_SUFFIX), path, search)
-    signature = search.signature
+    signature, stem = search.signature, path.removesuffix(IMA_LIST_SUFFIX)
+    if stem != path and signature is None and not given and os.path.isdir(stem):
+        return _ima_list(stem, path, search)
     by_manifest = (
         signature is not None and signature.endswith(".p7s") and MANIFEST_SUFFIX + "." in os.path.basename(signature)
     )

@@ -31,11 +31,12 @@ _READ = (
     ".roothash.p7s",
     ".fsverity.p7s",
 )
-# endings that nothing reads there, or that are in use for other things too: what those files are like that belong to a signature
+# endings that nothing reads there, or that belong to folders, or that are in use for other things too: what those files are like that belong to a signature
 _BY_CONTENT = {
     ".sig": re.compile(rb"\x03\x02"),
     ".roothash": re.compile(rb"[0-9a-f]{64}\n?\Z"),
     IMA_LIST_SUFFIX: re.compile(rb"# file: "),
+    MANIFEST_SUFFIX: re.compile(MANIFEST_LINE),
     ".manifest.list": re.compile(MANIFEST_LINE),
     ".ers": re.compile(rb"\x30"),
     ".tlog-proof": re.compile(rb"c2sp\.org/tlog-proof@"),
@@ -60,17 +61,19 @@ class Sidecar:
         return {signer.digest.algorithm for signer in self.envelope.signers if isinstance(signer, Signer)}
 
 
-def is_beside(folder: str, name: str, present: Collection[str]) -> bool:
+def is_beside(folder: str, name: str, files: Collection[str], folders: Collection[str]) -> bool:
     """Whether a name in a folder is that of a signature of something else there, so that it need not be judged itself.
 
-    Nothing may be hidden so: what has such a name is read with what it belongs to, or is like a signature (A066).
+    Nothing may be hidden so: what has such a name is read with the file it belongs to, or is like a signature (A066).
+    files, folders: the names in the folder.
     """
     if not name.endswith(_ENDINGS):
         return False
-    if any(name.removesuffix(ending) in present for ending in _READ if name.endswith(ending)):
+    if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
         return True
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
-    if not ending or name.removesuffix(ending) not in present:
+    stem = name.removesuffix(ending)
+    if not ending or not (stem in files or stem in folders):
         return False
     path = os.path.join(folder, name)
     return _BY_CONTENT[ending].match(_head(path)) is not None and (ending != IMA_LIST_SUFFIX or _is_list(path))

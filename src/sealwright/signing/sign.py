@@ -195,8 +195,8 @@ def artifacts(paths: Iterable[str], options: SignOptions) -> Iterator[str | NotS
         found = 0
         for folder, folders, names in os.walk(path, onerror=unread.append):
             folders.sort()
-            present = {*names, *folders}
-            others = {name for name in names if name.endswith(RESERVED) or is_beside(folder, name, present)}
+            present = {*names}
+            others = {name for name in names if name.endswith(RESERVED) or is_beside(folder, name, present, folders)}
             files = [os.path.join(folder, name) for name in sorted(names) if name not in others]
             found += len(files)
             yield from files

@@ -84,9 +84,9 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
         for folder, folders, names in os.walk(path, onerror=_not_walked):
             folders.sort()
             links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
-            present, inside = {*names, *folders}, os.path.join(folder, "")
+            files, present, inside = {*names}, {*names, *folders}, os.path.join(folder, "")
             for name in sorted([*names, *links]):
-                if is_beside(folder, name, present):
+                if is_beside(folder, name, files, folders):
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
