@@ -7,31 +7,20 @@ Every step is a command you can type yourself, and beside it stands the command 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 import time
 import tomllib
-from enum import StrEnum
 from pathlib import Path
 
+from devices import LAYOUT, devices
+from stage import OUT, TABLE, Expect, chapter, openssl, run, say, step, tool
+
+from sealwright.artifact.digest import Digest
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.trust.toml import toml_text
 
-HERE = Path(__file__).resolve().parent.parent
-OUT = HERE / "demo-out"
-SEALWRIGHT = str(HERE / ".venv" / "bin" / "sealwright")
 PIN = "471147"
-TABLE: list[tuple[str, str, str]] = []
-
-
-class Expect(StrEnum):
-    """What an independent program is known to say beforehand, in the words of the last table."""
-
-    AGREES = "agrees"
-    REFUSES = "refuses too"
-    CANNOT_SEE = "finds nothing: it knows no such rule"
 
 
 FIRMWARE = {
@@ -52,6 +41,7 @@ def main() -> int:
     tokens()
     ship()
     check()
+    devices()
     refuse(chosen)
     return closing(time.monotonic() - started)
 
@@ -146,6 +136,7 @@ def trust_file(deny: str = "") -> None:
             {"name": f"{name} timestamps", "anchor": Path(home, "ca.pem").read_text()}
             for name, home in (("Acme", "acme-home"), ("Nordhof", "bakery-home"))
         ],
+        "layout": [{"name": "acme-boot", "digest": str(Digest.of(LAYOUT.encode())), "text": LAYOUT}],
         "rule": [
             {"name": "boot firmware", "formats": ["detached"], "signer": [maker], **common},
             {
@@ -154,6 +145,14 @@ def trust_file(deny: str = "") -> None:
                 "minimum_generation": 7,
                 "signer": [maker, plant],
                 **common,
+            },
+            # no date can be in a bare signature, and no device asks for one
+            {
+                "name": "panels and devices",
+                "formats": ["msi", "verity", "layout"],
+                "signer": [{**maker, "purposes": ["updatePackageSigning", "codeSigning"]}],
+                "environment": "production",
+                "contact": common["contact"],
             },
             {"name": "our backups", "formats": ["manifest"], "signer": [{**plant, "slot": "maker"}], **common},
         ],
@@ -233,7 +232,7 @@ def check() -> None:
 
 def refuse(chosen: int) -> None:
     """What must not be installed, each with its reason."""
-    chapter("4. What is refused, and why")
+    chapter("5. What is refused, and why")
     good = Path("stick/u-boot.bin").read_bytes()
     offset = chosen % len(good)
     Path("altered").mkdir()
@@ -282,7 +281,7 @@ def revoke() -> None:
 
 def closing(seconds: float) -> int:
     """The table, and the minutes it took."""
-    chapter("5. What you saw")
+    chapter("6. What you saw")
     width = max(len(what) for what, _, _ in TABLE)
     for what, wanted, found in TABLE:
         print(f"   {what:<{width}}  {found}" + ("" if wanted == found else f"   <-- expected {wanted}"))
@@ -291,67 +290,6 @@ def closing(seconds: float) -> int:
         f"\n{len(TABLE)} checks, {wrong} not as told, {seconds / 60:.1f} minutes. Everything is in {OUT}; try it yourself."
     )
     return 1 if wrong else 0
-
-
-def openssl(path: str, anchors: str, slot: str = "") -> list[str]:
-    """The command anybody can check a signature with; slot: ".plant" for the plant's own."""
-    return [
-        "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", f"{path}{slot}.p7s", "-content", path,
-        "-CAfile", anchors, "-purpose", "any", "-out", "/dev/null",
-    ]  # fmt: skip
-
-
-def step(what: str, wanted: int, *arguments: str) -> None:
-    """One verification whose exit code is known beforehand."""
-    print(f"\n-- {what}")
-    done = run("verify", *arguments, "--trust", "trust.toml", wanted=wanted)
-    words = {0: "allowed", 1: "refused", 3: "cannot decide"}
-    TABLE.append((f"sealwright: {what}", words[wanted], words.get(done, f"exit code {done}")))
-
-
-def run(*arguments: str, wanted: int = 0, lines: int = 40) -> int:
-    """A sealwright command, shown as typed; only steps may end otherwise than wanted."""
-    print(f"   $ sealwright {shlex.join(arguments)}")
-    done = subprocess.run([SEALWRIGHT, *arguments], capture_output=True, text=True, check=False)
-    for line in (done.stdout + done.stderr).splitlines()[:lines]:
-        print(f"     {line}")
-    if done.returncode != wanted and arguments[0] != "verify":
-        sys.exit(f"demo: this ended with exit code {done.returncode}, wanted was {wanted}")
-    return done.returncode
-
-
-def tool(*arguments: str, cwd: str = ".", expect: Expect = Expect.AGREES, quiet: bool = False) -> None:
-    """An independent program, shown as typed, and what it is known to say."""
-    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
-    if quiet:
-        if done.returncode:
-            sys.exit(f"demo: {arguments[0]} failed: {done.stderr}")
-        return
-    place = f"(cd {cwd}; " if cwd != "." else ""
-    print(f"   $ {place}{shlex.join(arguments)}{')' if place else ''}")
-    for line in reasons(done.stdout + done.stderr) or ["(no complaint)" if done.returncode == 0 else "(nothing found)"]:
-        print(f"     {line}")
-    held = (done.returncode != 0) == (expect is Expect.REFUSES)
-    found = expect if held else "refuses" if done.returncode else "accepts"
-    TABLE.append((f"   {shlex.join(arguments[:2])}", expect, found))
-
-
-def reasons(said: str) -> list[str]:
-    """A program's own words, at most three lines; of OpenSSL's error stack only the reason."""
-    lines = [line.partition("Verify error: ")[2] if ":error:" in line else line for line in said.splitlines()]
-    return [line for line in lines if line][:3]
-
-
-def say(*lines: str) -> None:
-    """The story's voice."""
-    print()
-    for line in lines:
-        print(line)
-
-
-def chapter(title: str) -> None:
-    """A heading."""
-    print(f"\n== {title}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import pytest
 
 from kit.pki import Pki, person_key
 from kit.trust import public_pem
+from sealwright.cli.arguments import FORMATS
 from sealwright.cli.main import COMMANDS, parser_of
+from sealwright.formats.known import EMBEDDED
 from sealwright.texts import TEXTS
 from sealwright.trust.trustfile import parse_trust
 
@@ -114,6 +116,14 @@ def printed_commands() -> Iterator[tuple[str, str]]:
 def test_every_command_that_is_printed_can_be_typed(page: str, command: str) -> None:
     words = [word for word in shlex.split(command) if word not in ("...", "…")]
     parser_of(COMMANDS).parse_args(["5eed" if word == "5eed..." else word for word in words[1:]])
+
+
+def test_help_and_documents_list_every_format() -> None:
+    listed = re.findall(r"^  ([a-z0-9-]+)  ", FORMATS, re.MULTILINE)
+    assert listed == list(EMBEDDED)
+    readme = (ROOT / "README.md").read_text()
+    for page in sorted((ROOT / "docs" / "formats").glob("*.md")):
+        assert f"docs/formats/{page.name}" in readme
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.output import (
+    OLD,
     Output,
     Pair,
     Replace,
@@ -206,7 +207,7 @@ def test_a152_a_crash_while_a_pair_is_replaced_is_completed_or_undone(tmp_path: 
         states = {Path(name).read_bytes() for name in names}
         assert len(states) == 1, f"{call} {after}: {states}"
         seen |= states
-        assert not list(tmp_path.glob("*-old"))
+        assert not list(tmp_path.glob(f"*{OLD}"))
     assert seen == {b"old", b"new"}
 
 

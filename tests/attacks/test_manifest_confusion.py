@@ -211,6 +211,29 @@ def test_a066_a_file_that_only_looks_like_a_signature_is_judged(
     assert recursive(tmp_path, pki) == {"a.bin": TRUSTED, name: REJECTED}
 
 
+BESIDE = {
+    "a.bin.ers": b"0\x82\x01\x00",
+    "a.bin.tlog-proof": b"c2sp.org/tlog-proof@v1\n",
+    "a.bin.manifest.list": b"# sealwright manifest 1 sha256\n",
+    "a.bin.ima": b"# file: x\nsecurity.ima=0sAwI=\n\n",
+    "a.bin.roothash": b"0" * 64,
+}
+
+
+@pytest.mark.parametrize("name", [*BESIDE, "a.bin.evil.p7s", "a.bin.run.manifest", "a.bin.p7s.list", "a.bin.sig"])
+def test_a066_nothing_hides_by_a_name_that_belongs_to_a_signed_file(
+    tmp_path: Path, pki: Pki, release: Signer, name: str
+) -> None:
+    signed_file(tmp_path, release, name="a.bin")
+    if name in BESIDE:
+        (tmp_path / name).write_bytes(BESIDE[name])
+    assert recursive(tmp_path, pki) == {"a.bin": TRUSTED}
+    (tmp_path / name).write_bytes(b"#!/bin/sh\nevil\n")
+    assert recursive(tmp_path, pki) == {"a.bin": TRUSTED, name: REJECTED}
+    (tmp_path / name).write_bytes(b"# file: x\nsecurity.ima=0sAwI=\nevil\n")
+    assert recursive(tmp_path, pki) == {"a.bin": TRUSTED, name: REJECTED}
+
+
 @pytest.mark.parametrize("what", ["a link to a folder", "a dangling link", "a FIFO"])
 def test_a153_nothing_below_a_folder_is_passed_over(tmp_path: Path, pki: Pki, release: Signer, what: str) -> None:
     root, away = tmp_path / "stick", tmp_path / "away"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import stat
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -91,6 +92,9 @@ def test_what_many_processes_learn_at_once_is_all_kept(tmp_path: Path, pki: Pki,
             try:
                 done = all(verifier(believed(pki), state).verify(path).outcome is TRUSTED for path in mine)
                 os._exit(0 if done else 1)
+            except BaseException:
+                traceback.print_exc()
+                raise
             finally:
                 os._exit(2)
         children.append(child)

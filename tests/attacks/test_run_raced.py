@@ -61,14 +61,17 @@ def test_a156_what_changes_the_interpreter_does_not_reach_it(home: Path, tmp_pat
     for name, text in (
         ("a.sh", "#!/bin/sh\necho good\n"),
         ("b.sh", "#!/bin/bash\necho good\n"),
-        ("c.py", "print('good')\n"),
+        ("c.py", "#!/usr/bin/python3\nprint('good')\n"),
     ):
         path = signed_script(home, tmp_path / name, text)
         assert run_script(home, path, environment=hostile) == (0, "good\n", "")
 
 
 def test_a169_options_behind_the_script_are_its_own(home: Path, tmp_path: Path) -> None:
-    for name, text in (("a.sh", '#!/bin/sh\necho "$*"\n'), ("b.py", "import sys\nprint(*sys.argv[1:])\n")):
+    for name, text in (
+        ("a.sh", '#!/bin/sh\necho "$*"\n'),
+        ("b.py", "#!/usr/bin/python3\nimport sys\nprint(*sys.argv[1:])\n"),
+    ):
         path = signed_script(home, tmp_path / name, text)
         words = ["-c", "--check", "--trust", "x", "--", "-", "--json"]
         assert run_script(home, path, *words) == (0, " ".join(words) + "\n", "")

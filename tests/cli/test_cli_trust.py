@@ -150,6 +150,28 @@ def test_a_deny_list_of_an_officer_takes_trust_away_and_any_other_is_refused(
     assert "recalled" in shown
 
 
+def test_a_deny_list_that_would_not_count_is_not_signed(made: Path, tmp_path: Path, run: Run) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    id_ = json.loads(run("trust", "show", home / "trust.toml", "--json")[1])["id"]
+    good = (
+        f'# sealwright deny 1\nversion = 1\ntrust = "{id_}"\n[[deny]]\nkey = "sha256:{"ab" * 32}"\nreason = "stolen"\n'
+    )
+    deny = home / "deny.toml"
+    for text, person, why in (
+        (good.replace("ab" * 32, "unknown"), "officer", "must be a digest"),
+        (good.replace(id_, "another"), "officer", f'Write `trust = "{id_}"`'),
+        (good, "eva", "is not eva's key in [officers]"),
+    ):
+        deny.write_text(text)
+        code, shown = run("trust", "sign", deny, "--home", home, "--person", person)
+        assert code in (1, 2)
+        assert why in shown
+        assert not list(home.glob("deny.toml.*"))
+    deny.write_text(good)
+    assert run("trust", "sign", deny, "--home", home, "--person", "officer")[0] == 0
+
+
 def test_signing_and_installing_answer_in_json_and_say_what_comes_next(made: Path, tmp_path: Path, run: Run) -> None:
     shutil.copytree(made / "v2", tmp_path / "next")
     trust = tmp_path / "next/trust.toml"

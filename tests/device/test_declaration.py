@@ -6,7 +6,8 @@ from datetime import UTC, datetime, time
 
 import pytest
 
-from sealwright.device.declaration import Declaration, Unclear, read_declaration
+from sealwright.device.declaration import Declaration, read_declaration
+from sealwright.device.marked import Unclear
 from sealwright.device.script import Script
 
 WHOLE = """#!/bin/sh
@@ -37,6 +38,8 @@ def test_every_declaration_is_read() -> None:
     assert found.accounts == ("ops",)
     assert (found.not_before, found.not_after) == (at("2026-11-24T00:00"), at("2026-11-24T03:00"))
     assert (found.days, found.hours, found.runs) == (("Tue", "Wed"), (time(22), time(3)), 2)
+    assert read("# sealwright-run: kind = sh\n").kind == "sh"
+    assert read("---\n# sealwright-run: kind = ansible\n", "ansible").kind == "ansible"
     assert read("echo hi\n") == Declaration()
     assert read("#!/usr/bin/env node\n// sealwright-run: runs = 1\n", "node").runs == 1
     assert read("// sealwright-run: runs = 1\nx()\n", "node").runs == 1
@@ -54,6 +57,9 @@ def test_every_declaration_is_read() -> None:
         ("# sealwright-run runs = 1", "KEY = VALUE"),
         ("# sealwright-run: runs = 1\n# sealwright-run: runs = 2", "line 2: `runs` is there twice"),
         ("echo\n# sealwright-run: runs = 1", "line 2: it stands behind the first command"),
+        ("# sealwright-run: kind = sql", "line 1: `kind` is sql, and its name or first line says sh"),
+        ("# sealwright-run: kind = SH", "`kind` is SH"),
+        ("echo\n# sealwright-run: kind = sh", "line 2: it stands behind the first command"),
         ("# sealwright-run: runs = 0", "number from 1"),
         ("# sealwright-run: runs = -1", "number from 1"),
         ("# sealwright-run: runs = 1.0", "number from 1"),

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from kit.inside import sign_inside
+from kit.manifests import claimed
 from kit.pki import NOW, Pki, p7s
 from kit.trust import RULE, believed, codes, trust_bytes, trust_parts
 from kit.xmldocs import TINY
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.sealed import SealedCopy, sealed_copy
 from sealwright.device import gate
 from sealwright.device.runs import count, started
+from sealwright.device.script import FIRST_LINES
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import MalformedTrust, OutputRefused, SealwrightError
 from sealwright.trust.toml import Toml
@@ -32,7 +35,7 @@ TRUST = believed(PKI, interpreter=[SH])
 DAY = timedelta(days=1)
 
 
-def script(folder: Path, text: str = "echo hi\n", name: str = "a.sh") -> Path:
+def script(folder: Path, text: str = "#!/bin/sh\necho hi\n", name: str = "a.sh") -> Path:
     path = folder / name
     path.write_bytes(text.encode())
     (folder / f"{name}.p7s").write_bytes(p7s(RELEASE, text.encode()))
@@ -69,7 +72,7 @@ def test_what_is_judged_is_the_copy_whatever_becomes_of_the_path(tmp_path: Path)
         path.unlink()
         path.mkdir()
         assert gate.judge(copy, TRUST, Request(clock=NOW, purpose=Purpose.RUN), []).verdict.outcome is TRUSTED
-        assert Path(copy.name).read_text() == "echo hi\n"
+        assert Path(copy.name).read_text() == "#!/bin/sh\necho hi\n"
 
 
 def test_the_copy_cannot_be_changed_by_its_owner() -> None:
@@ -105,12 +108,12 @@ def test_a002_a_shell_does_not_run_what_stands_in_a_comment_of_signed_xml(tmp_pa
         request = Request(clock=NOW, purpose=Purpose.RUN)
         assert Verifier(TRUST, request).verify_opened(copy.artifact).outcome is TRUSTED
         assert codes(gate.judge(copy, TRUST, request, []).verdict) == ["SW-PART-UNSIGNED"]
-    assert judged(script(tmp_path, "echo run\n")).verdict.outcome is TRUSTED
+    assert judged(script(tmp_path, "#!/bin/sh\necho run\n")).verdict.outcome is TRUSTED
 
 
 def test_a_powershell_text_may_run_signed_inside_beside_or_both(tmp_path: Path) -> None:
     trust = believed(PKI, interpreter=[{"kind": "powershell", "path": "/bin/cat", "arguments": ["{script}"]}])
-    plain = script(tmp_path, "'hi'\r\n", "plain.ps1")
+    plain = script(tmp_path, "# sealwright-run: kind = powershell\r\n'hi'\r\n", "plain.ps1")
     assert judged(plain, trust=trust).verdict.outcome is TRUSTED
     inside = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
     assert judged(inside, trust=trust).verdict.outcome is TRUSTED
@@ -119,11 +122,11 @@ def test_a_powershell_text_may_run_signed_inside_beside_or_both(tmp_path: Path) 
 
 
 def test_an_editor_s_line_ends_are_told_as_such(tmp_path: Path) -> None:
-    path = script(tmp_path, "echo hi\necho ho\n")
+    path = script(tmp_path, "#!/bin/sh\necho ho\n")
     assert said(path) == []
-    path.write_bytes(b"echo hi\r\necho ho\r\n")
+    path.write_bytes(b"#!/bin/sh\r\necho ho\r\n")
     assert said(path) == ["SW-RUN-LINE-ENDS", "SW-FILE-CHANGED"]
-    path.write_bytes(b"echo hi\r\necho hO\r\n")
+    path.write_bytes(b"#!/bin/sh\r\necho hO\r\n")
     assert said(path) == ["SW-FILE-CHANGED"]
 
 
@@ -132,11 +135,76 @@ def test_the_trust_file_says_what_runs_it(tmp_path: Path) -> None:
     assert said(path, trust=believed(PKI, interpreter=[SH, {"kind": "bash", "path": "/bin/bash"}])) == []
     assert said(path) == ["SW-RUN-INTERPRETER-MISSING"]
     assert said(script(tmp_path, "#!/usr/bin/perl\n")) == ["SW-RUN-INTERPRETER-OTHER"]
-    assert said(script(tmp_path, "echo \u202e\n")) == ["SW-RUN-TEXT"]
+    assert said(script(tmp_path, "#!/bin/sh\necho \u202e\n")) == ["SW-RUN-TEXT"]
+
+
+def test_a_text_that_was_renamed_is_no_script(tmp_path: Path) -> None:
+    """A156: a signature beside a file covers no name, and every text of a release engineer is a shell script to a shell."""
+    notes = "Fixed in 2.4:\nrm -rf old logs\n"
+    assert said(script(tmp_path, notes, "notes.txt")) == ["SW-RUN-KIND"]
+    path = script(tmp_path, notes, "notes.sh")
+    assert said(path) == ["SW-RUN-KIND-UNSIGNED"]
+    verdict = judged(path).verdict
+    assert "Write `#!/bin/sh` as its first line" in verdict.findings[0].next_step
+
+
+CAT: dict[str, Toml] = {"path": "/bin/cat", "arguments": ["{script}"]}
+EVERY = believed(PKI, interpreter=[CAT | {"kind": kind} for kind in FIRST_LINES])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.sh", "echo hi\n"),
+        ("a.bash", "echo hi\n"),
+        ("a.py", "print()\n"),
+        ("a.ps1", "Get-Date\n"),
+        ("a.js", "console.log(1)\n"),
+        ("site.yml", "- hosts: all\n"),
+        ("q.sql", "select 1;\n"),
+    ],
+)
+def test_the_line_that_the_refusal_names_lets_it_run(tmp_path: Path, name: str, text: str) -> None:
+    path = script(tmp_path, text, name)
+    assert said(path, trust=EVERY) == ["SW-RUN-KIND-UNSIGNED"]
+    named = judged(path, trust=EVERY).verdict.findings[0].wanted
+    assert said(script(tmp_path, f"{named}\n{text}", name), trust=EVERY) == []
+
+
+def test_a_manifest_names_the_file_and_so_its_kind(tmp_path: Path) -> None:
+    path = claimed(tmp_path, RELEASE, Claims(product="line 3"), "q.sql", b"select 1;\n")
+    assert said(path, trust=EVERY) == []
+    for ending in ("", ".manifest", ".manifest.p7s"):
+        (tmp_path / f"q.sh{ending}").write_bytes((tmp_path / f"q.sql{ending}").read_bytes())
+    assert said(tmp_path / "q.sh", trust=EVERY) == ["SW-MANIFEST-NAME"]
+
+
+def test_a_declared_kind_holds_under_every_name(tmp_path: Path) -> None:
+    text = "-- sealwright-run: kind = sql\nselect 1;\n"
+    for name, found in (
+        ("q.sql", []),
+        ("q", []),
+        ("q.sh", ["SW-RUN-KIND-UNSIGNED"]),
+        ("q.yml", ["SW-RUN-KIND-UNSIGNED"]),
+    ):
+        assert said(script(tmp_path, text, name), trust=EVERY) == found, name
+    playbook = "---\n# sealwright-run: kind = ansible\n- hosts: all\n"
+    for name, found in (("p.yml", []), ("p.sh", ["SW-RUN-DECLARATION"]), ("p.py", ["SW-RUN-DECLARATION"])):
+        assert said(script(tmp_path, playbook, name), trust=EVERY) == found, name
+
+
+def test_a_powershell_signature_says_that_it_is_powershell(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.ps1"
+    plain.write_bytes(b"Get-Date\r\n")
+    path = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
+    assert said(path, trust=EVERY) == []
+    for name in ("a.sh", "a.py", "a.yml"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+        assert said(tmp_path / name, trust=EVERY) == ["SW-SIGNATURE-MISSING"]
 
 
 def test_arguments_go_to_scripts_alone(tmp_path: Path) -> None:
-    path = script(tmp_path, "select 1;\n", "q.sql")
+    path = script(tmp_path, "-- sealwright-run: kind = sql\nselect 1;\n", "q.sql")
     trust = believed(PKI, interpreter=[{"kind": "sql", "path": "/bin/cat", "arguments": ["--", "{script}"]}])
     assert said(path, trust=trust) == []
     assert said(path, trust=trust, arguments=["-c", "drop table x"]) == ["SW-RUN-ARGUMENTS"]
@@ -166,7 +234,7 @@ def test_an_interpreter_that_others_can_change_runs_nothing(tmp_path: Path) -> N
 
 
 def declaring(folder: Path, *lines: str) -> Path:
-    return script(folder, "".join(f"# sealwright-run: {line}\n" for line in lines) + "echo hi\n")
+    return script(folder, "#!/bin/sh\n" + "".join(f"# sealwright-run: {line}\n" for line in lines) + "echo hi\n")
 
 
 def test_declared_hosts_accounts_and_windows_are_kept(tmp_path: Path) -> None:

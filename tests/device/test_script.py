@@ -37,6 +37,9 @@ def refused(name: str, data: bytes) -> tuple[str, str]:
         ("site.yml", b"- hosts: all\n", "ansible"),
         ("q.sql", b"select 1;\n", "sql"),
         ("empty.sh", b"", "sh"),
+        ("a", b"# sealwright-run: kind = bash\nx=(1)\n", "bash"),
+        ("a.sh", b"# sealwright-run: kind = bash\nx=(1)\n", "bash"),
+        ("a", b"// sealwright-run: kind = node\nx()\n", "node"),
     ],
 )
 def test_the_kind_is_that_of_name_and_first_line(name: str, data: bytes, wanted: str) -> None:
@@ -48,6 +51,8 @@ def test_the_kind_is_that_of_name_and_first_line(name: str, data: bytes, wanted:
     [
         ("a", b"echo hi\n", "SW-RUN-KIND", "neither its name nor its first line"),
         ("a.exe", b"MZ", "SW-RUN-KIND", ""),
+        ("a", b"# sealwright-run: kind = sql\n", "SW-RUN-KIND", ""),
+        ("a", b"# sealwright-run: kind = sh\n# sealwright-run: kind = bash\n", "SW-RUN-KIND", ""),
         ("a.sh", b"#!/usr/bin/perl\nprint 1\n", "SW-RUN-INTERPRETER-OTHER", "perl"),
         ("a.sh", b"#!/usr/bin/python3\nprint(1)\n", "SW-RUN-INTERPRETER-OTHER", "python3"),
         ("a.py", b"#!/usr/bin/env bash\n", "SW-RUN-INTERPRETER-OTHER", "bash"),

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from kit.pki import Pki
+from kit.pki import NOW, Pki
 from kit.trust import believed, judge, knowing
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.output import FileRange, Output, Pair, replace_pairs, write_batch
+from sealwright.artifact.output import OLD, FileRange, Output, Pair, replace_pairs, write_batch
 from sealwright.cli.main import main
-from sealwright.envelope.construct import asked_of_key, built
+from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
 from sealwright.errors import BadSignature, ChangedWhileRead, SealwrightError
-from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
+from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed
+from sealwright.formats.known import BESIDE, EMBEDDED
 from sealwright.trust.verdict import Outcome
 
 PKI = Pki.make()
@@ -27,13 +28,15 @@ FORMATS = sorted(BESIDE)
 
 
 def made(path: Path, form: str) -> tuple[Prepared, Sealed]:
-    """A file prepared and signed, nothing written."""
+    """A file prepared and signed to be called `out`, nothing written."""
     signer = SIGNERS[form]
     kind, algorithm = KINDS[EMBEDDED[form].kind], signer.signing.algorithm
     name = kind.digest_name(algorithm)
     prepared = embedded_format(form).prepare(str(path), (name,), Claims(), Existing.REFUSE, None)
-    value = signer.key.sign([asked_of_key(signer.signing, kind, prepared.digests[name], b"")])[0]
-    return prepared, Sealed(built(signer.signing, kind, b"", value), value, signer.certificate, algorithm)
+    prepared = prepared._replace(name="out")
+    attributes = attributes_of(signer.signing, kind, prepared.digests[name], NOW, prepared.name)
+    value = signer.key.sign([asked_of_key(signer.signing, kind, prepared.digests[name], attributes)])[0]
+    return prepared, Sealed(built(signer.signing, kind, attributes, value), value, signer.certificate, algorithm)
 
 
 def outputs(out: Path, form: str, prepared: Prepared, sealed: Sealed) -> list[Output]:
@@ -52,6 +55,7 @@ def plain(folder: Path) -> Path:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_changed_after_it_was_prepared_is_not_signed_and_nothing_is_left(tmp_path: Path, form: str) -> None:
+    """A150."""
     path, out = plain(tmp_path), tmp_path / "out"
     prepared, sealed = made(path, form)
     path.write_bytes(DATA[:-1] + b"?")
@@ -74,7 +78,7 @@ def test_the_signature_gets_its_name_last(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_prefix_of_what_is_written_never_verifies(tmp_path: Path, form: str) -> None:
-    """What a crash leaves while the files get their names."""
+    """A152: what a crash leaves while the files get their names."""
     prepared, sealed = made(plain(tmp_path), form)
     every = outputs(tmp_path / "out", form, prepared, sealed)
     for count in range(1, len(every)):
@@ -98,7 +102,66 @@ def test_replaced_files_are_replaced_together(tmp_path: Path, form: str) -> None
         assert judge(out, TRUST).outcome is Outcome.REJECTED
     replace_pairs([Pair(tuple(second))])
     assert judge(out, TRUST).outcome is Outcome.TRUSTED
-    assert not list(tmp_path.glob("*-old"))
+    assert not list(tmp_path.glob(f"*{OLD}"))
+
+
+def test_somebody_elses_backups_of_an_output_stay_what_they_are(tmp_path: Path) -> None:
+    """`firmware.bin.old` is a name that people give to what they want to keep (A171)."""
+    path, home, out = plain(tmp_path), str(tmp_path / "home"), tmp_path / "out"
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "ima", "--home", home, "--algorithm", "p256"]) == 0
+    signing = ["sign", str(path), "--home", home, "--format", "ima", "--out", str(out)]
+    assert main(signing) == 0
+    kept = {tmp_path / f"out{ending}": ending.encode() for ending in (".old", ".sig.old")}
+    for backup, data in kept.items():
+        backup.write_bytes(data)
+    assert main(signing) == 1  # nothing is written over
+    assert main([*signing, "--replace"]) == 0
+    assert {backup: backup.read_bytes() for backup in kept} == kept
+    assert out.read_bytes() == DATA
+    assert not list(tmp_path.glob(f"*{OLD}"))
+
+
+@pytest.mark.parametrize("taken", ["b.tsr", "b.sig", "b"])
+@pytest.mark.parametrize("how", ["a file", "a link", "a folder"])
+def test_what_is_in_the_way_of_one_output_stops_that_one_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], taken: str, how: str
+) -> None:
+    home, out = str(tmp_path / "home"), tmp_path / "out"
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "ima", "--home", home, "--algorithm", "p256"]) == 0
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(DATA)
+    out.mkdir()
+    match how:
+        case "a file":
+            (out / taken).write_bytes(b"mine")
+        case "a link":
+            (out / taken).symlink_to("nowhere")
+        case "a folder":
+            (out / taken).mkdir()
+    signing = ["sign", *map(str, paths), "--home", home, "--format", "ima", "--out", str(out), "--timestamp", "local"]
+    assert main(signing) == 1
+    assert sorted(os.listdir(out)) == sorted(["a", "a.sig", "a.tsr", taken, "c", "c.sig", "c.tsr"])
+    assert f"not signed {paths[1]}" in capsys.readouterr().err
+    assert main(["verify", str(out / "a"), str(out / "c"), "--trust", f"{home}/trust.toml"]) == 0
+
+
+def test_after_a_crash_the_old_timestamp_comes_back_with_its_signature(tmp_path: Path) -> None:
+    """A152: all that was kept is put back, and then there is nothing to write over."""
+    path, home, out = plain(tmp_path), str(tmp_path / "home"), tmp_path / "out"
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "ima", "--home", home, "--algorithm", "p256"]) == 0
+    signing = ["sign", str(path), "--home", home, "--format", "ima", "--out", str(out), "--timestamp", "local"]
+    assert main(signing) == 0
+    old = {ending: Path(f"{out}{ending}").read_bytes() for ending in (".tsr", "", ".sig")}
+    for ending, data in old.items():
+        Path(f"{out}{ending}{OLD}").write_bytes(data)
+    Path(f"{out}.tsr").write_bytes(b"of the new signature")
+    assert main(signing) == 1
+    assert {ending: Path(f"{out}{ending}").read_bytes() for ending in old} == old
+    assert not list(tmp_path.glob(f"*{OLD}"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

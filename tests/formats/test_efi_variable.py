@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from kit.mutate import flips, truncations
 from kit.openssl import run
@@ -21,6 +22,7 @@ from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError
 from sealwright.formats.efi_variable import (
     SHA256,
     X509,
+    X509_SHA256,
     Entry,
     certificate_entry,
     lists_of,
@@ -29,6 +31,7 @@ from sealwright.formats.efi_variable import (
     signed_for,
     to_be_signed,
 )
+from sealwright.trust.certificate import tbs_digest
 
 OWNER = uuid.UUID("11111111-2222-3333-4444-555555555555")
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,6 +70,10 @@ def test_a_list_is_byte_for_byte_that_of_efitools(home: Path, tmp_path: Path) ->
     assert (
         listed(home, tmp_path, "--certificate", str(certificate)).read_bytes() == (tmp_path / "theirs.esl").read_bytes()
     )
+    made, words = run(["cert-to-efi-hash-list", "-g", str(OWNER), "-s", "256", lone, tmp_path / "digest.esl"])
+    assert made, words
+    digest = listed(home, tmp_path, "--certificate-digest", str(certificate)).read_bytes()
+    assert digest == (tmp_path / "digest.esl").read_bytes()
     made, words = run(["hash-to-efi-sig-list", HELLO, tmp_path / "hash.esl"])
     assert made, words
     (theirs,) = read_lists((tmp_path / "hash.esl").read_bytes(), "hash.esl")
@@ -143,6 +150,7 @@ def lists() -> bytes:
         (lambda d: d[:24] + struct.pack("<I", 16) + d[28:], "entries of 16"),
         (lambda d: d[:24] + struct.pack("<I", 96) + d[28:], "digest of 80 bytes"),
         (lambda d: X509.bytes_le + d[16:], "no certificate in DER"),
+        (lambda d: X509_SHA256.bytes_le + d[16:], "digest of 32 bytes"),
         (lambda d: d + b"\0", "cut off"),
         (lambda d: b"", "no entry"),
     ],
@@ -155,6 +163,21 @@ def test_lists_that_firmware_could_read_differently_are_refused(change: Callable
         read_lists(bytes(2 << 20), "x.esl")
     with pytest.raises(MalformedArtifact, match="no certificate in PEM or DER"):
         certificate_entry(b"hello", OWNER, "x")
+
+
+def test_what_a_list_refuses_is_shown(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = home / "certificates" / "release.pem"
+    digest = tbs_digest(x509.load_pem_x509_certificate(certificate.read_bytes()))
+    path = listed(home, tmp_path, "--certificate-digest", str(certificate), "--certificate", str(certificate))
+    capsys.readouterr()
+    assert main(["secure-boot", "show", str(path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["entries"]
+    assert [entry["certificate"] for entry in shown] == [str(digest)] * 2
+    data = bytearray(listed(home, tmp_path, "--certificate-digest", str(certificate)).read_bytes())
+    data[-16:-12] = struct.pack("<HBB", 2026, 11, 24)
+    path.write_bytes(bytes(data))
+    assert main(["secure-boot", "show", str(path)]) == 0
+    assert f"whatever the certificate {digest} signed, from 2026-11-24" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("at", [7, 8, 12, 14, 15, 2, 3])
@@ -188,6 +211,8 @@ def test_what_no_firmware_takes_or_no_plant_should_is_not_signed(
     assert "exactly one certificate" in refused("PK", two)
     assert "exactly one certificate" in refused("PK", one, "--append")
     assert "certificates alone" in refused("KEK", hashes)
+    digests = Path(shutil.copy(listed(home, tmp_path, "--certificate-digest", release), tmp_path / "digests.esl"))
+    assert "can only be refused" in refused("db", digests)
     assert "enrolled for cms-attributes" in refused("db", one, "--key", "release")
     made, words = run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", tmp_path / "k", "-out", tmp_path / "test.pem",

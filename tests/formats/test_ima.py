@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.cli.main import main
 from sealwright.envelope.bare import bare_cms, content_info
+from sealwright.envelope.cms_write import signed_attributes
 from sealwright.envelope.construct import asked_of_key
-from sealwright.envelope.kinds import IMA, Construction
+from sealwright.envelope.kinds import FILE, IMA, Construction
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedArtifact, OutputRefused, UsageError
 from sealwright.formats import imalist
 from sealwright.formats.format import Existing, Sealed
 from sealwright.formats.ima import signature_bytes
-from sealwright.formats.imalist import Entry, list_bytes, read_list, regular_files
+from sealwright.formats.imalist import Entry, hash_regular, list_bytes, read_list, regular_files
 from sealwright.keys.key import KeyKind
 from sealwright.signing.home import open_home
 from sealwright.signing.imatree import sign_tree
@@ -156,7 +158,7 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_signature_of_a_root_hash_file_does_not_serve_as_that_of_an_image(tmp_path: Path) -> None:
-    """Both are the same value over the same 64 bytes; only the construction that the key is enrolled for tells them apart."""
+    """A029: both are the same value over the same 64 bytes; only the construction that the key is enrolled for tells them apart."""
     verity = PKI.leaf("images", construction=Construction.VERITY)
     (tmp_path / "plain.img").write_bytes(bytes(8192))
     image = sign_inside(tmp_path / "plain.img", verity, tmp_path / "signed.img", "verity")
@@ -176,6 +178,47 @@ def test_a_key_that_signs_files_with_attributes_does_not_serve(tmp_path: Path) -
     (tmp_path / "signed").unlink()
     (tmp_path / "signed.sig").unlink()
     assert codes(judge(file(tmp_path, release), trust)) == ["SW-KEY-CONSTRUCTION"]
+
+
+def test_signed_attributes_of_a_cms_never_serve_as_a_file(tmp_path: Path) -> None:
+    """A027: who could have them signed as a file had a CMS over any content, which openssl believes; and the other way round."""
+    attributes = signed_attributes(EC.signing, FILE, Digest.of(b"firmware of somebody else"), NOW)
+    fine = file(tmp_path, EC, attributes + b"!")
+    assert judge(fine, TRUST).outcome is TRUSTED
+    for unlike in (b"1\n2\n3\n4\n5\n6\n", b"10.2, a version that fills a SET of fifty bytes. \n"):
+        assert unlike[:1] == b"\x31"
+        assert unlike[1] == len(unlike) - 2, "a text that begins as a SET does"
+        (tmp_path / "text").write_bytes(unlike)
+        (tmp_path / "text.sig").write_bytes(attribute(EC, unlike))
+        assert judge(tmp_path / "text", TRUST).outcome is TRUSTED
+    root = tree(tmp_path)
+    (root / "bin" / "start").write_bytes(attributes)
+    for refused in (
+        lambda: sign_inside(root / "bin" / "start", EC, tmp_path / "no", "ima"),
+        lambda: hash_regular(str(root), [b"bin/start"], HashName.SHA256, None),
+    ):
+        with pytest.raises(MalformedArtifact, match="as a CMS signs"):
+            refused()
+    assert not (tmp_path / "no").exists()
+    fine.write_bytes(attributes)
+    signature_of(fine).write_bytes(attribute(EC, attributes))
+    assert codes(judge(fine, TRUST)) == ["SW-ARTIFACT-MALFORMED"]
+    entries = [Entry(os.fsencode(name), attribute(EC, (root / name).read_bytes())) for name in sorted(TREE)]
+    (tmp_path / "tree.ima").write_bytes(list_bytes(entries))
+    assert codes(judge(root, TRUST)) == ["SW-ARTIFACT-MALFORMED"]
+
+
+def test_a_list_of_nothing_but_line_feeds_costs_nothing(tmp_path: Path) -> None:
+    """A073: it was split into as many lines, eight bytes of memory each."""
+    root = tree(tmp_path)
+    assert judge(root, TRUST).outcome is TRUSTED
+    for bomb in (b"\n" * (64 << 20), b"# file: " + b"\\001" * (16 << 20) + b"\n"):
+        (tmp_path / "tree.ima").write_bytes(bomb)
+        started = time.monotonic()
+        verdict = judge(root, TRUST)
+        assert codes(verdict) == ["SW-ARTIFACT-MALFORMED"]
+        assert len(verdict.findings[0].found) < 500
+        assert time.monotonic() - started < 2
 
 
 def test_a_certificate_the_kernel_would_not_find_is_refused_when_signing() -> None:
@@ -205,6 +248,7 @@ def test_what_it_cannot_hold_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signer", [RSA, EC], ids=["rsa3072", "p256"])
 def test_a_tree_is_trusted_by_its_list(tmp_path: Path, signer: Signer) -> None:
+    """A071: a FIFO is not opened, links are not followed, and modes are not what IMA binds."""
     root = tree(tmp_path, signer)
     (root / "link").symlink_to("empty")
     (root / "bin" / "start").chmod(0o4755)
@@ -260,7 +304,9 @@ def one(value: bytes = b"0sAwI=", name: bytes = b"a") -> bytes:
     ("data", "what"),
     [
         (b"", "lists no file"),
-        (b"\n\n", "lists no file"),
+        (b"\n\n", "line 1"),
+        (one() + b"\n" + one(name=b"b"), "line 4"),
+        (b"# file: " + b"a" * 20000 + b"\n", "line 1: it is longer"),
         (one()[:-2], "final line feed"),
         (b"file: a\n", "line 1"),
         (b"# file: a\n", "line 2"),
@@ -370,6 +416,11 @@ def test_what_a_list_cannot_be_is_told(home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "nothing"
     empty.mkdir()
     assert main(["sign", str(empty), *signing, str(tmp_path / "no.ima")]) in (1, 2)
+    assert main(["sign", str(root), "--home", str(home)]) == 0
+    manifest = tmp_path / "tree.manifest"
+    before = manifest.read_bytes()
+    assert main(["sign", str(manifest), *signing, str(manifest), "--replace"]) == 1  # the input (A171)
+    assert manifest.read_bytes() == before
     assert not (tmp_path / "no.ima").exists()
 
 
@@ -449,7 +500,9 @@ def test_what_lies_beside_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert judge(path, TRUST).outcome is TRUSTED
     signature_of(path).unlink()
     signature_of(path).mkdir()
-    assert judge(path, TRUST).outcome is REJECTED
+    verdict = judge(path, TRUST)
+    assert verdict.outcome is REJECTED
+    assert "signed.sig cannot be read: it is not a regular file" in verdict.findings[0].sentence
     signature_of(path).rmdir()
     os.mkfifo(signature_of(path))
     assert judge(path, TRUST).outcome is REJECTED

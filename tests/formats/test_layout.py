@@ -401,7 +401,7 @@ def test_signed_attributes_of_a_cms_never_serve_as_an_image(tmp_path: Path) -> N
     path = changed(tmp_path, attributes[:8] + raw + attributes[8:])
     verdict = judge(path, trusting(PKI, text, known=(BOOT,)))
     assert codes(verdict) == ["SW-ARTIFACT-MALFORMED"]
-    assert "one DER SET, as a CMS signs" in verdict.findings[0].found
+    assert "one DER SET of attributes, as a CMS signs" in verdict.findings[0].found
     longer = tmp_path / "longer"
     longer.write_bytes(attributes[:8] + bytes(64) + attributes[8:] + b"!")
     signed_longer = sign_layout(longer, BOOT, tmp_path / "ok", text)

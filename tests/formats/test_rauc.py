@@ -40,7 +40,7 @@ REPLACE = Existing.REPLACE
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Bundles of RAUC, and the same signed by us."""
     folder = tmp_path_factory.mktemp("rauc")
-    found = {form: bundle(folder, RELEASE, form) for form in ("plain", "verity")}
+    found = {form: bundle(folder, RELEASE, form) for form in ("plain", "verity", "crypt")}
     return found | {
         f"our {form}": sign_inside(path, RELEASE, folder / f"our-{form}.raucb", "rauc", existing=REPLACE)
         for form, path in list(found.items())
@@ -59,11 +59,11 @@ def with_cms(path: Path, cms: bytes) -> bytes:
     return path.read_bytes()[:end] + cms + len(cms).to_bytes(8, "big")
 
 
-@pytest.mark.parametrize("form", ["plain", "verity", "our plain", "our verity"])
+@pytest.mark.parametrize("form", ["plain", "verity", "crypt", "our plain", "our verity", "our crypt"])
 def test_bundles_are_trusted_with_what_their_manifest_claims(made: dict[str, Path], form: str) -> None:
     verdict = judge(made[form], TRUST)
     assert (verdict.outcome, verdict.format) == (TRUSTED, "rauc")
-    claimed = Claims(product="acme-plc", version="2026.1") if "verity" in form else Claims()
+    claimed = Claims(product="acme-plc", version="2026.1") if "plain" not in form else Claims()
     assert verdict.claims == claimed
     assert verdict.coverage.ranges[-1].end == made[form].stat().st_size
 
@@ -109,7 +109,7 @@ def test_strip_gives_the_squashfs_and_a_squashfs_becomes_a_bundle(made: dict[str
         sign_inside(tmp_path / "text", RELEASE, tmp_path / "no", "rauc")
 
 
-@pytest.mark.parametrize("form", ["our plain", "our verity"])
+@pytest.mark.parametrize("form", ["our plain", "our verity", "our crypt"])
 def test_every_block_of_the_payload_is_covered(made: dict[str, Path], tmp_path: Path, form: str) -> None:
     data = made[form].read_bytes()
     with open_artifact(str(made[form])) as source:
@@ -120,7 +120,7 @@ def test_every_block_of_the_payload_is_covered(made: dict[str, Path], tmp_path: 
         assert judge(changed(tmp_path, bad), TRUST).outcome is REJECTED, at
 
 
-@pytest.mark.parametrize("form", ["our plain", "our verity"])
+@pytest.mark.parametrize("form", ["our plain", "our verity", "our crypt"])
 def test_a_changed_signature_is_refused_or_changes_nothing_that_counts(
     made: dict[str, Path], tmp_path: Path, form: str
 ) -> None:

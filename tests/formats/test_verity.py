@@ -15,6 +15,7 @@ from kit.pki import Pki, Signer
 from kit.trust import believed, codes, judge, knowing
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.output import OLD
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
 from sealwright.envelope.bare import bare_cms, content_info
@@ -278,7 +279,7 @@ def test_the_command_line_signs_verifies_inspects_and_strips(
     assert main([*signing, "--replace", "--timestamp", "local"]) == 0
     assert (tmp_path / "out.img.tsr").exists()
     assert main(checking) == 0
-    assert not list(tmp_path.glob("*-old"))
+    assert not list(tmp_path.glob(f"*{OLD}"))
     capsys.readouterr()
     assert main(["inspect", str(out)]) == 0
     shown = capsys.readouterr().out

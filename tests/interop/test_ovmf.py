@@ -29,16 +29,12 @@ class House:
 
     def auth(
         self, variable: str, key: str, *options: str, certificate: str = "", image: Path | None = None,
-        home: Path | None = None, of: Path | None = None, name: str = "",
+        home: Path | None = None, of: Path | None = None, name: str = "", how: str = "--certificate",
     ) -> Path:  # fmt: skip
         """A signed update."""
         home, of = home or self.home, of or self.home
         lists, out = self.folder / f"{name or variable}.esl", self.folder / f"{name or variable}.auth"
-        what = (
-            ["--certificate", str(of / "certificates" / f"{certificate}.pem")]
-            if image is None
-            else ["--hash", str(image)]
-        )
+        what = [how, str(of / "certificates" / f"{certificate}.pem")] if image is None else ["--hash", str(image)]
         assert main(["secure-boot", "list", *what, "--owner", "plant.example", "--out", str(lists), "--replace"]) == 0
         words = ["secure-boot", "sign", str(lists), "--variable", variable, "--home", str(home), "--key", key]
         assert main([*words, "--out", str(out), "--replace", *options]) == 0
@@ -122,6 +118,19 @@ def test_an_image_in_dbx_is_refused_though_it_is_signed(
     program = house.signed(setvar(tmp_path, "dbx", update, append=True))
     assert starts(tmp_path, program, variables, "SetVariable: Success")
     assert not starts(tmp_path, signed, variables)
+
+
+@pytest.mark.parametrize("how", ["--certificate", "--certificate-digest"])
+def test_all_that_a_certificate_in_dbx_signed_is_refused(
+    house: House, hello: Path, variables: Path, tmp_path: Path, how: str
+) -> None:
+    signed = house.signed(hello)
+    assert starts(tmp_path, signed, variables)
+    update = house.auth("dbx", "kek", "--append", certificate="release", name="signer", how=how)
+    program = house.signed(setvar(tmp_path, "dbx", update, append=True))
+    assert starts(tmp_path, program, variables, "SetVariable: Success")
+    assert not starts(tmp_path, signed, variables)
+    assert not starts(tmp_path, program, variables)
 
 
 def test_db_takes_updates_that_kek_signed_and_no_others(

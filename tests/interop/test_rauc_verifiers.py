@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from kit.inside import sign_inside, stripped
-from kit.pki import Pki, Signer
+from kit.openssl import run
+from kit.pki import Pki, Signer, p7s
 from kit.trust import believed, judge
-from kit.updates import bundle, rauc_info, updater, veritysetup
+from kit.updates import IMAGE, bundle, rauc_info, updater, veritysetup
+from sealwright.errors import UsageError
 from sealwright.formats.format import Existing
 from sealwright.keys.key import KeyKind
 from sealwright.trust.verdict import Outcome
@@ -39,7 +41,7 @@ def flip(path: Path, at: int) -> Path:
 
 
 @pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.P384, KeyKind.RSA3072, KeyKind.RSA3072_PSS])
-@pytest.mark.parametrize("form", ["plain", "verity"])
+@pytest.mark.parametrize("form", ["plain", "verity", "crypt"])
 def test_rauc_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path, form: str, kind: KeyKind) -> None:
     path, ring = ours(tmp_path, form, updater(PKI, kind=kind)), keyring(tmp_path)
     accepted, words = rauc_info(path, ring)
@@ -47,7 +49,8 @@ def test_rauc_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path, f
     assert "Verified " in words
     assert judge(path, believed(PKI)).outcome is TRUSTED
     assert not rauc_info(path, keyring(tmp_path, Pki.make("EVIL"), "evil.pem"))[0]
-    assert not rauc_info(stripped(path, tmp_path / "bare.squashfs", "rauc"), ring)[0]
+    if form != "crypt":  # its signature holds the key of its payload
+        assert not rauc_info(stripped(path, tmp_path / "bare.squashfs", "rauc"), ring)[0]
     bad = flip(path, path.stat().st_size - 12)  # in the signature value
     assert not rauc_info(bad, ring)[0]
     assert judge(bad, believed(PKI)).outcome is REJECTED
@@ -86,10 +89,37 @@ def test_the_certificates_that_key_enrol_makes_serve_both_ways(tmp_path: Path) -
         assert accepted, words
 
 
-@pytest.mark.parametrize("form", ["plain", "verity"])
+@pytest.mark.parametrize("form", ["plain", "verity", "crypt"])
 def test_we_trust_what_rauc_signs(tmp_path: Path, form: str) -> None:
     path = bundle(tmp_path, updater(PKI), form)
     assert rauc_info(path, keyring(tmp_path))[0]
     assert judge(path, believed(PKI)).outcome is TRUSTED
+    bad = flip(path, path.stat().st_size - 12)
+    assert not rauc_info(bad, keyring(tmp_path))[0]
+    assert judge(bad, believed(PKI)).outcome is REJECTED
     assert judge(flip(path, 5000), believed(PKI)).outcome is REJECTED
+    assert not rauc_info(path, keyring(tmp_path, Pki.make("EVIL"), "evil.pem"))[0]
     assert judge(path, believed(Pki.make("EVIL"))).outcome is REJECTED
+
+
+def test_a_crypt_bundle_is_verified_until_it_is_encrypted_for_its_devices(tmp_path: Path) -> None:
+    path, ring = ours(tmp_path, "crypt", updater(PKI)), keyring(tmp_path)
+    assert IMAGE[:4096] not in path.read_bytes()
+    assert judge(path, believed(PKI)).claims.product == "acme-plc"
+    with pytest.raises(UsageError, match="holds the key of its payload"):
+        stripped(path, tmp_path / "bare.squashfs", "rauc")
+    device, key = tmp_path / "device.pem", tmp_path / "device.key"
+    made, words = run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", device, "-subj", "/CN=plc"]
+    )
+    assert made, words
+    sent = tmp_path / "sent.raucb"
+    made, words = run(["rauc", f"--keyring={ring}", "encrypt", f"--to={device}", path, sent])
+    assert made, words
+    assert rauc_info(path, ring)[0]
+    assert rauc_info(sent, ring, f"[encryption]\nkey={key}\ncert={device}")[0]
+    verdict = judge(sent, believed(PKI))
+    assert verdict.outcome is REJECTED
+    assert "encrypted for its devices" in verdict.findings[0].sentence
+    (tmp_path / "sent.raucb.p7s").write_bytes(p7s(PKI.leaf(), sent.read_bytes()))
+    assert judge(sent, believed(PKI)).outcome is TRUSTED

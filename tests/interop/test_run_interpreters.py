@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kit.scripts import home_for, run_script, signed_script
+from sealwright.cli.main import main
 
 MORE = """
 [[interpreter]]
@@ -27,13 +28,13 @@ arguments = ["-batch", "-bail", ":memory:"]
 SCRIPTS = {
     "a.sh": ('#!/bin/sh\necho "sum $(( 40 + $1 ))"\n', "sum 42"),
     "b.sh": ('#!/bin/bash\nx=(40 "$1"); echo "sum $((x[0]+x[1]))"\n', "sum 42"),
-    "c.py": ("import sys\nprint('sum', 40 + int(sys.argv[1]))\n", "sum 42"),
-    "d.js": ("console.log('sum', 40 + Number(process.argv[2]))\n", "sum 42"),
+    "c.py": ("# sealwright-run: kind = python\nimport sys\nprint('sum', 40 + int(sys.argv[1]))\n", "sum 42"),
+    "d.js": ("#!/usr/bin/env node\nconsole.log('sum', 40 + Number(process.argv[2]))\n", "sum 42"),
     "e.yml": (
-        '- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - debug: msg="sum {{ 40 + 2 }}"\n',
+        '---\n# sealwright-run: kind = ansible\n- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - debug: msg="sum {{ 40 + 2 }}"\n',
         "sum 42",
     ),
-    "f.sql": ("select 'sum', 40 + 2;\n", "sum|42"),
+    "f.sql": ("-- sealwright-run: kind = sql\nselect 'sum', 40 + 2;\n", "sum|42"),
 }
 WITHOUT_ARGUMENTS = ("e.yml", "f.sql")
 
@@ -64,6 +65,22 @@ def test_signed_scripts_run_and_altered_ones_do_not(home: Path, tmp_path: Path, 
     assert "not signed" in err
 
 
+def test_what_only_its_name_makes_a_script_is_refused_and_told_the_line(home: Path, tmp_path: Path) -> None:
+    good = signed_script(home, tmp_path / "good.sh", "#!/bin/sh\necho ran\n")
+    assert run_script(home, good) == (0, "ran\n", "")
+    notes = signed_script(home, tmp_path / "notes.txt", "echo ran\n")
+    for ending in ("", ".p7s"):
+        (tmp_path / f"notes.sh{ending}").write_bytes((tmp_path / f"{notes.name}{ending}").read_bytes())
+    code, out, err = run_script(home, tmp_path / "notes.sh")
+    assert (code, out) == (126, "")
+    assert err.startswith("DO NOT RUN: nothing signed says what runs it")
+    assert "`#!/bin/sh`" in err
+    named = tmp_path / "named.sql"
+    named.write_text("select 40 + 2;\n")
+    assert main(["sign", str(named), "--home", str(home), "--product", "historian"]) == 0
+    assert run_script(home, named) == (0, "42\n", "")
+
+
 def test_a_script_swapped_while_it_runs_changes_nothing(home: Path, tmp_path: Path) -> None:
     """A shell reads its script line by line: the path is written over by the script's own first command."""
     path = tmp_path / "self.sh"
@@ -79,7 +96,9 @@ def test_the_environment_is_clean_and_the_caller_s_code_is_the_script_s(home: Pa
     hostile.write_text("echo evil\n")
     code, out, err = run_script(home, path, environment={"ENV": str(hostile), "BASH_ENV": str(hostile), "SECRET": "1"})
     assert (code, out) == (7, "HOME LANG LOGNAME PATH PWD USER /\n"), err
-    path = signed_script(home, tmp_path / "x.py", "import os, sys\nprint(sys.flags.isolated, sys.path[0][:4])\n")
+    path = signed_script(
+        home, tmp_path / "x.py", "#!/usr/bin/python3\nimport os, sys\nprint(sys.flags.isolated, sys.path[0][:4])\n"
+    )
     (tmp_path / "os.py").write_text("print('evil')\n")
     code, out, err = run_script(home, path, environment={"PYTHONPATH": str(tmp_path)})
     assert (code, out) == (0, "1 /usr\n"), err

@@ -15,7 +15,7 @@ import pytest
 from kit.house import MAKES, Backend, House, Maker
 from kit.rows import ROWS, Row
 from kit.table import PAGE, Cell, cells_of, page
-from sealwright.formats.embedded import EMBEDDED
+from sealwright.formats.known import EMBEDDED
 from sealwright.keys.key import KeyKind
 
 CELLS = [

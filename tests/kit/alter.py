@@ -46,12 +46,13 @@ def at(offset: int) -> Alteration:
     return lambda path, _: _write(path, flip(path.read_bytes(), offset))
 
 
-def behind(sample: bytes, distance: int) -> Alteration:
-    """One bit so many bytes behind the first place where the sample stands."""
+def behind(sample: bytes, distance: int, suffix: str = "") -> Alteration:
+    """One bit so many bytes behind the first place where the sample stands. suffix: of the file beside it that is meant."""
 
     def altered(path: Path, _: Maker) -> None:
-        data = path.read_bytes()
-        _write(path, flip(data, data.index(sample) + distance))
+        meant = path.with_name(path.name + suffix)
+        data = meant.read_bytes()
+        _write(meant, flip(data, data.index(sample) + distance))
 
     return altered
 

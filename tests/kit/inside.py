@@ -9,8 +9,9 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.output import Output, write_batch
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS
-from sealwright.formats.embedded import EMBEDDED, check_attached, embedded_format, files_beside
+from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Sealed
+from sealwright.formats.known import EMBEDDED
 from sealwright.formats.layouttext import Layout
 
 NO_CLAIMS = Claims()
@@ -33,10 +34,10 @@ def sign_inside(
     """
     made, using = signer.signing, embedded_format(form, layouts)
     name = KINDS[EMBEDDED[form].kind].digest_name(made.algorithm)
-    prepared = using.prepare(str(path), (name,), claims, existing, None)
+    prepared = using.prepare(str(path), (name,), claims, existing, None)._replace(name=out.name)
     kind = KINDS[prepared.kind]
     digest = prepared.digests[kind.digest_name(made.algorithm)]
-    attributes = attributes_of(made, kind, digest, NOW)
+    attributes = attributes_of(made, kind, digest, NOW, prepared.name)
     value = signer.key.sign([asked_of_key(made, kind, digest, attributes)])[0]
     tokens = [token(tsa, value)] if tsa is not None else []
     sealed = Sealed(built(made, kind, attributes, value, tokens, prepared.content), value, made.der, made.algorithm)

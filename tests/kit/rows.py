@@ -265,6 +265,14 @@ def judge_document(path: Path, maker: Maker) -> tuple[bool, str]:
     return run(["xmlsec1", "--verify", "--enabled-key-data", "x509", "--trusted-pem", maker.root_pem, path])
 
 
+def judge_file_of_document(path: Path, maker: Maker) -> tuple[bool, str]:
+    """The signature names the file, which xmlsec1 opens where it is run."""
+    return run(
+        ["xmlsec1", "--verify", "--enabled-key-data", "x509", "--trusted-pem", maker.root_pem, f"{path.name}.xmldsig"],
+        path.parent,
+    )
+
+
 def judge_drive(path: Path, maker: Maker) -> tuple[bool, str]:
     """The layout's r and s cut out at its offsets; OpenSSL on everything else."""
     data = path.read_bytes()
@@ -452,6 +460,17 @@ ROWS = (
         content=within(PAYLOAD),
         signature=at(100),
         judged_here=False,
+    ),
+    Row(
+        "xmldsig-detached",
+        "xmlsec1, in the folder",
+        EC + RSA,
+        make=written("plain.bin", CONTENT),
+        signs=inside("xmldsig-detached"),
+        judge=judge_file_of_document,
+        content=at(200),
+        signature=behind(b"<SignatureValue>", 30, ".xmldsig"),
+        enrolled="xmldsig",
     ),
     Row(
         "xmldsig",

@@ -7,6 +7,7 @@ di.NodeSet2.xml: an OPC UA companion model with comments, an instruction in fron
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ TINY = b'<r a="1">x</r>'
 
 
 def xmlsec1(path: Path, pki: Pki) -> tuple[bool, str]:
-    """Its verdict, with a root as the only thing it trusts; keys count in certificates alone."""
+    """Its verdict, with a root as the only thing it trusts; keys count in certificates alone. It looks for other files beside this one."""
     anchor = path.parent / f"{pki.root.key_digest[7:15]}.pem"
     anchor.write_text(pki.root.pem)
     time = f"{NOW:%Y-%m-%d %H:%M:%S}"
@@ -79,21 +80,29 @@ def xmlsec1(path: Path, pki: Pki) -> tuple[bool, str]:
             "--verification-time",
             time,
             path,
-        ]
+        ],
+        path.parent,
     )
 
 
 def signed_by_xmlsec1(document: bytes, signer: Signer, out: Path, *, template: bytes | None = None) -> Path:
     """What xmlsec1 makes of a document. template: an element Signature, which becomes the last child of the root."""
+    at = document.rindex(b"</")
+    return filled_by_xmlsec1(document[:at] + (template or template_for(signer)) + document[at:], signer, out)
+
+
+def filled_by_xmlsec1(document: bytes, signer: Signer, out: Path) -> Path:
+    """What xmlsec1 makes of a document with a template in it, or that is one."""
     key, certificate, plain = (out.with_name(f"{out.stem}.{name}") for name in ("key", "pem", "template"))
     private = signer.key._private
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))  # type: ignore[union-attr]
     certificate.write_text(signer.pem)
-    at = document.rindex(b"</")
-    plain.write_bytes(document[:at] + (template or template_for(signer)) + document[at:])
+    plain.write_bytes(document)
     above = out.with_name(f"{out.stem}.above")
     above.write_bytes(b"".join(x509.load_der_x509_certificate(one).public_bytes(Encoding.PEM) for one in signer.chain))
-    done, words = run(["xmlsec1", "--sign", "--privkey-pem", f"{key},{certificate},{above}", "--output", out, plain])
+    done, words = run(
+        ["xmlsec1", "--sign", "--privkey-pem", f"{key},{certificate},{above}", "--output", out, plain], out.parent
+    )
     assert done, words
     return out
 
@@ -112,13 +121,13 @@ def java_accepts(signer: Signer, paths: Sequence[Path]) -> dict[str, bool]:
     return {line.split()[0]: line.split()[1] == "true" for line in words.splitlines()}
 
 
-def signed_by_java(document: Path, signer: Signer, out: Path, form: str) -> Path:
-    """What Java makes of a document, in one canonical form for all."""
+def signed_by_java(document: Path, signer: Signer, out: Path, form: str, how: str = "sign") -> Path:
+    """What Java makes of a document, in one canonical form for all; or, to `detach`, of a file of any kind."""
     key, certificate = out.with_name(f"{out.stem}.der"), out.with_name(f"{out.stem}.pem")
     private = signer.key._private
     key.write_bytes(private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))  # type: ignore[union-attr]
     certificate.write_text(signer.pem)
-    done, words = java("sign", key, certificate, method_of(signer), form, document, out)
+    done, words = java(how, key, certificate, method_of(signer), form, document, out)
     assert done, words
     return out
 
@@ -155,6 +164,11 @@ def template_for(
   <{p}KeyInfo><{p}X509Data/></{p}KeyInfo>
 </{p}Signature>
 """.encode()
+
+
+def template_beside(signer: Signer, uri: str, **how: str) -> bytes:
+    """The same for a file, as it is. how: as above."""
+    return re.sub(rb"<\S*Transforms>.*Transforms>\s*", b"", template_for(signer, reference=uri, **how))
 
 
 def resigned(data: bytes, signer: Signer, change: Callable[[bytes], bytes]) -> bytes:

@@ -100,8 +100,8 @@ def refuse_itself(path: str, target: str) -> None:
             raise OutputRefused(path, "it would be written over", "Name another file or folder with --out.")
 
 
-def refuse_early(path: str, replace: Replace) -> None:
-    """OutputRefused where something stands at an output's name that is not replaced."""
+def refuse_taken(path: str, replace: Replace) -> None:
+    """OutputRefused where a file cannot be written because of what is there."""
     if os.path.islink(path):
         raise OutputRefused(path, "it is a symbolic link", "Remove the link, or name another folder with --out.")
     if os.path.isdir(path):
@@ -166,7 +166,7 @@ def _replace(pairs: Sequence[Pair]) -> list[SealwrightError | None]:
     every = [output for pair in pairs for output in pair.outputs]
     kept = [output.path for output in every if os.path.lexists(output.path)]
     for output in every:
-        refuse_early(output.path, Replace.YES)
+        refuse_taken(output.path, Replace.YES)
     try:
         for path in kept:
             with suppress(FileNotFoundError):
@@ -218,7 +218,7 @@ def write_pairs(pairs: Sequence[Pair], *, replace: Replace = Replace.NO) -> list
             made: list[tuple[str, Output]] = []
             try:
                 for output in pair.outputs:
-                    refuse_early(output.path, replace)
+                    refuse_taken(output.path, replace)
                     temporary.append(_temporary_name(output))
                     _write_temporary(temporary[-1], output)
                     made.append((temporary[-1], output))
@@ -371,4 +371,5 @@ def _exists(path: str) -> OutputRefused:
 
 def _refused(path: str, cause: OSError) -> OutputRefused:
     why = _WHY.get(cause.errno or 0) or cause.strerror or "it cannot be written"
-    return OutputRefused(path, why, "Nothing was changed; make room or name another folder with --out.")
+    step = "make it" if cause.errno == errno.ENOENT else "make room"
+    return OutputRefused(path, why, f"Nothing was changed; {step}, or name another folder with --out.")

@@ -19,7 +19,7 @@ import mmap
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -262,6 +262,14 @@ class OpenArtifact:
 
         self._ahead = Ahead(self._descriptor, self.size)
 
+    def again(self) -> OpenArtifact:
+        """The same open file with a place of its own, for another process (Linux). Unreadable where the system gives none."""
+        try:
+            descriptor = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as cause:
+            raise unreadable(self.path, cause) from cause
+        return opened_as(self.path, descriptor)
+
     def stop_reading_ahead(self) -> None:
         """Nobody wants the digest that was begun."""
         self._take_ahead(False, None)
@@ -354,12 +362,15 @@ def opened_as(path: str, descriptor: int) -> OpenArtifact:
 
 
 @contextmanager
-def reading_ahead(paths: Sequence[str]) -> Iterator[None]:
-    """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then."""
+def reading_ahead(paths: Sequence[str], useless: Callable[[OpenArtifact], bool] = lambda _: False) -> Iterator[None]:
+    """Begin the SHA-256 of the one path, where it is a large file that will be opened within; others are left for then.
+
+    useless: whether of a file something else than all its bytes will be hashed.
+    """
     if len(paths) == 1 and hasattr(os, "preadv"):
         with suppress(Unreadable):
             source = open_artifact(paths[0])
-            if source.size >= AHEAD_FROM:
+            if source.size >= AHEAD_FROM and not useless(source):
                 source.begin()
                 _AHEAD[source.path] = source
             else:

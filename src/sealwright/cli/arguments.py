@@ -35,6 +35,28 @@ def key_string(text: str) -> str:
     return text
 
 
+FORMATS = """
+formats (how each is signed and checked: docs/formats):
+  pe          bootloaders, drivers, EFI programs, other Windows programs
+  mcuboot     firmware of microcontrollers for MCUboot (Zephyr and others)
+  esp32       firmware of Espressif's chips, Secure Boot V2
+  fit         kernels and device trees for U-Boot
+  rauc        RAUC update bundles
+  swupdate    SWUpdate archives
+  msi         Windows Installer packages and patches
+  cab         cabinets
+  jar         JAR and ZIP archives
+  powershell  PowerShell scripts and modules
+  kmod        Linux kernel modules
+  layout      firmware under a maker's own header, described in a --layout file
+  verity      dm-verity images
+  fsverity    files with fs-verity
+  ima         files of Linux with IMA, or a whole tree of them
+  xmldsig     XML documents
+  xmldsig-detached  any file, with an XML signature beside it
+"""
+
+
 def add_action(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, examples: str
 ) -> argparse.ArgumentParser:

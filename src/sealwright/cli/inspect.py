@@ -121,7 +121,7 @@ def _memory(source: OpenArtifact) -> list[tuple[str, str]]:
 
 def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
-    from sealwright.formats.embedded import BESIDE
+    from sealwright.formats.known import BESIDE
     from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
     from sealwright.formats.sidecar import SUFFIXES
     from sealwright.texts.words import say

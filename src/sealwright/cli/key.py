@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sealwright.cli import attestation
-from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.arguments import FORMATS, add_action, add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
     from sealwright.keys.key import KeyInfo
@@ -100,14 +100,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from sealwright.formats.embedded import EMBEDDED
+    from sealwright.formats.known import EMBEDDED
 
     names = (*EMBEDDED, "uefi-variable")
     make = add_action(commands, "enrol", "make a key for a format, certified by the home's own authority", EXAMPLES)
+    make.epilog = f"{make.epilog}\n{FORMATS}  uefi-variable   updates of Secure Boot's variables (PK, KEK, db, dbx)\n"
     make.add_argument("format", choices=names, metavar="FORMAT", help=f"one of {', '.join(names)}")
     add_home(make)
     make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")
-    make.add_argument("--algorithm", choices=KINDS, metavar="KIND", help="as for `key create` (else the format's own)")
+    make.add_argument(
+        "--algorithm",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"one of {', '.join(KINDS)} that the format's verifiers read (else what most of them read)",
+    )
     add_pin_file(make)
     add_json(make)
     make.set_defaults(run=run_enrol)
@@ -200,7 +206,13 @@ def run_show(args: argparse.Namespace) -> int:
         home = open_home(args.home)
         enrolled = _named(home.keys, args.key)
         uri = home.uri(enrolled)
-        opened = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
+        opened = open_key(
+            uri,
+            pin_of(args, uri),
+            algorithm=enrolled.algorithm,
+            expected=enrolled.public_key,
+            construction=enrolled.construction,
+        )
     try:
         _say(opened.info, args)
     finally:
@@ -232,13 +244,23 @@ def run_enrol(args: argparse.Namespace) -> int:
     beside = home.path("trust.d", f"{key.name}.pem")
     if args.format != "uefi-variable" and os.path.exists(beside):
         print("  " + say("key.enrolled-beside", path=display(beside)))
-    names = {"home": display(args.home), "name": display(key.name)}
-    if args.format == "uefi-variable":
-        print("  " + say("key.enrolled-next-variable", **names))
-    else:
-        form = "layout --layout FILE.layout" if args.format == "layout" else args.format
-        print("  " + say("key.enrolled-next", format=form, **names))
+    print("  " + _next(key, display(args.home), args.format))
     return 0
+
+
+def _next(key: EnrolledKey, home: str, form: str = "") -> str:
+    """What to type to sign with a new key. form: a format, else the first that wants signatures of its construction."""
+    from sealwright.envelope.kinds import KINDS, Construction
+    from sealwright.formats.known import EMBEDDED
+    from sealwright.texts.words import say
+
+    names = {"home": home, "name": key.name}
+    if key.construction is Construction.UEFI_VARIABLE:
+        return say("key.enrolled-next-variable", **names)
+    if not form and key.construction is Construction.CMS_ATTRIBUTES:
+        return say("key.imported-next", **names)
+    form = form or next(one for one, known in EMBEDDED.items() if KINDS[known.kind].construction is key.construction)
+    return say("key.enrolled-next", format="layout --layout FILE.layout" if form == "layout" else form, **names)
 
 
 def run_control_tree(args: argparse.Namespace) -> int:
@@ -290,7 +312,7 @@ def run_import(args: argparse.Namespace) -> int:
         return 0
     print(say("key.imported", uri=display(key.uri), **_about(key)))
     if key.purpose is KeyPurpose.ARTIFACT:
-        print("  " + say("key.imported-next", home=display(args.home), name=display(key.name)))
+        print("  " + _next(key, display(args.home)))
     return 0
 
 

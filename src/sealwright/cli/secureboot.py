@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   sealwright key enrol uefi-variable --home home --name pk                        a key for PK, and one more for KEK
   sealwright secure-boot list --certificate home/certificates/pe.pem --owner plant.example --out db.esl
   sealwright secure-boot list --hash bad.efi --owner plant.example --out dbx.esl  by the image digest that firmware compares
+  sealwright secure-boot list --certificate-digest stolen.pem --owner plant.example --out dbx.esl     all that this key signed
   sealwright secure-boot sign db.esl --variable db --home home --key kek --out db.auth
   sealwright secure-boot sign dbx.esl --variable dbx --append --home home --key kek --out dbx.auth
   sealwright secure-boot show db.auth
@@ -31,6 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = add_action(commands, "list", "make a signature list (.esl) of certificates and image digests", EXAMPLES)
     make.add_argument("--certificate", metavar="FILE", action="append", default=[], help="PEM or DER (repeat)")
+    make.add_argument(
+        "--certificate-digest",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a certificate to refuse in dbx by its digest, which needs less room (repeat)",
+    )
     make.add_argument(
         "--hash",
         metavar="FILE|HEX",
@@ -77,11 +85,19 @@ def run_list(args: argparse.Namespace) -> int:
     from sealwright.artifact.output import Replace, write_atomic
     from sealwright.artifact.source import read_file
     from sealwright.errors import UsageError
-    from sealwright.formats.efi_variable import MAX_BYTES, SHA256, Entry, certificate_entry, lists_of
+    from sealwright.formats.efi_variable import (
+        MAX_BYTES,
+        SHA256,
+        Entry,
+        certificate_digest_entry,
+        certificate_entry,
+        lists_of,
+    )
     from sealwright.texts.words import say
 
     owner = _owner(args.owner)
     entries = [certificate_entry(read_file(path, MAX_BYTES), owner, path) for path in args.certificate]
+    entries += [certificate_digest_entry(read_file(path, MAX_BYTES), owner, path) for path in args.certificate_digest]
     entries += [Entry(SHA256, owner, _image_digest(text)) for text in args.hash]
     if not entries:
         raise UsageError("--certificate", "there is nothing to list", "Name certificates, or programs with --hash.")
@@ -207,10 +223,15 @@ def _image_digest(text: str) -> bytes:
         return image_digests(source, read_layout(source), (HashName.SHA256,))[HashName.SHA256].value
 
 
+def _year_to_day(time: bytes) -> str:
+    """The day of an EFI_TIME as it is written; it may be no day of a calendar."""
+    return f"{int.from_bytes(time[:2], 'little'):04}-{time[2]:02}-{time[3]:02}"
+
+
 def _object(entry: Entry) -> dict[str, object]:
     from cryptography import x509
 
-    from sealwright.formats.efi_variable import SHA256, X509
+    from sealwright.formats.efi_variable import SHA256, X509, X509_SHA256
     from sealwright.trust.certificate import display_name, tbs_digest
 
     if entry.type == X509:
@@ -218,6 +239,10 @@ def _object(entry: Entry) -> dict[str, object]:
         known = {"what": f"certificate {display_name(loaded.subject)}", "certificate": str(tbs_digest(loaded))}
     elif entry.type == SHA256:
         known = {"what": f"image sha256:{entry.data.hex()}", "image": f"sha256:{entry.data.hex()}"}
+    elif entry.type == X509_SHA256:
+        digest, from_ = f"sha256:{entry.data[:32].hex()}", entry.data[32:]
+        when = "" if not any(from_) else f", from {_year_to_day(from_)}"
+        known = {"what": f"whatever the certificate {digest} signed{when}", "certificate": digest}
     else:
         known = {"what": f"type {entry.type}, {len(entry.data)} bytes"}
     return {**known, "owner": str(entry.owner)}

@@ -12,7 +12,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_home, add_json, add_layout, add_pin_file, key_string, layouts_of, pin_of
+from sealwright.cli.arguments import (
+    FORMATS,
+    add_home,
+    add_json,
+    add_layout,
+    add_pin_file,
+    key_string,
+    layouts_of,
+    pin_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +30,8 @@ if TYPE_CHECKING:
     from sealwright.signing.home import Home
     from sealwright.signing.sign import NotSigned, Signed, SignOptions
 
-EXAMPLES = """examples:
+EXAMPLES = (
+    """examples:
   sealwright sign drive.bin --home home                                       writes drive.bin.p7s
   sealwright sign project/ --home home --product "line 3" --version 2.4 --generation 7
   sealwright sign *.bin --home home --key release-2026 --pin-file pin.txt --out signatures/
@@ -31,12 +41,14 @@ EXAMPLES = """examples:
   sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
 """
+    + FORMATS
+)
 WHOLE_FILE = (None, "ima")  # what signs the SHA-256 of all bytes, which may begin early
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options; --version here is the artifact's, the program's own is `sealwright --version`."""
-    from sealwright.formats.embedded import EMBEDDED
+    from sealwright.formats.known import EMBEDDED
 
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
     add_home(parser)
@@ -55,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="slot",
         choices=("maker", "plant", "pq"),
         default="maker",
-        help="whose signature this is; plant writes NAME.plant.p7s",
+        help="whose signature this is: the maker's (else), a plant's acceptance (NAME.plant.p7s), one by a post-quantum key (NAME.pq.p7s)",
     )
     parser.add_argument(
         "--format",

@@ -82,9 +82,10 @@ def json_answer(verdict: Verdict) -> Answer:
 def run(args: argparse.Namespace) -> int:
     """Believe the trust file, judge every path, print as it goes; the exit code is that of the worst outcome."""
     from sealwright.artifact.source import reading_ahead
+    from sealwright.formats.known import may_be_signed_inside
 
     by_tree = any(os.path.lexists(path + ending) for path in args.paths[:1] for ending in HASH_TREES)
-    with reading_ahead(() if by_tree else args.paths):
+    with reading_ahead(() if by_tree else args.paths, may_be_signed_inside):
         return _run(args)
 
 

@@ -1,6 +1,6 @@
 """What a script's author declares of its runs, in comments in front of its first command, and so under its signature.
 
-    #!/bin/sh
+    # sealwright-run: kind = sh                     where no #! says it: a name is under no signature
     # sealwright-run: hosts = gw-01, gw-02          this machine's name, whole or up to its first dot
     # sealwright-run: accounts = ops                who runs it
     # sealwright-run: not-before = 2026-11-24T01:00:00Z
@@ -19,23 +19,20 @@ import re
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
-from sealwright.device.script import COMMENT, Script
+from sealwright.device.marked import COMMENT, MARK, Unclear, marked
+from sealwright.device.script import Script
 
-MARK = "sealwright-run:"
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MAX_RUNS = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,128}")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
-_KEYS = ("hosts", "accounts", "not-before", "not-after", "days", "hours", "runs")
-
-
-class Unclear(ValueError):
-    """A declaration that cannot be read; its text says where and why."""
+_KEYS = ("kind", "hosts", "accounts", "not-before", "not-after", "days", "hours", "runs")
 
 
 class Declaration(NamedTuple):
     """Empty and None: not declared. hours: from and up to, UTC; an end before its start is on the next day."""
 
+    kind: str = ""
     hosts: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     not_before: datetime | None = None
@@ -67,32 +64,20 @@ class Declaration(NamedTuple):
 def read_declaration(script: Script) -> Declaration:
     """What a script declares; Unclear with the line."""
     found: dict[str, str] = {}
-    comment = COMMENT.get(script.kind, "#")
-    in_front = True
-    for number, line in enumerate(script.text.split("\n"), 1):
-        stripped = line.strip()
-        if number == 1 and stripped.startswith("#!"):
-            continue
-        if not stripped.startswith(comment):
-            in_front = in_front and not stripped
-            continue
-        words = stripped[len(comment) :].lstrip(comment[0]).strip()
-        if not words.lower().startswith(MARK[:-1]):
-            continue
-        if not in_front:
-            raise Unclear(f"line {number}: it stands behind the first command")
-        key, separator, value = words[len(MARK) :].partition("=")
-        key, value = key.strip(), value.strip()
-        if not words.startswith(MARK) or not separator or not value or key not in _KEYS:
+    for number, key, value in marked(script.text, COMMENT[script.kind]):
+        if key not in _KEYS:
             raise Unclear(f"line {number}: `{MARK} KEY = VALUE` with one of {', '.join(_KEYS)}")
         if key in found:
             raise Unclear(f"line {number}: `{key}` is there twice")
+        if key == "kind" and value != script.kind:
+            raise Unclear(f"line {number}: `kind` is {value}, and its name or first line says {script.kind}")
         found[key] = value
     return _made(found)
 
 
 def _made(found: dict[str, str]) -> Declaration:
     made = Declaration(
+        kind=found.get("kind", ""),
         hosts=_names(found, "hosts"),
         accounts=_names(found, "accounts"),
         not_before=_moment(found, "not-before"),

@@ -3,8 +3,10 @@
 1. The file is read once into memory that nobody can change; signature, text and declarations are judged on that copy.
 2. The verdict is that of `verify` for the purpose `run`; whatever is not trusted does not run, whichever mode its rule has.
    Every byte must be signed: a shell would run what stands in a comment of signed XML. What PowerShell skips alone need not be.
-3. Interpreter, its arguments and its environment are those of the trust file. The program must be one that only root can change.
-4. The start is counted where the script declares a number of runs, then this process becomes the interpreter.
+3. What runs it is said by something signed: its text, a manifest with its name, a signature of PowerShell's own. A file that was
+   renamed, from notes.txt to notes.sh, has its signature still and is no script.
+4. Interpreter, its arguments and its environment are those of the trust file. The program must be one that only root can change.
+5. The start is counted where the script declares a number of runs, then this process becomes the interpreter.
 
 What the interpreter loads besides (modules, sourced files, other programs) is not looked at.
 """
@@ -23,14 +25,14 @@ from typing import NamedTuple, NoReturn
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.sealed import SealedCopy
 from sealwright.artifact.source import open_artifact
-from sealwright.device.declaration import Declaration, Unclear, read_declaration
+from sealwright.device.declaration import Declaration, read_declaration
+from sealwright.device.marked import Unclear
 from sealwright.device.runs import count, started
-from sealwright.device.script import Script, read_script
+from sealwright.device.script import FIRST_LINES, Script, read_script
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.findings import Finding, reject
+from sealwright.formats import manifest, powershell
 from sealwright.formats.format import Extent
-from sealwright.formats.powershell import NAME as POWERSHELL
-from sealwright.formats.powershell import PowerShell, read_layout
 from sealwright.trust.belief import Believed
 from sealwright.trust.interpreters import ARGUMENTS, SCRIPT, Interpreter
 from sealwright.trust.verdict import Outcome, Verdict
@@ -65,6 +67,7 @@ def judge(copy: SealedCopy, believed: Believed, request: Request, arguments: lis
         missing = reject("SW-RUN-INTERPRETER-MISSING", name, found=script.kind)
         return Judged(_with(verdict, (missing,)), None, Declaration())
     declaration, found = _declared(script, name)
+    found = found or tuple(_renamed(script, declaration, verdict, name))
     found += tuple(_limits(declaration, verdict, name, copy, request.state))
     program = os.path.realpath(interpreter.path)
     found += tuple(_unsafe(interpreter, program))
@@ -140,7 +143,7 @@ def _other_line_ends(copy: SealedCopy, believed: Believed, request: Request) -> 
 
 def _not_signed(verdict: Verdict) -> str:
     """Bytes that an interpreter would read and nobody signed, in words; "" where there are none."""
-    skips = POWERSHELL in verdict.format.split("+")
+    skips = powershell.NAME in verdict.format.split("+")
     fine = {Extent.HASHED, Extent.SIGNATURE} if skips else {Extent.HASHED}
     for part in verdict.coverage.ranges:
         if part.extent not in fine:
@@ -153,6 +156,15 @@ def _declared(script: Script, name: str) -> tuple[Declaration, tuple[Finding, ..
         return read_declaration(script), ()
     except Unclear as cause:
         return Declaration(), (reject("SW-RUN-DECLARATION", name, found=str(cause)),)
+
+
+def _renamed(script: Script, declared: Declaration, verdict: Verdict, name: str) -> Iterator[Finding]:
+    """A refusal where the kind is that of the file's name alone, and no signature that counted covers the name."""
+    formats = verdict.format.split("+")
+    if script.has_first_line or declared.kind or manifest.NAME in formats:
+        return
+    if script.kind != "powershell" or powershell.NAME not in formats:
+        yield reject("SW-RUN-KIND-UNSIGNED", name, FIRST_LINES[script.kind], script.kind)
 
 
 def _limits(
@@ -177,9 +189,9 @@ def _limits(
 def _counted_as(copy: SealedCopy) -> Digest:
     """What starts are counted for: the file, or a PowerShell text without the signature in it, which anybody can write anew
     without breaking it (A005)."""
-    if PowerShell().recognises(copy.artifact):
+    if powershell.PowerShell().recognises(copy.artifact):
         with suppress(SealwrightError):  # what is no such text is signed beside it, whole
-            return read_layout(copy.artifact).digest(HashName.SHA256)
+            return powershell.read_layout(copy.artifact).digest(HashName.SHA256)
     return Digest.of(copy.data)
 
 

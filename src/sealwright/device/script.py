@@ -1,7 +1,7 @@
 """What a script is: for which interpreter, and whether people and interpreters read the same text.
 
-The kind is that of the name's ending or, without one, of the first line (`#!`); where both speak they must agree. Refused is
-what makes a text run as something else than it shows: characters that turn or hide text (CVE-2021-42574), a byte order mark or
+The kind is that of the first line (`#!`), of a line `sealwright-run: kind = ...` in a comment, or of the name's ending; where
+several speak they must agree. Refused is what makes a text run as something else than it shows: characters that turn or hide text (CVE-2021-42574), a byte order mark or
 carriage return that a shell takes for part of a command, a declared encoding other than UTF-8, options in the first line,
 which would be dropped.
 """
@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sealwright.device.marked import said_kind
 from sealwright.findings import Finding, reject
 
 MAX_BYTES = 16 << 20
@@ -28,6 +29,15 @@ _KINDS_OF_ENDING: dict[str, tuple[str, ...]] = {
     ".yaml": ("ansible",),
     ".sql": ("sql",),
 }
+FIRST_LINES = {
+    "sh": "#!/bin/sh",
+    "bash": "#!/bin/bash",
+    "python": "#!/usr/bin/python3",
+    "powershell": "# sealwright-run: kind = powershell",
+    "node": "// sealwright-run: kind = node",
+    "ansible": "# sealwright-run: kind = ansible",
+    "sql": "-- sealwright-run: kind = sql",
+}
 _KIND_OF_PROGRAM = (
     ("sh", re.compile(r"sh|dash|ash")),
     ("bash", re.compile(r"bash")),
@@ -37,7 +47,6 @@ _KIND_OF_PROGRAM = (
     ("ansible", re.compile(r"ansible-playbook")),
     ("sql", re.compile(r"psql|sqlite3|mariadb|mysql")),
 )
-COMMENT = {"node": "//", "sql": "--"}
 _SHELLS = ("sh", "bash")
 _PLAIN = frozenset("\t\n\r\f")
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2028\u2029")
@@ -50,6 +59,11 @@ class Script(NamedTuple):
 
     kind: str
     text: str
+
+    @property
+    def has_first_line(self) -> bool:
+        """Whether `#!` says the kind."""
+        return self.text.startswith("#!")
 
 
 def read_script(path: str, data: bytes) -> tuple[Script | None, tuple[Finding, ...]]:
@@ -77,6 +91,9 @@ def _kind(name: str, text: str) -> tuple[str | None, Finding | None]:
     possible = _KINDS_OF_ENDING.get(os.path.splitext(name)[1].lower(), ())
     program, options = _first_line(text)
     if not program:
+        said = said_kind(text)
+        if said is not None and (not possible or said in possible):
+            return said, None
         return (possible[0], None) if possible else (None, reject("SW-RUN-KIND", name))
     kind = next((kind for kind, called in _KIND_OF_PROGRAM if called.fullmatch(program)), None)
     if options:

@@ -32,10 +32,24 @@ from sealwright.errors import BadSignature, LimitExceeded, MalformedEnvelope, Se
 
 MAX_BYTES = 1 << 20
 MAX_SIGNATURE_BYTES = 8192
+HEAD_BYTES = 16
 _AGAIN = "Ask the signer for the file again."
 _BRING = (
     "Put the signer's certificate (PEM) into trust.d beside the trust file; it counts only by its path to an anchor."
 )
+
+
+def is_attributes(head: bytes, size: int) -> bool:
+    """Whether content is one DER SET of attributes. head: its first HEAD_BYTES; size: of all of it.
+
+    A bare signature over it is also that of a CMS over whatever the attributes name, and the other way round: formats that sign
+    content of any kind refuse it, making and reading (A027).
+    """
+    whole = _inside(head, 0, 0x31)
+    first = _inside(head, whole[0], 0x30) if whole is not None else None
+    if whole is None or first is None:
+        return False
+    return sum(whole) == size and head[first[0] : first[0] + 1] == b"\x06"
 
 
 def bare_signers(
@@ -119,6 +133,15 @@ def bare_cms(certificate: SigningCertificate, value: bytes, *, bag: Sequence[byt
 def content_info(signed_data: bytes) -> bytes:
     """SignedData as a ContentInfo (RFC 5652 section 3)."""
     return der(0x30, asn1.encode_der(types.SIGNED_DATA) + der(0xA0, signed_data))
+
+
+def _inside(data: bytes, at: int, tag: int) -> tuple[int, int] | None:
+    """Where the content of a DER element begins, and its size; None for another tag."""
+    if data[at : at + 1] != bytes((tag,)) or len(data) < at + 2:
+        return None
+    count = data[at + 1] & 0x7F if data[at + 1] & 0x80 else 0
+    start = at + 2 + count
+    return start, int.from_bytes(data[at + 2 : start], "big") if count else data[at + 1]
 
 
 def _signed_data(data: bytes, subject: str) -> types.SignedData:

@@ -15,13 +15,20 @@ from datetime import datetime
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.bare import bare_cms, content_info
 from sealwright.envelope.cms_write import SigningCertificate, assemble, signed_attributes, to_be_signed
-from sealwright.envelope.kinds import Carried, Construction, ContentKind
-from sealwright.envelope.signedinfo import signature_element, signed_info
+from sealwright.envelope.kinds import XMLDSIG_DETACHED, Carried, Construction, ContentKind
+from sealwright.envelope.signedinfo import detached_info, signature_element, signed_info
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 
 
-def attributes_of(certificate: SigningCertificate, kind: ContentKind, digest: Digest, time: datetime) -> bytes:
-    """The signed attributes for a digest of the content, or what stands in their place; nothing for a construction that has none."""
+def attributes_of(
+    certificate: SigningCertificate, kind: ContentKind, digest: Digest, time: datetime, name: str = ""
+) -> bytes:
+    """The signed attributes for a digest of the content, or what stands in their place; nothing for a construction that has none.
+
+    name: of the file that is signed, for the kind that says it; UsageError where it cannot.
+    """
+    if kind == XMLDSIG_DETACHED:
+        return detached_info(digest, certificate.algorithm, name)
     if kind.construction is Construction.XMLDSIG:
         return signed_info(digest, certificate.algorithm)
     if kind.construction is not Construction.CMS_ATTRIBUTES:

@@ -16,7 +16,12 @@ from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import asn1 as types
-from sealwright.envelope.algorithms import Scheme, SignatureAlgorithm
+from sealwright.envelope.algorithms import (
+    MIN_RSA_BITS_TO_SIGN,
+    MIN_RSA_BITS_TO_VERIFY,
+    Scheme,
+    SignatureAlgorithm,
+)
 from sealwright.envelope.asn1 import OID
 
 
@@ -39,6 +44,15 @@ class Construction(StrEnum):
     FSVERITY = "cms-bare:fsverity"
     IMA = "digest:ima"
     XMLDSIG = "xmldsig"
+
+
+# boards have the public key burnt in, and many have one of 2048 bits: it may go on signing for them, and for nothing else
+_BURNT_IN = frozenset((Construction.MCUBOOT, Construction.FIT))
+
+
+def least_rsa_bits(construction: Construction) -> int:
+    """How long an RSA key must be to sign by a construction."""
+    return MIN_RSA_BITS_TO_VERIFY if construction in _BURNT_IN else MIN_RSA_BITS_TO_SIGN
 
 
 class Carried(Enum):
@@ -113,8 +127,9 @@ LAYOUT = ContentKind("layout", schemes=_OPENSSL, construction=Construction.LAYOU
 VERITY = ContentKind("verity", schemes=_PLAIN, construction=Construction.VERITY)
 FSVERITY = ContentKind("fsverity", schemes=_PLAIN, construction=Construction.FSVERITY)
 IMA = ContentKind("ima", schemes=_PLAIN, construction=Construction.IMA)
-# what xmlsec1, Java and .NET read alike
+# what xmlsec1, Java and .NET read alike; SignedInfo says whether it is over its own document or over another file
 XMLDSIG = ContentKind("xmldsig", schemes=_PLAIN, construction=Construction.XMLDSIG)
+XMLDSIG_DETACHED = ContentKind("xmldsig-detached", schemes=_PLAIN, construction=Construction.XMLDSIG)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -138,6 +153,7 @@ KINDS = {
         FSVERITY,
         IMA,
         XMLDSIG,
+        XMLDSIG_DETACHED,
     )
 }
 

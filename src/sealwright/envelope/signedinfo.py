@@ -5,12 +5,16 @@
 
 SignedInfo is to the document's digest what signed attributes are in CMS. It is written in the canonical form in which it is signed, so that
 no canonicalisation stands between what the key signed and what is in the file. The document itself is digested in inclusive form: the
-exclusive one leaves out namespaces that only values speak of, such as `xsi:type="di:DeviceType"`.
+exclusive one leaves out namespaces that only values speak of, such as `xsi:type="di:DeviceType"`. A file beside is digested as it is, and
+named by a URI of one part, its name (RFC 3986, section 4.2).
 """
 
 from __future__ import annotations
 
 import base64
+import os
+import re
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -28,6 +32,7 @@ from sealwright.envelope.algorithms import (
 )
 from sealwright.envelope.certified import certified
 from sealwright.envelope.cms_write import SigningCertificate
+from sealwright.errors import UsageError
 
 NAMESPACE = "http://www.w3.org/2000/09/xmldsig#"
 ENVELOPED = NAMESPACE + "enveloped-signature"
@@ -47,16 +52,44 @@ SIGNATURES = {
 }
 _NAME_OF_DIGEST = {name: uri for uri, name in DIGESTS.items()}
 _NAME_OF_SIGNATURE = {algorithm: uri for uri, algorithm in SIGNATURES.items()}
+# no scheme, path, query or fragment
+_ONE_PART = re.compile(r"(?:[\w.~!$&'()*+,;=@-]|[^\x00-\x7f]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_MAX_NAME_BYTES = 1024  # no file system that plants use has longer ones
+_NO_FILE = (b".", b"..", b"-")  # xmlsec1 takes the last for its standard input
 
 
 def signed_info(digest: Digest, algorithm: SignatureAlgorithm) -> bytes:
     """SignedInfo for a whole document, as it is signed. digest: of the document in inclusive canonical form without its signature."""
     transforms = _empty("Transform", ENVELOPED) + _empty("Transform", INCLUSIVE)
+    return _signed_info(digest, algorithm, "", f"<Transforms>{transforms}</Transforms>")
+
+
+def detached_info(digest: Digest, algorithm: SignatureAlgorithm, name: str) -> bytes:
+    """SignedInfo for a file beside, as it is signed. digest: of all its bytes; name: its own, without folders.
+
+    Raises UsageError for a name that programs would not take for a file's.
+    """
+    uri = quote_from_bytes(os.fsencode(name), safe="")
+    if name_of(uri) is None:
+        raise UsageError(repr(name), "no XML signature can be about a file of this name", "Give it another name.")
+    return _signed_info(digest, algorithm, uri, "")
+
+
+def name_of(uri: str) -> bytes | None:
+    """The file's name that a URI is; None where it is, or could be read as, anything else."""
+    if not _ONE_PART.fullmatch(uri):
+        return None
+    name = unquote_to_bytes(uri)
+    wrong = name in _NO_FILE or b"/" in name or b"\0" in name or len(name) > _MAX_NAME_BYTES
+    return None if wrong else name
+
+
+def _signed_info(digest: Digest, algorithm: SignatureAlgorithm, uri: str, transforms: str) -> bytes:
     return (
         f'<SignedInfo xmlns="{NAMESPACE}">'
         + _empty("CanonicalizationMethod", EXCLUSIVE)
         + _empty("SignatureMethod", _NAME_OF_SIGNATURE[algorithm])
-        + f'<Reference URI=""><Transforms>{transforms}</Transforms>'
+        + f'<Reference URI="{uri}">{transforms}'
         + _empty("DigestMethod", _NAME_OF_DIGEST[digest.algorithm])
         + f"<DigestValue>{_base64(digest.value)}</DigestValue></Reference></SignedInfo>"
     ).encode()

@@ -8,11 +8,12 @@ delivered bytes is the received one with its last octets exchanged: nothing else
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography.hazmat import asn1
 
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS, with_null
 from sealwright.envelope.asn1 import OID, SPC_INDIRECT_DATA, TLV, der
@@ -21,9 +22,10 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, WeakAlgorithm
 from sealwright.findings import Finding, reject
-from sealwright.formats.format import Prepared
+from sealwright.formats.format import Candidate, Coverage, Prepared, Search, Slot
 
 MAX_NESTED = 8
+NO_CLAIMS = Claims()
 # what readers look for in the bytes of any file: Java for an archive at its end (CVE-2020-1464), cabextract for cabinets
 _HIDDEN = {b"PK\x05\x06": "the end of a ZIP archive", b"MSCF": "a cabinet"}
 _AGAIN = "Ask the signer for the file again."
@@ -116,6 +118,41 @@ def delivered_digests(one: Authenticode, delivered: Mapping[HashName, Digest]) -
     content = one.content[: -len(digest.value)] + digest.value
     names = {signer.digest.algorithm for signer in one.envelope.signers if isinstance(signer, Signer)}
     return {name: AUTHENTICODE.digest(content, name) for name in names}
+
+
+def wanted_digests(found: Sequence[Authenticode], search: Search) -> list[HashName]:
+    """By which algorithms the delivered file is digested: those that were signed, those a deny list asks for, and SHA-256."""
+    signed = {one.indirect.digest.algorithm for one in found if one.indirect is not None}
+    return sorted({HashName.SHA256, *signed, *(digest.algorithm for digest in search.watched)})
+
+
+def candidates_of(
+    found: Sequence[Authenticode],
+    form: str,
+    name: str,
+    delivered: Mapping[HashName, Digest],
+    coverage: Coverage,
+    whole: tuple[Digest, ...],
+    claims: Claims = NO_CLAIMS,
+) -> tuple[Candidate, ...]:
+    """A candidate for each signature. form: the format's name; name: of the file; delivered: by its format's rules; whole: of all its bytes."""
+    return tuple(
+        Candidate(
+            source=name,
+            slot=Slot.MAKER,
+            format=form,
+            kind=AUTHENTICODE.name,
+            envelope=one.envelope,
+            digests=delivered_digests(one, delivered),
+            artifact=delivered[HashName.SHA256],
+            claims=claims,
+            coverage=coverage,
+            findings=one.findings,
+            contents=(*delivered.values(), *whole),
+            name=name,
+        )
+        for one in found
+    )
 
 
 def pkcs7_size(data: bytes) -> int:

@@ -30,9 +30,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
-from sealwright.formats.authenticode import delivered_digests, indirect_data, pkcs7_size, read_authenticode
+from sealwright.formats.asked import refuse_but_one, refuse_claims
+from sealwright.formats.authenticode import candidates_of, indirect_data, pkcs7_size, read_authenticode, wanted_digests
 from sealwright.formats.format import (
-    Candidate,
     Coverage,
     Existing,
     Extent,
@@ -41,7 +41,6 @@ from sealwright.formats.format import (
     Range,
     Sealed,
     Search,
-    Slot,
     watched_digests,
 )
 
@@ -140,19 +139,11 @@ class Cab:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims, for `--add` and for one of a set; MalformedArtifact where it does not end with its data."""
-        if claims:
-            raise UsageError(
-                path,
-                "a cabinet has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a cabinet has no fields for product, version or generation")
         (name,) = algorithms
         with open_artifact(path) as source:
             layout = read_layout(source)
-            if layout.signature and existing is Existing.REFUSE:
-                raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-            if existing is Existing.ADD:
-                raise UsageError(path, "a cabinet has one signature", "Use --replace, or sign beside the file.")
+            refuse_but_one(path, bool(layout.signature), existing, "a cabinet has one signature")
             if layout.size + 2 * MAX_SIGNATURE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{layout.size} bytes", "Split the cabinet.")
             digest = layout.digests(source, (name,), progress)[name]
@@ -192,27 +183,10 @@ class Cab:
             if not layout.signature:
                 return Found(path, source.size, (), None, structure=structure)
             found = read_authenticode(layout.signature, (_CAB_TYPE,), name)
-            wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
-            wanted |= {digest.algorithm for digest in search.watched}
-            delivered = layout.digests(source, sorted(wanted), search.progress)
+            delivered = layout.digests(source, wanted_digests(found, search), search.progress)
             whole = watched_digests(source, search)
         artifact = delivered[HashName.SHA256]
-        candidates = tuple(
-            Candidate(
-                source=name,
-                slot=Slot.MAKER,
-                format=NAME,
-                kind=AUTHENTICODE.name,
-                envelope=one.envelope,
-                digests=delivered_digests(one, delivered),
-                artifact=artifact,
-                coverage=layout.coverage,
-                findings=one.findings,
-                contents=(*delivered.values(), *whole),
-                name=name,
-            )
-            for one in found
-        )
+        candidates = candidates_of(found, NAME, name, delivered, layout.coverage, whole)
         return Found(path, layout.size, candidates, artifact, structure=structure)
 
 

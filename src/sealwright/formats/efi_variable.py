@@ -3,7 +3,7 @@
     cert-to-efi-sig-list, sig-list-to-certs, sign-efi-sig-list           efitools, which read and write the same
 
 | file | what it holds |
-| .esl | EFI_SIGNATURE_LISTs: type, sizes, then entries of an owner and a certificate (DER) or a SHA-256 image digest |
+| .esl | EFI_SIGNATURE_LISTs: type, sizes, then entries of an owner and a certificate (DER), or the SHA-256 of an image or certificate |
 | .auth | EFI_TIME, WIN_CERTIFICATE_UEFI_GUID with bare CMS, then the lists: what SetVariable() is given |
 
 The signature is over name (UTF-16, without end), vendor GUID, attributes, time and lists; name and attributes travel nowhere, so
@@ -38,10 +38,12 @@ _DATABASE = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
 VARIABLES = {"PK": _GLOBAL, "KEK": _GLOBAL, "db": _DATABASE, "dbx": _DATABASE}
 X509 = uuid.UUID("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")
 SHA256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328")
+X509_SHA256 = uuid.UUID("3bd2a492-96c0-4079-b420-fcf98ef103ed")
 _PKCS7 = uuid.UUID("4aafd29d-68df-49ee-8aa9-347d375665a7")
 _LIST = struct.Struct("<16sIII")
 _TIME = struct.Struct("<HBBBBBBIhBB")
 _CERTIFICATE = struct.Struct("<IHH16s")
+_SIZES = {SHA256: 32, X509_SHA256: 32 + _TIME.size}
 _REVISION, _TYPE = 0x0200, 0x0EF1
 # PKfail (CVE-2024-8105): keys of firmware makers' examples that went into products
 _EXAMPLE_KEYS = ("DO NOT TRUST", "DO NOT SHIP", "TEST PK", "AMI TEST")
@@ -49,7 +51,8 @@ _AGAIN = "Make it again, or fetch it again."
 
 
 class Entry(NamedTuple):
-    """type: X509 or SHA256; owner: who put it there; data: DER or 32 bytes."""
+    """owner: who put it there; data by type: X509 DER, SHA256 an image's 32 bytes, X509_SHA256 a certificate's, then the time it
+    is refused from, 16 zero bytes for always."""
 
     type: uuid.UUID
     owner: uuid.UUID
@@ -67,13 +70,13 @@ class Update:
 
 
 def lists_of(entries: Sequence[Entry]) -> bytes:
-    """The lists in the order of the entries: one for each certificate, one for all digests of one owner in a row."""
+    """The lists in the order of the entries: one for each certificate, one for all digests of one type and owner in a row."""
     parts: list[bytes] = []
     at = 0
     while at < len(entries):
         first = entries[at]
         count = 1
-        while first.type == SHA256 and at + count < len(entries) and entries[at + count][:2] == first[:2]:
+        while first.type in _SIZES and at + count < len(entries) and entries[at + count][:2] == first[:2]:
             count += 1
         body = b"".join(one.owner.bytes_le + one.data for one in entries[at : at + count])
         size = 16 + len(first.data)
@@ -92,6 +95,15 @@ def certificate_entry(data: bytes, owner: uuid.UUID, subject: str) -> Entry:
     except UNREADABLE as cause:
         raise MalformedArtifact(subject, "it is no certificate in PEM or DER", "Name a certificate.") from cause
     return Entry(X509, owner, loaded.public_bytes(Encoding.DER))
+
+
+def certificate_digest_entry(data: bytes, owner: uuid.UUID, subject: str) -> Entry:
+    """An entry that refuses whatever the certificate is above, always; MalformedArtifact where it is none.
+
+    The digest is that of the TBSCertificate (UEFI Specification 2.10, section 32.4.1, EFI_CERT_X509_SHA256_GUID).
+    """
+    loaded = x509.load_der_x509_certificate(certificate_entry(data, owner, subject).data)
+    return Entry(X509_SHA256, owner, Digest.of(loaded.tbs_certificate_bytes).value + bytes(_TIME.size))
 
 
 def read_lists(data: bytes, subject: str) -> tuple[Entry, ...]:
@@ -175,6 +187,8 @@ def check_content(variable: str, entries: Sequence[Entry], *, append: bool, subj
         raise UsageError(subject, "PK is exactly one certificate and cannot be appended to", "Give one certificate.")
     if variable == "KEK" and any(entry.type != X509 for entry in entries):
         raise UsageError(subject, "KEK holds certificates alone", "Put digests into db or dbx.")
+    if variable != "dbx" and any(entry.type == X509_SHA256 for entry in entries):
+        raise UsageError(subject, "digests of certificates can only be refused", "Put them into dbx.")
     for entry in entries:
         if entry.type == X509 and variable != "dbx":
             name = x509.load_der_x509_certificate(entry.data).subject.rfc4514_string()
@@ -205,7 +219,7 @@ def _holds(envelope: Envelope, subject: str) -> bool:
 
 
 def _check_entry(entry: Entry, subject: str, at: int) -> None:
-    if entry.type == SHA256 and len(entry.data) != 32:
+    if len(entry.data) != _SIZES.get(entry.type, len(entry.data)):
         raise _wrong(subject, at, f"a SHA-256 digest of {len(entry.data)} bytes")
     if entry.type == X509:
         try:

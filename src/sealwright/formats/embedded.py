@@ -1,14 +1,10 @@
-"""Which formats keep their signatures inside, or beside in a place of their own; how they are known; the check of what was made.
-
-A format is one file and one line in `EMBEDDED`. A look at a file's first and last bytes costs every verification a few
-microseconds, so only the format that these bytes speak of is imported. One with its signature beside is known by that file.
-"""
+"""The formats of the table (`known.py`) at work: which one speaks for a file, what it finds there, the check of what was made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from sealwright.artifact.source import OpenArtifact, open_artifact, read_file_or_none
 from sealwright.envelope.cms import Signer, check_signer
@@ -25,74 +21,11 @@ from sealwright.formats.format import (
     Search,
     Slot,
 )
+from sealwright.formats.known import BESIDE, EMBEDDED, ends_of
 from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES, read_late_tokens
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
-
-HEAD_BYTES = 8
-MAX_TAIL_BYTES = 32
-
-
-class Known(NamedTuple):
-    """module, factory: where the format is; kind: of its signatures; head: what files of it begin with (empty: anything), or one of these.
-
-    tail: what stands `behind` bytes before their end; endings: of their names, in lower case (empty: any); described: by
-    layouts, so that nothing is known of them here; timeless: the devices that verify it ask for no certificate's dates (EDK2, the
-    Linux kernel) or know only keys; beside: endings of the files that lie beside and hold the signature, it last; empty where it
-    is inside.
-    """
-
-    module: str
-    factory: str
-    kind: str
-    head: bytes | tuple[bytes, ...] = b""
-    tail: bytes = b""
-    behind: int = 0
-    endings: tuple[str, ...] = ()
-    described: bool = False
-    timeless: bool = False
-    beside: tuple[str, ...] = ()
-
-    def fits(self, head: bytes, tail: bytes, path: str) -> bool:
-        """Whether a file that begins and ends so and is called so could be of it."""
-        if self.described or self.beside or (self.endings and not path.lower().endswith(self.endings)):
-            return False
-        return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
-
-
-EMBEDDED: dict[str, Known] = {
-    "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ", timeless=True),
-    "mcuboot": Known("sealwright.formats.mcuboot", "McuBoot", "mcuboot", head=bytes.fromhex("3db8f396"), timeless=True),
-    "esp32": Known("sealwright.formats.esp32", "Esp32", "esp32", head=b"\xe9", timeless=True),
-    "fit": Known("sealwright.formats.fit", "FitFormat", "fit", head=bytes.fromhex("d00dfeed"), timeless=True),
-    # the file ends with the size of its CMS in 8 bytes, and RAUC reads none above 64 KiB
-    "rauc": Known("sealwright.formats.rauc", "Rauc", "rauc", tail=bytes(5), behind=3),
-    "swupdate": Known("sealwright.formats.swupdate", "SwUpdate", "swupdate", head=b"07070"),
-    "msi": Known("sealwright.formats.msi", "Msi", "authenticode", head=bytes.fromhex("d0cf11e0a1b11ae1")),
-    "cab": Known("sealwright.formats.cab", "Cab", "authenticode", head=b"MSCF"),
-    "jar": Known("sealwright.formats.jar", "JarFormat", "jar", head=b"PK\x03\x04"),
-    "powershell": Known(
-        "sealwright.formats.powershell",
-        "PowerShell",
-        "authenticode",
-        endings=(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof"),
-    ),
-    "kmod": Known("sealwright.formats.kmod", "KernelModule", "kmod", head=b"\x7fELF", timeless=True),
-    "layout": Known("sealwright.formats.layout", "LayoutFormat", "layout", described=True, timeless=True),
-    "verity": Known(
-        "sealwright.formats.verity",
-        "VerityFormat",
-        "verity",
-        beside=(".roothash", ".roothash.p7s"),
-        timeless=True,
-    ),
-    "fsverity": Known("sealwright.formats.fsverity", "FsVerity", "fsverity", beside=(".fsverity.p7s",), timeless=True),
-    "ima": Known("sealwright.formats.ima", "Ima", "ima", beside=(".sig",), timeless=True),
-    "xmldsig": Known("sealwright.formats.xmldsig", "XmlDsig", "xmldsig", head=(b"<", b"\xef\xbb\xbf<")),
-}
-BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
-_TAILS = any(known.tail for known in EMBEDDED.values())
 
 
 def embedded_format(name: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
@@ -112,8 +45,7 @@ def recognise(source: OpenArtifact, layouts: Collection[Layout] = ()) -> Embedde
 
         if (described := LayoutFormat(tuple(layouts))).recognises(source):
             return described.fitting(source)
-    head = source.read_at(0, HEAD_BYTES)
-    tail = source.read_at(max(0, source.size - MAX_TAIL_BYTES), MAX_TAIL_BYTES) if _TAILS else b""
+    head, tail = ends_of(source)
     for name, known in EMBEDDED.items():
         if known.fits(head, tail, source.path):
             found = embedded_format(name)
@@ -151,7 +83,8 @@ def recognised(path: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
         raise UsageError(
             path,
             "it is of no format that keeps its signature inside",
-            f"Sign it with a signature beside it, or name its format: {', '.join(EMBEDDED)}.",
+            "A signature beside it is a file of its own (FILE.p7s). Where one goes inside, name the format: "
+            f"{', '.join(EMBEDDED)}.",
         )
     return found
 
@@ -163,11 +96,10 @@ def extract_embedded(path: str, form: EmbeddedFormat, search: Search) -> Found:
     except ChangedWhileRead:
         raise
     except SealwrightError as cause:
-        name = search.source.path if search.source is not None else path
-        finding = reject(cause.code, name.rpartition("/")[2], found=cause.what)
-        broken = Candidate(
-            name.rpartition("/")[2], Slot.MAKER, form.name, form.name, None, {}, None, findings=(finding,)
-        )
+        name = (search.source.path if search.source is not None else path).rpartition("/")[2]
+        about = cause.subject.rpartition("/")[2]  # the file, or one that lies beside it
+        finding = reject(cause.code, about if about.startswith(f"{name}.") else name, found=cause.what)
+        broken = Candidate(name, Slot.MAKER, form.name, form.name, None, {}, None, findings=(finding,))
         return Found(path, 0, (broken,), None)
 
 
@@ -190,7 +122,8 @@ def check_attached(form: EmbeddedFormat, path: str, prepared: Prepared, sealed: 
     """
     with open_artifact(path) as source:
         delivered = files_beside(form.name, prepared, sealed)
-        found = form.extract(path, Search(source=source, certificates=(sealed.certificate,), delivered=delivered))
+        search = Search(source=source, certificates=(sealed.certificate,), delivered=delivered, name=prepared.name)
+        found = form.extract(path, search)
     for candidate in found.candidates:
         signers = candidate.envelope.signers if candidate.envelope is not None else ()
         for signer in signers:

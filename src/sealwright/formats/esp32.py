@@ -27,6 +27,7 @@ from sealwright.envelope.certified import certified
 from sealwright.envelope.cms import BrokenSigner, Envelope
 from sealwright.envelope.kinds import ESP32
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedArtifact, UsageError, WeakAlgorithm
+from sealwright.formats.asked import refuse_second
 from sealwright.formats.espblocks import (
     BLOCK_STARTS,
     EMPTY,
@@ -215,8 +216,7 @@ def _check_claims(path: str, asked: Claims, own: Claims | None) -> None:
 
 
 def _check_existing(path: str, blocks: tuple[Block, ...], name: HashName, existing: Existing) -> None:
-    if existing is Existing.REFUSE:
-        raise UsageError(path, "it is signed already", "Use --add to sign beside it, or --replace to remove it.")
+    refuse_second(path, bool(blocks), existing)
     if existing is not Existing.ADD:
         return
     if blocks[0].digest.algorithm is not name:

@@ -31,6 +31,7 @@ from sealwright.envelope.cms import Envelope, Signer
 from sealwright.envelope.kinds import FIT
 from sealwright.errors import KeyRefused, MalformedArtifact, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_claims, refuse_second
 from sealwright.formats.devicetree import (
     MAGIC,
     Property,
@@ -93,12 +94,7 @@ class FitFormat:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """What the next signature binds. UsageError for claims and for a configuration that cannot be chosen."""
-        if claims:
-            raise UsageError(
-                path,
-                "a FIT image has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a FIT image has no fields for product, version or generation")
         (name,) = algorithms
         with open_artifact(path) as source:
             fit = read_fit(source)
@@ -258,8 +254,7 @@ def _is_of_type(key: str, _: bytes, known: Certified) -> bool:
 
 def _place(fit: Fit, existing: Existing, path: str) -> tuple[Tree, str, tuple[str, ...]]:
     """The tree to sign, the node that the signature goes into, and what it covers."""
-    if fit.signatures and existing is Existing.REFUSE:
-        raise UsageError(path, "it is signed already", "Use --add to sign beside it, or --replace to remove it.")
+    refuse_second(path, bool(fit.signatures), existing)
     tree = fit.tree if existing is Existing.ADD else _without_values(fit)
     if len(fit.needs) > 1 and existing is not Existing.ADD:
         raise UsageError(

@@ -98,6 +98,7 @@ class Prepared(NamedTuple):
     kept, a number that the format took from the bytes while they were read; layout: digest of the text that says what of the
     artifact is hashed, where one does.
     behind: what `attach` puts behind the artifact, where it was made in the same pass (a hash tree); it goes to no service.
+    name: of the new file, which a signature may be made to say.
     """
 
     format: str
@@ -114,6 +115,7 @@ class Prepared(NamedTuple):
     layout: Digest | None = None
     kept: int = 0
     behind: bytes = b""
+    name: str = ""
 
 
 class Sealed(NamedTuple):
@@ -156,7 +158,7 @@ class Search(NamedTuple):
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
     the system for each that is not there. source: the artifact, open, where it is a file. certificates: DER, among which the
     signer of a bare signature is looked for; layouts: of makers' own headers, as the trust file names them. delivered: what is
-    beside the artifact, where it was read or is still to be written.
+    beside the artifact, where it was read or is still to be written; name: that a new file will get.
     """
 
     signature: str | None = None
@@ -167,6 +169,7 @@ class Search(NamedTuple):
     certificates: tuple[bytes, ...] = ()
     layouts: tuple[Layout, ...] = ()
     delivered: tuple[Companion, ...] = ()
+    name: str = ""
 
     def read_beside(self, path: str, suffix: str, limit_bytes: int) -> bytes | None:
         """A small file beside the artifact; None where there is none. Raises as `read_file_or_none` does."""

@@ -31,7 +31,8 @@ from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import FSVERITY
-from sealwright.errors import MalformedArtifact, UsageError
+from sealwright.errors import MalformedArtifact
+from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
     Companion,
@@ -66,14 +67,8 @@ class FsVerity:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims, which there are no fields for, and for `--add`: a file has one signature."""
-        if claims:
-            raise UsageError(
-                path,
-                "a signature for fs-verity has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
-        if existing is Existing.ADD:
-            raise UsageError(path, "the kernel reads one signature of a file", "Leave out --add.")
+        refuse_claims(path, claims, "a signature for fs-verity has no fields for product, version or generation")
+        refuse_but_one(path, False, existing, "the kernel reads one signature of a file")
         with open_artifact(path) as source:
             content = signed_bytes(source, progress)
             size = source.size

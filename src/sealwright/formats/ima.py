@@ -31,12 +31,13 @@ from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.algorithms import ALGORITHMS, Scheme, SignatureAlgorithm
-from sealwright.envelope.bare import bare_signers
+from sealwright.envelope.bare import HEAD_BYTES, bare_signers, is_attributes
 from sealwright.envelope.certified import Certified, certified
 from sealwright.envelope.cms import BrokenSigner, Envelope, Signer
 from sealwright.envelope.kinds import IMA
-from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError, WeakAlgorithm
+from sealwright.errors import KeyRefused, MalformedArtifact, MalformedEnvelope, WeakAlgorithm
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
     Companion,
@@ -92,6 +93,7 @@ class Ima:
         """UsageError for claims, which there are no fields for, and for `--add`: a file has one signature."""
         check_asked(path, claims, existing)
         with open_artifact(path) as source:
+            check_content(source)
             digests, size = source.digests(algorithms, progress), source.size
         return prepared_file(path, digests, size)._replace(existing=existing)
 
@@ -115,6 +117,7 @@ class Ima:
         with search.opened(path) as source:
             if data is None or data[:1] != bytes((_SIGNATURE,)):
                 return Found(path, source.size, (), None)
+            check_content(source)
             wanted = {HashName.SHA256, *(digest.algorithm for digest in search.watched)}
             envelope: Envelope | None = None
             findings: tuple[Finding, ...] = ()
@@ -150,14 +153,18 @@ class Ima:
 
 def check_asked(path: str, claims: Claims, existing: Existing) -> None:
     """UsageError for what a signature of IMA cannot have."""
-    if claims:
-        raise UsageError(
-            path,
-            "a signature for IMA has no fields for product, version or generation",
-            "Sign it without them, then sign the result again with a manifest.",
+    refuse_claims(path, claims, "a signature for IMA has no fields for product, version or generation")
+    refuse_but_one(path, False, existing, "the kernel reads one signature of a file")
+
+
+def check_content(source: OpenArtifact) -> None:
+    """MalformedArtifact for content that a CMS could have signed as its attributes: the kernel asks for no construction (A027)."""
+    if is_attributes(source.read_at(0, HEAD_BYTES), source.size):
+        raise MalformedArtifact(
+            source.path,
+            "it is one DER SET of attributes, as a CMS signs",
+            "Sign it without --format, or leave it out of the tree.",
         )
-    if existing is Existing.ADD:
-        raise UsageError(path, "the kernel reads one signature of a file", "Leave out --add.")
 
 
 def prepared_file(path: str, digests: dict[HashName, Digest], size: int) -> Prepared:

@@ -10,7 +10,7 @@ Each regular file has an entry, whatever its mode and owner; links, folders and 
 A signature binds a file's content and not its name: what a tree has to be as a whole, only a manifest says.
 
 1. The list holds this one attribute and nothing else (`setfattr` would set whatever it is told), names that stay inside the tree,
-   each once, and signatures of one key.
+   each once, and signatures of one key; an empty line stands between two files and nowhere else.
 2. Every regular file of the tree is in the list and every entry is a file; each signature is verified with the delivered bytes.
 Source: attr(1), getfattr and setfattr; `ima.py` for the value.
 """
@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,9 +28,9 @@ from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.hashing import ANY_MODE, Results, hash_files
-from sealwright.artifact.names import MAX_DEPTH, display
+from sealwright.artifact.names import MAX_DEPTH, MAX_NAME_BYTES, display
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import read_file, unreadable
+from sealwright.artifact.source import open_artifact, read_file, unreadable
 from sealwright.artifact.walk import MAX_MEMBERS
 from sealwright.envelope.algorithms import check_digest_signature
 from sealwright.envelope.cms import Signer
@@ -36,10 +38,12 @@ from sealwright.envelope.kinds import IMA
 from sealwright.errors import BadSignature, LimitExceeded, MalformedArtifact, SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.format import Candidate, Coverage, Found, Search, Slot
-from sealwright.formats.ima import NAME, ImaSignature, envelope_of, read_signature, signers_of
+from sealwright.formats.ima import NAME, ImaSignature, check_content, envelope_of, read_signature, signers_of
 
 MAX_LIST_BYTES = 512 << 20
+MAX_LINE_BYTES = 4 * MAX_NAME_BYTES + 16  # a name of which every byte is escaped
 MAX_NAMED = 1000
+_NO_LINE = (0, b"")
 _FILE, _ATTRIBUTE = b"# file: ", b"security.ima="
 _ESCAPED = re.compile(rb"\\([0-3][0-7]{2})")
 _TO_ESCAPE = re.compile(rb"[\x00-\x1f\x7f\\]")
@@ -65,23 +69,16 @@ def read_list(data: bytes, subject: str) -> tuple[Entry, ...]:
     if len(data) > MAX_LIST_BYTES:
         raise LimitExceeded(subject, f"a list of {len(data)} bytes", f"At most {MAX_LIST_BYTES} bytes are read.")
     entries: dict[bytes, bytes] = {}
-    lines = data.split(b"\n")
-    if lines.pop():
-        raise MalformedArtifact(subject, f"line {len(lines) + 1}: the final line feed is missing", _AGAIN)
-    at = 0
-    while at < len(lines):
-        if not lines[at]:
-            at += 1
-            continue
-        name = _name(lines[at], subject, at + 1)
+    lines = _lines(data, subject)
+    for number, line in lines:
+        name = _name(line, subject, number)
         if name in entries:
-            raise MalformedArtifact(subject, f"line {at + 1}: {display(name)} is there twice", _AGAIN)
+            raise MalformedArtifact(subject, f"line {number}: {display(name)} is there twice", _AGAIN)
         if len(entries) == MAX_MEMBERS:
             raise LimitExceeded(subject, f"more than {MAX_MEMBERS} files", "Sign smaller trees.")
-        entries[name] = _value(lines[at + 1] if at + 1 < len(lines) else b"", subject, at + 2)
-        if at + 2 < len(lines) and lines[at + 2]:
-            raise MalformedArtifact(subject, f"line {at + 3}: another attribute than security.ima", _AGAIN)
-        at += 3
+        entries[name] = _value(next(lines, _NO_LINE)[1], subject, number + 1)
+        if next(lines, _NO_LINE)[1]:
+            raise MalformedArtifact(subject, f"line {number + 2}: another attribute than security.ima", _AGAIN)
     if not entries:
         raise MalformedArtifact(subject, "it lists no file", _AGAIN)
     return tuple(map(Entry._make, entries.items()))
@@ -102,7 +99,10 @@ def regular_files(root: str) -> list[bytes]:
 
 
 def hash_regular(root: str, names: Sequence[bytes], algorithm: HashName, progress: Progress | None) -> Results:
-    """Hash files of a tree, whatever their modes. Raises Unreadable or ChangedWhileRead, naming the file."""
+    """Hash files of a tree, whatever their modes. Raises what `check_content` raises, Unreadable or ChangedWhileRead, naming the file."""
+    for name in names:
+        with open_artifact(os.path.join(root, os.fsdecode(name))) as source:
+            check_content(source)
     return hash_files(root, names, algorithm, progress, ANY_MODE)
 
 
@@ -200,6 +200,23 @@ def _walk(path: bytes, prefix: bytes, depth: int, root: str) -> Iterator[list[by
     yield names
     for folder in folders:
         yield from _walk(os.path.join(path, folder), prefix + folder + b"/", depth + 1, root)
+
+
+def _lines(data: bytes, subject: str) -> Iterator[tuple[int, bytes]]:
+    """Lines without their ends, numbered from 1; MalformedArtifact for one without its end, or longer than a list has any."""
+    file = io.BytesIO(data)
+    for number in itertools.count(1):
+        line = file.readline(MAX_LINE_BYTES)
+        if not line:
+            return
+        if not line.endswith(b"\n"):
+            what = (
+                "it is longer than any line of a list"
+                if len(line) == MAX_LINE_BYTES
+                else "the final line feed is missing"
+            )
+            raise MalformedArtifact(subject, f"line {number}: {what}", _AGAIN)
+        yield number, line[:-1]
 
 
 def _name(line: bytes, subject: str, number: int) -> bytes:

@@ -30,6 +30,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import JAR
 from sealwright.errors import LimitExceeded, MalformedArtifact, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_second
 from sealwright.formats.format import (
     Candidate,
     Coverage,
@@ -99,10 +100,7 @@ class JarFormat:
         (name,) = algorithms
         with open_artifact(path) as source:
             jar = read_jar(source)
-            if jar.pairs and existing is Existing.REFUSE:
-                raise UsageError(
-                    path, "it is signed already", "Use --add to sign beside it, or --replace to sign anew."
-                )
+            refuse_second(path, bool(jar.pairs), existing)
             if jar.pairs and existing is Existing.ADD:
                 manifest = _kept_manifest(source, jar, claims, progress)
             else:

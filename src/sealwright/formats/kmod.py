@@ -30,6 +30,7 @@ from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import KMOD
 from sealwright.errors import MalformedArtifact, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
     Coverage,
@@ -86,20 +87,12 @@ class KernelModule:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims, which a module has no fields for, and for `--add`: a kernel reads one signature."""
-        if claims:
-            raise UsageError(
-                path,
-                "a kernel module has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a kernel module has no fields for product, version or generation")
         with open_artifact(path) as source:
             if not _is_object(source):
                 raise UsageError(path, "it is no ELF object", "Decompress it first, or name a .ko file.")
             layout = read_layout(source)
-            if layout.signed and existing is Existing.REFUSE:
-                raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-            if layout.signed and existing is Existing.ADD:
-                raise UsageError(path, "the kernel reads one signature of a module", "Use --replace.")
+            refuse_but_one(path, layout.signed, existing, "the kernel reads one signature of a module")
             digests = source.digest_ranges(algorithms, [(0, layout.module_end)], b"", progress)
         return Prepared(NAME, KMOD.name, path, digests, None, layout.size, layout.coverage, claims, existing=existing)
 

@@ -24,7 +24,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
-from sealwright.envelope.bare import matching_signers
+from sealwright.envelope.bare import HEAD_BYTES, is_attributes, matching_signers
 from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import LAYOUT
 from sealwright.errors import KeyRefused, MalformedArtifact, UsageError
@@ -279,14 +279,9 @@ def payload_findings(source: OpenArtifact, placed: Placed, progress: Progress | 
 
 
 def _check_set(source: OpenArtifact, pieces: Sequence[Piece]) -> None:
-    """The signed attributes of a CMS are one DER SET, and a signature over them must never serve as one over an image (A027)."""
-    head = bytes_at(source, pieces, 0, 10)
-    if head[:1] != b"\x31" or len(head) < 2:
-        return
-    count = head[1] & 0x7F if head[1] & 0x80 else 0
-    size = int.from_bytes(head[2 : 2 + count], "big") if count else head[1]
-    if 2 + count + size == total(pieces):
-        raise wrong(source, 0, "its signed bytes are one DER SET, as a CMS signs")
+    """A signature over the signed attributes of a CMS must never serve as one over an image (A027)."""
+    if is_attributes(bytes_at(source, pieces, 0, HEAD_BYTES), total(pieces)):
+        raise wrong(source, 0, "its signed bytes are one DER SET of attributes, as a CMS signs")
 
 
 def _check_rivals(source: OpenArtifact, layout: Layout, pieces: Sequence[Piece], others: Sequence[Layout]) -> None:

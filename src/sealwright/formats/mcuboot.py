@@ -44,6 +44,7 @@ from sealwright.envelope.certified import Certified, certified
 from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import MCUBOOT
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedArtifact, UsageError
+from sealwright.formats.asked import refuse_second
 from sealwright.formats.format import (
     Candidate,
     Coverage,
@@ -233,11 +234,8 @@ class McuBoot:
 
 
 def _check_existing(path: str, image: Image, name: HashName, existing: Existing) -> None:
-    if not image.signatures:
-        return
-    if existing is Existing.REFUSE:
-        raise UsageError(path, "it is signed already", "Use --add to sign beside it, or --replace to remove it.")
-    if existing is Existing.ADD and image.stored.algorithm is not name:
+    refuse_second(path, bool(image.signatures), existing)
+    if image.signatures and existing is Existing.ADD and image.stored.algorithm is not name:
         raise UsageError(
             path,
             f"its signatures are over {image.stored.algorithm}, and this key signs {name}",

@@ -30,7 +30,14 @@ from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
 from sealwright.findings import Finding, reject
-from sealwright.formats.authenticode import Authenticode, delivered_digests, indirect_data, read_authenticode
+from sealwright.formats.asked import refuse_but_one, refuse_claims
+from sealwright.formats.authenticode import (
+    Authenticode,
+    candidates_of,
+    indirect_data,
+    read_authenticode,
+    wanted_digests,
+)
 from sealwright.formats.compoundfile import (
     MAX_FILE_BYTES,
     CompoundFile,
@@ -45,7 +52,6 @@ from sealwright.formats.compoundfile import (
 )
 from sealwright.formats.compoundfile_write import written
 from sealwright.formats.format import (
-    Candidate,
     Coverage,
     Existing,
     Extent,
@@ -54,7 +60,6 @@ from sealwright.formats.format import (
     Range,
     Sealed,
     Search,
-    Slot,
     watched_digests,
 )
 
@@ -143,19 +148,11 @@ class Msi:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims and for `--add`; MalformedArtifact for a package that readers could read differently."""
-        if claims:
-            raise UsageError(
-                path,
-                "a package has its version in its database, and no field for a generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a package has its version in its database, and no field for a generation")
         (name,) = algorithms
         with open_artifact(path) as source:
             package = read_package(source)
-            if package.signature is not None and existing is Existing.REFUSE:
-                raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-            if existing is Existing.ADD:
-                raise UsageError(path, "a package has one signature", "Use --replace, or sign beside the file.")
+            refuse_but_one(path, package.signature is not None, existing, "a package has one signature")
             if package.file.size + 2 * MAX_SIGNATURE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{package.file.size} bytes", "Put the files beside the package, not inside.")
             digest = package.digest(source, name, progress)
@@ -195,26 +192,14 @@ class Msi:
             check_nothing_hidden(source, package.spare)
             found = read_authenticode(_read(source, package.signature), (_SIP_INFO[2:],), name)
             extended = _read(source, package.extended) if package.extended is not None else None
-            wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
-            wanted |= {digest.algorithm for digest in search.watched}
-            delivered = {one: package.delivered(source, one, search.progress) for one in sorted(wanted)}
+            delivered = {one: package.delivered(source, one, search.progress) for one in wanted_digests(found, search)}
             whole = watched_digests(source, search)
-        coverage, artifact = package.coverage, delivered[HashName.SHA256]
+        artifact = delivered[HashName.SHA256]
         candidates = tuple(
-            Candidate(
-                source=name,
-                slot=Slot.MAKER,
-                format=NAME,
-                kind=AUTHENTICODE.name,
-                envelope=one.envelope,
-                digests=delivered_digests(one, delivered),
-                artifact=artifact,
-                coverage=coverage,
-                findings=(*one.findings, *_unbound(package, one, extended, name)),
-                contents=(*delivered.values(), *whole),
-                name=name,
+            candidate._replace(findings=(*candidate.findings, *_unbound(package, one, extended, name)))
+            for one, candidate in zip(
+                found, candidates_of(found, NAME, name, delivered, package.coverage, whole), strict=True
             )
-            for one in found
         )
         return Found(path, package.file.size, candidates, artifact, structure=structure)
 

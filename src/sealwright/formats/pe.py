@@ -26,6 +26,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
+from sealwright.artifact.aside import Aside
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
@@ -33,14 +34,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
-from sealwright.formats.authenticode import (
-    delivered_digests,
-    indirect_data,
-    pkcs7_size,
-    read_authenticode,
-)
+from sealwright.formats.asked import refuse_second
+from sealwright.formats.authenticode import candidates_of, indirect_data, pkcs7_size, read_authenticode, wanted_digests
 from sealwright.formats.format import (
-    Candidate,
     Component,
     Coverage,
     Existing,
@@ -50,10 +46,9 @@ from sealwright.formats.format import (
     Range,
     Sealed,
     Search,
-    Slot,
     watched_digests,
 )
-from sealwright.formats.pechecksum import WordsAside, checksum, words, words_between
+from sealwright.formats.pechecksum import checksum, words, words_between
 from sealwright.formats.sbat import product_of, read_sbat
 
 NAME = "pe"
@@ -149,16 +144,14 @@ class Pe:
             layout = read_layout(source)
             own = product_of(read_components(source, layout))
             _check_asked(path, claims, own)
-            if layout.signed and existing is Existing.REFUSE:
-                raise UsageError(
-                    path, "it is signed already", "Use --add to sign beside it, or --replace to remove it."
-                )
+            refuse_second(path, layout.signed, existing)
             if layout.size + MAX_TABLE_BYTES > MAX_FILE_BYTES:
                 raise LimitExceeded(path, f"{layout.size} bytes", "PE has 32-bit offsets; make the program smaller.")
             (name,) = algorithms
-            with WordsAside(path, *layout.body) as aside:
+            start, end = layout.body
+            with Aside(source, end - start, lambda twin: words_between(twin, start, end)) as aside:
                 digest = image_digests(source, layout, (name,), progress)[name]
-                body = aside.words(source)
+                body = aside.result()
         content = indirect_data(_PE_IMAGE_DATA, digest)
         return Prepared(
             NAME,
@@ -199,29 +192,10 @@ class Pe:
             name = os.path.basename(path)
             entries = certificate_entries(source, layout)
             found = [one for entry in entries for one in read_authenticode(entry, _TYPES, name)]
-            wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
-            wanted |= {digest.algorithm for digest in search.watched}
-            delivered = image_digests(source, layout, sorted(wanted), search.progress)
+            delivered = image_digests(source, layout, wanted_digests(found, search), search.progress)
             whole = watched_digests(source, search)
         artifact = delivered[HashName.SHA256]
-        contents, claims = (*delivered.values(), *whole), product_of(components)
-        candidates = tuple(
-            Candidate(
-                source=name,
-                slot=Slot.MAKER,
-                format=NAME,
-                kind=AUTHENTICODE.name,
-                envelope=one.envelope,
-                digests=delivered_digests(one, delivered),
-                artifact=artifact,
-                claims=claims,
-                coverage=layout.coverage,
-                findings=one.findings,
-                contents=contents,
-                name=name,
-            )
-            for one in found
-        )
+        candidates = candidates_of(found, NAME, name, delivered, layout.coverage, whole, product_of(components))
         return Found(path, layout.size, candidates, artifact, structure=_structure(components), components=components)
 
 

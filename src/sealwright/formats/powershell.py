@@ -24,9 +24,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import MalformedArtifact, UsageError
-from sealwright.formats.authenticode import delivered_digests, indirect_data, read_authenticode
+from sealwright.formats.asked import refuse_but_one, refuse_claims
+from sealwright.formats.authenticode import candidates_of, indirect_data, read_authenticode, wanted_digests
 from sealwright.formats.format import (
-    Candidate,
     Coverage,
     Existing,
     Extent,
@@ -35,7 +35,6 @@ from sealwright.formats.format import (
     Range,
     Sealed,
     Search,
-    Slot,
     watched_digests,
 )
 
@@ -97,24 +96,14 @@ class PowerShell:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """UsageError for claims, for `--add`, and for a name that PowerShell does not know."""
-        if claims:
-            raise UsageError(
-                path,
-                "a PowerShell signature has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a PowerShell signature has no fields for product, version or generation")
         if _comment(path) is None:
             raise UsageError(path, "PowerShell looks for signatures in files by their ending", _endings())
         with open_artifact(path) as source:
             layout = read_layout(source)
         if progress is not None:
             progress.advance(layout.size)
-        if layout.signature and existing is Existing.REFUSE:
-            raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-        if existing is Existing.ADD:
-            raise UsageError(
-                path, "PowerShell reads one signature of a file", "Use --replace, or sign beside the file."
-            )
+        refuse_but_one(path, bool(layout.signature), existing, "PowerShell reads one signature of a file")
         (name,) = algorithms
         content = indirect_data(_SIP_INFO, layout.digest(name))
         digests = {name: AUTHENTICODE.digest(content, name)}
@@ -150,25 +139,8 @@ class PowerShell:
                 return Found(path, source.size, (), None)
             whole = watched_digests(source, search)
         found = read_authenticode(layout.signature, (_SIP_INFO[2:],), name)
-        wanted = {HashName.SHA256, *(one.indirect.digest.algorithm for one in found if one.indirect is not None)}
-        wanted |= {digest.algorithm for digest in search.watched}
-        delivered = {algorithm: layout.digest(algorithm) for algorithm in wanted}
-        candidates = tuple(
-            Candidate(
-                source=name,
-                slot=Slot.MAKER,
-                format=NAME,
-                kind=AUTHENTICODE.name,
-                envelope=one.envelope,
-                digests=delivered_digests(one, delivered),
-                artifact=delivered[HashName.SHA256],
-                coverage=layout.coverage,
-                findings=one.findings,
-                contents=(*delivered.values(), *whole),
-                name=name,
-            )
-            for one in found
-        )
+        delivered = {algorithm: layout.digest(algorithm) for algorithm in wanted_digests(found, search)}
+        candidates = candidates_of(found, NAME, name, delivered, layout.coverage, whole)
         return Found(path, layout.size, candidates, delivered[HashName.SHA256])
 
 

@@ -35,6 +35,7 @@ from sealwright.envelope.cms import BrokenSigner, Envelope, Profile, Signer, che
 from sealwright.envelope.kinds import RAUC_PLAIN, RAUC_VERITY, ContentKind
 from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one
 from sealwright.formats.dmverity import Verity, first_difference
 from sealwright.formats.format import (
     Candidate,
@@ -293,12 +294,7 @@ def _delivered(
 
 
 def _check_asked(path: str, bundle: Bundle, claims: Claims, existing: Existing) -> None:
-    if bundle.cms is not None and existing is Existing.REFUSE:
-        raise UsageError(path, "it is signed already", "Use --replace to sign it anew.")
-    if existing is Existing.ADD:
-        raise UsageError(
-            path, "RAUC refuses a bundle unless all its signers verify", "Use --replace, or sign beside the file."
-        )
+    refuse_but_one(path, bundle.cms is not None, existing, "RAUC refuses a bundle unless all its signers verify")
     if not claims or (bundle.manifest is not None and claims == bundle.manifest.claims):
         return
     if bundle.manifest is not None:

@@ -13,8 +13,9 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import Unreadable
 from sealwright.findings import reject
 from sealwright.formats.detached import Detached
-from sealwright.formats.embedded import EMBEDDED, extract_beside, extract_embedded, recognise
+from sealwright.formats.embedded import extract_beside, extract_embedded, recognise
 from sealwright.formats.format import Format, Found, Search
+from sealwright.formats.known import EMBEDDED
 from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.source import open_artifact, read_file_or_none
+from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
 from sealwright.errors import SealwrightError, UsageError
@@ -20,14 +20,27 @@ SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
-RESERVED = (".p7s", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
+RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 IMA_LIST_SUFFIX = ".ima"
-# endings that are in use for other things too: what those files are like that belong to a signature
+# what the verification of a file reads, or names if it cannot
+_READ = (
+    *SUFFIXES.values(),
+    LATE_SUFFIX,
+    MANIFEST_SUFFIX,
+    *(MANIFEST_SUFFIX + suffix for suffix in (*SUFFIXES.values(), LATE_SUFFIX)),
+    ".roothash.p7s",
+    ".fsverity.p7s",
+)
+# endings that nothing reads there, or that are in use for other things too: what those files are like that belong to a signature
 _BY_CONTENT = {
     ".sig": re.compile(rb"\x03\x02"),
     ".roothash": re.compile(rb"[0-9a-f]{64}\n?\Z"),
     IMA_LIST_SUFFIX: re.compile(rb"# file: "),
+    ".manifest.list": re.compile(MANIFEST_LINE),
+    ".ers": re.compile(rb"\x30"),
+    ".tlog-proof": re.compile(rb"c2sp\.org/tlog-proof@"),
 }
+_ENDINGS = (*_READ, *_BY_CONTENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +61,30 @@ class Sidecar:
 
 
 def is_beside(folder: str, name: str, present: Collection[str]) -> bool:
-    """Whether a name in a folder ends like a signature and what it would belong to is present too."""
-    stem, dot, ending = name.rpartition(".")
-    if (begins := _BY_CONTENT.get(dot + ending)) is not None:
-        return stem in present and begins.match(_head(os.path.join(folder, name))) is not None
-    if not name.endswith(RESERVED):
+    """Whether a name in a folder is that of a signature of something else there, so that it need not be judged itself.
+
+    Nothing may be hidden so: what has such a name is read with what it belongs to, or is like a signature (A066).
+    """
+    if not name.endswith(_ENDINGS):
         return False
-    stem = name
-    while stem := stem.rpartition(".")[0]:
-        if stem in present:
-            return True
-    return False
+    if any(name.removesuffix(ending) in present for ending in _READ if name.endswith(ending)):
+        return True
+    ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
+    if not ending or name.removesuffix(ending) not in present:
+        return False
+    path = os.path.join(folder, name)
+    return _BY_CONTENT[ending].match(_head(path)) is not None and (ending != IMA_LIST_SUFFIX or _is_list(path))
+
+
+def _is_list(path: str) -> bool:
+    """Whether it is a list of IMA signatures, from the first line to the last."""
+    from sealwright.formats.imalist import MAX_LIST_BYTES, read_list  # start-up time
+
+    try:
+        read_list(read_file(path, MAX_LIST_BYTES), path)
+    except SealwrightError:
+        return False
+    return True
 
 
 def _head(path: str) -> bytes:

@@ -18,6 +18,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from sealwright.artifact.aside import Aside
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import FileRange, Parts
@@ -27,6 +28,7 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import SWUPDATE
 from sealwright.errors import MalformedArtifact, SealwrightError, UsageError
 from sealwright.findings import Finding, reject
+from sealwright.formats.asked import refuse_but_one
 from sealwright.formats.cpio import BLOCK, CHECKED, PLAIN, Archive, Member, byte_sum, member, read_archive
 from sealwright.formats.format import (
     Candidate,
@@ -85,10 +87,7 @@ class SwUpdate:
         """MalformedArtifact for a file without SHA-256 in sw-description, or another one; UsageError for claims of its own."""
         with open_artifact(path) as source:
             update = read_update(source)
-            if update.signature is not None and existing is Existing.REFUSE:
-                raise UsageError(path, "it is signed already", "Use --replace to sign it anew.")
-            if existing is Existing.ADD:
-                raise UsageError(path, "SWUpdate reads one signature", "Use --replace, or sign beside the file.")
+            refuse_but_one(path, update.signature is not None, existing, "SWUpdate reads one signature")
             if claims and claims != update.described.claims:
                 raise UsageError(path, "its sw-description claims something else", "Leave out version and hardware.")
             for finding in _differences(source, update, os.path.basename(path), progress):
@@ -175,15 +174,31 @@ def _differences(source: OpenArtifact, update: Update, name: str, progress: Prog
         if digest is None:
             yield reject("SW-PART-UNSIGNED", name, found=f"the file {one.name}, which sw-description does not name,")
             continue
-        span = [(one.data, one.data + one.size)]
-        found = source.digest_ranges((HashName.SHA256,), span, b"", progress)[HashName.SHA256]
+        found, intact = _digest_and_checksum(source, one, progress)
         if found != digest:
             yield reject("SW-FILE-CHANGED", name, found=f"{one.name} must be {digest}, delivered is {found}")
+        if not intact:
+            yield _wrong_checksum(one, name)
     for missing in wanted:
         yield reject("SW-ARTIFACT-MALFORMED", name, found=f"{missing} is named in sw-description and not there")
     for one in update.archive.members:
-        if one.checksum is not None and byte_sum(source, one.data, one.size) != one.checksum:
-            yield reject("SW-ARTIFACT-MALFORMED", name, found=f"byte {one.start}: the checksum of {one.name} is wrong")
+        checked = one not in update.files and one.checksum is not None
+        if checked and byte_sum(source, one.data, one.size) != one.checksum:
+            yield _wrong_checksum(one, name)
+
+
+def _digest_and_checksum(source: OpenArtifact, one: Member, progress: Progress | None) -> tuple[Digest, bool]:
+    """SHA-256 of a file, and whether its checksum is right, where it has one."""
+    span = [(one.data, one.data + one.size)]
+    if one.checksum is None:
+        return source.digest_ranges((HashName.SHA256,), span, b"", progress)[HashName.SHA256], True
+    with Aside(source, one.size, lambda twin: byte_sum(twin, one.data, one.size)) as aside:
+        digest = source.digest_ranges((HashName.SHA256,), span, b"", progress)[HashName.SHA256]
+        return digest, aside.result() == one.checksum
+
+
+def _wrong_checksum(one: Member, name: str) -> Finding:
+    return reject("SW-ARTIFACT-MALFORMED", name, found=f"byte {one.start}: the checksum of {one.name} is wrong")
 
 
 def _envelope(cms: bytes, name: str) -> tuple[Envelope | None, tuple[Finding, ...]]:

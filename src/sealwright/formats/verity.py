@@ -38,6 +38,7 @@ from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import VERITY
 from sealwright.errors import LimitExceeded, MalformedArtifact, UsageError
 from sealwright.findings import reject
+from sealwright.formats.asked import refuse_claims
 from sealwright.formats.dmverity import MAX_SALT_BYTES, Verity, first_difference, level_blocks, make_tree
 from sealwright.formats.format import (
     Candidate,
@@ -104,12 +105,7 @@ class VerityFormat:
         self, path: str, algorithms: Collection[HashName], claims: Claims, existing: Existing, progress: Progress | None
     ) -> Prepared:
         """The image is read once, and its tree made. UsageError for a size that is no multiple of 4096, and for claims."""
-        if claims:
-            raise UsageError(
-                path,
-                "a root hash has no fields for product, version or generation",
-                "Sign it without them, then sign the result again with a manifest.",
-            )
+        refuse_claims(path, claims, "a root hash has no fields for product, version or generation")
         with open_artifact(path) as source:
             data_bytes = _image_bytes(source, existing)
             salt = secrets.token_bytes(SALT_BYTES)
@@ -159,7 +155,7 @@ class VerityFormat:
                 at = f"byte {layout.data_bytes}: there is no superblock of a hash tree"
                 raise MalformedArtifact(path, at, _AGAIN)
             differs = first_difference(source, _verity(layout, root), search.progress)
-            whole = watched_digests(source, search)
+            whole = watched_digests(source, search) if differs is None else ()
         content = root.hex().encode()
         digests = {one: Digest.of(content, one) for one in HashName}
         envelope, findings = read_bare_sidecar(signature, digests, search.certificates, name + SIGNATURE_SUFFIX)

@@ -8,7 +8,7 @@
 | XML declaration, byte order mark, comments between elements, white space in tags and beside the first element, order of attributes | uncovered |
 
 Accepted is one signature over the whole document (`URI=""`) and nothing else, so that what is verified is what is used (A082). Inserting
-and removing it changes no other byte. Sources: XML Signature Syntax and Processing 1.1; RFC 3275.
+and removing it changes no other byte. A signature beside the file: `xmldetached.py`. Sources: XML Signature Syntax and Processing 1.1; RFC 3275.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sealwright.envelope.cms import Envelope
 from sealwright.envelope.kinds import XMLDSIG
 from sealwright.envelope.signedinfo import NAMESPACE
 from sealwright.errors import UsageError
+from sealwright.formats.asked import refuse_but_one
 from sealwright.formats.format import (
     Candidate,
     Coverage,
@@ -40,7 +41,7 @@ from sealwright.formats.format import (
     Slot,
     watched_digests,
 )
-from sealwright.formats.xmlsignature import read_signature, signers
+from sealwright.formats.xmlsignature import read_enveloped, signers
 from sealwright.formats.xmlstrict import (
     MAX_BYTES,
     Form,
@@ -84,12 +85,7 @@ class XmlDsig:
         data, layout = _read(path)
         if progress is not None:
             progress.advance(layout.size)
-        if layout.signature is not None and existing is Existing.REFUSE:
-            raise UsageError(path, "it is signed already", "Use --replace to remove the old signature.")
-        if existing is Existing.ADD:
-            raise UsageError(
-                path, "a document has one signature over all of it", "Use --replace, or sign beside the file."
-            )
+        refuse_but_one(path, layout.signature is not None, existing, "a document has one signature over all of it")
         if layout.closing.start == layout.closing.end:
             raise UsageError(path, "its first element is empty, and has no room for a signature", "Sign beside it.")
         root = tree(without(data, layout.signature), path)
@@ -127,20 +123,25 @@ class XmlDsig:
         layout = read_layout(data, name, NAMESPACE)
         if layout.signature is None:
             return Found(path, layout.size, (), None)
-        signature = read_signature(data, layout, name)
+        signature = read_enveloped(data, layout, name)
         content = without(data, layout.signature)
-        if signature.form is Form.EXCLUSIVE:
+        form = signature.reference.form or Form.INCLUSIVE
+        if form is Form.EXCLUSIVE:
             check_namespaces_seen(content, name)
         root = tree(content, name)
-        hashed = canonical(root.getroottree(), signature.form, name)
-        wanted = {HashName.SHA256, signature.digest.algorithm, *(digest.algorithm for digest in search.watched)}
+        hashed = canonical(root.getroottree(), form, name)
+        wanted = {
+            HashName.SHA256,
+            signature.reference.digest.algorithm,
+            *(digest.algorithm for digest in search.watched),
+        }
         delivered = {algorithm: Digest.of(hashed, algorithm) for algorithm in wanted}
         candidate = Candidate(
             source=name,
             slot=Slot.MAKER,
             format=NAME,
             kind=XMLDSIG.name,
-            envelope=Envelope("", None, signature.certificates, signers(signature, name)),
+            envelope=Envelope("", None, signature.certificates, signers(signature, XMLDSIG, name)),
             digests=delivered,
             artifact=delivered[HashName.SHA256],
             claims=claims_of(root),
@@ -148,7 +149,7 @@ class XmlDsig:
             contents=(*delivered.values(), *whole),
             name=name,
         )
-        structure = (f"root {root.tag}", f"hashed in {signature.form.name.lower()} canonical form")
+        structure = (f"root {root.tag}", f"hashed in {form.name.lower()} canonical form")
         return Found(path, layout.size, (candidate,), delivered[HashName.SHA256], structure=structure)
 
 

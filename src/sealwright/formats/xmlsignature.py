@@ -1,17 +1,19 @@
-"""The element Signature of an XML document, read strictly: one over the whole document, and nothing in it that nobody looks at.
+"""The element Signature of XML, read strictly: one over the whole document or over one file beside, and nothing in it that nobody looks at.
 
     <Signature><SignedInfo>canonical form, signature method, Reference URI="" with its transforms and digest</SignedInfo>
         <SignatureValue/><KeyInfo><X509Data><X509Certificate/>…</X509Data></KeyInfo></Signature>
 
-Refused: references to parts (`#id`) and to other files, transforms other than enveloped-signature and one canonical form without comments,
-XPath and XSLT, HMAC, SHA-1, ds:Object, KeyValue and other names of keys. A key counts by the path of its certificate alone.
+One that is the first element of its own file (detached) has URI="the file's name" and no transforms: signed are that file's bytes.
+Refused: each of the two in the place of the other, references to parts (`#id`), several references, transforms other than
+enveloped-signature and one canonical form without comments, XPath and XSLT, HMAC, SHA-1, ds:Object, KeyValue and other names of keys.
+A key counts by the path of its certificate alone.
 Source: XML Signature Syntax and Processing 1.1, sections 4 and 6.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from cryptography import x509
@@ -23,7 +25,7 @@ from sealwright.envelope.algorithms import SignatureAlgorithm, belongs, check_si
 from sealwright.envelope.asn1 import MAX_CERTIFICATES, TbsCertificate
 from sealwright.envelope.certified import UNREADABLE, certified_or_none, short
 from sealwright.envelope.cms import BrokenSigner, Signer
-from sealwright.envelope.kinds import XMLDSIG
+from sealwright.envelope.kinds import ContentKind
 from sealwright.envelope.signedinfo import (
     DIGESTS,
     ENVELOPED,
@@ -32,10 +34,11 @@ from sealwright.envelope.signedinfo import (
     INCLUSIVE_11,
     NAMESPACE,
     SIGNATURES,
+    name_of,
     value_as_read,
 )
-from sealwright.errors import BadSignature, MalformedEnvelope, UnknownSigner
-from sealwright.formats.xmlstrict import TAG, Form, Layout, Span, canonical, tree
+from sealwright.errors import BadSignature, MalformedArtifact, MalformedEnvelope, UnknownSigner
+from sealwright.formats.xmlstrict import AS_ROOT, TAG, Form, Layout, Span, canonical, read_layout, tree
 
 T = TypeVar("T")
 MAX_SIGNATURE_BYTES = 1 << 20
@@ -48,21 +51,31 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;
 _AGAIN = "Ask its maker for the document again."
 
 
+class Reference(NamedTuple):
+    """What one signature is over. form: in which the document around it was digested; None for a file beside, as it is.
+
+    name: of that file; empty for the document.
+    """
+
+    digest: Digest
+    form: Form | None = None
+    name: bytes = b""
+
+
 class XmlSignature(NamedTuple):
-    """One element Signature. info: SignedInfo in canonical form; digest: in its Reference; form: in which the document was digested.
+    """One element Signature. info: SignedInfo in canonical form; reference: what it is over.
 
     written: the value as XML has it; certificates: DER, as they came.
     """
 
     info: bytes
-    digest: Digest
-    form: Form
+    reference: Reference
     algorithm: SignatureAlgorithm
     written: bytes
     certificates: tuple[bytes, ...]
 
 
-def read_signature(data: bytes, layout: Layout, name: str) -> XmlSignature:
+def read_enveloped(data: bytes, layout: Layout, name: str) -> XmlSignature:
     """The element Signature, alone in the root's tags, so with the namespaces that it has in the document.
 
     MalformedEnvelope where it is not one over the whole document, by the algorithms and with the parts that are accepted.
@@ -73,6 +86,26 @@ def read_signature(data: bytes, layout: Layout, name: str) -> XmlSignature:
     small = data[slice(*layout.opening)] + data[slice(*span)] + data[slice(*layout.closing)]
     root = tree(small, name)
     (signature,) = root
+    return _read(root, signature, _to_document, name)
+
+
+def read_detached(data: bytes, name: str) -> XmlSignature:
+    """The signature that a file is. name: of it, for errors.
+
+    MalformedEnvelope where it is not one over a file beside, by the algorithms and with the parts that are accepted.
+    """
+    try:
+        layout = read_layout(data, name, NAMESPACE, AS_ROOT)
+        if layout.signature is None:
+            raise _wrong(name, "it is not the first element")
+        root = tree(data[slice(*layout.root)], name)
+    except MalformedArtifact as cause:
+        raise _wrong(name, cause.what) from cause
+    return _read(root, root, _to_file, name)
+
+
+def _read(root: Any, signature: Any, read_reference: Callable[[Any, str], Reference], name: str) -> XmlSignature:
+    """root: what signature stands in, or it itself."""
     _attributes(signature, name, optional=("Id",))
     info, value, key_info = _children(signature, name, "SignedInfo", "SignatureValue", "KeyInfo")
     _attributes(info, name)
@@ -82,12 +115,11 @@ def read_signature(data: bytes, layout: Layout, name: str) -> XmlSignature:
     if form is Form.INCLUSIVE and others:
         what = f"its SignedInfo is signed in inclusive form, and the forms differ in taking xml:{others[0].removeprefix(_XML)} from around it"
         raise _wrong(name, what)
-    digest, content = _reference(reference, name)
+    target = read_reference(reference, name)
     _attributes(value, name, optional=("Id",))
     return XmlSignature(
         _canonical_info(root, info, form, name),
-        digest,
-        content,
+        target,
         _algorithm(signing, name, SIGNATURES),
         _base64(value, name),
         _certificates(key_info, name),
@@ -102,7 +134,7 @@ def _canonical_info(root: Any, info: Any, form: Form, name: str) -> bytes:
     """
     whole = canonical(root.getroottree(), form, name)
     start = -1
-    for _ in ("root", "Signature", "SignedInfo"):
+    for _ in (info, *info.iterancestors()):
         start = whole.index(b"<", start + 1)
     tag = TAG.match(whole, start)
     qualified = f"{info.prefix}:SignedInfo" if info.prefix else "SignedInfo"
@@ -121,7 +153,16 @@ def _canonical_info(root: Any, info: Any, form: Form, name: str) -> bytes:
     return f"<{qualified}{declared}>".encode() + whole[tag.end() : end] + f"</{qualified}>".encode()
 
 
-def _reference(reference: Any, name: str) -> tuple[Digest, Form]:
+def _to_file(reference: Any, name: str) -> Reference:
+    _attributes(reference, name, required=("URI",), optional=("Id",))
+    uri = reference.get("URI")
+    if (target := name_of(uri)) is None:
+        raise _wrong(name, f"it signs {uri[:80]!r}, which is not the name of a file beside it")
+    method, value = _children(reference, name, "DigestMethod", "DigestValue")
+    return Reference(_digest(method, value, name), name=target)
+
+
+def _to_document(reference: Any, name: str) -> Reference:
     _attributes(reference, name, required=("URI",), optional=("Id",))
     if reference.get("URI") != "":
         raise _wrong(name, f"it signs {reference.get('URI')[:80]!r} and not the whole document")
@@ -132,12 +173,16 @@ def _reference(reference: Any, name: str) -> tuple[Digest, Form]:
     if not 1 <= len(steps) <= 2 or _algorithm(steps[0], name, {ENVELOPED: True}) is not True:
         raise _wrong(name, "its transforms are not enveloped-signature and one canonical form")
     form = _algorithm(steps[1], name, _FORMS) if len(steps) == 2 else Form.INCLUSIVE
+    return Reference(_digest(method, value, name), form)
+
+
+def _digest(method: Any, value: Any, name: str) -> Digest:
     algorithm = _algorithm(method, name, DIGESTS)
     _attributes(value, name)
     digest = _base64(value, name)
     if len(digest) != algorithm.size:
         raise _wrong(name, f"a digest of {len(digest)} bytes for {algorithm}")
-    return Digest(algorithm, digest), form
+    return Digest(algorithm, digest)
 
 
 def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
@@ -161,7 +206,7 @@ def _certificates(key_info: Any, name: str) -> tuple[bytes, ...]:
     return bag
 
 
-def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, ...]:
+def signers(signature: XmlSignature, kind: ContentKind, name: str) -> tuple[Signer | BrokenSigner, ...]:
     """Those of the bag whose key made the value; where it is nobody's, those that could have, to be refused with the reason."""
     of_type: list[Signer] = []
     made: list[Signer] = []
@@ -175,12 +220,12 @@ def signers(signature: XmlSignature, name: str) -> tuple[Signer | BrokenSigner, 
         signer = Signer(
             one,
             known.key,
-            signature.digest,
+            signature.reference.digest,
             signature.algorithm,
             value,
             signature.info,
             None,
-            XMLDSIG.name,
+            kind.name,
             (),
             False,
             (),

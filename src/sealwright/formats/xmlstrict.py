@@ -24,6 +24,8 @@ MAX_NAMESPACES = 64
 MAX_COMMENTS = 10_000
 # libxml2 looks, for each element, for each namespace in scope, upwards through all elements around it
 MAX_STEPS = 500_000_000
+AS_ROOT, IN_ROOT = 1, 2  # how deep an element stands
+_PLACES = {AS_ROOT: "as the first element", IN_ROOT: "as a child of the first element"}
 _SEPARATOR = "\x0c"  # in no name and no namespace: XML does not allow it anywhere
 _IDS = frozenset(("Id", "ID", f"http://www.w3.org/XML/1998/namespace{_SEPARATOR}id{_SEPARATOR}xml"))
 TAG = re.compile(rb"""<(?:[^<>"']++|"[^"]*+"|'[^']*+')++>""")
@@ -51,7 +53,7 @@ class Span(NamedTuple):
 class Layout(NamedTuple):
     """root: from its start tag to its end tag; opening: the start tag; closing: the end tag, empty for `<root/>`.
 
-    signature: the one XML signature, a child of the root, or None; comments, instructions: all, wherever they stand.
+    signature: the one XML signature, a child of the root or the root itself, or None; comments, instructions: all, wherever they stand.
     """
 
     size: int
@@ -63,11 +65,14 @@ class Layout(NamedTuple):
     instructions: tuple[Span, ...]
 
 
-def read_layout(data: bytes, path: str, signature: str) -> Layout:
-    """Where things stand. signature: the namespace whose elements may stand in the one child `Signature` of the root alone."""
+def read_layout(data: bytes, path: str, signature: str, depth: int = IN_ROOT) -> Layout:
+    """Where things stand. signature: the namespace whose elements may stand in one element `Signature` alone.
+
+    depth: where that is, a child of the root or the root itself.
+    """
     if len(data) > MAX_BYTES:
         raise LimitExceeded(path, f"XML of {len(data)} bytes", f"At most {MAX_BYTES} bytes are read.")
-    reading = _Reading(data, path, signature)
+    reading = _Reading(data, path, signature, depth)
     reading.parse()
     return reading.layout()
 
@@ -131,8 +136,8 @@ class _Run:
 class _Reading:
     """One pass of expat over a document."""
 
-    def __init__(self, data: bytes, path: str, signature: str) -> None:
-        self.data, self.path = data, path
+    def __init__(self, data: bytes, path: str, signature: str, signature_depth: int) -> None:
+        self.data, self.path, self.signature_depth = data, path, signature_depth
         self.namespace = signature + _SEPARATOR
         self.parser = parser = expat.ParserCreate("UTF-8", _SEPARATOR)
         parser.ordered_attributes = True
@@ -212,8 +217,8 @@ class _Reading:
             self.root_start = at
         if name.startswith(self.namespace) and self.signature_start < 0:
             local = name.split(_SEPARATOR)[1]
-            if self.depth != 2 or local != "Signature":
-                self.refuse(f"{local} of an XML signature, which is accepted as a child of the first element alone")
+            if self.depth != self.signature_depth or local != "Signature":
+                self.refuse(f"{local} of an XML signature, which is accepted {_PLACES[self.signature_depth]} alone")
             if self.signature is not None:
                 self.refuse("a second XML signature")
             self.signature_start = at
@@ -221,7 +226,7 @@ class _Reading:
     def end(self, _: str) -> None:
         at = self.parser.CurrentByteIndex
         self.end_run(leaf=self.opened_last)
-        if self.depth == 2 and self.signature_start >= 0:
+        if self.depth == self.signature_depth and self.signature_start >= 0:
             if self.opened_last:
                 self.refuse("an XML signature with nothing in it")
             self.signature = Span(self.signature_start, self.data.index(b">", at) + 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, key_digest
-from sealwright.errors import KeyRefused, UsageError
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, check_rsa, key_digest
+from sealwright.envelope.kinds import Construction, least_rsa_bits
+from sealwright.errors import KeyRefused, UsageError, WeakAlgorithm
 from sealwright.keys.key import KeyInfo, KeyKind, OpenKey
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import path_of, scheme_of
@@ -12,11 +15,26 @@ SCHEMES = ("file", "pkcs11", "tpm")
 
 
 def open_key(
-    uri: str, pin: Pin | None = None, *, algorithm: SignatureAlgorithm | None = None, expected: PublicKey | None = None
+    uri: str,
+    pin: Pin | None = None,
+    *,
+    algorithm: SignatureAlgorithm | None = None,
+    expected: PublicKey | None = None,
+    construction: Construction = Construction.CMS_ATTRIBUTES,
 ) -> OpenKey:
-    """Find, check and open a key. expected: the enrolled public key; KeyRefused if the key found is another one."""
+    """Find, check and open a key. expected: the enrolled public key; KeyRefused if the key found is another one.
+
+    construction: what it is to sign; WeakAlgorithm for an RSA key that is too short for that.
+    """
     key = _open(uri, pin, algorithm)
-    if expected is not None and key_digest(key.info.public_key) != key_digest(expected):
+    found = key.info.public_key
+    if isinstance(found, rsa.RSAPublicKey):
+        try:
+            check_rsa(found, subject=uri, minimum_bits=least_rsa_bits(construction))
+        except WeakAlgorithm:
+            key.close()
+            raise
+    if expected is not None and key_digest(found) != key_digest(expected):
         key.close()
         raise KeyRefused(
             uri,

@@ -25,12 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
 from sealwright.artifact.output import write_atomic
 from sealwright.artifact.source import open_artifact
 from sealwright.envelope.algorithms import (
-    MIN_RSA_BITS_TO_SIGN,
     PublicKey,
     Scheme,
     SignatureAlgorithm,
     algorithm_for,
-    check_rsa,
     hash_of,
     rsa_padding,
 )
@@ -120,8 +118,6 @@ def open_file_key(uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | Non
         ) from cause
     public = private.public_key()
     own = algorithm_for(public, subject=uri)
-    if isinstance(public, rsa.RSAPublicKey):
-        check_rsa(public, subject=uri, minimum_bits=MIN_RSA_BITS_TO_SIGN)
     wanted = algorithm or own
     if wanted != own and not (own.scheme is Scheme.RSA_PKCS1 and wanted.scheme in (Scheme.RSA_PKCS1, Scheme.RSA_PSS)):
         raise KeyRefused(uri, f"it signs {own.name}, not {wanted.name}", "Name the key that is enrolled for this.")

@@ -24,16 +24,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from sealwright.envelope.algorithms import (
-    MIN_RSA_BITS_TO_SIGN,
     PublicKey,
     Scheme,
     SignatureAlgorithm,
     algorithm_for,
-    check_rsa,
     key_digest,
 )
 from sealwright.envelope.tobesigned import ToBeSigned
@@ -410,8 +407,6 @@ def _info(found: Message, asked: Pkcs11Uri, algorithm: SignatureAlgorithm | None
         )
     key = cast("PublicKey", load_der_public_key(bytes.fromhex(public)))
     own = algorithm_for(key, subject=uri)
-    if isinstance(key, rsa.RSAPublicKey):
-        check_rsa(key, subject=uri, minimum_bits=MIN_RSA_BITS_TO_SIGN)
     wanted = algorithm or own
     if wanted != own and not (own.scheme is Scheme.RSA_PKCS1 and wanted.scheme in (Scheme.RSA_PKCS1, Scheme.RSA_PSS)):
         raise KeyRefused(uri, f"it signs {own.name}, not {wanted.name}", "Name the key that is enrolled for this.")

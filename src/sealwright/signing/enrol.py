@@ -27,7 +27,7 @@ from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, Signa
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
-from sealwright.formats.embedded import EMBEDDED
+from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
@@ -157,7 +157,7 @@ def enrol(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
         )
     leaf, chain = _certificates(path)
-    key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)))
+    key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
     digest = key_digest(info.public_key)

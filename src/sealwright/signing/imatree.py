@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
-from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.artifact.output import Output, refuse_itself, refuse_taken, write_batch
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file
 from sealwright.envelope.cms import Signer, check_signer
 from sealwright.envelope.kinds import IMA
-from sealwright.errors import BadSignature, ChangedWhileRead, OutputRefused, UsageError
+from sealwright.errors import BadSignature, ChangedWhileRead, UsageError
 from sealwright.formats.format import Search
 from sealwright.formats.ima import check_asked, prepared_file, signature_bytes
 from sealwright.formats.imalist import MAX_LIST_BYTES, Entry, hash_regular, list_bytes, read_list, regular_files
@@ -88,8 +88,8 @@ def _check_out(out: str, path: str, options: SignOptions) -> None:
         raise UsageError("--timestamp", "a list has one signature for each file", "Leave it out.")
     if os.path.isdir(out):
         raise UsageError(out, "it is a folder, and the signatures of a tree are one list", "Name a new file.")
-    if options.replace is Replace.NO and os.path.lexists(out):
-        raise OutputRefused(out, "it is already there", "Use --replace to sign again.")
+    refuse_itself(path, out)
+    refuse_taken(out, options.replace)
     parent, tree = (os.path.realpath(one) for one in (os.path.dirname(os.path.abspath(out)), path))
     if os.path.isdir(tree) and os.path.commonpath([parent, tree]) == tree:
         raise UsageError(out, "it would be a file of the tree, and not in the list", "Name a file outside of the tree.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,9 @@ from sealwright.signing.home import (
     home_text,
 )
 from sealwright.signing.pipeline import Pipeline
+from sealwright.trust.belief import parse_deny
 from sealwright.trust.history import KIND as TRUST_KIND
+from sealwright.trust.model import OfficerKey
 from sealwright.trust.toml import Toml, toml_text
 from sealwright.trust.trustfile import FIRST_LINE, MAX_BYTES, parse_trust
 
@@ -118,10 +120,17 @@ def init_home(folder: str, options: InitOptions) -> Home:
 def sign_trust(
     path: str, home: Home, person: str, now: datetime, pin: Pin | None = None, *, kind: str = TRUST_KIND
 ) -> str:
-    """Sign a trust file (or deny list, kind "deny") as one of its officers; the signature's path. Other officers' files stay."""
+    """Sign a trust file (or deny list, kind "deny") as one of its officers; the signature's path. Other officers' files stay.
+
+    MalformedTrust for what is none, UsageError where the key is not that officer's; of a deny list that is known where its
+    trust file lies beside it.
+    """
     text = read_file(path, MAX_BYTES)
     if kind == TRUST_KIND:
-        _officer_of(text, path, home, person)
+        trust = parse_trust(text, path)
+        _check_officer((*trust.officers.keys, *trust.recovery.keys), path, home, person)
+    else:
+        _check_deny_list(text, path, home, person)
     enrolled = home.key(None, KeyPurpose.TRUST)
     digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
     prepared = Prepared(kind, kind, path, digests, None, len(text), Coverage.whole(len(text)), Claims())
@@ -132,10 +141,24 @@ def sign_trust(
     return target
 
 
-def _officer_of(text: bytes, path: str, home: Home, person: str) -> None:
-    trust = parse_trust(text, path)
+def _check_deny_list(text: bytes, path: str, home: Home, person: str) -> None:
+    deny = parse_deny(text, path)
+    beside = os.path.join(os.path.dirname(path), TRUST)
+    if not os.path.exists(beside):
+        return
+    trust = parse_trust(read_file(beside, MAX_BYTES), beside)
+    if deny.trust != trust.id:
+        raise UsageError(
+            path,
+            f"it is for the trust file {deny.trust}, and beside it lies {trust.id}",
+            f'Write `trust = "{trust.id}"`.',
+        )
+    _check_officer(trust.officers.keys, path, home, person)
+
+
+def _check_officer(listed: Sequence[OfficerKey], path: str, home: Home, person: str) -> None:
     own = home.key(None, KeyPurpose.TRUST).public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if not any(key.person == person and key.spki == own for key in (*trust.officers.keys, *trust.recovery.keys)):
+    if not any(key.person == person and key.spki == own for key in listed):
         raise UsageError(
             path,
             f"the key of this home is not {person}'s key in [officers]",

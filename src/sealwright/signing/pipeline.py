@@ -95,7 +95,13 @@ class Pipeline:
         }
         self.journal = Journal.open(home.path(JOURNAL))
         try:
-            self._key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
+            self._key = open_key(
+                home.uri(enrolled),
+                pin,
+                algorithm=enrolled.algorithm,
+                expected=enrolled.public_key,
+                construction=enrolled.construction,
+            )
             self._check_provenance()
         except BaseException:
             self.journal.close()
@@ -110,7 +116,10 @@ class Pipeline:
             self._check(prepared)
         signing, kinds = self.certificate, [KINDS[prepared.kind] for prepared in batch]
         digests = [self._digest(prepared) for prepared in batch]
-        attributes = [attributes_of(signing, kind, digest, now) for kind, digest in zip(kinds, digests, strict=True)]
+        attributes = [
+            attributes_of(signing, kind, digest, now, prepared.name)
+            for kind, digest, prepared in zip(kinds, digests, batch, strict=True)
+        ]
         asked = [asked_of_key(signing, *parts) for parts in zip(kinds, digests, attributes, strict=True)]
         requests = [secrets.token_hex(REQUEST_BYTES) for _ in batch]
         self.journal.append(

@@ -28,8 +28,8 @@ from sealwright.artifact.output import (
     Pair,
     Replace,
     permissions_of,
-    refuse_early,
     refuse_itself,
+    refuse_taken,
     replace_pairs,
     restore_pair,
     write_pairs,
@@ -38,8 +38,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
 from sealwright.errors import MalformedArtifact, SealwrightError, Unreadable, UsageError
-from sealwright.formats.embedded import BESIDE, EMBEDDED, check_attached, embedded_format, files_beside
+from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
+from sealwright.formats.known import BESIDE, EMBEDDED
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
 from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, is_beside, signature_path
@@ -227,7 +228,7 @@ def _prepare(
                 raise UsageError(
                     path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
                 )
-            refuse_early(target, options.replace)
+            refuse_taken(target, options.replace)
             taken.add(target)
         return prepared
     except SealwrightError as cause:
@@ -246,7 +247,8 @@ def _prepared(path: str, options: SignOptions, algorithms: tuple[HashName, ...],
         raise Unreadable(path, "there is no such file or folder", "Check the path.")
     if options.format is not None:
         form = embedded_format(options.format, options.layouts)
-        return form.prepare(path, algorithms, options.claims, options.existing, progress)
+        prepared = form.prepare(path, algorithms, options.claims, options.existing, progress)
+        return prepared._replace(name=os.path.basename(_new_file(prepared, options)))
     if options.slot is Slot.MAKER and options.claims:
         return manifest().prepare(path, algorithms, options.claims, progress)
     if options.claims:
@@ -344,7 +346,8 @@ def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
     """Where they go."""
     if options.format is not None:
         out = _new_file(prepared, options)
-        return (out, *(out + ending for ending in BESIDE.get(options.format, ())))
+        late = () if KINDS[prepared.kind].carries_tokens or options.timestamp in (None, NONE) else (out + LATE_SUFFIX,)
+        return (*late, out, *(out + ending for ending in BESIDE.get(options.format, ())))
     companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
     return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))
 

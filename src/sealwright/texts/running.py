@@ -10,8 +10,13 @@ _ASK_OFFICER = "Have [[interpreter]] in the trust file corrected and signed by y
 TEXTS: dict[str, Text] = {
     "SW-RUN-KIND": Text(
         "{subject}: neither its name nor its first line says what it is written in",
-        "Give it an ending such as .sh or .py, or a first line such as #!/bin/sh, and have it signed.",
+        "Have a first line such as #!/bin/sh or `-- sealwright-run: kind = sql` written into it, and have it signed.",
         "it is not known what runs it",
+    ),
+    "SW-RUN-KIND-UNSIGNED": Text(
+        "{subject}: only its name says that it is written for {found}, and the signature does not cover the name",
+        "Write `{wanted}` as its first line and sign it again; or sign it with --product, whose manifest names the file.",
+        "nothing signed says what runs it",
     ),
     "SW-RUN-TEXT": Text("{subject}: {found}", _ASK_AUTHOR, "its text is not what it looks like"),
     "SW-RUN-LINE-ENDS": Text(

@@ -26,6 +26,11 @@ TEXTS: dict[str, Text] = {
         "Give the file the name under which it was signed, if that is what it is.",
         "the file has another name than the signed one",
     ),
+    "SW-SIGNATURE-NAME": Text(
+        "{subject}: the signature is about a file called {wanted}, this one is called {found}",
+        "Give the file the name under which it was signed, if that is what it is.",
+        "the file has another name than the signed one",
+    ),
     "SW-FILE-CHANGED": Text(
         "{subject}: the delivered file is not the one that was signed ({found})",
         _FETCH_AGAIN,

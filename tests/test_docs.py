@@ -1,0 +1,200 @@
+"""The pages of the formats typed as they stand: every command of `Sign` and `Check`, in order, in a new folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.archives import zipped
+from kit.boards import FIRMWARE, esp_image
+from kit.cabinets import gcab
+from kit.efi import PROGRAMS
+from kit.modules import tiny_module
+from kit.openssl import run
+from kit.packages import wixl
+from kit.powershell import FILES as SCRIPTS
+from kit.samples import project
+from kit.uboot import compiled
+from kit.uboot import fit as mkimage
+from kit.xmldocs import AML
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "formats"
+HEX = ":0400000001020304F2\n:00000001FF\n"
+
+
+def named(folder: Path, name: str, data: bytes | str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def certified(folder: Path, key: str, certificate: str, kind: str) -> None:
+    """A key of OpenSSL's and a certificate for it."""
+    words = ["-newkey", kind, "-nodes", "-keyout", folder / key, "-out", folder / certificate, "-subj", "/CN=theirs"]
+    made, said = run(["openssl", "req", "-x509", *words])
+    assert made, said
+    (folder / key).chmod(0o600)
+
+
+def cab(folder: Path) -> None:
+    gcab(folder).rename(folder / "drivers.cab")
+
+
+def esp32(folder: Path) -> None:
+    esp_image(folder, secure_pad=True).rename(folder / "app.bin")
+
+
+def fit(folder: Path) -> None:
+    mkimage(folder, signatures=2).unlink()
+    compiled(folder, '/ { model = "u-boot"; };', "u-boot")
+
+
+def fsverity(folder: Path) -> None:
+    named(folder, "app.bin", FIRMWARE)
+
+
+def hexfile(folder: Path) -> None:
+    named(folder, "drive.hex", HEX)
+    named(folder, "zephyr.hex", HEX)
+
+
+def ima(folder: Path) -> None:
+    named(folder, "app.bin", FIRMWARE)
+    named(folder, "bin/tool", FIRMWARE)
+    project(folder).rename(folder / "rootfs")
+
+
+def jar(folder: Path) -> None:
+    zipped(folder / "project.jar")
+
+
+def kmod(folder: Path) -> None:
+    named(folder, "drivers/probe.ko", tiny_module())
+
+
+def layout(folder: Path) -> None:
+    """The layout that the page shows, and an image of it with room for its signature, version and counter."""
+    (whole,) = re.findall(r"```toml\n(# sealwright layout.*?)```", (PAGES / "layout.md").read_text(), re.DOTALL)
+    named(folder, "acme.layout", whole)
+    header = struct.pack("<4sBBHI4xI12s64x", b"ACME", 2, 0, 0, len(FIRMWARE), 0, b"drive")
+    named(folder, "image.bin", header + FIRMWARE)
+
+
+def mcuboot(folder: Path) -> None:
+    named(folder, "zephyr.bin", FIRMWARE)
+    named(folder, "zephyr.hex", HEX)
+    certified(folder, "boot.pem", "boot.crt", "rsa:2048")
+
+
+def msi(folder: Path) -> None:
+    wixl(folder).rename(folder / "tool.msi")
+
+
+def pe(folder: Path) -> None:
+    PROGRAMS[0].copy_to(folder).rename(folder / "boot.efi")
+
+
+def powershell(folder: Path) -> None:
+    named(folder, "rotate.ps1", SCRIPTS["crlf.ps1"])
+
+
+def rauc(folder: Path) -> None:
+    named(folder, "content/rootfs.img", random.Random(1).randbytes(51_200))
+    named(
+        folder,
+        "content/manifest.raucm",
+        "[update]\ncompatible=plc\nversion=1\n\n[bundle]\nformat=verity\n\n[image.rootfs]\nfilename=rootfs.img\n",
+    )
+
+
+def secure_boot(folder: Path) -> None:
+    PROGRAMS[0].copy_to(folder).rename(folder / "bad.efi")
+
+
+def swupdate(folder: Path) -> None:
+    files = {name: random.Random(name).randbytes(51_200) for name in ("fw.bin", "rootfs.ext4")}
+    for name, data in files.items():
+        named(folder, name, data)
+    listed = ", ".join(
+        f'{{ filename = "{name}"; path = "{name}"; sha256 = "{hashlib.sha256(data).hexdigest()}"; }}'
+        for name, data in files.items()
+    )
+    text = f'software = {{ version = "1.0"; hardware-compatibility: [ "1.0" ]; files: ( {listed} ); }}'
+    named(folder, "sw-description", text)
+
+
+def verity(folder: Path) -> None:
+    named(folder, "rootfs.squashfs", FIRMWARE.ljust(4096) * 16)
+    named(folder, "image.roothash", "ab" * 32)
+    certified(folder, "key.pem", "cert.pem", "rsa:3072")
+
+
+def xml(folder: Path) -> None:
+    named(folder, "plant.aml", AML)
+
+
+WORLDS: dict[str, Callable[[Path], None]] = {
+    "cab": cab,
+    "esp32": esp32,
+    "fit": fit,
+    "fsverity": fsverity,
+    "hex": hexfile,
+    "ima": ima,
+    "jar": jar,
+    "kmod": kmod,
+    "layout": layout,
+    "mcuboot": mcuboot,
+    "msi": msi,
+    "pe": pe,
+    "powershell": powershell,
+    "rauc": rauc,
+    "secure-boot": secure_boot,
+    "swupdate": swupdate,
+    "verity": verity,
+    "xml": xml,
+}
+# on Windows; by a kernel that is asked for it; on the way to an installation
+ELSEWHERE = ("Get-AuthenticodeSignature", "fsverity enable", "veritysetup open", "pip install")
+
+
+def typed(page: Path) -> Iterator[str]:
+    """The commands of a page's sections on signing and checking, without the remarks behind them."""
+    for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
+        if section.startswith(("Sign", "Check", "Make")):
+            for command in re.findall(r"^    ([A-Za-z(](?:.*\\\n)*.*)$", section, re.MULTILINE):
+                if not command.startswith(ELSEWHERE):
+                    yield re.split(r"\s+# ", command)[0]
+
+
+def test_every_page_is_typed() -> None:
+    assert {page.stem for page in PAGES.glob("*.md")} == set(WORLDS)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_a_page_tells_to_type_does_what_it_says(name: str, tmp_path: Path) -> None:
+    """A command that ends with another code than 0 is a mistake of the page, or of ours."""
+    WORLDS[name](tmp_path)
+    commands = list(typed(PAGES / f"{name}.md"))
+    assert any("sealwright verify" in command or "secure-boot show" in command for command in commands)
+    if not any(command.startswith("sealwright init home") for command in commands):
+        commands.insert(0, "sealwright init home")
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", "\n".join(commands)],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
