@@ -1,4 +1,4 @@
-"""The pages of the formats typed as they stand: every command of `Sign` and `Check`, in order, in a new folder."""
+"""The documents typed as they stand, in a new folder: the first steps, and every command of a format's `Sign` and `Check`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from kit.powershell import FILES as SCRIPTS
 from kit.samples import project
 from kit.uboot import compiled
 from kit.uboot import fit as mkimage
+from kit.updates import swupdate as judged_by_swupdate
 from kit.xmldocs import AML
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "formats"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "formats"
 HEX = ":0400000001020304F2\n:00000001FF\n"
 
 
@@ -163,8 +165,8 @@ WORLDS: dict[str, Callable[[Path], None]] = {
     "verity": verity,
     "xml": xml,
 }
-# on Windows; by a kernel that is asked for it; on the way to an installation
-ELSEWHERE = ("Get-AuthenticodeSignature", "fsverity enable", "veritysetup open", "pip install")
+# on Windows; by a kernel that is asked for it; on the way to an installation; one at a time on a machine, with `kit.updates`
+ELSEWHERE = ("Get-AuthenticodeSignature", "fsverity enable", "veritysetup open", "pip install", "swupdate -c")
 
 
 def typed(page: Path) -> Iterator[str]:
@@ -188,13 +190,42 @@ def test_what_a_page_tells_to_type_does_what_it_says(name: str, tmp_path: Path) 
     assert any("sealwright verify" in command or "secure-boot show" in command for command in commands)
     if not any(command.startswith("sealwright init home") for command in commands):
         commands.insert(0, "sealwright init home")
+    code, said = bash(tmp_path, *commands)
+    assert code == 0, said
+    if name == "swupdate":
+        accepted, said = judged_by_swupdate(tmp_path / "update.swu", tmp_path / "swupdate-ca.pem")
+        assert accepted, said
+
+
+def test_the_first_steps_answer_as_the_readme_shows(tmp_path: Path) -> None:
+    """Each command that stands behind a `$`, and below it the first line of its answer."""
+    named(tmp_path, "drive.bin", FIRMWARE)
+    lines = re.findall(r"^    (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    typed_ones = [at for at, line in enumerate(lines) if line.startswith("$ ")]
+    assert len(typed_ones) == 5
+    for at in typed_ones:
+        _, said = bash(tmp_path, re.split(r"\s+# ", lines[at][2:])[0])
+        shown = lines[at + 1] if at + 1 < len(lines) and not lines[at + 1].startswith("$ ") else ""
+        assert shown.strip() in said, said
+
+
+def test_a_script_runs_as_its_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "running.md").read_text().partition("## ")[0]
+    commands = [re.split(r"\s+# ", line)[0] for line in re.findall(r"^    (.+)$", page, re.MULTILINE)]
+    code, said = bash(tmp_path, "sealwright init home", *commands)
+    assert (code, "kept 7 days" in said) == (0, True), said
+
+
+def bash(folder: Path, *commands: str) -> tuple[int, str]:
+    """Commands typed one after the other until one fails: the exit code, and all that was said."""
+    path = f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", "\n".join(commands)],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}"},
+        cwd=folder,
+        env=os.environ | {"PATH": path},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr

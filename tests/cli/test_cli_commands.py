@@ -269,6 +269,14 @@ def test_each_command_explains_itself_with_examples(run: Run, command: str) -> N
     assert f"sealwright {command}" in out.split("examples:")[1]
 
 
+@pytest.mark.parametrize("words", ["key enrol", "trust sign", "layout check", "secure-boot list", "secure-boot sign"])
+def test_each_action_shows_its_own_examples(run: Run, words: str) -> None:
+    code, out, _ = run(*words.split(), "--help")
+    assert code == 0
+    examples = out.split("examples:")[1].split("formats")[0].strip().splitlines()
+    assert all(line.strip().startswith(f"sealwright {words} ") for line in examples)
+
+
 def test_version_of_the_program_and_of_the_artifact_are_two_things(run: Run, home: Path, drive: Path) -> None:
     code, out, _ = run("--version")
     assert code == 0

@@ -179,6 +179,20 @@ def test_a_manifest_names_the_file_and_so_its_kind(tmp_path: Path) -> None:
     assert said(tmp_path / "q.sh", trust=EVERY) == ["SW-MANIFEST-NAME"]
 
 
+def test_a_manifest_that_does_not_count_names_nothing(tmp_path: Path) -> None:
+    notes = b"Fixed in 2.4: rm -rf old logs\n"
+    stranger = Pki.make("EVIL").leaf()
+    for number, (signer, named) in enumerate(((stranger, notes), (RELEASE, b"an older script of that name\n"))):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        path = claimed(folder, signer, Claims(), "notes.sh", named)
+        path.write_bytes(notes)
+        (folder / "notes.sh.p7s").write_bytes(p7s(RELEASE, notes))
+        assert said(path, trust=EVERY) == ["SW-RUN-KIND-UNSIGNED"]
+    path = claimed(tmp_path, RELEASE, Claims(), "notes.sh", notes)
+    assert said(path, trust=EVERY) == []
+
+
 def test_a_declared_kind_holds_under_every_name(tmp_path: Path) -> None:
     text = "-- sealwright-run: kind = sql\nselect 1;\n"
     for name, found in (

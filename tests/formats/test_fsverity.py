@@ -12,12 +12,16 @@ from kit.mutate import flips
 from kit.pki import Pki, Signer
 from kit.trust import believed, codes, judge, knowing
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
+from sealwright.envelope.bare import bare_cms, content_info
+from sealwright.envelope.construct import asked_of_key
+from sealwright.envelope.kinds import FSVERITY as KIND
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import UsageError
 from sealwright.formats.format import Existing
-from sealwright.formats.fsverity import signed_bytes
+from sealwright.formats.fsverity import MAX_SIGNATURE_BYTES, signed_bytes
 from sealwright.keys.key import KeyKind
 from sealwright.trust.verdict import Outcome
 
@@ -60,6 +64,22 @@ def test_the_digest_is_made_of_tree_and_size(tmp_path: Path) -> None:
         descriptor = bytes((1, 1, 12, 0)) + bytes(4) + len(data).to_bytes(8, "little") + root.ljust(240, b"\0")
         with open_artifact(str(tmp_path / "one")) as source:
             assert signed_bytes(source) == b"FSVerity\x01\0\x20\0" + hashlib.sha256(descriptor).digest()
+
+
+@pytest.mark.parametrize(("certificates", "outcome"), [(10, TRUSTED), (32, REJECTED)])
+def test_a_signature_that_the_kernel_finds_too_large_is_refused(
+    tmp_path: Path, certificates: int, outcome: Outcome
+) -> None:
+    path = file(tmp_path)
+    with open_artifact(str(path)) as source:
+        digest = Digest.of(signed_bytes(source))
+    value = EC.key.sign([asked_of_key(EC.signing, KIND, digest, b"")])[0]
+    bag = [PKI.leaf(f"the certificate number {number} of many").certificate for number in range(certificates)]
+    signature_of(path).write_bytes(content_info(bare_cms(EC.signing, value, bag=bag)))
+    assert (signature_of(path).stat().st_size > MAX_SIGNATURE_BYTES) is (outcome is REJECTED)
+    verdict = judge(path, TRUST)
+    assert verdict.outcome is outcome
+    assert codes(verdict) == ([] if outcome is TRUSTED else ["SW-LIMIT"])
 
 
 @pytest.mark.parametrize("change", [DATA + b"\0", DATA[:-1], DATA[:4096], b"", DATA[::-1]])

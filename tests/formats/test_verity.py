@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat import asn1
 
 from kit.inside import sign_inside, stripped
 from kit.mutate import flips
@@ -18,6 +19,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import OLD
 from sealwright.artifact.source import open_artifact
 from sealwright.cli.main import main
+from sealwright.envelope import asn1 as types
 from sealwright.envelope.bare import bare_cms, content_info
 from sealwright.envelope.construct import asked_of_key
 from sealwright.envelope.kinds import KMOD, VERITY, Construction
@@ -263,6 +265,24 @@ def test_what_is_no_image_is_not_signed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="with a manifest"):
         sign_inside(plain(tmp_path), EC, tmp_path / "no.img", "verity", claims=Claims(product="drive"))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["plain.img"]
+
+
+@pytest.mark.parametrize("second", ["altered", "a stranger's"])
+def test_a_second_signer_that_openssl_and_kernel_refuse_the_whole_for_is_refused(image: Path, second: str) -> None:
+    """A039: judged alone, the first one would do."""
+    assert judge(image, TRUST).outcome is TRUSTED
+    path, root = signature_of(image), Digest.of(root_of(image).read_bytes())
+    info, other = (asn1.decode_der(types.ContentInfo, path.read_bytes()) for _ in range(2))
+    if second == "a stranger's":
+        value = OTHER.key.sign([asked_of_key(OTHER.signing, VERITY, root, b"")])[0]
+        other = asn1.decode_der(types.ContentInfo, content_info(bare_cms(OTHER.signing, value)))
+    (first,), (added,) = info.content.signers.as_list(), other.content.signers.as_list()
+    added.signature = added.signature[:-1] + bytes((added.signature[-1] ^ 1,))
+    info.content.signers = asn1.SetOf(sorted([first, added], key=asn1.encode_der))
+    path.write_bytes(asn1.encode_der(info))
+    verdict = judge(image, TRUST)
+    assert codes(verdict) == ["SW-SIGNATURE-MALFORMED"]
+    assert "it has 2 signers" in verdict.findings[0].found
 
 
 def test_the_command_line_signs_verifies_inspects_and_strips(

@@ -61,7 +61,7 @@ def add_action(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, examples: str
 ) -> argparse.ArgumentParser:
     """One action of a command, such as `trust sign`; its help ends with its own examples out of the command's."""
-    own = [line for line in examples.splitlines() if re.match(rf"  sealwright \w+ {re.escape(name)} ", line)]
+    own = [line for line in examples.splitlines() if re.match(rf"  sealwright [\w-]+ {re.escape(name)} ", line)]
     epilog = "\n".join(["examples:", *own]) if own else ""
     return commands.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".", epilog=epilog)
 

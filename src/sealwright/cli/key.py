@@ -83,7 +83,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=CONSTRUCTIONS,
         metavar="KIND",
         default=CONSTRUCTIONS[0],
-        help=f"the one way its signatures are built: {', '.join(CONSTRUCTIONS)} (else the first)",
+        help="the one thing its signatures are made for: cms-attributes (files, folders, every format signed with CMS; "
+        f"the default), or what one format alone reads: {', '.join(CONSTRUCTIONS[1:])}",
     )
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
     add_pin_file(take)

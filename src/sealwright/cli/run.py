@@ -1,7 +1,9 @@
 """Run a script only if it is signed, from a sealed copy of exactly the bytes that were verified.
 
 It is judged for the purpose `run`; the interpreter, its arguments and its environment are those of [[interpreter]] in the trust
-file. What the script declares of its hosts, accounts, times and number of runs is kept as well (docs/running.md).
+file. What it is written in is said by its first line: `#!/bin/sh`, or a comment such as `-- sealwright-run: kind = sql`. Its name
+says it only where a signed manifest holds the name. What the script declares of its hosts, accounts, times and number of runs is
+kept as well (docs/running.md).
 
 Exit code: the script's own; 126 where it was not started, 2 for wrong usage. With --check, as `verify`: 0 it would run, 1 refused,
 3 undecided.

@@ -95,7 +95,7 @@ def matching_signers(
 def read_bare_cms(
     data: bytes, delivered: Callable[[HashName], Digest], certificates: Collection[bytes], subject: str
 ) -> Envelope:
-    """CMS SignedData without signed attributes (RFC 5652 section 5.4), the content beside it.
+    """CMS SignedData of one signer without signed attributes (RFC 5652 section 5.4), the content beside it.
 
     data: DER of a ContentInfo, or of SignedData alone (UEFI); delivered: the digest of the delivered content, asked for each
     algorithm that a signer used; certificates: known ones, DER, beside those inside. Raises MalformedEnvelope or
@@ -110,15 +110,17 @@ def read_bare_cms(
     infos = signed.signers.as_list()
     if not infos:
         raise MalformedEnvelope(subject, "nobody signed it: there is no SignerInfo in it", _AGAIN)
+    if len(infos) > 1:
+        # kernels, firmware and openssl refuse a whole of which one signer does not verify, or is not known to them
+        raise MalformedEnvelope(subject, f"it has {len(infos)} signers, and signatures of this format have one", _AGAIN)
     if signed.content.type != types.DATA or signed.content.content is not None:
         raise MalformedEnvelope(subject, "its content is not beside it", _AGAIN)
-    signers: list[Signer | BrokenSigner] = []
-    for info in infos:
-        try:
-            signers += _signers(info, signed, delivered, (*inside, *certificates), subject)
-        except SealwrightError as cause:
-            signers.append(BrokenSigner(cause))
-    return Envelope(types.DATA.dotted_string, None, inside, tuple(signers))
+    signers: tuple[Signer | BrokenSigner, ...]
+    try:
+        signers = _signers(infos[0], signed, delivered, (*inside, *certificates), subject)
+    except SealwrightError as cause:
+        signers = (BrokenSigner(cause),)
+    return Envelope(types.DATA.dotted_string, None, inside, signers)
 
 
 def bare_cms(certificate: SigningCertificate, value: bytes, *, bag: Sequence[bytes] = ()) -> bytes:

@@ -31,7 +31,7 @@ from sealwright.artifact.output import FileRange, Parts
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.envelope.kinds import FSVERITY
-from sealwright.errors import MalformedArtifact
+from sealwright.errors import LimitExceeded, MalformedArtifact
 from sealwright.formats.asked import refuse_but_one, refuse_claims
 from sealwright.formats.format import (
     Candidate,
@@ -50,6 +50,7 @@ from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES, read_bare_sidecar
 
 NAME = "fsverity"
 SUFFIX = ".fsverity.p7s"
+MAX_SIGNATURE_BYTES = 16128  # FS_VERITY_MAX_SIGNATURE_SIZE of the kernel
 _DESCRIPTOR = struct.Struct("<BBBBIQ64s32s144s")
 _SIGNED_HEAD = b"FSVerity" + struct.pack("<HH", 1, 32)
 
@@ -94,6 +95,9 @@ class FsVerity:
         """The one candidate, where there is a signature, with the digests of what the kernel would compare it with."""
         name = os.path.basename(path)
         signature = search.read_beside(path, SUFFIX, MAX_ENVELOPE_BYTES)
+        if signature is not None and len(signature) > MAX_SIGNATURE_BYTES:
+            what = f"a signature of {len(signature)} bytes"
+            raise LimitExceeded(name + SUFFIX, what, f"The kernel reads at most {MAX_SIGNATURE_BYTES}.")
         with search.opened(path) as source:
             if signature is None:
                 return Found(path, source.size, (), None)

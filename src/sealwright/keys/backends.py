@@ -12,6 +12,7 @@ from sealwright.keys.pin import Pin
 from sealwright.keys.uri import path_of, scheme_of
 
 SCHEMES = ("file", "pkcs11", "tpm")
+_BURNT_IN = "A shorter one that boards have burnt in signs for them alone, enrolled with --construction digest:mcuboot or digest:fit."
 
 
 def open_key(
@@ -31,9 +32,9 @@ def open_key(
     if isinstance(found, rsa.RSAPublicKey):
         try:
             check_rsa(found, subject=uri, minimum_bits=least_rsa_bits(construction))
-        except WeakAlgorithm:
+        except WeakAlgorithm as cause:
             key.close()
-            raise
+            raise WeakAlgorithm(uri, cause.what, f"{cause.next_step} {_BURNT_IN}") from cause
     if expected is not None and key_digest(found) != key_digest(expected):
         key.close()
         raise KeyRefused(
