@@ -154,7 +154,11 @@ class Msi:
             package = read_package(source)
             refuse_but_one(path, package.signature is not None, existing, "a package has one signature")
             if package.file.size + 2 * MAX_SIGNATURE_BYTES > MAX_FILE_BYTES:
-                raise LimitExceeded(path, f"{package.file.size} bytes", "Put the files beside the package, not inside.")
+                raise LimitExceeded(
+                    path,
+                    f"{package.file.size} bytes",
+                    "Put its files into cabinets beside it, and sign the folder of both.",
+                )
             digest = package.digest(source, name, progress)
         content = indirect_data(_SIP_INFO, digest)
         digests = {name: AUTHENTICODE.digest(content, name)}

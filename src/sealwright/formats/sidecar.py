@@ -30,6 +30,7 @@ _READ = (
     *(MANIFEST_SUFFIX + suffix for suffix in (*SUFFIXES.values(), LATE_SUFFIX)),
     ".roothash.p7s",
     ".fsverity.p7s",
+    ".xmldsig",
 )
 # endings that nothing reads there, or that belong to folders, or that are in use for other things too: what those files are like that belong to a signature
 _BY_CONTENT = {

@@ -305,7 +305,8 @@ def check_namespaces_seen(data: bytes, path: str) -> None:
     It has one only where an element or attribute is named by it: what `xsi:type="di:DeviceType"` means changes when that is nowhere
     above, or when a declaration further down is moved up here. data: a document that `read_layout` accepted.
     """
-    _Meanings(path).parser.Parse(data, True)
+    if b"xmlns" in data:
+        _Meanings(path).parser.Parse(data, True)
 
 
 class _Meanings:

@@ -120,7 +120,6 @@ def sign_paths(
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     if options.timestamp is None and not kind.carries_tokens:
         wanted = NONE
-    tokens = () if wanted == NONE or kind.carries_tokens else (LATE_SUFFIX,)
     with (
         Pipeline(home, enrolled, options.pin) as pipeline,
         closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
@@ -130,7 +129,7 @@ def sign_paths(
         batch: list[Prepared | NotSigned] = []
         held_bytes = 0  # made to be written behind the artifacts, such as hash trees
         for path in artifacts(paths, options):
-            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, tokens, progress)
+            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress)
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
             if len(batch) == BATCH or held_bytes >= HELD_BYTES:
@@ -210,14 +209,13 @@ def _prepare(
     options: SignOptions,
     algorithms: tuple[HashName, ...],
     taken: set[str],
-    tokens: tuple[str, ...],
     progress: Progress | None,
 ) -> Prepared | NotSigned:
     try:
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = _prepared(path, options, algorithms, progress)
-        targets = (*(_new_file(prepared, options) + ending for ending in tokens), *_targets(prepared, options))
+        targets = _targets(prepared, options)
         if options.format is not None:
             for target in targets:
                 refuse_itself(path, target)
