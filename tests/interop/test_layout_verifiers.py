@@ -34,6 +34,7 @@ from sealwright.trust.verdict import Outcome
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
 PKI = Pki.make()
+LAYOUT_LINE = "# sealwright layout 1\n"
 PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest")
 
 
@@ -251,7 +252,7 @@ def test_nothing_that_openssl_refuses_is_accepted_here(tmp_path: Path, which: st
 
 def test_the_example_of_the_documentation_is_signed_and_checked(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "formats" / "layout.md").read_text()
-    text = page.split("```toml\n", 1)[1].split("```", 1)[0]
+    text = LAYOUT_LINE + page.split(f"```toml\n{LAYOUT_LINE}", 1)[1].split("```", 1)[0]
     own = KEYS["p256"][0]
     head = struct.pack("<4sHHIBBHI12s", b"ACME", 2, 0, len(PAYLOAD), 2, 1, 900, 7, b"VX-200")
     (tmp_path / "plain").write_bytes(head + bytes(64) + PAYLOAD)

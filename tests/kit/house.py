@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kit.tokens import PIN, TOKEN, softhsm, tpm
+from kit.tokens import PIN, another_token, tpm
 from sealwright.cli.main import main
 from sealwright.keys.key import KeyKind
 
@@ -94,14 +94,13 @@ class House:
 
     @classmethod
     def make(cls, folder: Path, backend: Backend) -> House:
-        """`sealwright init`, with a token or TPM of this process where the backend wants one."""
+        """`sealwright init`, with a token of its own or the TPM of this process where the backend wants one."""
         house = cls(folder, backend)
         house.pin_file.write_text(PIN + "\n")
         house.pin_file.chmod(0o600)
         where: list[str] = []
         if backend is Backend.TOKEN:
-            softhsm()
-            where = ["--token", TOKEN]
+            where = ["--token", another_token()]
         elif backend is Backend.TPM:
             tpm()
             where = ["--token", f"tpm:{folder / 'tpm'}"]

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from sealwright.keys.pin import Pin
@@ -20,6 +21,7 @@ from sealwright.keys.pin import Pin
 PIN = "471147"
 LABEL = "line-1"
 TOKEN = f"pkcs11:token={LABEL}"
+_NUMBERS = count(2)
 
 
 @cache
@@ -29,6 +31,15 @@ def softhsm() -> Pin:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["SOFTHSM2_CONF"] = str(make_token(folder, LABEL))
     return Pin(PIN)
+
+
+def another_token() -> str:
+    """The key string of one more token beside this process's own, empty as a new one."""
+    softhsm()
+    label = f"line-{next(_NUMBERS)}"
+    command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "87654321"]
+    subprocess.run(command, check=True, capture_output=True)
+    return f"pkcs11:token={label}"
 
 
 def make_token(folder: Path, label: str) -> Path:
