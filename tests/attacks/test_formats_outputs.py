@@ -90,6 +90,22 @@ def test_a171_links_and_devices_are_never_written_over(tmp_path: Path) -> None:
     assert not [one.name for one in tmp_path.iterdir() if one.name.endswith(".tmp")]
 
 
+def test_a171_what_is_still_to_be_signed_is_not_written_over_by_the_output_of_another(tmp_path: Path) -> None:
+    home, folder = str(tmp_path / "home"), tmp_path / "d"
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "ima", "--home", home, "--algorithm", "p256"]) == 0
+    folder.mkdir()
+    (tmp_path / "x").write_bytes(b"one")
+    (folder / "x.sig").write_bytes(b"a file of somebody's")
+    path, options = str(tmp_path / "x"), ["--home", home, "--format", "ima", "--out", str(folder), "--replace"]
+    assert main(["sign", path, str(folder / "x.sig"), *options]) == 1
+    assert (folder / "x.sig").read_bytes() == b"a file of somebody's"
+    assert not (folder / "x").exists()
+    (folder / "x.sig").unlink()
+    assert main(["sign", path, *options]) == 0
+    assert main(["sign", path, *options]) == 0
+
+
 def test_a171_a_link_that_leads_nowhere_is_told_with_its_next_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ from sealwright.artifact.output import (
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
-from sealwright.errors import MalformedArtifact, SealwrightError, Unreadable, UsageError
+from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
 from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.known import BESIDE, EMBEDDED
@@ -109,6 +109,37 @@ class NotSigned:
     error: SealwrightError
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the outputs of one call go. inputs: device and inode of what is signed, where outputs may replace files."""
+
+    inputs: frozenset[tuple[int, int]]
+    taken: set[str] = field(default_factory=set)
+
+    def take(self, path: str, target: str, replace: Replace) -> None:
+        """Keep a name for an output of `path`; UsageError or OutputRefused where another output or an input has it."""
+        if target in self.taken:
+            raise UsageError(
+                path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
+            )
+        if self.inputs & _identities([target]):
+            raise OutputRefused(
+                path, f"{target} is to be signed as well, and would be written over", "Name another folder with --out."
+            )
+        refuse_taken(target, replace)
+        self.taken.add(target)
+
+
+def _identities(paths: Iterable[str | NotSigned]) -> frozenset[tuple[int, int]]:
+    found = set()
+    for path in paths:
+        if isinstance(path, str):
+            with suppress(OSError):  # what is not there is told when it is read
+                status = os.stat(path)
+                found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
+
+
 def sign_paths(
     paths: Iterable[str], home: Home, options: SignOptions, progress: Progress | None = None
 ) -> Iterator[Signed | NotSigned]:
@@ -125,11 +156,14 @@ def sign_paths(
         closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
     ):
         algorithms = (kind.digest_name(enrolled.algorithm),)
-        taken: set[str] = set()
+        listed: Iterable[str | NotSigned] = artifacts(paths, options)
+        if options.format is not None and options.replace is Replace.YES:
+            listed = list(listed)
+        places = _Places(_identities(listed) if isinstance(listed, list) else frozenset())
         batch: list[Prepared | NotSigned] = []
         held_bytes = 0  # made to be written behind the artifacts, such as hash trees
-        for path in artifacts(paths, options):
-            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, taken, progress)
+        for path in listed:
+            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, places, progress)
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
             if len(batch) == BATCH or held_bytes >= HELD_BYTES:
@@ -208,7 +242,7 @@ def _prepare(
     path: str,
     options: SignOptions,
     algorithms: tuple[HashName, ...],
-    taken: set[str],
+    places: _Places,
     progress: Progress | None,
 ) -> Prepared | NotSigned:
     try:
@@ -222,12 +256,7 @@ def _prepare(
         if len(targets) > 1:
             restore_pair(targets)
         for target in targets:
-            if target in taken:
-                raise UsageError(
-                    path, f"{target} would be written twice", "Sign them one after the other, or into two folders."
-                )
-            refuse_taken(target, options.replace)
-            taken.add(target)
+            places.take(path, target, options.replace)
         return prepared
     except SealwrightError as cause:
         return NotSigned(path, cause)
