@@ -183,6 +183,15 @@ def test_the_directory_says_what_the_headers_say(tmp_path: Path, offset: int, va
         read_zip(source)
 
 
+def test_a_folder_has_no_bytes_that_nobody_reads(tmp_path: Path) -> None:
+    data = signed(tmp_path).read_bytes()
+    folder = data.index(b"data/\x03\x00")
+    assert judge(changed(tmp_path, data), TRUST).outcome is TRUSTED
+    for nothing in (b"\x02\x00", b"\x03\x01", b"\xff\xff"):
+        bad = data[: folder + 5] + nothing + data[folder + 7 :]
+        assert judge(changed(tmp_path, bad), TRUST).outcome is REJECTED
+
+
 def test_what_is_unpacked_is_as_long_as_it_says(tmp_path: Path) -> None:
     """A bomb says that it is small; a member that goes on behind its end hides something."""
     path = zipped(tmp_path / "a.jar", {"a": bytes(1 << 20)})

@@ -38,6 +38,7 @@ _ENCRYPTED = 0x2041  # and the two flags of strong encryption and masked headers
 _DESCRIBED, _UTF8 = 0x0008, 0x0800
 _ZIP64, _OTHER_NAME = 0x0001, 0x7075
 _PIECE = 256 * 1024
+_NOTHING = (b"", b"\x03\x00")  # no bytes, stored and deflated
 _NEXT = "Ask its maker for the archive again."
 
 
@@ -201,7 +202,7 @@ def _member(source: OpenArtifact, start: int, following: int, entry: bytes) -> M
     if rest not in ((descriptor, DESCRIPTOR_MAGIC + descriptor) if flags & _DESCRIBED else (b"",)):
         raise _wrong(source, data + packed, "what follows a member is not its data descriptor")
     name = _name(source, start, raw, bool(flags & _UTF8))
-    if name.endswith("/") and (size or packed > 2):
+    if name.endswith("/") and (size or source.read_at(data, min(packed, 3)) not in _NOTHING):
         raise _wrong(source, start, f"the folder {name} has bytes")
     _check_mode(source, start, name, attributes >> 16)
     return Member(name, start, data, packed, size, following, method, crc, entry)
