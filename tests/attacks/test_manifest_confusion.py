@@ -89,6 +89,25 @@ def test_a066_a067_every_file_of_the_tree_is_covered(tmp_path: Path, pki: Pki, r
     assert codes(verdict)[0].startswith(("SW-TREE-", "SW-MANIFEST-MISSING"))
 
 
+@pytest.mark.parametrize("part", ["logic.st", "logic.bin"])
+def test_a093_what_the_editor_shows_and_what_the_controller_runs_are_bound_together(
+    tmp_path: Path, pki: Pki, release: Signer, part: str
+) -> None:
+    """Either of them from another release, signed as well, is not what was released together."""
+    trust = believed(pki)
+    for name, source, compiled in (("old", "x := 1;", b"\x01"), ("new", "x := 2;", b"\x02")):
+        root = tmp_path / name
+        root.mkdir()
+        (root / "logic.st").write_text(source)
+        (root / "logic.bin").write_bytes(compiled)
+        manifest_pair(root, release, CLAIMS)
+        assert judge(root, trust).outcome is TRUSTED
+    shutil.copy(tmp_path / "old" / part, tmp_path / "new" / part)
+    verdict = judge(tmp_path / "new", trust)
+    assert (verdict.outcome, codes(verdict)) == (REJECTED, ["SW-TREE-FILE-CHANGED"])
+    assert part in next(one.sentence for one in verdict.findings if one.code == "SW-TREE-FILE-CHANGED")
+
+
 def test_a027_a_signature_over_a_file_never_serves_for_a_manifest_nor_the_reverse(
     tmp_path: Path, pki: Pki, release: Signer
 ) -> None:
