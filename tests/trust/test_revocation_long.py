@@ -22,7 +22,7 @@ _REASONS = [None, *(r for r in x509.ReasonFlags if r.value not in ("unspecified"
 
 def crowd(seed: int, count: int = 60, sizes: tuple[int, ...] = (160, 128, 152, 64)) -> list[x509.RevokedCertificate]:
     """Entries of every usual shape."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     serials = [dice.getrandbits(dice.choice(sizes) - 1) | 1 << (dice.choice(sizes) - 9) for _ in range(count)]
     return [
         entry(
@@ -51,7 +51,7 @@ def test_a_long_list_says_what_the_slow_walk_says(seed: int, monkeypatch: pytest
     doubled = [entry(one.serial_number, NOW - DAY, x509.ReasonFlags.certificate_hold) for one in entries[:5]]
     fast, slow = _both(listed(CA, *entries, *doubled), monkeypatch)
     assert not isinstance(slow.entries, LongList)
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     asked = [*slow.entries, *(dice.getrandbits(159) for _ in range(20)), 0, 1, 127, 128, -1, -128]
     for serial in asked:
         assert fast.entries.get(serial) == slow.entries.get(serial)

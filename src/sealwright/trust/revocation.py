@@ -346,7 +346,7 @@ def _is_signed(crl: x509.CertificateRevocationList, der: bytes, key: PublicKey) 
         inside = _span(der, inside)[1]
     if der[inside : _span(der, inside)[1]] != der[after : _span(der, after)[1]]:
         return False  # the algorithm inside and outside the signed part must be one (RFC 5280 section 5.1.1.2)
-    signed, how, hashed = memoryview(der)[body:after], crl.signature_algorithm_parameters, crl.signature_hash_algorithm
+    signed, how, hashed = der[body:after], crl.signature_algorithm_parameters, crl.signature_hash_algorithm
     try:
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(how, ec.ECDSA):
             key.verify(crl.signature, signed, how)
