@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ def rfc3339(text: str) -> datetime:
         return time.astimezone(UTC)
     except OverflowError:
         raise argparse.ArgumentTypeError(f"{text!r} is out of range") from None
+
+
+def period(text: str) -> timedelta:
+    """A duration such as `30d`, `12h` or `2y`; argparse shows the complaint."""
+    found = re.fullmatch(r"([0-9]{1,5})([hdwy])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration, such as 12h, 30d, 8w or 2y")
+    return timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}[found[2]])
 
 
 def key_string(text: str) -> str:

@@ -34,6 +34,8 @@ COMMANDS = {
     "init": "make a signing home: keys, certificates, a trust file",
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
     "key": "list, create, show, certify and attest keys",
+    "cert": "issue, renew, replace, suspend and revoke certificates; see what ends when",
+    "ca": "revocation lists, cross-signing, and requests to an authority above",
     "trust": "check, show, sign and install trust files",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "layout": "check the description of firmware under a maker's own header, and an image by it",

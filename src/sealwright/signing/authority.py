@@ -94,7 +94,7 @@ def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | N
     if mine is not None and mine.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY):
         raise UsageError(one.name, "an officer's certificate only carries the key and never ends", "Nothing to do.")
     order = _again(one, _provenance(mine, one), days, home)
-    authority = _issuer_of(home, one)
+    authority = issuer_of(home, one)
     with opened(home, authority, pin) as (register, issuer):
         own = issuer if key_digest(authority.public_key) != one.key else Issuer(issuer.key)
         renewed = register.issue(order, own, now)
@@ -137,7 +137,7 @@ def rekey(
         one = _certificate_of(register, old)
     if one.end is not None and not one.on_hold:
         raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
-    authority = _issuer_of(home, one)
+    authority = issuer_of(home, one)
     info = create_key(key_beside(home, old, new_name), kind or _kind(old), pin)
     before = _again(one, info.provenance, None, home)
     order = replace(before, public_key=info.public_key, renews=None, construction=old.construction)
@@ -192,6 +192,24 @@ def release(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
         return register.release(_find(register, home, wanted), now, person)
 
 
+def retire(home: Home, wanted: str, now: datetime, until: datetime) -> Issued:
+    """Set the end of signing of a key; of a key of the home itself, home.toml keeps to it too."""
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        one = register.retire(_find(register, home, wanted), now, until)
+    mine = next((key for key in home.keys if key_digest(key.public_key) == one.key), None)
+    if mine is not None:
+        save(home, replace(mine, signs_until=until))
+    return one
+
+
+def found(home: Home, wanted: str) -> Issued:
+    """A certificate of the register, by serial, common name, or a key's name."""
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        return _find(register, home, wanted)
+
+
 def make_list(home: Home, authority: EnrolledKey, now: datetime, pin: Pin | None, valid: timedelta = LIST_VALID) -> str:
     """The next list of an authority, in HOME/trust.d; its path."""
     path = home.path(CRL_FOLDER, f"{authority.name}.crl")
@@ -242,7 +260,7 @@ def pem(issued: Issued, *, chain: Sequence[bytes] = ()) -> str:
 
 def chain_of(home: Home, issued: Issued) -> tuple[bytes, ...]:
     """The path above a certificate of the register, without the root."""
-    return _chain(_issuer_of(home, issued), issued)
+    return _chain(issuer_of(home, issued), issued)
 
 
 def _again(one: Issued, provenance: Provenance, days: int | None, home: Home) -> Order:
@@ -280,7 +298,8 @@ def _chain(authority: EnrolledKey, issued: Issued) -> tuple[bytes, ...]:
     return () if issued.x509.subject == issued.x509.issuer else chain_below(authority)
 
 
-def _issuer_of(home: Home, one: Issued) -> EnrolledKey:
+def issuer_of(home: Home, one: Issued) -> EnrolledKey:
+    """The key of the home that issued a certificate; UsageError where it is not here."""
     for key in reversed(home.keys):
         if key.purpose is KeyPurpose.CERTIFICATES and key_digest(key.public_key) == one.issuer:
             return key

@@ -181,6 +181,8 @@ def enrol(
         raise UsageError(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
         )
+    if purpose is KeyPurpose.CERTIFICATES:
+        construction = Construction.CERTIFICATE
     leaf, chain = _certificates(path)
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info

@@ -124,6 +124,9 @@ class Home:
         """
         of_purpose = [key for key in self.keys if key.purpose is purpose]
         fitting = [key for key in of_purpose if key.signs(kind)]
+        fitting = [
+            key for key in fitting if key.signs_until is None
+        ] or fitting  # replaced ones only where they are all
         for key in self.keys:
             if wanted in (key.name, key.uri, self.uri(key)):
                 if key.purpose is purpose:

@@ -1,6 +1,6 @@
 """The one way to a signature: intent (durable) -> key -> verified -> result (durable) -> envelope (RULES 2).
 
-1. The key is enrolled for this purpose and construction, its certificate has not ended and no other key replaced it; every other
+1. The key is enrolled for this purpose and construction, its certificate is good and no other key replaced it; every other
    use is refused before the key is touched.
 2. What is signed is built here: small content is parsed and encoded again, the signed attributes are ours.
 3. The intent names artifact, key, certificate and claims, and is on disk before the key is used.
@@ -39,7 +39,8 @@ from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.register import End, read_register
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -91,6 +92,7 @@ class Pipeline:
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
+        self._end = _end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
@@ -184,6 +186,12 @@ class Pipeline:
                 f"it was replaced, and its signing ended on {until:%Y-%m-%d}",
                 "Sign with the key that replaced it.",
             )
+        if self._end is not None:
+            raise KeyRefused(
+                name,
+                f"its certificate was revoked on {self._end.at:%Y-%m-%d} ({self._end.reason.value})",
+                "Sign with another key; `sealwright cert list` shows which are good.",
+            )
         if self.enrolled.purpose in _KEY_ONLY or now <= self._ends:
             return
         raise KeyRefused(
@@ -241,6 +249,12 @@ class Pipeline:
         if prepared.layout is not None:
             fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
+
+
+def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
+    """Whether an authority of this home revoked or suspended a certificate."""
+    issued = read_register(home.path(REGISTER)).issued.values()
+    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
 
 
 def claim_fields(claims: Claims) -> dict[str, Field]:
