@@ -17,7 +17,6 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms_write import signing_certificate
@@ -37,6 +36,7 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
+from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.trust.certificate import display_name, tbs_digest
@@ -219,16 +219,3 @@ class Pipeline:
         if prepared.layout is not None:
             fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
-
-
-def claim_fields(claims: Claims) -> dict[str, Field]:
-    """Claims as journal fields; what is not claimed is left out."""
-    generation = None if claims.generation is None else str(claims.generation)
-    named: dict[str, Field | None] = {
-        "product": claims.product,
-        "version": claims.version,
-        "generation": generation,
-        "hardware": claims.hardware or None,
-        "environment": claims.environment,
-    }
-    return {name: value for name, value in named.items() if value is not None}

@@ -31,11 +31,15 @@ MAX_STANDINGS = 4096
 
 
 class StampStanding(NamedTuple):
-    """Whether an authority's certificate may stamp at a time: the authority's name, why it is refused, why that is not known."""
+    """Whether an authority's certificate may stamp at a time: the authority's name, why it is refused, why that is not known.
+
+    party: whose word a token is; two authorities under one anchor are one.
+    """
 
     authority: str
     refused: str = ""
     unknown: str = ""
+    party: str = ""
 
 
 @dataclass(slots=True)
