@@ -228,8 +228,9 @@ def _path(
     at = proved or ground.judgement.judged
     findings: list[Finding] = []
     ended = at > known.not_after
-    if ended and proved is None and ground.purpose is Purpose.RUN:
-        # What was installed while valid keeps running: judge the path at the last moment it could have been signed.
+    if ended and ground.purpose is Purpose.RUN:
+        # What was installed while valid keeps running: judge the path at the last moment it could have been signed. A date that
+        # is proved too late changes nothing: it says that the signature existed by then, not that it was made then.
         findings.append(warning("SW-CERT-EXPIRED", known.subject, found=_day(known.not_after)))
         at, ended = known.not_after, False
     if ended or at < known.not_before:
@@ -295,12 +296,11 @@ def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Fin
                 findings.append(
                     warning("SW-CERT-REVOKED-LATER", subject, wanted=since, found=state.reason or "no reason given")
                 )
-            case State.UNKNOWN if ground.purpose is Purpose.RUN:
-                findings.append(warning("SW-REVOCATION-UNKNOWN", subject, found=state.why))
-            case State.UNKNOWN:
-                findings.append(undecided("SW-REVOCATION-UNKNOWN", subject, found=state.why))
-            case State.GOOD:
+            case State.UNKNOWN | State.GOOD:
                 pass
+        if state.why:
+            unsure = warning if ground.purpose is Purpose.RUN else undecided
+            findings.append(unsure("SW-REVOCATION-UNKNOWN", subject, found=state.why))
     if not states:
         findings.append(note("SW-REVOCATION-NOT-ASKED", THE_SIGNATURE))
     return findings
