@@ -240,3 +240,14 @@ def test_any_bytes_in_a_proof_end_in_a_typed_error_or_the_same_statement(noise: 
     except SealwrightError:
         return
     assert set(seen.times.items()) <= {("w1.example", NOW), ("w2.example", NOW + HOUR)}
+
+
+@pytest.mark.parametrize("name", ["x" * 401, "x" * 100_000])
+def test_names_that_nobody_could_read_are_refused_and_not_repeated(name: str) -> None:
+    other = NoteSigner.make(name)
+    body = _body().replace(LOG.name, name)
+    head = good().decode().rpartition(_body())[0]
+    for data in (head + body + "\n" + other.line(body), good().decode() + other.line(_body())):
+        with pytest.raises(SealwrightError) as refused:
+            check(data.encode())
+        assert len(str(refused.value)) < 400

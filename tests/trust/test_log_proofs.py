@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from sealwright.errors import MalformedTrust
 from sealwright.trust.belief import Believed
 from sealwright.trust.trustfile import parse_trust
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
+from sealwright.trust.verify import Request, verify_paths
 
 TRUSTED, REJECTED, UNDECIDED = Outcome.TRUSTED, Outcome.REJECTED, Outcome.UNDECIDED
 LOG, OTHER_LOG = NoteSigner.make("log.example/7"), NoteSigner.make("log.example/8")
@@ -204,6 +206,9 @@ def test_an_entry_that_is_not_canonical_or_not_the_one_in_the_tree_proves_nothin
         assert (verdict.outcome, notes(verdict)[1][0]) == (UNDECIDED, "SW-LOG-PROOF-REFUSED")
     proof.write_bytes(tlog_proof(b"another entry", LOG, SEEN, extra=entry))  # the extra line is signed by nobody
     assert notes(judge(path, trusting()))[1] == ("SW-LOG-PROOF-REFUSED", "the log does not hold this entry there")
+    bare = tlog_proof(entry, LOG, SEEN).decode().split("\n")
+    proof.write_text("\n".join([bare[0], *bare[2:]]))  # as others write it, who hand the entry over elsewhere
+    assert notes(judge(path, trusting()))[1] == ("SW-LOG-PROOF-REFUSED", "it does not carry the log's entry")
     proof.write_bytes(tlog_proof(entry, LOG, SEEN))
     assert judge(path, trusting()).outcome is TRUSTED
 
@@ -370,3 +375,31 @@ def test_the_proof_is_told_in_every_form(path: Path) -> None:
     witnessed = [value for name, value in look(str(proof)).facts if name == "witness"]
     assert witnessed[0].startswith("w1.example, which says 2026-11-01 13:00 UTC")
     assert "drive.bin.tlog-proof" in dict(look(str(path)).facts)["beside it"]
+
+
+def test_a_link_or_a_pipe_in_place_of_a_proof_is_told_and_waits_for_nobody(path: Path) -> None:
+    proof = path.with_name("drive.bin.tlog-proof")
+    proof.symlink_to("nowhere")
+    assert [code for code, _ in notes(judge(path, trusting("none")))] == ["SW-LOG-PROOF-REFUSED"]
+    proof.unlink()
+    os.mkfifo(proof)
+    assert [code for code, _ in notes(judge(path, trusting("none")))] == ["SW-LOG-PROOF-REFUSED"]
+
+
+def test_of_many_files_each_has_its_own_proof(tmp_path: Path) -> None:
+    for number in range(3):
+        path = signed_file(tmp_path, LEAF, b"firmware %d" % number, name=f"{number}.bin")
+        write_proof(path, LEAF, LOG, SEEN)
+    swapped = tmp_path / "1.bin.tlog-proof"
+    swapped.write_bytes((tmp_path / "2.bin.tlog-proof").read_bytes())
+    request = Request(clock=NOW + DAY, recursive=True)
+    verdicts = {Path(one.path).name: one.outcome for one in verify_paths([str(tmp_path)], trusting(), request)}
+    assert verdicts == {"0.bin": TRUSTED, "1.bin": UNDECIDED, "2.bin": TRUSTED}
+
+
+def test_a_proof_by_a_named_signature_elsewhere_lies_beside_the_file(path: Path, tmp_path: Path) -> None:
+    write_proof(path, LEAF, LOG, SEEN)
+    elsewhere = tmp_path / "kept" / "old.p7s"
+    elsewhere.parent.mkdir()
+    path.with_name("drive.bin.p7s").rename(elsewhere)
+    assert judge(path, trusting(), signature=str(elsewhere)).outcome is TRUSTED

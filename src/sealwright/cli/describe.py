@@ -212,7 +212,7 @@ def _log_proof(data: bytes, name: str) -> Description | None:
     try:
         entry = read_entry(proof.entry)
     except ValueError as cause:
-        return Description(say("kind.log-proof"), (*facts, ("remark", say("fact.not-usable", why=str(cause)))))
+        return Description(say("kind.log-proof"), (*facts, ("entry", say("fact.not-usable", why=str(cause)[:200]))))
     facts += [
         ("format", entry.format or say("fact.statement", kind=entry.kind)),
         ("signed digest", str(entry.artifact)),

@@ -26,6 +26,7 @@ from sealwright.errors import BadSignature, MalformedEnvelope
 from sealwright.log.merkle import HASH_BYTES, MAX_SIZE
 
 MAX_SIGNATURES = 64
+MAX_NAME = 400
 DASH = "\u2014"
 _SIGNATURE_BYTES = 64
 _TIME_BYTES = 8
@@ -62,7 +63,7 @@ def read_checkpoint(note: str, subject: str) -> Checkpoint:
     """Read a signed checkpoint without checking it; MalformedEnvelope where it is none."""
     text, gap, signed = note.partition("\n\n")
     lines = text.split("\n")
-    if not gap or len(lines) < 3 or not lines[0] or not signed.endswith("\n"):
+    if not gap or len(lines) < 3 or not 0 < len(lines[0]) <= MAX_NAME or not signed.endswith("\n"):
         raise _wrong(subject, "it holds no signed checkpoint")
     signatures = signed[:-1].split("\n")
     if len(signatures) > MAX_SIGNATURES:
@@ -129,7 +130,7 @@ def read_number(text: str, subject: str) -> int:
 def _signature(line: str, subject: str) -> NoteSignature:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
-    if dash != DASH or not name or "+" in name or any(character.isspace() for character in name):
+    if dash != DASH or not 0 < len(name) <= MAX_NAME or "+" in name or any(character.isspace() for character in name):
         raise _wrong(subject, "a line under its checkpoint is no signature")
     data = read_base64(encoded, subject)
     if len(data) < 5:

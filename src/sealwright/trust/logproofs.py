@@ -49,10 +49,14 @@ def prove_logged(
     trust, name = ground.trust, file.name
     try:
         proof = read_proof(file.data, name)
+        if not proof.entry:
+            return None, (warning("SW-LOG-PROOF-REFUSED", name, found="it does not carry the log's entry"),)
         try:
             entry = read_entry(proof.entry)
         except ValueError as cause:
-            return None, (warning("SW-LOG-PROOF-REFUSED", name, found=f"its entry cannot be used ({cause})"),)
+            return None, (
+                warning("SW-LOG-PROOF-REFUSED", name, found=f"its entry cannot be used ({str(cause)[:200]})"),
+            )
         if differs := _difference(entry, candidate, signer):
             return None, (warning("SW-LOG-PROOF-REFUSED", name, found=differs),)
         witnesses = [witness.key for witness in trust.witnesses]
