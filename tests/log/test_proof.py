@@ -113,6 +113,7 @@ def test_the_time_of_each_witness_is_handed_back_and_of_one_witness_the_earliest
     assert check(good()).times == {"w1.example": NOW, "w2.example": NOW + HOUR}
     twice = good() + FIRST.line(_body(), NOW - HOUR).encode()
     assert check(twice).times["w1.example"] == NOW - HOUR
+    assert check(good() + FIRST.line(_body(), NOW + HOUR).encode()).times["w1.example"] == NOW
     renewed = NoteSigner.make("w1.example", WITNESS)
     both = [*WITNESSES, parse_verifier_key(renewed.vkey, NoteType.WITNESS)]
     assert check(good() + renewed.line(_body(), NOW - 2 * HOUR).encode(), witnesses=both).times == {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from kit.trust import RULE, believed, codes, judge, signed_file
 from sealwright.cli.main import main
 from sealwright.envelope.cms import Profile, read_envelope
 from sealwright.trust.belief import Believed
+from sealwright.trust.model import Denied
 from sealwright.trust.state import read_state
 from sealwright.trust.times import MAX_FLOOR_STEP, Seen, moved
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
@@ -23,10 +24,12 @@ from sealwright.trust.verify import Request, verify_paths
 TRUSTED, REJECTED, UNDECIDED = Outcome.TRUSTED, Outcome.REJECTED, Outcome.UNDECIDED
 TESTS = Path(__file__).parents[1]
 REASON = x509.ReasonFlags
+SECOND = timedelta(seconds=1)
 
 SENTENCES: dict[str, Sequence[str]] = {
     "Claimed: the signer's word, shown, never used": ("test_a095_a_date_that_the_signer_writes_counts_for_nothing",),
     "Proved: the earliest of genTime + accuracy of a valid token": (
+        "test_a_token_proves_its_time_and_its_accuracy",
         "test_several_tokens_count_separately_and_the_earliest_that_holds_proves",
         "test_every_combination_is_judged_as_rules_4_says",
     ),
@@ -40,6 +43,7 @@ SENTENCES: dict[str, Sequence[str]] = {
     ),
     "Floor: moved only by accepted objects": (
         "test_a109_a_refused_file_moves_no_floor",
+        "test_a_refused_signature_moves_no_time_of_the_judgement_beside_it",
         "test_a109_a_clock_that_ran_ahead_is_forgotten_when_it_is_right_again",
     ),
     "(genTime - accuracy, or a trust file's issued)": ("test_a109_a_floor_far_ahead_needs_two_sources",),
@@ -145,6 +149,29 @@ def test_several_tokens_count_separately_and_the_earliest_that_holds_proves(tmp_
             assert abs(verdict.times.proved - NOW) < HOUR
 
 
+@pytest.mark.parametrize(("since", "holds"), [(SECOND, False), (2 * SECOND, True)])
+def test_a_token_proves_its_time_and_its_accuracy(tmp_path: Path, pki: Pki, since: timedelta, holds: bool) -> None:
+    """Made on day 0, give or take a second: what was stolen a second later may have been stolen before."""
+    signer = pki.leaf()
+    path = signed_file(tmp_path, signer, tsa=pki.tsa())
+    verdict = judge(path, believed(pki))
+    assert (verdict.times.proved, verdict.times.floor) == (NOW + SECOND, NOW - SECOND)
+    pki.revoke(signer, NOW + DAY, REASON.key_compromise, NOW + since)
+    assert codes(judge(path, believed(pki, crls=[pki.crl(NOW + DAY)]), NOW + 2 * DAY)) == (
+        [] if holds else ["SW-CERT-REVOKED"]
+    )
+
+
+def test_a_refused_signature_moves_no_time_of_the_judgement_beside_it(tmp_path: Path, pki: Pki) -> None:
+    tsa, denied = pki.tsa(), pki.leaf("stolen")
+    path = signed_file(tmp_path, pki.leaf())
+    path.with_name("drive.bin.plant.p7s").write_bytes(p7s(denied, path.read_bytes(), tsa=tsa, stamped=NOW + 100 * DAY))
+    assert judge(path, believed(pki)).times.floor == NOW + 100 * DAY - SECOND
+    trust = believed(pki, denied=[Denied("key", denied.key_digest, 0, "stolen")])
+    verdict = judge(path, trust)
+    assert (verdict.outcome, verdict.times.floor) == (TRUSTED, trust.trust.issued)
+
+
 @pytest.mark.parametrize(
     ("stamped", "last", "ends", "holds"),
     [
@@ -219,7 +246,7 @@ def test_a_list_that_is_stale_does_not_say_that_nothing_worse_came_later(
 
 def test_the_floor_never_passes_the_end_of_the_trust_file(tmp_path: Path, pki: Pki, state: str) -> None:
     path = signed_file(tmp_path, pki.leaf(), tsa=pki.tsa(), stamped=NOW + 200 * DAY)
-    assert judge(path, believed(pki), NOW, state=state).times.floor == NOW + 200 * DAY - DAY / 86400
+    assert judge(path, believed(pki), NOW, state=state).times.floor == NOW + 200 * DAY - SECOND
     ends = NOW + 100 * DAY
     verdict = judge(path, believed(pki, expires=ends), NOW)
     assert (verdict.times.floor, verdict.times.judged) == (ends, ends)
@@ -240,7 +267,7 @@ def test_one_source_alone_moves_the_time_of_a_judgement_by_400_days_at_most(tmp_
     )
     early, signer = NOW.replace(year=1970), pki.leaf(days=900)
     path = signed_file(tmp_path, signer, tsa=tsa, stamped=NOW + 399 * DAY)
-    assert judge(path, trust, early).times.floor == NOW + 399 * DAY - DAY / 86400
+    assert judge(path, trust, early).times.floor == NOW + 399 * DAY - SECOND
     path = signed_file(tmp_path, signer, tsa=tsa, stamped=late)
     assert judge(path, trust, early).times.floor == NOW
     write_proof(path, signer, log, {witness: late})
@@ -279,7 +306,7 @@ def test_officers_take_a_floor_back_by_a_new_version_once(tmp_path: Path, pki: P
     assert judge(path, believed(pki), state=state).outcome is UNDECIDED  # the clock is behind the token
     allowing = RULE | {"without_clock": "allow"}
     assert judge(path, believed(pki, rule=[allowing]), state=state).outcome is TRUSTED
-    ahead = NOW + 250 * DAY - DAY / 86400
+    ahead = NOW + 250 * DAY - SECOND
     assert read_state(state).floor == ahead
     assert codes(judge(plain, believed(pki, version=2), state=state)) == ["SW-CERT-EXPIRED"]
     issued = NOW - DAY
@@ -323,7 +350,7 @@ def test_at_replaces_the_clock_only_and_leaves_nothing_behind(tmp_path: Path, pk
     assert past.times.judged == past.times.floor
     assert past.hypothetical
     assert judge(path, believed(pki), state=state).outcome is TRUSTED
-    assert read_state(state).floor == NOW - DAY / 86400
+    assert read_state(state).floor == NOW - SECOND
 
 
 def test_the_rule_that_says_revoked_later_needs_no_answer_about_its_own_reasons(tmp_path: Path, pki: Pki) -> None:
