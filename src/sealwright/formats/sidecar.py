@@ -1,4 +1,7 @@
-"""Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`."""
+"""Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`.
+
+Each signature has a log proof of its own: `NAME.tlog-proof` is the maker's, `NAME.plant.tlog-proof` and `NAME.pq.tlog-proof` the others'.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
-from sealwright.formats.format import Search, Slot
+from sealwright.formats.format import Found, LogProofFile, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
+PROOF_SUFFIXES = {Slot.MAKER: ".tlog-proof", Slot.PLANT: ".plant.tlog-proof", Slot.PQ: ".pq.tlog-proof"}
+MAX_PROOF_BYTES = 256 * 1024
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
@@ -40,7 +45,7 @@ _BY_CONTENT = {
     MANIFEST_SUFFIX: re.compile(MANIFEST_LINE),
     ".manifest.list": re.compile(MANIFEST_LINE),
     ".ers": re.compile(rb"\x30"),
-    ".tlog-proof": re.compile(rb"c2sp\.org/tlog-proof@"),
+    **dict.fromkeys(reversed(PROOF_SUFFIXES.values()), re.compile(rb"c2sp\.org/tlog-proof@")),
 }
 _ENDINGS = (*_READ, *_BY_CONTENT)
 
@@ -154,6 +159,41 @@ def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tu
         return (token_of_sidecar(data, path),), ()
     except SealwrightError as cause:
         return (), (warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what),)
+
+
+def with_log_proofs(found: Found, target: str, search: Search) -> Found:
+    """The candidates with the proofs beside them; one that cannot be read is a warning, it proves nothing.
+
+    target: the artifact; what signs its manifest is proved beside the manifest.
+    """
+    stems = {
+        candidate.format: target + (MANIFEST_SUFFIX if candidate.format == "manifest" else "")
+        for candidate in found.candidates
+    }
+    paths = {(form, slot): stem + suffix for form, stem in stems.items() for slot, suffix in PROOF_SUFFIXES.items()}
+    there = {which for which, path in paths.items() if search.sees(path)}
+    if not there:
+        return found
+    proofs = {which: _log_proof(paths[which]) for which in there}
+    candidates = []
+    for candidate in found.candidates:
+        match proofs.get((candidate.format, candidate.slot)):
+            case LogProofFile() as proof:
+                candidates.append(candidate._replace(log_proof=proof))
+            case Finding() as finding:
+                candidates.append(candidate._replace(findings=(*candidate.findings, finding)))
+            case None:
+                candidates.append(candidate)
+    return found._replace(candidates=tuple(candidates))
+
+
+def _log_proof(path: str) -> LogProofFile | Finding | None:
+    name = os.path.basename(path)
+    try:
+        data = read_file_or_none(path, MAX_PROOF_BYTES)
+    except SealwrightError as cause:
+        return warning("SW-LOG-PROOF-REFUSED", name, found=cause.what)
+    return None if data is None else LogProofFile(name, data)
 
 
 def _read(path: str, slot: Slot, data: bytes) -> Sidecar:

@@ -18,7 +18,6 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms_write import signing_certificate
@@ -38,6 +37,7 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
+from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.register import End, read_register
@@ -255,16 +255,3 @@ def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
     """Whether an authority of this home revoked or suspended a certificate."""
     issued = read_register(home.path(REGISTER)).issued.values()
     return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
-
-
-def claim_fields(claims: Claims) -> dict[str, Field]:
-    """Claims as journal fields; what is not claimed is left out."""
-    generation = None if claims.generation is None else str(claims.generation)
-    named: dict[str, Field | None] = {
-        "product": claims.product,
-        "version": claims.version,
-        "generation": generation,
-        "hardware": claims.hardware or None,
-        "environment": claims.environment,
-    }
-    return {name: value for name, value in named.items() if value is not None}
