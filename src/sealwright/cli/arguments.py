@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,6 +81,24 @@ def add_pin_file(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse._ActionsContainer) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+
+def timestamps_of(named: list[str] | None) -> tuple[str, ...]:
+    """The authorities of --timestamp for a home; UsageError for what is none."""
+    from sealwright.errors import UsageError
+
+    names = tuple(named or ("local",))
+    if names not in (("local",), ("none",)) and not all(one.startswith(("http://", "https://")) for one in names):
+        raise UsageError("--timestamp", f"{', '.join(names)[:100]} is no pool", "Name URLs, or local or none alone.")
+    return names
+
+
+def duration(text: str) -> timedelta:
+    """A span such as 60d, 12h or 15m; argparse shows the complaint."""
+    match = re.fullmatch(r"([0-9]{1,5})([dhm])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no span such as 60d, 12h or 15m")
+    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,15 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import token_of_sidecar
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
 from sealwright.formats.format import Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
+MAX_LATE = 8
+_NUMBERED = re.compile(rf"(.+)\.([2-{MAX_LATE}])\.tsr\Z", re.DOTALL)
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
@@ -72,6 +74,13 @@ def is_beside(folder: str, name: str, files: Collection[str], folders: Collectio
         return False
     if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
         return True
+    if (numbered := _NUMBERED.match(name)) is not None and numbered[1] in files:
+        # it is read with that file, if none is missing before it
+        before = (
+            f"{numbered[1]}{LATE_SUFFIX}",
+            *(f"{numbered[1]}.{n}{LATE_SUFFIX}" for n in range(2, int(numbered[2]))),
+        )
+        return all(one in files for one in before)
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
     stem = name.removesuffix(ending)
     if not ending or not (stem in files or stem in folders):
@@ -145,15 +154,42 @@ def read_bare_sidecar(
         return None, (reject(cause.code, name, found=cause.what),)
 
 
+def late_paths(target: str, search: Search) -> list[str]:
+    """`NAME.tsr`, `NAME.2.tsr`, … as far as they are there without a gap; where `NAME.2` is a file, `NAME.2.tsr` is its own."""
+    found: list[str] = []
+    for number in range(1, MAX_LATE + 1):
+        stem = target if number == 1 else f"{target}.{number}"
+        if not search.sees(stem + LATE_SUFFIX) or (number > 1 and search.sees(stem)):
+            break
+        found.append(stem + LATE_SUFFIX)
+    return found
+
+
+def next_late_path(target: str) -> str:
+    """Where one more late timestamp of a target goes; LimitExceeded where there are as many as are read."""
+    taken = len(late_paths(target, Search()))
+    if taken == MAX_LATE:
+        raise LimitExceeded(target, f"{taken} late timestamps", f"At most {MAX_LATE} are read.")
+    stem = target if taken == 0 else f"{target}.{taken + 1}"
+    if taken and os.path.lexists(stem):
+        raise OutputRefused(
+            stem + LATE_SUFFIX, f"it would be the timestamp of {stem}", "Move that file to another folder."
+        )
+    return stem + LATE_SUFFIX
+
+
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
-    """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
-    path = target + LATE_SUFFIX
-    if not search.sees(path) or (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
-        return (), ()
-    try:
-        return (token_of_sidecar(data, path),), ()
-    except SealwrightError as cause:
-        return (), (warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what),)
+    """The timestamp tokens of `late_paths`, responses or bare tokens; what cannot be read is a warning, it proves nothing."""
+    tokens: list[bytes] = []
+    findings: list[Finding] = []
+    for path in late_paths(target, search):
+        if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
+            break
+        try:
+            tokens.append(token_of_sidecar(data, path))
+        except SealwrightError as cause:
+            findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
+    return tuple(tokens), tuple(findings)
 
 
 def _read(path: str, slot: Slot, data: bytes) -> Sidecar:
