@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kit.authorities import Authority, authority
+from kit.modules import tiny_module
 from kit.openssl import ts_verify
 from kit.pki import Pki, p7s
 from sealwright.artifact.digest import Digest
@@ -364,3 +365,111 @@ def test_killed_between_any_two_durable_steps_nothing_is_lost_and_nothing_done_t
             assert late_paths(str(place / "f"), Search()) == [str(place / "f.tsr")]
         else:
             raise AssertionError("it never came to its end")
+
+
+def test_late_timestamps_of_maker_and_plant_lie_side_by_side_and_nobody_complains_of_the_others(
+    run: Run, home: Path, drive: Path
+) -> None:
+    for slot in ("maker", "plant"):
+        assert run("sign", drive, "--home", home, "--as", slot, "--timestamp", "none")[0] == 0
+    for suffix in (".p7s", ".plant.p7s"):
+        assert run("stamp", drive, "--home", home, "--signature", f"{drive}{suffix}")[0] == 0
+    assert late_paths(str(drive), Search()) == [f"{drive}.tsr", f"{drive}.2.tsr"]
+    verify = ("verify", drive, "--trust", home / "trust.toml", "--json")
+    assert "SW-TIMESTAMP-REFUSED" not in run(*verify)[1]
+    assert run("sign", drive, "--home", home, "--replace", "--timestamp", "none")[0] == 0
+    assert "SW-TIMESTAMP-REFUSED" in run(*verify)[1], "a timestamp over none of them is said"
+
+
+def test_a_file_that_is_called_like_a_second_timestamp_keeps_its_own(run: Run, home: Path, drive: Path) -> None:
+    other = Path(f"{drive}.2")
+    other.write_bytes(b"another part of the same firmware")
+    for path in (drive, other):
+        assert run("sign", path, "--home", home, "--timestamp", "none")[0] == 0
+        assert run("stamp", path, "--home", home)[0] == 0
+    assert late_paths(str(drive), Search()) == [f"{drive}.tsr"]
+    assert "SW-TIMESTAMP-REFUSED" not in run("verify", drive, other, "--trust", home / "trust.toml", "--json")[1]
+    code, _, err = run("stamp", drive, "--home", home, "--again")
+    assert code == 1
+    assert "it would be the timestamp of" in err
+
+
+def test_nothing_hides_behind_the_name_of_a_further_timestamp(
+    run: Run, home: Path, drive: Path, tmp_path: Path
+) -> None:
+    assert run("sign", drive, "--home", home)[0] == 0
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("drive.bin", "drive.bin.p7s"):
+        os.rename(tmp_path / name, folder / name)
+    verify = ("verify", "--recursive", folder, "--trust", home / "trust.toml")
+    assert run(*verify)[0] == 0
+    (folder / "drive.bin.3.tsr").write_bytes(b"a program")
+    assert run(*verify)[0] == 1, "no .tsr and no .2.tsr lead to it"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"nonsense", b"[]", b'{"target":1}', b"\xff" * 100, b"{" * 60_000])
+def test_a_damaged_entry_is_named_and_nothing_is_stamped_over_it(
+    run: Run, home: Path, drive: Path, data: bytes
+) -> None:
+    deferred(run, drive, home)
+    (item,) = read_pending(str(home))
+    (home / "pending" / item.name).write_bytes(data)
+    for words in (("--status",), ("--all",)):
+        code, _, err = run("stamp", "--home", home, *words)
+        assert code == 1
+        assert item.name in err
+    assert "WRONG" in run("doctor", "--home", home)[1]
+
+
+def test_two_stamps_at_once_do_not_ask_twice(run: Run, home: Path, drive: Path, tsa: Authority) -> None:
+    from sealwright.signing.pending import one_at_a_time
+
+    deferred(run, drive, home)
+    with one_at_a_time(str(home)):
+        code, _, err = run("stamp", "--home", home, "--all", "--timestamp", tsa.url)
+    assert code == 1
+    assert "at work" in err
+    assert tsa.seen == 0
+    assert run("stamp", "--home", home, "--all", "--timestamp", tsa.url)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("f",), ("--all",), ("f", "--all", "--home", "HOME"), ("--status",), ("f", "--home", "HOME", "--timestamp", "local", "--timestamp", NOWHERE),
+     ("f", "g", "--home", "HOME", "--signature", "s")],
+)  # fmt: skip
+def test_a_stamp_that_cannot_mean_anything_is_refused(run: Run, home: Path, words: tuple[str, ...]) -> None:
+    assert run("stamp", *(str(home) if word == "HOME" else word for word in words))[0] == 2
+
+
+def test_the_homes_own_authority_proves_nothing_more_by_stamping_again(run: Run, home: Path, drive: Path) -> None:
+    assert run("sign", drive, "--home", home)[0] == 0
+    code, _, err = run("stamp", drive, "--home", home, "--again")
+    assert code == 1
+    assert "has stamped it already" in err
+    assert not os.path.exists(f"{drive}.tsr")
+
+
+def test_a_home_that_was_copied_while_something_waits_stamps_it_there_too(run: Run, home: Path, drive: Path) -> None:
+    deferred(run, drive, home)
+    shutil.copytree(home, home.with_name("copy"))
+    assert run("stamp", "--home", home, "--all")[0] == 0
+    assert "stamped already" in run("stamp", "--home", home.with_name("copy"), "--all")[1]
+    assert not os.path.exists(f"{drive}.2.tsr")
+    assert not list(read_pending(str(home.with_name("copy"))))
+
+
+@pytest.mark.parametrize("form", ["kmod", "ima"])
+def test_a_bare_signature_is_deferred_with_its_timestamp_beside_it(
+    run: Run, home: Path, tmp_path: Path, form: str
+) -> None:
+    assert run("key", "enrol", form, "--home", home, "--algorithm", "rsa3072")[0] == 0
+    module = tmp_path / "m.ko"
+    module.write_bytes(tiny_module())
+    out = tmp_path / "signed.ko"
+    deferred(run, module, home, "--format", form, "--out", out)
+    code, _, err = run("stamp", "--home", home, "--all")
+    assert code == 0, err
+    assert os.path.exists(f"{out}.tsr")
+    assert not list(read_pending(str(home)))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
-from sealwright.envelope.tsp import token_of_sidecar
+from sealwright.envelope.tsp import read_token, token_of_sidecar
 from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
-from sealwright.formats.format import Search, Slot
+from sealwright.formats.format import Candidate, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
@@ -190,6 +190,38 @@ def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tu
         except SealwrightError as cause:
             findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
     return tuple(tokens), tuple(findings)
+
+
+def own_late_tokens(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Where several signatures share the late timestamps beside them, each without those that are over another one.
+
+    A token that is over none of them stays with all, so that it is said.
+    """
+    if len(candidates) < 2 or not any(candidate.late_tokens for candidate in candidates):
+        return candidates
+    values = [{signer.signature for signer in _signers(candidate)} for candidate in candidates]
+    over = {
+        token: [any(_is_over(token, value) for value in some) for some in values]
+        for token in {token for candidate in candidates for token in candidate.late_tokens}
+    }
+    return tuple(
+        candidate._replace(
+            late_tokens=tuple(token for token in candidate.late_tokens if over[token][at] or not any(over[token]))
+        )
+        for at, candidate in enumerate(candidates)
+    )
+
+
+def _signers(candidate: Candidate) -> list[Signer]:
+    return [one for one in candidate.envelope.signers if isinstance(one, Signer)] if candidate.envelope else []
+
+
+def _is_over(token: bytes, value: bytes) -> bool:
+    try:
+        imprint = read_token(token, LATE_SUFFIX).imprint
+    except SealwrightError:
+        return False
+    return Digest.of(value, imprint.algorithm) == imprint
 
 
 def _read(path: str, slot: Slot, data: bytes) -> Sidecar:

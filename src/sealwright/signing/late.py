@@ -190,6 +190,7 @@ class LateStamper:
 
     def _write(self, path: str, standing: Standing, item: Pending | None, wanted: int) -> Stamped:
         made: list[Stamp] = []
+        next_late_path(standing.target)  # asked before anybody else is
         without = [token.certificate for token in standing.tokens]
         if isinstance(self.stamper, PoolStamper):
             made += self.stamper.pool.stamp(standing.digest, wanted, without)
@@ -197,6 +198,10 @@ class LateStamper:
                 raise self.stamper.pool.unavailable(wanted)
         else:
             made += self.stamper.stamp([standing.value])[0]
+            if made[0].signer in without:
+                raise UsageError(
+                    path, "the home's own authority has stamped it already", "Name another one with --timestamp."
+                )
         output = ""
         for stamp in made:
             if stamp.gen_time > standing.end:

@@ -60,7 +60,7 @@ TEXTS: dict[str, Text] = {
         "{subject} gave no timestamp: {found}", "Try again, or sign with `--timestamp local`."
     ),
     "SW-TIMESTAMP-TOO-LATE": Text(
-        "{subject} can no longer be stamped: {found}", "Sign the file again with a certificate that is valid."
+        "{subject} can no longer be stamped: {found}", "Have the file signed again, by a key that may still sign."
     ),
     "SW-TRUST-MALFORMED": Text(
         "{subject} cannot be used: {found}",

@@ -67,10 +67,6 @@ TEXTS: dict[str, Text] = {
         "no verifier with this home's trust file accepts timestamps of {subject}: {found}",
         "Name another authority with `--timestamp`, or have this one written into the trust file.",
     ),
-    "SW-TIMESTAMP-PENDING": Text(
-        "{subject} is signed without a proved date: {found}",
-        "Run `sealwright stamp --home HOME --all` before {wanted}, when the signer's certificate ends.",
-    ),
     "SW-TIMESTAMP-REQUIRED": Text(
         "{subject}: the rule wants a proved date, and no timestamp proves one",
         "Ask the signer for the same file with a timestamp.",
