@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from threading import Lock
 
 from cryptography import x509
 
@@ -26,10 +27,10 @@ from sealwright.formats.format import Candidate, Search
 from sealwright.formats.registry import find
 from sealwright.formats.sidecar import MANIFEST_SUFFIX, MAX_ENVELOPE_BYTES, next_late_path
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.timestamppool import Stamp
+from sealwright.pki.timestamppool import AT_ONCE, Stamp
 from sealwright.signing.home import JOURNAL, Home
 from sealwright.signing.pending import Pending, entry_of, read_pending, take_away
-from sealwright.signing.stamps import PoolStamper, Stamper, doubts
+from sealwright.signing.stamps import PoolStamper, Stamper, doubts, strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,40 +136,51 @@ def _valid(signer: Signer, tokens: Sequence[bytes]) -> Iterator[Token]:
 
 
 class LateStamper:
-    """Stamps what is signed already. home: None where nothing is recorded; journal: where it is open. Used by one thread."""
+    """Stamps what is signed already. home: None where nothing is recorded; journal: where it is open.
+
+    A pool is asked for several at once; everything else is done by one thread after the other.
+    """
 
     def __init__(self, stamper: Stamper, home: Home | None, now: datetime, journal: Journal | None = None) -> None:
         self.stamper = stamper
         self.home = home
         self.now = now
         self.journal = journal
+        self.waiting = {one.signature: one for one in read_pending(home.folder)} if home else {}
+        self._lock = Lock()
+        self._seen: set[bytes] = set()
+        self._strangers: dict[bytes, Finding] = {}
         self.certificates = [der for key in home.keys for der in (key.certificate, *key.chain)] if home else []
 
     def stamp_file(self, path: str, signature: str | None, again: bool) -> list[Stamped | NotStamped]:
         """Stamp the signature of a file; with several, those that are pending. UsageError where it is not clear which."""
         try:
             every = signatures_of(path, signature, self.certificates)
-            waiting = {one.signature: one for one in self._pending()}
-            chosen = [one for one in every if one.digest in waiting] if len(every) > 1 else every
+            chosen = [one for one in every if one.digest in self.waiting] if len(every) > 1 else every
             if not chosen:
                 names = ", ".join(sorted({one.source for one in every}))
                 raise UsageError(path, f"it has several signatures ({names})", "Name one with --signature FILE.")
         except SealwrightError as cause:
             return [NotStamped(path, cause)]
-        return [self._one(path, one, waiting.get(one.digest), again) for one in chosen]
+        return [self._one(path, one, self.waiting.get(one.digest), again) for one in chosen]
 
     def stamp_pending(self) -> Iterator[Stamped | NotStamped]:
         """Stamp what is pending, the one whose certificate ends first leading. What cannot be stamped stays pending."""
-        for item in list(self._pending()):
-            try:
-                standing = still_there(item, self.certificates)
-            except SealwrightError as cause:
-                yield NotStamped(item.target, cause)
-                continue
-            yield self._one(item.target, standing, item, again=False)
+        items = list(self.waiting.values())
+        if not isinstance(self.stamper, PoolStamper) or len(items) < 2:
+            yield from map(self._stamp_item, items)
+            return
+        from concurrent.futures import ThreadPoolExecutor  # only where many are stamped
 
-    def _pending(self) -> Iterator[Pending]:
-        return read_pending(self.home.folder) if self.home is not None else iter(())
+        with ThreadPoolExecutor(min(AT_ONCE, len(items))) as workers:
+            yield from workers.map(self._stamp_item, items)
+
+    def _stamp_item(self, item: Pending) -> Stamped | NotStamped:
+        try:
+            standing = still_there(item, self.certificates)
+        except SealwrightError as cause:
+            return NotStamped(item.target, cause)
+        return self._one(item.target, standing, item, again=False)
 
     def _one(self, path: str, standing: Standing, item: Pending | None, again: bool) -> Stamped | NotStamped:
         try:
@@ -213,8 +225,17 @@ class LateStamper:
             self._settle(item)
         elif item is not None and isinstance(self.stamper, PoolStamper):
             raise self.stamper.pool.unavailable(item.missing)
-        warnings = doubts(made, self.home, self.now) if self.home is not None else ()
+        warnings = doubts(made, self._strange(made), self.now)
         return Stamped(path, standing.source, output, made[0].gen_time, made[0].authority, warnings)
+
+    def _strange(self, made: Sequence[Stamp]) -> dict[bytes, Finding]:
+        """What is known of authorities is looked up once for each."""
+        if self.home is not None:
+            with self._lock:
+                new = [stamp for stamp in made if stamp.signer not in self._seen]
+                self._seen |= {stamp.signer for stamp in new}
+                self._strangers |= strangers(new, self.home, self.now)
+        return self._strangers
 
     def _record(self, standing: Standing, stamp: Stamp) -> None:
         if self.home is None:
@@ -224,7 +245,7 @@ class LateStamper:
         if self.journal is not None:  # the one of the home's own authority, which is open and locked
             self.journal.append([entry])
             return
-        with Journal.open(self.home.path(JOURNAL)) as journal:
+        with self._lock, Journal.open(self.home.path(JOURNAL)) as journal:
             journal.append([entry])
 
     def _settle(self, item: Pending) -> None:

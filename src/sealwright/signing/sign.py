@@ -49,7 +49,7 @@ from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pending import Pending, take_away
 from sealwright.signing.pipeline import Made, Pipeline
-from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper
+from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper, strangers
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
@@ -347,6 +347,7 @@ def _finish(
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     waiting: dict[int, Pending] = {}
+    strange = strangers([stamp for got in stamps for stamp in got], pipeline.home, now)
     for prepared, one, got in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
         sealed = pipeline.sealed(one, [stamp.token for stamp in got] if carries else ())
@@ -374,7 +375,7 @@ def _finish(
             claims=prepared.claims,
             size=prepared.size,
             pending=missing,
-            findings=doubts(got, pipeline.home, now),
+            findings=doubts(got, strange, now),
         )
     pipeline.defer(list(waiting.values()))
     for prepared, refused in _written(pairs, options.replace):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
@@ -105,10 +105,10 @@ class PoolStamper:
         return
 
 
-def doubts(stamps: Sequence[Stamp], home: Home, now: datetime) -> tuple[Finding, ...]:
+def doubts(stamps: Sequence[Stamp], strange: Mapping[bytes, Finding], now: datetime) -> tuple[Finding, ...]:
     """Warnings about tokens just made: a time far from this clock, an authority that the home's trust file does not know.
 
-    The token counts all the same: it may be the clock that is wrong, and other verifiers may know the authority.
+    strange: of `strangers`. The token counts all the same: it may be the clock that is wrong, and other verifiers may know the authority.
     """
     findings = [
         warning(
@@ -120,11 +120,15 @@ def doubts(stamps: Sequence[Stamp], home: Home, now: datetime) -> tuple[Finding,
         for stamp in stamps
         if abs(stamp.gen_time - now) > CLOCK_TOLERANCE
     ]
-    strangers = _strangers({stamp.signer: stamp for stamp in stamps}, home, now)
-    return (*findings, *strangers)
+    return (*findings, *(strange[stamp.signer] for stamp in stamps if stamp.signer in strange))
 
 
-def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iterator[Finding]:
+def strangers(stamps: Iterable[Stamp], home: Home, now: datetime) -> dict[bytes, Finding]:
+    """For the certificate of each authority that stamped, the warning where the home's trust file would not accept it."""
+    return {stamp.signer: found for stamp, found in _strangers({stamp.signer: stamp for stamp in stamps}, home, now)}
+
+
+def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iterator[tuple[Stamp, Finding]]:
     from sealwright.trust.belief import load_trust  # only where something was stamped
     from sealwright.trust.ground import Ground
     from sealwright.trust.times import judgement
@@ -142,7 +146,7 @@ def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iter
         )
         for stamp in stamps.values():
             if why := known_authority(stamp.token, stamp.authority, ground):
-                yield warning("SW-TIMESTAMP-STRANGER", stamp.authority, found=why)
+                yield stamp, warning("SW-TIMESTAMP-STRANGER", stamp.authority, found=why)
     except SealwrightError:
         return  # whoever verifies with this trust file is told why it cannot be used
 
