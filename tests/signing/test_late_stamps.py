@@ -473,3 +473,15 @@ def test_a_bare_signature_is_deferred_with_its_timestamp_beside_it(
     assert code == 0, err
     assert os.path.exists(f"{out}.tsr")
     assert not list(read_pending(str(home)))
+
+
+@pytest.mark.parametrize("name", [b"dr\xffive.bin", "Größe 100%.bin".encode(), b"a\nb.bin", b"%41.bin"])
+def test_a_file_of_any_name_is_deferred_and_stamped(run: Run, home: Path, tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"x")
+    deferred(run, path, home)
+    (item,) = read_pending(str(home))
+    assert item.target == str(path)
+    assert run("stamp", "--home", home, "--status")[0] == 0
+    assert run("stamp", "--home", home, "--all")[0] == 0
+    assert os.path.exists(f"{path}.tsr")

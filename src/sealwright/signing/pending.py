@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, unquote_to_bytes
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Output, Replace, write_batch
@@ -134,8 +135,8 @@ def one_at_a_time(home: str) -> Iterator[None]:
 def _text(one: Pending) -> bytes:
     return canonical_json(
         {
-            "target": one.target,
-            "file": one.file,
+            "target": _written(one.target),
+            "file": _written(one.file),
             "artifact": str(one.artifact),
             "signature": str(one.signature),
             "end": f"{one.end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -151,8 +152,8 @@ def _read(data: bytes, path: str) -> Pending:
         if set(fields) != _FIELDS or not isinstance(fields["missing"], int):
             raise ValueError("its fields are others")
         return Pending(
-            target=str(fields["target"]),
-            file=str(fields["file"]),
+            target=_path(fields["target"]),
+            file=_path(fields["file"]),
             artifact=Digest.parse(str(fields["artifact"])),
             signature=Digest.parse(str(fields["signature"])),
             end=datetime.fromisoformat(str(fields["end"])),
@@ -163,6 +164,18 @@ def _read(data: bytes, path: str) -> Pending:
         raise JournalError(
             path, f"it is damaged ({cause})"[:160], "Keep it as evidence, move it away, and stamp the file by its name."
         ) from cause
+
+
+def _written(path: str) -> str:
+    """A path as JSON can hold it, whatever its bytes are: those that are not plain are %XX."""
+    return quote(os.fsencode(path), safe="/ ")
+
+
+def _path(field: Field) -> str:
+    path = os.fsdecode(unquote_to_bytes(str(field)))
+    if not os.path.isabs(path) or "\0" in path:
+        raise ValueError("its path is not absolute")
+    return path
 
 
 def _sync(folder: str) -> None:
