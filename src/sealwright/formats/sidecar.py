@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
-from sealwright.envelope.tsp import token_of_sidecar
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.envelope.tsp import read_token, token_of_sidecar
+from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
-from sealwright.formats.format import Found, LogProofFile, Search, Slot
+from sealwright.formats.format import Candidate, Found, LogProofFile, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
 PROOF_SUFFIXES = {Slot.MAKER: ".tlog-proof", Slot.PLANT: ".plant.tlog-proof", Slot.PQ: ".pq.tlog-proof"}
 MAX_PROOF_BYTES = 256 * 1024
+MAX_LATE = 8
+_NUMBERED = re.compile(rf"(.+)\.([2-{MAX_LATE}])\.tsr\Z", re.DOTALL)
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
@@ -77,6 +79,13 @@ def is_beside(folder: str, name: str, files: Collection[str], folders: Collectio
         return False
     if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
         return True
+    if (numbered := _NUMBERED.match(name)) is not None and numbered[1] in files:
+        # it is read with that file, if none is missing before it
+        before = (
+            f"{numbered[1]}{LATE_SUFFIX}",
+            *(f"{numbered[1]}.{n}{LATE_SUFFIX}" for n in range(2, int(numbered[2]))),
+        )
+        return all(one in files for one in before)
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
     stem = name.removesuffix(ending)
     if not ending or not (stem in files or stem in folders):
@@ -150,15 +159,74 @@ def read_bare_sidecar(
         return None, (reject(cause.code, name, found=cause.what),)
 
 
+def late_paths(target: str, search: Search) -> list[str]:
+    """`NAME.tsr`, `NAME.2.tsr`, … as far as they are there without a gap; where `NAME.2` is a file, `NAME.2.tsr` is its own."""
+    found: list[str] = []
+    for number in range(1, MAX_LATE + 1):
+        stem = target if number == 1 else f"{target}.{number}"
+        if not search.sees(stem + LATE_SUFFIX) or (number > 1 and search.sees(stem)):
+            break
+        found.append(stem + LATE_SUFFIX)
+    return found
+
+
+def next_late_path(target: str) -> str:
+    """Where one more late timestamp of a target goes; LimitExceeded where there are as many as are read."""
+    taken = len(late_paths(target, Search()))
+    if taken == MAX_LATE:
+        raise LimitExceeded(target, f"{taken} late timestamps", f"At most {MAX_LATE} are read.")
+    stem = target if taken == 0 else f"{target}.{taken + 1}"
+    if taken and os.path.lexists(stem):
+        raise OutputRefused(
+            stem + LATE_SUFFIX, f"it would be the timestamp of {stem}", "Move that file to another folder."
+        )
+    return stem + LATE_SUFFIX
+
+
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
-    """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
-    path = target + LATE_SUFFIX
-    if not search.sees(path) or (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
-        return (), ()
+    """The timestamp tokens of `late_paths`, responses or bare tokens; what cannot be read is a warning, it proves nothing."""
+    tokens: list[bytes] = []
+    findings: list[Finding] = []
+    for path in late_paths(target, search):
+        if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
+            break
+        try:
+            tokens.append(token_of_sidecar(data, path))
+        except SealwrightError as cause:
+            findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
+    return tuple(tokens), tuple(findings)
+
+
+def own_late_tokens(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Where several signatures share the late timestamps beside them, each without those that are over another one.
+
+    A token that is over none of them stays with all, so that it is said.
+    """
+    if len(candidates) < 2 or not any(candidate.late_tokens for candidate in candidates):
+        return candidates
+    values = [{signer.signature for signer in _signers(candidate)} for candidate in candidates]
+    over = {
+        token: [any(_is_over(token, value) for value in some) for some in values]
+        for token in {token for candidate in candidates for token in candidate.late_tokens}
+    }
+    return tuple(
+        candidate._replace(
+            late_tokens=tuple(token for token in candidate.late_tokens if over[token][at] or not any(over[token]))
+        )
+        for at, candidate in enumerate(candidates)
+    )
+
+
+def _signers(candidate: Candidate) -> list[Signer]:
+    return [one for one in candidate.envelope.signers if isinstance(one, Signer)] if candidate.envelope else []
+
+
+def _is_over(token: bytes, value: bytes) -> bool:
     try:
-        return (token_of_sidecar(data, path),), ()
-    except SealwrightError as cause:
-        return (), (warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what),)
+        imprint = read_token(token, LATE_SUFFIX).imprint
+    except SealwrightError:
+        return False
+    return Digest.of(value, imprint.algorithm) == imprint
 
 
 def with_log_proofs(found: Found, target: str, search: Search) -> Found:

@@ -56,6 +56,10 @@ class EntryType(StrEnum):
     RETIRED = "retired"
     LISTING = "listing"
     LISTED = "listed"
+    # of signatures whose timestamp comes later (signing/pending.py): pending, stamped, forgotten with the reason
+    PENDING = "pending"
+    STAMPED = "stamped"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,17 @@ class EnrolledKey:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """timestamp: what `sign` does unless told otherwise: "local", "none" or the URL of an authority."""
+    """timestamp: what `sign` does unless told otherwise: "local", "none" or the URLs of authorities, asked in this order.
+
+    stamps_later: whether a signature may be made while no authority answers (`when_no_timestamp = "later"`).
+    """
 
     folder: str
     title: str
-    timestamp: str
+    timestamp: tuple[str, ...]
     keys: tuple[EnrolledKey, ...]
     publication: Publication = Publication()
+    stamps_later: bool = False
 
     @property
     def development(self) -> bool:
@@ -178,7 +182,7 @@ def open_home(folder: str) -> Home:
         value = tomllib.loads(text)
         keys = tuple(_key(folder, entry) for entry in value["key"])
         places = _publication(value.get("publication", {}))
-        home = Home(folder, str(value["title"]), str(value["timestamp"]), keys, places)
+        home = Home(folder, str(value["title"]), _timestamp(value["timestamp"]), keys, places, _later(value))
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise MalformedTrust(
             path, f"{type(cause).__name__}: {cause}", "Restore it from a backup or make a new home."
@@ -208,7 +212,24 @@ def home_text(home: Home) -> str:
     ]
     places: dict[str, Toml] = {name: url for name in _PLACES if (url := getattr(home.publication, name))}
     published: dict[str, Toml] = {"publication": places} if places else {}
-    return toml_text(FIRST_LINE, {"title": home.title, "timestamp": home.timestamp, **published, "key": keys})
+    one = home.timestamp[0] if len(home.timestamp) == 1 else list(home.timestamp)
+    later: dict[str, Toml] = {"when_no_timestamp": "later"} if home.stamps_later else {}
+    return toml_text(FIRST_LINE, {"title": home.title, "timestamp": one, **later, **published, "key": keys})
+
+
+def _timestamp(value: object) -> tuple[str, ...]:
+    """One text, as homes have always had it, or a list of texts."""
+    every = [value] if isinstance(value, str) else value
+    if not isinstance(every, list) or not every or not all(isinstance(one, str) and one for one in every):
+        raise ValueError("`timestamp` is no text and no list of texts")
+    return tuple(every)
+
+
+def _later(value: dict[str, Any]) -> bool:
+    word = value.get("when_no_timestamp", "refuse")
+    if word not in ("refuse", "later"):
+        raise ValueError('`when_no_timestamp` is "refuse" or "later"')
+    return bool(word == "later")
 
 
 def certificates_text(key: EnrolledKey) -> str:

@@ -77,6 +77,7 @@ class InitOptions:
     token: str | None = None
     kind: KeyKind = KeyKind.P256
     pin: Pin | None = None
+    timestamp: tuple[str, ...] = ("local",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def _build(folder: str, options: InitOptions) -> Home:
                 closing(_opened(infos[plan.issuer], options)) as above,
             ):
                 made[plan.name] = _certified(folder, plan, key, above, made, options, register)
-    home = Home(folder, options.title, "local", tuple(made[plan.name] for plan in _PLANS))
+    home = Home(folder, options.title, options.timestamp, tuple(made[plan.name] for plan in _PLANS))
     outputs = [
         Output(home.path("certificates", f"{key.name}.pem"), certificates_text(key).encode()) for key in home.keys
     ]

@@ -40,6 +40,7 @@ from sealwright.log.canonical import Field
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.pending import Pending, add_pending, entry_of
 from sealwright.signing.register import End, read_register
 from sealwright.trust.certificate import display_name, tbs_digest
 
@@ -155,6 +156,21 @@ class Pipeline:
         envelope = built(self.certificate, kind, made.attributes, made.value, tokens, content)
         return Sealed(envelope, made.value, self.certificate.der, self.enrolled.algorithm)
 
+    def artifact(self, prepared: Prepared) -> Digest:
+        """The digest by which the journal names an artifact."""
+        return prepared.digests.get(HashName.SHA256) or self._digest(prepared)
+
+    @property
+    def end(self) -> datetime:
+        """When the signer's certificate ends."""
+        return x509.load_der_x509_certificate(self.enrolled.certificate).not_valid_after_utc
+
+    def defer(self, items: Sequence[Pending]) -> None:
+        """Record signatures whose timestamps come later; durable before one of them may get its name."""
+        if items:
+            self.journal.append([Entry(EntryType.PENDING, entry_of(one)) for one in items])
+            add_pending(self.home.folder, items)
+
     def close(self) -> None:
         """Give key and journal back."""
         self._key.close()
@@ -235,14 +251,13 @@ class Pipeline:
         return prepared.digests[KINDS[prepared.kind].digest_name(self.enrolled.algorithm)]
 
     def _intent(self, prepared: Prepared, request: str, now: datetime) -> Entry:
-        artifact = prepared.digests.get(HashName.SHA256) or self._digest(prepared)
         fields: dict[str, Field] = {
             **self._names,
             "request": request,
             "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "format": prepared.format,
             "kind": prepared.kind,
-            "artifact": str(artifact),
+            "artifact": str(self.artifact(prepared)),
             "size": prepared.size,
             **claim_fields(prepared.claims),
         }

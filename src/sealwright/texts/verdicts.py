@@ -59,6 +59,14 @@ TEXTS: dict[str, Text] = {
     "SW-TIMESTAMP-REFUSED": Text(
         "{subject} proves no date: {found}", "Ask for a timestamp of an authority in the trust file."
     ),
+    "SW-TIMESTAMP-CLOCK": Text(
+        "{subject} says that it is {found}, this machine says {wanted}",
+        "Check this machine's clock, then the authority's; the timestamp was kept and counts.",
+    ),
+    "SW-TIMESTAMP-STRANGER": Text(
+        "no verifier with this home's trust file accepts timestamps of {subject}: {found}",
+        "Name another authority with `--timestamp`, or have this one written into the trust file.",
+    ),
     "SW-TIMESTAMP-REQUIRED": Text(
         "{subject}: the rule wants a proved date, and neither a timestamp nor a log proof proves one",
         "Ask the signer for a timestamp of it, or for its log proof.",

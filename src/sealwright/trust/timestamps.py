@@ -70,6 +70,17 @@ def prove(
     return best._replace(seen=tuple(seen for proof in sure for seen in proof.seen)), tuple(findings)
 
 
+def known_authority(data: bytes, name: str, ground: Ground) -> str:
+    """Why a token of this authority would count for nothing with this trust file; "" where it would count."""
+    try:
+        _judge(read_token(data, name), name, ground)
+    except SealwrightError as cause:
+        return cause.what
+    except _Refused as refusal:
+        return str(refusal)
+    return ""
+
+
 def _doubt(name: str, why: str, ground: Ground) -> Finding:
     found = undecided("SW-REVOCATION-UNKNOWN", name, found=why)
     return warning(found.code, name, found=why) if ground.purpose is Purpose.RUN else found

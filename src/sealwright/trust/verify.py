@@ -336,7 +336,12 @@ class Verifier:
 
 
 def _judge(found: Found, ground: Ground) -> list[Judged]:
-    return [entry for candidate in found.candidates for entry in judge_candidate(candidate, ground)]
+    candidates = found.candidates
+    if len(candidates) > 1:
+        from sealwright.formats.sidecar import own_late_tokens  # start-up time: most have one signature
+
+        candidates = own_late_tokens(candidates)
+    return [entry for candidate in candidates for entry in judge_candidate(candidate, ground)]
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
