@@ -81,7 +81,8 @@ def sign(
     generation: int | None = None,
     hardware: Sequence[str] = (),
     environment: str | None = None,
-    timestamp: str | None = None,
+    timestamp: str | Sequence[str] | None = None,
+    timestamp_later: bool | None = None,
     party: str = "maker",
     out: str | None = None,
     replace: bool = False,
@@ -89,7 +90,8 @@ def sign(
 ) -> Signed:
     """Sign one file or folder with a key enrolled in a signing home; the record is durable before the signature is written.
 
-    timestamp: "local", "none", the URL of an authority, or None for what the home does; party: "maker", "plant" or "pq".
+    timestamp: "local", "none", the URL of an authority or several, or None for what the home does; timestamp_later: sign though
+    none answers, `Signed.pending` then says how many are to come (`sealwright stamp`); party: "maker", "plant" or "pq".
     Raises what the command line would say: UsageError, KeyUnavailable, KeyRefused, JournalError, OutputRefused and others of
     `sealwright.errors`; then nothing was written for this path.
     """
@@ -103,7 +105,8 @@ def sign(
     options = SignOptions(
         key=key,
         claims=Claims(product, version, generation, tuple(hardware), environment),
-        timestamp=timestamp,
+        timestamp=timestamp if timestamp is None or isinstance(timestamp, str) else tuple(timestamp),
+        later=timestamp_later,
         slot=Slot(party),
         out=out,
         replace=Replace.YES if replace else Replace.NO,

@@ -102,6 +102,12 @@ class TimestampUnavailable(SealwrightError):
     code = "SW-TIMESTAMP-UNAVAILABLE"
 
 
+class TooLateToStamp(SealwrightError):
+    """A timestamp made after the signer's certificate ended proves nothing; none was written."""
+
+    code = "SW-TIMESTAMP-TOO-LATE"
+
+
 class MalformedLayout(SealwrightError):
     """The description of a maker's firmware header is not usable."""
 

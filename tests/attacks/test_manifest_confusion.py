@@ -233,6 +233,8 @@ def test_a066_a_file_that_only_looks_like_a_signature_is_judged(
 BESIDE = {
     "a.bin.ers": b"0\x82\x01\x00",
     "a.bin.tlog-proof": b"c2sp.org/tlog-proof@v1\n",
+    "a.bin.plant.tlog-proof": b"c2sp.org/tlog-proof@v1\n",
+    "a.bin.pq.tlog-proof": b"c2sp.org/tlog-proof@v1\n",
     "a.bin.manifest.list": b"# sealwright manifest 1 sha256\n",
     "a.bin.ima": b"# file: x\nsecurity.ima=0sAwI=\n\n",
     "a.bin.roothash": b"0" * 64,

@@ -9,7 +9,7 @@ import stat
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,14 @@ from sealwright.errors import LimitExceeded, MalformedTrust, OutputRefused
 from sealwright.trust import state as module
 from sealwright.trust.belief import Believed
 from sealwright.trust.model import Denied
-from sealwright.trust.state import NOTHING, read_state, update_state
+from sealwright.trust.state import NOTHING, State, read_state, update_state
+from sealwright.trust.times import Seen
 from sealwright.trust.verdict import Outcome, Purpose
 from sealwright.trust.verify import Request, Verifier
 
 TRUSTED, REJECTED, UNDECIDED = Outcome.TRUSTED, Outcome.REJECTED, Outcome.UNDECIDED
 SECOND = timedelta(seconds=1)
+ENDS = NOW + 5000 * DAY
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_a104_what_was_seen_is_remembered_whatever_the_verdict_was(tmp_path: Pat
     ],
 )
 def test_a105_a_memory_that_says_anything_we_do_not_write_is_damaged(state: str, part: str, value: object) -> None:
-    update_state(state, lambda known: known.after(NOW, NOW, "pump", 7).having_seen("plant-7", 3, {"crl": 2}))
+    update_state(state, lambda known: known.after([], NOW, ENDS, "pump", 7).having_seen("plant-7", 3, {"crl": 2}))
     kept = read_state(state)
     assert (kept.floor, kept.generations, kept.trust, kept.lists) == (NOW, {"pump": 7}, {"plant-7": 3}, {"crl": 2})
     path = Path(state, "state.json")
@@ -180,15 +182,21 @@ def test_a105_a_memory_that_cannot_be_kept_is_an_error_and_the_old_one_stays(
 
 
 def test_a109_a_floor_far_ahead_needs_two_sources() -> None:
-    first = NOTHING.after(NOW, NOW - 5 * DAY, None, None)
+    def after(known: State, issued: datetime, **said: datetime) -> datetime | None:
+        return known.after([Seen(time, by) for by, time in said.items()], issued, ENDS, None, None).floor
+
+    first = NOTHING.after([Seen(NOW, "tsa")], NOW - 5 * DAY, ENDS, None, None)
     assert first.floor == NOW
-    assert first.after(NOW + 300 * DAY, NOW, None, None).floor == NOW + 300 * DAY
-    assert first.after(NOW + 500 * DAY, NOW, None, None).floor == NOW
+    assert after(NOTHING, NOW, tsa=NOW + 500 * DAY) == NOW
+    assert after(first, NOW, tsa=NOW + 300 * DAY) == NOW + 300 * DAY
+    assert after(first, NOW, tsa=NOW + 500 * DAY) == NOW
     years = NOW + 1000 * DAY
-    assert first.after(None, years, None, None).floor == NOW
-    assert first.after(years + DAY, years, None, None).floor == years + DAY
-    assert first.after(years + 500 * DAY, years, None, None).floor == years
-    assert first.after(NOW - DAY, NOW - 2 * DAY, None, None).floor == NOW
+    assert after(first, years) == NOW
+    assert after(first, years, tsa=years + DAY) == years + DAY
+    assert after(first, years, tsa=years + 500 * DAY) == years
+    assert after(first, NOW, tsa=years, log=years - DAY) == years
+    assert after(first, NOW - 2 * DAY, tsa=NOW - DAY) == NOW
+    assert after(first, NOW, tsa=ENDS + DAY, log=ENDS + 2 * DAY) == ENDS
 
 
 @pytest.mark.parametrize(

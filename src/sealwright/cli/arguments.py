@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ def rfc3339(text: str) -> datetime:
         return time.astimezone(UTC)
     except OverflowError:
         raise argparse.ArgumentTypeError(f"{text!r} is out of range") from None
+
+
+def period(text: str) -> timedelta:
+    """A period such as `30d`, `12h` or `2y`; argparse shows the complaint."""
+    found = re.fullmatch(r"([0-9]{1,5})([mhdwy])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no period, such as 15m, 12h, 60d, 8w or 2y")
+    return timedelta(minutes=int(found[1]) * {"m": 1, "h": 60, "d": 1440, "w": 7 * 1440, "y": 365 * 1440}[found[2]])
 
 
 def key_string(text: str) -> str:
@@ -81,6 +89,16 @@ def add_pin_file(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse._ActionsContainer) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+
+
+def timestamps_of(named: list[str] | None) -> tuple[str, ...]:
+    """The authorities of --timestamp for a home; UsageError for what is none."""
+    from sealwright.errors import UsageError
+
+    names = tuple(named or ("local",))
+    if names not in (("local",), ("none",)) and not all(one.startswith(("http://", "https://")) for one in names):
+        raise UsageError("--timestamp", f"{', '.join(names)[:100]} is no pool", "Name URLs, or local or none alone.")
+    return names
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:

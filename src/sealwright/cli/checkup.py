@@ -20,6 +20,7 @@ from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
 from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
 
 SOON = timedelta(days=60)
+MAY_WAIT = timedelta(days=1)
 # each with the extra that brings it, where it can be missing
 _LIBRARIES = (("cryptography", ""), ("pyOpenSSL", ""), ("python-pkcs11", ""), ("tpm2-pytss", "tpm"), ("lxml", "xml"))
 _PROGRAMS = (
@@ -83,6 +84,7 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
         yield _key(home, key, now)
     yield _trust(home, now)
     yield _journal(home)
+    yield _pending(home, now)
 
 
 def _library(name: str, extra: str) -> Check:
@@ -169,6 +171,23 @@ def _journal(home: Home) -> Check:
             "Unless a `sign` is at work now, a crash left them and nothing of them was handed out: sign again what is missing.",
         )
     return Check("journal", Standing.OK, f"{count:,} entries, every signature begun was finished")
+
+
+def _pending(home: Home, now: datetime) -> Check:
+    """Signatures that wait for their timestamps, and how long there is left for them."""
+    from sealwright.signing.pending import overdue, read_pending
+
+    name, step = "pending timestamps", f"sealwright stamp --home {home.folder} --all"
+    try:
+        waiting = list(read_pending(home.folder))
+    except SealwrightError as cause:
+        return Check(name, Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
+    if not waiting:
+        return Check(name, Standing.OK, "none")
+    days = (waiting[0].end - now).days
+    found = f"{len(waiting):,} signatures without a proved date, {days} days left for {waiting[0].target}"
+    late = any(overdue(one, now, MAY_WAIT) for one in waiting)
+    return Check(name, Standing.WRONG if late else Standing.MISSING, found, step)
 
 
 def _tokens(modules: Sequence[str]) -> Iterator[Check]:

@@ -27,6 +27,9 @@ from sealwright.formats.format import Coverage, Extent, Found, Range
 from sealwright.formats.ima import ImaSignature
 from sealwright.formats.ima import read_signature as read_ima
 from sealwright.formats.imalist import read_list
+from sealwright.log.checkpoint import time_said
+from sealwright.log.entry import read_entry
+from sealwright.log.proof import read_proof
 from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
@@ -38,6 +41,7 @@ MAX_PARTS = 64
 MANY_RANGES = 8
 _DER_STARTS = tuple(bytes((0x30, length)) for length in range(0x80, 0x85))  # a SEQUENCE of 128 bytes or more
 _IMA, _IMA_LIST = b"\x03\x02", b"# file: "
+_LOG_PROOF = b"c2sp.org/tlog-proof@"
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
@@ -64,7 +68,7 @@ def describe(data: bytes, name: str) -> Description | None:
 
 def known_start(head: bytes) -> bool:
     """True where the first bytes could be of a kind we know, so that the whole file is worth reading."""
-    return head[:2] in _DER_STARTS or head.startswith((b"# sealwright ", b"-----BEGIN ", _IMA, _IMA_LIST))
+    return head[:2] in _DER_STARTS or head.startswith((b"# sealwright ", b"-----BEGIN ", _IMA, _IMA_LIST, _LOG_PROOF))
 
 
 def _manifest(data: bytes, name: str) -> Description | None:
@@ -193,6 +197,31 @@ def _ima_list(data: bytes, name: str) -> Description | None:
 def _ima_facts(signature: ImaSignature) -> Iterator[tuple[str, str]]:
     yield "digests", str(signature.digest)
     yield "key", say("fact.ima-key", key=signature.key.hex())
+
+
+def _log_proof(data: bytes, name: str) -> Description | None:
+    if not data.startswith(_LOG_PROOF):
+        return None
+    proof = read_proof(data, name)
+    checkpoint = proof.checkpoint
+    facts = [("log", checkpoint.origin), ("entry", say("fact.leaf", leaf=proof.leaf, size=f"{checkpoint.size:,}"))]
+    for one in checkpoint.signatures:
+        if one.name != checkpoint.origin:
+            time = time_said(one)
+            facts.append(("witness", say("fact.witness", name=one.name, time=moment(time)) if time else one.name))
+    try:
+        entry = read_entry(proof.entry)
+    except ValueError as cause:
+        return Description(say("kind.log-proof"), (*facts, ("entry", say("fact.not-usable", why=str(cause)[:200]))))
+    facts += [
+        ("format", entry.format or say("fact.statement", kind=entry.kind)),
+        ("signed digest", str(entry.artifact)),
+        ("over", say("fact.imprint", imprint=entry.signature)),
+        ("key", str(entry.key)),
+        ("certificate", str(entry.certificate)),
+        *((name, value) for name, value in _claims(entry.claims) if value),
+    ]
+    return Description(say("kind.log-proof"), tuple(facts))
 
 
 def inside(found: Found, form: str) -> Description:
@@ -376,4 +405,5 @@ _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _signature,
     _ima,
     _ima_list,
+    _log_proof,
 )

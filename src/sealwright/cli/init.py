@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from sealwright.cli.arguments import add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.arguments import add_json, add_pin_file, key_string, pin_of, timestamps_of
 
 EXAMPLES = """examples:
   sealwright init home                                              a development home, keys in files
@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--token", metavar="KEY", type=key_string, help="pkcs11:token=… or tpm: that makes and keeps the keys"
     )
     parser.add_argument("--algorithm", choices=KINDS, default="p256", help="the kind of key")
+    parser.add_argument(
+        "--timestamp",
+        metavar="URL|local|none",
+        action="append",
+        help="who proves the date of its signatures (else local: its own authority); repeat for a pool",
+    )
     add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -45,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         token=args.token,
         kind=KeyKind(args.algorithm),
         pin=pin_of(args, args.token or ""),
+        timestamp=timestamps_of(args.timestamp),
     )
     home = init_home(args.folder, options)
     trust, anchors = home.path("trust.toml"), home.path("ca.pem")

@@ -1,4 +1,4 @@
-"""Show what a file is: signatures inside it, signature, timestamp, certificate, revocation list, manifest, trust file, or plain content.
+"""Show what a file is: signatures inside it, signature, timestamp, log proof, certificate, revocation list, manifest, trust file, or plain content.
 
 Nothing is judged: what is shown may be forged. `sealwright verify` judges.
 """
@@ -123,11 +123,12 @@ def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
     from sealwright.formats.known import BESIDE
     from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
-    from sealwright.formats.sidecar import SUFFIXES
+    from sealwright.formats.sidecar import PROOF_SUFFIXES, SUFFIXES
     from sealwright.texts.words import say
 
     plain = path.rstrip("/" + os.sep) or path
     wanted = [".tsr", SUFFIX, *SUFFIXES.values(), *(SUFFIX + suffix for suffix in SUFFIXES.values())]
+    wanted += [*PROOF_SUFFIXES.values(), *(SUFFIX + suffix for suffix in PROOF_SUFFIXES.values())]
     wanted += [ending for endings in BESIDE.values() for ending in endings]
     found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]
     return [("beside it", ", ".join(found) or say("fact.no-signature"))]

@@ -37,6 +37,7 @@ def verdict_line(verdict: Verdict, headline: str) -> str:
                 "floor": moment(times.floor),
                 "judged": moment(times.judged),
                 "source": times.source,
+                "proved_by": times.by or None,
             },
             "trust": {
                 "id": trust.id,
@@ -144,4 +145,5 @@ def _signer(signer: SignerSeen) -> dict[str, object]:
         "algorithm": signer.algorithm,
         "provenance": signer.provenance,
         "accepted": signer.accepted,
+        "logged": signer.logged or None,
     }

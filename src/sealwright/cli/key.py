@@ -43,7 +43,8 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-PURPOSES = ("artifact", "timestamp", "trust")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval")
+PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +104,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from sealwright.formats.known import EMBEDDED
 
-    names = (*EMBEDDED, "uefi-variable")
+    names = (*EMBEDDED, "uefi-variable", *ROLES)
     make = add_action(commands, "enrol", "make a key for a format, certified by the home's own authority", EXAMPLES)
     make.epilog = f"{make.epilog}\n{FORMATS}  uefi-variable   updates of Secure Boot's variables (PK, KEK, db, dbx)\n"
+    make.epilog += "  file, configuration                   plain files and folders; configurations and recipes\n"
+    make.epilog += "  timestamp, ocsp, approval             a house's own services and its approvers\n"
     make.add_argument("format", choices=names, metavar="FORMAT", help=f"one of {', '.join(names)}")
     add_home(make)
     make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")
@@ -243,6 +246,8 @@ def run_enrol(args: argparse.Namespace) -> int:
         return 0
     print(say("key.imported", uri=display(key.uri), **_about(key)))
     beside = home.path("trust.d", f"{key.name}.pem")
+    if args.format in ROLES[2:]:
+        return 0
     if args.format != "uefi-variable" and os.path.exists(beside):
         print("  " + say("key.enrolled-beside", path=display(beside)))
     print("  " + _next(key, display(args.home), args.format))
@@ -258,7 +263,7 @@ def _next(key: EnrolledKey, home: str, form: str = "") -> str:
     names = {"home": home, "name": key.name}
     if key.construction is Construction.UEFI_VARIABLE:
         return say("key.enrolled-next-variable", **names)
-    if not form and key.construction is Construction.CMS_ATTRIBUTES:
+    if form in ("", *ROLES) and key.construction is Construction.CMS_ATTRIBUTES:
         return say("key.imported-next", **names)
     form = form or next(one for one, known in EMBEDDED.items() if KINDS[known.kind].construction is key.construction)
     return say("key.enrolled-next", format="layout --layout FILE.layout" if form == "layout" else form, **names)

@@ -225,6 +225,8 @@ def _details(verdict: Verdict) -> Iterator[str]:
         floor=moment(times.floor) if times.floor else none,
         claimed=moment(times.claimed) if times.claimed else nothing,
     )
+    if times.proved is not None and times.by:
+        yield say("details.proved", time=moment(times.proved), by=times.by)
     yield say("details.trust", id=trust.id, version=trust.version, digest=trust.digest)
     yield say("details.believed", believed=trust.believed, rollback=trust.rollback, stage=trust.stage)
     for signer in verdict.signers:
@@ -251,6 +253,8 @@ def _signer_details(signer: SignerSeen) -> Iterator[str]:
     if signer.certificate is not None:
         anchor = signer.anchor or say("details.none")
         yield "  " + say("details.certificate", certificate=signer.certificate, anchor=anchor)
+    if signer.logged:
+        yield "  " + say("details.logged", logged=signer.logged)
 
 
 def _coverage(verdict: Verdict) -> str:

@@ -40,6 +40,7 @@ EXAMPLES = (
   sealwright sign image.bin --home home --layout acme.layout --out signed.bin       as a maker's own header wants it
   sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
+  sealwright sign drive.bin --home home --timestamp http://tsa.example/ --timestamp http://tsa2.example/ --timestamp-later
 """
     + FORMATS
 )
@@ -61,7 +62,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     claims.add_argument("--generation", metavar="N", type=int, help="whole number that grows with each release")
     claims.add_argument("--hardware", metavar="TEXT", action="append", default=[], help="hardware it fits (repeat)")
     claims.add_argument("--environment", metavar="TEXT", help="production, test or development")
-    parser.add_argument("--timestamp", metavar="URL|local|none", help="who proves the date (else the home's choice)")
+    parser.add_argument(
+        "--timestamp",
+        metavar="URL|local|none",
+        action="append",
+        help="who proves the date (else the home's choice); repeat: the next one is asked where one does not answer",
+    )
+    parser.add_argument(
+        "--timestamps", metavar="N", type=int, default=1, help="timestamps from N distinct authorities (else 1)"
+    )
+    parser.add_argument(
+        "--timestamp-later",
+        action="store_true",
+        default=None,
+        help="sign though no authority answers, and stamp later (`sealwright stamp`); exit code 3 then",
+    )
     parser.add_argument(
         "--as",
         dest="slot",
@@ -110,7 +125,9 @@ def _run(args: argparse.Namespace) -> int:
     options = SignOptions(
         key=args.key,
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
-        timestamp=args.timestamp,
+        timestamp=tuple(args.timestamp) if args.timestamp else None,
+        timestamps=args.timestamps,
+        later=args.timestamp_later,
         slot=Slot(args.slot),
         out=args.out,
         recursive=args.recursive,
@@ -120,7 +137,7 @@ def _run(args: argparse.Namespace) -> int:
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,
         layout=layout,
     )
-    signed = failed = 0
+    signed = failed = pending = 0
     with TerminalProgress("reading") as progress:
         for answer in _answers(args, home, options, progress):
             progress.close()
@@ -129,12 +146,17 @@ def _run(args: argparse.Namespace) -> int:
                 _say_refused(answer, args)
             else:
                 signed += 1
+                pending += bool(answer.pending)
                 _say_signed(answer, args)
     if not args.json and signed + failed > 1:
         from sealwright.texts.words import say
 
         print(say("sign.summary", signed=f"{signed:,}", failed=f"{failed:,}"))
-    return 1 if failed or not signed else 0
+    if pending:
+        from sealwright.texts.words import say
+
+        print(say("sign.pending", number=f"{pending:,}", home=args.home), file=sys.stderr)
+    return 1 if failed or not signed else 3 if pending else 0
 
 
 def _answers(
@@ -174,7 +196,7 @@ def _found_out(args: argparse.Namespace) -> str | None:
 
 def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
     if args.json:
-        from sealwright.cli.jsonout import claims_object, line, moment
+        from sealwright.cli.jsonout import claims_object, finding_object, line, moment
 
         print(
             line(
@@ -188,6 +210,8 @@ def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
                     "algorithm": signed.algorithm,
                     "claimed": moment(signed.claimed),
                     "timestamp": moment(signed.stamped),
+                    "pending": signed.pending,
+                    "findings": [finding_object(one) for one in signed.findings],
                     "claims": claims_object(signed.claims),
                     "size": signed.size,
                 }
@@ -201,6 +225,10 @@ def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
     date = say("sign.date-proved", time=shown(signed.stamped)) if signed.stamped else say("sign.date-unknown")
     by = {"subject": display(signed.subject), "algorithm": signed.algorithm, "date": date}
     print(say("sign.signed", path=display(signed.path), outputs=display(", ".join(signed.outputs))))
+    for finding in signed.findings:
+        print("  " + say("stamp.warning", what=display(finding.sentence), step=finding.next_step))
+    if signed.pending:
+        print("  " + say("sign.waits", number=signed.pending))
     print("  " + (say("sign.by-development", **by) if signed.provenance == "development" else say("sign.by", **by)))
 
 

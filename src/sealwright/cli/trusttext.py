@@ -48,6 +48,8 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
         "authorities": [authority.name for authority in trust.authorities],
         "logs": [_note_key(log) for log in trust.logs],
         "witnesses": [_note_key(witness) for witness in trust.witnesses],
+        "witness_threshold": trust.witness_threshold if trust.witnesses else None,
+        "floor_lowered_in": trust.floor_lowered_in or None,
         "crls": [
             {
                 "issuer": _issuer(policy, trust),
@@ -136,6 +138,10 @@ def _lines(trust: TrustFile) -> Iterator[str]:
     yield from (_crl(policy, trust) for policy in trust.crls)
     yield from (say("trust.log", name=log.name, key=log.key) for log in trust.logs)
     yield from (say("trust.witness", name=witness.name, key=witness.key) for witness in trust.witnesses)
+    if trust.witnesses:
+        yield say("trust.witness-threshold", number=trust.witness_threshold)
+    if trust.floor_lowered_in:
+        yield say("trust.floor-lowered", version=trust.floor_lowered_in, day=f"{trust.issued:%Y-%m-%d}")
     yield say("trust.rules")
     for rule in trust.rules:
         yield from ("  " + line for line in _rule(rule))

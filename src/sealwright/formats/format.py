@@ -128,13 +128,20 @@ class Sealed(NamedTuple):
     algorithm: SignatureAlgorithm
 
 
+class LogProofFile(NamedTuple):
+    """A `.tlog-proof` beside a signature, unread. name: of the file, for people."""
+
+    name: str
+    data: bytes
+
+
 class Candidate(NamedTuple):
     """One envelope found for an artifact, with the digests of the delivered content that it must bind.
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
     late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
     contents: digests of delivered files that a statement is about, as far as deny lists ask for them;
-    name: of the delivered content, for people.
+    name: of the delivered content, for people; log_proof: the proof that lies beside it, that it is in a log.
     """
 
     source: str
@@ -150,6 +157,7 @@ class Candidate(NamedTuple):
     findings: tuple[Finding, ...] = ()
     contents: tuple[Digest, ...] = ()
     name: str = ""
+    log_proof: LogProofFile | None = None
 
 
 class Search(NamedTuple):

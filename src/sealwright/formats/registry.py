@@ -16,7 +16,7 @@ from sealwright.formats.detached import Detached
 from sealwright.formats.embedded import extract_beside, extract_embedded, recognise
 from sealwright.formats.format import Format, Found, Search
 from sealwright.formats.known import EMBEDDED
-from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar
+from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_LINE, MANIFEST_SUFFIX, has_sidecar, with_log_proofs
 
 
 def detached() -> Format:
@@ -41,16 +41,17 @@ def find(path: str, search: Search) -> Found:
 
     Raises Unreadable, ChangedWhileRead or LimitExceeded where the artifact cannot be read.
     """
+    if search.beside is None and search.source is None and os.path.isdir(path):
+        path = plain_folder(path)
+        return with_log_proofs(_find_tree(path, search), path, search)
+    listed = path.removesuffix(MANIFEST_SUFFIX)
+    if listed != path and search.source is None and _is_manifest(path) and os.path.exists(listed):
+        return with_log_proofs(manifest().extract(listed, search), listed, search)
+    return with_log_proofs(_find_file(path, search), path, search)
+
+
+def _find_file(path: str, search: Search) -> Found:
     given = search.source is not None
-    if search.beside is None and not given and os.path.isdir(path):
-        return _find_tree(plain_folder(path), search)
-    if (
-        path.endswith(MANIFEST_SUFFIX)
-        and not given
-        and _is_manifest(path)
-        and os.path.exists(path.removesuffix(MANIFEST_SUFFIX))
-    ):
-        return manifest().extract(path.removesuffix(MANIFEST_SUFFIX), search)
     signature, stem = search.signature, path.removesuffix(IMA_LIST_SUFFIX)
     if stem != path and signature is None and not given and os.path.isdir(stem):
         return _ima_list(stem, path, search)

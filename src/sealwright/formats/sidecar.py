@@ -1,4 +1,7 @@
-"""Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`."""
+"""Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`.
+
+Each signature has a log proof of its own: `NAME.tlog-proof` is the maker's, `NAME.plant.tlog-proof` and `NAME.pq.tlog-proof` the others'.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from dataclasses import dataclass
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
-from sealwright.envelope.tsp import token_of_sidecar
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.envelope.tsp import read_token, token_of_sidecar
+from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
 from sealwright.findings import Finding, reject, warning
-from sealwright.formats.format import Search, Slot
+from sealwright.formats.format import Candidate, Found, LogProofFile, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
+PROOF_SUFFIXES = {Slot.MAKER: ".tlog-proof", Slot.PLANT: ".plant.tlog-proof", Slot.PQ: ".pq.tlog-proof"}
+MAX_PROOF_BYTES = 256 * 1024
+MAX_LATE = 8
+_NUMBERED = re.compile(rf"(.+)\.([2-{MAX_LATE}])\.tsr\Z", re.DOTALL)
 MANIFEST_SUFFIX = ".manifest"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
@@ -40,7 +47,7 @@ _BY_CONTENT = {
     MANIFEST_SUFFIX: re.compile(MANIFEST_LINE),
     ".manifest.list": re.compile(MANIFEST_LINE),
     ".ers": re.compile(rb"\x30"),
-    ".tlog-proof": re.compile(rb"c2sp\.org/tlog-proof@"),
+    **dict.fromkeys(reversed(PROOF_SUFFIXES.values()), re.compile(rb"c2sp\.org/tlog-proof@")),
 }
 _ENDINGS = (*_READ, *_BY_CONTENT)
 
@@ -72,6 +79,13 @@ def is_beside(folder: str, name: str, files: Collection[str], folders: Collectio
         return False
     if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
         return True
+    if (numbered := _NUMBERED.match(name)) is not None and numbered[1] in files:
+        # it is read with that file, if none is missing before it
+        before = (
+            f"{numbered[1]}{LATE_SUFFIX}",
+            *(f"{numbered[1]}.{n}{LATE_SUFFIX}" for n in range(2, int(numbered[2]))),
+        )
+        return all(one in files for one in before)
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
     stem = name.removesuffix(ending)
     if not ending or not (stem in files or stem in folders):
@@ -145,15 +159,109 @@ def read_bare_sidecar(
         return None, (reject(cause.code, name, found=cause.what),)
 
 
+def late_paths(target: str, search: Search) -> list[str]:
+    """`NAME.tsr`, `NAME.2.tsr`, … as far as they are there without a gap; where `NAME.2` is a file, `NAME.2.tsr` is its own."""
+    found: list[str] = []
+    for number in range(1, MAX_LATE + 1):
+        stem = target if number == 1 else f"{target}.{number}"
+        if not search.sees(stem + LATE_SUFFIX) or (number > 1 and search.sees(stem)):
+            break
+        found.append(stem + LATE_SUFFIX)
+    return found
+
+
+def next_late_path(target: str) -> str:
+    """Where one more late timestamp of a target goes; LimitExceeded where there are as many as are read."""
+    taken = len(late_paths(target, Search()))
+    if taken == MAX_LATE:
+        raise LimitExceeded(target, f"{taken} late timestamps", f"At most {MAX_LATE} are read.")
+    stem = target if taken == 0 else f"{target}.{taken + 1}"
+    if taken and os.path.lexists(stem):
+        raise OutputRefused(
+            stem + LATE_SUFFIX, f"it would be the timestamp of {stem}", "Move that file to another folder."
+        )
+    return stem + LATE_SUFFIX
+
+
 def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tuple[Finding, ...]]:
-    """The timestamp tokens in `NAME.tsr`, a response or a bare token; what cannot be read is a warning, it proves nothing."""
-    path = target + LATE_SUFFIX
-    if not search.sees(path) or (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
-        return (), ()
+    """The timestamp tokens of `late_paths`, responses or bare tokens; what cannot be read is a warning, it proves nothing."""
+    tokens: list[bytes] = []
+    findings: list[Finding] = []
+    for path in late_paths(target, search):
+        if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
+            break
+        try:
+            tokens.append(token_of_sidecar(data, path))
+        except SealwrightError as cause:
+            findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
+    return tuple(tokens), tuple(findings)
+
+
+def own_late_tokens(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Where several signatures share the late timestamps beside them, each without those that are over another one.
+
+    A token that is over none of them stays with all, so that it is said.
+    """
+    if len(candidates) < 2 or not any(candidate.late_tokens for candidate in candidates):
+        return candidates
+    values = [{signer.signature for signer in _signers(candidate)} for candidate in candidates]
+    over = {
+        token: [any(_is_over(token, value) for value in some) for some in values]
+        for token in {token for candidate in candidates for token in candidate.late_tokens}
+    }
+    return tuple(
+        candidate._replace(
+            late_tokens=tuple(token for token in candidate.late_tokens if over[token][at] or not any(over[token]))
+        )
+        for at, candidate in enumerate(candidates)
+    )
+
+
+def _signers(candidate: Candidate) -> list[Signer]:
+    return [one for one in candidate.envelope.signers if isinstance(one, Signer)] if candidate.envelope else []
+
+
+def _is_over(token: bytes, value: bytes) -> bool:
     try:
-        return (token_of_sidecar(data, path),), ()
+        imprint = read_token(token, LATE_SUFFIX).imprint
+    except SealwrightError:
+        return False
+    return Digest.of(value, imprint.algorithm) == imprint
+
+
+def with_log_proofs(found: Found, target: str, search: Search) -> Found:
+    """The candidates with the proofs beside them; one that cannot be read is a warning, it proves nothing.
+
+    target: the artifact; what signs its manifest is proved beside the manifest.
+    """
+    stems = {
+        candidate.format: target + (MANIFEST_SUFFIX if candidate.format == "manifest" else "")
+        for candidate in found.candidates
+    }
+    paths = {(form, slot): stem + suffix for form, stem in stems.items() for slot, suffix in PROOF_SUFFIXES.items()}
+    there = {which for which, path in paths.items() if search.sees(path)}
+    if not there:
+        return found
+    proofs = {which: _log_proof(paths[which]) for which in there}
+    candidates = []
+    for candidate in found.candidates:
+        match proofs.get((candidate.format, candidate.slot)):
+            case LogProofFile() as proof:
+                candidates.append(candidate._replace(log_proof=proof))
+            case Finding() as finding:
+                candidates.append(candidate._replace(findings=(*candidate.findings, finding)))
+            case None:
+                candidates.append(candidate)
+    return found._replace(candidates=tuple(candidates))
+
+
+def _log_proof(path: str) -> LogProofFile | Finding | None:
+    name = os.path.basename(path)
+    try:
+        data = read_file_or_none(path, MAX_PROOF_BYTES)
     except SealwrightError as cause:
-        return (), (warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what),)
+        return warning("SW-LOG-PROOF-REFUSED", name, found=cause.what)
+    return None if data is None else LogProofFile(name, data)
 
 
 def _read(path: str, slot: Slot, data: bytes) -> Sidecar:

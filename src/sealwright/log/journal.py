@@ -47,6 +47,19 @@ class EntryType(StrEnum):
     REFUSAL = "refusal"
     CERTIFICATE = "certificate"
     KEY = "key"
+    # of the register of an authority's certificates (signing/register.py)
+    ISSUING = "issuing"
+    ISSUED = "issued"
+    REVOKED = "revoked"
+    HELD = "held"
+    RELEASED = "released"
+    RETIRED = "retired"
+    LISTING = "listing"
+    LISTED = "listed"
+    # of signatures whose timestamp comes later (signing/pending.py): pending, stamped, forgotten with the reason
+    PENDING = "pending"
+    STAMPED = "stamped"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)

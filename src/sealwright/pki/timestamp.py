@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ TIMEOUT_S = 20.0
 REQUEST_TYPE = "application/timestamp-query"
 ANSWER_TYPE = "application/timestamp-reply"
 DEFAULT_ACCURACY = timedelta(seconds=1)
+_LATER = "Try again, or sign with --timestamp-later and run `sealwright stamp` afterwards."
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class LocalAuthority:
 def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
     """Ask an authority over HTTP or HTTPS; the answer's bytes, at most 64 KiB. TimestampUnavailable if none comes.
 
-    timeout_s: for each wait on the network, and for the whole body. Redirects are not followed, because a redirected POST
+    timeout_s: for everything, from the look-up of the name to the last byte: who drips is left. Redirects are not followed, because a redirected POST
     loses its request (RFC 9110 section 15.4) and another address is another authority. The environment's proxies are used, as
     plants need. The token is checked by its signature, not by the transport.
     """
@@ -108,6 +110,26 @@ def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> b
         raise UsageError(
             url[:80], "it is not the URL of a timestamp authority", "Write --timestamp https://… , local or none."
         )
+    # the look-up of a name, and headers that come byte by byte, know no time limit of their own
+    answered: list[bytes | SealwrightError] = []
+
+    def ask() -> None:
+        try:
+            answered.append(_fetched(url, request, timeout_s))
+        except SealwrightError as cause:
+            answered.append(cause)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(timeout_s)
+    if not answered:
+        raise TimestampUnavailable(url, f"no timestamp came within {timeout_s:g} seconds", _LATER)
+    if isinstance(answered[0], SealwrightError):
+        raise answered[0]
+    return answered[0]
+
+
+def _fetched(url: str, request: bytes, timeout_s: float) -> bytes:
     import http.client  # only where a network is asked for
     import urllib.error
     import urllib.request
@@ -127,9 +149,7 @@ def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> b
             kind = answer.headers.get_content_type()
             data = _body(answer, time.monotonic() + timeout_s)
     except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as cause:
-        raise TimestampUnavailable(
-            url, f"no timestamp came: {cause}"[:200], "Try again, or sign with --timestamp none and add one later."
-        ) from cause
+        raise TimestampUnavailable(url, f"no timestamp came: {cause}"[:200], _LATER) from cause
     if kind != ANSWER_TYPE:
         raise TimestampUnavailable(url, f"it answered {kind}, not a timestamp", "Check the URL of the authority.")
     if len(data) > MAX_ANSWER_BYTES:

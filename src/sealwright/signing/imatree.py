@@ -84,7 +84,7 @@ def is_manifest(path: str) -> bool:
 
 
 def _check_out(out: str, path: str, options: SignOptions) -> None:
-    if options.timestamp not in (None, NONE):
+    if options.timestamp not in (None, NONE, (NONE,)):
         raise UsageError("--timestamp", "a list has one signature for each file", "Leave it out.")
     if os.path.isdir(out):
         raise UsageError(out, "it is a folder, and the signatures of a tree are one list", "Name a new file.")

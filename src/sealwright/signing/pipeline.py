@@ -1,6 +1,7 @@
 """The one way to a signature: intent (durable) -> key -> verified -> result (durable) -> envelope (RULES 2).
 
-1. The key is enrolled for this purpose and construction; every other use is refused before the key is touched.
+1. The key is enrolled for this purpose and construction, its certificate is good and no other key replaced it; every other
+   use is refused before the key is touched.
 2. What is signed is built here: small content is parsed and encoded again, the signed attributes are ours.
 3. The intent names artifact, key, certificate and claims, and is on disk before the key is used.
 4. The key signs; its backend verifies each value with the enrolled public key, or nothing leaves.
@@ -17,7 +18,6 @@ from datetime import datetime
 
 from cryptography import x509
 
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms_write import signing_certificate
@@ -37,8 +37,11 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
+from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.pending import Pending, add_pending, entry_of
+from sealwright.signing.register import End, read_register
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -60,6 +63,8 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
 REQUEST_BYTES = 16
+# An officer's certificate only carries the key: no path, no expiry (RULES 5)
+_KEY_ONLY = (KeyPurpose.TRUST, KeyPurpose.RECOVERY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Pipeline:
         self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
+        self._ends = loaded.not_valid_after_utc
+        self._end = _end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
@@ -112,6 +119,7 @@ class Pipeline:
 
         Raises KeyRefused, KeyUnavailable, JournalError, or MalformedArtifact for content that does not say what it claims.
         """
+        self._check_dates(now)
         for prepared in batch:
             self._check(prepared)
         signing, kinds = self.certificate, [KINDS[prepared.kind] for prepared in batch]
@@ -148,6 +156,21 @@ class Pipeline:
         envelope = built(self.certificate, kind, made.attributes, made.value, tokens, content)
         return Sealed(envelope, made.value, self.certificate.der, self.enrolled.algorithm)
 
+    def artifact(self, prepared: Prepared) -> Digest:
+        """The digest by which the journal names an artifact."""
+        return prepared.digests.get(HashName.SHA256) or self._digest(prepared)
+
+    @property
+    def end(self) -> datetime:
+        """When the signer's certificate ends."""
+        return x509.load_der_x509_certificate(self.enrolled.certificate).not_valid_after_utc
+
+    def defer(self, items: Sequence[Pending]) -> None:
+        """Record signatures whose timestamps come later; durable before one of them may get its name."""
+        if items:
+            self.journal.append([Entry(EntryType.PENDING, entry_of(one)) for one in items])
+            add_pending(self.home.folder, items)
+
     def close(self) -> None:
         """Give key and journal back."""
         self._key.close()
@@ -169,6 +192,29 @@ class Pipeline:
                 f"it is enrolled as {enrolled}, and the key found is {found}",
                 "Restore the enrolled key, or enrol this one anew.",
             )
+
+    def _check_dates(self, now: datetime) -> None:
+        """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
+        until, name = self.enrolled.signs_until, f"key {self.enrolled.name}"
+        if until is not None and now > until:
+            raise KeyRefused(
+                name,
+                f"it was replaced, and its signing ended on {until:%Y-%m-%d}",
+                "Sign with the key that replaced it.",
+            )
+        if self._end is not None:
+            raise KeyRefused(
+                name,
+                f"its certificate was revoked on {self._end.at:%Y-%m-%d} ({self._end.reason.value})",
+                "Sign with another key; `sealwright cert list` shows which are good.",
+            )
+        if self.enrolled.purpose in _KEY_ONLY or now <= self._ends:
+            return
+        raise KeyRefused(
+            name,
+            f"its certificate ended on {self._ends:%Y-%m-%d}",
+            f"Renew it: sealwright cert renew {self.enrolled.name} --home {self.home.folder}",
+        )
 
     def _check(self, prepared: Prepared) -> None:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
@@ -205,14 +251,13 @@ class Pipeline:
         return prepared.digests[KINDS[prepared.kind].digest_name(self.enrolled.algorithm)]
 
     def _intent(self, prepared: Prepared, request: str, now: datetime) -> Entry:
-        artifact = prepared.digests.get(HashName.SHA256) or self._digest(prepared)
         fields: dict[str, Field] = {
             **self._names,
             "request": request,
             "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "format": prepared.format,
             "kind": prepared.kind,
-            "artifact": str(artifact),
+            "artifact": str(self.artifact(prepared)),
             "size": prepared.size,
             **claim_fields(prepared.claims),
         }
@@ -221,14 +266,7 @@ class Pipeline:
         return Entry(EntryType.INTENT, fields)
 
 
-def claim_fields(claims: Claims) -> dict[str, Field]:
-    """Claims as journal fields; what is not claimed is left out."""
-    generation = None if claims.generation is None else str(claims.generation)
-    named: dict[str, Field | None] = {
-        "product": claims.product,
-        "version": claims.version,
-        "generation": generation,
-        "hardware": claims.hardware or None,
-        "environment": claims.environment,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
+    """Whether an authority of this home revoked or suspended a certificate."""
+    issued = read_register(home.path(REGISTER)).issued.values()
+    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)

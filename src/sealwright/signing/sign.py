@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import HashName
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import (
     Output,
     Pair,
@@ -38,6 +38,7 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none, unreadable
 from sealwright.envelope.kinds import FILE, KINDS, ContentKind
 from sealwright.errors import MalformedArtifact, OutputRefused, SealwrightError, Unreadable, UsageError
+from sealwright.findings import Finding
 from sealwright.formats.embedded import check_attached, embedded_format, files_beside
 from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.known import BESIDE, EMBEDDED
@@ -46,30 +47,34 @@ from sealwright.formats.registry import detached, manifest, plain_folder
 from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, is_beside, signature_path
 from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
-from sealwright.signing.pipeline import Pipeline
-from sealwright.signing.stamps import NONE, Stamper, open_stamper
+from sealwright.signing.pending import Pending, take_away
+from sealwright.signing.pipeline import Made, Pipeline
+from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper, strangers
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
 
 BATCH = 256
 HELD_BYTES = 64 << 20
+# Windows and Java look for a timestamp inside the signature alone: one that comes later, in a file beside, helps them nothing
+READ_INSIDE = frozenset(("authenticode", "jar"))
 MAX_TEXT = 200
 MAX_GENERATION = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class SignOptions:
-    """key: name or key string (None: the home's first artifact key); timestamp: "local", "none", a URL or None (the home's).
+    """key: name or key string (None: the home's first artifact key); timestamp: "local", "none", URLs or None (the home's).
 
     out: folder for the outputs (None: beside each path); recursive: sign each file of a folder instead of its manifest.
     format: name of the format that takes the signature inside (None: it goes beside); out is then the new file, or its folder;
     existing: what happens to signatures inside already; layout: what the header of the format `layout` is described by.
+    timestamps: from how many distinct authorities; later: whether a signature is made though none answers (None: as the home says).
     """
 
     key: str | None = None
     claims: Claims = field(default_factory=Claims)
-    timestamp: str | None = None
+    timestamp: str | tuple[str, ...] | None = None
     slot: Slot = Slot.MAKER
     out: str | None = None
     recursive: bool = False
@@ -78,6 +83,8 @@ class SignOptions:
     format: str | None = None
     existing: Existing = Existing.REFUSE
     layout: Layout | None = None
+    timestamps: int = 1
+    later: bool | None = None
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -87,7 +94,10 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """outputs: the files written, the signature last; subject: the signer's name; claimed: the signing time in it."""
+    """outputs: the files written, the signature last; subject: the signer's name; claimed: the signing time in it.
+
+    stamped: the earliest time of its timestamps; pending: how many are still to come (`sealwright stamp`).
+    """
 
     path: str
     outputs: tuple[str, ...]
@@ -99,6 +109,8 @@ class Signed:
     stamped: datetime | None
     claims: Claims
     size: int
+    pending: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +162,10 @@ def sign_paths(
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     if options.timestamp is None and not kind.carries_tokens:
-        wanted = NONE
+        wanted = (NONE,)
     with (
         Pipeline(home, enrolled, options.pin) as pipeline,
-        closing(open_stamper(wanted, home, options.pin, pipeline.journal)) as stamper,
+        closing(_stamper(wanted, home, kind, options, pipeline)) as stamper,
     ):
         algorithms = (kind.digest_name(enrolled.algorithm),)
         listed: Iterable[str | NotSigned] = artifacts(paths, options)
@@ -171,6 +183,26 @@ def sign_paths(
                 batch, held_bytes = [], 0
         if batch:
             yield from _finish(batch, pipeline, stamper, options)
+
+
+def _stamper(
+    wanted: str | tuple[str, ...], home: Home, kind: ContentKind, options: SignOptions, pipeline: Pipeline
+) -> Stamper:
+    later = home.stamps_later if options.later is None else options.later
+    if kind.name in READ_INSIDE:
+        if options.later:
+            raise UsageError(
+                "--timestamp-later",
+                f"those who verify a signature of the kind {kind.name} read timestamps inside it alone",
+                "Sign it when an authority answers, or name another one with --timestamp.",
+            )
+        if options.timestamps > 1:
+            raise UsageError(
+                "--timestamps", f"a signature of the kind {kind.name} has one timestamp inside", "Ask for one."
+            )
+        later = False
+    missing = Missing.LATER if later else Missing.REFUSE
+    return open_stamper(wanted, home, options.pin, pipeline.journal, number=options.timestamps, missing=missing)
 
 
 def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:
@@ -314,17 +346,23 @@ def _finish(
     stamps = stamper.stamp([one.value for one in made])
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
-    for prepared, one, stamp in zip(ready, made, stamps, strict=True):
+    waiting: dict[int, Pending] = {}
+    strange = strangers([stamp for got in stamps for stamp in got], pipeline.home, now)
+    for prepared, one, got in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
-        sealed = pipeline.sealed(one, (stamp.token,) if stamp and carries else ())
+        sealed = pipeline.sealed(one, [stamp.token for stamp in got] if carries else ())
         try:
             files = _outputs(prepared, sealed, options)
         except SealwrightError as cause:  # the artifact is no longer what was prepared
             answers[id(prepared)] = NotSigned(prepared.path, cause)
             continue
-        if stamp and not carries:
-            files.insert(0, Output(_new_file(prepared, options) + LATE_SUFFIX, stamp.token))
+        if not carries:
+            new = _new_file(prepared, options)
+            late = [new + LATE_SUFFIX, *(f"{new}.{number}{LATE_SUFFIX}" for number in range(2, len(got) + 1))]
+            files[:0] = [Output(path, stamp.token) for path, stamp in zip(late, got, strict=False)]
         pairs.append((prepared, Pair(tuple(files))))
+        if missing := stamper.wanted - len(got):
+            waiting[id(prepared)] = _pending(pipeline, one, _target(prepared, options), files[-1].path, missing, now)
         answers[id(prepared)] = Signed(
             path=prepared.path,
             outputs=tuple(file.path for file in files),
@@ -333,14 +371,38 @@ def _finish(
             provenance=pipeline.enrolled.provenance.value,
             algorithm=pipeline.enrolled.algorithm.name,
             claimed=now,
-            stamped=stamp.gen_time if stamp else None,
+            stamped=min((stamp.gen_time for stamp in got), default=None),
             claims=prepared.claims,
             size=prepared.size,
+            pending=missing,
+            findings=doubts(got, strange, now),
         )
+    pipeline.defer(list(waiting.values()))
     for prepared, refused in _written(pairs, options.replace):
         answers[id(prepared)] = NotSigned(prepared.path, refused)
+        if id(prepared) in waiting:
+            take_away(pipeline.home.folder, [waiting[id(prepared)]])
     for entry in batch:
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
+
+
+def _pending(pipeline: Pipeline, made: Made, target: str, file: str, missing: int, now: datetime) -> Pending:
+    return Pending(
+        target=os.path.abspath(target),
+        file=os.path.abspath(file),
+        artifact=pipeline.artifact(made.prepared),
+        signature=Digest.of(made.value),
+        end=pipeline.end,
+        since=now,
+        missing=missing,
+    )
+
+
+def _target(prepared: Prepared, options: SignOptions) -> str:
+    """What a late timestamp's name begins with."""
+    if options.format is not None:
+        return _new_file(prepared, options)
+    return _beside(prepared, options, prepared.suffix)
 
 
 def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[tuple[Prepared, SealwrightError]]:
@@ -373,7 +435,8 @@ def _targets(prepared: Prepared, options: SignOptions) -> tuple[str, ...]:
     """Where they go."""
     if options.format is not None:
         out = _new_file(prepared, options)
-        late = () if KINDS[prepared.kind].carries_tokens or options.timestamp in (None, NONE) else (out + LATE_SUFFIX,)
+        unstamped = options.timestamp in (None, NONE, (NONE,))
+        late = () if KINDS[prepared.kind].carries_tokens or unstamped else (out + LATE_SUFFIX,)
         return (*late, out, *(out + ending for ending in BESIDE.get(options.format, ())))
     companions = [_beside(prepared, options, part.suffix) for part in prepared.companions]
     return (*companions, signature_path(_beside(prepared, options, prepared.suffix), options.slot))

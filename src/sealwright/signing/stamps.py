@@ -5,38 +5,40 @@ A token of the home's own authority is a signature too: intent and result are re
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from typing import Protocol
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.tsp import check_token, read_response, read_token, timestamp_request
+from sealwright.envelope.tsp import check_token, read_token
+from sealwright.errors import SealwrightError, UsageError
+from sealwright.findings import Finding, warning
 from sealwright.keys.backends import open_key
 from sealwright.keys.pin import Pin
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.timestamp import Imprint, LocalAuthority, fetch_timestamp
-from sealwright.signing.home import Home, KeyPurpose
+from sealwright.pki.timestamp import Imprint, LocalAuthority
+from sealwright.pki.timestamppool import MAX_TOKENS, Pool, Stamp
+from sealwright.signing.home import TRUST, Home, KeyPurpose
 
 LOCAL = "local"
 NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """One token over a signature value, and the time it says."""
-
-    token: bytes
-    gen_time: datetime
+CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class Stamper(Protocol):
-    """Where timestamps come from."""
+    """Where timestamps come from. wanted: how many each signature should get."""
 
-    def stamp(self, values: Sequence[bytes]) -> list[Stamp | None]:
-        """A stamp for each signature value, None where none is wanted. TimestampUnavailable if one does not come."""
+    wanted: int
+
+    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
+        """The stamps for each signature value; fewer than wanted only where they may come later.
+
+        TimestampUnavailable if one does not come and may not come later.
+        """
         ...
 
     def close(self) -> None:
@@ -44,43 +46,114 @@ class Stamper(Protocol):
         ...
 
 
-def open_stamper(wanted: str, home: Home, pin: Pin | None, journal: Journal) -> Stamper:
-    """The stamper for "local", "none" or a URL."""
-    if wanted == NONE:
+class Missing(Enum):
+    """What happens to a signature whose timestamp does not come."""
+
+    REFUSE = auto()
+    LATER = auto()
+
+
+def open_stamper(
+    wanted: str | Sequence[str],
+    home: Home,
+    pin: Pin | None,
+    journal: Journal,
+    *,
+    number: int = 1,
+    missing: Missing = Missing.REFUSE,
+) -> Stamper:
+    """The stamper for "local", "none" or the URLs of authorities. number: how many distinct authorities shall stamp."""
+    names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    if names == (NONE,):
         return _NoStamper()
-    if wanted == LOCAL:
+    if not 1 <= number <= MAX_TOKENS:
+        raise UsageError("--timestamps", f"{number} timestamps a signature", f"Ask for 1 to {MAX_TOKENS}.")
+    if names == (LOCAL,):
+        if number > 1:
+            raise UsageError("--timestamps", "the home has one authority of its own", "Name several with --timestamp.")
         return _LocalStamper(home, pin, journal)
-    return _RemoteStamper(wanted)
+    return PoolStamper(Pool(names), number, missing)
 
 
 class _NoStamper:
-    def stamp(self, values: Sequence[bytes]) -> list[Stamp | None]:
-        return [None] * len(values)
+    wanted = 0
+
+    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
+        return [()] * len(values)
 
     def close(self) -> None:
         return
 
 
-class _RemoteStamper:
-    """One request for each signature; the answer is checked before it is used, whatever the transport."""
+class PoolStamper:
+    """Requests to authorities on the network; each answer is checked before it is used, whatever the transport."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, pool: Pool, wanted: int = 1, missing: Missing = Missing.REFUSE) -> None:
+        self.pool = pool
+        self.wanted = wanted
+        self.missing = missing
 
-    def stamp(self, values: Sequence[bytes]) -> list[Stamp | None]:
-        return [self._one(value) for value in values]
+    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
+        """As `Stamper` says."""
+        made = self.pool.stamp_all([Digest.of(value) for value in values], self.wanted)
+        if self.missing is Missing.REFUSE and any(len(one) < self.wanted for one in made):
+            raise self.pool.unavailable(self.wanted)
+        return made
 
     def close(self) -> None:
+        """Nothing is held."""
         return
 
-    def _one(self, value: bytes) -> Stamp:
-        imprint, nonce = Digest.of(value), secrets.randbits(63)
-        answer = fetch_timestamp(self.url, timestamp_request(imprint, nonce))
-        token = read_response(answer, imprint, nonce, self.url)
-        return Stamp(token, read_token(token, self.url).gen_time)
+
+def doubts(stamps: Sequence[Stamp], strange: Mapping[bytes, Finding], now: datetime) -> tuple[Finding, ...]:
+    """Warnings about tokens just made: a time far from this clock, an authority that the home's trust file does not know.
+
+    strange: of `strangers`. The token counts all the same: it may be the clock that is wrong, and other verifiers may know the authority.
+    """
+    findings = [
+        warning(
+            "SW-TIMESTAMP-CLOCK",
+            stamp.authority,
+            wanted=f"{now:%Y-%m-%d %H:%M:%S} UTC",
+            found=f"{stamp.gen_time:%Y-%m-%d %H:%M:%S} UTC",
+        )
+        for stamp in stamps
+        if abs(stamp.gen_time - now) > CLOCK_TOLERANCE
+    ]
+    return (*findings, *(strange[stamp.signer] for stamp in stamps if stamp.signer in strange))
+
+
+def strangers(stamps: Iterable[Stamp], home: Home, now: datetime) -> dict[bytes, Finding]:
+    """For the certificate of each authority that stamped, the warning where the home's trust file would not accept it."""
+    return {stamp.signer: found for stamp, found in _strangers({stamp.signer: stamp for stamp in stamps}, home, now)}
+
+
+def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iterator[tuple[Stamp, Finding]]:
+    from sealwright.trust.belief import load_trust  # only where something was stamped
+    from sealwright.trust.ground import Ground
+    from sealwright.trust.times import judgement
+    from sealwright.trust.timestamps import known_authority
+    from sealwright.trust.verdict import Purpose
+
+    if not stamps or not os.path.exists(home.path(TRUST)):
+        return
+    try:
+        believed = load_trust(home.path(TRUST))
+        trust = believed.trust
+        when = judgement(now, None, trust.issued, trust.expires, None)
+        ground = Ground(
+            trust, believed.crls, believed.denied, when, Purpose.INSTALL, certificates=believed.certificates
+        )
+        for stamp in stamps.values():
+            if why := known_authority(stamp.token, stamp.authority, ground):
+                yield stamp, warning("SW-TIMESTAMP-STRANGER", stamp.authority, found=why)
+    except SealwrightError:
+        return  # whoever verifies with this trust file is told why it cannot be used
 
 
 class _LocalStamper:
+    wanted = 1
+
     def __init__(self, home: Home, pin: Pin | None, journal: Journal) -> None:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
         self.journal = journal
@@ -88,7 +161,7 @@ class _LocalStamper:
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
         self.authority = LocalAuthority(enrolled.certificate, enrolled.chain, self.key, lambda: datetime.now(UTC))
 
-    def stamp(self, values: Sequence[bytes]) -> list[Stamp | None]:
+    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
         imprints = [Imprint(Digest.of(value)) for value in values]
         requests = [secrets.token_hex(16) for _ in values]
         self.journal.append(
@@ -111,7 +184,7 @@ class _LocalStamper:
             return []
         first = read_token(tokens[0], "timestamp")
         check_token(first, values[0])
-        return [Stamp(token, first.gen_time) for token in tokens]
+        return [(Stamp(token, first.gen_time, LOCAL, first.certificate),) for token in tokens]
 
     def close(self) -> None:
         self.key.close()

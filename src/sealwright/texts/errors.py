@@ -59,6 +59,9 @@ TEXTS: dict[str, Text] = {
     "SW-TIMESTAMP-UNAVAILABLE": Text(
         "{subject} gave no timestamp: {found}", "Try again, or sign with `--timestamp local`."
     ),
+    "SW-TIMESTAMP-TOO-LATE": Text(
+        "{subject} can no longer be stamped: {found}", "Have the file signed again, by a key that may still sign."
+    ),
     "SW-TRUST-MALFORMED": Text(
         "{subject} cannot be used: {found}",
         "Ask your security officer for the current trust file.",

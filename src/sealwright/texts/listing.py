@@ -23,6 +23,7 @@ WORDS: dict[str, str] = {
     "kind.certificate": "certificate",
     "kind.certificate-unreadable": "certificate that cannot be read",
     "kind.crl": "revocation list",
+    "kind.log-proof": "proof that a signature is in a log",
     "kind.embedded": "file of a format with signatures of its own",
     "kind.request": "certificate request",
     # inspect: what is said of it, beside the labels below.
@@ -52,6 +53,8 @@ WORDS: dict[str, str] = {
     "fact.range": "bytes {start} to {end}: {reason}",
     "fact.memory": "addresses {start} to {end}: {size} bytes, of which {gaps} are gaps filled with 0xFF",
     "fact.ranges": "{size} bytes in {count} places, the first {start} to {end}: {reason}",
+    "fact.leaf": "{leaf} of {size}",
+    "fact.witness": "{name}, which says {time}",
     "fact.holds": "holds",
     "fact.holds-not": "does not hold",
     "inspect.not-judged": "Only shown, not judged: all of this may be forged. `sealwright verify` judges.",
@@ -77,6 +80,8 @@ WORDS: dict[str, str] = {
     "trust.crl-age": "{line}, to {purpose} at most {age} old",
     "trust.log": "Signing log: {name} ({key})",
     "trust.witness": "Witness of a log: {name} ({key})",
+    "trust.witness-threshold": "Witnesses that must have seen a log before it proves anything: {number}",
+    "trust.floor-lowered": "Version {version} took back the time of verifiers whose clock had run ahead: to {day}, once",
     "trust.rules": "Rules:",
     "trust.rule": "{name} ({mode}): {sentence}",
     "trust.rule-contact": "contact: {contact}",
@@ -136,9 +141,9 @@ LABELS: dict[str, str] = {
     name: name
     for name in (
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
-        "denied", "digest", "digests", "ends", "entries", "environment", "first line", "format", "from", "generation", "hardware",
-        "id", "issued", "issuer", "its signature", "key", "lists", "made", "memory digest", "memory image", "next", "not covered", "number", "officers", "over",
+        "denied", "digest", "digests", "ends", "entries", "entry", "environment", "first line", "format", "from", "generation", "hardware",
+        "id", "issued", "issuer", "its signature", "key", "lists", "log", "made", "memory digest", "memory image", "next", "not covered", "number", "officers", "over",
         "policies", "policy", "product", "purposes", "remark", "rules", "serial", "shown", "signatures", "signed digest", "signer",
-        "signs", "size", "stage", "structure", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn",
+        "signs", "size", "stage", "structure", "subject", "time", "timestamp authorities", "timestamps", "trust file", "until", "version", "why", "withdrawn", "witness",
     )
 }  # fmt: skip

@@ -68,6 +68,8 @@ WORDS: dict[str, str] = {
     "details.artifact": "artifact {digest}, format {format}",
     "details.coverage": "coverage {coverage}",
     "details.times": "judged at {judged} by {source}, floor {floor}, claimed {claimed}",
+    "details.proved": "date {time} proved by {by}",
+    "details.logged": "in the log {logged}",
     "details.trust": "trust file {id} version {version}, {digest}",
     "details.believed": "trust believed because {believed}; rollback: {rollback}; stage {stage}",
     "details.finding": "{severity} {code} {subject}: wanted {wanted}, found {found}",

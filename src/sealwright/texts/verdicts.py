@@ -59,15 +59,32 @@ TEXTS: dict[str, Text] = {
     "SW-TIMESTAMP-REFUSED": Text(
         "{subject} proves no date: {found}", "Ask for a timestamp of an authority in the trust file."
     ),
+    "SW-TIMESTAMP-CLOCK": Text(
+        "{subject} says that it is {found}, this machine says {wanted}",
+        "Check this machine's clock, then the authority's; the timestamp was kept and counts.",
+    ),
+    "SW-TIMESTAMP-STRANGER": Text(
+        "no verifier with this home's trust file accepts timestamps of {subject}: {found}",
+        "Name another authority with `--timestamp`, or have this one written into the trust file.",
+    ),
     "SW-TIMESTAMP-REQUIRED": Text(
-        "{subject}: the rule wants a proved date, and no timestamp proves one",
-        "Ask the signer for the same file with a timestamp.",
+        "{subject}: the rule wants a proved date, and neither a timestamp nor a log proof proves one",
+        "Ask the signer for a timestamp of it, or for its log proof.",
         "the date of the signature is not proved",
     ),
     "SW-LOG-PROOF-MISSING": Text(
-        "{subject}: the rule wants a proof from the signing log, and there is none",
-        "Ask the signer for the log proof of this file.",
-        "it is not in the signing log",
+        "{subject}: the rule {wanted} wants a proof that it is in a signing log that witnesses watch, and there is none",
+        "Ask the signer for the log proof of this file (FILE.tlog-proof).",
+        "nothing proves that it is in the signing log",
+    ),
+    "SW-LOG-PROOF-REFUSED": Text(
+        "the log proof {subject} proves nothing: {found}",
+        "Fetch the log proof of this signature again.",
+        plain="the log proof {subject} proves nothing; `--details` says why",
+    ),
+    "SW-LOG-PROOF-UNWITNESSED": Text(
+        "the log proof {subject} was seen by {found} of the {wanted} witnesses that the trust file wants, so it proves nothing yet",
+        "Fetch the log proof again: witnesses sign later than the log does.",
     ),
     "SW-RULE-NONE": Text("no rule of the trust file is made for {subject}", _ASK_OFFICER, "no rule allows it"),
     "SW-CLAIMS-DIFFER": Text(
@@ -126,8 +143,8 @@ TEXTS: dict[str, Text] = {
         plain="{subject} may sign other things, but not this",
     ),
     "SW-CERT-EXPIRED": Text(
-        "the certificate of {subject} has ended ({found}), and no timestamp proves that it signed before",
-        "Ask the signer for a timestamped or newly signed file.",
+        "the certificate of {subject} has ended ({found}), and nothing proves that it signed before",
+        "Ask the signer for a timestamp or log proof of it, or for a newly signed file.",
         "its signer's right to sign has ended",
         plain="the right of {subject} to sign has ended, and nothing proves that it signed before",
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,11 +31,15 @@ MAX_STANDINGS = 4096
 
 
 class StampStanding(NamedTuple):
-    """Whether an authority's certificate may stamp at a time: the authority's name, why it is refused, why that is not known."""
+    """Whether an authority's certificate may stamp at a time: the authority's name, why it is refused, why that is not known.
+
+    party: whose word a token is; two authorities under one anchor are one.
+    """
 
     authority: str
     refused: str = ""
     unknown: str = ""
+    party: str = ""
 
 
 @dataclass(slots=True)
@@ -125,13 +129,18 @@ class Ground:
         return ""
 
     def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
-        """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here, or had one before."""
+        """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here, or had one before.
+
+        Where neither the trust file wants lists of an issuer nor newer ones are known, that a list is old is no question.
+        """
         if not self.lists and not self.policies and not self.known_lists:
             return []
         states = []
         for certificate, issuer, name in links(path):
             state = self._state(certificate, issuer, self.policies.get(name), proved)
-            if state.state is not State.UNKNOWN or name in self.policies or self._went_back(issuer):
+            if state.why and name not in self.policies and not self._went_back(issuer):
+                state = replace(state, why="")
+            if state.state is not State.UNKNOWN or state.why:
                 states.append((certificate, state))
         return states
 
@@ -162,11 +171,10 @@ class Ground:
             state = authority_revocation(certificate, issuer, self.tables_of(issuer), at)
             if state.state is State.REVOKED_BEFORE:
                 return f"its authority's certificate was revoked ({state.reason})", ""
-            if self.judgement.judged > certificate.not_valid_after_utc or state.state is State.REVOKED_AFTER:
+            if self.judgement.judged > certificate.not_valid_after_utc:
                 continue
             if name in self.policies or self._went_back(issuer):
-                asked = self._state(certificate, issuer, self.policies.get(name), at)
-                unknown = unknown or (asked.why if asked.state is State.UNKNOWN else "")
+                unknown = unknown or self._state(certificate, issuer, self.policies.get(name), at).why
         return "", unknown
 
     def tables_of(self, issuer: x509.Certificate) -> list[CrlTable]:

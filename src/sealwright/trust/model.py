@@ -176,7 +176,11 @@ class Rule(NamedTuple):
 
 
 class TrustFile(NamedTuple):
-    """One version of a trust file. text: the exact bytes; digest: SHA-256 of them; certificates: of signers whose signatures carry none."""
+    """One version of a trust file. text: the exact bytes; digest: SHA-256 of them; certificates: of signers whose signatures carry none.
+
+    witness_threshold: how many witnesses must have seen a log before it proves a time; floor_lowered_in: the version in which the
+    officers took back the floor of verifiers whose time had gone ahead, 0 for none.
+    """
 
     text: bytes
     digest: Digest
@@ -202,3 +206,5 @@ class TrustFile(NamedTuple):
     interpreters: tuple[Interpreter, ...]
     layouts: tuple[NamedLayout, ...]
     tuf_root: Digest | None
+    witness_threshold: int = 1
+    floor_lowered_in: int = 0

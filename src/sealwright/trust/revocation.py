@@ -4,7 +4,8 @@
    CRLs and unknown critical extensions, also of entries, are refused.
 2. An entry counts from its invalidity date, else its revocation date; of several CRLs the earliest date wins, so a newer
    list that forgets an entry heals nothing. A compromise (or no reason given) without invalidity date reaches back for ever;
-   certificateHold refuses while the newest list holds it.
+   certificateHold refuses while the newest list holds it. A date after the proved time is known only from a list that is fresh,
+   since a newer one may give an earlier date.
    A list that says where it is published speaks only of certificates that name that place (a CA may publish several).
 3. Silence is evidence only from a CRL that was made after the proved time and not after the certificate's end (unless it
    keeps expired ones, expiredCertsOnCRL), has a number that is not too old, and is fresh at the judgement time.
@@ -14,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
@@ -59,7 +60,10 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """effective: from when the entry counts, where there is one; reason: the CRL's word; why: of UNKNOWN."""
+    """effective: from when the entry counts, where there is one; reason: the CRL's word.
+
+    why: nothing better is known (UNKNOWN), or what a list said may be outdated (REVOKED_AFTER: a newer one may say worse).
+    """
 
     state: State
     effective: datetime | None = None
@@ -144,11 +148,15 @@ def revocation(
     for entry in hits:
         if entry.on_hold:
             return Revocation(State.ON_HOLD, entry.effective, _word(entry))
+    least = {table.points: max(min_number, seen.get(table.points, 0)) for table in own}
     if hits:
-        return _revoked(hits, proved)
+        known = _revoked(hits, proved)
+        current = any(table.number >= least[table.points] and _fresh(table, judged, max_age) for table in own)
+        if known.state is State.REVOKED_BEFORE or current:
+            return known
+        return replace(known, why=_why(own, proved, judged, max_age, min_number, seen))
     for table in own:
-        least = max(min_number, seen.get(table.points, 0))
-        if _silence_counts(table, certificate, proved, judged, max_age, least):
+        if _silence_counts(table, certificate, proved, judged, max_age, least[table.points]):
             return Revocation(State.GOOD)
     return Revocation(State.UNKNOWN, why=_why(own, proved, judged, max_age, min_number, seen))
 

@@ -147,7 +147,10 @@ def _satisfy(
             lenient("SW-TIMESTAMP-REQUIRED", entry.seen.source, rule.name) for entry in counted if entry.proof is None
         ]
     if rule.log == "required":
-        findings.append((warning if asked.purpose is Purpose.RUN else undecided)("SW-LOG-PROOF-MISSING", rule.name))
+        stop = warning if asked.purpose is Purpose.RUN else undecided
+        findings += [
+            stop("SW-LOG-PROOF-MISSING", entry.seen.source, rule.name) for entry in counted if not entry.logged
+        ]
     return counted, findings
 
 

@@ -1,7 +1,7 @@
 """One signature judged alone, before any rule: is it intact, when was it made, and whose is it?
 
 1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
-2. Timestamp tokens prove a time, or do not (`timestamps.py`).
+2. Timestamp tokens prove a time, or do not (`timestamps.py`), and so does a proof that witnesses saw it in a log (`logproofs.py`).
 3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
    by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
 4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`). Microsoft's publishers under UEFI CA
@@ -45,7 +45,7 @@ THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judg
 class Judged(NamedTuple):
     """A signature and what was found about it. It counts for a rule only if `seen.accepted`.
 
-    expired: why it does not count for a rule to which it matters that certificates end.
+    expired: why it does not count for a rule to which it matters that certificates end; logged: the log it is proved to be in, or "".
     """
 
     candidate: Candidate
@@ -58,6 +58,7 @@ class Judged(NamedTuple):
     proof: Proof | None
     findings: tuple[Finding, ...]
     expired: Finding | None = None
+    logged: str = ""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -117,10 +118,10 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
     findings.extend(candidate.findings)
-    proof: Proof | None = None
-    if intact and (tokens := (*signer.tokens, *candidate.late_tokens)):
-        proof, about_tokens = prove(tokens, signer.signature, source, ground)
-        findings.extend(about_tokens)
+    proof, logged = None, ""
+    if intact:
+        proof, logged, about_proofs = _proved(candidate, signer, ground)
+        findings.extend(about_proofs)
     bag = candidate.envelope.certificates if candidate.envelope else ()
     try:
         timeless = ground.timeless(candidate.format)
@@ -148,6 +149,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
             anchor=anchor.name if anchor else "",
             algorithm=signer.algorithm.name,
             provenance=standing.provenance,
+            logged=logged,
             accepted=intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings),
         ),
         candidate.claims,
@@ -158,7 +160,26 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         proof,
         tuple(findings),
         standing.expired,
+        logged,
     )
+
+
+def _proved(candidate: Candidate, signer: Signer, ground: Ground) -> tuple[Proof | None, str, tuple[Finding, ...]]:
+    """The time by which an intact signature existed, the log it is in, and what was found about the proofs that do not count."""
+    tokens = (*signer.tokens, *candidate.late_tokens)
+    if candidate.log_proof is None:
+        proof, findings = prove(tokens, signer.signature, candidate.source, ground) if tokens else (None, ())
+        return proof, "", findings
+    from sealwright.trust.logproofs import prove_logged  # start-up time: few signatures have one
+
+    try:
+        logged, about_log = prove_logged(candidate.log_proof, candidate, signer, ground)
+    except SealwrightError:  # of the certificate, which refuses the signature itself
+        logged, about_log = None, ()
+    proof, about_tokens = prove(
+        tokens, signer.signature, candidate.source, ground, (logged.proof,) if logged is not None else ()
+    )
+    return proof, logged.shown if logged is not None else "", (*about_tokens, *about_log)
 
 
 def _standing(
@@ -207,8 +228,9 @@ def _path(
     at = proved or ground.judgement.judged
     findings: list[Finding] = []
     ended = at > known.not_after
-    if ended and proved is None and ground.purpose is Purpose.RUN:
-        # What was installed while valid keeps running: judge the path at the last moment it could have been signed.
+    if ended and ground.purpose is Purpose.RUN:
+        # What was installed while valid keeps running: judge the path at the last moment it could have been signed. A date that
+        # is proved too late changes nothing: it says that the signature existed by then, not that it was made then.
         findings.append(warning("SW-CERT-EXPIRED", known.subject, found=_day(known.not_after)))
         at, ended = known.not_after, False
     if ended or at < known.not_before:
@@ -274,12 +296,11 @@ def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Fin
                 findings.append(
                     warning("SW-CERT-REVOKED-LATER", subject, wanted=since, found=state.reason or "no reason given")
                 )
-            case State.UNKNOWN if ground.purpose is Purpose.RUN:
-                findings.append(warning("SW-REVOCATION-UNKNOWN", subject, found=state.why))
-            case State.UNKNOWN:
-                findings.append(undecided("SW-REVOCATION-UNKNOWN", subject, found=state.why))
-            case State.GOOD:
+            case State.UNKNOWN | State.GOOD:
                 pass
+        if state.why:
+            unsure = warning if ground.purpose is Purpose.RUN else undecided
+            findings.append(unsure("SW-REVOCATION-UNKNOWN", subject, found=state.why))
     if not states:
         findings.append(note("SW-REVOCATION-NOT-ASKED", THE_SIGNATURE))
     return findings

@@ -2,7 +2,8 @@
 the newest lists that take trust away (`deny.toml`, CRLs), so that an older one put in their place shows.
 
 One JSON file, replaced atomically. It only grows: a lower floor, generation or version never replaces a higher one, also
-where two processes write at once: each reads it again under a lock (`state.lock`) and adds what it learned. It is read
+where two processes write at once: each reads it again under a lock (`state.lock`) and adds what it learned. The one exception
+is the floor, which officers may lower by a new trust file (`floor_lowered_in`), once. It is read
 before the judgement and written after it; a state that cannot be read or written is an error, because a verifier that
 forgets would accept what it refused yesterday.
 """
@@ -13,20 +14,20 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sealwright.artifact.source import read_file_or_none
 from sealwright.errors import LimitExceeded, MalformedTrust, OutputRefused, UsageError
+from sealwright.trust.times import Seen, moved
 
 FILE = "state.json"
 LOCK = "state.lock"
 LOCK_WAIT_S = 20.0
 MAX_STATE_BYTES = 16 << 20
 _PARTS = frozenset(("floor", "generations", "trust", "lists"))
-MAX_FLOOR_STEP = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +44,25 @@ class State:
 
     def after(
         self,
-        proved: datetime | None,
+        seen: Collection[Seen],
         issued: datetime,
+        expires: datetime,
         product: str | None,
         generation: int | None,
     ) -> State:
-        """The state after an accepted judgement. proved: by its newest token; issued: the trust file, a second source.
-
-        A step of the floor over 400 days needs two sources that are that far (RULES 4).
-        """
-        floor, generations = self.floor, dict(self.generations)
-        if floor is None:
-            floor = proved or issued
-        elif proved is None:
-            floor = issued if floor < issued <= floor + MAX_FLOOR_STEP else floor
-        else:
-            floor = max(floor, min(proved, issued))
-            floor = proved if floor < proved <= floor + MAX_FLOOR_STEP else floor
+        """The state after an accepted judgement. seen: what its proofs show; issued: the trust file's, one source more."""
+        start = issued if self.floor is None else self.floor
+        floor, generations = moved(start, (*seen, Seen(issued, "the trust file")), expires), dict(self.generations)
         if product is not None and generation is not None:
             generations[product] = max(generation, generations.get(product, 0))
         return replace(self, floor=floor, generations=generations)
+
+    def lowered(self, id_: str, lowered_in: int, issued: datetime) -> State:
+        """The state where a trust file's officers took the floor back in a version that this verifier meets first."""
+        known = self.trust.get(id_)
+        if self.floor is None or known is None or known >= lowered_in:
+            return self
+        return replace(self, floor=min(self.floor, issued))
 
     def having_seen(self, id_: str, version: int, lists: Mapping[str, int]) -> State:
         """The state after any judgement: what is signed and takes trust away counts whatever the verdict was."""

@@ -1,15 +1,26 @@
 """Which time a judgement stands at (RULES 4): judged = max(clock, floor); `--at` replaces the clock only.
 
 The floor is the newest time this verifier knows to be past: the trust file's `issued`, the floor kept in a state folder,
-and genTime - accuracy of a token accepted in this very judgement. It never passes the trust file's `expires`.
+and what the proofs accepted in this very judgement show. It never passes the trust file's `expires`, and goes more than 400
+days ahead only where two that know nothing of each other say so: one authority gone mad stops no plant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 USUAL_DRIFT = timedelta(minutes=5)
+MAX_FLOOR_STEP = timedelta(days=400)
+
+
+class Seen(NamedTuple):
+    """A time that is past, by an accepted object. by: whose word it is; what one party says twice is one source."""
+
+    time: datetime
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +52,21 @@ def judgement(
     return _at(clock if at is None else at, low, at is not None)
 
 
-def raised(judgement: Judgement, proved: datetime, expires: datetime) -> Judgement:
-    """The judgement after a token was accepted; `proved` is genTime - accuracy."""
-    low = min(proved, expires)
+def raised(judgement: Judgement, seen: Collection[Seen], expires: datetime) -> Judgement:
+    """The judgement after proofs were accepted."""
+    low = moved(judgement.floor, seen, expires)
     return judgement if low <= judgement.floor else _at(judgement.clock, low, judgement.hypothetical)
+
+
+def moved(floor: datetime, seen: Collection[Seen], expires: datetime) -> datetime:
+    """The floor after accepted objects: as far as two sources agree, and from there at most one step (RULES 4)."""
+    times = {one.by: floor for one in seen}
+    for one in seen:
+        times[one.by] = max(times[one.by], min(one.time, expires))
+    if len(times) > 1:
+        floor = sorted(times.values())[-2]
+    within = [time for one in seen if (time := min(one.time, expires)) <= floor + MAX_FLOOR_STEP]
+    return max((floor, *within))
 
 
 def _at(clock: datetime, floor: datetime, hypothetical: bool) -> Judgement:

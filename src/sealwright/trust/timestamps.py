@@ -6,16 +6,19 @@
 3. After that certificate's end it counts while genTime is not after the authority's `last_token`.
 4. The authority was not revoked in a way that reaches back (RFC 3161 section 4), and nothing of it is denied. Where the trust
    file wants lists of its issuer, they must say so; a token that no list speaks of counts only where no better one does.
-A bad token is a finding and never improves a verdict; proved is the earliest genTime + accuracy of those that hold.
+A bad token is a finding and never improves a verdict; proved is the earliest genTime + accuracy of those that hold, or the
+time by which a log's witnesses had seen the signature (`logproofs.py`), if that is earlier.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 
+from sealwright.artifact.digest import Digest
 from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import SealwrightError
 from sealwright.findings import Finding, undecided, warning
@@ -23,25 +26,25 @@ from sealwright.trust.certificate import load_certificate, spki_digest
 from sealwright.trust.ground import MAX_STANDINGS, Ground, StampStanding
 from sealwright.trust.model import TimestampAuthority
 from sealwright.trust.path import NoPath, Path, Strictness
+from sealwright.trust.times import Seen
 from sealwright.trust.verdict import Purpose
 
 TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """latest: genTime + accuracy (the signature existed by then); earliest: genTime - accuracy (moves the floor)."""
+class Proof(NamedTuple):
+    """latest: the signature existed by then; by: who says so, for people; seen: what is past by now, of all proofs that hold."""
 
     latest: datetime
-    earliest: datetime
-    authority: str
+    by: str
+    seen: tuple[Seen, ...]
 
 
 def prove(
-    tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground
+    tokens: tuple[bytes, ...], signature: bytes, source: str, ground: Ground, others: Sequence[Proof] = ()
 ) -> tuple[Proof | None, tuple[Finding, ...]]:
-    """The best proof among the tokens, and a warning for each token that does not count."""
-    sure: list[Proof] = []
+    """The best proof among the tokens and those of other kinds, and a warning for each token that does not count."""
+    sure: list[Proof] = [*others]
     doubtful: list[tuple[Proof, Finding]] = []
     findings: list[Finding] = []
     for number, data in enumerate(tokens, 1):
@@ -61,7 +64,21 @@ def prove(
     if doubtful and not sure:
         proof, doubt = min(doubtful, key=lambda one: one[0].latest)
         return proof, (*findings, doubt)
-    return min(sure, key=lambda proof: proof.latest, default=None), tuple(findings)
+    if not sure:
+        return None, tuple(findings)
+    best = min(sure, key=lambda proof: proof.latest)
+    return best._replace(seen=tuple(seen for proof in sure for seen in proof.seen)), tuple(findings)
+
+
+def known_authority(data: bytes, name: str, ground: Ground) -> str:
+    """Why a token of this authority would count for nothing with this trust file; "" where it would count."""
+    try:
+        _judge(read_token(data, name), name, ground)
+    except SealwrightError as cause:
+        return cause.what
+    except _Refused as refusal:
+        return str(refusal)
+    return ""
 
 
 def _doubt(name: str, why: str, ground: Ground) -> Finding:
@@ -83,8 +100,9 @@ def _judge(token: Token, name: str, ground: Ground) -> tuple[Proof, str]:
         standing = ground.stamps[question] = _standing(token, load_certificate(token.certificate, name), ground)
     if standing.refused:
         raise _Refused(standing.refused)
-    proof = Proof(token.gen_time + token.accuracy, token.gen_time - token.accuracy, standing.authority)
-    return proof, standing.unknown
+    past = Seen(token.gen_time - token.accuracy, standing.party)
+    by = f"the timestamp authority {standing.authority}"
+    return Proof(token.gen_time + token.accuracy, by, (past,)), standing.unknown
 
 
 def _standing(token: Token, leaf: x509.Certificate, ground: Ground) -> StampStanding:
@@ -102,7 +120,7 @@ def _standing(token: Token, leaf: x509.Certificate, ground: Ground) -> StampStan
         problem = _problem(token, leaf_end=path.facts[0].not_after, authority=authority, path=path, ground=ground)
         revoked, unknown = ground.authority_revocation(path, token.gen_time)
         if not problem and not revoked:
-            return StampStanding(authority.name, "", unknown)
+            return StampStanding(authority.name, "", unknown, f"authority under {Digest.of(authority.anchor)}")
         why = problem or revoked
     return StampStanding("", why)
 

@@ -96,7 +96,9 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
         layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
+        floor_lowered_in=top.number("floor_lowered_in", 1, 0),
     )
+    trust = trust._replace(witness_threshold=_witness_threshold(top, trust.witnesses))
     top.text("title", "")
     top.done()
     _check(trust, subject)
@@ -223,6 +225,16 @@ def _note_key(section: Section, data: bytes, wanted: str) -> LogKey:
         raise section.wrong("vkey", f"a verifier key of the signed-note form; {cause}") from cause
 
 
+def _witness_threshold(top: Section, witnesses: tuple[LogKey, ...]) -> int:
+    """How many witnesses are enough; more than half of them where it is not said. Two keys of one name are one witness."""
+    names = {witness.key.name for witness in witnesses}
+    stated = top.has("witness_threshold")
+    found = top.number("witness_threshold", 1, len(names) // 2 + 1)
+    if stated and found > len(names):
+        raise top.wrong("witness_threshold", f"at most {len(names)}, as many as there are witnesses")
+    return found
+
+
 def _crl(section: Section) -> CrlPolicy:
     issuer = load_certificate(_certificate(section, "issuer"), section.where)
     return CrlPolicy(
@@ -335,6 +347,8 @@ def _check(trust: TrustFile, subject: str) -> None:
 
     if trust.issued >= trust.expires:
         raise wrong("`issued` is not before `expires`")
+    if trust.floor_lowered_in > trust.version:
+        raise wrong(f"`floor_lowered_in` names version {trust.floor_lowered_in}, which is still to come")
     persons = [person.id for person in trust.persons]
     anchors = {anchor.name: anchor for anchor in trust.anchors}
     for name, names in (

@@ -34,7 +34,10 @@ class Outcome(StrEnum):
 
 
 class SignerSeen(NamedTuple):
-    """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable."""
+    """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable.
+
+    logged: the log that it is proved to be in, the entry and how many witnesses saw it there; "" where it is not proved.
+    """
 
     source: str
     slot: Slot
@@ -47,12 +50,13 @@ class SignerSeen(NamedTuple):
     algorithm: str
     provenance: str
     accepted: bool
+    logged: str = ""
 
 
 class Times(NamedTuple):
     """The three times (DESIGN): claimed is shown and never used. All aware, UTC; None where there is none.
 
-    judged: the judgement time, max(clock, floor) or `--at`. source: "clock", "floor" or "--at (hypothetical)".
+    judged: the judgement time, max(clock, floor) or `--at`. source: "clock", "floor" or "--at (hypothetical)". by: who proved it.
     """
 
     claimed: datetime | None
@@ -60,6 +64,7 @@ class Times(NamedTuple):
     floor: datetime | None
     judged: datetime
     source: str
+    by: str = ""
 
 
 class TrustSeen(NamedTuple):

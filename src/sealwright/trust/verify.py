@@ -109,7 +109,7 @@ class Verifier:
         trust = believed.trust
         self.believed = believed
         self.request = request
-        self.state: State = read_state(request.state) if request.state else NOTHING
+        self.state: State = self._lowered(read_state(request.state)) if request.state else NOTHING
         self.when = judgement(request.clock, request.at, trust.issued, trust.expires, self.state.floor)
         self.deny_name = f"deny {trust.id} {trust.version}"
         self._check_newest()
@@ -164,6 +164,11 @@ class Verifier:
             layouts=self.believed.layouts,
         )
 
+    def _lowered(self, known: State) -> State:
+        """The memory after the officers took its floor back, where they did in a version that is new here (RULES 4)."""
+        trust = self.believed.trust
+        return known.lowered(trust.id, trust.floor_lowered_in, trust.issued)
+
     def _check_newest(self) -> None:
         """MalformedTrust where the memory knows a newer trust file or deny list than those at hand (A104)."""
         trust, denying = self.believed.trust, self.believed.deny_version
@@ -193,11 +198,8 @@ class Verifier:
         return judged if when.judged == self.when.judged else _judge(found, self._ground(when))
 
     def _raised(self, judged: list[Judged]) -> Judgement:
-        when = self.when
-        for entry in judged:
-            if entry.seen.accepted and entry.proof is not None:
-                when = raised(when, entry.proof.earliest, self.believed.trust.expires)
-        return when
+        proofs = [entry.proof for entry in judged if entry.seen.accepted and entry.proof is not None]
+        return raised(self.when, [seen for proof in proofs for seen in proof.seen], self.believed.trust.expires)
 
     def _settled(self, found: Found, judged: list[Judged]) -> Verdict:
         claims, disagreements = agreed_claims(judged, found.components)
@@ -209,6 +211,7 @@ class Verifier:
             *found.findings,
             *disagreements,
             *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
+            *(f for entry in judged if not decision.counted for f in entry.findings if f.code in _ABOUT_PROOFS),
         ]
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
@@ -276,13 +279,13 @@ class Verifier:
         if self.believed.deny_version:
             lists[self.deny_name] = self.believed.deny_version
         accepted = verdict.outcome is Outcome.TRUSTED
-        proofs = [entry.proof.earliest for entry in decision.counted if entry.proof is not None]
-        proved = min(max(proofs), trust.expires) if proofs else None
+        seen = [one for entry in decision.counted if entry.proof is not None for one in entry.proof.seen]
         generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
 
         def learn(known: State) -> State:
-            after = known.having_seen(trust.id, trust.version, lists)
-            return after.after(proved, trust.issued, verdict.claims.product, generation) if accepted else after
+            after = self._lowered(known).having_seen(trust.id, trust.version, lists)
+            product = verdict.claims.product
+            return after.after(seen, trust.issued, trust.expires, product, generation) if accepted else after
 
         if learn(self.state) == self.state:
             return verdict
@@ -303,7 +306,8 @@ class Verifier:
         every = (*sorted(findings, key=_weight), *self.believed.findings, *self.ground.crl_findings)
         main = decision.counted or tuple(judged)
         rule = decision.rules[0] if decision.rules else None
-        proofs = [entry.proof.latest for entry in main if entry.proof is not None]
+        proofs = [entry.proof for entry in main if entry.proof is not None]
+        first = min(proofs, key=lambda proof: proof.latest, default=None)
         return Verdict(
             path=found.path,
             purpose=self.request.purpose,
@@ -315,10 +319,11 @@ class Verifier:
             contact=rule.contact if rule else "",
             times=Times(
                 claimed=main[0].claimed if main else None,
-                proved=min(proofs, default=None),
+                proved=first.latest if first is not None else None,
                 floor=when.floor,
                 judged=when.judged,
                 source=when.source,
+                by=first.by if first is not None else "",
             ),
             trust=self.trust_seen,
             artifact=found.artifact,
@@ -331,7 +336,12 @@ class Verifier:
 
 
 def _judge(found: Found, ground: Ground) -> list[Judged]:
-    return [entry for candidate in found.candidates for entry in judge_candidate(candidate, ground)]
+    candidates = found.candidates
+    if len(candidates) > 1:
+        from sealwright.formats.sidecar import own_late_tokens  # start-up time: most have one signature
+
+        candidates = own_late_tokens(candidates)
+    return [entry for candidate in candidates for entry in judge_candidate(candidate, ground)]
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
@@ -360,6 +370,10 @@ _MOST_TELLING = (
     "SW-KEY-DEVELOPMENT",
     "SW-KEY-UNPROVED",
     "SW-CERT-REVOKED",
+)
+# Why a date is not proved is told also of a signature that does not count for want of one.
+_ABOUT_PROOFS = frozenset(
+    ("SW-TIMESTAMP-REFUSED", "SW-TIMESTAMP-UNREADABLE", "SW-LOG-PROOF-REFUSED", "SW-LOG-PROOF-UNWITNESSED")
 )
 _FIRST = {code: rank for rank, code in enumerate(_MOST_TELLING)}
 _SEVERITIES = {severity: rank for rank, severity in enumerate(Severity)}

@@ -1,0 +1,47 @@
+"""The Merkle tree of a log (RFC 6962 section 2.1, RFC 9162 section 2.1.3.2): hashes of leaves and nodes, and proofs that a leaf is in.
+
+A leaf is hashed with 0x00 before it and a node with 0x01, so that no node passes for a leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+HASH_BYTES = 32
+MAX_SIZE = 2**63 - 1
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """The hash of one entry."""
+    return sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of two subtrees."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that a leaf's hash and its inclusion proof lead to; ValueError where the path does not fit index and size.
+
+    path: the hashes beside the way up, from the leaf's sibling to the root's child.
+    """
+    if not 0 <= index < size <= MAX_SIZE:
+        raise ValueError(f"entry {index} is not in a tree of {size}")
+    if any(len(one) != HASH_BYTES for one in (leaf, *path)):
+        raise ValueError("a hash of another length")
+    at, last, found = index, size - 1, leaf
+    for beside in path:
+        if last == 0:
+            raise ValueError("more hashes than the tree is high")
+        if at & 1 or at == last:
+            found = node_hash(beside, found)
+            while at and not at & 1:  # a lone subtree at the right edge is carried up unpaired
+                at, last = at >> 1, last >> 1
+        else:
+            found = node_hash(found, beside)
+        at, last = at >> 1, last >> 1
+    if last != 0:
+        raise ValueError("fewer hashes than the tree is high")
+    return found
