@@ -28,6 +28,7 @@ POLICY_OF = {
     Provenance.HARDWARE_CLAIMED: HARDWARE_CLAIMED,
     Provenance.HARDWARE_ATTESTED: HARDWARE_ATTESTED,
 }
+ANY_POLICY = "2.5.29.32.0"
 DEVELOPMENT_MARK = "DEVELOPMENT ONLY"
 SERIAL_BITS = 159
 BACKDATED = timedelta(minutes=5)
@@ -222,7 +223,8 @@ def _extensions(
     if profile.purposes:
         oids = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
         extensions.append((x509.ExtendedKeyUsage(oids), profile.critical_purposes))
-    policies = []
+    # Policies of ours below an authority count only where it asserts them, or any (RFC 5280 section 6.1.3 d)
+    policies = [ANY_POLICY] if is_ca and (above is not None or provenance is Provenance.DEVELOPMENT) else []
     if provenance is Provenance.DEVELOPMENT or (provenance in POLICY_OF and not is_ca):
         policies.append(POLICY_OF[provenance])
     if construction in CONSTRUCTIONS:
