@@ -19,6 +19,7 @@ MAX_ENVELOPE_BYTES = 1 << 20
 SUFFIXES = {Slot.MAKER: ".p7s", Slot.PLANT: ".plant.p7s", Slot.PQ: ".pq.p7s"}
 LATE_SUFFIX = ".tsr"
 MANIFEST_SUFFIX = ".manifest"
+RECORD_SUFFIX = ".ers"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 IMA_LIST_SUFFIX = ".ima"
@@ -116,6 +117,15 @@ def slot_of(signature: str) -> Slot:
 def has_sidecar(target: str, search: Search) -> bool:
     """Whether some signature file lies beside a target."""
     return any(search.sees(target + suffix) for suffix in SUFFIXES.values())
+
+
+def has_record(path: str, search: Search) -> bool:
+    """Whether an evidence record lies beside a file, or beside the manifest of a folder."""
+    if search.beside is not None:
+        return search.sees(path + RECORD_SUFFIX)
+    if os.path.lexists(path + RECORD_SUFFIX):
+        return True
+    return os.path.isdir(path) and os.path.lexists(os.path.abspath(path) + MANIFEST_SUFFIX + RECORD_SUFFIX)
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:

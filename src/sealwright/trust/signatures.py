@@ -1,7 +1,8 @@
 """One signature judged alone, before any rule: is it intact, when was it made, and whose is it?
 
 1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
-2. Timestamp tokens prove a time, or do not (`timestamps.py`).
+2. Timestamp tokens prove a time, or do not (`timestamps.py`); so does an evidence record that holds (`evidence.py`). What was made
+   with an algorithm that the trust file has withdrawn since counts only if it is proved to have existed by then (`ageing.py`).
 3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
    by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
 4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`). Microsoft's publishers under UEFI CA
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
@@ -28,14 +30,18 @@ from sealwright.findings import Finding, Severity, note, reject, undecided, warn
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNING
+from sealwright.trust.ageing import key_names, path_names, withdrawn
 from sealwright.trust.certificate import Facts, display_name, facts, has_key_usage, load_certificate
-from sealwright.trust.ground import MAX_STANDINGS, Ground
+from sealwright.trust.ground import MAX_STANDINGS, Ground, KeptList
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Anchor, Denied, Environment, Person
 from sealwright.trust.path import Expiry, NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
+
+if TYPE_CHECKING:
+    from sealwright.trust.evidence import Evidence  # start-up time: few files have a record
 
 _OURS = frozenset((DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED))
 _CONSTRUCTION_OIDS = frozenset(CONSTRUCTIONS.values())
@@ -65,14 +71,14 @@ class Judged(NamedTuple):
         return tuple(f for f in self.findings if f.severity in (Severity.REJECT, Severity.UNDECIDED))
 
 
-def judge_candidate(candidate: Candidate, ground: Ground) -> list[Judged]:
+def judge_candidate(candidate: Candidate, ground: Ground, evidence: Evidence | None = None) -> list[Judged]:
     """Every signer of one envelope, each judged alone; one unaccepted entry where the envelope could not be read."""
     if candidate.envelope is None:
         return [_unreadable(candidate, candidate.findings)]
     judged = []
     for signer in candidate.envelope.signers:
         if isinstance(signer, Signer):
-            judged.append(_judge(candidate, signer, ground))
+            judged.append(_judge(candidate, signer, ground, evidence))
         else:
             reason = signer.reason
             findings = (reject(reason.code, candidate.source, found=reason.what), *candidate.findings)
@@ -105,7 +111,7 @@ class Standing(NamedTuple):
         ]
 
 
-def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
+def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evidence | None) -> Judged:
     findings: list[Finding] = [*signer.findings]
     source = candidate.source
     intact = True
@@ -117,14 +123,21 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
     findings.extend(candidate.findings)
+    kept = evidence.proves(candidate, signer.signature) if intact and evidence is not None else None
     proof: Proof | None = None
     if intact and (tokens := (*signer.tokens, *candidate.late_tokens)):
-        proof, about_tokens = prove(tokens, signer.signature, source, ground)
+        protected = partial(_protected, evidence, candidate, kept)
+        proof, about_tokens = prove(tokens, signer.signature, source, ground, protected)
         findings.extend(about_tokens)
+    if kept is not None and (proof is None or kept.latest < proof.latest):
+        proof = kept
     bag = candidate.envelope.certificates if candidate.envelope else ()
+    lists: tuple[KeptList, ...] = ()
+    if kept is not None and evidence is not None:
+        bag, lists = (*bag, *evidence.certificates), evidence.lists
     try:
         timeless = ground.timeless(candidate.format)
-        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, ground)
+        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, lists, ground)
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     without_usage = candidate.kind == AUTHENTICODE.name and standing.signs_code and not has_key_usage(standing.leaf)
@@ -135,6 +148,8 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     findings.extend(_construction(candidate, known))
     if standing.path is not None:
         findings.extend(_denials(candidate, ground))
+    if ground.trust.algorithms:
+        findings.extend(_ageing(candidate, signer, standing.path, proof, kept, evidence, ground))
     return Judged(
         candidate,
         SignerSeen(
@@ -161,21 +176,62 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     )
 
 
+def _protected(evidence: Evidence | None, candidate: Candidate, kept: Proof | None, token: bytes) -> datetime | None:
+    """When the evidence proves that a token and the signature that it is over both existed."""
+    held = evidence.holding(candidate, token) if evidence is not None and kept is not None else None
+    return None if held is None or kept is None else max(held.proof.latest, kept.latest)
+
+
+def _ageing(
+    candidate: Candidate,
+    signer: Signer,
+    path: Path | None,
+    proof: Proof | None,
+    kept: Proof | None,
+    evidence: Evidence | None,
+    ground: Ground,
+) -> list[Finding]:
+    """Whether a withdrawn algorithm is what this signature rests on.
+
+    A key made what existed in time, which any proof shows; that a digest still binds these bytes only a record over them shows.
+    """
+    judged = ground.judgement.judged
+    digests = {signer.digest.algorithm.value, signer.algorithm.digest.value}
+    listed = {candidate.lists.value} if candidate.lists is not None else set()
+    names = key_names(signer.key) | (path_names(path.certificates) if path is not None else frozenset())
+    bound = kept.latest if kept is not None else judged
+    files = judged if evidence is None or evidence.tree else bound
+    asked = ((names, proof.latest if proof is not None else judged), (digests, bound), (listed, files))
+    gone = dict.fromkeys(found for some, at in asked if (found := withdrawn(some, at, ground.trust.algorithms)))
+    refuse = warning if ground.purpose is Purpose.RUN else reject
+    return [refuse("SW-ALGORITHM-WITHDRAWN", candidate.source, _day(one.until), one.name) for one in gone]
+
+
 def _standing(
-    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+    certificate: bytes,
+    bag: tuple[bytes, ...],
+    proved: datetime | None,
+    timeless: tuple[bytes, ...],
+    lists: tuple[KeptList, ...],
+    ground: Ground,
 ) -> Standing:
     """Kept by the ground: ten thousand files by one signer ask once for each proved time."""
-    question = (certificate, bag, proved, timeless)
+    question = (certificate, bag, proved, timeless, lists)
     found = ground.standings.get(question)
     if found is None:
         if len(ground.standings) >= MAX_STANDINGS:
             ground.standings.clear()
-        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, ground)
+        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, lists, ground)
     return found
 
 
 def _new_standing(
-    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+    certificate: bytes,
+    bag: tuple[bytes, ...],
+    proved: datetime | None,
+    timeless: tuple[bytes, ...],
+    lists: tuple[KeptList, ...],
+    ground: Ground,
 ) -> Standing:
     leaf = load_certificate(certificate, THE_SIGNATURE)
     known = facts(leaf)
@@ -194,7 +250,7 @@ def _new_standing(
         findings.extend(path.findings)
         if reason := ground.denied_in(path):
             findings.append(reject("SW-DENIED-SIGNER", known.subject, found=reason))
-        findings.extend(_revocation(path, proved, ground))
+        findings.extend(_revocation(path, proved, lists, ground))
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
     person = ground.person_of(known, proved or ground.judgement.judged)
@@ -259,11 +315,13 @@ def denied_generation(entry: Denied, generation: int) -> Finding:
     return reject("SW-DENIED-GENERATION", entry.value, str(entry.generation), f"{generation} ({entry.reason})")
 
 
-def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
+def _revocation(path: Path, proved: datetime | None, lists: tuple[KeptList, ...], ground: Ground) -> list[Finding]:
     findings = []
-    states = ground.revocations(path, proved)
-    for certificate, state in states:
+    states = ground.revocations(path, proved, lists)
+    for certificate, state, kept in states:
         subject = display_name(certificate.subject)
+        if kept and state.state is State.GOOD:
+            findings.append(note("SW-REVOCATION-AS-KEPT", subject, wanted=_day(certificate.not_valid_after_utc)))
         since = _day(state.effective) if state.effective else ""
         match state.state:
             case State.REVOKED_BEFORE | State.ON_HOLD:
