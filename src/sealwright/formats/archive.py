@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.source import open_artifact, read_file
+from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.envelope.ers import MAX_BYTES, Record, read_record
 from sealwright.errors import SealwrightError
 from sealwright.formats.format import Found, Search
@@ -78,13 +78,14 @@ def find_archived(path: str, search: Search) -> Found:
 
     The bytes whose signatures are looked for are those that the record's hashes are compared with.
     """
-    lies = record_path(path)
+    lies, data = record_path(path), None
     name, problem, record = os.path.basename(lies), "", None
     try:
-        record = read_record(read_file(lies, MAX_BYTES), name)
+        data = read_file_or_none(lies, MAX_BYTES)
+        record = read_record(data, name) if data is not None else None
     except SealwrightError as cause:
         problem = cause.what
-    wanted = {HashName.SHA256, *(record.digests if record is not None else ())}
+    wanted = tuple(HashName) if data is None else (HashName.SHA256, *(record.digests if record is not None else ()))
     if (target := lies.removesuffix(SUFFIX)) != path or _names_a_tree(path):
         found = find(path, search)
         if not os.path.lexists(target):
@@ -95,8 +96,7 @@ def find_archived(path: str, search: Search) -> Found:
     with search.opened(path) as source:
         found = find(path, search._replace(source=source))
         digests = source.digests(wanted, search.progress)
-        data = source.read(MAX_SMALL_BYTES) if source.size <= MAX_SMALL_BYTES else None
-    content = ArchiveObject(os.path.basename(path), digests, data)
+    content = ArchiveObject(os.path.basename(path), digests)
     companions = tuple(companions_of(path, wanted, search.signature))
     return found._replace(archive=Archive(name, record, problem, content, companions, tree=False))
 

@@ -76,6 +76,8 @@ def _is(protected: Protected, digest: Digest | None) -> bool:
 
 def weigh(archive: Archive, ground: Ground) -> tuple[Evidence | None, tuple[Finding, ...]]:
     """What a record proves here, or a warning that says why it proves nothing."""
+    if archive.record is None and not archive.problem:
+        return None, ()
     if archive.record is None:
         return None, (warning("SW-EVIDENCE-REFUSED", archive.name, found=archive.problem),)
     try:

@@ -99,6 +99,12 @@ class Standing(NamedTuple):
     expired: Finding | None
 
     @property
+    def gravity(self) -> int:
+        """2 where it is refused, 1 where it is left open, else 0."""
+        severities = {found.severity for found in self.findings}
+        return 2 if Severity.REJECT in severities else int(Severity.UNDECIDED in severities)
+
+    @property
     def signs_code(self) -> bool:
         """Whether every certificate of the path allows the signing of code."""
         return self.path is not None and CODE_SIGNING in self.path.purposes
@@ -129,8 +135,6 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         protected = partial(_protected, evidence, candidate, kept)
         proof, about_tokens = prove(tokens, signer.signature, source, ground, protected)
         findings.extend(about_tokens)
-    if kept is not None and (proof is None or kept.latest < proof.latest):
-        proof = kept
     bag = candidate.envelope.certificates if candidate.envelope else ()
     lists: tuple[KeptList, ...] = ()
     if kept is not None and evidence is not None:
@@ -138,6 +142,10 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
     try:
         timeless = ground.timeless(candidate.format)
         standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, lists, ground)
+        if kept is not None and (proof is None or kept.latest < proof.latest):
+            older = _standing(signer.certificate, bag, kept.latest, timeless, lists, ground)
+            if older.gravity <= standing.gravity:  # a record never makes worse what is good without it
+                standing, proof = older, kept
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     without_usage = candidate.kind == AUTHENTICODE.name and standing.signs_code and not has_key_usage(standing.leaf)

@@ -134,6 +134,14 @@ class Verifier:
         found = self._found(path, progress, beside)
         return self._settled(found, self._judged(found))
 
+    def examine(self, path: str) -> tuple[Found, list[Judged], Verdict]:
+        """The same with all that was seen on the way, the objects of an evidence record too, whether there is one or not."""
+        from sealwright.formats.archive import find_archived  # only renewals want it
+
+        found = find_archived(path, self._search(None, None))
+        judged = self._judged(found)
+        return found, judged, self._settled(found, judged)
+
     def verify_opened(self, source: OpenArtifact) -> Verdict:
         """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
         found = self._found(source.path, None, None, source)

@@ -1,0 +1,511 @@
+"""Proofs renewed before they age: evidence records (RFC 4998) for signed artifacts, many with one timestamp.
+
+1. Each artifact is verified as it lies there, for RUN: a tree with all its files. What is not trusted gets no record.
+2. Its proofs age when the first of this happens: the path of the last archive timestamp's authority ends, or an algorithm of it
+   counts no longer; without a record, the same of each signature's timestamp, or of a signature without one its certificate.
+3. What ages within the horizon is renewed: a first record, a timestamp over the last one (the digest still counts), or a new
+   chain over all objects with a digest that counts longer. What joined the group since comes in beside it.
+4. With each renewal come the certificates and revocation lists that judge what is renewed, so that they are there later.
+5. One hash tree a digest, one timestamp for it. Each record is read again and followed as `verify` will, and must contain the
+   one before it, which must lie there unchanged; only then it is written. No signed file is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.output import Output, Pair, Replace, write_pairs
+from sealwright.artifact.source import open_artifact, read_file_or_none
+from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.cms import Signer
+from sealwright.envelope.ers import (
+    MAX_BYTES,
+    HashTree,
+    Link,
+    Record,
+    batch,
+    contains,
+    hashes_of,
+    introduced,
+    new_link,
+    read_record,
+    record_bytes,
+    renewed_hash,
+)
+from sealwright.envelope.tsp import Token, read_response, read_token, timestamp_request
+from sealwright.errors import ChangedWhileRead, LimitExceeded, MalformedEnvelope, SealwrightError, UsageError
+from sealwright.findings import Severity
+from sealwright.formats.archive import Archive, ArchiveObject, record_path
+from sealwright.formats.format import Candidate, Found
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, is_beside
+from sealwright.keys.backends import open_key
+from sealwright.keys.pin import Pin
+from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.pki.timestamp import Imprint, LocalAuthority, fetch_timestamp
+from sealwright.signing.home import JOURNAL, Home, KeyPurpose
+from sealwright.trust.ageing import key_names, path_names
+from sealwright.trust.belief import Believed
+from sealwright.trust.certificate import load_certificate
+from sealwright.trust.evidence import follow, weigh
+from sealwright.trust.ground import Ground
+from sealwright.trust.path import Path, Strictness
+from sealwright.trust.timestamps import TokenRefused
+from sealwright.trust.verdict import Outcome, Purpose
+from sealwright.trust.verify import Request, Verifier
+
+MAX_LIST_BYTES = 2 << 20
+BATCH = 10_000
+Stamp = Callable[[Digest], bytes]
+
+
+class Action(StrEnum):
+    """What a renewal does, or why there is none."""
+
+    FIRST = "first record"
+    TIMESTAMP = "timestamp renewal"
+    HASH_TREE = "hash-tree renewal"
+    NONE = "none"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What proves an artifact's signatures, and until when. ages: None where nothing ages, or it is a problem; why: one clause.
+
+    links: archive timestamps; needs: what a renewal would do, decided for the horizon that was asked about.
+    """
+
+    path: str
+    record: str
+    ages: datetime | None
+    why: str
+    links: int
+    needs: Action
+    tree: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """An artifact whose record was written. stamped: the time in the new timestamp."""
+
+    path: str
+    record: str
+    action: Action
+    stamped: datetime
+    digest: HashName
+    links: int
+    ages: datetime | None
+    tree: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotRenewed:
+    """An artifact whose record was not written, and why; what was there is still there."""
+
+    path: str
+    error: SealwrightError
+
+
+class End(NamedTuple):
+    """When something stops to prove, and what it is."""
+
+    at: datetime
+    why: str
+
+
+class _Plan(NamedTuple):
+    """One record to be made. hashes: of the new first list; chains: of the old record, with the new chain's beginning."""
+
+    proofs: Proofs
+    archive: Archive
+    digest: HashName
+    hashes: tuple[bytes, ...]
+    certificates: tuple[bytes, ...]
+    lists: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What is asked. horizon: what ages by then is renewed, None: everything; digest: at least this one, None: as it is."""
+
+    believed: Believed
+    now: datetime
+    horizon: datetime | None
+    digest: HashName | None = None
+
+
+def signed_artifacts(paths: Iterable[str]) -> Iterator[str]:
+    """Files, and folders that have a manifest, each once; other folders are looked through. A link is not followed."""
+    for path in paths:
+        if not os.path.isdir(path) or os.path.lexists(record_path(path).removesuffix(".ers")):
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            trees = sorted(one for one in folders if f"{one}{MANIFEST_SUFFIX}" in names)
+            present, inside = {*names}, [*folders]
+            folders[:] = sorted(one for one in folders if one not in trees)
+            yield from (os.path.join(folder, one) for one in trees)
+            for name in sorted(names):
+                if not is_beside(folder, name, present, inside):
+                    yield os.path.join(folder, name)
+
+
+def status(paths: Iterable[str], asked: Renewal) -> Iterator[Proofs]:
+    """What ages when, of each signed artifact; unsigned files below a folder are passed over."""
+    for proofs, _ in _looked_at(paths, asked):
+        yield proofs
+
+
+def renew(paths: Iterable[str], asked: Renewal, stamp: Stamp) -> Iterator[Proofs | Renewed | NotRenewed]:
+    """Renew what ages within the horizon; `Proofs` for what does not. Raises where no timestamp comes: then nothing of its batch was written."""
+    plans: list[_Plan] = []
+    for proofs, plan in _looked_at(paths, asked):
+        if plan is None:
+            yield proofs
+            continue
+        plans.append(plan)
+        if len(plans) == BATCH:
+            yield from _renewed(plans, asked, stamp)
+            plans = []
+    yield from _renewed(plans, asked, stamp)
+
+
+def _looked_at(paths: Iterable[str], asked: Renewal) -> Iterator[tuple[Proofs, _Plan | None]]:
+    request = Request(clock=asked.now, purpose=Purpose.RUN)
+    verifier = Verifier(asked.believed, request)
+    given = list(paths)
+    for path in signed_artifacts(given):
+        try:
+            found, judged, verdict = verifier.examine(path)
+        except SealwrightError as cause:
+            yield Proofs(path, record_path(path), None, cause.what, 0, Action.PROBLEM), None
+            continue
+        if not found.candidates and path not in given:
+            continue
+        if verdict.outcome is not Outcome.TRUSTED or found.archive is None:
+            grave = (Severity.REJECT, Severity.UNDECIDED)
+            why = next((one.sentence for one in verdict.findings if one.severity in grave), "it is not trusted")
+            yield Proofs(path, record_path(path), None, why, 0, Action.PROBLEM), None
+            continue
+        counted = [entry.candidate for entry in judged if entry.seen.accepted]
+        try:
+            yield _planned(found, found.archive, counted, verifier.ground, asked)
+        except UsageError:
+            raise
+        except SealwrightError as cause:
+            yield Proofs(path, record_path(path), None, cause.what, 0, Action.PROBLEM), None
+
+
+def _planned(
+    found: Found, archive: Archive, counted: Sequence[Candidate], ground: Ground, asked: Renewal
+) -> tuple[Proofs, _Plan | None]:
+    lies = record_path(found.path)
+    record = archive.record
+    evidence, findings = weigh(archive, ground)
+    if archive.problem or (record is not None and evidence is None):
+        why = findings[0].found if findings else archive.problem
+        return Proofs(found.path, lies, None, why, 0, Action.PROBLEM, archive.tree), None
+    signers = [
+        (candidate, signer)
+        for candidate in found.candidates
+        if candidate in counted and candidate.envelope is not None
+        for signer in candidate.envelope.signers
+        if isinstance(signer, Signer)
+    ]
+    tokens = [
+        token
+        for candidate, signer in signers
+        for data in (*signer.tokens, *candidate.late_tokens)
+        if (token := _readable(data)) is not None
+    ]
+    ends: list[End] = []
+    if record is not None:
+        last = record.links[-1]
+        tokens = [read_token(last.token, archive.name)]
+        ends.append(_end_of_token(tokens[0], ground, "the last archive timestamp"))
+    for candidate, signer in signers:
+        if evidence is None or evidence.proves(candidate, signer.signature) is None:
+            own = [one for one in map(_readable, (*signer.tokens, *candidate.late_tokens)) if one is not None]
+            some = [_end_of_token(one, ground, f"the timestamp of {candidate.source}") for one in own]
+            bound = {signer.digest.algorithm.value, signer.algorithm.digest.value}
+            proved = max(some, default=_end_of_signature(signer, candidate.source, ground))
+            ends.append(min([proved, *_withdrawals(bound, ground, candidate.source)]))
+    if archive.tree:
+        listed = {candidate.lists.value for candidate in found.candidates if candidate.lists is not None}
+        why = f"the manifest's own sums: sign the folder again with another digest before, no record can help ({os.path.basename(found.path)})"
+        tree_end = min((one.until for one in ground.trust.algorithms if one.name in listed), default=None)
+        if tree_end is not None:
+            ends.append(End(tree_end, why))
+    end = min(ends, default=None)
+    if asked.horizon is not None and (end is None or end.at > asked.horizon):
+        why = end.why if end is not None else "nothing of it ages"
+        count = len(record.links) if record is not None else 0
+        return Proofs(found.path, lies, end.at if end else None, why, count, Action.NONE, archive.tree), None
+    digest = _digest_for(record, asked, ground)
+    action = (
+        Action.FIRST
+        if record is None
+        else Action.TIMESTAMP
+        if record.chains[-1][0].digest is digest
+        else Action.HASH_TREE
+    )
+    proofs = Proofs(
+        found.path,
+        lies,
+        end.at if end else None,
+        end.why if end else "",
+        len(record.links) if record is not None else 0,
+        action,
+        archive.tree,
+    )
+    certificates, lists = _material(signers, tokens, ground)
+    held = {*record.certificates, *record.crls} if record is not None else set()
+    certificates = tuple(one for one in certificates if one not in held and not _carried(one, archive))
+    lists = tuple(one for one in lists if one not in held)
+    archive = _with_digest(found.path, archive, digest)
+    objects = (archive.content, *archive.companions)
+    if record is None:
+        hashes = [one.digests[digest].value for one in objects]
+        hashes += [Digest.of(one, digest).value for one in (*certificates, *lists)]
+    elif action is Action.TIMESTAMP:
+        imprints = [read_token(link.token, archive.name).imprint.value for link in record.links]
+        hashes = [Digest.of(record.links[-1].token, digest).value]
+        hashes += [
+            one.digests[digest].value for one in objects if introduced(record, imprints, hashes_of(one.digests)) is None
+        ]
+        hashes += [Digest.of(one, digest).value for one in (*certificates, *lists)]
+    else:
+        plain = [one.digests[digest].value for one in objects]
+        plain += [Digest.of(one, digest).value for one in (*record.certificates, *record.crls, *certificates, *lists)]
+        hashes = [renewed_hash(one, record.chains, digest) for one in plain]
+    return proofs, _Plan(proofs, archive, digest, tuple(hashes), certificates, lists)
+
+
+def _with_digest(path: str, archive: Archive, digest: HashName) -> Archive:
+    """The same objects, each with a digest that its record did not use so far."""
+    folder = os.path.dirname(record_path(path))
+    content, *companions = (_hashed(folder, one, digest) for one in (archive.content, *archive.companions))
+    return archive._replace(content=content, companions=tuple(companions))
+
+
+def _hashed(folder: str, known: ArchiveObject, digest: HashName) -> ArchiveObject:
+    """ChangedWhileRead where the file is not the object any more."""
+    if digest in known.digests:
+        return known
+    with open_artifact(os.path.join(folder, known.name)) as source:
+        digests = source.digests((HashName.SHA256, digest))
+    if digests[HashName.SHA256] != known.digests[HashName.SHA256]:
+        raise ChangedWhileRead(known.name, "it changed while its proofs were renewed", "Try again later.")
+    return known._replace(digests={**known.digests, **digests})
+
+
+def _carried(certificate: bytes, archive: Archive) -> bool:
+    """Whether a certificate stands in a signature file already, and is protected with it."""
+    return any(one.data is not None and certificate in one.data for one in archive.companions)
+
+
+def _readable(data: bytes) -> Token | None:
+    try:
+        return read_token(data, "timestamp")
+    except SealwrightError:
+        return None
+
+
+def _paths_of_token(token: Token, ground: Ground) -> list[Path]:
+    leaf = load_certificate(token.certificate, "timestamp")
+    paths = (
+        ground.path(leaf, token.certificates, (authority.anchor,), token.gen_time, Strictness.FOREIGN)
+        for authority in ground.trust.authorities
+    )
+    return [path for path in paths if isinstance(path, Path)]
+
+
+def _end_of_token(token: Token, ground: Ground, what: str) -> End:
+    """When a timestamp stops to count, as far as it is known today."""
+    paths = _paths_of_token(token, ground)
+    if not paths:
+        return End(token.gen_time, f"{what}: its authority is not in the trust file")
+    path = max(paths, key=lambda one: one.valid_until)
+    names = {token.imprint.algorithm.value, token.signer.digest.algorithm.value, token.signer.algorithm.digest.value}
+    ends = [End(path.valid_until, f"{what}: its authority's certificate ends")]
+    ends += _withdrawals(names | path_names(path.certificates), ground, what)
+    return min(ends)
+
+
+def _end_of_signature(signer: Signer, source: str, ground: Ground) -> End:
+    leaf = load_certificate(signer.certificate, source)
+    names = {signer.digest.algorithm.value, signer.algorithm.digest.value} | key_names(signer.key)
+    ends = [End(leaf.not_valid_after_utc, f"{source} has no timestamp, and its certificate ends")]
+    return min([*ends, *_withdrawals(names, ground, source)])
+
+
+def _withdrawals(names: Iterable[str], ground: Ground, what: str) -> list[End]:
+    wanted = {*names}
+    return [
+        End(one.until, f"{what}: {one.name} counts until then") for one in ground.trust.algorithms if one.name in wanted
+    ]
+
+
+def _digest_for(record: Record | None, asked: Renewal, ground: Ground) -> HashName:
+    """The digest of the next link: the record's own while it counts beyond the horizon, else the first that counts longest."""
+    order = tuple(HashName)
+    ends = {one.name: one.until for one in ground.trust.algorithms}
+    until = asked.horizon or asked.now + timedelta(days=365)
+    least = order.index(asked.digest) if asked.digest is not None else 0
+    if record is not None:
+        least = max(least, order.index(record.chains[-1][0].digest))
+    lasting = [name for name in order[least:] if name.value not in ends or ends[name.value] > until]
+    if lasting:
+        return lasting[0]
+    best = max(order[least:], key=lambda name: ends[name.value])
+    if ends[best.value] < asked.now:
+        raise UsageError("--digest", f"{best} counts no longer, by the trust file", "Bring a newer trust file.")
+    return best
+
+
+def _material(
+    signers: Sequence[tuple[Candidate, Signer]], tokens: Sequence[Token], ground: Ground
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The certificates above signers and timestamps, and the newest list of each issuer among them."""
+    paths: list[Path] = []
+    for candidate, signer in signers:
+        bag = candidate.envelope.certificates if candidate.envelope is not None else ()
+        leaf = load_certificate(signer.certificate, "signer")
+        for at in (ground.judgement.judged, leaf.not_valid_after_utc):
+            path = ground.path(leaf, bag, ground.anchors, at, Strictness.FOREIGN)
+            if isinstance(path, Path):
+                paths.append(path)
+                break
+    paths += [path for token in tokens for path in _paths_of_token(token, ground)]
+    certificates = dict.fromkeys(one for path in paths for one in path.certificates)
+    lists: dict[bytes, None] = {}
+    for one in certificates:
+        tables = sorted(
+            (der for der in ground.lists.get(one.subject.public_bytes(), []) if len(der) <= MAX_LIST_BYTES), key=_made
+        )
+        lists |= dict.fromkeys(tables[-1:])
+    return tuple(one.public_bytes(Encoding.DER) for one in certificates), tuple(lists)
+
+
+def _made(crl: bytes) -> datetime:
+    from cryptography import x509
+
+    return x509.load_der_x509_crl(crl).last_update_utc
+
+
+def _renewed(plans: Sequence[_Plan], asked: Renewal, stamp: Stamp) -> Iterator[Renewed | NotRenewed]:
+    """One timestamp for all plans of a digest; each record is checked before it is written."""
+    for name in dict.fromkeys(plan.digest for plan in plans):
+        some = [plan for plan in plans if plan.digest is name]
+        tree = batch([plan.hashes for plan in some], name)
+        token = stamp(tree.root)
+        if read_token(token, "timestamp").imprint != tree.root:
+            raise MalformedEnvelope("timestamp", "it is over something else", "Ask the authority again.")
+        made = [(plan, _made_record(plan, reduced, token)) for plan, reduced in zip(some, tree.trees, strict=True)]
+        yield from _written(made, asked)
+
+
+def _made_record(plan: _Plan, tree: HashTree, token: bytes) -> bytes:
+    link = new_link(plan.digest, tree, token)
+    old = plan.archive.record
+    chains: list[tuple[Link, ...]] = [*old.chains] if old is not None else []
+    if old is not None and plan.proofs.needs is Action.TIMESTAMP:
+        chains[-1] = (*chains[-1], link)
+    else:
+        chains.append((link,))
+    kept = (old.certificates, old.crls) if old is not None else ((), ())
+    return record_bytes(chains, (*kept[0], *plan.certificates), (*kept[1], *plan.lists))
+
+
+def _written(made: Sequence[tuple[_Plan, bytes]], asked: Renewal) -> Iterator[Renewed | NotRenewed]:
+    ground = Verifier(asked.believed, Request(clock=asked.now, purpose=Purpose.RUN)).ground
+    ready: list[tuple[_Plan, Record]] = []
+    for plan, data in made:
+        try:
+            ready.append((plan, _checked(plan, data, ground)))
+        except SealwrightError as cause:
+            yield NotRenewed(plan.proofs.path, cause)
+    pairs = [Pair((Output(plan.proofs.record, record.encoded),)) for plan, record in ready]
+    for (plan, record), refused in zip(ready, write_pairs(pairs, replace=Replace.YES), strict=True):
+        if refused is not None:
+            yield NotRenewed(plan.proofs.path, refused)
+            continue
+        token = read_token(record.links[-1].token, plan.archive.name)
+        ages = _end_of_token(token, ground, "").at
+        yield Renewed(
+            plan.proofs.path,
+            plan.proofs.record,
+            plan.proofs.needs,
+            token.gen_time,
+            plan.digest,
+            len(record.links),
+            ages,
+            plan.archive.tree,
+        )
+
+
+def _checked(plan: _Plan, data: bytes, ground: Ground) -> Record:
+    """The new record as `verify` will read it; a SealwrightError where it would not count, or another one lies there by now."""
+    name, old = plan.archive.name, plan.archive.record
+    if len(data) > MAX_BYTES:
+        raise LimitExceeded(
+            name, f"a record of {len(data)} bytes", "Remove large revocation lists from trust.d, then try again."
+        )
+    record = read_record(data, name)
+    if old is not None and not contains(record, old):
+        raise MalformedEnvelope(
+            name, "the new record would not contain the old one", "Keep the old one and report this."
+        )
+    if read_file_or_none(plan.proofs.record, MAX_BYTES) != (old.encoded if old is not None else None):
+        raise ChangedWhileRead(name, "another record lies there by now", "Try again.")
+    try:
+        follow(record, name, ground)
+    except TokenRefused as refusal:
+        raise MalformedEnvelope(
+            name,
+            f"the new record would prove nothing: {refusal}",
+            "Put the authority into the trust file, or name another one.",
+        ) from refusal
+    evidence, _ = weigh(plan.archive._replace(record=record, problem=""), ground)
+    if evidence is None or evidence.content is None:
+        raise MalformedEnvelope(name, "the new record is not over the file", "Try again when nobody writes to it.")
+    return record
+
+
+def local_stamp(home: Home, pin: Pin | None, now: Callable[[], datetime]) -> Stamp:
+    """Timestamps of the home's own authority, recorded before and after as every signature is."""
+
+    def stamp(root: Digest) -> bytes:
+        enrolled = home.key(None, KeyPurpose.TIMESTAMP)
+        key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
+        try:
+            with Journal.open(home.path(JOURNAL)) as journal:
+                request = secrets.token_hex(16)
+                parts = {"kind": "timestamp", "key": str(key_digest(enrolled.public_key)), "artifact": str(root)}
+                journal.append([Entry(EntryType.INTENT, {"request": request, **parts})])
+                token = LocalAuthority(enrolled.certificate, enrolled.chain, key, now).tokens([Imprint(root)])[0]
+                journal.append([Entry(EntryType.RESULT, {"request": request, "token": str(Digest.of(token))})])
+            return token
+        finally:
+            key.close()
+
+    return stamp
+
+
+def remote_stamp(url: str) -> Stamp:
+    """Timestamps of an authority on the network."""
+
+    def stamp(root: Digest) -> bytes:
+        nonce = secrets.randbits(63)
+        return read_response(fetch_timestamp(url, timestamp_request(root, nonce)), root, nonce, url)
+
+    return stamp
