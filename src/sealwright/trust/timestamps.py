@@ -108,7 +108,7 @@ def judge_token(token: Token, name: str, ground: Ground, by: By) -> tuple[Proof,
 
 
 def _standing(token: Token, leaf: x509.Certificate, ground: Ground, by: By) -> StampStanding:
-    why = "its authority is not in the trust file"
+    why = elsewhere = "its authority is not in the trust file"
     for authority in ground.trust.authorities:
         if authority.key is not None and spki_digest(leaf) != authority.key:
             continue
@@ -117,7 +117,8 @@ def _standing(token: Token, leaf: x509.Certificate, ground: Ground, by: By) -> S
             continue
         path = ground.path(leaf, token.certificates, (authority.anchor,), token.gen_time, Strictness.FOREIGN)
         if isinstance(path, NoPath):
-            why = path.reason
+            why = path.reason if why == elsewhere else why  # what its own authority lacks says more
+            elsewhere = path.reason
             continue
         problem = _problem(token, authority=authority, path=path, ground=ground, by=by)
         known_by = by.when if by.protected else None
