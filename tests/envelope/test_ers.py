@@ -259,7 +259,7 @@ LINKS: list[tuple[str, bytes, type[SealwrightError]]] = [
     ("an empty list", der(0xA2, der(0x30, b"")), MalformedEnvelope),
     ("a short hash", der(0xA2, der(0x30, der(0x04, b"x" * 31))), MalformedEnvelope),
     ("65 lists", der(0xA2, der(0x30, der(0x04, b"x" * 32)) * 65), LimitExceeded),
-    ("8193 hashes", der(0xA2, der(0x30, der(0x04, b"x" * 32) * 8193)), LimitExceeded),
+    ("1025 hashes", der(0xA2, der(0x30, der(0x04, b"x" * 32) * 1025)), LimitExceeded),
 ]
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Union
 
 from cryptography.hazmat import asn1
@@ -34,7 +35,7 @@ MAX_BYTES = 8 << 20
 MAX_CHAINS = 16
 MAX_LINKS = 64
 MAX_LISTS = 64
-MAX_HASHES = 8192
+MAX_HASHES = 1024
 MAX_MATERIAL = 128
 CERTIFICATE_VALUES = OID("1.2.840.113549.1.9.16.2.23")
 REVOCATION_VALUES = OID("1.2.840.113549.1.9.16.2.24")
@@ -113,11 +114,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as read. chains: each with at least one link, of one digest; certificates, crls: DER, unprotected by themselves."""
+    """A record as read. chains: each with at least one link, of one digest; certificates, crls: DER, unprotected by themselves;
+    others: attributes of cryptoInfos that nothing here reads, DER."""
 
     chains: tuple[tuple[Link, ...], ...]
     certificates: tuple[bytes, ...]
     crls: tuple[bytes, ...]
+    others: tuple[bytes, ...]
     encoded: bytes
 
     @property
@@ -149,7 +152,7 @@ def read_record(data: bytes, subject: str) -> Record:
             raise MalformedEnvelope(subject, f"its version is {record.version}, not 1", _AGAIN)
         if record.encryption is not None:
             raise MalformedEnvelope(subject, "it is over encrypted content", _AGAIN)
-        certificates, crls = _material(record.material or [], subject)
+        certificates, crls, others = _material(record.material or [], subject)
         if not 1 <= sum(map(len, record.chains)) <= MAX_LINKS or not all(record.chains):
             raise LimitExceeded(subject, "no archive timestamp, or too many", f"At most {MAX_LINKS} are read.")
         chains = tuple(tuple(_link(one, subject) for one in chain) for chain in record.chains)
@@ -161,11 +164,12 @@ def read_record(data: bytes, subject: str) -> Record:
             raise MalformedEnvelope(subject, "a chain uses two digests", _AGAIN)
         if chain[0].digest not in named:
             raise MalformedEnvelope(subject, f"it uses {chain[0].digest} and does not name it", _AGAIN)
-    return Record(chains, certificates, crls, data)
+    return Record(chains, certificates, crls, others, data)
 
 
-def _material(attributes: list[Attribute], subject: str) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Certificates and revocation lists of the attributes that are known; others are left alone."""
+def _material(attributes: list[Attribute], subject: str) -> tuple[tuple[bytes, ...], ...]:
+    """Certificates, revocation lists, and the attributes that are not known, which are left alone."""
+    others: list[bytes] = []
     certificates: list[bytes] = []
     crls: list[bytes] = []
     if len(attributes) > MAX_MATERIAL:
@@ -177,9 +181,11 @@ def _material(attributes: list[Attribute], subject: str) -> tuple[tuple[bytes, .
                 certificates += map(asn1.encode_der, asn1.decode_der(CertificateValues, der(0x30, data)).certificates)
             elif attribute.type == REVOCATION_VALUES:
                 crls += map(asn1.encode_der, asn1.decode_der(RevocationValues, data).crls or [])
+        if attribute.type not in (CERTIFICATE_VALUES, REVOCATION_VALUES):
+            others.append(asn1.encode_der(attribute))
     if len(certificates) > MAX_MATERIAL or len(crls) > MAX_MATERIAL:
         raise LimitExceeded(subject, "too many certificates or lists", f"At most {MAX_MATERIAL} of each are read.")
-    return tuple(certificates), tuple(crls)
+    return tuple(certificates), tuple(crls), tuple(others)
 
 
 def _link(element: TLV, subject: str) -> Link:
@@ -260,6 +266,12 @@ def _before(earlier: Sequence[Sequence[Link]], name: HashName) -> bytes:
     return Digest.of(der(0x30, b"".join(chains)), name).value
 
 
+@lru_cache(maxsize=4)
+def _earlier(record: Record) -> tuple[bytes, ...]:
+    """ha of each chain, worked out once: every object of a record asks."""
+    return tuple(_before(record.chains[:number], chain[0].digest) for number, chain in enumerate(record.chains))
+
+
 def covers(link: Link, imprint: bytes, value: bytes) -> bool:
     """Whether a link's first list has a hash; without a tree its timestamp is over that hash alone."""
     return value in link.tree[0] if link.tree else value == imprint
@@ -293,7 +305,7 @@ def introduced(record: Record, imprints: Sequence[bytes], digests: Callable[[Has
         plain = digests(name)
         values = {plain}
         if number:
-            before = _before(record.chains[:number], name)
+            before = _earlier(record)[number]
             values = {Digest.of(plain + before, name).value, Digest.of(b"".join(sorted((plain, before))), name).value}
         if any(covers(chain[0], imprints[place], value) for value in values):
             found = place if found is None else found
@@ -317,11 +329,14 @@ def new_link(name: HashName, tree: HashTree, token: bytes) -> Link:
 
 
 def record_bytes(
-    chains: Sequence[Sequence[Link]], certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()
+    chains: Sequence[Sequence[Link]],
+    certificates: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+    others: Sequence[bytes] = (),
 ) -> bytes:
     """A record in DER, the links as they were made."""
     names = dict.fromkeys(chain[0].digest for chain in chains)
-    material = b""
+    material = b"".join(others)
     if certificates:
         material += _attribute(CERTIFICATE_VALUES, der(0x30, b"".join(certificates)))
     if crls:
@@ -348,8 +363,8 @@ def contains(longer: Record, shorter: Record) -> bool:
         same = [link.encoded for link in after[: len(chain)]] == [link.encoded for link in chain]
         if not same or (number < len(shorter.chains) - 1 and len(after) != len(chain)):
             return False
-    kept = {*longer.certificates, *longer.crls} >= {*shorter.certificates, *shorter.crls}
-    return kept and len(longer.links) > len(shorter.links)
+    mine, theirs = ({*one.certificates, *one.crls, *one.others} for one in (longer, shorter))
+    return mine >= theirs and len(longer.links) > len(shorter.links)
 
 
 def hashes_of(digests: Mapping[HashName, Digest]) -> Callable[[HashName], bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
@@ -18,10 +19,11 @@ from sealwright.errors import SealwrightError
 from sealwright.formats.format import Found, Search
 from sealwright.formats.known import BESIDE
 from sealwright.formats.registry import find, plain_folder
-from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, SUFFIXES
+from sealwright.formats.sidecar import IMA_LIST_SUFFIX, LATE_SUFFIX, MANIFEST_SUFFIX, SUFFIXES
 
 SUFFIX = ".ers"
 LOG_PROOF = ".tlog-proof"
+XML_SIGNATURE = ".xmldsig"
 MAX_SMALL_BYTES = 1 << 20
 COMPANIONS = (
     MANIFEST_SUFFIX,
@@ -47,8 +49,8 @@ class ArchiveObject(NamedTuple):
         """Whether a signature value or token stands in it, as it is or in base64 (XML)."""
         if self.data is None:
             return False
-        if value in self.data:
-            return True
+        if value in self.data or not self.name.endswith(XML_SIGNATURE):
+            return value in self.data
         from base64 import b64encode
 
         return b64encode(value) in b"".join(self.data.split())
@@ -85,7 +87,9 @@ def find_archived(path: str, search: Search) -> Found:
         record = read_record(data, name) if data is not None else None
     except SealwrightError as cause:
         problem = cause.what
-    wanted = tuple(HashName) if data is None else (HashName.SHA256, *(record.digests if record is not None else ()))
+    wanted = {HashName.SHA256, *(record.digests if record is not None else ())}
+    if path.endswith((MANIFEST_SUFFIX, IMA_LIST_SUFFIX)) and not _names_a_tree(path):
+        return find(path, search)  # it stands for another artifact, beside which its record lies
     if (target := lies.removesuffix(SUFFIX)) != path or _names_a_tree(path):
         found = find(path, search)
         if not os.path.lexists(target):
@@ -105,9 +109,11 @@ def companions_of(target: str, wanted: Collection[HashName], signature: str | No
     """The files beside an artifact that belong to its group, in the order of the list; and a signature named elsewhere."""
     for suffix in COMPANIONS:
         if os.path.isfile(target + suffix):
-            yield small_object(target + suffix, wanted)
+            with suppress(SealwrightError):  # what cannot be read is not protected, and said where it is needed
+                yield small_object(target + suffix, wanted)
     if signature is not None and not signature.startswith(target):
-        yield small_object(signature, wanted)
+        with suppress(SealwrightError):
+            yield small_object(signature, wanted)
 
 
 def small_object(path: str, wanted: Collection[HashName]) -> ArchiveObject:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import Output, Pair, Replace, write_pairs
+from sealwright.artifact.output import Output, Pair, Replace, refuse_taken, write_pairs
 from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms import Signer
@@ -42,7 +42,14 @@ from sealwright.envelope.ers import (
     renewed_hash,
 )
 from sealwright.envelope.tsp import Token, read_response, read_token, timestamp_request
-from sealwright.errors import ChangedWhileRead, LimitExceeded, MalformedEnvelope, SealwrightError, UsageError
+from sealwright.errors import (
+    ChangedWhileRead,
+    LimitExceeded,
+    MalformedEnvelope,
+    OutputRefused,
+    SealwrightError,
+    UsageError,
+)
 from sealwright.findings import Severity
 from sealwright.formats.archive import Archive, ArchiveObject, record_path
 from sealwright.formats.format import Candidate, Found
@@ -191,7 +198,11 @@ def _looked_at(paths: Iterable[str], asked: Renewal) -> Iterator[tuple[Proofs, _
             continue
         if not found.candidates and path not in given:
             continue
-        if verdict.outcome is not Outcome.TRUSTED or found.archive is None:
+        if found.archive is None:
+            why = "it stands for another artifact: name that one"
+            yield Proofs(path, record_path(path), None, why, 0, Action.PROBLEM), None
+            continue
+        if verdict.outcome is not Outcome.TRUSTED:
             grave = (Severity.REJECT, Severity.UNDECIDED)
             why = next((one.sentence for one in verdict.findings if one.severity in grave), "it is not trusted")
             yield Proofs(path, record_path(path), None, why, 0, Action.PROBLEM), None
@@ -422,8 +433,9 @@ def _made_record(plan: _Plan, tree: HashTree, token: bytes) -> bytes:
         chains[-1] = (*chains[-1], link)
     else:
         chains.append((link,))
-    kept = (old.certificates, old.crls) if old is not None else ((), ())
-    return record_bytes(chains, (*kept[0], *plan.certificates), (*kept[1], *plan.lists))
+    if old is None:
+        return record_bytes(chains, plan.certificates, plan.lists)
+    return record_bytes(chains, (*old.certificates, *plan.certificates), (*old.crls, *plan.lists), old.others)
 
 
 def _written(made: Sequence[tuple[_Plan, bytes]], asked: Renewal) -> Iterator[Renewed | NotRenewed]:
@@ -434,23 +446,29 @@ def _written(made: Sequence[tuple[_Plan, bytes]], asked: Renewal) -> Iterator[Re
             ready.append((plan, _checked(plan, data, ground)))
         except SealwrightError as cause:
             yield NotRenewed(plan.proofs.path, cause)
-    pairs = [Pair((Output(plan.proofs.record, record.encoded),)) for plan, record in ready]
-    for (plan, record), refused in zip(ready, write_pairs(pairs, replace=Replace.YES), strict=True):
-        if refused is not None:
-            yield NotRenewed(plan.proofs.path, refused)
-            continue
-        token = read_token(record.links[-1].token, plan.archive.name)
-        ages = _end_of_token(token, ground, "").at
-        yield Renewed(
-            plan.proofs.path,
-            plan.proofs.record,
-            plan.proofs.needs,
-            token.gen_time,
-            plan.digest,
-            len(record.links),
-            ages,
-            plan.archive.tree,
-        )
+    for folder in dict.fromkeys(os.path.dirname(plan.proofs.record) for plan, _ in ready):
+        some = [one for one in ready if os.path.dirname(one[0].proofs.record) == folder]
+        pairs = [Pair((Output(plan.proofs.record, record.encoded),)) for plan, record in some]
+        try:
+            refusals = write_pairs(pairs, replace=Replace.YES)
+        except OutputRefused as cause:  # of this folder; the others are written
+            refusals = [cause] * len(some)
+        for (plan, record), refused in zip(some, refusals, strict=True):
+            yield _answer(plan, record, ground) if refused is None else NotRenewed(plan.proofs.path, refused)
+
+
+def _answer(plan: _Plan, record: Record, ground: Ground) -> Renewed:
+    token = read_token(record.links[-1].token, plan.archive.name)
+    return Renewed(
+        path=plan.proofs.path,
+        record=plan.proofs.record,
+        action=plan.proofs.needs,
+        stamped=token.gen_time,
+        digest=plan.digest,
+        links=len(record.links),
+        ages=_end_of_token(token, ground, "").at,
+        tree=plan.archive.tree,
+    )
 
 
 def _checked(plan: _Plan, data: bytes, ground: Ground) -> Record:
@@ -465,6 +483,7 @@ def _checked(plan: _Plan, data: bytes, ground: Ground) -> Record:
         raise MalformedEnvelope(
             name, "the new record would not contain the old one", "Keep the old one and report this."
         )
+    refuse_taken(plan.proofs.record, Replace.YES)
     if read_file_or_none(plan.proofs.record, MAX_BYTES) != (old.encoded if old is not None else None):
         raise ChangedWhileRead(name, "another record lies there by now", "Try again.")
     try:

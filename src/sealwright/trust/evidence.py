@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.envelope.cms import Signer
 from sealwright.envelope.ers import Record, follows, hashes_of, introduced
 from sealwright.envelope.tsp import Token, check_own, read_token
 from sealwright.errors import SealwrightError
@@ -34,6 +35,13 @@ class Protected(NamedTuple):
     proof: Proof
 
 
+class Followed(NamedTuple):
+    """What each link of a record proves, and what its timestamp is over."""
+
+    proofs: tuple[Proof, ...]
+    imprints: tuple[bytes, ...]
+
+
 class Evidence(NamedTuple):
     """A record that holds. links: what each timestamp of it proves; content: None where it is not over these bytes."""
 
@@ -50,6 +58,11 @@ class Evidence(NamedTuple):
         parts = (self._content(candidate), self.holding(candidate, signature))
         found = [part.proof for part in parts if part is not None]
         return max(found, key=lambda proof: proof.latest) if len(found) == len(parts) else None
+
+    def is_over(self, candidate: Candidate) -> bool:
+        """Whether it proves something for a signature of a candidate."""
+        signers = candidate.envelope.signers if candidate.envelope is not None else ()
+        return any(isinstance(one, Signer) and self.proves(candidate, one.signature) is not None for one in signers)
 
     def holding(self, candidate: Candidate, value: bytes) -> Protected | None:
         """The object in which a signature value or a token of a candidate stands."""
@@ -81,21 +94,21 @@ def weigh(archive: Archive, ground: Ground) -> tuple[Evidence | None, tuple[Find
     if archive.record is None:
         return None, (warning("SW-EVIDENCE-REFUSED", archive.name, found=archive.problem),)
     try:
-        links = follow(archive.record, archive.name, ground)
+        followed = follow(archive.record, archive.name, ground)
     except SealwrightError as cause:
         return None, (warning("SW-EVIDENCE-REFUSED", archive.name, found=cause.what),)
     except TokenRefused as refusal:
         return None, (warning("SW-EVIDENCE-REFUSED", archive.name, found=str(refusal)),)
-    evidence = _evidence(archive, archive.record, links)
+    evidence = _evidence(archive, archive.record, followed)
     if evidence.content is None:
         what = f"it is not over {archive.content.name}"
         return None, (warning("SW-EVIDENCE-REFUSED", archive.name, found=what),)
-    shown = "; ".join(f"{one.latest:%Y-%m-%d} {one.authority}" for one in links)
-    return evidence, (note("SW-EVIDENCE-HOLDS", archive.name, f"{links[0].latest:%Y-%m-%d}", shown),)
+    shown = "; ".join(f"{one.latest:%Y-%m-%d} {one.authority}" for one in evidence.links)
+    return evidence, (note("SW-EVIDENCE-HOLDS", archive.name, f"{evidence.links[0].latest:%Y-%m-%d}", shown),)
 
 
-def follow(record: Record, name: str, ground: Ground) -> tuple[Proof, ...]:
-    """Steps 1 to 3: what each link proves. Raises TokenRefused or a SealwrightError where one does not hold."""
+def follow(record: Record, name: str, ground: Ground) -> Followed:
+    """Steps 1 to 3. Raises TokenRefused or a SealwrightError where one does not hold."""
     tokens = tokens_of(record, name)
     if problem := follows(record, [token.imprint.value for token in tokens]):
         raise TokenRefused(problem)
@@ -114,7 +127,7 @@ def follow(record: Record, name: str, ground: Ground) -> tuple[Proof, ...]:
         if unknown and ground.purpose is not Purpose.RUN:
             raise TokenRefused(f"archive timestamp {place + 1} of {token.gen_time:%Y-%m-%d}: {unknown}")
         proofs.append(proof)
-    return tuple(proofs)
+    return Followed(tuple(proofs), tuple(token.imprint.value for token in tokens))
 
 
 def tokens_of(record: Record, name: str) -> tuple[Token, ...]:
@@ -136,9 +149,9 @@ def _latest(token: Token) -> datetime:
     return token.gen_time + token.accuracy
 
 
-def _evidence(archive: Archive, record: Record, links: tuple[Proof, ...]) -> Evidence:
+def _evidence(archive: Archive, record: Record, followed: Followed) -> Evidence:
     """Steps 4 and 5."""
-    imprints = [read_token(link.token, archive.name).imprint.value for link in record.links]
+    links, imprints = followed
 
     def protected(one: ArchiveObject) -> Protected | None:
         place = introduced(record, imprints, hashes_of(one.digests))

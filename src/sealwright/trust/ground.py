@@ -25,6 +25,8 @@ from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
 if TYPE_CHECKING:
+    from sealwright.formats.archive import Archive
+    from sealwright.trust.evidence import Evidence
     from sealwright.trust.signatures import Standing
 
 MAX_STANDINGS = 4096
@@ -83,6 +85,7 @@ class Ground:
         tuple[bytes, tuple[bytes, ...], datetime | None, tuple[bytes, ...], tuple[KeptList, ...]], Standing
     ] = field(default_factory=dict)
     stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool, By], StampStanding] = field(default_factory=dict)
+    weighed: tuple[Archive, tuple[Evidence | None, tuple[Finding, ...]]] | None = None
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)

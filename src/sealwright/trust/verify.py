@@ -215,7 +215,11 @@ class Verifier:
         if found.archive is None or not found.candidates:
             return ()
         ground = self.ground if when.judged == self.when.judged else self._ground(when)
-        return _weighed(found, ground)[1]
+        evidence, findings = _weighed(found, ground)
+        if evidence is not None and not any(map(evidence.is_over, found.candidates)):
+            what = "it is over none of the signatures that are here"
+            return (warning("SW-EVIDENCE-REFUSED", evidence.name, found=what),)
+        return findings
 
     def _raised(self, judged: list[Judged]) -> Judgement:
         when = self.when
@@ -364,7 +368,11 @@ def _judge(found: Found, ground: Ground) -> list[Judged]:
 def _weighed(found: Found, ground: Ground) -> tuple[Evidence | None, tuple[Finding, ...]]:
     from sealwright.trust.evidence import weigh  # few files have a record
 
-    return weigh(found.archive, ground) if found.archive is not None else (None, ())
+    if found.archive is None:
+        return None, ()
+    if ground.weighed is None or ground.weighed[0] is not found.archive:
+        ground.weighed = (found.archive, weigh(found.archive, ground))
+    return ground.weighed[1]
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:
