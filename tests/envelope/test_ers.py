@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from datetime import UTC
 from pathlib import Path
 
@@ -300,3 +301,26 @@ def test_a_record_contains_what_it_continues(story: Story) -> None:
     assert not ers.contains(part(first), whole)
     assert not ers.contains(part((*second, *second)), part(first[:1]))
     assert not ers.contains(ers.read_record(ers.record_bytes(whole.chains), "ers"), part(first))
+
+
+MANY = 1 << 19
+DIGESTS = der(0x30, bytes.fromhex("300b0609608648016503040201"))
+BOMBS: list[tuple[str, bytes]] = [
+    ("chains", DIGESTS + der(0x30, b"\x30\x00" * MANY)),
+    ("links", DIGESTS + der(0x30, der(0x30, b"\x30\x00" * MANY))),
+    ("lists of a tree", DIGESTS + der(0x30, der(0x30, der(0x30, der(0xA2, b"\x30\x00" * MANY))))),
+    ("hashes", DIGESTS + der(0x30, der(0x30, der(0x30, der(0xA2, der(0x30, b"\x04\x00" * MANY)))))),
+    ("attributes", DIGESTS + der(0xA0, bytes.fromhex("300706012a31020500") * (MANY // 4))),
+    ("digests", der(0x30, b"\x30\x00" * MANY)),
+]
+
+
+@pytest.mark.parametrize(("what", "content"), BOMBS, ids=[row[0] for row in BOMBS])
+def test_a_million_empty_parts_are_counted_before_they_are_built(what: str, content: bytes) -> None:
+    data = der(0x30, b"\x02\x01\x01" + content)
+    tracemalloc.start()
+    with pytest.raises(LimitExceeded, match="very many parts"):
+        ers.read_record(data, what)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20

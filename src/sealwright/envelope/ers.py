@@ -37,6 +37,8 @@ MAX_LINKS = 64
 MAX_LISTS = 64
 MAX_HASHES = 1024
 MAX_MATERIAL = 128
+MAX_ELEMENTS = 50_000
+_DEPTH = 7  # from the record down to one revocation list, or one hash of a tree
 CERTIFICATE_VALUES = OID("1.2.840.113549.1.9.16.2.23")
 REVOCATION_VALUES = OID("1.2.840.113549.1.9.16.2.24")
 _AGAIN = "Fetch the evidence record again, or remove it: without it the signature is judged by its own timestamps."
@@ -146,6 +148,8 @@ def read_record(data: bytes, subject: str) -> Record:
     """Read a record without judging it; MalformedEnvelope or LimitExceeded where it is none that is accepted."""
     if len(data) > MAX_BYTES:
         raise LimitExceeded(subject, f"an evidence record of {len(data)} bytes", f"At most {MAX_BYTES} are read.")
+    if _elements(data) > MAX_ELEMENTS:
+        raise LimitExceeded(subject, "an evidence record of very many parts", f"At most {MAX_ELEMENTS} are read.")
     try:
         record = asn1.decode_der(EvidenceRecord, data)
         if record.version != 1:
@@ -165,6 +169,31 @@ def read_record(data: bytes, subject: str) -> Record:
         if chain[0].digest not in named:
             raise MalformedEnvelope(subject, f"it uses {chain[0].digest} and does not name it", _AGAIN)
     return Record(chains, certificates, crls, others, data)
+
+
+def _elements(data: bytes) -> int:
+    """How many elements the decoder would build, counted before it does: 8 MiB of empty ones would take it half a gigabyte.
+
+    Stops where the limit is passed, or at what is not DER, which the decoder then refuses.
+    """
+    count, ends, at = 0, [len(data)], 0
+    while count <= MAX_ELEMENTS:
+        while ends and at >= ends[-1]:
+            ends.pop()
+        if not ends or at + 2 > len(data):
+            break
+        count += 1
+        tag, size, at = data[at], data[at + 1], at + 2
+        if size > 0x84:
+            break
+        if size >= 0x80:
+            long = size - 0x80
+            size, at = int.from_bytes(data[at : at + long], "big"), at + long
+        if tag & 0x20 and len(ends) <= _DEPTH:
+            ends.append(min(at + size, ends[-1]))
+        else:
+            at += size
+    return count
 
 
 def _material(attributes: list[Attribute], subject: str) -> tuple[tuple[bytes, ...], ...]:
