@@ -12,13 +12,14 @@ from kit import signedfiles
 from kit.archive import FIRMWARE, Story, day, over, refusal, stamp
 from kit.manifests import claimed, manifest_pair
 from kit.mutate import flips
-from kit.pki import DAY, NOW, Signer, p7s
+from kit.pki import DAY, NOW, Pki, Signer, p7s
 from kit.samples import project
 from kit.trust import codes, judge
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.errors import MalformedTrust
+from sealwright.keys.key import KeyKind
 from sealwright.signing.proofs import Renewal, Renewed, renew
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, Verifier
@@ -98,7 +99,7 @@ def test_what_rests_on_a_withdrawn_algorithm_needs_a_proof_that_does_not(
 
 def test_a_key_needs_a_timestamp_and_a_digest_a_record_of_lasting_algorithms(tmp_path: Path) -> None:
     """Signed with P-256 and SHA-256, stamped by P-384 with SHA-384: the timestamp outlives the key, not the digest."""
-    story = Story(tmp_path)
+    story = Story(tmp_path, maker=Pki.make(kind=KeyKind.RSA3072))
     lasting = story.tsa_2036[1]
     made = p7s(story.maker.leaf("release", at=day(2036) - 9 * DAY), FIRMWARE, at=day(2036))
     story.signature.write_bytes(made)
@@ -115,6 +116,8 @@ def test_a_key_needs_a_timestamp_and_a_digest_a_record_of_lasting_algorithms(tmp
     at = day(2039)
     assert story.verdict(at, algorithm=key, anchor=[root]).outcome is Outcome.TRUSTED
     assert codes(story.verdict(at, algorithm=digest)) == ["SW-ALGORITHM-WITHDRAWN"]
+    above = [{"name": "rsa", "until": day(2037)}]  # the authorities' keys, which the timestamp is not over
+    assert "SW-ALGORITHM-WITHDRAWN" in codes(story.verdict(at, algorithm=above))
     (tmp_path / "drive.bin.tsr").unlink()
     assert "SW-ALGORITHM-WITHDRAWN" in codes(story.verdict(at, algorithm=key))
     (tmp_path / "drive.bin.tsr").write_bytes(token)
@@ -322,3 +325,13 @@ def test_a_signature_inside_a_file_is_recorded_with_the_file(tmp_path: Path, nam
     assert verdict.outcome is Outcome.TRUSTED
     assert verdict.times.proved is not None
     assert "SW-EVIDENCE-HOLDS" in [found.code for found in verdict.findings]
+
+
+def test_a_signature_that_replaced_the_recorded_one_is_said_to_be_another(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.renew(day(2027), story.tsa_2026[1])
+    assert refusal(story.verdict(day(2027))) == ""
+    story.signature.write_bytes(p7s(story.maker.leaf("release"), FIRMWARE, tsa=story.tsa_2026[1]))
+    verdict = story.verdict(day(2027))
+    assert "over none of the signatures" in refusal(verdict)
+    assert verdict.outcome is Outcome.TRUSTED

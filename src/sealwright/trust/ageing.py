@@ -45,13 +45,14 @@ def key_names(key: object) -> frozenset[str]:
 def path_names(certificates: Iterable[x509.Certificate]) -> frozenset[str]:
     """The names of all keys of a path, leaf first, and of the digests that its certificates but the anchor are signed with."""
     every = tuple(certificates)
-    names: set[str] = set()
-    for certificate in every:
-        names |= key_names(certificate.public_key())
-    for certificate in every[:-1]:
-        used = certificate.signature_hash_algorithm
-        names |= {used.name} if used is not None else set()
-    return frozenset(names)
+    keys = (key_names(certificate.public_key()) for certificate in every)
+    return frozenset(name for names in keys for name in names) | hash_names(every[:-1])
+
+
+def hash_names(certificates: Iterable[x509.Certificate]) -> frozenset[str]:
+    """The digests that certificates are signed with; those of Ed25519 and ML-DSA are parts of the scheme."""
+    used = (certificate.signature_hash_algorithm for certificate in certificates)
+    return frozenset(one.name for one in used if one is not None)
 
 
 def withdrawn(names: Collection[str], at: datetime, withdrawals: Iterable[Withdrawal]) -> Withdrawal | None:

@@ -30,7 +30,7 @@ from sealwright.findings import Finding, Severity, note, reject, undecided, warn
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNING
-from sealwright.trust.ageing import key_names, path_names, withdrawn
+from sealwright.trust.ageing import hash_names, key_names, path_names, withdrawn
 from sealwright.trust.certificate import Facts, display_name, facts, has_key_usage, load_certificate
 from sealwright.trust.ground import MAX_STANDINGS, Ground, KeptList
 from sealwright.trust.layouts import family
@@ -201,15 +201,17 @@ def _ageing(
 ) -> list[Finding]:
     """Whether a withdrawn algorithm is what this signature rests on.
 
-    A key made what existed in time, which any proof shows; that a digest still binds these bytes only a record over them shows.
+    A key made what existed in time, which any proof shows. That a digest still binds these bytes only a record over them shows, and
+    that the certificates above are those of then: a timestamp is over neither, and a broken CA could be made to fit an old signature.
     """
     judged = ground.judgement.judged
     digests = {signer.digest.algorithm.value, signer.algorithm.digest.value}
     listed = {candidate.lists.value} if candidate.lists is not None else set()
-    names = key_names(signer.key) | (path_names(path.certificates) if path is not None else frozenset())
+    above = path_names(path.certificates[1:]) | hash_names(path.certificates[:1]) if path is not None else frozenset()
     bound = kept.latest if kept is not None else judged
     files = judged if evidence is None or evidence.tree else bound
-    asked = ((names, proof.latest if proof is not None else judged), (digests, bound), (listed, files))
+    made = proof.latest if proof is not None else judged
+    asked = ((key_names(signer.key), made), (digests | above, bound), (listed, files))
     gone = dict.fromkeys(found for some, at in asked if (found := withdrawn(some, at, ground.trust.algorithms)))
     refuse = warning if ground.purpose is Purpose.RUN else reject
     return [refuse("SW-ALGORITHM-WITHDRAWN", candidate.source, _day(one.until), one.name) for one in gone]
