@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.errors import MalformedTrust
+from sealwright.formats.archive import companions_of
 from sealwright.keys.key import KeyKind
 from sealwright.signing.proofs import Renewal, Renewed, renew
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
@@ -335,3 +337,35 @@ def test_a_signature_that_replaced_the_recorded_one_is_said_to_be_another(tmp_pa
     verdict = story.verdict(day(2027))
     assert "over none of the signatures" in refusal(verdict)
     assert verdict.outcome is Outcome.TRUSTED
+
+
+def test_everything_beside_an_artifact_that_belongs_to_it_is_in_its_group(tmp_path: Path) -> None:
+    names = (
+        ".p7s",
+        ".plant.p7s",
+        ".pq.p7s",
+        ".tsr",
+        ".manifest",
+        ".manifest.list",
+        ".manifest.p7s",
+        ".tlog-proof",
+        ".sig",
+    )
+    for name in (*names, ".ers", ".txt", ".bak"):
+        (tmp_path / f"drive.bin{name}").write_bytes(b"1")
+    (tmp_path / "drive.bin.xmldsig").symlink_to("nowhere")
+    found = {one.name for one in companions_of(str(tmp_path / "drive.bin"), (HashName.SHA256,))}
+    assert found == {f"drive.bin{name}" for name in names}
+    for name in ("", ".list", ".p7s", ".plant.p7s"):
+        (tmp_path / f"tree.manifest{name}").write_bytes(b"1")
+    found = {one.name for one in companions_of(str(tmp_path / "tree.manifest"), (HashName.SHA256,))}
+    assert found == {"tree.manifest.list", "tree.manifest.p7s", "tree.manifest.plant.p7s"}
+
+
+def test_what_cannot_be_read_beside_takes_nothing_from_the_verdict(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.renew(day(2027), story.tsa_2026[1])
+    os.mkfifo(tmp_path / "drive.bin.tlog-proof")
+    (tmp_path / "drive.bin.sig").mkdir()
+    verdict = story.verdict(day(2027))
+    assert (verdict.outcome, refusal(verdict)) == (Outcome.TRUSTED, "")

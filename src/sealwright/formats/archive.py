@@ -24,7 +24,9 @@ from sealwright.formats.sidecar import IMA_LIST_SUFFIX, LATE_SUFFIX, MANIFEST_SU
 SUFFIX = ".ers"
 LOG_PROOF = ".tlog-proof"
 XML_SIGNATURE = ".xmldsig"
+LIST = ".list"  # of a tree's manifest
 MAX_SMALL_BYTES = 1 << 20
+MAX_COMPANION_BYTES = 512 << 20  # as large as the list of a tree may be
 COMPANIONS = (
     MANIFEST_SUFFIX,
     ".manifest.list",
@@ -107,8 +109,9 @@ def find_archived(path: str, search: Search) -> Found:
 
 def companions_of(target: str, wanted: Collection[HashName], signature: str | None = None) -> Iterator[ArchiveObject]:
     """The files beside an artifact that belong to its group, in the order of the list; and a signature named elsewhere."""
-    for suffix in COMPANIONS:
-        if os.path.isfile(target + suffix):
+    names = (LIST, *COMPANIONS) if target.endswith(MANIFEST_SUFFIX) else COMPANIONS
+    for suffix in names:
+        if os.path.isfile(target + suffix) and os.path.getsize(target + suffix) <= MAX_COMPANION_BYTES:
             with suppress(SealwrightError):  # what cannot be read is not protected, and said where it is needed
                 yield small_object(target + suffix, wanted)
     if signature is not None and not signature.startswith(target):

@@ -69,7 +69,7 @@ WORDS: dict[str, str] = {
     "proofs.lasts-for-ever": "{path}: nothing of it ages, as far as the trust file says",
     "proofs.due": "{path}: DUE by {ages}: {why}; what renews it: {action}",
     "proofs.problem": "{path}: NOT RENEWED: {why}",
-    "proofs.renewed": "{path}: {action}, {record} now has {links} archive timestamps, the last of {stamped}, with {digest}; lasts until {ages}",
+    "proofs.renewed": "{path}: {action}, {record} (archive timestamps: {links}, the last of {stamped}, with {digest}); lasts until {ages}",
     "proofs.tree": "  it is over the manifest and its signatures, which bind the folder's files; all of them were verified before",
     "proofs.summary": "{renewed} renewed, {due} due, {problems} not renewed",
     "attest.wrote": "wrote {path}",
