@@ -261,7 +261,7 @@ def test_many_files_share_one_timestamp(tmp_path: Path) -> None:
         paths.append(path)
     asked = []
 
-    def counted(make: Callable[[ers.Digest], bytes]) -> Callable[[ers.Digest], bytes]:
+    def counted(make: Callable[[Digest], bytes]) -> Callable[[Digest], bytes]:
         return lambda root: (asked.append(root), make(root))[1]  # type: ignore[func-returns-value]
 
     at = day(2027)

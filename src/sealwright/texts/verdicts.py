@@ -70,6 +70,7 @@ TEXTS: dict[str, Text] = {
     "SW-REVOCATION-AS-KEPT": Text(
         "the certificate of {subject} ended on {wanted}; that it was not revoked is judged by lists kept in the evidence record",
         "Nothing to do.",
+        plain="that the signer had not been withdrawn is judged by what was kept with the signed file",
     ),
     "SW-ALGORITHM-WITHDRAWN": Text(
         "{subject} rests on {found}, which counts for what is proved to have existed by {wanted}, and nothing proves that",
