@@ -245,3 +245,19 @@ def test_a_folder_that_cannot_be_written_is_named_and_the_others_are_renewed(run
     assert code == 1
     assert "NOT RENEWED" in out + err
     assert (other / "drive.bin.ers").is_file()
+
+
+def test_no_record_is_written_into_a_signed_folder(run: Run, place: Path) -> None:
+    """There it would be a file that the folder's manifest does not list, and the folder would be refused."""
+    folder, home = place / "releases", place / "home"
+    inner = folder / "project" / "a.txt"
+    run("sign", inner, "--home", home, "--out", folder)
+    shutil.copy(folder / "a.txt.p7s", inner.parent / "a.txt.p7s")
+    run("sign", folder / "project", "--home", home, "--replace")
+    code, out, _ = run("renew-proofs", inner, "--home", home, "--all")
+    assert code == 1
+    assert "a file too many" in out
+    code, out, _ = run("renew-proofs", folder / "project", "--home", home, "--all")
+    assert code == 0, out
+    code, out, _ = run("verify", folder / "project", "--trust", home / "trust.toml")
+    assert code == 0, out

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from kit.archive import FIRMWARE, Story, day, era, over, refusal, stamp
 from kit.pki import DAY, p7s
@@ -13,6 +14,7 @@ from kit.trust import codes, judge
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.envelope.tsp import read_token
+from sealwright.pki.crl import Revoked, make_crl
 from sealwright.signing.proofs import Action, NotRenewed, Proofs, Renewal, Renewed, renew
 from sealwright.trust.verdict import Outcome, Purpose
 
@@ -271,3 +273,46 @@ def test_many_files_share_one_timestamp(tmp_path: Path) -> None:
     assert len(asked) == 1
     tokens = {ers.read_record(Path(f"{path}.ers").read_bytes(), "ers").links[0].token for path in paths}
     assert len(tokens) == 1
+
+
+@pytest.mark.parametrize("part", ["its tree", "its timestamp's imprint", "its timestamp's signature"])
+@pytest.mark.parametrize("place", range(4))
+def test_each_link_altered_breaks_the_chain(story: Story, place: int, part: str) -> None:
+    record = story.record.read_bytes()
+    link = story.read().links[place]
+    token = read_token(link.token, "link")
+    sought = {
+        "its tree": link.tree[0][0] if link.tree else token.imprint.value,
+        "its timestamp's imprint": token.imprint.value,
+        "its timestamp's signature": token.signer.signature,
+    }[part]
+    start = record.index(link.encoded)
+    at = record.index(sought, start) + len(sought) // 2
+    assert start < at < start + len(link.encoded)
+    assert refusal(story.verdict(day(2046))) == ""
+    story.record.write_bytes(record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :])
+    verdict = story.verdict(day(2046))
+    assert refusal(verdict)
+    assert verdict.outcome is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("year", [2031, 2036, 2044])
+def test_each_renewal_that_comes_after_the_end_before_it_is_late(story: Story, year: int) -> None:
+    """The same record, judged by a trust file that learns that the authority before had to stop earlier."""
+    before = {2031: "tsa_2026", 2036: "tsa_2031", 2044: "tsa_2036"}[year]
+    pki, tsa = getattr(story, before)
+    assert refusal(story.verdict(day(2046))) == ""
+    dated = [Revoked(tsa.x509.serial_number, day(year), x509.ReasonFlags.key_compromise, day(year) - DAY)]
+    crl = make_crl(
+        pki.intermediate.certificate,
+        pki.intermediate.key,
+        number=1,
+        this_update=day(year),
+        next_update=day(2050),
+        revoked=dated,
+    )
+    story.crls = [crl]
+    verdict = story.verdict(day(2046))
+    story.crls = []
+    assert "was revoked" in refusal(verdict)
+    assert verdict.outcome is Outcome.REJECTED

@@ -202,6 +202,10 @@ def _looked_at(paths: Iterable[str], asked: Renewal) -> Iterator[tuple[Proofs, _
             why = "it stands for another artifact: name that one"
             yield Proofs(path, record_path(path), None, why, 0, Action.PROBLEM), None
             continue
+        if (around := _tree_around(path)) is not None:
+            why = f"it lies in the signed folder {around}, where a record would be a file too many: renew that folder"
+            yield Proofs(path, record_path(path), None, why, 0, Action.PROBLEM), None
+            continue
         if verdict.outcome is not Outcome.TRUSTED:
             grave = (Severity.REJECT, Severity.UNDECIDED)
             why = next((one.sentence for one in verdict.findings if one.severity in grave), "it is not trusted")
@@ -214,6 +218,16 @@ def _looked_at(paths: Iterable[str], asked: Renewal) -> Iterator[tuple[Proofs, _
             raise
         except SealwrightError as cause:
             yield Proofs(path, record_path(path), None, cause.what, 0, Action.PROBLEM), None
+
+
+def _tree_around(path: str) -> str | None:
+    """The nearest folder around a record that has a manifest of its own."""
+    folder = os.path.dirname(os.path.abspath(record_path(path)))
+    while (above := os.path.dirname(folder)) != folder:
+        if os.path.lexists(folder + MANIFEST_SUFFIX):
+            return folder
+        folder = above
+    return None
 
 
 def _planned(
