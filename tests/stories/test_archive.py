@@ -154,7 +154,19 @@ def test_last_token_vouches_for_timestamps_after_the_end_as_it_does_for_others(s
     ]
     assert refusal(story.verdict(at, authority=entries)) == ""
     entries[0]["last_token"] = day(2027) - DAY
-    assert "2031-12-31" in refusal(story.verdict(at, authority=entries))
+    assert "the last token the trust file accepts" in refusal(story.verdict(at, authority=entries))
+
+
+def test_last_token_takes_a_link_back_that_was_renewed_in_time(story: Story) -> None:
+    at = day(2033)
+    _renewed_late(story, 2031)
+    entries = [
+        {"name": "2026", "anchor": story.tsa_2026[0].root.pem},
+        {"name": "2031", "anchor": story.tsa_2031[0].root.pem},
+    ]
+    assert refusal(story.verdict(at, authority=entries)) == ""
+    entries[0] |= {"last_token": day(2026, 12)}  # type: ignore[dict-item]
+    assert "the last token the trust file accepts" in refusal(story.verdict(at, authority=entries))
 
 
 def test_a_renewal_after_an_algorithm_was_withdrawn_is_late(story: Story) -> None:

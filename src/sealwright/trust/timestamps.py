@@ -135,12 +135,11 @@ def _problem(token: Token, authority: TimestampAuthority, path: Path, ground: Gr
     if TIME_STAMPING not in path.purposes:
         return "its authority's certificates do not allow timestamps"
     last = authority.last_token
-    if by.strict:
-        vouched = last is not None and token.gen_time <= last
-        if by.when > path.valid_until and not vouched:
-            return f"its authority's certificate ended on {path.valid_until:%Y-%m-%d}"
-    elif ground.judgement.judged > path.facts[0].not_after and last is not None and token.gen_time > last:
+    if ground.judgement.judged > path.facts[0].not_after and last is not None and token.gen_time > last:
         return f"it was made after {last:%Y-%m-%d}, the last token the trust file accepts of this authority"
+    vouched = last is not None and token.gen_time <= last
+    if by.strict and by.when > path.valid_until and not vouched:
+        return f"its authority's certificate ended on {path.valid_until:%Y-%m-%d}"
     if ground.trust.algorithms:
         gone = withdrawn(path_names(path.certificates), by.when, ground.trust.algorithms)
         if gone is not None:
