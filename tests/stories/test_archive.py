@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from kit.archive import FIRMWARE, Story, day, era, over, refusal, stamp
+from kit.archive import FIRMWARE, YEAR, Story, day, era, over, refusal, stamp
+from kit.manifests import manifest_pair
 from kit.pki import DAY, p7s
+from kit.samples import project
 from kit.trust import codes, judge
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.envelope.tsp import read_token
@@ -328,3 +331,34 @@ def test_each_renewal_that_comes_after_the_end_before_it_is_late(story: Story, y
     story.crls = []
     assert "was revoked" in refusal(verdict)
     assert verdict.outcome is Outcome.REJECTED
+
+
+def test_a_renewal_that_wins_no_time_is_refused_so_that_cron_adds_no_link_a_day(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    at = day(2031)
+    asked = Renewal(story.trust(at), at, at + 2 * YEAR)
+    paths = [str(story.file)]
+    assert story.status(at, 2).needs is Action.FIRST
+    (answer,) = renew(paths, asked, stamp(story.tsa_2026[1], at))
+    assert isinstance(answer, NotRenewed)
+    assert "would last no longer" in answer.error.what
+    assert not story.record.exists()
+    (answer,) = renew(paths, asked, stamp(story.tsa_2031[1], at))
+    assert isinstance(answer, Renewed)
+    (answer,) = renew(paths, asked, stamp(story.tsa_2031[1], at))
+    assert isinstance(answer, Proofs)
+    assert answer.needs is Action.NONE
+
+
+def test_a_folder_whose_sums_age_is_to_be_signed_again_and_is_not_renewed_each_day(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    tree = project(tmp_path)
+    manifest_pair(tree, story.maker.leaf("release"), Claims(product="line 3"), tsa=story.tsa_2026[1])
+    story.renew(day(2027), story.tsa_2026[1], paths=[tree])
+    story.renew(day(2031), story.tsa_2031[1], paths=[tree])
+    story.renew(day(2036), story.tsa_2036[1], HashName.SHA512, paths=[tree])
+    at = day(2039)
+    for years, wanted in ((1, Action.NONE), (2, Action.PROBLEM)):
+        (answer,) = renew([str(tree)], Renewal(story.trust(at), at, at + years * YEAR), stamp(story.tsa_2036[1], at))
+        assert isinstance(answer, Proofs)
+        assert (answer.needs, "sign the folder again" in answer.why) == (wanted, wanted is Action.PROBLEM)

@@ -264,16 +264,12 @@ def _planned(
             bound = {signer.digest.algorithm.value, signer.algorithm.digest.value}
             proved = max(some, default=_end_of_signature(signer, candidate.source, ground))
             ends.append(min([proved, *_withdrawals(bound, ground, candidate.source)]))
-    if archive.tree:
-        listed = {candidate.lists.value for candidate in found.candidates if candidate.lists is not None}
-        why = f"the manifest's own sums: sign the folder again with another digest before, no record can help ({os.path.basename(found.path)})"
-        tree_end = min((one.until for one in ground.trust.algorithms if one.name in listed), default=None)
-        if tree_end is not None:
-            ends.append(End(tree_end, why))
     end = min(ends, default=None)
     if asked.horizon is not None and (end is None or end.at > asked.horizon):
         why = end.why if end is not None else "nothing of it ages"
         count = len(record.links) if record is not None else 0
+        if archive.tree and (sums := _end_of_sums(found, ground)) is not None and sums.at <= asked.horizon:
+            return Proofs(found.path, lies, sums.at, sums.why, count, Action.PROBLEM, archive.tree), None
         return Proofs(found.path, lies, end.at if end else None, why, count, Action.NONE, archive.tree), None
     digest = _digest_for(record, asked, ground)
     action = (
@@ -313,6 +309,19 @@ def _planned(
         plain += [Digest.of(one, digest).value for one in (*record.certificates, *record.crls, *certificates, *lists)]
         hashes = [renewed_hash(one, record.chains, digest) for one in plain]
     return proofs, _Plan(proofs, archive, digest, tuple(hashes), certificates, lists)
+
+
+def _end_of_sums(found: Found, ground: Ground) -> End | None:
+    """When the sums by which a manifest binds a folder's files count no longer, which no record helps against."""
+    listed = {candidate.lists.value for candidate in found.candidates if candidate.lists is not None}
+    ends = [End(one.until, one.name) for one in ground.trust.algorithms if one.name in listed]
+    if not ends:
+        return None
+    until, name = min(ends)
+    return End(
+        until,
+        f"its manifest lists the files by {name}, which counts until {until:%Y-%m-%d}: sign the folder again before",
+    )
 
 
 def _with_digest(path: str, archive: Archive, digest: HashName) -> Archive:
@@ -457,7 +466,7 @@ def _written(made: Sequence[tuple[_Plan, bytes]], asked: Renewal) -> Iterator[Re
     ready: list[tuple[_Plan, Record]] = []
     for plan, data in made:
         try:
-            ready.append((plan, _checked(plan, data, ground)))
+            ready.append((plan, _checked(plan, data, ground, asked)))
         except SealwrightError as cause:
             yield NotRenewed(plan.proofs.path, cause)
     for folder in dict.fromkeys(os.path.dirname(plan.proofs.record) for plan, _ in ready):
@@ -485,8 +494,11 @@ def _answer(plan: _Plan, record: Record, ground: Ground) -> Renewed:
     )
 
 
-def _checked(plan: _Plan, data: bytes, ground: Ground) -> Record:
-    """The new record as `verify` will read it; a SealwrightError where it would not count, or another one lies there by now."""
+def _checked(plan: _Plan, data: bytes, ground: Ground, asked: Renewal) -> Record:
+    """The new record as `verify` will read it; a SealwrightError where it would not count, or another one lies there by now.
+
+    One that would last no longer than what is due is refused too: else each run would add a link and nothing would be won.
+    """
     name, old = plan.archive.name, plan.archive.record
     if len(data) > MAX_BYTES:
         raise LimitExceeded(
@@ -508,6 +520,13 @@ def _checked(plan: _Plan, data: bytes, ground: Ground) -> Record:
             f"the new record would prove nothing: {refusal}",
             "Put the authority into the trust file, or name another one.",
         ) from refusal
+    lasts = _end_of_token(read_token(record.links[-1].token, name), ground, "the new timestamp")
+    if asked.horizon is not None and plan.proofs.ages is not None and lasts.at <= plan.proofs.ages:
+        raise MalformedEnvelope(
+            name,
+            f"it would last no longer than now ({lasts.why}, {lasts.at:%Y-%m-%d})",
+            "Name an authority whose certificate and algorithms last longer, or renew with --all.",
+        )
     evidence, _ = weigh(plan.archive._replace(record=record, problem=""), ground)
     if evidence is None or evidence.content is None:
         raise MalformedEnvelope(name, "the new record is not over the file", "Try again when nobody writes to it.")
