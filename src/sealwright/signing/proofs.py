@@ -15,18 +15,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
-
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Output, Pair, Replace, refuse_taken, write_pairs
 from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.cms import Signer
 from sealwright.envelope.ers import (
     MAX_BYTES,
     HashTree,
@@ -41,7 +38,7 @@ from sealwright.envelope.ers import (
     record_bytes,
     renewed_hash,
 )
-from sealwright.envelope.tsp import Token, read_response, read_token, timestamp_request
+from sealwright.envelope.tsp import read_response, read_token, timestamp_request
 from sealwright.errors import (
     ChangedWhileRead,
     LimitExceeded,
@@ -59,17 +56,22 @@ from sealwright.keys.pin import Pin
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamp import Imprint, LocalAuthority, fetch_timestamp
 from sealwright.signing.home import JOURNAL, Home, KeyPurpose
-from sealwright.trust.ageing import key_names, path_names
 from sealwright.trust.belief import Believed
-from sealwright.trust.certificate import load_certificate
 from sealwright.trust.evidence import follow, weigh
 from sealwright.trust.ground import Ground
-from sealwright.trust.path import Path, Strictness
+from sealwright.trust.lasting import (
+    Material,
+    end_of_sums,
+    end_of_token,
+    end_of_unrecorded,
+    material_for,
+    signatures_of,
+    tokens_of_signature,
+)
 from sealwright.trust.timestamps import TokenRefused
 from sealwright.trust.verdict import Outcome, Purpose
 from sealwright.trust.verify import Request, Verifier
 
-MAX_LIST_BYTES = 2 << 20
 BATCH = 10_000
 Stamp = Callable[[Digest], bytes]
 
@@ -120,13 +122,6 @@ class NotRenewed:
 
     path: str
     error: SealwrightError
-
-
-class End(NamedTuple):
-    """When something stops to prove, and what it is."""
-
-    at: datetime
-    why: str
 
 
 class _Plan(NamedTuple):
@@ -233,95 +228,61 @@ def _tree_around(path: str) -> str | None:
 def _planned(
     found: Found, archive: Archive, counted: Sequence[Candidate], ground: Ground, asked: Renewal
 ) -> tuple[Proofs, _Plan | None]:
-    lies = record_path(found.path)
     record = archive.record
+    about = Proofs(
+        found.path, record_path(found.path), None, "", len(record.links) if record else 0, Action.NONE, archive.tree
+    )
     evidence, findings = weigh(archive, ground)
     if archive.problem or (record is not None and evidence is None):
-        why = findings[0].found if findings else archive.problem
-        return Proofs(found.path, lies, None, why, 0, Action.PROBLEM, archive.tree), None
-    signers = [
-        (candidate, signer)
-        for candidate in found.candidates
-        if candidate in counted and candidate.envelope is not None
-        for signer in candidate.envelope.signers
-        if isinstance(signer, Signer)
-    ]
-    tokens = [
-        token
-        for candidate, signer in signers
-        for data in (*signer.tokens, *candidate.late_tokens)
-        if (token := _readable(data)) is not None
-    ]
-    ends: list[End] = []
-    if record is not None:
-        last = record.links[-1]
-        tokens = [read_token(last.token, archive.name)]
-        ends.append(_end_of_token(tokens[0], ground, "the last archive timestamp"))
-    for candidate, signer in signers:
-        if evidence is None or evidence.proves(candidate, signer.signature) is None:
-            own = [one for one in map(_readable, (*signer.tokens, *candidate.late_tokens)) if one is not None]
-            some = [_end_of_token(one, ground, f"the timestamp of {candidate.source}") for one in own]
-            bound = {signer.digest.algorithm.value, signer.algorithm.digest.value}
-            proved = max(some, default=_end_of_signature(signer, candidate.source, ground))
-            ends.append(min([proved, *_withdrawals(bound, ground, candidate.source)]))
-    end = min(ends, default=None)
+        return replace(about, why=findings[0].found if findings else archive.problem, needs=Action.PROBLEM), None
+    signatures = signatures_of([one for one in found.candidates if one in counted])
+    last = read_token(record.links[-1].token, archive.name) if record is not None else None
+    ends = [end_of_unrecorded(signatures, evidence, ground)]
+    ends.append(end_of_token(last, ground, "the last archive timestamp") if last is not None else None)
+    end = min((one for one in ends if one is not None), default=None)
+    about = replace(about, ages=end.at if end else None, why=end.why if end else "nothing of it ages")
     if asked.horizon is not None and (end is None or end.at > asked.horizon):
-        why = end.why if end is not None else "nothing of it ages"
-        count = len(record.links) if record is not None else 0
-        if archive.tree and (sums := _end_of_sums(found, ground)) is not None and sums.at <= asked.horizon:
-            return Proofs(found.path, lies, sums.at, sums.why, count, Action.PROBLEM, archive.tree), None
-        return Proofs(found.path, lies, end.at if end else None, why, count, Action.NONE, archive.tree), None
+        if archive.tree and (sums := end_of_sums(found, ground)) is not None and sums.at <= asked.horizon:
+            return replace(about, ages=sums.at, why=sums.why, needs=Action.PROBLEM), None
+        return about, None
     digest = _digest_for(record, asked, ground)
-    action = (
-        Action.FIRST
-        if record is None
-        else Action.TIMESTAMP
-        if record.chains[-1][0].digest is digest
-        else Action.HASH_TREE
-    )
-    proofs = Proofs(
-        found.path,
-        lies,
-        end.at if end else None,
-        end.why if end else "",
-        len(record.links) if record is not None else 0,
-        action,
-        archive.tree,
-    )
-    certificates, lists = _material(signers, tokens, ground)
-    held = {*record.certificates, *record.crls} if record is not None else set()
-    certificates = tuple(one for one in certificates if one not in held and not _carried(one, archive))
-    lists = tuple(one for one in lists if one not in held)
+    tokens = [last] if last is not None else [token for one in signatures for token in tokens_of_signature(one)]
+    material = _new_material(material_for(signatures, tokens, ground), archive)
     archive = _with_digest(found.path, archive, digest)
-    objects = (archive.content, *archive.companions)
+    proofs = replace(about, needs=_action(record, digest))
+    return proofs, _Plan(proofs, archive, digest, _hashes(archive, digest, material), *material)
+
+
+def _action(record: Record | None, digest: HashName) -> Action:
     if record is None:
-        hashes = [one.digests[digest].value for one in objects]
-        hashes += [Digest.of(one, digest).value for one in (*certificates, *lists)]
-    elif action is Action.TIMESTAMP:
-        imprints = [read_token(link.token, archive.name).imprint.value for link in record.links]
-        hashes = [Digest.of(record.links[-1].token, digest).value]
-        hashes += [
-            one.digests[digest].value for one in objects if introduced(record, imprints, hashes_of(one.digests)) is None
-        ]
-        hashes += [Digest.of(one, digest).value for one in (*certificates, *lists)]
-    else:
-        plain = [one.digests[digest].value for one in objects]
-        plain += [Digest.of(one, digest).value for one in (*record.certificates, *record.crls, *certificates, *lists)]
-        hashes = [renewed_hash(one, record.chains, digest) for one in plain]
-    return proofs, _Plan(proofs, archive, digest, tuple(hashes), certificates, lists)
+        return Action.FIRST
+    return Action.TIMESTAMP if record.chains[-1][0].digest is digest else Action.HASH_TREE
 
 
-def _end_of_sums(found: Found, ground: Ground) -> End | None:
-    """When the sums by which a manifest binds a folder's files count no longer, which no record helps against."""
-    listed = {candidate.lists.value for candidate in found.candidates if candidate.lists is not None}
-    ends = [End(one.until, one.name) for one in ground.trust.algorithms if one.name in listed]
-    if not ends:
-        return None
-    until, name = min(ends)
-    return End(
-        until,
-        f"its manifest lists the files by {name}, which counts until {until:%Y-%m-%d}: sign the folder again before",
+def _new_material(found: Material, archive: Archive) -> Material:
+    """What neither the record nor a signature file holds already; what stands in those is protected with them."""
+    record = archive.record
+    held = {*record.certificates, *record.crls} if record is not None else set()
+    return Material(
+        tuple(one for one in found.certificates if one not in held and not _carried(one, archive)),
+        tuple(one for one in found.lists if one not in held),
     )
+
+
+def _hashes(archive: Archive, digest: HashName, material: Material) -> tuple[bytes, ...]:
+    """The first list of the new link: all objects, or after the last timestamp only those that are new."""
+    record, objects = archive.record, (archive.content, *archive.companions)
+    added = [Digest.of(one, digest).value for one in (*material.certificates, *material.lists)]
+    if record is None:
+        return (*(one.digests[digest].value for one in objects), *added)
+    if _action(record, digest) is Action.TIMESTAMP:
+        imprints = [read_token(link.token, archive.name).imprint.value for link in record.links]
+        new = [one for one in objects if introduced(record, imprints, hashes_of(one.digests)) is None]
+        last = Digest.of(record.links[-1].token, digest).value
+        return (last, *(one.digests[digest].value for one in new), *added)
+    kept = [Digest.of(one, digest).value for one in (*record.certificates, *record.crls)]
+    plain = [*(one.digests[digest].value for one in objects), *kept, *added]
+    return tuple(renewed_hash(one, record.chains, digest) for one in plain)
 
 
 def _with_digest(path: str, archive: Archive, digest: HashName) -> Archive:
@@ -347,48 +308,6 @@ def _carried(certificate: bytes, archive: Archive) -> bool:
     return any(one.data is not None and certificate in one.data for one in archive.companions)
 
 
-def _readable(data: bytes) -> Token | None:
-    try:
-        return read_token(data, "timestamp")
-    except SealwrightError:
-        return None
-
-
-def _paths_of_token(token: Token, ground: Ground) -> list[Path]:
-    leaf = load_certificate(token.certificate, "timestamp")
-    paths = (
-        ground.path(leaf, token.certificates, (authority.anchor,), token.gen_time, Strictness.FOREIGN)
-        for authority in ground.trust.authorities
-    )
-    return [path for path in paths if isinstance(path, Path)]
-
-
-def _end_of_token(token: Token, ground: Ground, what: str) -> End:
-    """When a timestamp stops to count, as far as it is known today."""
-    paths = _paths_of_token(token, ground)
-    if not paths:
-        return End(token.gen_time, f"{what}: its authority is not in the trust file")
-    path = max(paths, key=lambda one: one.valid_until)
-    names = {token.imprint.algorithm.value, token.signer.digest.algorithm.value, token.signer.algorithm.digest.value}
-    ends = [End(path.valid_until, f"{what}: its authority's certificate ends")]
-    ends += _withdrawals(names | path_names(path.certificates), ground, what)
-    return min(ends)
-
-
-def _end_of_signature(signer: Signer, source: str, ground: Ground) -> End:
-    leaf = load_certificate(signer.certificate, source)
-    names = {signer.digest.algorithm.value, signer.algorithm.digest.value} | key_names(signer.key)
-    ends = [End(leaf.not_valid_after_utc, f"{source} has no timestamp, and its certificate ends")]
-    return min([*ends, *_withdrawals(names, ground, source)])
-
-
-def _withdrawals(names: Iterable[str], ground: Ground, what: str) -> list[End]:
-    wanted = {*names}
-    return [
-        End(one.until, f"{what}: {one.name} counts until then") for one in ground.trust.algorithms if one.name in wanted
-    ]
-
-
 def _digest_for(record: Record | None, asked: Renewal, ground: Ground) -> HashName:
     """The digest of the next link: the record's own while it counts beyond the horizon, else the first that counts longest."""
     order = tuple(HashName)
@@ -404,36 +323,6 @@ def _digest_for(record: Record | None, asked: Renewal, ground: Ground) -> HashNa
     if ends[best.value] < asked.now:
         raise UsageError("--digest", f"{best} counts no longer, by the trust file", "Bring a newer trust file.")
     return best
-
-
-def _material(
-    signers: Sequence[tuple[Candidate, Signer]], tokens: Sequence[Token], ground: Ground
-) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The certificates above signers and timestamps, and the newest list of each issuer among them."""
-    paths: list[Path] = []
-    for candidate, signer in signers:
-        bag = candidate.envelope.certificates if candidate.envelope is not None else ()
-        leaf = load_certificate(signer.certificate, "signer")
-        for at in (ground.judgement.judged, leaf.not_valid_after_utc):
-            path = ground.path(leaf, bag, ground.anchors, at, Strictness.FOREIGN)
-            if isinstance(path, Path):
-                paths.append(path)
-                break
-    paths += [path for token in tokens for path in _paths_of_token(token, ground)]
-    certificates = dict.fromkeys(one for path in paths for one in path.certificates)
-    lists: dict[bytes, None] = {}
-    for one in certificates:
-        tables = sorted(
-            (der for der in ground.lists.get(one.subject.public_bytes(), []) if len(der) <= MAX_LIST_BYTES), key=_made
-        )
-        lists |= dict.fromkeys(tables[-1:])
-    return tuple(one.public_bytes(Encoding.DER) for one in certificates), tuple(lists)
-
-
-def _made(crl: bytes) -> datetime:
-    from cryptography import x509
-
-    return x509.load_der_x509_crl(crl).last_update_utc
 
 
 def _renewed(plans: Sequence[_Plan], asked: Renewal, stamp: Stamp) -> Iterator[Renewed | NotRenewed]:
@@ -489,7 +378,7 @@ def _answer(plan: _Plan, record: Record, ground: Ground) -> Renewed:
         stamped=token.gen_time,
         digest=plan.digest,
         links=len(record.links),
-        ages=_end_of_token(token, ground, "").at,
+        ages=end_of_token(token, ground, "").at,
         tree=plan.archive.tree,
     )
 
@@ -520,7 +409,7 @@ def _checked(plan: _Plan, data: bytes, ground: Ground, asked: Renewal) -> Record
             f"the new record would prove nothing: {refusal}",
             "Put the authority into the trust file, or name another one.",
         ) from refusal
-    lasts = _end_of_token(read_token(record.links[-1].token, name), ground, "the new timestamp")
+    lasts = end_of_token(read_token(record.links[-1].token, name), ground, "the new timestamp")
     if asked.horizon is not None and plan.proofs.ages is not None and lasts.at <= plan.proofs.ages:
         raise MalformedEnvelope(
             name,
