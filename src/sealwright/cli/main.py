@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "sign": "sign files and folders",
     "stamp": "add timestamps to signatures that are made already",
+    "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "strip": "write a file without the signatures inside it",
     "run": "run a script if it is signed, from a sealed copy of what was verified",
     "init": "make a signing home: keys, certificates, a trust file",

@@ -93,6 +93,7 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
         "layouts": [{"name": one.name, "digest": str(one.digest)} for one in trust.layouts],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
+        "algorithms": [{"name": one.name, "until": json_moment(one.until)} for one in trust.algorithms],
     }
 
 
@@ -152,6 +153,8 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:
         yield say("trust.withdrawn", what=denial(entry))
+    for ageing in trust.algorithms:
+        yield say("trust.algorithm", name=ageing.name, day=f"{ageing.until:%Y-%m-%d}")
     for known in trust.evidence:
         if known.reason:
             yield say("trust.evidence-reason", key=known.key, provenance=known.provenance, reason=known.reason)

@@ -118,7 +118,7 @@ def read_response(data: bytes, imprint: Digest, nonce: int | None, subject: str)
     """
     token = _granted(data, subject)
     read = read_token(token, subject)
-    _check_own(read, subject)
+    check_own(read, subject)
     if read.imprint != imprint:
         raise BadSignature(subject, "the timestamp is for another signature", _AGAIN)
     if nonce is not None and read.nonce != nonce:
@@ -177,12 +177,13 @@ def read_token(data: bytes, subject: str) -> Token:
 
 def check_token(token: Token, signature: bytes) -> None:
     """The token is over this signature value and its own signature holds; BadSignature if not."""
-    _check_own(token, "timestamp")
+    check_own(token, "timestamp")
     if Digest.of(signature, token.imprint.algorithm) != token.imprint:
         raise BadSignature("timestamp", "it was made for another signature", _AGAIN)
 
 
-def _check_own(token: Token, subject: str) -> None:
+def check_own(token: Token, subject: str) -> None:
+    """The token's own signature holds over its TSTInfo; BadSignature if not."""
     name = token.signer.digest.algorithm
     check_signer(token.signer, {name: Digest.of(token.content, name)}, KIND, subject)
 

@@ -123,6 +123,13 @@ class Denied(NamedTuple):
     reason: str
 
 
+class Withdrawal(NamedTuple):
+    """An algorithm that counts only for what is proved to have existed by a time. name: one of `algorithms.NAMES`."""
+
+    name: str
+    until: datetime
+
+
 class Freshness(NamedTuple):
     """fresh_for: how old trust may be to install; grace: how much longer with a warning; floor_ok: a machine without a
     clock may install by its floor."""
@@ -208,3 +215,4 @@ class TrustFile(NamedTuple):
     tuf_root: Digest | None
     witness_threshold: int = 1
     floor_lowered_in: int = 0
+    algorithms: tuple[Withdrawal, ...] = ()

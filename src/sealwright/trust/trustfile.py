@@ -28,6 +28,7 @@ from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES, TIMELESS
+from sealwright.trust.ageing import NAMES as AGEING
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.interpreters import Interpreter, interpreter
 from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
@@ -47,6 +48,7 @@ from sealwright.trust.model import (
     SignerRule,
     TimestampAuthority,
     TrustFile,
+    Withdrawal,
 )
 
 FIRST_LINE = "# sealwright trust 1"
@@ -97,6 +99,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
         floor_lowered_in=top.number("floor_lowered_in", 1, 0),
+        algorithms=cast("tuple[Withdrawal, ...]", top.each("algorithm", _withdrawal)),
     )
     trust = trust._replace(witness_threshold=_witness_threshold(top, trust.witnesses))
     top.text("title", "")
@@ -254,6 +257,10 @@ def _minimums(top: Section) -> dict[str, int]:
     return found
 
 
+def _withdrawal(section: Section) -> Withdrawal:
+    return Withdrawal(section.word("name", AGEING), section.time("until"))
+
+
 def _evidence(section: Section) -> KeyEvidence:
     evidence = KeyEvidence(
         key=section.digest("key"),
@@ -363,6 +370,7 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[layout]] name", [layout.name for layout in trust.layouts]),
         ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
+        ("[[algorithm]] name", [one.name for one in trust.algorithms]),
     ):
         if len({_as_read(one) for one in names}) != len(names):
             raise wrong(f"{name} is used twice")
