@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pkcs11
@@ -111,6 +112,55 @@ class Worker:
         self.asked = {**message, "id": identifier.hex(), "label": label}
         self._find()
         return {"key": self.found}
+
+    def take(self, message: Message) -> Message:
+        """Store a private key that was made elsewhere, and its public half, so that it can be used and never read.
+
+        Both objects or none: what was stored is destroyed again if anything after it fails.
+        """
+        self._login(message, rw=True)
+        session = self._session()
+        label, kind = str(message["label"]), str(message["kind"])
+        if list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})):
+            raise Refusal("label-exists")
+        identifier = os.urandom(16)
+        both = {Attribute.LABEL: label, Attribute.ID: identifier, Attribute.TOKEN: True, Attribute.MODIFIABLE: False}
+        private, public = _parts(kind, {name: bytes.fromhex(value) for name, value in message["parts"].items()})  # type: ignore[attr-defined]
+        template = {
+            **both, **private, Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: False, Attribute.SIGN: True, Attribute.DECRYPT: False, Attribute.UNWRAP: False,
+        }  # fmt: skip
+        if kind == "ec":
+            template |= {Attribute.DERIVE: False}
+        stored: list[Any] = []
+        try:
+            stored.append(session.create_object(template))
+            stored.append(
+                session.create_object(
+                    {**both, **public, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.VERIFY: True}
+                )
+            )
+            self.asked = {**message, "parts": {}, "id": identifier.hex(), "label": label}
+            self._find()
+        except BaseException:
+            for one in stored:
+                with suppress(pkcs11.PKCS11Error):
+                    one.destroy()
+            raise
+        return {"key": self.found}
+
+    def destroy(self, message: Message) -> Message:
+        """Remove one key, found by its id and label, with its public half."""
+        self._login(message, rw=True)
+        if not message.get("id"):
+            raise Refusal("no-key")
+        self.asked = message
+        self._find()
+        wanted = {Attribute.ID: bytes.fromhex(str(message["id"]))}
+        for one in list(self._session().get_objects(wanted)):
+            one.destroy()
+        self.key = None
+        return {}
 
     def keys(self, message: Message) -> Message:
         """Every private key of a token, with its flags."""
@@ -285,6 +335,23 @@ class Worker:
         return ""
 
 
+def _parts(kind: str, parts: dict[str, bytes]) -> tuple[dict[Attribute, Any], dict[Attribute, Any]]:
+    """The attributes of a private key and of its public half. parts: by PKCS#11's names, in octets."""
+    if kind == "rsa":
+        names = ("modulus", "public_exponent", "private_exponent", "prime_1", "prime_2", "exponent_1", "exponent_2",
+                 "coefficient")  # fmt: skip
+        both: dict[Attribute, Any] = {Attribute.KEY_TYPE: KeyType.RSA}
+        return (
+            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names}},
+            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names[:2]}},
+        )
+    both = {
+        Attribute.KEY_TYPE: KeyType.EC if kind == "ec" else KeyType.EC_EDWARDS,
+        Attribute.EC_PARAMS: parts["ec_params"],
+    }
+    return {**both, Attribute.VALUE: parts["value"]}, {**both, Attribute.EC_POINT: parts["ec_point"]}
+
+
 def _fits(token: pkcs11.Token, message: Message) -> bool:
     """Every attribute that was asked for is the token's; one that is absent or empty asks for nothing."""
     own = {
@@ -318,6 +385,8 @@ def main() -> None:
         "open": worker.open,
         "sign": worker.sign,
         "create": worker.create,
+        "take": worker.take,
+        "destroy": worker.destroy,
         "keys": worker.keys,
         "tokens": worker.tokens,
     }

@@ -13,13 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_SIGN, PublicKey, Scheme, algorithm_for, check_rsa
-from sealwright.envelope.kinds import Construction
+from sealwright.envelope.algorithms import PublicKey
+from sealwright.envelope.kinds import Construction, least_rsa_bits
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey, Provenance
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import Profile
+from sealwright.pki.weakkeys import check_key
 
 POLICY_OF = {
     Provenance.DEVELOPMENT: DEVELOPMENT,
@@ -63,11 +64,10 @@ def issue(
     takes one of them for another.
 
     It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
-    for a key too weak to sign, UsageError for a name that cannot be written, KeyRefused for an issuer that is no
+    for a key that is too weak to sign or published, UsageError for a name that cannot be written, KeyRefused for an issuer that is no
     authority, has ended, or whose key is not the one in its certificate.
     """
-    if algorithm_for(public, subject=subject.common_name).scheme is Scheme.RSA_PKCS1:
-        check_rsa(public, subject=subject.common_name, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
+    check_key(public, subject=subject.common_name, least_rsa_bits=least_rsa_bits(construction))
     name = _name(subject, provenance)
     start = (now.astimezone(UTC) - BACKDATED).replace(microsecond=0)
     end = start + timedelta(days=profile.days)

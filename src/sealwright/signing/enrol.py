@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cryptography import x509
@@ -23,18 +24,21 @@ from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, SignatureAlgorithm, key_digest
+from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, PublicKey, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
-from sealwright.envelope.kinds import KINDS, Construction
+from sealwright.envelope.kinds import KINDS, Construction, least_rsa_bits
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
-from sealwright.keys.key import KeyKind
+from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
+from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.authority import Issuer, Subject, issue
+from sealwright.pki.knownkeys import KnownKeys
 from sealwright.pki.profiles import CODE_SIGNER, UPDATE_SIGNER, Profile
+from sealwright.pki.weakkeys import check_key
 from sealwright.signing.home import (
     FILE,
     JOURNAL,
@@ -96,46 +100,66 @@ def enrol_for(
     form: of `EMBEDDED`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
-    _check_name(home, name)
+    check_name(home, name)
     kind, plan = KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
     wanted = key or plan.key
     if not plan.reads(wanted, kind.schemes):
         raise KeyRefused(
             f"--algorithm {wanted}", f"no verifier of {form} reads it", f"Leave it out for {plan.key}, or name another."
         )
-    authorities = [one for one in home.keys if one.purpose is KeyPurpose.CERTIFICATES]
-    if not authorities:
-        raise UsageError(
-            home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
-        )
-    above = authorities[-1]
-    info = create_key(_beside(home, above, name), wanted, pin)
-    with closing(open_key(home.uri(above), pin, algorithm=above.algorithm, expected=above.public_key)) as opened:
-        organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
-            NameOID.ORGANIZATION_NAME
-        )
-        certificate = issue(
-            plan.profile,
-            Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
-            info.public_key,
-            Issuer(opened, above.certificate),
-            now,
-            info.provenance,
-            kind.construction,
-        )
-    root = above.certificate == authorities[0].certificate
+    info = create_key(beside(home, authority_of(home), name), wanted, pin)
+    certificate, chain = certify(home, name, info, plan.profile, kind.construction, pin, now)
     enrolled = EnrolledKey(
         name=name,
-        uri=_relative(home, info.uri),
+        uri=relative(home, info.uri),
         purpose=KeyPurpose.ARTIFACT,
         construction=kind.construction,
         algorithm=wanted.algorithm,
         provenance=info.provenance,
         certificate=certificate,
-        chain=() if root else (above.certificate, *above.chain),
+        chain=chain,
     )
-    _record(home, enrolled)
+    record(home, enrolled)
     return enrolled
+
+
+def authority_of(home: Home) -> EnrolledKey:
+    """The home's own authority that issues; UsageError where there is none."""
+    authorities = [one for one in home.keys if one.purpose is KeyPurpose.CERTIFICATES]
+    if not authorities:
+        raise UsageError(
+            home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
+        )
+    return authorities[-1]
+
+
+def certify(
+    home: Home, name: str, info: KeyInfo, profile: Profile, construction: Construction, pin: Pin | None, now: datetime
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """A certificate of the home's own authority for a key, in DER, and the path above it without the root. now: aware."""
+    above = authority_of(home)
+    with closing(open_key(home.uri(above), pin, algorithm=above.algorithm, expected=above.public_key)) as opened:
+        organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
+            NameOID.ORGANIZATION_NAME
+        )
+        certificate = issue(
+            profile,
+            Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
+            info.public_key,
+            Issuer(opened, above.certificate),
+            now,
+            info.provenance,
+            construction,
+        )
+    root = next(one for one in home.keys if one.purpose is KeyPurpose.CERTIFICATES)
+    return certificate, () if above.certificate == root.certificate else (above.certificate, *above.chain)
+
+
+def profile_for(construction: Construction) -> Profile:
+    """The profile of the first format whose signatures are of a construction; every format's purposes for CMS."""
+    if construction is Construction.CMS_ATTRIBUTES:
+        return UPDATE_SIGNER
+    return CODE_SIGNER
 
 
 def enrol(
@@ -146,52 +170,97 @@ def enrol(
     path: str,
     pin: Pin | None,
     construction: Construction = Construction.CMS_ATTRIBUTES,
+    known: Sequence[KnownKeys] = (),
 ) -> EnrolledKey:
     """Add a key to a home. path: PEM of its certificate, then the path above it, with or without the root.
 
-    Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
+    known: an officer's lists of published keys. Raises UsageError for a name or certificate that does not serve, KeyRefused for
+    a key that is not the certificate's, WeakAlgorithm for a weak or published one.
     """
-    _check_name(home, name)
+    check_name(home, name)
     if construction is not Construction.CMS_ATTRIBUTES and purpose is not KeyPurpose.ARTIFACT:
         raise UsageError(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
         )
-    leaf, chain = _certificates(path)
+    leaf, chain = read_certificates(path)
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
-    digest = key_digest(info.public_key)
-    if any(key_digest(known.public_key) == digest for known in home.keys):
-        raise KeyRefused(uri, "it is enrolled already, and a key has one purpose", "Create a key for this purpose.")
+    check_new(home, info.public_key, construction, uri, known)
     enrolled = EnrolledKey(
         name=name,
         uri=_absolute(info.uri),
         purpose=purpose,
         construction=construction,
-        algorithm=_algorithm(info.algorithm, construction),
+        algorithm=algorithm_of(info.algorithm, construction),
         provenance=info.provenance,
         certificate=leaf,
         chain=chain,
     )
-    _record(home, enrolled)
+    record(home, enrolled)
     return enrolled
 
 
-def _algorithm(own: SignatureAlgorithm, construction: Construction) -> SignatureAlgorithm:
+def enrol_certified(
+    home: Home,
+    name: str,
+    uri: str,
+    pin: Pin | None,
+    now: datetime,
+    construction: Construction = Construction.CMS_ATTRIBUTES,
+    known: Sequence[KnownKeys] = (),
+) -> EnrolledKey:
+    """Enrol a key that is in its token or TPM already and has no certificate: the home's own authority issues one. now: aware."""
+    check_name(home, name)
+    key = open_key(uri, pin, construction=construction)
+    info = key.info
+    key.close()
+    check_new(home, info.public_key, construction, uri, known)
+    certificate, chain = certify(home, name, info, profile_for(construction), construction, pin, now)
+    enrolled = EnrolledKey(
+        name=name,
+        uri=_absolute(info.uri),
+        purpose=KeyPurpose.ARTIFACT,
+        construction=construction,
+        algorithm=algorithm_of(info.algorithm, construction),
+        provenance=info.provenance,
+        certificate=certificate,
+        chain=chain,
+    )
+    record(home, enrolled, {"time": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+    return enrolled
+
+
+def check_new(
+    home: Home, public: PublicKey, construction: Construction, subject: str, known: Sequence[KnownKeys] = ()
+) -> None:
+    """What is asked of every key that comes in: neither weak nor published (A010), and not enrolled here already."""
+    check_key(public, subject=subject, least_rsa_bits=least_rsa_bits(construction), known=known)
+    digest = key_digest(public)
+    for one in home.keys:
+        if key_digest(one.public_key) == digest:
+            raise KeyRefused(
+                subject,
+                f"it is enrolled already as {one.name}, and a key has one purpose",
+                "Create a key for this purpose.",
+            )
+
+
+def algorithm_of(own: SignatureAlgorithm, construction: Construction) -> SignatureAlgorithm:
     """What the key signs with: an RSA key PSS, where the construction's verifiers read no other padding."""
     read = {scheme for kind in KINDS.values() if kind.construction is construction for scheme in kind.schemes}
     only_pss = Scheme.RSA_PSS in read and Scheme.RSA_PKCS1 not in read
     return PSS_SHA256 if own is RSA_SHA256 and only_pss else own
 
 
-def _check_name(home: Home, name: str) -> None:
+def check_name(home: Home, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name {name}", "it is not made of a-z, 0-9, dot and dash alone", "Choose another name.")
     if any(key.name == name for key in home.keys):
         raise UsageError(f"--name {name}", "a key of this home is called so already", "Choose another name.")
 
 
-def _beside(home: Home, other: EnrolledKey, name: str) -> str:
+def beside(home: Home, other: EnrolledKey, name: str) -> str:
     """The key string of a new key that lives where another one does."""
     if other.uri.startswith("pkcs11:"):
         return str(replace(parse_pkcs11(other.uri), label=name, id=None))
@@ -199,7 +268,7 @@ def _beside(home: Home, other: EnrolledKey, name: str) -> str:
     return f"{scheme}:{home.path('keys', f'{name}.{ending}')}"
 
 
-def _relative(home: Home, uri: str) -> str:
+def relative(home: Home, uri: str) -> str:
     """A key file inside the home is named from there, so that the home can be moved as a whole."""
     for scheme in PATH_SCHEMES:
         if uri.startswith(scheme):
@@ -207,7 +276,7 @@ def _relative(home: Home, uri: str) -> str:
     return uri
 
 
-def _certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
+def read_certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
     data = read_file(path, MAX_BYTES)
     try:
         found = x509.load_pem_x509_certificates(data)
@@ -234,15 +303,17 @@ def _absolute(uri: str) -> str:
     return uri
 
 
-def _record(home: Home, enrolled: EnrolledKey) -> None:
+def record(home: Home, enrolled: EnrolledKey, more: Mapping[str, Field] = MappingProxyType({})) -> None:
+    """Journal first, then certificates, then home.toml. more: further fields of the journal's entry."""
     after = replace(home, keys=(*home.keys, enrolled))
-    fields = {
+    fields: dict[str, Field] = {
         "name": enrolled.name,
         "key": str(key_digest(enrolled.public_key)),
         "certificate": str(tbs_digest(load_certificate(enrolled.certificate, enrolled.name))),
         "purpose": enrolled.purpose.value,
         "construction": enrolled.construction.value,
         "provenance": enrolled.provenance.value,
+        **more,
     }
     text = certificates_text(enrolled).encode()
     outputs = [Output(home.path("certificates", f"{enrolled.name}.pem"), text)]
