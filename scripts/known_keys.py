@@ -121,6 +121,7 @@ def spki(data: bytes, public: bool) -> Iterator[str]:
             lambda: [x509.load_pem_x509_certificate(data)],
             lambda: [x509.load_der_x509_certificate(data)],
             lambda: pkcs7.load_der_pkcs7_certificates(data),
+            lambda: pkcs7.load_der_pkcs7_certificates(content_info(data)),
         ):
             try:
                 keys = [certificate.public_key() for certificate in read()]
@@ -131,6 +132,16 @@ def spki(data: bytes, public: bool) -> Iterator[str]:
         if wanted(one):
             der = one.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
             yield sha256(der).hexdigest()
+
+
+def content_info(data: bytes) -> bytes:
+    """A bare SignedData, as updates of UEFI's variables carry it, in the ContentInfo that a reader wants."""
+
+    def tlv(tag: int, value: bytes) -> bytes:
+        length = len(value).to_bytes(4, "big").lstrip(b"\0")
+        return bytes([tag, 0x80 | len(length)]) + length + value
+
+    return tlv(0x30, bytes.fromhex("06092a864886f70d010702") + tlv(0xA0, data))
 
 
 def wanted(key: object) -> bool:
