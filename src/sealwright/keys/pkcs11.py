@@ -108,6 +108,23 @@ class TokenKey:
             except WorkerLost as cause:
                 raise _lost(self.info.uri, cause) from cause
 
+    def ask(self, question: Message) -> Message:
+        """One question of `doctor` to the worker that holds the key; KeyUnavailable where it does not answer."""
+        if self._worker is None:
+            raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
+        try:
+            answer = self._worker.ask(question, self.timeout_s)
+        except WorkerLost as cause:
+            raise _lost(self.info.uri, cause) from cause
+        if "error" in answer:
+            raise refusal(self.info.uri, str(answer["error"]))
+        return answer
+
+    @property
+    def worker_pid(self) -> int:
+        """The worker's process id, 0 where there is none."""
+        return self._worker.pid if self._worker is not None else 0
+
     def close(self) -> None:
         """End the worker, which logs out. Closing twice is fine."""
         if self._worker is not None and os.getpid() == self._process:
@@ -420,6 +437,12 @@ def list_token_keys(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> 
         except KeyUnavailable as cause:
             seen.append(KeySeen(str(name), name.label, "", cause.what))
     return seen
+
+
+def about_token(uri: str, sessions: int, timeout_s: float = TIMEOUT_S) -> Message:
+    """What module and token say of themselves, without a PIN. sessions: how many are opened at most to find the limit."""
+    asked = parse_pkcs11(uri)
+    return _ask_once(uri, {**_question("about", asked, None), "sessions": sessions}, timeout_s)
 
 
 def module_of(asked: Pkcs11Uri) -> str:

@@ -184,6 +184,63 @@ class Worker:
             )
         return {"tokens": found}
 
+    def about(self, message: Message) -> Message:
+        """What module and token say of themselves, and how many sessions can be open at once (at most `sessions`)."""
+        self._logout()
+        library, token = pkcs11.lib(str(message["module"])), self._token(message)
+        opened: list[pkcs11.Session] = []
+        ended = ""
+        try:
+            while len(opened) < int(str(message["sessions"])):
+                opened.append(token.open())
+        except pkcs11.PKCS11Error as cause:
+            ended = type(cause).__name__
+        finally:
+            for session in opened:
+                with suppress(pkcs11.PKCS11Error):
+                    session.close()
+        return {
+            "module": f"{_text(library.manufacturer_id)} {_text(library.library_description)} {_version(library.library_version)}",
+            "cryptoki": _version(library.cryptoki_version),
+            "token": token.label.strip("\0 "),
+            "serial": _text(token.serial),
+            "model": f"{_text(token.manufacturer_id)} {_text(token.model)}",
+            "flags": [flag.name or "" for flag in pkcs11.TokenFlag if flag in token.flags],
+            "mechanisms": sorted(
+                one.name if isinstance(one, Mechanism) else hex(one) for one in token.slot.get_mechanisms()
+            ),
+            "sessions": len(opened),
+            "ended": ended,
+        }
+
+    def probe(self, message: Message) -> Message:
+        """What the open key's token refuses to do with it, as it must, and the attributes that say how it is used."""
+        key = self.key
+        if key is None:
+            raise Refusal("not-open")
+        secret = Attribute.PRIVATE_EXPONENT if key.key_type is KeyType.RSA else Attribute.VALUE
+        answers: Message = {"read": _refused(lambda: key[secret])}
+        # in a session that may write: a refusal of one that may not would say nothing about the key
+        with self._token(self.asked).open(rw=True) as writing:
+            template = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: key[Attribute.ID]}
+            found: list[Any] = list(writing.get_objects(template))
+            if len(found) != 1:
+                raise Refusal("no-key")
+            answers["weaken"] = _refused(lambda: found[0].__setitem__(Attribute.EXTRACTABLE, True))
+        self._again()  # closing that session logged out
+        key = self.key
+        names = ("PRIVATE", "MODIFIABLE", "SIGN", "DECRYPT", "UNWRAP", "DERIVE", "ALWAYS_AUTHENTICATE")
+        answers["attributes"] = {name: str(_attribute(key, getattr(Attribute, name))).lower() for name in names}
+        if message.get("length") is not None:
+            data = bytes(int(str(message["length"])))
+            answers["odd"] = _refused(lambda: self._sign(data, "ecdsa", "sha256"))
+        return answers
+
+    def drop(self, _: Message) -> Message:
+        """Lose the session behind the worker's own back, as a token does that was taken out and put in again."""
+        self._session().close()
+        return {}
+
     def sign(self, message: Message) -> Message:
         """One value for each to-be-signed, in order."""
         data = [bytes.fromhex(one) for one in message["data"]]  # type: ignore[attr-defined]
@@ -335,6 +392,19 @@ class Worker:
         return ""
 
 
+def _refused(what: Callable[[], object]) -> str:
+    """The error's name, "" for what was done."""
+    try:
+        what()
+    except pkcs11.PKCS11Error as cause:
+        return type(cause).__name__
+    return ""
+
+
+def _version(value: object) -> str:
+    return ".".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _parts(kind: str, parts: dict[str, bytes]) -> tuple[dict[Attribute, Any], dict[Attribute, Any]]:
     """The attributes of a private key and of its public half. parts: by PKCS#11's names, in octets."""
     if kind == "rsa":
@@ -387,6 +457,9 @@ def main() -> None:
         "create": worker.create,
         "take": worker.take,
         "destroy": worker.destroy,
+        "about": worker.about,
+        "probe": worker.probe,
+        "drop": worker.drop,
         "keys": worker.keys,
         "tokens": worker.tokens,
     }
