@@ -85,16 +85,7 @@ def _binary(path: str, data: bytes, secret: bytes | None) -> tuple[object, str, 
                 raise _no_password(path) from cause
         except (ValueError, UnsupportedAlgorithm):
             continue
-    try:
-        key, own, others = pkcs12.load_key_and_certificates(data, secret)
-    except _UNREADABLE as cause:
-        if secret is None and "password" in str(cause).lower():
-            raise _no_password(path) from cause
-        raise KeyUnavailable(
-            path,
-            "it is no private key in PEM, DER or PKCS#12, or the passphrase is wrong",
-            "Check the file and --password-file.",
-        ) from cause
+    key, own, others = _pkcs12(path, data, secret)
     if key is None:
         raise KeyUnavailable(
             path, "there are only certificates in this PKCS#12 file", "Export it with its private key."
@@ -102,6 +93,22 @@ def _binary(path: str, data: bytes, secret: bytes | None) -> tuple[object, str, 
     found: list[x509.Certificate] = [own] if own is not None else []
     found += others if own is not None else []
     return key, "PKCS#12", tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+
+
+def _pkcs12(path: str, data: bytes, secret: bytes | None) -> tuple[object, x509.Certificate | None, list[x509.Certificate]]:
+    cause: Exception | None = None
+    for one in dict.fromkeys((secret, None)):  # a passphrase may be given for a file that has none
+        try:
+            return pkcs12.load_key_and_certificates(data, one)
+        except _UNREADABLE as failed:
+            cause = cause or failed
+    if secret is None and data[:1] == b"\x30" and "password" in str(cause).lower():
+        raise _no_password(path) from cause
+    raise KeyUnavailable(
+        path,
+        "it is no private key in PEM, DER or PKCS#12, or the passphrase is wrong",
+        "Check the file and --password-file.",
+    ) from cause
 
 
 def _loaded(path: str, block: bytes, secret: bytes | None, form: str) -> object:
@@ -118,6 +125,12 @@ def _loaded(path: str, block: bytes, secret: bytes | None, form: str) -> object:
     except (ValueError, UnsupportedAlgorithm) as cause:
         if secret is None and "password" in str(cause).lower():
             raise _no_password(path) from cause
+        if "bcrypt" in str(cause):
+            raise KeyUnavailable(
+                path,
+                "it is an OpenSSH key with a passphrase, which is not read here",
+                "Turn a copy of it into PKCS#8, which may be encrypted too: ssh-keygen -p -m PKCS8 -f COPY",
+            ) from cause
         raise _unreadable(path) from cause
 
 
