@@ -66,7 +66,9 @@ def public_rsa(n: int, e: int = 65537) -> rsa.RSAPublicKey:
 
 def rsa_of(p: int, q: int) -> rsa.RSAPrivateKey:
     d = pow(65537, -1, (p - 1) * (q - 1))
-    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q))
+    numbers = rsa.RSAPrivateNumbers(
+        p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q)
+    )
     return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
 
@@ -195,7 +197,19 @@ def test_a010_published_keys_are_refused_with_the_place_they_stand_at() -> None:
         check_key(snakeoil.public_key(), subject="request", least_rsa_bits=2048)
     assert published_keys().count > 7000
     places = " ".join(published_keys().places.values())
-    for source in ("MCUboot", "RFC", "rfc9500", "Android", "PKfail", "OP-TEE", "TF-A", "TF-M", "U-Boot", "RAUC", "ESP-IDF"):
+    for source in (
+        "MCUboot",
+        "RFC",
+        "rfc9500",
+        "Android",
+        "PKfail",
+        "OP-TEE",
+        "TF-A",
+        "TF-M",
+        "U-Boot",
+        "RAUC",
+        "ESP-IDF",
+    ):
         assert source in places
 
 

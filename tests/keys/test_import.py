@@ -45,11 +45,15 @@ MESSAGE = b"firmware of the drive"
 SECRET = b"correct horse"
 
 
-def pkcs8(private: PrivateKey, encryption: KeySerializationEncryption | None = None, encoding: Encoding = Encoding.PEM) -> bytes:
+def pkcs8(
+    private: PrivateKey, encryption: KeySerializationEncryption | None = None, encoding: Encoding = Encoding.PEM
+) -> bytes:
     return private.private_bytes(encoding, PrivateFormat.PKCS8, encryption or NoEncryption())
 
 
-def old(private: PrivateKey, encryption: KeySerializationEncryption | None = None, encoding: Encoding = Encoding.PEM) -> bytes:
+def old(
+    private: PrivateKey, encryption: KeySerializationEncryption | None = None, encoding: Encoding = Encoding.PEM
+) -> bytes:
     return private.private_bytes(encoding, PrivateFormat.TraditionalOpenSSL, encryption or NoEncryption())
 
 
@@ -123,7 +127,10 @@ def test_what_is_no_private_key_is_named_for_what_it_is(private: PrivateKey, tmp
     pki = Pki.make()
     for data, words in (
         (pki.root.pem.encode(), "no private key in it .certificate."),
-        (private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "no private key in it .public key."),
+        (
+            private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "no private key in it .public key.",
+        ),
         (pkcs8(private) * 2, "2 private keys"),
         (b"\xfe\xed\xfe\xed" + bytes(40), "Java keystore"),
         (b"PuTTY-User-Key-File-3: ecdsa", "PuTTY"),
@@ -195,7 +202,9 @@ def token_home(tmp_path: Path) -> tuple[Path, str]:
     return tmp_path / "home", token
 
 
-def test_a_home_records_the_copies_and_the_trust_file_can_name_the_key(token_home: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_home_records_the_copies_and_the_trust_file_can_name_the_key(
+    token_home: tuple[Path, str], tmp_path: Path
+) -> None:
     folder, _ = token_home
     home, key = open_home(str(folder)), generate(KeyKind.P256)
     path = written(tmp_path / "boot.pem", pkcs8(key))
@@ -207,7 +216,8 @@ def test_a_home_records_the_copies_and_the_trust_file_can_name_the_key(token_hom
     entry = [one for one in read_journal(str(folder / "journal")) if one.type is EntryType.KEY][-1]
     assert (entry.fields["copies"], entry.fields["person"], entry.fields["imported"]) == (copies, "eva", "PKCS#8")
     trust = parse_trust(
-        trust_bytes(trust_parts(Pki.make())) + b"\n" + evidence_text(done.info, "burnt into boards", NOW).encode(), "trust"
+        trust_bytes(trust_parts(Pki.make())) + b"\n" + evidence_text(done.info, "burnt into boards", NOW).encode(),
+        "trust",
     )
     (evidence,) = trust.evidence
     assert (evidence.provenance, evidence.reason) == ("hardware-imported", "burnt into boards")
@@ -237,7 +247,9 @@ def test_an_imported_key_signs_files_that_openssl_verifies(token_home: tuple[Pat
     assert not cms_verify(signature, artifact, anchors)[0]
 
 
-def test_a_key_in_a_token_without_certificate_gets_one_of_the_home(token_home: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_key_in_a_token_without_certificate_gets_one_of_the_home(
+    token_home: tuple[Path, str], tmp_path: Path
+) -> None:
     from sealwright.cli.main import main
     from sealwright.keys.backends import create_key
 
@@ -280,7 +292,9 @@ def test_nothing_stays_in_the_token_when_the_import_fails(
     before = {one.label for one in list_token_keys(token, Pin(PIN))}
     path = written(tmp_path / "k.pem", pkcs8(generate(KeyKind.P256)))
     with monkeypatch.context() as full:
-        full.setattr("sealwright.signing.enrol.write_batch", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full")))
+        full.setattr(
+            "sealwright.signing.enrol.write_batch", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full"))
+        )
         with pytest.raises(OSError, match="disk full"):
             import_into_home(open_home(str(folder)), "k", path, "", (None, Pin(PIN)), Asked(), NOW)
     assert {one.label for one in list_token_keys(token, Pin(PIN))} == before
@@ -309,4 +323,6 @@ def test_what_is_said_of_copies_is_one_short_line(copy: str, tmp_path: Path) -> 
     path = written(tmp_path / "k.pem", pkcs8(generate(KeyKind.P256)))
     with pytest.raises(UsageError):
         import_into_home(open_home(str(folder)), "k", path, "", (None, None), Asked(copies=(copy,)), NOW)
-    assert import_into_home(open_home(str(folder)), "k", path, "", (None, None), Asked(copies=("tape 7",)), NOW).enrolled
+    assert import_into_home(
+        open_home(str(folder)), "k", path, "", (None, None), Asked(copies=("tape 7",)), NOW
+    ).enrolled

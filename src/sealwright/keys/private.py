@@ -95,7 +95,9 @@ def _binary(path: str, data: bytes, secret: bytes | None) -> tuple[object, str, 
     return key, "PKCS#12", tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
 
 
-def _pkcs12(path: str, data: bytes, secret: bytes | None) -> tuple[object, x509.Certificate | None, list[x509.Certificate]]:
+def _pkcs12(
+    path: str, data: bytes, secret: bytes | None
+) -> tuple[object, x509.Certificate | None, list[x509.Certificate]]:
     cause: Exception | None = None
     for one in dict.fromkeys((secret, None)):  # a passphrase may be given for a file that has none
         try:

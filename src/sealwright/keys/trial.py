@@ -70,8 +70,8 @@ class Trial:
     rate: float = 0.0
 
 
-def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = KINDS) -> Iterator[Trial]:
-    """Everything in turn; what fails is a Trial, never an exception, but a token that does not answer at all is KeyUnavailable."""
+def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = ()) -> Iterator[Trial]:
+    """Everything in turn, for those kinds of keys, or all; what fails is a Trial, never an exception, but a token that does not answer at all is KeyUnavailable."""
     asked = parse_pkcs11(uri)
     bare = replace(asked, label="", id=None)
     about = about_token(str(bare), SESSIONS)
@@ -93,7 +93,7 @@ def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = KINDS) -> It
     first: KeyInfo | None = None
     made: list[str] = []
     try:
-        for kind in kinds:
+        for kind in kinds or KINDS:
             outcome = list(_kind(str(replace(bare, label=_name(kind))), kind, pin, made))
             yield from outcome
             if first is None and made and outcome[0].standing is not Result.NO:
