@@ -190,7 +190,7 @@ def test_a010_keys_made_of_one_octet_are_refused() -> None:
 
 def test_a010_published_keys_are_refused_with_the_place_they_stand_at() -> None:
     key = load_der_private_key(PUBLISHED.read_bytes(), None)
-    with pytest.raises(WeakAlgorithm, match="private key is published: .*ec_private_key"):
+    with pytest.raises(WeakAlgorithm, match=r"private key is published: .*ec_private_key"):
         check_key(key.public_key(), subject="request")
     snakeoil = x509.load_pem_x509_certificate(SNAKEOIL.read_bytes())
     with pytest.raises(WeakAlgorithm, match="OVMF"):

@@ -7,6 +7,7 @@ import io
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -30,7 +31,7 @@ def pin_file(tmp_path: Path) -> str:
     return str(path)
 
 
-def objects(said: str) -> dict[str, dict[str, str]]:
+def objects(said: str) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in map(json.loads, said.splitlines())}
 
 

@@ -15,7 +15,7 @@ from sealwright.keys import trial
 from sealwright.keys.backends import create_key
 from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
-from sealwright.keys.pkcs11 import list_token_keys
+from sealwright.keys.pkcs11 import TokenKey, list_token_keys
 from sealwright.keys.trial import Result, try_token
 
 
@@ -67,13 +67,13 @@ def test_a_key_that_could_not_be_destroyed_is_named(monkeypatch: pytest.MonkeyPa
 def test_a_token_that_would_give_its_keys_away_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """SoftHSM keeps its keys: what the worker would answer of another is put in its place."""
     pin, token = softhsm(), another_token()
-    real = trial.TokenKey.ask
+    real = TokenKey.ask
 
-    def leaks(self: trial.TokenKey, question: dict[str, object]) -> dict[str, object]:
+    def leaks(self: TokenKey, question: dict[str, object]) -> dict[str, object]:
         answer = real(self, question)
         return {**answer, "read": "", "weaken": ""} if question["do"] == "probe" else answer
 
-    monkeypatch.setattr(trial.TokenKey, "ask", leaks)
+    monkeypatch.setattr(TokenKey, "ask", leaks)
     wrong = [one.name for one in try_token(token, pin, [KeyKind.P256]) if one.standing is Result.WRONG]
     assert wrong == ["p256: reading the private key", "p256: making it extractable"]
 
