@@ -90,7 +90,6 @@ def run_import(args: argparse.Namespace) -> int:
     from sealwright.envelope.kinds import Construction
     from sealwright.errors import UsageError
     from sealwright.keys.pin import Pin
-    from sealwright.signing.enrol import authority_of
     from sealwright.signing.home import open_home
     from sealwright.signing.importing import Asked, import_into_home, import_into_token
 
@@ -106,7 +105,7 @@ def run_import(args: argparse.Namespace) -> int:
     else:
         home = open_home(args.home)
         where = args.token or ""
-        pin = pin_of(args, where or home.uri(authority_of(home)))
+        pin = pin_of(args, where or home.uri(home.keys[0]))
         done = import_into_home(home, args.name, args.file, where, (password, pin), asked, now)
     _say(done, args)
     return 0

@@ -35,17 +35,17 @@ from sealwright.pki.knownkeys import KnownKeys
 from sealwright.pki.weakkeys import check_key
 from sealwright.signing.enrol import (
     algorithm_of,
-    authority_of,
-    beside,
     certify,
     check_name,
     check_new,
+    key_beside,
     profile_for,
     read_certificates,
     record,
-    relative,
+    relative_uri,
 )
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.issuing import authority_of
 from sealwright.signing.keyuse import KeyUse, uses_of
 from sealwright.trust.certificate import load_certificate, public_key
 from sealwright.trust.toml import Toml, toml_text
@@ -88,20 +88,18 @@ def import_into_home(
     source = read_private_key(path, password)
     check_new(home, source.public, asked.construction, path, asked.known)
     given = _certificate_of(source, asked.certificate, path)
-    if given is None:
-        authority_of(home)
-    uri = _named(where, name) if where else beside(home, authority_of(home), name)
+    profile = profile_for(asked.construction)
+    above = authority_of(home, None, profile, now) if given is None or not where else None
+    uri = _named(where, name) if where or above is None else key_beside(home, above, name)
     info = _into(uri, source, pin)
     try:
         if given is None:
-            certificate, chain = certify(
-                home, name, info, profile_for(asked.construction), asked.construction, pin, now
-            )
+            certificate, chain = certify(home, name, info, profile, asked.construction, pin, now)
         else:
             certificate, chain = given
         enrolled = EnrolledKey(
             name=name,
-            uri=relative(home, info.uri),
+            uri=relative_uri(home, info.uri),
             purpose=KeyPurpose.ARTIFACT,
             construction=asked.construction,
             algorithm=algorithm_of(info.algorithm, asked.construction),

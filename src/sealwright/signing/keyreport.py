@@ -91,9 +91,11 @@ def _row(
     problems: list[str] = []
     checked, how = _checked(uri, key, check, problems)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    rotation = max(start, end - ROTATION_LEAD)
+    rotation = key.signs_until or max(start, end - ROTATION_LEAD)
     if end < now:
         problems.append(f"its certificate ended on {end:%Y-%m-%d}: rotate, or retire it")
+    elif key.signs_until is not None and key.signs_until <= now:
+        problems.append("it signs no more since its end-of-signing date: destroy it, and record that")
     elif rotation <= now:
         problems.append("rotation is due: have a new key certified, and plan the overlap")
     problems += [f"a copy is still outstanding: {copy}" for copy in use.left if _is_over(copy, now)]
