@@ -154,13 +154,14 @@ def _say(done: Imported, args: argparse.Namespace) -> None:
     print(say("import.copies", path=path))
     for copy in args.copies:
         print("  " + say("import.copy", copy=display(copy)))
-    for how in ("disk", "backup", "ci", "people"):
-        print("  " + say(f"import.how-{how}", path=path))
+    print("  " + say("import.disk", path=path))
+    for how in ("backup", "ci", "people"):
+        print("  " + say(f"import.how-{how}"))
     if done.enrolled is None:
         print(say("import.not-recorded"))
         print("  " + say("import.next", uri=uri))
         return
-    print(say("import.how-record", name=display(args.name), home=display(args.home)))
+    print(say("import.record", name=display(args.name), home=display(args.home)))
 
 
 def run_destroyed(args: argparse.Namespace) -> int:

@@ -30,16 +30,16 @@ def run_token(args: argparse.Namespace) -> int:
     trials: list[Trial] = []
     for trial in _trials(args):
         trials.append(trial)
-        said = say(f"doctor.try.{trial.standing.value}", name=display(trial.name), found=display(trial.found))
-        lines += [said, *([say("doctor.try.means", meaning=display(trial.meaning))] if trial.meaning else [])]
+        said = say(f"doctor.tried.{trial.standing.value}", name=display(trial.name), found=display(trial.found))
+        lines += [said, *([say("doctor.means", meaning=display(trial.meaning))] if trial.meaning else [])]
         if args.json:
             print(_object(trial), flush=True)
         else:
             print("\n".join(lines[-2:] if trial.meaning else lines[-1:]), flush=True)
     wrong = sum(trial.standing is Result.WRONG for trial in trials)
     able = all(trial.standing is Result.WORKS for trial in trials if "sign" in trial.name)
-    words = "refused" if wrong else "fine" if able else "partly"
-    lines.append(say(f"doctor.try.{words}", number=wrong) if wrong else say(f"doctor.try.{words}"))
+    words = "fine" if able else "partly"
+    lines.append(say("doctor.token-refused", number=wrong) if wrong else say(f"doctor.token.{words}"))
     if not args.json:
         print(lines[-1])
     if args.out is not None:
