@@ -131,3 +131,20 @@ def test_a_key_in_a_tpm_is_asked_too(tmp_path: Path) -> None:
     rows = report(open_home(str(tmp_path / "home")), NOW, Check(lambda _: None))
     assert {(row.declared, row.checked) for row in rows} == {("hardware-claimed", "hardware-claimed")}
     assert all(".auth" in row.may_use for row in rows)
+
+
+def test_a161_a_wrong_pin_is_tried_once_for_all_the_keys_of_a_token(tmp_path: Path) -> None:
+    softhsm()
+    home = str(tmp_path / "home")
+    init_home(home, InitOptions(NOW, "Line", "ACME", another_token(), pin=Pin(PIN)))
+    asked: list[str] = []
+
+    def wrong(uri: str) -> Pin:
+        asked.append(uri)
+        return Pin("000000")
+
+    rows = report(open_home(home), NOW, Check(wrong))
+    assert len(asked) == 1
+    assert all("tried once" in row.problems for row in rows)
+    good = report(open_home(home), NOW, Check(lambda _: Pin(PIN)))
+    assert {row.checked for row in good} == {"hardware-claimed"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import pin_of
@@ -28,14 +29,15 @@ def run_token(args: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     lines: list[str] = [f"Sealwright {__version__}, {now:%Y-%m-%d %H:%M} UTC: {args.token}"]
     trials: list[Trial] = []
-    for trial in _trials(args):
-        trials.append(trial)
-        said = say(f"doctor.tried.{trial.standing.value}", name=display(trial.name), found=display(trial.found))
-        lines += [said, *([say("doctor.means", meaning=display(trial.meaning))] if trial.meaning else [])]
-        if args.json:
-            print(_object(trial), flush=True)
-        else:
-            print("\n".join(lines[-2:] if trial.meaning else lines[-1:]), flush=True)
+    with closing(_trials(args)) as trying:  # broken off, the throwaway keys are destroyed all the same
+        for trial in trying:
+            trials.append(trial)
+            said = say(f"doctor.tried.{trial.standing.value}", name=display(trial.name), found=display(trial.found))
+            lines += [said, *([say("doctor.means", meaning=display(trial.meaning))] if trial.meaning else [])]
+            if args.json:
+                print(_object(trial), flush=True)
+            else:
+                print("\n".join(lines[-2:] if trial.meaning else lines[-1:]), flush=True)
     wrong = sum(trial.standing is Result.WRONG for trial in trials)
     able = all(trial.standing is Result.WORKS for trial in trials if "sign" in trial.name)
     words = "fine" if able else "partly"
@@ -47,7 +49,7 @@ def run_token(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _trials(args: argparse.Namespace) -> Iterator[Trial]:
+def _trials(args: argparse.Namespace) -> Generator[Trial]:
     from sealwright.errors import UsageError
     from sealwright.keys.uri import scheme_of
 

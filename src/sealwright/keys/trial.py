@@ -15,7 +15,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -33,6 +33,7 @@ from sealwright.keys.pkcs11 import (
     create_token_key,
     destroy_token_key,
     import_token_key,
+    list_token_keys,
     open_token_key,
 )
 from sealwright.keys.uri import parse_pkcs11
@@ -70,8 +71,9 @@ class Trial:
     rate: float = 0.0
 
 
-def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = ()) -> Iterator[Trial]:
-    """Everything in turn, for those kinds of keys, or all; what fails is a Trial, never an exception, but a token that does not answer at all is KeyUnavailable."""
+def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = ()) -> Generator[Trial]:
+    """Everything in turn, for those kinds of keys, or all; what fails is a Trial, never an exception, but KeyUnavailable for a token that does not answer or a
+    wrong PIN."""
     asked = parse_pkcs11(uri)
     bare = replace(asked, label="", id=None)
     about = about_token(str(bare), SESSIONS)
@@ -90,6 +92,9 @@ def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = ()) -> Itera
     limit = f"at least {count}" if count == SESSIONS else f"{count}, then {about['ended']}"
     fewer = "Each signing process needs one: run no more of them." if count < SESSIONS else ""
     yield Trial("sessions at once", Result.WORKS if count > 1 else Result.NO, limit, fewer)
+    list_token_keys(
+        str(bare), pin
+    )  # a wrong PIN ends it here: below it would be tried for each key, and lock the token (A161)
     first: KeyInfo | None = None
     made: list[str] = []
     try:

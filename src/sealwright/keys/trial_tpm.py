@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -29,7 +29,7 @@ FIRMWARE_VERSIONS = (0x10B, 0x10C)
 FREE_SLOTS = 0x207
 
 
-def try_tpm() -> Iterator[Trial]:
+def try_tpm() -> Generator[Trial]:
     """Everything in turn; KeyUnavailable where no TPM answers."""
     yield from _about()
     folder = tempfile.mkdtemp(prefix="sealwright-doctor-")

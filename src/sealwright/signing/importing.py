@@ -229,6 +229,10 @@ def _ordered(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list
 def _check_said(asked: Asked) -> None:
     if len(asked.copies) > MAX_COPIES:
         raise UsageError("--copies", f"more than {MAX_COPIES} are given", "Name places together.")
+    if len(set(asked.copies)) != len(asked.copies):
+        raise UsageError(
+            "--copies", "one is given twice", "Tell them apart: each is recorded as destroyed by its text."
+        )
     for text in (*asked.copies, asked.person):
         if len(text) > MAX_COPY_TEXT or not text.isprintable():
             raise UsageError(

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sealwright.envelope.algorithms import key_digest
-from sealwright.errors import SealwrightError
+from sealwright.errors import KeyUnavailable, SealwrightError
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
+from sealwright.keys.uri import parse_pkcs11, path_of
 from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home
 from sealwright.signing.keyuse import KeyUse, uses_of
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest, tbs_digest
@@ -78,18 +79,17 @@ def report(home: Home, now: datetime, check: Check | None) -> list[KeyRow]:
     """One row a key, in the order of home.toml. check: None for not to look at any key (offline); now: aware."""
     uses = uses_of(home.path(JOURNAL))
     persons = _persons(home)
+    asker = _Asker(check)
     return [
-        _row(home, key, uses.get(str(key_digest(key.public_key)), KeyUse()), persons, check, now) for key in home.keys
+        _row(home, key, uses.get(str(key_digest(key.public_key)), KeyUse()), persons, asker, now) for key in home.keys
     ]
 
 
-def _row(
-    home: Home, key: EnrolledKey, use: KeyUse, persons: dict[str, str], check: Check | None, now: datetime
-) -> KeyRow:
+def _row(home: Home, key: EnrolledKey, use: KeyUse, persons: dict[str, str], asker: _Asker, now: datetime) -> KeyRow:
     certificate = load_certificate(key.certificate, key.name)
     uri = home.uri(key)
     problems: list[str] = []
-    checked, how = _checked(uri, key, check, problems)
+    checked, how = asker.checked(uri, key, problems)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     rotation = key.signs_until or max(start, end - ROTATION_LEAD)
     if end < now:
@@ -109,7 +109,7 @@ def _row(
         declared=key.provenance.value,
         checked=checked,
         checked_how=how,
-        may_use=_may_use(uri, check, persons.get(digest, "")),
+        may_use=_may_use(uri, asker.check, persons.get(digest, "")),
         purpose=key.purpose.value,
         construction=key.construction.value,
         algorithm=key.algorithm.name,
@@ -126,28 +126,44 @@ def _row(
     )
 
 
-def _checked(uri: str, key: EnrolledKey, check: Check | None, problems: list[str]) -> tuple[str, str]:
-    """What the backend says of the key now, and how that is known."""
-    if check is None:
-        return NOT_CHECKED, "offline: the key was not asked for"
-    try:
-        opened = open_key(
-            uri, check.pins(uri), algorithm=key.algorithm, expected=key.public_key, construction=key.construction
-        )
-    except SealwrightError as cause:
-        problems.append(f"it could not be checked: {cause.what}")
-        return NOT_CHECKED, f"{cause.code}: {cause.what}"
-    info = opened.info
-    opened.close()
-    if info.provenance is not key.provenance:
-        problems.append(f"declared {key.provenance}, but now it is {info.provenance}")
-    said = ", ".join(f"{name}={value}" for name, value in info.attributes)
-    if uri.startswith("file:"):
-        return (
-            info.provenance.value,
-            f"mode {os.stat(uri.removeprefix('file:')).st_mode & 0o777:04o}, public half compared",
-        )
-    return info.provenance.value, f"{said or 'fixed to its TPM'}; public half compared"
+class _Asker:
+    """Asks the backends. A token that refused a PIN, or is not there, is not asked again: wrong PINs lock it (A161)."""
+
+    def __init__(self, check: Check | None) -> None:
+        self.check = check
+        self._refused: dict[str, SealwrightError] = {}
+
+    def checked(self, uri: str, key: EnrolledKey, problems: list[str]) -> tuple[str, str]:
+        """What the backend says of the key now, and how that is known."""
+        if self.check is None:
+            return NOT_CHECKED, "offline: the key was not asked for"
+        token = ""
+        if uri.startswith("pkcs11:"):
+            token = str(replace(parse_pkcs11(uri), label="", id=None))
+        try:
+            if token in self._refused:
+                raise self._refused[token]
+            opened = open_key(
+                uri,
+                self.check.pins(uri),
+                algorithm=key.algorithm,
+                expected=key.public_key,
+                construction=key.construction,
+            )
+        except SealwrightError as cause:
+            if token and isinstance(cause, KeyUnavailable):
+                self._refused[token] = cause
+            problems.append(f"it could not be checked: {cause.what}")
+            return NOT_CHECKED, f"{cause.code}: {cause.what}"
+        info = opened.info
+        opened.close()
+        if info.provenance is not key.provenance:
+            problems.append(f"declared {key.provenance}, but now it is {info.provenance}")
+        said = ", ".join(f"{name}={value}" for name, value in info.attributes)
+        if uri.startswith("file:"):
+            mode = os.stat(path_of(uri)).st_mode & 0o777
+            return info.provenance.value, f"mode {mode:04o}, public half compared"
+        return info.provenance.value, f"{said or 'fixed to its TPM'}; public half compared"
 
 
 def _may_use(uri: str, check: Check | None, person: str) -> str:
