@@ -35,8 +35,9 @@ from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.authority import Subject, Terms
+from sealwright.pki.authority import POLICY_OF, Subject, Terms
 from sealwright.pki.knownkeys import KnownKeys
+from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
@@ -60,9 +61,9 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.issuing import authority_of, chain_below, opened
-from sealwright.signing.register import Order
+from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate, public_key, tbs_digest
+from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -172,7 +173,19 @@ def certify(
         Terms(publication=home.publication),
     )
     with opened(home, above, pin) as (register, issuer):
-        return register.issue(order, issuer, now).certificate, chain_below(above)
+        issued = _issued_before(register, order, now) or register.issue(order, issuer, now).certificate
+    return issued, chain_below(above)
+
+
+def _issued_before(register: Register, order: Order, now: datetime) -> bytes | None:
+    """The same certificate that an enrolment got which was broken off after it: a key gets one, and the next try needs it."""
+    named = {CONSTRUCTIONS.get(order.construction), POLICY_OF.get(order.provenance)} - {None}
+    for one in register.inventory.of_key(key_digest(order.public_key)):
+        loaded = load_certificate(one.certificate, one.name)
+        same = one.profile == order.profile.name and policy_oids(loaded) == named
+        if same and one.end is None and loaded.not_valid_after_utc > now:
+            return one.certificate
+    return None
 
 
 def profile_for(construction: Construction) -> Profile:
