@@ -124,3 +124,24 @@ def test_a_tpm_is_tried_in_the_same_way(tmp_path: Path, capsys: pytest.CaptureFi
     finally:
         os.environ["TPM2TOOLS_TCTI"] = before
     assert "no TPM answers" in capsys.readouterr().err
+
+
+def test_a_token_that_makes_no_key_is_not_called_usable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tpm2-pkcs11 without its own tools: it offers the mechanisms, and answers GeneralError when a key is made."""
+    softhsm()
+    pin = tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    asked = ["doctor", "--token", another_token(), "--pin-file", str(pin)]
+    monkeypatch.setattr(trial, "KINDS", [KeyKind.P256])
+    assert main(asked) == 0
+    capsys.readouterr()
+
+    def fails(uri: str, *_: object) -> None:
+        raise KeyUnavailable(uri, "the token answered GeneralError", "Ask its maker.")
+
+    monkeypatch.setattr(trial, "create_token_key", fails)
+    assert main(asked) == 1
+    assert "cannot use this token" in capsys.readouterr().out

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run_token(args: argparse.Namespace) -> int:
-    """One line a trial; exit code 1 where the token must not be used."""
+    """One line a trial; exit code 1 where the token must not be used, or no key of it signs."""
     from datetime import UTC, datetime
 
     from sealwright import __version__
@@ -39,14 +39,15 @@ def run_token(args: argparse.Namespace) -> int:
             else:
                 print("\n".join(lines[-2:] if trial.meaning else lines[-1:]), flush=True)
     wrong = sum(trial.standing is Result.WRONG for trial in trials)
-    able = all(trial.standing is Result.WORKS for trial in trials if "sign" in trial.name)
-    words = "fine" if able else "partly"
+    signs = any(trial.rate for trial in trials)
+    able = all(trial.standing is Result.WORKS for trial in trials if trial.name.endswith((": make", "sign and verify")))
+    words = ("fine" if able else "partly") if signs else "none"
     lines.append(say("doctor.token-refused", number=wrong) if wrong else say(f"doctor.token.{words}"))
     if not args.json:
         print(lines[-1])
     if args.out is not None:
         write_batch([Output(args.out, ("\n".join(lines) + "\n").encode())], replace=replace)
-    return 1 if wrong else 0
+    return 0 if signs and not wrong else 1
 
 
 def _trials(args: argparse.Namespace) -> Generator[Trial]:

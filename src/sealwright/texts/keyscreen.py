@@ -40,5 +40,6 @@ WORDS: dict[str, str] = {
     "doctor.means": "         {meaning}",
     "doctor.token.fine": "Sealwright can use this token.",
     "doctor.token.partly": "Sealwright can use this token for what works above.",
+    "doctor.token.none": "Sealwright cannot use this token: no key could be made there that signs.",
     "doctor.token-refused": "Sealwright must not use this token: {number} points are wrong.",
 }
