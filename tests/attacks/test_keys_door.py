@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64decode
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import cryptography_vectors
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,6 +32,7 @@ from sealwright.keys.key import KeyKind
 from sealwright.pki.authority import Issuer, Subject, issue
 from sealwright.pki.knownkeys import published_keys, read_known_keys
 from sealwright.pki.profiles import CODE_SIGNER
+from sealwright.pki.request import read_request
 from sealwright.pki.sharedfactors import shared_factors
 from sealwright.pki.weakkeys import _small_primes, check_key, near_factors, read_public_key, weakness
 
@@ -37,12 +41,12 @@ PUBLISHED = VECTORS / "DER_Serialization" / "ec_private_key.der"
 SNAKEOIL = Path("/usr/share/ovmf/PkKek-1-snakeoil.pem")
 
 
-def spki(key: object) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+def spki(key: Any) -> bytes:
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
-def pem(private: object) -> bytes:
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+def pem(private: Any) -> bytes:
+    return bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def next_prime(number: int) -> int:
@@ -218,7 +222,7 @@ def test_a010_no_door_lets_a_published_key_in(tmp_path: Path, capsys: pytest.Cap
     known = load_der_private_key(PUBLISHED.read_bytes(), None)
     fresh = generate(KeyKind.P256)
     issuer = Issuer(pki.intermediate.key, pki.intermediate.certificate)
-    issue(CODE_SIGNER, Subject("release"), fresh.public_key(), issuer, NOW, pki.provenance)  # type: ignore[arg-type]
+    issue(CODE_SIGNER, Subject("release"), fresh.public_key(), issuer, NOW, pki.provenance)
     with pytest.raises(WeakAlgorithm, match="published"):
         issue(CODE_SIGNER, Subject("release"), known.public_key(), issuer, NOW, pki.provenance)  # type: ignore[arg-type]
     assert main(["init", home]) == 0
@@ -234,6 +238,13 @@ def test_a010_no_door_lets_a_published_key_in(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert said.err.count("its private key is published") == 2
     assert "enrolled already as fresh" in said.err
+    leaked, other = tmp_path / "leaked.txt", tmp_path / "other.pem"
+    other.write_bytes(pem(private := generate(KeyKind.P256)))
+    other.chmod(0o600)
+    leaked.write_text(hashlib.sha256(spki(private.public_key())).hexdigest())
+    take = ["key", "import-certificate", "--own-authority", "--home", home, "--name", "other", "--key", f"file:{other}"]
+    assert main([*take, "--known-keys", str(leaked)]) == 1
+    assert main(take) == 0
     assert not (tmp_path / "home" / "keys" / "known.pem").exists()
 
 
@@ -299,7 +310,7 @@ def test_lists_of_others_are_read_in_their_forms(good: rsa.RSAPrivateKey, tmp_pa
         assert not known.where(other), name
         with pytest.raises(WeakAlgorithm, match="published"):
             check_key(public, subject="request", known=[known])
-        check_key(other, subject="request", known=[known])  # type: ignore[arg-type]
+        check_key(other, subject="request", known=[known])
 
 
 @pytest.mark.parametrize(
@@ -336,3 +347,27 @@ def test_a010_what_a_published_key_signed_is_told(tmp_path: Path, capsys: pytest
     assert "its private key is published: pastebin" in said
     assert hashlib.sha256(b"firmware").hexdigest() in said
     assert "VX-200" in said
+
+
+def test_key_check_looks_at_what_the_home_issued_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = str(tmp_path / "home")
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "mcuboot", "--home", home]) == 0
+    capsys.readouterr()
+    assert main(["key", "check", "--home", home, "--json"]) == 0
+    places = [place for line in capsys.readouterr().out.splitlines() for place in json.loads(line)["places"]]
+    for place in ("trust.toml", "ca.pem", "trust.d/mcuboot.pem", "register/journal.jsonl"):
+        assert any(place in one for one in places), place
+
+
+def test_a112_a_request_for_a_published_key_is_refused() -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "release")])
+    known = load_der_private_key(PUBLISHED.read_bytes(), None)
+    for key, accepted in ((generate(KeyKind.P256), True), (known, False)):
+        builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+        request = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+        if accepted:
+            assert read_request(request, "request").subject.common_name == "release"
+        else:
+            with pytest.raises(WeakAlgorithm, match="published"):
+                read_request(request, "request")

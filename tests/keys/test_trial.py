@@ -52,7 +52,7 @@ def test_throwaway_keys_are_destroyed_also_when_the_trial_is_broken_off() -> Non
         if one.name == "p384: make":
             break
     assert len(list_token_keys(token, pin)) == 2
-    trying.close()  # type: ignore[attr-defined]
+    trying.close()
     assert list_token_keys(token, pin) == []
 
 

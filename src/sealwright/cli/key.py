@@ -100,6 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"the default), or what one format alone reads: {', '.join(CONSTRUCTIONS[1:])}",
     )
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
+    keyimport.add_known(take)
     add_pin_file(take)
     add_json(take)
     take.set_defaults(run=run_import)
@@ -327,14 +328,15 @@ def run_import(args: argparse.Namespace) -> int:
         )
     home = open_home(args.home)
     pin, construction, purpose = pin_of(args, args.key), Construction(args.construction), KeyPurpose(args.purpose)
+    known = keyimport.known_of(args)
     if args.own_authority:
         if purpose is not KeyPurpose.ARTIFACT:
             raise UsageError(
                 f"--purpose {purpose}", "the home's authority certifies keys for artifacts", "Leave it out."
             )
-        key = enrol_certified(home, args.name, args.key, pin, datetime.now(UTC), construction)
+        key = enrol_certified(home, args.name, args.key, pin, datetime.now(UTC), construction, known)
     else:
-        key = enrol(home, args.name, args.key, purpose, args.file, pin, construction)
+        key = enrol(home, args.name, args.key, purpose, args.file, pin, construction, known)
     if args.json:
         from sealwright.cli.jsonout import line
 

@@ -47,7 +47,7 @@ def configure(
     take.add_argument(
         "--reason", metavar="TEXT", default="", help="why it cannot be replaced, for the trust file's entry"
     )
-    _add_known(take)
+    add_known(take)
     add_pin_file(take)
     add_json(take)
     take.set_defaults(run=run_import)
@@ -64,12 +64,13 @@ def configure(
     check = add_action(commands, "check", "find weak, published and related keys in files and a home", examples)
     check.add_argument("files", metavar="FILE", nargs="*", help="certificates, requests, keys, trust files: PEM or DER")
     check.add_argument("--home", metavar="DIR", help="every key this signing home knows, and what they signed")
-    _add_known(check)
+    add_known(check)
     add_json(check)
     check.set_defaults(run=run_check)
 
 
-def _add_known(parser: argparse.ArgumentParser) -> None:
+def add_known(parser: argparse.ArgumentParser) -> None:
+    """--known-keys."""
     parser.add_argument(
         "--known-keys", metavar="FILE", action="append", default=[],
         help="one more list of published keys: digests, openssl-blacklist, badkeys' blocklist.dat (repeat)",
