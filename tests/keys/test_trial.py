@@ -145,3 +145,23 @@ def test_a_token_that_makes_no_key_is_not_called_usable(
     monkeypatch.setattr(trial, "create_token_key", fails)
     assert main(asked) == 1
     assert "cannot use this token" in capsys.readouterr().out
+
+
+def test_a_key_that_the_token_made_while_the_trial_was_interrupted_is_destroyed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pin, token = softhsm(), another_token()
+    real = trial.create_token_key
+
+    def interrupted(uri: str, kind: KeyKind, secret: Pin | None) -> None:
+        real(uri, kind, secret)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(trial, "create_token_key", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(try_token(token, pin, [KeyKind.P256]))
+    assert list_token_keys(token, pin) == []
+    create_key(f"{token};object={trial.PREFIX}killed", KeyKind.P256, pin)
+    (cleaning,) = [one for one in try_token(token, pin, [KeyKind.P256]) if one.name == "cleaning up"]
+    assert (cleaning.standing, "an earlier run left" in cleaning.found) == (Result.NO, True)

@@ -24,7 +24,7 @@ from typing import cast
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import PSS_SHA256, SignatureAlgorithm
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
-from sealwright.errors import KeyUnavailable, SealwrightError
+from sealwright.errors import SealwrightError
 from sealwright.keys.key import KeyInfo, KeyKind, OpenKey, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11 import (
@@ -44,6 +44,7 @@ SESSIONS = 32
 SPEED_S = 0.5
 _MECHANISMS = (("ECDSA", "p256, p384, p521"), ("RSA_PKCS", "rsa3072, rsa4096"), ("RSA_PKCS_PSS", "rsa3072-pss, rsa4096-pss"),
                ("EDDSA", "ed25519"), ("ML_DSA", "ml-dsa-44, ml-dsa-65, ml-dsa-87"))  # fmt: skip
+_BY_HAND = "Remove them with the token's own tool."
 _PIN_FLAGS = {
     "USER_PIN_COUNT_LOW": "a wrong PIN was tried",
     "USER_PIN_FINAL_TRY": "one PIN try is left",
@@ -96,24 +97,20 @@ def try_token(uri: str, pin: Pin | None, kinds: Sequence[KeyKind] = ()) -> Gener
         str(bare), pin
     )  # a wrong PIN ends it here: below it would be tried for each key, and lock the token (A161)
     first: KeyInfo | None = None
-    made: list[str] = []
+    names: list[str] = []
     try:
         for kind in kinds or KINDS:
-            outcome = list(_kind(str(replace(bare, label=_name(kind))), kind, pin, made))
+            label = _name(kind, names)
+            outcome = list(_kind(str(replace(bare, label=label)), kind, pin))
             yield from outcome
-            if first is None and made and outcome[0].standing is not Result.NO:
-                first = _opened(made[-1], pin)
+            if first is None and outcome[0].standing is Result.WORKS:
+                first = _opened(str(replace(bare, label=label)), pin)
         if first is not None:
             yield from _failures(first.uri, pin)
-        yield _import(str(replace(bare, label=_name("import"))), pin, made)
+        yield _import(str(replace(bare, label=_name("import", names))), pin)
     finally:
-        left = [name for name in made if not _destroyed(name, pin)]
-    if left:
-        yield Trial(
-            "cleaning up", Result.WRONG, f"left in the token: {', '.join(left)}", "Remove them with the token's tool."
-        )
-    else:
-        yield Trial("cleaning up", Result.WORKS, f"{len(made)} throwaway keys destroyed")
+        cleaned = _cleaned(str(bare), pin, names)
+    yield cleaned
     yield Trial(
         "taking it out",
         Result.NO,
@@ -132,12 +129,11 @@ def _mechanisms(found: Sequence[str]) -> Iterator[Trial]:
             )
 
 
-def _kind(uri: str, kind: KeyKind, pin: Pin | None, made: list[str]) -> Iterator[Trial]:
-    """One kind of key, from its making to what it gives away. made: gets the key string of what was made."""
+def _kind(uri: str, kind: KeyKind, pin: Pin | None) -> Iterator[Trial]:
+    """One kind of key, from its making to what it gives away."""
     try:
         began = time.monotonic()
         info = create_token_key(uri, kind, pin)
-        made.append(info.uri)
         yield Trial(f"{kind}: make", Result.WORKS, f"in {time.monotonic() - began:.1f} s")
     except SealwrightError as cause:
         yield Trial(f"{kind}: make", Result.NO, cause.what, f"No {kind} keys can be made there.")
@@ -258,13 +254,12 @@ def _together(uri: str, pin: Pin | None) -> None:
         raise failed[0]
 
 
-def _import(uri: str, pin: Pin | None, made: list[str]) -> Trial:
+def _import(uri: str, pin: Pin | None) -> Trial:
     from sealwright.keys.file import generate  # only here
 
     name = "a key from outside (`key import`)"
     try:
         info = import_token_key(uri, generate(KeyKind.P256), pin)
-        made.append(info.uri)
         with closing(open_token_key(info.uri, pin, None)) as key:
             key.sign(asked(info.algorithm, 1))
     except SealwrightError as cause:
@@ -291,8 +286,10 @@ def asked(algorithm: SignatureAlgorithm, count: int) -> list[ToBeSigned]:
     ]
 
 
-def _name(what: str) -> str:
-    return f"{PREFIX}{what}-{secrets.token_hex(4)}"
+def _name(what: str, names: list[str]) -> str:
+    """A name of its own, noted before there is a key: an interrupt may come while the token makes it."""
+    names.append(f"{PREFIX}{what}-{secrets.token_hex(4)}")
+    return names[-1]
 
 
 def _opened(uri: str, pin: Pin | None) -> KeyInfo | None:
@@ -301,14 +298,22 @@ def _opened(uri: str, pin: Pin | None) -> KeyInfo | None:
     return None
 
 
-def _destroyed(uri: str, pin: Pin | None) -> bool:
-    """Whether it is gone: the token is asked for it again."""
-    with suppress(SealwrightError):
-        destroy_token_key(uri, pin)
+def _cleaned(uri: str, pin: Pin | None, names: Sequence[str]) -> Trial:
+    """Destroy what has one of the names, and look again; keys of a run that was killed are named, not touched."""
+    gone = 0
     try:
-        open_token_key(uri, pin, None).close()
-    except KeyUnavailable as cause:
-        return "no such key" in cause.what
-    except SealwrightError:
-        return False
-    return False
+        for key in list_token_keys(uri, pin):
+            if key.label in names:
+                with suppress(SealwrightError):
+                    destroy_token_key(key.uri, pin)
+                    gone += 1
+        left = [key.label for key in list_token_keys(uri, pin) if key.label.startswith(PREFIX)]
+    except SealwrightError as cause:
+        left = [f"perhaps {name}" for name in names]
+        return Trial("cleaning up", Result.WRONG, f"{cause.what}; left in the token: {', '.join(left)}", _BY_HAND)
+    if any(label in names for label in left):
+        return Trial("cleaning up", Result.WRONG, f"left in the token: {', '.join(left)}", _BY_HAND)
+    if left:
+        found = f"{gone} throwaway keys destroyed; an earlier run left {', '.join(left)}"
+        return Trial("cleaning up", Result.NO, found, _BY_HAND)
+    return Trial("cleaning up", Result.WORKS, f"{gone} throwaway keys destroyed")
