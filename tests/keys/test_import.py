@@ -336,3 +336,27 @@ def test_what_is_said_of_copies_is_one_short_line(copy: str, tmp_path: Path) -> 
     assert import_into_home(
         open_home(str(folder)), "k", path, "", (None, None), Asked(copies=("tape 7",)), NOW
     ).enrolled
+
+
+def test_a_key_that_says_it_signs_pss_alone_is_not_made_to_sign_otherwise(tmp_path: Path) -> None:
+    for kind, accepted in (("RSA", True), ("RSA-PSS", False)):
+        for form in ("PEM", "DER"):
+            path = tmp_path / f"{kind}.{form}"
+            make = [
+                "openssl",
+                "genpkey",
+                "-algorithm",
+                kind,
+                "-pkeyopt",
+                "rsa_keygen_bits:3072",
+                "-outform",
+                form,
+                "-out",
+                path,
+            ]
+            assert run(make)[0]
+            if accepted:
+                assert read_private_key(str(path), None).public
+            else:
+                with pytest.raises(KeyRefused, match="PSS alone"):
+                    read_private_key(str(path), None)

@@ -6,6 +6,7 @@ What is no private key is named for what it is, with the command that turns it i
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +14,7 @@ from typing import cast
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from sealwright.artifact.source import open_artifact
@@ -24,6 +26,7 @@ from sealwright.keys.pin import Pin
 MAX_BYTES = 256 * 1024
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{3,40})-----.*?-----END \1-----", re.DOTALL)
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+_PSS_ONLY = bytes.fromhex("06092a864886f70d01010a")
 _FOREIGN = (
     (b"\xfe\xed\xfe\xed", "a Java keystore", "Turn it into PKCS#12: keytool -importkeystore -srckeystore FILE "
      "-destkeystore FILE.p12 -deststoretype PKCS12"),
@@ -55,9 +58,26 @@ def read_private_key(path: str, password: Pin | None) -> PrivateFile:
             raise KeyUnavailable(path, f"it is {name}", hint)
     secret = password.reveal().encode() if password is not None else None
     key, form, certificates = _pem(path, data, secret) if b"-----BEGIN " in data else _binary(path, data, secret)
+    if isinstance(key, rsa.RSAPrivateKey) and _PSS_ONLY in _octets(data):
+        raise KeyRefused(
+            path,
+            "it is an RSA key for PSS alone (id-RSASSA-PSS), and an imported RSA key signs PKCS#1 v1.5",
+            "Make a new key of the kind rsa3072-pss with `sealwright key create`.",
+        )
     public = key.public_key()  # type: ignore[attr-defined]
     algorithm_for(public, subject=path)
     return PrivateFile(cast("PrivateKey", key), cast("PublicKey", public), form, certificates, others)
+
+
+def _octets(data: bytes) -> bytes:
+    """The DER inside a PEM, or what is DER already; of an encrypted key nothing can be seen."""
+    match = _BLOCK.search(data)
+    if match is None:
+        return data
+    try:
+        return base64.b64decode(b"".join(match[0].splitlines()[1:-1]))
+    except ValueError:
+        return b""
 
 
 def _pem(path: str, data: bytes, secret: bytes | None) -> tuple[object, str, tuple[bytes, ...]]:
