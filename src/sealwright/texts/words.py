@@ -7,9 +7,10 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, commands, listing, screen
+from sealwright.texts import authority, commands, keyscreen, listing, screen
 
-WORDS: dict[str, str] = {**screen.WORDS, **listing.WORDS, **commands.WORDS, **authority.WORDS}
+_TABLES = (screen.WORDS, listing.WORDS, commands.WORDS, authority.WORDS, keyscreen.WORDS)
+WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
 
 
 def say(name: str, /, **parts: object) -> str:
