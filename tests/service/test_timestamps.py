@@ -207,9 +207,8 @@ def test_a_key_in_a_tpm_stamps(tmp_path: Path) -> None:
     assert verified(tmp_path, home / "ca.pem", "-queryfile", "q")
 
 
-@pytest.mark.parametrize("kind", [KeyKind.RSA3072, KeyKind.P384])
-def test_openssl_accepts_the_tokens_of_other_kinds_of_keys(tmp_path: Path, kind: KeyKind) -> None:
-    home = tsa_home(tmp_path / "home", kind=kind)
+def test_a_policy_and_an_accuracy_of_ones_own_and_a_larger_key(tmp_path: Path) -> None:
+    home = tsa_home(tmp_path / "home", kind=KeyKind.P384)
     with Served("tsa", home, *NO_SOURCE, "--policy", "1.3.6.1.4.1.99999.7", "--max-drift", "0.5") as served:
         answer = served.stamp(query(tmp_path, "-sha512", "-cert", "-tspolicy", "1.3.6.1.4.1.99999.7"))
     said = shown(tmp_path, answer)
@@ -241,14 +240,14 @@ def test_a_clock_that_no_source_vouches_for_makes_no_tokens_and_says_so(tmp_path
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
         nobody.bind(("127.0.0.1", 0))
         source = f"sntp:127.0.0.1:{nobody.getsockname()[1]}"
-        with Served("tsa", tsa_home(tmp_path / "home"), "--time-source", source) as served:
-            said = shown(tmp_path, served.stamp(query(tmp_path, "-sha256", "-cert")))
-            assert "Status: Rejected." in said
-            assert "the TSA's time source is not available" in said
-            status, told = served.health()
-            assert (status, told["status"], told["clock"]["silent"][0]["source"]) == (503, "stopped", source)
-            assert (served.home / "timestamps" / "journal.jsonl").read_bytes() == b""
-            assert served.stop() == 1
+    with Served("tsa", tsa_home(tmp_path / "home"), "--time-source", source) as served:
+        said = shown(tmp_path, served.stamp(query(tmp_path, "-sha256", "-cert")))
+        assert "Status: Rejected." in said
+        assert "the TSA's time source is not available" in said
+        status, told = served.health()
+        assert (status, told["status"], told["clock"]["silent"][0]["source"]) == (503, "stopped", source)
+        assert (served.home / "timestamps" / "journal.jsonl").read_bytes() == b""
+        assert served.stop() == 1
     assert next(line for line in served.events() if line.get("event") == "clock")["problem"]
 
 
@@ -261,7 +260,7 @@ def test_another_authority_vouches_for_the_clock(served: Served, tmp_path: Path)
 def test_killed_at_any_moment_no_serial_comes_twice_and_what_was_given_is_recorded(tmp_path: Path) -> None:
     home = tsa_home(tmp_path / "home")
     given: list[bytes] = []
-    for turn in range(6):
+    for turn in range(4):
         with Served("tsa", home, *NO_SOURCE, "--access-log", "none") as served:
             over = threading.Event()
 
