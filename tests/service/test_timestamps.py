@@ -180,11 +180,16 @@ def test_a_unix_socket_serves_too_and_a_stale_one_is_replaced(tmp_path: Path) ->
     assert not path.exists()
 
 
-def test_two_servers_cannot_share_a_home_or_an_address(served: Served, tmp_path: Path) -> None:
-    assert (
-        "listened"
-        in Served("tsa", tsa_home(tmp_path / "home"), *NO_SOURCE, listen=f"127.0.0.1:{served.port}").log.read_text()
-    )
+def test_two_servers_cannot_share_an_address_or_a_home(served: Served, tmp_path: Path) -> None:
+    for home, listen, why in (
+        (tsa_home(tmp_path / "home"), f"127.0.0.1:{served.port}", "cannot be listened on"),
+        (served.home, "127.0.0.1:0", "another process is signing with this home"),
+    ):
+        second = Served("tsa", home, *NO_SOURCE, listen=listen)
+        assert second.stop() == 1
+        assert why in second.log.read_text()
+        assert "Traceback" not in second.log.read_text()
+    assert served.health()[0] == 200
 
 
 def test_a_key_in_a_token_stamps(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ from sealwright.pki.timestamp import LocalAuthority, certificates_for
 FOLDER = "timestamps"
 MAX_BATCH = 256
 MAX_WAITING = 4096
+LOCK_S = 2.0
 REOPEN_S = 1.0
 REMEMBER_S = 10.0
 HEAD_LINE = "sealwright timestamps head 1"
@@ -131,7 +132,7 @@ class TimestampDesk:
         certificate = x509.load_der_x509_certificate(authority.signing.der)
         self._from, self._until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         check_head(folder, head)
-        self._journal: Journal | None = Journal.open(folder)
+        self._journal: Journal | None = Journal.open(folder, LOCK_S)
         self._thread = threading.Thread(target=self._run, name="timestamp desk")
         self._thread.start()
 
