@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from kit.pki import Pki
 from kit.serving import NO_SOURCE, QUERY, Served, tsa_home
 from kit.tokens import PIN, TOKEN, softhsm, tpm
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.cli.main import parser_of
 from sealwright.envelope.tsp import read_response, read_token, timestamp_request
 from sealwright.errors import TimestampUnavailable
 from sealwright.keys.key import KeyKind
-from sealwright.log.journal import EntryType, read_journal, unfinished
+from sealwright.log.journal import Entry, EntryType, Journal, read_journal, unfinished
 from sealwright.pki.oids import TIMESTAMP_POLICY
 
 VALUE = b"a signature value"
@@ -286,6 +288,9 @@ def test_killed_at_any_moment_no_serial_comes_twice_and_what_was_given_is_record
             over.set()
             for one in clients:
                 one.join()
+    with Served("tsa", home, *NO_SOURCE):
+        pass
+    assert unfinished(str(home / "timestamps")) == [], "what was begun and not given is closed by the next start"
     entries = list(read_journal(str(home / "timestamps")))
     serials = [one for entry in entries if entry.type is EntryType.INTENT for one in entry.fields["serials"]]  # type: ignore[union-attr]
     tokens = {one for entry in entries if entry.type is EntryType.RESULT for one in entry.fields["tokens"]}  # type: ignore[union-attr]
@@ -350,14 +355,12 @@ def test_an_older_journal_is_noticed_where_its_head_is_remembered_elsewhere(tmp_
     assert first & (1 << 64) - 1 == second & (1 << 64) - 1
 
 
-def test_it_starts_at_once_beside_a_journal_of_a_million_entries(tmp_path: Path) -> None:
+def test_it_starts_at_once_beside_a_long_journal(tmp_path: Path) -> None:
     """Opening reads the end only."""
-    from sealwright.log.journal import Entry, Journal
-
     home = tsa_home(tmp_path / "home")
     with Journal.open(str(home / "timestamps")) as journal:
         for start in range(0, 100_000, 10_000):
-            journal.append([Entry(EntryType.INTENT, {"request": str(start + at)}) for at in range(10_000)])
+            journal.append([Entry(EntryType.KEY, {"request": str(start + at)}) for at in range(10_000)])
     path = home / "timestamps" / "journal.jsonl"
     started = time.monotonic()
     with Served("tsa", home, *NO_SOURCE) as served:
@@ -372,3 +375,35 @@ def test_a_refusing_answer_is_an_error_of_the_client(served: Served) -> None:
     answer = served.stamp(timestamp_request(imprint, 1)[:-1])
     with pytest.raises(TimestampUnavailable):
         read_response(answer, imprint, 1, "tsa")
+
+
+def test_doctor_reads_the_journal_of_an_authority(served: Served) -> None:
+    granted(served, b"x")
+    code, said = run([sys.executable, "-m", "sealwright", "doctor", "--home", served.home])
+    assert "journal of timestamps" in said, (code, said)
+
+
+def test_the_page_can_be_typed(tmp_path: Path) -> None:
+    """The first steps of docs/timestamping.md, at another port."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "timestamping.md").read_text()
+    first, *others = re.findall(r"^    (.+)$", page.partition("For production")[0], re.MULTILINE)
+    bash = ["bash", "-euo", "pipefail", "-c"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert run([*bash, first.replace("sealwright", "python -m sealwright", 1)], tmp_path, environment)[0]
+    assert others[0].startswith("sealwright serve tsa --home tsa-home")
+    (tmp_path / "drive.bin").write_bytes(VALUE)
+    with Served("tsa", tmp_path / "tsa-home", *NO_SOURCE) as served:
+        typed = "\n".join(others[1:]).replace("127.0.0.1:3161", f"127.0.0.1:{served.port}")
+        done, said = run([*bash, typed], tmp_path, environment)
+    assert done, said
+    assert "Verification: OK" in said
+
+
+def test_the_unit_of_the_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "timestamping.md").read_text()
+    (unit,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "tsa.service").write_text(unit.replace("/usr/local/bin/sealwright", "/bin/true"))
+    accepted, said = run(["systemd-analyze", "verify", tmp_path / "tsa.service"])
+    assert accepted, said
+    command = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)[0].split()
+    assert parser_of(["serve"]).parse_args(command).max_drift == 1.0

@@ -100,8 +100,8 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.keys.backends import open_key
     from sealwright.pki.oids import TIMESTAMP_POLICY
     from sealwright.pki.timestamp import LocalAuthority
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.timestamping import FOLDER, TimestampDesk, check_head
+    from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
+    from sealwright.signing.timestamping import TimestampDesk, check_head
 
     accuracy = _accuracy(args)
     watch = _watch(args)
@@ -109,7 +109,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     enrolled = home.key(args.key, KeyPurpose.TIMESTAMP)
     if problem := purpose_problem(enrolled.certificate):
         raise KeyRefused(f"key {enrolled.name}", problem, "Enrol one with a certificate for timestamps alone.")
-    check_head(home.path(FOLDER), args.head)  # before a PIN is asked for
+    check_head(home.path(TIMESTAMPS), args.head)  # before a PIN is asked for
     uri = home.uri(enrolled)
     key = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
     authority = LocalAuthority(
@@ -123,7 +123,7 @@ def run_tsa(args: argparse.Namespace) -> int:
 
     def open_desk(deliver: Any) -> TimestampDesk:
         name = str(key_digest(enrolled.public_key))
-        return TimestampDesk(home.path(FOLDER), authority, watch, name, deliver=deliver, head=args.head)
+        return TimestampDesk(home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head)
 
     try:
         return asyncio.run(_serve_tsa(args, home, enrolled, authority, watch, open_desk))
@@ -156,8 +156,10 @@ async def _serve_tsa(
     report = desk.report()
     problem = report.problem or watch.problem()
     if not args.json:
-        name = "serve.stopped-badly" if problem else "serve.stopped"
-        print(say(name, number=f"{report.issued:,}", why=problem))
+        number = f"{report.issued:,}"
+        print(
+            say("serve.stopped-badly", number=number, why=problem) if problem else say("serve.stopped", number=number)
+        )
     return 1 if problem else 0
 
 

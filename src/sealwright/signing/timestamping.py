@@ -16,7 +16,7 @@ backup, or copied and started twice; and a serial leads to its line.
 | fault | what persisted | who asked gets | afterwards |
 |---|---|---|---|
 | killed before the intent is synced | perhaps the intent | nothing | new start, other serials |
-| killed before the result is synced | the intent | nothing: the token never left | `unfinished` tells |
+| killed before the result is synced | the intent | nothing: the token never left | the next start records that |
 | killed after the result is synced | intent and result | perhaps the token | as recorded |
 | disk full | a torn line | systemFailure; nothing is signed | opened again, at most once a second, until there is room |
 | sync or write error | unknown | systemFailure | stopped for good: another disk, another start |
@@ -46,11 +46,11 @@ from sealwright.artifact.source import read_file_or_none
 from sealwright.envelope.tsp import TimestampRequest
 from sealwright.envelope.tsp_write import Draft
 from sealwright.errors import JournalError, KeyUnavailable, SealwrightError, TimestampUnavailable
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
 from sealwright.log.journal import FILE, Entry, EntryType, Journal
 from sealwright.pki.clocks import ClockWatch
 from sealwright.pki.timestamp import LocalAuthority, certificates_for
 
-FOLDER = "timestamps"
 MAX_BATCH = 256
 MAX_WAITING = 4096
 LOCK_S = 2.0
@@ -132,7 +132,7 @@ class TimestampDesk:
         certificate = x509.load_der_x509_certificate(authority.signing.der)
         self._from, self._until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         check_head(folder, head)
-        self._journal: Journal | None = Journal.open(folder, LOCK_S)
+        self._journal: Journal | None = open_journal(folder, LOCK_S)
         self._thread = threading.Thread(target=self._run, name="timestamp desk")
         self._thread.start()
 
@@ -280,7 +280,7 @@ class TimestampDesk:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        self._journal = Journal.open(self.folder, 0)
+        self._journal = open_journal(self.folder, 0)
         self._problem_with_journal = False
         return self._journal
 
@@ -301,6 +301,36 @@ class TimestampDesk:
             write_atomic(self._head, _head_text(self.folder), replace=Replace.YES)
         except SealwrightError as cause:
             self._problem = cause.what
+
+
+def open_journal(folder: str, wait_s: float) -> Journal:
+    """The journal for this desk; a last intent without its result, which a crash or a full disk left, is closed as a refusal.
+
+    Only the last entry can be one: each write of the desk ends the batch before it.
+    """
+    journal = Journal.open(folder, wait_s)
+    try:
+        last = _last_entry(folder)
+        if last.get("type") == EntryType.INTENT:
+            why = "it ended before its result was recorded; nothing left"
+            journal.append([Entry(EntryType.REFUSAL, {"request": last["request"], "why": why})])
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _last_entry(folder: str) -> dict[str, Field]:
+    """The last line, which opening has checked; nothing where there is none."""
+    try:
+        with open(os.path.join(folder, FILE), "rb") as journal:
+            journal.seek(max(0, os.fstat(journal.fileno()).st_size - MAX_LINE_BYTES - 2))
+            lines = journal.read().splitlines()
+        return read_canonical(lines[-1]) if lines else {}
+    except (OSError, ValueError) as cause:
+        raise JournalError(
+            folder, f"its last line cannot be read ({cause})"[:160], "Run `sealwright doctor`."
+        ) from cause
 
 
 def check_head(folder: str, head: str | None) -> None:
