@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.ntp import packet, server
 from kit.openssl import run
 from kit.pki import Pki
 from kit.serving import NO_SOURCE, QUERY, Served, tsa_home
@@ -258,6 +260,33 @@ def test_a_clock_that_no_source_vouches_for_makes_no_tokens_and_says_so(tmp_path
     assert next(line for line in served.events() if line.get("event") == "clock")["problem"]
 
 
+def test_a_clock_that_differs_from_its_source_makes_no_tokens_and_its_twin_does(tmp_path: Path) -> None:
+    home = tsa_home(tmp_path / "home")
+    for ahead, right in ((0.3, True), (10.0, False), (-10.0, False)):
+        with (
+            server(lambda query, ahead=ahead: [packet(query, time.time() + ahead)]) as (source, _),  # type: ignore[misc]
+            Served("tsa", home, "--time-source", source.name) as served,
+        ):
+            answer = served.stamp(timestamp_request(Digest.of(VALUE), 7))
+            assert ("the TSA's time source is not available" not in shown(tmp_path, answer)) is right
+            status, told = served.health()
+            assert (status == 200) is right
+            assert (told["clock"]["problem"] is None) is right
+            assert told["clock"]["sources"][0]["offset_s"] == pytest.approx(ahead, abs=0.25)
+            assert bool(served.told["problem"]) is not right
+
+
+def test_sign_asks_it_and_verify_believes_the_date(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "drive.bin").write_bytes(VALUE)
+    command, home = [sys.executable, "-m", "sealwright"], served.home
+    done, said = run([*command, "sign", "drive.bin", "--home", home, "--timestamp", f"{served.address}/"], tmp_path)
+    assert done, said
+    assert "date proved" in said
+    done, said = run([*command, "verify", "drive.bin", "--trust", home / "trust.toml", "--json"], tmp_path)
+    assert done, said
+    assert json.loads(said)["times"]["proved"]
+
+
 def test_another_authority_vouches_for_the_clock(served: Served, tmp_path: Path) -> None:
     with Served("tsa", tsa_home(tmp_path / "home"), "--time-source", f"tsa:{served.address}/") as second:
         granted(second, b"x")
@@ -407,3 +436,39 @@ def test_the_unit_of_the_page_is_one(tmp_path: Path) -> None:
     assert accepted, said
     command = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)[0].split()
     assert parser_of(["serve"]).parse_args(command).max_drift == 1.0
+
+
+def test_without_the_packages_of_the_services_it_says_which(served: Served) -> None:
+    without = (
+        "import sys; sys.modules['uvicorn'] = None; from sealwright.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done, said = run([sys.executable, "-c", without, "serve", "tsa", "--home", served.home, *NO_SOURCE])
+    assert not done
+    assert "sealwright[service]" in said
+
+
+def test_everything_given_while_it_is_told_to_stop_is_recorded(tmp_path: Path) -> None:
+    given: list[bytes] = []
+    with Served("tsa", tsa_home(tmp_path / "home"), *NO_SOURCE, "--access-log", "none") as served:
+
+        def client(seed: int) -> None:
+            number = 0
+            while True:
+                number += 1
+                try:
+                    given.append(granted(served, b"%d %d" % (seed, number)))
+                except (OSError, HTTPException):
+                    return
+
+        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(6)]
+        for one in clients:
+            one.start()
+        time.sleep(0.5)
+        assert served.stop() == 0
+        for one in clients:
+            one.join()
+    folder = str(served.home / "timestamps")
+    tokens = {one for entry in read_journal(folder) for one in entry.fields.get("tokens", ())}  # type: ignore[union-attr]
+    assert {str(Digest.of(token)) for token in given} <= tokens
+    assert unfinished(folder) == []
+    assert len(given) > 50

@@ -43,6 +43,18 @@ def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:
     add_json(parser)
 
 
+def need_server() -> None:
+    """UsageError where the packages of the services are not installed; they are an extra."""
+    from importlib.util import find_spec
+
+    from sealwright.errors import UsageError
+
+    if find_spec("uvicorn") is None or find_spec("httptools") is None:
+        raise UsageError(
+            "serve", "the HTTP server is not installed", "Install it with: pip install 'sealwright[service]'"
+        )
+
+
 def access_log(args: argparse.Namespace) -> Log:
     """Where the access lines go."""
     from sealwright.errors import OutputRefused
@@ -103,6 +115,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
     from sealwright.signing.timestamping import TimestampDesk, check_head
 
+    need_server()
     accuracy = _accuracy(args)
     watch = _watch(args)
     home = open_home(args.home)
@@ -182,6 +195,7 @@ def _announce(
         from sealwright.cli.jsonout import line
 
         told = {"service": "tsa", "address": address, "home": args.home, "subject": subject, "time_sources": sources}
+        told["problem"] = watch.problem() or None
         print(line({**told, "policy": authority.policy, "accuracy_s": authority.accuracy.total_seconds()}), flush=True)
         return
     print(say("serve.tsa", home=display(home.title), address=display(address)))
@@ -194,6 +208,8 @@ def _announce(
         print("  " + say("serve.tsa-clock", sources=display(", ".join(sources)), drift=f"{watch.max_drift_s:g}"))
     else:
         print("  " + say("serve.tsa-no-source"))
+    if problem := watch.problem():
+        print("  " + say("serve.tsa-stopped", problem=display(problem)))
     sys.stdout.flush()
 
 

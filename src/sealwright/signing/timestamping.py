@@ -161,9 +161,8 @@ class TimestampDesk:
     def report(self) -> DeskReport:
         """How it goes."""
         line = self._journal.count if self._journal is not None else 0
-        return DeskReport(
-            self.issued, line, self._queue.qsize(), self._problem, self._fatal, self._warning, self._until
-        )
+        problem = self._problem or self._ended(self.watch.now())
+        return DeskReport(self.issued, line, self._queue.qsize(), problem, self._fatal, self._warning, self._until)
 
     def close(self) -> None:
         """Answer what was ordered, write the last results, give journal and key back."""
@@ -287,10 +286,14 @@ class TimestampDesk:
         """Why no token may be made now: the clock, or the certificate's time."""
         if why := self.watch.problem():
             return ClockStopped("clock", why, "Check the clock and its sources of time.")
-        if not self._from <= now <= self._until:
-            self._problem = f"its certificate is valid from {self._from:%Y-%m-%d} to {self._until:%Y-%m-%d}"
-            return TimestampUnavailable("timestamp authority", self._problem, "Enrol a key with a new certificate.")
+        if why := self._ended(now):
+            return TimestampUnavailable("timestamp authority", why, "Enrol a key with a new certificate.")
         return None
+
+    def _ended(self, now: datetime) -> str:
+        if self._from <= now <= self._until:
+            return ""
+        return f"its certificate is valid from {self._from:%Y-%m-%d} to {self._until:%Y-%m-%d}"
 
     def _opened(self) -> Journal:
         """The journal, opened again where the disk was full; JournalError while it cannot be written."""

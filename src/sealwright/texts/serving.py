@@ -7,6 +7,7 @@ WORDS: dict[str, str] = {
     "serve.tsa-key": "{subject}, {algorithm}, {provenance}; policy {policy}; accuracy {accuracy} s",
     "serve.tsa-clock": "clock: {sources}; stopped beyond {drift} s",
     "serve.tsa-no-source": "clock: NOT COMPARED with anything (--time-source none); its tokens are worth what the clock is worth",
+    "serve.tsa-stopped": "NO TOKEN IS MADE NOW: {problem}. It goes on by itself when a source of time vouches for the clock.",
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
 }
