@@ -7,9 +7,9 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, commands, keyscreen, listing, screen
+from sealwright.texts import authority, commands, keyscreen, listing, screen, serving
 
-_TABLES = (screen.WORDS, listing.WORDS, commands.WORDS, authority.WORDS, keyscreen.WORDS)
+_TABLES = (authority.WORDS, commands.WORDS, keyscreen.WORDS, listing.WORDS, screen.WORDS, serving.WORDS)
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
 
 
