@@ -255,6 +255,11 @@ def failed(cause: SealwrightError) -> Answer:
     return _error(ResponseStatus.TRY_LATER if mended else ResponseStatus.INTERNAL_ERROR, str(cause))
 
 
+def busy() -> Answer:
+    """The OCSP error for more requests than can be signed."""
+    return _error(ResponseStatus.TRY_LATER, "more requests wait than can be signed")
+
+
 def _error(status: ResponseStatus, why: str) -> Answer:
     return Answer(wire.error_response(status), status, why=why)
 

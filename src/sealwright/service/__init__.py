@@ -1,0 +1,1 @@
+"""What Sealwright offers over HTTP: one file for each resource, plain ASGI, no web framework."""
