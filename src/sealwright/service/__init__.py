@@ -1,1 +1,1 @@
-"""What Sealwright offers over HTTP: one file for each resource, plain ASGI, no web framework."""
+"""The HTTP services: one file per resource, one seam (`server.py`) that listens, bounds, times and logs."""
