@@ -5,12 +5,18 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import uvicorn
+
+from sealwright.pki.ocsp import Responder
+from sealwright.service.ocsp import routes
+from sealwright.service.published import Publications
+from sealwright.service.server import application, no_log
 
 
 @dataclass(frozen=True)
@@ -52,3 +58,10 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, headers: M
         return Said(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
     finally:
         connection.close()
+
+
+def ocsp_app(
+    responder: Responder, offered: Publications, clock: Callable[[], datetime], note: Callable[[str], None]
+) -> Any:
+    """OCSP and what is beside it as an ASGI application."""
+    return application(routes(responder, offered, clock, note), no_log, no_log)

@@ -21,7 +21,7 @@ from sealwright.errors import MalformedTrust
 from sealwright.service.crlsource import crl_der
 from sealwright.trust.revocation import MAX_CRL_BYTES
 
-CRL_TYPE, CERTIFICATE_TYPE = b"application/pkix-crl", b"application/pkix-cert"
+CRL_TYPE, CERTIFICATE_TYPE = "application/pkix-crl", "application/pkix-cert"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -30,7 +30,7 @@ class Published:
     """One file as it is served. made, until: of a list; None for a certificate."""
 
     body: bytes
-    type: bytes
+    type: str
     etag: str
     made: datetime | None = None
     until: datetime | None = None
