@@ -15,10 +15,10 @@ import pytest
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kit.asgi import ocsp_app, serving
 from kit.ocsp import OcspWorld, responder_certificate
 from kit.openssl import run
 from kit.pki import DAY, HOUR, Signer, soft_key
-from kit.serving import ocsp_app, serving
 from kit.tokens import TOKEN, softhsm
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyKind

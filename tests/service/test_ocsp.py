@@ -20,9 +20,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus, load_der_ocsp_response
 
+from kit.asgi import Said, ask, ocsp_app, serving
 from kit.ocsp import OcspWorld, ocsp_request, single
 from kit.pki import DAY, HOUR, NOW
-from kit.serving import Said, ask, ocsp_app, serving
 from sealwright.envelope.ocsp import MAX_REQUEST_BYTES
 from sealwright.errors import KeyUnavailable
 from sealwright.pki.ocsp import Responder

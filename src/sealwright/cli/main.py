@@ -37,6 +37,7 @@ COMMANDS = {
     "trust": "check, show, sign and install trust files",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "layout": "check the description of firmware under a maker's own header, and an image by it",
+    "serve": "run a service: a timestamp authority",
     "doctor": "show what is installed, which token answers, what to fix",
     "completion": "print the shell's completion script",
 }
