@@ -43,7 +43,7 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-PURPOSES = ("artifact", "timestamp", "trust")
+PURPOSES = ("artifact", "timestamp", "trust", "ocsp")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,9 @@ WORDS: dict[str, str] = {
     "serve.tsa-key": "{subject}, {algorithm}, {provenance}; policy {policy}; accuracy {accuracy} s",
     "serve.tsa-clock": "clock: {sources}; stopped beyond {drift} s",
     "serve.tsa-no-source": "clock: NOT COMPARED with anything (--time-source none); its tokens are worth what the clock is worth",
+    "serve.ocsp": "OCSP responder of {home} at {address}/ocsp (lists: {address}/crl/NAME.crl)",
+    "serve.ocsp-key": "{subject}: {key}, {algorithm}, until {until}",
+    "serve.ocsp-authority": "{subject}: SIGNS ITSELF with {key}, {algorithm}, until {until}",
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
 }
