@@ -2,7 +2,7 @@
 
 The server has one core; its clients (keep-alive connections, one request each at a time) are another process on the others.
 Every answer is kept; after each round a sample of them and the distinctness of all serials are checked. The goals are 1,500
-tokens a second and 20 times the loop. Usage: tsa.py [seconds] [clients] [--profile].
+tokens a second and 20 times the loop. Usage: tsa.py [seconds] [clients].
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -25,7 +26,7 @@ from sealwright.envelope.tsp import read_response, read_token, timestamp_request
 from sealwright.log.journal import read_journal
 
 LOOP = 60
-ROUNDS = 5
+ROUNDS = 3
 SEALWRIGHT = [sys.executable, "-m", "sealwright"]
 CORE = min(os.sched_getaffinity(0))
 
@@ -38,49 +39,68 @@ def main() -> None:
     try:
         home = folder / "home"
         subprocess.run([*SEALWRIGHT, "init", str(home)], check=True, capture_output=True)
-        ours, theirs = [], []
-        with openssl_authority(folder, home) as loop, Served(home) as server:
+        ours: list[Round] = []
+        theirs = []
+        with Served(home) as server:
+            loop = OpensslLoop(folder, home)
             for _ in range(ROUNDS):
                 theirs.append(loop())
+                spent = server.processor_s()
                 ours.append(asyncio.run(clients_at(server.port, clients, seconds)))
-        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        entries = sum(1 for _ in read_journal(str(home / "timestamps")))
+                ours[-1].processor_s = server.processor_s() - spent
+        ratios = [one.rate / other for one, other in zip(ours, theirs, strict=True)]
+        rates = [one.rate for one in ours]
+        waits = sorted(wait for one in ours for wait in one.waits_ms)
+        lines = sum(1 for _ in read_journal(str(home / "timestamps")))
         print(
-            f"{clients} clients: {statistics.median(ours):.0f} tokens/s ({min(ours):.0f}-{max(ours):.0f}), "
-            f"{server.cpu_share:.0%} of one core; openssl ts -reply {statistics.median(theirs):.0f}/s; "
-            f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f}); "
-            f"{entries} journal lines"
+            f"{clients} clients: {statistics.median(rates):.0f} tokens/s ({min(rates):.0f}-{max(rates):.0f}), "
+            f"{statistics.median(one.tokens / one.processor_s for one in ours):.0f} for each second of the server's processor; "
+            f"waited {waits[len(waits) // 2]:.1f} ms, 99 of 100 at most {waits[len(waits) * 99 // 100]:.1f} ms; "
+            f"{sum(one.tokens for one in ours) / (lines / 2):.0f} tokens a batch\n"
+            f"openssl ts -reply: {statistics.median(theirs):.0f}/s; "
+            f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Round:
+    """What the clients got in one round."""
+
+    rate: float
+    tokens: int
+    waits_ms: list[float]
+    processor_s: float = 0.0
 
 
 class Served:
     """The server on one core."""
 
     def __init__(self, home: Path) -> None:
-        profile = ["-m", "cProfile", "-o", "tsa.prof"] if "--profile" in sys.argv else []
-        command = [sys.executable, *profile, "-m", "sealwright", "serve", "tsa", "--home", str(home)]
-        command += ["--listen", "127.0.0.1:0", "--time-source", "none", "--access-log", "none", "--json"]
-        self.process = subprocess.Popen(["taskset", "-c", str(CORE), *command], stdout=subprocess.PIPE, text=True)
-        self.started = time.monotonic()
+        command = [*SEALWRIGHT, "serve", "tsa", "--home", str(home), "--listen", "127.0.0.1:0", "--json"]
+        command += ["--time-source", "none", "--access-log", "none"]
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(CORE), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline().partition("http://127.0.0.1:")[2].partition('"')[0])
-        self.cpu_share = 0.0
 
     def __enter__(self) -> Served:
         return self
 
     def __exit__(self, *_: object) -> None:
-        used = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        spent = (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
-        self.cpu_share = spent / (time.monotonic() - self.started)
         self.process.terminate()
         self.process.wait(20)
 
+    def processor_s(self) -> float:
+        """Seconds of a processor it used so far."""
+        used = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
-class openssl_authority:  # noqa: N801 - reads as what it gives
-    """A configuration for `openssl ts -reply` with the same key and certificate, and a loop over it."""
+
+class OpensslLoop:
+    """`openssl ts -reply` again and again, with the same key and certificate."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         (folder / "serial").write_text("01\n")
@@ -93,12 +113,6 @@ class openssl_authority:  # noqa: N801 - reads as what it gives
         self.command = ["openssl", "ts", "-reply", "-queryfile", str(folder / "q"), "-out", str(folder / "r")]
         self.command += ["-config", str(folder / "ts.cnf")]
 
-    def __enter__(self) -> openssl_authority:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
     def __call__(self) -> float:
         """Replies a second, by a loop of the shell on one core."""
         script = f"for i in $(seq {LOOP}); do {' '.join(self.command)} 2>/dev/null || exit 1; done"
@@ -107,24 +121,26 @@ class openssl_authority:  # noqa: N801 - reads as what it gives
         return LOOP / (time.perf_counter() - started)
 
 
-async def clients_at(port: int, clients: int, seconds: int) -> float:
+async def clients_at(port: int, clients: int, seconds: int) -> Round:
     """Tokens a second over all clients."""
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {CORE} or {CORE})
     wanted = [(Digest.of(secrets.token_bytes(8)), secrets.randbits(62)) for _ in range(500)]
     requests = [_http(timestamp_request(imprint, nonce)) for imprint, nonce in wanted]
     answers: list[tuple[int, bytes]] = []
+    waits: list[float] = []
     until = time.perf_counter() + seconds
 
     async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         at = number
-        while time.perf_counter() < until:
+        while (began := time.perf_counter()) < until:
             at = (at + clients) % len(requests)
             writer.write(requests[at])
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
             answers.append((at, await reader.readexactly(length)))
+            waits.append((time.perf_counter() - began) * 1000)
         writer.close()
 
     started = time.perf_counter()
@@ -134,7 +150,7 @@ async def clients_at(port: int, clients: int, seconds: int) -> float:
         imprint, nonce = wanted[at]
         assert read_token(read_response(answer, imprint, nonce, "tsa"), "tsa").imprint == imprint
     assert len({answer for _, answer in answers}) == len(answers)
-    return rate
+    return Round(rate, len(answers), waits)
 
 
 def _http(body: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,15 +16,17 @@ from pathlib import Path
 
 import pytest
 
+from kit.ntp import packet, server
 from kit.openssl import run
 from kit.pki import Pki
 from kit.serving import NO_SOURCE, QUERY, Served, tsa_home
 from kit.tokens import PIN, TOKEN, softhsm, tpm
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.cli.main import parser_of
 from sealwright.envelope.tsp import read_response, read_token, timestamp_request
 from sealwright.errors import TimestampUnavailable
 from sealwright.keys.key import KeyKind
-from sealwright.log.journal import EntryType, read_journal, unfinished
+from sealwright.log.journal import Entry, EntryType, Journal, read_journal, unfinished
 from sealwright.pki.oids import TIMESTAMP_POLICY
 
 VALUE = b"a signature value"
@@ -180,11 +184,16 @@ def test_a_unix_socket_serves_too_and_a_stale_one_is_replaced(tmp_path: Path) ->
     assert not path.exists()
 
 
-def test_two_servers_cannot_share_a_home_or_an_address(served: Served, tmp_path: Path) -> None:
-    assert (
-        "listened"
-        in Served("tsa", tsa_home(tmp_path / "home"), *NO_SOURCE, listen=f"127.0.0.1:{served.port}").log.read_text()
-    )
+def test_two_servers_cannot_share_an_address_or_a_home(served: Served, tmp_path: Path) -> None:
+    for home, listen, why in (
+        (tsa_home(tmp_path / "home"), f"127.0.0.1:{served.port}", "cannot be listened on"),
+        (served.home, "127.0.0.1:0", "another process is signing with this home"),
+    ):
+        second = Served("tsa", home, *NO_SOURCE, listen=listen)
+        assert second.stop() == 1
+        assert why in second.log.read_text()
+        assert "Traceback" not in second.log.read_text()
+    assert served.health()[0] == 200
 
 
 def test_a_key_in_a_token_stamps(tmp_path: Path) -> None:
@@ -251,6 +260,33 @@ def test_a_clock_that_no_source_vouches_for_makes_no_tokens_and_says_so(tmp_path
     assert next(line for line in served.events() if line.get("event") == "clock")["problem"]
 
 
+def test_a_clock_that_differs_from_its_source_makes_no_tokens_and_its_twin_does(tmp_path: Path) -> None:
+    home = tsa_home(tmp_path / "home")
+    for ahead, right in ((0.3, True), (10.0, False), (-10.0, False)):
+        with (
+            server(lambda query, ahead=ahead: [packet(query, time.time() + ahead)]) as (source, _),  # type: ignore[misc]
+            Served("tsa", home, "--time-source", source.name) as served,
+        ):
+            answer = served.stamp(timestamp_request(Digest.of(VALUE), 7))
+            assert ("the TSA's time source is not available" not in shown(tmp_path, answer)) is right
+            status, told = served.health()
+            assert (status == 200) is right
+            assert (told["clock"]["problem"] is None) is right
+            assert told["clock"]["sources"][0]["offset_s"] == pytest.approx(ahead, abs=0.25)
+            assert bool(served.told["problem"]) is not right
+
+
+def test_sign_asks_it_and_verify_believes_the_date(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "drive.bin").write_bytes(VALUE)
+    command, home = [sys.executable, "-m", "sealwright"], served.home
+    done, said = run([*command, "sign", "drive.bin", "--home", home, "--timestamp", f"{served.address}/"], tmp_path)
+    assert done, said
+    assert "date proved" in said
+    done, said = run([*command, "verify", "drive.bin", "--trust", home / "trust.toml", "--json"], tmp_path)
+    assert done, said
+    assert json.loads(said)["times"]["proved"]
+
+
 def test_another_authority_vouches_for_the_clock(served: Served, tmp_path: Path) -> None:
     with Served("tsa", tsa_home(tmp_path / "home"), "--time-source", f"tsa:{served.address}/") as second:
         granted(second, b"x")
@@ -281,6 +317,9 @@ def test_killed_at_any_moment_no_serial_comes_twice_and_what_was_given_is_record
             over.set()
             for one in clients:
                 one.join()
+    with Served("tsa", home, *NO_SOURCE):
+        pass
+    assert unfinished(str(home / "timestamps")) == [], "what was begun and not given is closed by the next start"
     entries = list(read_journal(str(home / "timestamps")))
     serials = [one for entry in entries if entry.type is EntryType.INTENT for one in entry.fields["serials"]]  # type: ignore[union-attr]
     tokens = {one for entry in entries if entry.type is EntryType.RESULT for one in entry.fields["tokens"]}  # type: ignore[union-attr]
@@ -345,14 +384,12 @@ def test_an_older_journal_is_noticed_where_its_head_is_remembered_elsewhere(tmp_
     assert first & (1 << 64) - 1 == second & (1 << 64) - 1
 
 
-def test_it_starts_at_once_beside_a_journal_of_a_million_entries(tmp_path: Path) -> None:
+def test_it_starts_at_once_beside_a_long_journal(tmp_path: Path) -> None:
     """Opening reads the end only."""
-    from sealwright.log.journal import Entry, Journal
-
     home = tsa_home(tmp_path / "home")
     with Journal.open(str(home / "timestamps")) as journal:
         for start in range(0, 100_000, 10_000):
-            journal.append([Entry(EntryType.INTENT, {"request": str(start + at)}) for at in range(10_000)])
+            journal.append([Entry(EntryType.KEY, {"request": str(start + at)}) for at in range(10_000)])
     path = home / "timestamps" / "journal.jsonl"
     started = time.monotonic()
     with Served("tsa", home, *NO_SOURCE) as served:
@@ -367,3 +404,71 @@ def test_a_refusing_answer_is_an_error_of_the_client(served: Served) -> None:
     answer = served.stamp(timestamp_request(imprint, 1)[:-1])
     with pytest.raises(TimestampUnavailable):
         read_response(answer, imprint, 1, "tsa")
+
+
+def test_doctor_reads_the_journal_of_an_authority(served: Served) -> None:
+    granted(served, b"x")
+    code, said = run([sys.executable, "-m", "sealwright", "doctor", "--home", served.home])
+    assert "journal of timestamps" in said, (code, said)
+
+
+def test_the_page_can_be_typed(tmp_path: Path) -> None:
+    """The first steps of docs/timestamping.md, at another port."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "timestamping.md").read_text()
+    first, *others = re.findall(r"^    (.+)$", page.partition("For production")[0], re.MULTILINE)
+    bash = ["bash", "-euo", "pipefail", "-c"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert run([*bash, first.replace("sealwright", "python -m sealwright", 1)], tmp_path, environment)[0]
+    assert others[0].startswith("sealwright serve tsa --home tsa-home")
+    (tmp_path / "drive.bin").write_bytes(VALUE)
+    with Served("tsa", tmp_path / "tsa-home", *NO_SOURCE) as served:
+        typed = "\n".join(others[1:]).replace("127.0.0.1:3161", f"127.0.0.1:{served.port}")
+        done, said = run([*bash, typed], tmp_path, environment)
+    assert done, said
+    assert "Verification: OK" in said
+
+
+def test_the_unit_of_the_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "timestamping.md").read_text()
+    (unit,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "tsa.service").write_text(unit.replace("/usr/local/bin/sealwright", "/bin/true"))
+    accepted, said = run(["systemd-analyze", "verify", tmp_path / "tsa.service"])
+    assert accepted, said
+    command = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)[0].split()
+    assert parser_of(["serve"]).parse_args(command).max_drift == 1.0
+
+
+def test_without_the_packages_of_the_services_it_says_which(served: Served) -> None:
+    without = (
+        "import sys; sys.modules['uvicorn'] = None; from sealwright.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done, said = run([sys.executable, "-c", without, "serve", "tsa", "--home", served.home, *NO_SOURCE])
+    assert not done
+    assert "sealwright[service]" in said
+
+
+def test_everything_given_while_it_is_told_to_stop_is_recorded(tmp_path: Path) -> None:
+    given: list[bytes] = []
+    with Served("tsa", tsa_home(tmp_path / "home"), *NO_SOURCE, "--access-log", "none") as served:
+
+        def client(seed: int) -> None:
+            number = 0
+            while True:
+                number += 1
+                try:
+                    given.append(granted(served, b"%d %d" % (seed, number)))
+                except (OSError, HTTPException):
+                    return
+
+        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(6)]
+        for one in clients:
+            one.start()
+        time.sleep(0.5)
+        assert served.stop() == 0
+        for one in clients:
+            one.join()
+    folder = str(served.home / "timestamps")
+    tokens = {one for entry in read_journal(folder) for one in entry.fields.get("tokens", ())}  # type: ignore[union-attr]
+    assert {str(Digest.of(token)) for token in given} <= tokens
+    assert unfinished(folder) == []
+    assert len(given) > 50

@@ -48,6 +48,18 @@ def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:
     add_json(parser)
 
 
+def need_server() -> None:
+    """UsageError where the packages of the services are not installed; they are an extra."""
+    from importlib.util import find_spec
+
+    from sealwright.errors import UsageError
+
+    if find_spec("uvicorn") is None or find_spec("httptools") is None:
+        raise UsageError(
+            "serve", "the HTTP server is not installed", "Install it with: pip install 'sealwright[service]'"
+        )
+
+
 def access_log(args: argparse.Namespace) -> Log:
     """Where the access lines go."""
     from sealwright.errors import OutputRefused
@@ -105,16 +117,17 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.keys.backends import open_key
     from sealwright.pki.oids import TIMESTAMP_POLICY
     from sealwright.pki.timestamp import LocalAuthority
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.timestamping import FOLDER, TimestampDesk, check_head
+    from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
+    from sealwright.signing.timestamping import TimestampDesk, check_head
 
+    need_server()
     accuracy = _accuracy(args)
     watch = _watch(args)
     home = open_home(args.home)
     enrolled = home.key(args.key, KeyPurpose.TIMESTAMP)
     if problem := purpose_problem(enrolled.certificate):
         raise KeyRefused(f"key {enrolled.name}", problem, "Enrol one with a certificate for timestamps alone.")
-    check_head(home.path(FOLDER), args.head)  # before a PIN is asked for
+    check_head(home.path(TIMESTAMPS), args.head)  # before a PIN is asked for
     uri = home.uri(enrolled)
     key = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
     authority = LocalAuthority(
@@ -128,7 +141,7 @@ def run_tsa(args: argparse.Namespace) -> int:
 
     def open_desk(deliver: Any) -> TimestampDesk:
         name = str(key_digest(enrolled.public_key))
-        return TimestampDesk(home.path(FOLDER), authority, watch, name, deliver=deliver, head=args.head)
+        return TimestampDesk(home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head)
 
     try:
         return asyncio.run(_serve_tsa(args, home, enrolled, authority, watch, open_desk))
@@ -161,8 +174,10 @@ async def _serve_tsa(
     report = desk.report()
     problem = report.problem or watch.problem()
     if not args.json:
-        name = "serve.stopped-badly" if problem else "serve.stopped"
-        print(say(name, number=f"{report.issued:,}", why=problem))
+        number = f"{report.issued:,}"
+        print(
+            say("serve.stopped-badly", number=number, why=problem) if problem else say("serve.stopped", number=number)
+        )
     return 1 if problem else 0
 
 
@@ -185,6 +200,7 @@ def _announce(
         from sealwright.cli.jsonout import line
 
         told = {"service": "tsa", "address": address, "home": args.home, "subject": subject, "time_sources": sources}
+        told["problem"] = watch.problem() or None
         print(line({**told, "policy": authority.policy, "accuracy_s": authority.accuracy.total_seconds()}), flush=True)
         return
     print(say("serve.tsa", home=display(home.title), address=display(address)))
@@ -197,6 +213,8 @@ def _announce(
         print("  " + say("serve.tsa-clock", sources=display(", ".join(sources)), drift=f"{watch.max_drift_s:g}"))
     else:
         print("  " + say("serve.tsa-no-source"))
+    if problem := watch.problem():
+        print("  " + say("serve.tsa-stopped", problem=display(problem)))
     sys.stdout.flush()
 
 

@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.tsp import read_response, read_token, timestamp_request
@@ -44,6 +44,7 @@ MAX_SILENCE_S = 3600.0
 ASK_EVERY_S = 30.0
 ASK_AGAIN_S = 5.0
 TIMEOUT_S = 2.0
+MAX_ADDRESSES = 3
 NTP_PORT = 123
 NTP_EPOCH = 2_208_988_800  # 1900-01-01 to 1970-01-01
 _ERA = 1 << 32
@@ -102,25 +103,33 @@ class SntpSource:
 
     def ask(self, wall: Callable[[], float]) -> Reading:
         """Offset and half the round trip, and the server's distance from its own source."""
+        try:
+            places = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[:MAX_ADDRESSES]
+        except (OSError, UnicodeError) as cause:
+            raise SourceSilent(f"its name leads nowhere ({cause})"[:120]) from cause
+        why: OSError | None = None
+        for family, kind, _, _, address in places:
+            try:
+                return self._ask_at(family, kind, address, wall)
+            except OSError as cause:
+                why = cause
+        raise SourceSilent(f"no answer ({why})"[:120])
+
+    def _ask_at(self, family: int, kind: int, address: Any, wall: Callable[[], float]) -> Reading:
         cookie = secrets.token_bytes(8)
         query = struct.pack(">B39x8s", 0x23, cookie)  # no leap warning, version 4, client
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, kind) as line:
-                line.settimeout(TIMEOUT_S)
-                line.connect(address)
-                sent, began = wall(), time.monotonic()
-                line.send(query)
-                while True:
-                    answer = line.recv(1024)
-                    took = time.monotonic() - began
-                    if len(answer) >= 48 and answer[24:32] == cookie:
-                        break  # what is no answer to this query is a late or a forged one
-                    if took > TIMEOUT_S:
-                        raise TimeoutError("timed out")
-        except (OSError, UnicodeError) as cause:
-            raise SourceSilent(f"no answer ({cause})"[:120]) from cause
-        return _reading(self.name, answer, sent, took)
+        with socket.socket(family, kind) as line:
+            line.settimeout(TIMEOUT_S)
+            line.connect(address)
+            sent, began = wall(), time.monotonic()
+            line.send(query)
+            while True:
+                answer = line.recv(1024)
+                took = time.monotonic() - began
+                if len(answer) >= 48 and answer[24:32] == cookie:
+                    return _reading(self.name, answer, sent, took)
+                if took > TIMEOUT_S:  # what is no answer to this query is a late or a forged one
+                    raise TimeoutError("timed out")
 
 
 def _reading(name: str, answer: bytes, sent: float, took: float) -> Reading:

@@ -74,6 +74,8 @@ class Health:
             "status": "ok" if well else "stopped",
             "problem": desk.problem or None,
             "restart_needed": desk.fatal,
+            "warning": desk.warning or None,
+            "certificate_until": desk.certificate_until.isoformat().replace("+00:00", "Z"),
             "issued": desk.issued,
             "journal_lines": desk.line,
             "waiting": desk.waiting,

@@ -16,7 +16,7 @@ backup, or copied and started twice; and a serial leads to its line.
 | fault | what persisted | who asked gets | afterwards |
 |---|---|---|---|
 | killed before the intent is synced | perhaps the intent | nothing | new start, other serials |
-| killed before the result is synced | the intent | nothing: the token never left | `unfinished` tells |
+| killed before the result is synced | the intent | nothing: the token never left | the next start records that |
 | killed after the result is synced | intent and result | perhaps the token | as recorded |
 | disk full | a torn line | systemFailure; nothing is signed | opened again, at most once a second, until there is room |
 | sync or write error | unknown | systemFailure | stopped for good: another disk, another start |
@@ -34,7 +34,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -46,13 +46,16 @@ from sealwright.artifact.source import read_file_or_none
 from sealwright.envelope.tsp import TimestampRequest
 from sealwright.envelope.tsp_write import Draft
 from sealwright.errors import JournalError, KeyUnavailable, SealwrightError, TimestampUnavailable
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
 from sealwright.log.journal import FILE, Entry, EntryType, Journal
 from sealwright.pki.clocks import ClockWatch
 from sealwright.pki.timestamp import LocalAuthority, certificates_for
 
-FOLDER = "timestamps"
 MAX_BATCH = 256
 MAX_WAITING = 4096
+MAX_WAIT_S = 8.0
+BATCH_S = 1.0  # a slow key signs fewer at once, so that nobody waits for a whole batch of others
+LOCK_S = 2.0
 REOPEN_S = 1.0
 REMEMBER_S = 10.0
 HEAD_LINE = "sealwright timestamps head 1"
@@ -69,6 +72,7 @@ class Order:
 
     request: TimestampRequest
     answer: Callable[[Issued | SealwrightError], None]
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,18 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class DeskReport:
-    """issued: tokens of this start; line: of the journal; problem: "" where tokens are made; fatal: a new start is needed."""
+    """issued: tokens of this start; line: of the journal; problem: "" where tokens are made; fatal: a new start is needed.
+
+    warning: what does not stop it.
+    """
 
     issued: int
     line: int
     waiting: int
     problem: str
     fatal: bool
+    warning: str
+    certificate_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +134,19 @@ class TimestampDesk:
         self._head = head
         self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._over = False
-        self._problem = ""
+        self._problem = self._warning = ""
+        self._most = MAX_BATCH
         self._fatal = self._problem_with_journal = False
         self._tried = self._remembered = 0.0
         certificate = x509.load_der_x509_certificate(authority.signing.der)
         self._from, self._until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         check_head(folder, head)
-        self._journal: Journal | None = Journal.open(folder)
+        self._journal: Journal | None = open_journal(folder, LOCK_S)
+        try:
+            self._write_head()  # a place that cannot be written shows at the start
+        except BaseException:
+            self._journal.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="timestamp desk")
         self._thread.start()
 
@@ -146,7 +161,8 @@ class TimestampDesk:
     def report(self) -> DeskReport:
         """How it goes."""
         line = self._journal.count if self._journal is not None else 0
-        return DeskReport(self.issued, line, self._queue.qsize(), self._problem, self._fatal)
+        problem = self._problem or self._ended(self.watch.now())
+        return DeskReport(self.issued, line, self._queue.qsize(), problem, self._fatal, self._warning, self._until)
 
     def close(self) -> None:
         """Answer what was ordered, write the last results, give journal and key back."""
@@ -180,10 +196,13 @@ class TimestampDesk:
     def _take(self, *, wait: bool) -> list[Order]:
         orders: list[Order] = []
         try:
-            while len(orders) < MAX_BATCH:
+            while len(orders) < self._most:
                 one = self._queue.get(block=wait and not orders and not self._over)
                 if one is None:
                     break
+                if time.monotonic() - one.since > MAX_WAIT_S:  # who asked has left, or soon will
+                    self._answer([one], TimestampUnavailable("timestamp authority", "too many ask", "Ask again later."))
+                    continue
                 orders.append(one)
         except queue.Empty:
             pass
@@ -197,10 +216,13 @@ class TimestampDesk:
         refused: SealwrightError | None = None
         try:
             journal = self._opened()
-            if orders and (refused := self._stopped()) is None:
+            now = (
+                self.watch.now()
+            )  # before the question whether it may be used, so that no step of the clock falls between
+            if orders and (refused := self._stopped(now)) is None:
                 number = journal.count + len(entries)
                 batch = f"{self.start:016x}-{number}"
-                drafts = self._drafts(orders, number)
+                drafts = self._drafts(orders, number, now)
                 entries.append(_intent(batch, self.key_name, drafts))
             if entries:
                 journal.append(entries)
@@ -216,8 +238,7 @@ class TimestampDesk:
             return None
         return self._sign(orders, drafts, batch) if orders else None
 
-    def _drafts(self, orders: Sequence[Order], number: int) -> list[Draft]:
-        now = self.watch.now()
+    def _drafts(self, orders: Sequence[Order], number: int, now: datetime) -> list[Draft]:
         serial = self.start << 64 | number << 16
         return [
             self.authority.maker.draft(one.request.imprint, serial + at, now, one.request.nonce)
@@ -225,6 +246,7 @@ class TimestampDesk:
         ]
 
     def _sign(self, orders: list[Order], drafts: list[Draft], batch: str) -> _Signed | None:
+        began = time.monotonic()
         try:
             tokens = self.authority.sealed(drafts, [certificates_for(one.request) for one in orders])
         except Exception as cause:  # noqa: BLE001 - whatever a backend raises, the desk stays and says so
@@ -236,6 +258,7 @@ class TimestampDesk:
                 self._journal_failed(second)
             self._answer(orders, error)
             return None
+        self._most = max(1, min(MAX_BATCH, int(BATCH_S * len(orders) / (time.monotonic() - began + 1e-9))))
         return _Signed(batch, orders, drafts, tokens)
 
     def _release(self, signed: _Signed) -> None:
@@ -259,15 +282,18 @@ class TimestampDesk:
 
         self._deliver(run)
 
-    def _stopped(self) -> SealwrightError | None:
+    def _stopped(self, now: datetime) -> SealwrightError | None:
         """Why no token may be made now: the clock, or the certificate's time."""
         if why := self.watch.problem():
             return ClockStopped("clock", why, "Check the clock and its sources of time.")
-        now = self.watch.now()
-        if not self._from <= now <= self._until:
-            self._problem = f"its certificate is valid from {self._from:%Y-%m-%d} to {self._until:%Y-%m-%d}"
-            return TimestampUnavailable("timestamp authority", self._problem, "Enrol a key with a new certificate.")
+        if why := self._ended(now):
+            return TimestampUnavailable("timestamp authority", why, "Enrol a key with a new certificate.")
         return None
+
+    def _ended(self, now: datetime) -> str:
+        if self._from <= now <= self._until:
+            return ""
+        return f"its certificate is valid from {self._from:%Y-%m-%d} to {self._until:%Y-%m-%d}"
 
     def _opened(self) -> Journal:
         """The journal, opened again where the disk was full; JournalError while it cannot be written."""
@@ -279,7 +305,7 @@ class TimestampDesk:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        self._journal = Journal.open(self.folder, 0)
+        self._journal = open_journal(self.folder, 0)
         self._problem_with_journal = False
         return self._journal
 
@@ -292,14 +318,49 @@ class TimestampDesk:
             self._fatal = self._fatal or not (isinstance(low, OSError) and low.errno in _FULL)
 
     def _remember(self, *, force: bool = False) -> None:
-        """Write down elsewhere how far the journal went; a failure is no reason to stop."""
+        """Write down elsewhere how far the journal went, now and then; a failure is a warning, tokens are recorded all the same."""
         if self._head is None or (not force and time.monotonic() - self._remembered < REMEMBER_S):
             return
         self._remembered = time.monotonic()
         try:
+            self._write_head()
+            self._warning = ""
+        except (SealwrightError, OSError) as cause:
+            self._warning = str(cause)
+
+    def _write_head(self) -> None:
+        if self._head is not None:
             write_atomic(self._head, _head_text(self.folder), replace=Replace.YES)
-        except SealwrightError as cause:
-            self._problem = cause.what
+
+
+def open_journal(folder: str, wait_s: float) -> Journal:
+    """The journal for this desk; a last intent without its result, which a crash or a full disk left, is closed as a refusal.
+
+    Only the last entry can be one: each write of the desk ends the batch before it.
+    """
+    journal = Journal.open(folder, wait_s)
+    try:
+        last = _last_entry(folder)
+        if last.get("type") == EntryType.INTENT:
+            why = "it ended before its result was recorded; nothing left"
+            journal.append([Entry(EntryType.REFUSAL, {"request": last["request"], "why": why})])
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _last_entry(folder: str) -> dict[str, Field]:
+    """The last line, which opening has checked; nothing where there is none."""
+    try:
+        with open(os.path.join(folder, FILE), "rb") as journal:
+            journal.seek(max(0, os.fstat(journal.fileno()).st_size - MAX_LINE_BYTES - 2))
+            lines = journal.read().splitlines()
+        return read_canonical(lines[-1]) if lines else {}
+    except (OSError, ValueError) as cause:
+        raise JournalError(
+            folder, f"its last line cannot be read ({cause})"[:160], "Run `sealwright doctor`."
+        ) from cause
 
 
 def check_head(folder: str, head: str | None) -> None:

@@ -10,6 +10,7 @@ WORDS: dict[str, str] = {
     "serve.ocsp": "OCSP responder of {home} at {address}/ocsp (lists: {address}/crl/NAME.crl)",
     "serve.ocsp-key": "{subject}: {key}, {algorithm}, until {until}",
     "serve.ocsp-authority": "{subject}: SIGNS ITSELF with {key}, {algorithm}, until {until}",
+    "serve.tsa-stopped": "NO TOKEN IS MADE NOW: {problem}. It goes on by itself when a source of time vouches for the clock.",
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
 }
