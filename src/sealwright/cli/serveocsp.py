@@ -220,7 +220,7 @@ def _announce(
         from sealwright.cli.jsonout import line
 
         told = [
-            {"authority": name, "key": key.name, "valid_until": one.signer.not_after}
+            {"authority": name, "key": key.name, "valid_until": f"{one.signer.not_after:%Y-%m-%dT%H:%M:%SZ}"}
             for name, key, one in zip(authorities, keys, served, strict=True)
         ]
         print(line({"service": "ocsp", "address": address, "home": args.home, "authorities": told}), flush=True)
