@@ -228,8 +228,11 @@ def _announce(
     print(say("serve.ocsp", home=display(home.title), address=display(address)))
     for name, key, one in zip(authorities, keys, served, strict=True):
         until = f"{one.signer.not_after:%Y-%m-%d}"
-        how = "serve.ocsp-authority" if args.sign_as_authority else "serve.ocsp-key"
-        print("  " + say(how, subject=display(name), key=key.name, algorithm=key.algorithm.name, until=until))
+        how = "authority" if args.sign_as_authority else "key"
+        print(
+            "  "
+            + say(f"serve.ocsp-{how}", subject=display(name), key=key.name, algorithm=key.algorithm.name, until=until)
+        )
     sys.stdout.flush()
 
 
