@@ -415,7 +415,9 @@ def test_doctor_reads_the_journal_of_an_authority(served: Served) -> None:
 def test_the_page_can_be_typed(tmp_path: Path) -> None:
     """The first steps of docs/timestamping.md, at another port."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "timestamping.md").read_text()
-    first, *others = re.findall(r"^    (.+)$", page.partition("For production")[0], re.MULTILINE)
+    first, *others = re.findall(
+        r"^    (.+)$", page.partition("## An authority of the plant")[2].partition("For production")[0], re.MULTILINE
+    )
     bash = ["bash", "-euo", "pipefail", "-c"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert run([*bash, first.replace("sealwright", "python -m sealwright", 1)], tmp_path, environment)[0]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.serveocsp import configure_ocsp
 
 if TYPE_CHECKING:
     from sealwright.pki.clocks import ClockWatch
@@ -21,6 +22,9 @@ EXAMPLES = """examples:
   sealwright serve tsa --home tsa-home --listen 10.1.2.3:3161 --time-source sntp:ntp1.plant --time-source sntp:ntp2.plant
   sealwright serve tsa --home tsa-home --time-source none              a plant that sets its clock by hand
   sealwright serve tsa --home tsa-home --listen unix:/run/tsa/http --pin-file pin.txt --head /var/lib/tsa/head
+  sealwright serve ocsp --home home                                    answers for the home's own authorities, at 127.0.0.1:2560
+  sealwright serve ocsp --home home --listen 10.1.2.3:2560 --valid-hours 12
+  sealwright serve ocsp --home home --key ocsp --issuer acme.pem --crl acme.crl      an authority whose register is not ours
 """
 NONE = "none"
 
@@ -29,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The services."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_tsa(commands)
+    add_serving(configure_ocsp(commands, EXAMPLES), "127.0.0.1:2560")
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:

@@ -215,6 +215,8 @@ def application(routes: Mapping[str, Resource], access: Log, log: Log) -> Callab
             (b"content-length", str(len(answer.body)).encode()),
             *answer.headers,
         ]
+        if answer.status == 304:
+            headers = list(answer.headers)  # RFC 9110 section 15.4.5: neither a type nor a length of what is not sent
         if answer.status in (413, 415, 500):  # octets that nobody will read may still come
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
