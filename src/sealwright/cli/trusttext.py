@@ -114,6 +114,8 @@ def denial(entry: Denied) -> str:
         what = say("deny.below", product=entry.value, generation=entry.generation)
     else:
         what = say("deny.thing", what=entry.what, value=entry.value)
+    if entry.since is not None:
+        what = say("deny.since", what=what, day=f"{entry.since:%Y-%m-%d}")
     return say("deny.reason", what=what, reason=entry.reason) if entry.reason else what
 
 

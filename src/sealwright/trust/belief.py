@@ -40,7 +40,7 @@ from sealwright.trust.layouts import layouts_in
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust
+from sealwright.trust.trustfile import MAX_BYTES, denials, parse_trust
 from sealwright.trust.words import read_fingerprint
 
 if TYPE_CHECKING:
@@ -169,12 +169,9 @@ def parse_deny(text: bytes, path: str) -> DenyList:
     """What a deny list says; MalformedTrust if it is not one. Who signed it is another question."""
     top = read_toml(text, path, DENY_LINE)
     version, trust = top.number("version", 1), top.text("trust")
-    entries = []
-    for section in top.tables("deny"):
-        entries.append(denied(section))
-        section.done()
+    entries = denials(top)
     top.done()
-    return DenyList(version, trust, tuple(entries))
+    return DenyList(version, trust, entries)
 
 
 def _crls(path: str) -> tuple[bytes, ...]:

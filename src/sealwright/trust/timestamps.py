@@ -118,6 +118,7 @@ def _problem(token: Token, leaf_end: datetime, authority: TimestampAuthority, pa
         and token.gen_time > authority.last_token
     ):
         return f"it was made after {authority.last_token:%Y-%m-%d}, the last token the trust file accepts of this authority"
-    if denied := ground.denied_in(path):
-        return f"the trust file denies its certificate ({denied})"
+    denied, _ = ground.denied_in(path, None)
+    if denied is not None:
+        return f"the trust file denies its certificate ({denied.reason or 'no reason given'})"
     return ""
