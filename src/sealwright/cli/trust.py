@@ -7,12 +7,21 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sealwright.cli import trustedit
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
 
 if TYPE_CHECKING:
     from sealwright.trust.model import TrustFile
 
 EXAMPLES = """examples:
+  sealwright trust new trust.toml --officer eva=eva.pem --officer jan=jan.pem --recovery safe=safe.pem --title "Line 3"
+  sealwright trust new --next trust.toml                     begins the next version; the old one goes to trust.history/
+  sealwright trust new deny.toml --for trust.toml            an empty deny list, signed by one officer
+  sealwright trust add trust.toml anchor maker.pem --name acme --environment production
+  sealwright trust add trust.toml rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning
+  sealwright trust add trust.toml officer mia --key mia.pem --threshold 2
+  sealwright trust add deny.toml deny key stolen.pem --reason "laptop stolen on 3 May"
+  sealwright trust remove trust.toml officer jan --threshold 1
   sealwright trust check trust.toml                          is it well formed, signed by enough officers, not ended?
   sealwright trust show trust.toml --card                    the card with its fingerprint, to hand over
   sealwright trust show trust.toml --json                    everything it says, for a program
@@ -25,8 +34,9 @@ SOON = timedelta(days=60)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The four commands."""
+    """The actions: of writing here below in `trustedit`, of comparing in `trustdiff`, of watching in `truststatus`."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    trustedit.configure(commands, EXAMPLES)
     check = add_action(commands, "check", "say whether a trust file can be used, and what to mend", EXAMPLES)
     check.add_argument("file", metavar="FILE", help="the trust file; its signatures lie beside it")
     add_json(check)

@@ -170,14 +170,15 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
         if data is None:
             continue
         signed = read_signed(history_path(newest.path, version))
-        files += _files(signed, history_path(target, version))
-    files += _files(newest, history_path(target, new.version))
-    files += _files(newest, target)
+        files += filed(signed, history_path(target, version))
+    files += filed(newest, history_path(target, new.version))
+    files += filed(newest, target)
     outputs = [Output(path, data) for path, data in files]
     write_batch(outputs, replace=Replace.YES)
 
 
-def _files(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
+def filed(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
+    """A text and its signatures under another name, the text last."""
     name = os.path.basename(signed.path)
     beside = [(target + file.removeprefix(name), data) for file, data in signed.signatures.items()]
     return [*beside, (target, signed.text)]
