@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sealwright.cli import trustedit
+from sealwright.cli import trustdiff, trustedit
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ EXAMPLES = """examples:
   sealwright trust add trust.toml officer mia --key mia.pem --threshold 2
   sealwright trust add deny.toml deny key stolen.pem --reason "laptop stolen on 3 May"
   sealwright trust remove trust.toml officer jan --threshold 1
+  sealwright trust diff /etc/sealwright/trust.toml new/trust.toml --inventory /srv/installed
+  sealwright trust diff trust.toml --deny deny.toml --inventory installed.ndjson     would this revocation stop a plant?
   sealwright trust check trust.toml                          is it well formed, signed by enough officers, not ended?
   sealwright trust show trust.toml --card                    the card with its fingerprint, to hand over
   sealwright trust show trust.toml --json                    everything it says, for a program
@@ -37,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions: of writing here below in `trustedit`, of comparing in `trustdiff`, of watching in `truststatus`."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     trustedit.configure(commands, EXAMPLES)
+    trustdiff.configure(commands, EXAMPLES)
     check = add_action(commands, "check", "say whether a trust file can be used, and what to mend", EXAMPLES)
     check.add_argument("file", metavar="FILE", help="the trust file; its signatures lie beside it")
     add_json(check)

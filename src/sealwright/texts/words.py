@@ -7,9 +7,9 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import commands, listing, screen
+from sealwright.texts import commands, listing, screen, trustlife
 
-WORDS: dict[str, str] = {**screen.WORDS, **listing.WORDS, **commands.WORDS}
+WORDS: dict[str, str] = {**screen.WORDS, **listing.WORDS, **commands.WORDS, **trustlife.WORDS}
 
 
 def say(name: str, /, **parts: object) -> str:
