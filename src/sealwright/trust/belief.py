@@ -171,14 +171,22 @@ def _deny_list(path: str, trust: TrustFile) -> tuple[int, tuple[Denied, ...]]:
     if not os.path.lexists(deny_path):
         return 0, ()
     signed = read_signed(deny_path)
-    deny = parse_deny(signed.text, deny_path)
+    deny = signed_deny(signed, trust)
+    return deny.version, deny.denied
+
+
+def signed_deny(signed: SignedText, trust: TrustFile) -> DenyList:
+    """What a deny list says, if it belongs to a trust file and one of its officers signed it; MalformedTrust or TrustRefused."""
+    deny = parse_deny(signed.text, signed.path)
     if deny.trust != trust.id:
-        raise _other_deny(deny_path, deny, trust)
+        raise _other_deny(signed.path, deny, trust)
     if not persons_of(trust.officers, signing_keys(signed, DENY_KIND)) and trust.stage != "trial":
         raise TrustRefused(
-            deny_path, "no officer of the trust file has signed it", "Fetch it again with its .p7s file, or remove it."
+            signed.path,
+            "no officer of the trust file has signed it",
+            "Fetch it again with its .p7s file, or remove it.",
         )
-    return deny.version, deny.denied
+    return deny
 
 
 def _other_deny(path: str, deny: DenyList, trust: TrustFile) -> MalformedTrust:

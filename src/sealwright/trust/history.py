@@ -164,6 +164,9 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     target = os.path.join(folder, "trust.toml")
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
+    if installed is not None and read_file_or_none(history_path(target, installed.version), MAX_BYTES) is None:
+        before = read_signed(target)  # put there by other means; it stays readable all the same
+        files += filed(before, history_path(target, installed.version)) if before.text == installed.text else []
     first = max(installed.version if installed is not None else 1, new.version - MAX_STEPS)
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)
@@ -175,6 +178,11 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     files += filed(newest, target)
     outputs = [Output(path, data) for path, data in files]
     write_batch(outputs, replace=Replace.YES)
+    for name in read_signed(
+        target
+    ).signatures:  # of the version before: they say nothing of this one, and would pile up
+        if target + name.removeprefix("trust.toml") not in {path for path, _ in files}:
+            os.unlink(os.path.join(folder, name))
 
 
 def filed(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
