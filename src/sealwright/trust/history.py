@@ -165,8 +165,10 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
     if installed is not None and read_file_or_none(history_path(target, installed.version), MAX_BYTES) is None:
-        before = read_signed(target)  # put there by other means; it stays readable all the same
-        files += filed(before, history_path(target, installed.version)) if before.text == installed.text else []
+        if (
+            read_file_or_none(target, MAX_BYTES) == installed.text
+        ):  # put there by other means; it stays readable all the same
+            files += filed(read_signed(target), history_path(target, installed.version))
     first = max(installed.version if installed is not None else 1, new.version - MAX_STEPS)
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)

@@ -66,8 +66,7 @@ def status(path: str, now: datetime, within: timedelta) -> Status:
     believed = unbelieved(path)
     trust = believed.trust
     items = [*_head(path, trust, now, within), *_signed(path, trust), *_before(path, trust)]
-    for rule in trust.rules:
-        items.append(_fresh(rule, trust, now, within))
+    items += [_fresh(rule, trust, now, within) for rule in trust.rules]
     items += [*_lists(believed, now, within), *_deny(believed)]
     items += [*_dues(trust, now, within), *_people(trust, now, within), *_certificates(trust, now, within)]
     return Status(path, trust, tuple(items))
@@ -124,8 +123,8 @@ def _lists(believed: Believed, now: datetime, within: timedelta) -> Iterator[Ite
             name = crl_issuer(der)
             own = [one for one in known if one.subject.public_bytes() == name]
             if not own:
-                issuer = display_name(x509.load_der_x509_crl(der).issuer)
-                yield Item(Level.FINE, "crl", say("status.crl-unknown", issuer=issuer))
+                stranger = display_name(x509.load_der_x509_crl(der).issuer)
+                yield Item(Level.FINE, "crl", say("status.crl-unknown", issuer=stranger))
                 continue
             tables.setdefault(name, []).append(CrlTable.load(der, own))
         except SealwrightError as cause:
