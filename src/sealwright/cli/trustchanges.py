@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
 
+from sealwright.cli.render import moment
 from sealwright.cli.trusttext import crl_line, denial, sentence
 from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate
@@ -79,11 +80,11 @@ def _head(old: TrustFile, new: TrustFile) -> Iterator[Change]:
         yield _other("stage-trial", True)
     if new.issued != old.issued:
         back = new.issued < old.issued
-        yield _other("issued-back" if back else "issued", back, before=_day(old.issued), after=_day(new.issued))
+        yield _other("issued-back" if back else "issued", back, before=moment(old.issued), after=moment(new.issued))
     if new.expires > old.expires:
-        yield _other("expires-later", before=_day(old.expires), after=_day(new.expires))
+        yield _other("expires-later", before=moment(old.expires), after=moment(new.expires))
     elif new.expires < old.expires:
-        yield _removes("expires-sooner", before=_day(old.expires), after=_day(new.expires))
+        yield _removes("expires-sooner", before=moment(old.expires), after=moment(new.expires))
 
 
 def _quorums(old: TrustFile, new: TrustFile) -> Iterator[Change]:

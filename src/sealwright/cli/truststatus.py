@@ -55,17 +55,9 @@ def run_status(args: argparse.Namespace) -> int:
         total |= {"issued": moment(trust.issued), "expires": moment(trust.expires), "level": found.level.name.lower()}
         print(line(total | {"exit_code": found.level.value}))
         return found.level.value
+    marks = {Level.FINE: "", Level.ATTENTION: "LOOK  ", Level.STALE: "STALE  "}
     for number, item in enumerate(found.items):
-        mark = (
-            ""
-            if number == 0
-            else "  "
-            if item.level is Level.FINE
-            else "  LOOK  "
-            if item.level is Level.ATTENTION
-            else "  STALE  "
-        )
-        print(mark + display(item.sentence))
+        print(("  " if number else "") + marks[item.level] + display(item.sentence))
     wanted = sum(item.level is not Level.FINE for item in found.items)
     within = args.within.days
     if found.level is Level.FINE:

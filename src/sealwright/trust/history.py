@@ -164,11 +164,12 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     target = os.path.join(folder, "trust.toml")
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
-    if installed is not None and read_file_or_none(history_path(target, installed.version), MAX_BYTES) is None:
+    if installed is not None and read_file_or_none(target, MAX_BYTES) == installed.text:
+        kept = history_path(target, installed.version)
         if (
-            read_file_or_none(target, MAX_BYTES) == installed.text
-        ):  # put there by other means; it stays readable all the same
-            files += filed(read_signed(target), history_path(target, installed.version))
+            read_file_or_none(kept, MAX_BYTES) is None
+        ):  # it was put there by other means; it stays readable all the same
+            files += filed(read_signed(target), kept)
     first = max(installed.version if installed is not None else 1, new.version - MAX_STEPS)
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)
