@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,7 +27,17 @@ _NAMES = (
     (re.compile(r"deny\.toml\.[^/\\\x00-\x1f]{1,200}\.p7s"), MAX_SIGNATURE_BYTES),
     (re.compile(r"trust\.d/[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,200}\.(?:crl|CRL)"), MAX_CRL_BYTES),
 )
-_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OSError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 
 
 def zipped_files(path: str) -> dict[str, bytes]:
@@ -39,6 +50,8 @@ def zipped_files(path: str) -> dict[str, bytes]:
                 raise LimitExceeded(path, f"{len(members)} files in it", "Make it with `sealwright trust bundle`.")
             left = MAX_ARCHIVE_BYTES
             for member in members:
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 0x1:
+                    raise _wrong(path, f"{member.filename!r} is packed in a way that is not read")
                 limit = next((most for name, most in _NAMES if name.fullmatch(member.filename)), None)
                 if limit is None or member.filename in files:
                     raise _wrong(path, f"{member.filename!r} does not belong in a revocation bundle, or comes twice")
