@@ -47,6 +47,15 @@ class EntryType(StrEnum):
     REFUSAL = "refusal"
     CERTIFICATE = "certificate"
     KEY = "key"
+    # of the register of an authority's certificates (signing/register.py)
+    ISSUING = "issuing"
+    ISSUED = "issued"
+    REVOKED = "revoked"
+    HELD = "held"
+    RELEASED = "released"
+    RETIRED = "retired"
+    LISTING = "listing"
+    LISTED = "listed"
 
 
 @dataclass(frozen=True, slots=True)

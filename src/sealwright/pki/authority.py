@@ -5,13 +5,15 @@ root = issue(ROOT, Subject("ACME root"), key.info.public_key, SelfSigned(key), n
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_SIGN, PublicKey, Scheme, algorithm_for, check_rsa
 from sealwright.envelope.kinds import Construction
@@ -19,7 +21,7 @@ from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey, Provenance
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
-from sealwright.pki.profiles import Profile
+from sealwright.pki.profiles import Names, Profile
 
 POLICY_OF = {
     Provenance.DEVELOPMENT: DEVELOPMENT,
@@ -30,6 +32,8 @@ DEVELOPMENT_MARK = "DEVELOPMENT ONLY"
 SERIAL_BITS = 159
 BACKDATED = timedelta(minutes=5)
 MAX_COMMON_NAME = 64
+MAX_HOSTS = 20
+_HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +52,129 @@ class Issuer:
     certificate: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Where an authority publishes for those who have a network: URLs of its revocation list, OCSP responder and certificate.
+
+    Verifiers of ours never fetch (DESIGN); other programs may. "" for none.
+    """
+
+    crl: str = ""
+    ocsp: str = ""
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one certificate has beside its profile. serial: None for a random one; days: at most the profile's, None for all of
+    them; hosts: DNS names and IP addresses, for profiles that name hosts; path_length: of a cross-signed authority.
+    """
+
+    serial: int | None = None
+    days: int | None = None
+    hosts: tuple[str, ...] = ()
+    publication: Publication = Publication()
+    path_length: int | None = None
+
+
+USUAL = Terms()
+
+
+def new_serial() -> int:
+    """A positive random number of at most 159 bits (RFC 5280 section 4.1.2.2: 20 octets)."""
+    return secrets.randbits(SERIAL_BITS) | 1 << (SERIAL_BITS - 1)
+
+
 def issue(
     profile: Profile,
-    subject: Subject,
+    subject: Subject | x509.Name,
     public: PublicKey,
     issuer: Issuer,
     now: datetime,
     provenance: Provenance,
     construction: Construction = Construction.CMS_ATTRIBUTES,
+    terms: Terms = USUAL,
 ) -> bytes:
     """A certificate in DER. provenance: of the subject's key, written as our policy OID; development also in the name.
 
     construction: what its key is enrolled for, written as our policy OID where its signatures are bare, so that no verifier
-    takes one of them for another.
+    takes one of them for another. subject: an x509.Name is taken as it is, for cross-signing another authority.
 
     It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
-    for a key too weak to sign, UsageError for a name that cannot be written, KeyRefused for an issuer that is no
-    authority, has ended, or whose key is not the one in its certificate.
+    for a key too weak to sign, UsageError for a name or term that cannot be written, KeyRefused for a type of key that the
+    profile's verifiers do not read, and for an issuer that is no authority, has ended, may not issue this, or whose key is
+    not the one in its certificate.
     """
-    if algorithm_for(public, subject=subject.common_name).scheme is Scheme.RSA_PKCS1:
-        check_rsa(public, subject=subject.common_name, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
-    name = _name(subject, provenance)
+    named = subject.rfc4514_string() if isinstance(subject, x509.Name) else subject.common_name
+    scheme = algorithm_for(public, subject=named).scheme
+    if scheme is Scheme.RSA_PKCS1:
+        check_rsa(public, subject=named, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
+    if scheme not in profile.schemes and not (scheme is Scheme.RSA_PKCS1 and Scheme.RSA_PSS in profile.schemes):
+        raise KeyRefused(
+            named,
+            f"a {profile.name} certificate is not issued for a key of type {scheme}",
+            "Use a key of another type: " + ", ".join(sorted(profile.schemes)) + ".",
+        )
+    name = subject if isinstance(subject, x509.Name) else _name(subject, provenance)
     start = (now.astimezone(UTC) - BACKDATED).replace(microsecond=0)
-    end = start + timedelta(days=profile.days)
+    end = start + timedelta(days=_days(profile, terms))
     above = x509.load_der_x509_certificate(issuer.certificate) if issuer.certificate is not None else None
     if above is not None:
-        _check_issuer(above, issuer.key, start)
+        _check_issuer(above, issuer.key, start, profile)
         start, end = max(start, above.not_valid_before_utc), min(end, above.not_valid_after_utc)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(above.subject if above is not None else name)
         .public_key(public)
-        .serial_number(secrets.randbits(SERIAL_BITS) | 1)
+        .serial_number(terms.serial if terms.serial is not None else new_serial())
         .not_valid_before(start)
         .not_valid_after(end)
     )
-    for extension, critical in _extensions(profile, public, above, provenance, construction):
+    for extension, critical in _extensions(profile, public, above, provenance, construction, terms):
         builder = builder.add_extension(extension, critical=critical)
     return _signed(builder, issuer.key).public_bytes(Encoding.DER)
 
 
-def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime) -> None:
+def _days(profile: Profile, terms: Terms) -> int:
+    if terms.days is None:
+        return profile.days
+    if not 1 <= terms.days <= profile.days:
+        raise UsageError(
+            f"{terms.days} days",
+            f"a {profile.name} certificate is valid for 1 to {profile.days} days",
+            "Ask for fewer, or choose a profile that is made for longer use.",
+        )
+    return terms.days
+
+
+def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime, profile: Profile) -> None:
     """What a path check would find out years later, found out before the certificate exists."""
     name = above.subject.rfc4514_string()
     if above.public_key() != key.info.public_key:
         raise KeyRefused(name, "its key is not the one that would sign", "Name the issuer's own key.")
     try:
-        is_authority = above.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        basic = above.extensions.get_extension_for_class(x509.BasicConstraints).value
+        is_authority, length = basic.ca, basic.path_length
     except x509.ExtensionNotFound:
-        is_authority = False
+        is_authority, length = False, None
     if not is_authority:
         raise KeyRefused(name, "it is not an authority's certificate", "Name the certificate of an authority.")
+    if profile.is_authority and length == 0:
+        raise KeyRefused(
+            name, "it may not issue certificates of authorities (pathLenConstraint)", "Use the one above it."
+        )
     if above.not_valid_after_utc <= now:
         raise KeyRefused(name, f"it ended on {above.not_valid_after_utc:%Y-%m-%d}", "Make a new authority.")
+
+
+def is_development(certificate: x509.Certificate) -> bool:
+    """Whether a certificate carries our mark of development keys (the policy OID; the name only shows it to people)."""
+    try:
+        policies = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    except x509.ExtensionNotFound:
+        return False
+    return any(policy.policy_identifier.dotted_string == DEVELOPMENT for policy in policies)
 
 
 def _signed(builder: x509.CertificateBuilder, key: OpenKey) -> x509.Certificate:
@@ -131,11 +204,13 @@ def _extensions(
     above: x509.Certificate | None,
     provenance: Provenance,
     construction: Construction,
+    terms: Terms,
 ) -> list[tuple[x509.ExtensionType, bool]]:
-    is_ca = profile.path_length is not None
+    is_ca = profile.is_authority
     own = x509.SubjectKeyIdentifier.from_public_key(public)
+    length = profile.path_length if terms.path_length is None or not is_ca else terms.path_length
     extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.BasicConstraints(ca=is_ca, path_length=profile.path_length), True),
+        (x509.BasicConstraints(ca=is_ca, path_length=length), True),
         (_usage(is_ca), True),
         (own, False),
     ]
@@ -155,6 +230,48 @@ def _extensions(
     if policies:
         named = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
         extensions.append((x509.CertificatePolicies(named), False))
+    if profile.names is Names.HOSTS or terms.hosts:
+        extensions.append((_hosts(profile, terms.hosts), False))
+    if profile.no_check:
+        extensions.append((x509.OCSPNoCheck(), False))
+    if above is not None:
+        extensions += _published(terms.publication, wants_status=not profile.no_check)
+    return extensions
+
+
+def _hosts(profile: Profile, hosts: tuple[str, ...]) -> x509.SubjectAlternativeName:
+    if profile.names is not Names.HOSTS:
+        raise UsageError("host names", f"a {profile.name} certificate names no hosts", "Leave them out.")
+    if not 1 <= len(hosts) <= MAX_HOSTS:
+        raise UsageError(
+            "host names", f"a {profile.name} certificate names 1 to {MAX_HOSTS} hosts, not {len(hosts)}", "Name them."
+        )
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            if not _HOST.fullmatch(host) or len(host) > 253:
+                raise UsageError(
+                    host[:80], "it is neither a host name nor an IP address", "Check how it is written."
+                ) from None
+            names.append(x509.DNSName(host.lower()))
+    return x509.SubjectAlternativeName(names)
+
+
+def _published(places: Publication, *, wants_status: bool) -> list[tuple[x509.ExtensionType, bool]]:
+    extensions: list[tuple[x509.ExtensionType, bool]] = []
+    found = []
+    if places.crl and wants_status:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(places.crl)], None, None, None)
+        extensions.append((x509.CRLDistributionPoints([point]), False))
+    if places.ocsp and wants_status:
+        found.append((AuthorityInformationAccessOID.OCSP, places.ocsp))
+    if places.issuer:
+        found.append((AuthorityInformationAccessOID.CA_ISSUERS, places.issuer))
+    if found:
+        described = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in found]
+        extensions.append((x509.AuthorityInformationAccess(described), False))
     return extensions
 
 

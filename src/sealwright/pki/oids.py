@@ -22,3 +22,5 @@ CONSTRUCTIONS = {
     Construction.XMLDSIG: f"{ARC}.3.10",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"
+# An extended key usage of ours, so that the certificate of a log's key serves for nothing else
+LOG_SIGNING = f"{ARC}.4.1"

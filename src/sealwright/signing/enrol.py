@@ -2,7 +2,8 @@
 
 1. The key is opened and checked by its backend; its public key must be the certificate's, or it is refused.
 2. A key has one purpose and one construction: a key or name that is enrolled already is refused.
-3. The enrolment is in the journal before home.toml names the key; certificates are written before home.toml.
+3. The enrolment is in the journal before home.toml names the key; certificates are written before home.toml. What the home's own
+   authority issues is in its register.
 4. Signatures without a certificate inside are verified with one known beforehand: it is written to `trust.d` as well.
 A new key gets what the format's verifiers want to see: its type, its construction, its certificate's purposes.
 """
@@ -11,8 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
-from sealwright.envelope.kinds import KINDS, Construction
+from sealwright.envelope.kinds import KINDS, Construction, ContentKind
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
@@ -33,8 +33,16 @@ from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.authority import Issuer, Subject, issue
-from sealwright.pki.profiles import CODE_SIGNER, UPDATE_SIGNER, Profile
+from sealwright.pki.authority import Subject, Terms
+from sealwright.pki.profiles import (
+    CODE_SIGNER,
+    CONFIG_SIGNER,
+    OCSP_RESPONDER,
+    PERSON,
+    TIMESTAMP_AUTHORITY,
+    UPDATE_SIGNER,
+    Profile,
+)
 from sealwright.signing.home import (
     FILE,
     JOURNAL,
@@ -45,7 +53,10 @@ from sealwright.signing.home import (
     KeyPurpose,
     certificates_text,
     home_text,
+    open_home,
 )
+from sealwright.signing.issuing import authority_of, chain_below, opened
+from sealwright.signing.register import Order
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, public_key, tbs_digest
 
@@ -61,6 +72,7 @@ class Plan(NamedTuple):
     key: KeyKind
     profile: Profile
     others: tuple[KeyKind, ...] = ()
+    purpose: KeyPurpose = KeyPurpose.ARTIFACT
 
     def reads(self, kind: KeyKind, schemes: Collection[Scheme]) -> bool:
         """Whether the format's verifiers read a kind of key. schemes: of the format."""
@@ -86,6 +98,14 @@ PLANS = {
     "xmldsig": Plan(KeyKind.P256, CODE_SIGNER),
 }
 _ANY_FORMAT = Plan(KeyKind.P256, CODE_SIGNER)
+# What is no format: plain files and folders, and the services of a house
+ROLES = {
+    "file": _ANY_FORMAT,
+    "configuration": Plan(KeyKind.P256, CONFIG_SIGNER),
+    "timestamp": Plan(KeyKind.P256, TIMESTAMP_AUTHORITY, purpose=KeyPurpose.TIMESTAMP),
+    "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
+    "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
+}
 
 
 def enrol_for(
@@ -93,49 +113,54 @@ def enrol_for(
 ) -> EnrolledKey:
     """Make a key where the home's authority has its own, certify it by that authority, and enrol it for a format.
 
-    form: of `EMBEDDED`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
+    form: of `EMBEDDED` or `ROLES`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
     _check_name(home, name)
-    kind, plan = KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
+    kind, plan = _planned(form)
     wanted = key or plan.key
     if not plan.reads(wanted, kind.schemes):
         raise KeyRefused(
             f"--algorithm {wanted}", f"no verifier of {form} reads it", f"Leave it out for {plan.key}, or name another."
         )
-    authorities = [one for one in home.keys if one.purpose is KeyPurpose.CERTIFICATES]
-    if not authorities:
+    if not any(one.purpose is KeyPurpose.CERTIFICATES for one in home.keys):
         raise UsageError(
             home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
         )
-    above = authorities[-1]
-    info = create_key(_beside(home, above, name), wanted, pin)
-    with closing(open_key(home.uri(above), pin, algorithm=above.algorithm, expected=above.public_key)) as opened:
-        organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
-            NameOID.ORGANIZATION_NAME
-        )
-        certificate = issue(
-            plan.profile,
-            Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
-            info.public_key,
-            Issuer(opened, above.certificate),
-            now,
-            info.provenance,
-            kind.construction,
-        )
-    root = above.certificate == authorities[0].certificate
+    above = authority_of(home, None, plan.profile, now)
+    info = create_key(key_beside(home, above, name), wanted, pin)
+    organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
+        NameOID.ORGANIZATION_NAME
+    )
+    order = Order(
+        plan.profile,
+        Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
+        info.public_key,
+        info.provenance,
+        kind.construction,
+        Terms(publication=home.publication),
+    )
+    with opened(home, above, pin) as (register, issuer):
+        certificate = register.issue(order, issuer, now).certificate
     enrolled = EnrolledKey(
         name=name,
-        uri=_relative(home, info.uri),
-        purpose=KeyPurpose.ARTIFACT,
+        uri=relative_uri(home, info.uri),
+        purpose=plan.purpose,
         construction=kind.construction,
         algorithm=wanted.algorithm,
         provenance=info.provenance,
         certificate=certificate,
-        chain=() if root else (above.certificate, *above.chain),
+        chain=chain_below(above),
     )
     _record(home, enrolled)
     return enrolled
+
+
+def _planned(form: str) -> tuple[ContentKind, Plan]:
+    if form in ROLES:
+        plan = ROLES[form]
+        return KINDS["timestamp" if plan.purpose is KeyPurpose.TIMESTAMP else "file"], plan
+    return KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
 
 
 def enrol(
@@ -191,7 +216,7 @@ def _check_name(home: Home, name: str) -> None:
         raise UsageError(f"--name {name}", "a key of this home is called so already", "Choose another name.")
 
 
-def _beside(home: Home, other: EnrolledKey, name: str) -> str:
+def key_beside(home: Home, other: EnrolledKey, name: str) -> str:
     """The key string of a new key that lives where another one does."""
     if other.uri.startswith("pkcs11:"):
         return str(replace(parse_pkcs11(other.uri), label=name, id=None))
@@ -199,7 +224,7 @@ def _beside(home: Home, other: EnrolledKey, name: str) -> str:
     return f"{scheme}:{home.path('keys', f'{name}.{ending}')}"
 
 
-def _relative(home: Home, uri: str) -> str:
+def relative_uri(home: Home, uri: str) -> str:
     """A key file inside the home is named from there, so that the home can be moved as a whole."""
     for scheme in PATH_SCHEMES:
         if uri.startswith(scheme):
@@ -235,7 +260,6 @@ def _absolute(uri: str) -> str:
 
 
 def _record(home: Home, enrolled: EnrolledKey) -> None:
-    after = replace(home, keys=(*home.keys, enrolled))
     fields = {
         "name": enrolled.name,
         "key": str(key_digest(enrolled.public_key)),
@@ -244,12 +268,30 @@ def _record(home: Home, enrolled: EnrolledKey) -> None:
         "construction": enrolled.construction.value,
         "provenance": enrolled.provenance.value,
     }
-    text = certificates_text(enrolled).encode()
-    outputs = [Output(home.path("certificates", f"{enrolled.name}.pem"), text)]
-    if enrolled.construction is not Construction.CMS_ATTRIBUTES:
-        os.makedirs(home.path(CRL_FOLDER), exist_ok=True)
-        outputs.append(Output(home.path(CRL_FOLDER, f"{enrolled.name}.pem"), text))
+    save(home, enrolled, entries=[Entry(EntryType.KEY, fields)])
+
+
+def save(home: Home, *changed: EnrolledKey, entries: Sequence[Entry] = ()) -> Home:
+    """Write keys that are new or changed into a home, recorded before home.toml names them; the home as it is then.
+
+    UsageError where home.toml changed since it was read: nothing of another process's change is lost.
+    """
+    names = {key.name for key in changed}
+    known = {key.name for key in home.keys}
+    keys = tuple(next((one for one in changed if one.name == key.name), key) for key in home.keys)
+    after = replace(home, keys=(*keys, *(key for key in changed if key.name not in known)))
+    outputs = []
+    for key in (key for key in after.keys if key.name in names):
+        text = certificates_text(key).encode()
+        outputs.append(Output(home.path("certificates", f"{key.name}.pem"), text))
+        if key.construction not in (Construction.CMS_ATTRIBUTES, Construction.CERTIFICATE):
+            os.makedirs(home.path(CRL_FOLDER), exist_ok=True)
+            outputs.append(Output(home.path(CRL_FOLDER, f"{key.name}.pem"), text))
     outputs.append(Output(home.path(FILE), home_text(after).encode()))
     with Journal.open(home.path(JOURNAL)) as journal:
-        journal.append([Entry(EntryType.KEY, fields)])
+        if open_home(home.folder) != home:
+            raise UsageError(home.folder, "its home.toml was changed meanwhile", "Do it again.")
+        if entries:
+            journal.append(list(entries))
         write_batch(outputs, replace=Replace.YES)
+    return after

@@ -6,6 +6,7 @@
     certificates/*.pem   each key's certificate, then its path without the root
     keys/*.pem           development keys only, mode 0600; keys in a token leave nothing here
     journal/             the durable record: intent before a key is used, result before a signature leaves
+    register/            what its authorities issued, revoked and listed (register.py)
 
 `file:` and `tpm:` key strings are kept relative to the home, so that it can be moved as a whole.
 """
@@ -15,8 +16,9 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +30,7 @@ from sealwright.envelope.kinds import FILE as FILE_KIND
 from sealwright.envelope.kinds import Construction, ContentKind
 from sealwright.errors import MalformedTrust, Unreadable, UsageError
 from sealwright.keys.key import Provenance
+from sealwright.pki.authority import Publication
 from sealwright.trust.toml import Toml, toml_text
 
 FIRST_LINE = "# sealwright home 1"
@@ -35,6 +38,8 @@ FILE = "home.toml"
 TRUST = "trust.toml"
 ANCHORS = "ca.pem"
 JOURNAL = "journal"
+REGISTER = "register"
+_PLACES = ("crl", "ocsp", "issuer")
 MAX_BYTES = 1 << 20
 PATH_SCHEMES = ("file:", "tpm:")
 
@@ -47,11 +52,17 @@ class KeyPurpose(StrEnum):
     CERTIFICATES = "certificates"
     TRUST = "trust"
     RECOVERY = "recovery"
+    OCSP = "ocsp"
+    LOG = "log"
+    APPROVAL = "approval"
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolledKey:
-    """uri: relative to the home for `file:` and `tpm:`; certificate: DER; chain: DER, the path above it without the root."""
+    """uri: relative to the home for `file:` and `tpm:`; certificate: DER; chain: DER, the path above it without the root.
+
+    signs_until: the end-of-signing date of a key that another one replaces, aware; None while it signs (A113).
+    """
 
     name: str
     uri: str
@@ -61,6 +72,7 @@ class EnrolledKey:
     provenance: Provenance
     certificate: bytes
     chain: tuple[bytes, ...]
+    signs_until: datetime | None = None
 
     @property
     def public_key(self) -> PublicKey:
@@ -91,6 +103,7 @@ class Home:
     title: str
     timestamp: str
     keys: tuple[EnrolledKey, ...]
+    publication: Publication = Publication()
 
     @property
     def development(self) -> bool:
@@ -161,7 +174,8 @@ def open_home(folder: str) -> Home:
             raise ValueError(f"the first line is not {FIRST_LINE!r}")
         value = tomllib.loads(text)
         keys = tuple(_key(folder, entry) for entry in value["key"])
-        home = Home(folder, str(value["title"]), str(value["timestamp"]), keys)
+        places = _publication(value.get("publication", {}))
+        home = Home(folder, str(value["title"]), str(value["timestamp"]), keys, places)
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise MalformedTrust(
             path, f"{type(cause).__name__}: {cause}", "Restore it from a backup or make a new home."
@@ -174,18 +188,24 @@ def open_home(folder: str) -> Home:
 def home_text(home: Home) -> str:
     """home.toml of a home."""
     keys: list[Toml] = [
-        {
-            "name": key.name,
-            "uri": key.uri,
-            "purpose": key.purpose.value,
-            "construction": key.construction.value,
-            "algorithm": key.algorithm.name,
-            "provenance": key.provenance.value,
-            "certificate": f"certificates/{key.name}.pem",
-        }
+        cast(
+            "dict[str, Toml]",
+            {
+                "name": key.name,
+                "uri": key.uri,
+                "purpose": key.purpose.value,
+                "construction": key.construction.value,
+                "algorithm": key.algorithm.name,
+                "provenance": key.provenance.value,
+                "certificate": f"certificates/{key.name}.pem",
+            },
+        )
+        | ({"signs_until": key.signs_until} if key.signs_until is not None else {})
         for key in home.keys
     ]
-    return toml_text(FIRST_LINE, {"title": home.title, "timestamp": home.timestamp, "key": keys})
+    places: dict[str, Toml] = {name: url for name in _PLACES if (url := getattr(home.publication, name))}
+    published: dict[str, Toml] = {"publication": places} if places else {}
+    return toml_text(FIRST_LINE, {"title": home.title, "timestamp": home.timestamp, **published, "key": keys})
 
 
 def certificates_text(key: EnrolledKey) -> str:
@@ -195,8 +215,11 @@ def certificates_text(key: EnrolledKey) -> str:
     )
 
 
-def _key(folder: str, entry: dict[str, str]) -> EnrolledKey:
+def _key(folder: str, entry: dict[str, Any]) -> EnrolledKey:
     wanted = {"name", "uri", "purpose", "construction", "algorithm", "provenance", "certificate"}
+    until = entry.pop("signs_until", None)
+    if until is not None and (not isinstance(until, datetime) or until.tzinfo is None):
+        raise ValueError("`signs_until` is no time with a zone")
     if set(entry) != wanted or not all(isinstance(value, str) for value in entry.values()):
         raise ValueError(f"a [[key]] wants exactly {', '.join(sorted(wanted))}, each a text")
     algorithm = next((a for a in ALGORITHMS if a.name == entry["algorithm"]), None)
@@ -212,7 +235,14 @@ def _key(folder: str, entry: dict[str, str]) -> EnrolledKey:
         provenance=Provenance(entry["provenance"]),
         certificate=certificates[0],
         chain=tuple(certificates[1:]),
+        signs_until=until,
     )
+
+
+def _publication(entry: dict[str, str]) -> Publication:
+    if set(entry) - set(_PLACES) or not all(isinstance(value, str) for value in entry.values()):
+        raise ValueError(f"[publication] has only {', '.join(_PLACES)}, each a text")
+    return Publication(**entry)
 
 
 def _certificates(path: str) -> list[bytes]:

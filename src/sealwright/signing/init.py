@@ -39,6 +39,7 @@ from sealwright.signing.home import (
     ANCHORS,
     FILE,
     JOURNAL,
+    REGISTER,
     TRUST,
     EnrolledKey,
     Home,
@@ -47,6 +48,7 @@ from sealwright.signing.home import (
     home_text,
 )
 from sealwright.signing.pipeline import Pipeline
+from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import parse_deny
 from sealwright.trust.history import KIND as TRUST_KIND
 from sealwright.trust.model import OfficerKey
@@ -169,12 +171,16 @@ def _check_officer(listed: Sequence[OfficerKey], path: str, home: Home, person: 
 def _build(folder: str, options: InitOptions) -> Home:
     infos: dict[str, KeyInfo] = {}
     made: dict[str, EnrolledKey] = {}
-    for plan in _PLANS:
-        uri = _uri(folder, plan.name, options)
-        infos[plan.name] = create_key(uri, options.kind, options.pin if options.token else None)
-        # two keys at most are open at once: a TPM without a resource manager has three slots
-        with closing(_opened(infos[plan.name], options)) as key, closing(_opened(infos[plan.issuer], options)) as above:
-            made[plan.name] = _certified(folder, plan, key, above, made, options)
+    with Register.open(os.path.join(folder, REGISTER)) as register:
+        for plan in _PLANS:
+            uri = _uri(folder, plan.name, options)
+            infos[plan.name] = create_key(uri, options.kind, options.pin if options.token else None)
+            # two keys at most are open at once: a TPM without a resource manager has three slots
+            with (
+                closing(_opened(infos[plan.name], options)) as key,
+                closing(_opened(infos[plan.issuer], options)) as above,
+            ):
+                made[plan.name] = _certified(folder, plan, key, above, made, options, register)
     home = Home(folder, options.title, "local", tuple(made[plan.name] for plan in _PLANS))
     outputs = [
         Output(home.path("certificates", f"{key.name}.pem"), certificates_text(key).encode()) for key in home.keys
@@ -211,11 +217,17 @@ def _certified(
     issuing: OpenKey,
     made: dict[str, EnrolledKey],
     options: InitOptions,
+    register: Register,
 ) -> EnrolledKey:
     subject = Subject(f"{options.title} {plan.common_name}", options.organisation)
     above = made.get(plan.issuer)
     issuer = Issuer(issuing, above.certificate if above is not None else None)
-    certificate = issue(plan.profile, subject, key.info.public_key, issuer, options.now, key.info.provenance)
+    public, provenance = key.info.public_key, key.info.provenance
+    if above is None and plan.purpose is not KeyPurpose.CERTIFICATES:  # an officer's only carries the key
+        certificate = issue(plan.profile, subject, public, issuer, options.now, provenance)
+    else:
+        order = Order(plan.profile, subject, public, provenance)
+        certificate = register.issue(order, issuer, options.now).certificate
     self_signed = above is None
     chain = () if self_signed or above is None or plan.issuer == "root" else (above.certificate, *above.chain)
     uri = key.info.uri

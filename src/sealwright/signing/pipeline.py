@@ -1,6 +1,7 @@
 """The one way to a signature: intent (durable) -> key -> verified -> result (durable) -> envelope (RULES 2).
 
-1. The key is enrolled for this purpose and construction; every other use is refused before the key is touched.
+1. The key is enrolled for this purpose and construction, its certificate has not ended and no other key replaced it; every other
+   use is refused before the key is touched.
 2. What is signed is built here: small content is parsed and encoded again, the signed attributes are ours.
 3. The intent names artifact, key, certificate and claims, and is on disk before the key is used.
 4. The key signs; its backend verifies each value with the enrolled public key, or nothing leaves.
@@ -60,6 +61,8 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
 REQUEST_BYTES = 16
+# An officer's certificate only carries the key: no path, no expiry (RULES 5)
+_KEY_ONLY = (KeyPurpose.TRUST, KeyPurpose.RECOVERY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Pipeline:
         self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
+        self._ends = loaded.not_valid_after_utc
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
@@ -112,6 +116,7 @@ class Pipeline:
 
         Raises KeyRefused, KeyUnavailable, JournalError, or MalformedArtifact for content that does not say what it claims.
         """
+        self._check_dates(now)
         for prepared in batch:
             self._check(prepared)
         signing, kinds = self.certificate, [KINDS[prepared.kind] for prepared in batch]
@@ -169,6 +174,23 @@ class Pipeline:
                 f"it is enrolled as {enrolled}, and the key found is {found}",
                 "Restore the enrolled key, or enrol this one anew.",
             )
+
+    def _check_dates(self, now: datetime) -> None:
+        """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
+        until, name = self.enrolled.signs_until, f"key {self.enrolled.name}"
+        if until is not None and now > until:
+            raise KeyRefused(
+                name,
+                f"it was replaced, and its signing ended on {until:%Y-%m-%d}",
+                "Sign with the key that replaced it.",
+            )
+        if self.enrolled.purpose in _KEY_ONLY or now <= self._ends:
+            return
+        raise KeyRefused(
+            name,
+            f"its certificate ended on {self._ends:%Y-%m-%d}",
+            f"Renew it: sealwright cert renew {self.enrolled.name} --home {self.home.folder}",
+        )
 
     def _check(self, prepared: Prepared) -> None:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)

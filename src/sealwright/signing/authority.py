@@ -1,0 +1,313 @@
+"""What an officer does with the authorities of a home: certify, renew, replace, revoke, list (issue 5; RFC 5280).
+
+An authority is a key of the home that is enrolled for certificates; everything goes through the register. Requests of others
+come as PKCS#10 files and leave as PEM; keys of the home itself are renewed or replaced in place, and home.toml follows.
+
+    renew     the same key, a new certificate: before the old one ends
+    rekey     a new key beside the old one, which may sign until the overlap ends and then never again (A113)
+    revoke    never taken back; hold and release suspend
+    crl       the next full list, written to HOME/trust.d/AUTHORITY.crl, where verifiers' bundles are made from
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from sealwright.artifact.output import Output, Replace, write_batch
+from sealwright.envelope.algorithms import PublicKey, key_digest
+from sealwright.errors import KeyRefused, UsageError
+from sealwright.keys.backends import create_key
+from sealwright.keys.key import KeyKind, Provenance
+from sealwright.keys.pin import Pin
+from sealwright.pki.authority import Issuer, Subject, Terms, is_development
+from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
+from sealwright.pki.request import Request, check_request
+from sealwright.signing.enrol import key_beside, relative_uri, save
+from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.issuing import adopt, authority_of, chain_below, opened, path_length
+from sealwright.signing.register import Issued, Order, Register
+from sealwright.trust.belief import CRL_FOLDER
+from sealwright.trust.certificate import load_certificate
+
+OVERLAP = timedelta(days=30)
+LIST_VALID = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an officer says of a certificate beside the request. organisation, common_name: "" to take the request's.
+
+    provenance: of the key, as the officer declares it or an attestation proved it; authority: name of the issuing key, None
+    for the home's usual one.
+    """
+
+    profile: Profile
+    provenance: Provenance
+    terms: Terms = Terms()
+    common_name: str = ""
+    organisation: str = ""
+    authority: str | None = None
+
+
+def certify(home: Home, request: Request, wanted: Wanted, now: datetime, pin: Pin | None, source: str) -> Issued:
+    """A certificate for a request. source: what its file is called. KeyRefused where it asks for more than its profile, or
+    names another organisation than the authority's without the officer's word."""
+    check_request(request, wanted.profile, wanted.terms.hosts, source)
+    authority = authority_of(home, wanted.authority, wanted.profile, now)
+    house = _organisation(authority)
+    organisation = wanted.organisation or request.subject.organisation or house
+    if organisation != house and not wanted.organisation:
+        raise KeyRefused(
+            source,
+            f"it names the organisation {organisation!r}, the authority is of {house!r}",
+            "If that is meant, say it: --organisation NAME",
+        )
+    subject = Subject(wanted.common_name or request.subject.common_name, organisation)
+    terms = replace(wanted.terms, publication=home.publication)
+    order = Order(wanted.profile, subject, request.public_key, wanted.provenance, terms=terms)
+    with opened(home, authority, pin) as (register, issuer):
+        return register.issue(order, issuer, now)
+
+
+def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | None = None) -> Issued:
+    """A new certificate for the same key, name and profile; where the key is the home's own, home.toml names the new one.
+
+    UsageError for one that is unknown, KeyRefused for one that is revoked or whose key has ended signing.
+    """
+    mine = next((key for key in home.keys if key.name == wanted), None)
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        one = _certificate_of(register, mine) if mine is not None else register.inventory.find(wanted)
+    mine = mine or next((key for key in home.keys if key_digest(key.public_key) == one.key), None)
+    if one.signs_until is not None and one.signs_until < now:
+        raise KeyRefused(
+            one.name, f"its key ended signing on {one.signs_until:%Y-%m-%d}", "Use the key that replaced it."
+        )
+    if mine is not None and mine.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY):
+        raise UsageError(one.name, "an officer's certificate only carries the key and never ends", "Nothing to do.")
+    order = _again(one, _provenance(mine, one), days, home)
+    authority = _issuer_of(home, one)
+    with opened(home, authority, pin) as (register, issuer):
+        own = issuer if key_digest(authority.public_key) != one.key else Issuer(issuer.key)
+        renewed = register.issue(order, own, now)
+    if mine is not None:
+        save(home, replace(mine, certificate=renewed.certificate, chain=_chain(authority, renewed)))
+    return renewed
+
+
+def rekey(
+    home: Home,
+    name: str,
+    new_name: str,
+    now: datetime,
+    pin: Pin | None,
+    overlap: timedelta = OVERLAP,
+    kind: KeyKind | None = None,
+) -> EnrolledKey:
+    """A new key of the home for the same purpose, beside the old one; the old one signs until `now + overlap`.
+
+    new_name: what it is called; kind: of the key, None for the old one's algorithm. KeyRefused where the old key has been revoked
+    or is replaced already.
+    """
+    old = next((key for key in home.keys if key.name == name), None)
+    if old is None:
+        raise UsageError(f"key {name}", f"it is not enrolled in {home.folder}", "See `sealwright key list`.")
+    if old.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY) or load_certificate(old.certificate, name).issuer == (
+        load_certificate(old.certificate, name).subject
+    ):
+        raise UsageError(
+            f"key {name}",
+            "no authority of this home issued its certificate",
+            "Officers change by a new trust file; a root by a ceremony.",
+        )
+    if old.signs_until is not None:
+        raise KeyRefused(
+            f"key {name}", f"it is replaced already, until {old.signs_until:%Y-%m-%d}", "Rekey its successor."
+        )
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        one = _certificate_of(register, old)
+    if one.end is not None and not one.on_hold:
+        raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
+    authority = _issuer_of(home, one)
+    info = create_key(key_beside(home, old, new_name), kind or _kind(old), pin)
+    before = _again(one, info.provenance, None, home)
+    order = replace(before, public_key=info.public_key, renews=None, construction=old.construction)
+    until = now + overlap
+    with opened(home, authority, pin) as (register, issuer):
+        issued = register.issue(order, issuer, now)
+        register.retire(register.inventory.issued[one.issuer, one.serial], now, until)
+    new = replace(
+        old,
+        name=new_name,
+        uri=relative_uri(home, info.uri),
+        algorithm=kind.algorithm if kind is not None else old.algorithm,
+        provenance=info.provenance,
+        certificate=issued.certificate,
+        chain=_chain(authority, issued),
+    )
+    save(home, replace(old, signs_until=until), new)
+    return new
+
+
+def revoke(
+    home: Home,
+    wanted: str,
+    reason: x509.ReasonFlags,
+    now: datetime,
+    invalid: datetime | None = None,
+    person: str = "",
+) -> list[Issued]:
+    """Revoke a certificate and, where its key is lost, every other one of that key. wanted: serial, name, or a key of the home."""
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        one = _find(register, home, wanted)
+        lost = reason in (x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise)
+        others = register.inventory.of_key(one.key) if lost else [one]
+        due = [other for other in others if other.end is None or other.on_hold]
+        if not due:
+            due = [one]  # whose revoking says why not
+        return [register.revoke(other, now, reason, invalid=invalid, person=person) for other in due]
+
+
+def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
+    """Hold a certificate."""
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        return register.hold(_find(register, home, wanted), now, person)
+
+
+def release(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
+    """End a hold."""
+    with Register.open(home.path(REGISTER)) as register:
+        adopt(home, register)
+        return register.release(_find(register, home, wanted), now, person)
+
+
+def make_list(home: Home, authority: EnrolledKey, now: datetime, pin: Pin | None, valid: timedelta = LIST_VALID) -> str:
+    """The next list of an authority, in HOME/trust.d; its path."""
+    path = home.path(CRL_FOLDER, f"{authority.name}.crl")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with opened(home, authority, pin) as (register, issuer):
+        der = register.list(issuer, now, valid)
+        write_batch([Output(path, der)], replace=Replace.YES)
+    return path
+
+
+def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: Pin | None, source: str) -> Issued:
+    """Certify another authority (DER) under its own name and key, so that paths reach it from this home's root.
+
+    The new certificate has the other's room for authorities below it, as far as this one's has it. KeyRefused for what is no
+    authority or has ended.
+    """
+    certificate = load_certificate(other, source)
+    try:
+        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        basic = x509.BasicConstraints(ca=False, path_length=None)
+    if not basic.ca:
+        raise KeyRefused(source, "it is no authority's certificate", "Name the certificate of the other root.")
+    if certificate.not_valid_after_utc <= now:
+        raise KeyRefused(source, f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}", "Ask for the current one.")
+    authority = authority_of(home, name, ROOT, now)
+    room = path_length(authority)
+    wanted = basic.path_length if basic.path_length is not None else 1
+    if room is not None and wanted > room - 1:
+        wanted = room - 1
+    days = min(ROOT.days, (certificate.not_valid_after_utc - now).days)
+    if days < 1:
+        raise KeyRefused(source, "it ends within a day", "Ask for the current one.")
+    provenance = Provenance.DEVELOPMENT if is_development(certificate) else Provenance.HARDWARE_CLAIMED
+    terms = Terms(days=days, path_length=wanted, publication=home.publication)
+    public = cast("PublicKey", certificate.public_key())
+    order = Order(replace(ROOT, name="cross-signed"), certificate.subject, public, provenance, terms=terms)
+    with opened(home, authority, pin) as (register, issuer):
+        return register.issue(order, issuer, now)
+
+
+def pem(issued: Issued, *, chain: Sequence[bytes] = ()) -> str:
+    """A certificate, and the path above it, as text."""
+    return "".join(
+        x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in (issued.certificate, *chain)
+    )
+
+
+def chain_of(home: Home, issued: Issued) -> tuple[bytes, ...]:
+    """The path above a certificate of the register, without the root."""
+    return _chain(_issuer_of(home, issued), issued)
+
+
+def _again(one: Issued, provenance: Provenance, days: int | None, home: Home) -> Order:
+    """The order that made a certificate, once more."""
+    profile, certificate = PROFILES.get(one.profile, INTERMEDIATE), one.x509
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        hosts = tuple(str(name.value) for name in alternative)
+    except x509.ExtensionNotFound:
+        hosts = ()
+    return Order(
+        profile=profile,
+        subject=certificate.subject,
+        public_key=cast("PublicKey", certificate.public_key()),
+        provenance=provenance,
+        terms=Terms(days=days, hosts=hosts, publication=home.publication),
+        renews=one.serial,
+    )
+
+
+def _provenance(mine: EnrolledKey | None, one: Issued) -> Provenance:
+    if mine is not None:
+        return mine.provenance
+    from sealwright.pki.authority import POLICY_OF
+
+    try:
+        policies = one.x509.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    except x509.ExtensionNotFound:
+        return Provenance.HARDWARE_IMPORTED
+    named = {policy.policy_identifier.dotted_string for policy in policies}
+    return next((known for known, oid in POLICY_OF.items() if oid in named), Provenance.HARDWARE_IMPORTED)
+
+
+def _chain(authority: EnrolledKey, issued: Issued) -> tuple[bytes, ...]:
+    return () if issued.x509.subject == issued.x509.issuer else chain_below(authority)
+
+
+def _issuer_of(home: Home, one: Issued) -> EnrolledKey:
+    for key in reversed(home.keys):
+        if key.purpose is KeyPurpose.CERTIFICATES and key_digest(key.public_key) == one.issuer:
+            return key
+    raise UsageError(one.name, "the authority that issued it is not in this home", "Use the home of that authority.")
+
+
+def _certificate_of(register: Register, key: EnrolledKey) -> Issued:
+    serial = load_certificate(key.certificate, key.name).serial_number
+    found = [one for one in register.inventory.issued.values() if one.serial == serial]
+    if not found:
+        raise UsageError(
+            f"key {key.name}", "no authority of this home issued its certificate", "Ask the PKI that issued it."
+        )
+    return found[0]
+
+
+def _find(register: Register, home: Home, wanted: str) -> Issued:
+    mine = next((key for key in home.keys if key.name == wanted), None)
+    return _certificate_of(register, mine) if mine is not None else register.inventory.find(wanted)
+
+
+def _organisation(authority: EnrolledKey) -> str:
+    subject = load_certificate(authority.certificate, authority.name).subject
+    return next((str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)), "")
+
+
+def _kind(old: EnrolledKey) -> KeyKind:
+    size = getattr(old.public_key, "key_size", 0)
+    fitting = [kind for kind in KeyKind if kind.algorithm == old.algorithm]
+    return next((kind for kind in fitting if str(size) in kind.value), fitting[0])

@@ -1,0 +1,455 @@
+"""The register of a home's authorities: every certificate they issued, what became of it, and every list they published.
+
+A hash-chained journal (`log/journal.py`) in HOME/register; the inventory is what its entries add up to.
+1. A serial number is on disk before the certificate that carries it is signed (`issuing`), the certificate before anybody gets
+   it (`issued`). A crash between burns the serial and leaves no certificate; a full disk issues nothing.
+2. One key, one name, one profile: a key that was certified for somebody else, for something else, or was revoked, gets no
+   certificate again (A112). Development keys are certified by development authorities alone (RULES 2).
+3. Revoking is one entry, durable before anything says "revoked"; it is never taken back. A hold is, by another entry.
+4. A list's number is on disk before the list is signed (`listing`), its digest before it leaves (`listed`): no two lists have
+   one number. The list holds everything that was ever revoked (RULES 4: ended certificates stay).
+
+    with Register.open(home.path(REGISTER)) as register:
+        issued = register.issue(Order(CODE_SIGNER, subject, public, provenance), issuer, now)
+        register.revoke(issued, now, x509.ReasonFlags.key_compromise, invalid=stolen, person="eva")
+        der = register.list(issuer, now, timedelta(days=30))
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from sealwright.artifact.digest import Digest
+from sealwright.envelope.algorithms import PublicKey, key_digest
+from sealwright.envelope.kinds import Construction
+from sealwright.errors import JournalError, KeyRefused, SealwrightError, UsageError
+from sealwright.keys.key import Provenance
+from sealwright.log.canonical import Field
+from sealwright.log.journal import Entry, EntryType, Journal, Recorded, read_journal
+from sealwright.pki.authority import Issuer, Subject, Terms, is_development, issue, new_serial
+from sealwright.pki.crl import Revoked, make_crl
+from sealwright.pki.profiles import Profile
+from sealwright.trust.certificate import display_name, load_certificate, spki_digest
+
+FORGIVING = frozenset((x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation))
+REASONS = {
+    flag.value: flag
+    for flag in (
+        x509.ReasonFlags.key_compromise,
+        x509.ReasonFlags.ca_compromise,
+        x509.ReasonFlags.superseded,
+        x509.ReasonFlags.cessation_of_operation,
+        x509.ReasonFlags.affiliation_changed,
+        x509.ReasonFlags.privilege_withdrawn,
+    )
+}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be certified, and how. subject: an x509.Name is taken as it is; renews: the serial that this one follows."""
+
+    profile: Profile
+    subject: Subject | x509.Name
+    public_key: PublicKey
+    provenance: Provenance
+    construction: Construction = Construction.CMS_ATTRIBUTES
+    terms: Terms = Terms()
+    renews: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A revocation or hold. reason: of RFC 5280 section 5.3.1; invalid: since when the key must be taken for lost."""
+
+    at: datetime
+    reason: x509.ReasonFlags
+    invalid: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """One certificate of the register. issuer, key: SPKI digests; end: None while it is good; signs_until: the key's end of
+    signing, if one was set."""
+
+    serial: int
+    issuer: Digest
+    certificate: bytes
+    profile: str
+    at: datetime
+    renews: int | None = None
+    end: End | None = None
+    signs_until: datetime | None = None
+
+    @property
+    def x509(self) -> x509.Certificate:
+        """The certificate, parsed."""
+        return load_certificate(self.certificate, f"serial {self.serial:x}")
+
+    @property
+    def name(self) -> str:
+        """Its subject, safe to show."""
+        return display_name(self.x509.subject)
+
+    @property
+    def key(self) -> Digest:
+        """The digest of its key."""
+        return spki_digest(self.x509)
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether it may come back."""
+        return self.end is not None and self.end.reason is x509.ReasonFlags.certificate_hold
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One published list. crl: SHA-256 of its DER."""
+
+    issuer: Digest
+    number: int
+    crl: Digest
+    at: datetime
+    next_update: datetime
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What a register's entries add up to; it grows as entries are taken in. issued: by (issuer, serial), oldest first; lists:
+    the newest of each issuer; numbers: the highest number an issuer ever used; unfinished: what was going to be issued and
+    never was, by request: a crash burnt these serials.
+    """
+
+    issued: dict[tuple[Digest, int], Issued] = field(default_factory=dict)
+    lists: dict[Digest, Listed] = field(default_factory=dict)
+    numbers: dict[Digest, int] = field(default_factory=dict)
+    unfinished: dict[str, Mapping[str, Field]] = field(default_factory=dict)
+
+    def take(self, entry: Recorded, folder: str) -> None:
+        """One more entry; JournalError where it does not fit what stands before it."""
+        try:
+            self._take(entry.type, entry.fields)
+        except (KeyError, ValueError, SealwrightError) as cause:
+            raise JournalError(
+                folder,
+                f"entry {entry.number + 1} does not fit what stands before it ({type(cause).__name__}: {cause})"[:200],
+                "Stop issuing and restore the register from a backup.",
+            ) from cause
+
+    def _take(self, kind: EntryType, fields: Mapping[str, Field]) -> None:
+        match kind:
+            case EntryType.ISSUING:
+                self.unfinished[str(fields["request"])] = fields
+            case EntryType.REFUSAL:
+                del self.unfinished[str(fields["request"])]
+            case EntryType.ISSUED:
+                about = self.unfinished.pop(str(fields["request"]))
+                one = _issued(about, base64.b64decode(str(fields["certificate"]), validate=True))
+                if (one.issuer, one.serial) in self.issued:
+                    raise ValueError(f"the serial {one.serial:x} was issued before")
+                self.issued[one.issuer, one.serial] = one
+            case EntryType.REVOKED:
+                invalid = _time(fields["invalid"]) if "invalid" in fields else None
+                self._change(fields, end=End(_time(fields["time"]), REASONS[str(fields["reason"])], invalid))
+            case EntryType.HELD:
+                self._change(fields, end=End(_time(fields["time"]), x509.ReasonFlags.certificate_hold))
+            case EntryType.RELEASED:
+                self._change(fields, end=None)
+            case EntryType.RETIRED:
+                self._change(fields, signs_until=_time(fields["until"]))
+            case EntryType.LISTING:
+                self.numbers[_digest(fields)] = _number(fields)
+            case EntryType.LISTED:
+                times = _time(fields["time"]), _time(fields["next"])
+                by = _digest(fields)
+                self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+            case _:
+                raise ValueError(f"type {kind}")
+
+    def _change(self, fields: Mapping[str, Field], **changes: Any) -> None:
+        which = _digest(fields), int(str(fields["serial"]), 16)
+        self.issued[which] = replace(self.issued[which], **changes)
+
+    def find(self, wanted: str) -> Issued:
+        """By serial in hexadecimal (colons allowed), else by common name, the newest; UsageError where none or several fit."""
+        text = wanted.lower().removeprefix("0x").replace(":", "").lstrip("0")
+        by_serial = [one for one in self.issued.values() if f"{one.serial:x}" == text]
+        by_name = [one for one in self.issued.values() if wanted in (one.name, _common_name(one.x509))]
+        if len(by_serial) == 1:
+            return by_serial[0]
+        if len({one.key for one in by_name}) == 1:
+            return by_name[-1]
+        if by_name:
+            serials = ", ".join(f"{one.serial:x}" for one in by_name)
+            raise UsageError(
+                wanted, "several certificates of different keys have this name", f"Name a serial: {serials}."
+            )
+        raise UsageError(wanted, "no certificate of the register", "See `sealwright cert list`.")
+
+    def of_key(self, key: Digest) -> list[Issued]:
+        """Every certificate of a key, oldest first."""
+        return [one for one in self.issued.values() if one.key == key]
+
+    def of_issuer(self, issuer: Digest) -> list[Issued]:
+        """Every certificate of an issuer's key, oldest first."""
+        return [one for (by, _), one in self.issued.items() if by == issuer]
+
+    def successors(self, one: Issued) -> list[Issued]:
+        """Certificates that renew it, directly."""
+        return [other for other in self.issued.values() if other.renews == one.serial and other.issuer == one.issuer]
+
+
+def read_register(folder: str) -> Inventory:
+    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged."""
+    inventory = Inventory()
+    for entry in read_journal(folder):
+        inventory.take(entry, folder)
+    return inventory
+
+
+class Register:
+    """An open register, locked for this process; used by one thread."""
+
+    def __init__(self, folder: str, journal: Journal, inventory: Inventory) -> None:
+        self.folder = folder
+        self.inventory = inventory
+        self._journal = journal
+
+    @classmethod
+    def open(cls, folder: str) -> Register:
+        """Lock and read it; JournalError if another process holds it or it is damaged."""
+        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+        journal = Journal.open(folder)
+        try:
+            return cls(folder, journal, read_register(folder))
+        except BaseException:
+            journal.close()
+            raise
+
+    def issue(self, order: Order, issuer: Issuer, now: datetime) -> Issued:
+        """Check (point 2), record the serial, sign, record the certificate. Raises what `authority.issue` raises, JournalError."""
+        key = key_digest(order.public_key)
+        by = key_digest(issuer.key.info.public_key)
+        name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
+        self._check_provenance(order, issuer, name)
+        self._check_known(order, key, name)
+        serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
+        if serial in self._used(by):
+            raise KeyRefused(
+                name, f"the serial {serial:x} was used before", "Leave it out: serials are drawn at random."
+            )
+        request = secrets.token_hex(16)
+        terms = replace(order.terms, serial=serial)
+        intent: dict[str, Field] = {
+            "request": request,
+            "time": _text(now),
+            "issuer": str(by),
+            "serial": f"{serial:x}",
+            "profile": order.profile.name,
+            "subject": name,
+            "key": str(key),
+            "provenance": order.provenance.value,
+        }
+        if order.renews is not None:
+            intent["renews"] = f"{order.renews:x}"
+        self._append(Entry(EntryType.ISSUING, intent))
+        try:
+            der = issue(
+                order.profile, order.subject, order.public_key, issuer, now, order.provenance, order.construction, terms
+            )
+        except SealwrightError as cause:
+            self._append(Entry(EntryType.REFUSAL, {"request": request, "code": cause.code}))
+            raise
+        self._append(Entry(EntryType.ISSUED, {"request": request, "certificate": base64.b64encode(der).decode()}))
+        return self.inventory.issued[by, serial]
+
+    def adopt(self, certificate: bytes, issuer: Digest, profile: str, at: datetime) -> None:
+        """Take in a certificate that was issued before there was a register; the issuer's signature was found to hold."""
+        loaded = load_certificate(certificate, "certificate")
+        request = secrets.token_hex(16)
+        fields: dict[str, Field] = {
+            "request": request,
+            "time": _text(at),
+            "issuer": str(issuer),
+            "serial": f"{loaded.serial_number:x}",
+            "profile": profile,
+            "subject": display_name(loaded.subject),
+            "key": str(spki_digest(loaded)),
+        }
+        self._append(Entry(EntryType.ISSUING, fields))
+        self._append(
+            Entry(EntryType.ISSUED, {"request": request, "certificate": base64.b64encode(certificate).decode()})
+        )
+
+    def revoke(
+        self, one: Issued, now: datetime, reason: x509.ReasonFlags, *, invalid: datetime | None = None, person: str = ""
+    ) -> Issued:
+        """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense."""
+        if one.end is not None and not one.on_hold:
+            raise UsageError(
+                one.name, f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})", "Nothing to do."
+            )
+        if invalid is not None and invalid > now:
+            raise UsageError(
+                one.name, f"{_text(invalid)} is in the future", "Give the date since when the key is lost."
+            )
+        fields = self._named(one, now, person) | {"reason": reason.value}
+        if invalid is not None:
+            fields["invalid"] = _text(invalid)
+        self._append(Entry(EntryType.REVOKED, fields))
+        return self.inventory.issued[one.issuer, one.serial]
+
+    def hold(self, one: Issued, now: datetime, person: str = "") -> Issued:
+        """Suspend it until it is released or revoked (certificateHold)."""
+        if one.end is not None:
+            raise UsageError(one.name, f"it is {one.end.reason.value} already", "Nothing to do.")
+        self._append(Entry(EntryType.HELD, self._named(one, now, person)))
+        return self.inventory.issued[one.issuer, one.serial]
+
+    def release(self, one: Issued, now: datetime, person: str = "") -> Issued:
+        """End a suspension."""
+        if not one.on_hold:
+            raise UsageError(one.name, "it is not on hold", "What is revoked stays revoked: have a new key certified.")
+        self._append(Entry(EntryType.RELEASED, self._named(one, now, person)))
+        return self.inventory.issued[one.issuer, one.serial]
+
+    def retire(self, one: Issued, now: datetime, until: datetime, person: str = "") -> Issued:
+        """Set the end-of-signing date of a key that another one replaces (A113)."""
+        self._append(Entry(EntryType.RETIRED, self._named(one, now, person) | {"until": _text(until)}))
+        return self.inventory.issued[one.issuer, one.serial]
+
+    def list(self, issuer: Issuer, now: datetime, valid: timedelta) -> bytes:
+        """The next full list of an issuer, DER. valid: until its next update. UsageError for an issuer without certificate."""
+        if issuer.certificate is None:
+            raise UsageError("revocation list", "its issuer has no certificate yet", "Have it certified first.")
+        by = key_digest(issuer.key.info.public_key)
+        number = self.inventory.numbers.get(by, 0) + 1
+        start = now.astimezone(UTC).replace(microsecond=0)
+        fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": _text(start)}
+        self._append(Entry(EntryType.LISTING, fields))
+        ended = [
+            Revoked(one.serial, one.end.at, one.end.reason, one.end.invalid)
+            for one in self.inventory.of_issuer(by)
+            if one.end is not None
+        ]
+        der = make_crl(
+            issuer.certificate, issuer.key, number=number, this_update=start, next_update=start + valid, revoked=ended
+        )
+        told = fields | {"crl": str(Digest.of(der)), "next": _text(start + valid)}
+        self._append(Entry(EntryType.LISTED, told))
+        return der
+
+    def close(self) -> None:
+        """Give the lock back. Closing twice is fine."""
+        self._journal.close()
+
+    def __enter__(self) -> Register:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, entry: Entry) -> None:
+        self._journal.append([entry])
+        self.inventory.take(Recorded(self._journal.count - 1, entry.type, entry.fields), self.folder)
+
+    def _fresh(self, by: Digest) -> int:
+        used = self._used(by)
+        while (serial := new_serial()) in used:
+            continue
+        return serial
+
+    def _used(self, by: Digest) -> set[int]:
+        burnt = {int(str(one["serial"]), 16) for one in self.inventory.unfinished.values()}
+        return burnt | {serial for issuer, serial in self.inventory.issued if issuer == by}
+
+    def _named(self, one: Issued, now: datetime, person: str) -> dict[str, Field]:
+        fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
+        return fields | ({"person": person} if person else {})
+
+    def _check_provenance(self, order: Order, issuer: Issuer, name: str) -> None:
+        if order.provenance is not Provenance.DEVELOPMENT or issuer.certificate is None:
+            return
+        above = load_certificate(issuer.certificate, "issuer")
+        if not is_development(above):
+            raise KeyRefused(
+                name,
+                f"it is a development key, and {display_name(above.subject)} is no development authority",
+                "Make the key in a token or TPM, or use a development home.",
+            )
+
+    def _check_known(self, order: Order, key: Digest, name: str) -> None:
+        for known in self.inventory.of_key(key):
+            if known.end is not None and not known.on_hold:
+                raise KeyRefused(
+                    name,
+                    f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
+                    "Make a new key; a revoked one is never certified again.",
+                )
+            same = _common_name(known.x509) == _common_name_of(order.subject)
+            if order.profile.is_authority and same:
+                continue  # an authority is certified again by each root that vouches for it
+            if not same or known.profile != order.profile.name:
+                raise KeyRefused(
+                    name,
+                    f"its key is certified as {known.name} ({known.profile})",
+                    "A key has one owner and one purpose: make another one.",
+                )
+            if order.renews is None:
+                raise KeyRefused(
+                    name,
+                    f"its key has the certificate {known.serial:x}, until {known.x509.not_valid_after_utc:%Y-%m-%d}",
+                    f"Renew that one: sealwright cert renew {known.serial:x}",
+                )
+
+
+def _issued(about: Mapping[str, Field], der: bytes) -> Issued:
+    """A certificate with what was recorded before it was signed; ValueError where the two do not agree."""
+    serial = int(str(about["serial"]), 16)
+    certificate = load_certificate(der, f"serial {serial:x}")
+    if certificate.serial_number != serial or str(spki_digest(certificate)) != about["key"]:
+        raise ValueError("another certificate than was going to be issued")
+    return Issued(
+        serial=serial,
+        issuer=_digest(about),
+        certificate=der,
+        profile=str(about["profile"]),
+        at=_time(about["time"]),
+        renews=int(str(about["renews"]), 16) if "renews" in about else None,
+    )
+
+
+def _digest(fields: Mapping[str, Field]) -> Digest:
+    return Digest.parse(str(fields["issuer"]))
+
+
+def _number(fields: Mapping[str, Field]) -> int:
+    return int(str(fields["number"]))
+
+
+def _text(time: datetime) -> str:
+    return f"{time.astimezone(UTC):{_TIME}}"
+
+
+def _time(text: Field) -> datetime:
+    return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    return _common_name_of(certificate.subject)
+
+
+def _common_name_of(subject: Subject | x509.Name) -> str:
+    if isinstance(subject, Subject):
+        return subject.common_name
+    return next((str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
