@@ -113,8 +113,8 @@ def run_sign(args: argparse.Namespace) -> int:
     """Write FILE.PERSON.p7s; a deny list is signed as one."""
     from sealwright.artifact.names import display
     from sealwright.artifact.source import read_file
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.init import sign_trust
+    from sealwright.signing.home import open_home
+    from sealwright.signing.init import sign_trust, signing_key_of
     from sealwright.texts.words import say
     from sealwright.trust.belief import DENY_KIND, DENY_LINE
     from sealwright.trust.history import KIND
@@ -123,7 +123,7 @@ def run_sign(args: argparse.Namespace) -> int:
     home = open_home(args.home)
     text = read_file(args.file, MAX_BYTES)
     kind = DENY_KIND if text.startswith(DENY_LINE.encode()) else KIND
-    pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TRUST)))
+    pin = pin_of(args, home.uri(signing_key_of(args.file, home, args.person)))
     written = sign_trust(args.file, home, args.person, datetime.now(UTC), pin, kind=kind)
     missing = None if kind == DENY_KIND else _missing(args.file)
     if args.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -52,9 +53,27 @@ def run_diff(args: argparse.Namespace) -> int:
 
     if args.new is None and args.deny is None and not args.crl:
         raise UsageError(args.old, "there is nothing to compare it with", "Name the new trust file, --deny or --crl.")
-    old = unbelieved(args.old)
+    old = _used_now(unbelieved(args.old), args.old, args.deny)
     new = with_brought(old, unbelieved(args.new) if args.new is not None else old, args.deny, args.crl)
     return report(args, old, new, args.new or args.old)
+
+
+def _used_now(old: Believed, path: str, deny: str | None) -> Believed:
+    """Without a deny list that nobody uses yet: the draft that is to be tried lies beside the trust file, or no officer signed it."""
+    from sealwright.errors import TrustRefused
+    from sealwright.trust.belief import DENY, signed_deny
+    from sealwright.trust.history import read_signed
+
+    beside = os.path.join(os.path.dirname(path), DENY)
+    if not os.path.lexists(beside):
+        return old
+    try:
+        drafted = deny is not None and os.path.exists(deny) and os.path.samefile(deny, beside)
+        if not drafted:
+            signed_deny(read_signed(beside), old.trust)
+    except TrustRefused:
+        drafted = True
+    return replace(old, denied=old.trust.denied, deny_version=0) if drafted else old
 
 
 def with_brought(old: Believed, new: Believed, deny: str | None, crls: Sequence[str]) -> Believed:

@@ -205,7 +205,7 @@ def next_version(path: str, now: datetime, expires: datetime | None) -> tuple[Tr
             "Change this version, it is still a draft; `sealwright trust check` says who is missing.",
         )
     issued = now.replace(microsecond=0)
-    if issued <= old.issued:
+    if issued < old.issued:
         raise UsageError(path, f"it was issued on {old.issued:%Y-%m-%d %H:%M} UTC, later than now", "Set this clock.")
     draft.set((), 0, "version", old.version + 1)
     draft.set((), 0, "issued", issued)

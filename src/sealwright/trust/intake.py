@@ -52,8 +52,23 @@ def certificate_in(path: str) -> bytes:
     roots = [der for der, one in loaded if one.subject == one.issuer]
     if len(roots) == 1:
         return roots[0]
+    raise _several(path, loaded)
+
+
+def signer_in(path: str) -> bytes:
+    """The signer's certificate of a file: the only one, or the one that issued none of the others; UsageError where that is not clear."""
+    ders = certificates_in(path)
+    loaded = [(der, load_certificate(der, path)) for der in ders]
+    issuers = {one.issuer.public_bytes() for _, one in loaded if one.issuer != one.subject}
+    leaves = [der for der, one in loaded if one.subject.public_bytes() not in issuers]
+    if len(ders) == 1 or len(leaves) == 1:
+        return leaves[0] if len(leaves) == 1 else ders[0]
+    raise _several(path, loaded)
+
+
+def _several(path: str, loaded: list[tuple[bytes, x509.Certificate]]) -> UsageError:
     names = "; ".join(display_name(one.subject) for _, one in loaded[:8])
-    raise UsageError(path, f"it holds {len(ders)} certificates ({names})", "Give a file with the one that you mean.")
+    return UsageError(path, f"it holds {len(loaded)} certificates ({names})", "Give a file with the one that you mean.")
 
 
 def pem_of(der: bytes) -> str:
@@ -73,7 +88,7 @@ def public_key_in(path: str) -> PublicKey:
             continue
     if key is None:
         try:
-            key = load_certificate(certificate_in(path), path).public_key()
+            key = load_certificate(signer_in(path), path).public_key()
         except UsageError as cause:
             raise UsageError(
                 path,
@@ -98,7 +113,7 @@ def certificate_named(text: str) -> str:
     """The digest of a certificate's TBSCertificate: given as such, or of the certificate in a file."""
     if _is_digest(text):
         return text
-    return str(Digest.of(load_certificate(certificate_in(text), text).tbs_certificate_bytes))
+    return str(Digest.of(load_certificate(signer_in(text), text).tbs_certificate_bytes))
 
 
 def _read(data: bytes) -> list[x509.Certificate]:
