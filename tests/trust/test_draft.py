@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.pki import NOW, Pki, p7s, person_key
+from kit.pki import DAY, NOW, Pki, p7s, person_key
 from kit.trust import OFFICER, public_pem, trust_bytes, trust_parts, write_trust
 from sealwright.errors import MalformedTrust, SealwrightError, TrustRefused, UsageError
 from sealwright.trust.draft import Draft, next_version, unsigned
@@ -147,7 +147,7 @@ def test_the_next_version_begins_only_when_this_one_is_signed(tmp_path: Path) ->
     new = parse_trust(text, "x")
     assert (new.version, new.issued, new.expires - new.issued) == (2, NOW, old.expires - old.issued)
     with pytest.raises(UsageError, match="later than now"):
-        next_version(str(path), old.issued, None)
+        next_version(str(path), old.issued - DAY, None)
 
 
 TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=20)

@@ -57,43 +57,48 @@ def changes(old: TrustFile, new: TrustFile, brought: Sequence[Denied] = ()) -> l
     return sorted(found, key=lambda one: (order.index(one.weight), not one.attention))
 
 
-def _removes(name: str, /, attention: bool = False, **parts: object) -> Change:
-    return Change(Weight.REMOVES, attention, say(f"change.{name}", **parts))
+def _removes(said: str, attention: bool = False) -> Change:
+    return Change(Weight.REMOVES, attention, said)
 
 
-def _adds(name: str, /, attention: bool = False, **parts: object) -> Change:
-    return Change(Weight.ADDS, attention, say(f"change.{name}", **parts))
+def _adds(said: str, attention: bool = False) -> Change:
+    return Change(Weight.ADDS, attention, said)
 
 
-def _other(name: str, /, attention: bool = False, **parts: object) -> Change:
-    return Change(Weight.OTHER, attention, say(f"change.{name}", **parts))
+def _other(said: str, attention: bool = False) -> Change:
+    return Change(Weight.OTHER, attention, said)
 
 
 def _head(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     if new.id != old.id:
-        yield _other("id", True, before=old.id, after=new.id)
+        yield _other(say("change.id", before=old.id, after=new.id), True)
     elif new.version <= old.version and new.digest != old.digest:
-        yield _other("version", True, before=old.version, after=new.version)
+        yield _other(say("change.version", before=old.version, after=new.version), True)
     if new.stage != old.stage:
-        yield _other(f"stage-{new.stage}", new.stage == "trial")
+        yield _other(say(f"change.stage-{new.stage}"), new.stage == "trial")
     elif new.stage == "trial":
-        yield _other("stage-trial", True)
+        yield _other(say("change.stage-trial"), True)
     if new.issued != old.issued:
         back = new.issued < old.issued
-        yield _other("issued-back" if back else "issued", back, before=moment(old.issued), after=moment(new.issued))
+        yield _other(
+            say("change.issued-back", before=moment(old.issued), after=moment(new.issued))
+            if back
+            else say("change.issued", before=moment(old.issued), after=moment(new.issued)),
+            back,
+        )
     if new.expires > old.expires:
-        yield _other("expires-later", before=moment(old.expires), after=moment(new.expires))
+        yield _other(say("change.expires-later", before=moment(old.expires), after=moment(new.expires)))
     elif new.expires < old.expires:
-        yield _removes("expires-sooner", before=moment(old.expires), after=moment(new.expires))
+        yield _removes(say("change.expires-sooner", before=moment(old.expires), after=moment(new.expires)))
 
 
 def _quorums(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     yield from _keys(old.officers, new.officers, "officer")
     before, after = old.officers.threshold, new.officers.threshold
     if after < before:
-        yield _adds("threshold-lower", True, before=before, after=after)
+        yield _adds(say("change.threshold-lower", before=before, after=after), True)
     elif after > before:
-        yield _removes("threshold-higher", before=before, after=after)
+        yield _removes(say("change.threshold-higher", before=before, after=after))
     yield from _keys(old.recovery, new.recovery, "recovery")
     before, after = old.recovery.threshold, new.recovery.threshold
     if after != before:
@@ -107,34 +112,40 @@ def _keys(old: Quorum, new: Quorum, name: str) -> Iterator[Change]:
     always = name == "recovery"
     for spki, person in before.items():
         if spki not in after:
-            yield _removes(f"{name}-gone", always, person=person, key=officer_key_digest(spki))
+            yield _removes(say(f"quorum.{name}-gone", person=person, key=officer_key_digest(spki)), always)
         elif after[spki] != person:
-            yield _adds(f"{name}-person", True, key=officer_key_digest(spki), before=person, after=after[spki])
+            yield _adds(
+                say(f"quorum.{name}-person", key=officer_key_digest(spki), before=person, after=after[spki]), True
+            )
     for spki, person in after.items():
         if spki not in before:
-            yield _adds(f"{name}-new", True, person=person, key=officer_key_digest(spki))
+            yield _adds(say(f"quorum.{name}-new", person=person, key=officer_key_digest(spki)), True)
     held = list(after.values())
     for person in sorted({one for one in held if held.count(one) > 1}):
-        yield _other(f"{name}-two", True, person=person, number=held.count(person))
+        yield _other(say(f"quorum.{name}-two", person=person, number=held.count(person)), True)
 
 
 def _persons(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.id: one for one in old.persons}, {one.id: one for one in new.persons}
     for name, one in before.items():
         if name not in after:
-            yield _removes("person-gone", person=name, organisation=one.organisation)
+            yield _removes(say("change.person-gone", person=name, organisation=one.organisation))
         elif one != after[name]:
             yield from _person(one, after[name])
     for name, one in after.items():
         if name not in before:
-            yield _adds("person-new", person=_named(one))
-            yield from (_adds("person-key-new", person=name, key=key) for key in (*one.keys, *one.certificates))
+            yield _adds(say("change.person-new", person=_named(one)))
+            yield from (
+                _adds(say("change.person-key-new", person=name, key=key)) for key in (*one.keys, *one.certificates)
+            )
 
 
 def _person(old: Person, new: Person) -> Iterator[Change]:
     before, after = {*old.keys, *old.certificates}, {*new.keys, *new.certificates}
-    yield from (_removes("person-key-gone", person=new.id, key=key) for key in sorted(before - after, key=str))
-    yield from (_adds("person-key-new", person=new.id, key=key) for key in sorted(after - before, key=str))
+    yield from (
+        _removes(say("change.person-key-gone", person=new.id, key=key)) for key in sorted(before - after, key=str)
+    )
+    yield from (_adds(say("change.person-key-new", person=new.id, key=key)) for key in sorted(after - before, key=str))
     if old.until != new.until:
         always = say("change.always")
         said = say("change.person-until", person=new.id, before=_day(old.until, always), after=_day(new.until, always))
@@ -146,18 +157,18 @@ def _person(old: Person, new: Person) -> Iterator[Change]:
         later = new.since is not None and (old.since is None or new.since > old.since)
         yield Change(Weight.REMOVES if later else Weight.ADDS, not later, said)
     if old.organisation != new.organisation:  # maker and plant must differ in it
-        yield _other("person-about", True, person=new.id, before=old.organisation, after=new.organisation)
+        yield _other(say("change.person-about", person=new.id, before=old.organisation, after=new.organisation), True)
     if old.roles != new.roles:
         none = say("change.none")
         roles = [", ".join(one.roles) or none for one in (old, new)]
-        yield _other("person-about", person=new.id, before=roles[0], after=roles[1])
+        yield _other(say("change.person-about", person=new.id, before=roles[0], after=roles[1]))
 
 
 def _anchors(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.certificate: one for one in old.anchors}, {one.certificate: one for one in new.anchors}
     for der, one in before.items():
         if der not in after:
-            yield _removes("anchor-gone", subject=_subject(der), name=one.name, environment=one.environment)
+            yield _removes(say("change.anchor-gone", subject=_subject(der), name=one.name, environment=one.environment))
         elif one != after[der]:
             loosened = (one.public and not after[der].public) or one.environment is not after[der].environment
             parts = {"before": _anchor(one), "after": _anchor(after[der])}
@@ -165,34 +176,39 @@ def _anchors(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     for der, one in after.items():
         if der not in before:
             parts = {"subject": _subject(der), "name": one.name, "environment": one.environment}
-            yield _adds("anchor-new-public" if one.public else "anchor-new", one.public, **parts)
+            yield _adds(
+                say("change.anchor-new-public", **parts) if one.public else say("change.anchor-new", **parts),
+                one.public,
+            )
 
 
 def _held(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     """Certificates that add no trust by themselves: a path through them still ends at an anchor."""
     before, after = {*old.intermediates, *old.certificates}, {*new.intermediates, *new.certificates}
-    yield from (_other("intermediate-gone", subject=_subject(der)) for der in sorted(before - after))
-    yield from (_other("intermediate-new", subject=_subject(der)) for der in sorted(after - before))
+    yield from (_other(say("change.intermediate-gone", subject=_subject(der))) for der in sorted(before - after))
+    yield from (_other(say("change.intermediate-new", subject=_subject(der))) for der in sorted(after - before))
     moved = ({*old.intermediates}, {*old.certificates}) != ({*new.intermediates}, {*new.certificates})
     if before == after and moved:
-        yield _other("unlisted", field="[[intermediate]], [[certificate]]")
+        yield _other(say("change.unlisted", field="[[intermediate]], [[certificate]]"))
 
 
 def _authorities(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.name: one for one in old.authorities}, {one.name: one for one in new.authorities}
     for name, one in before.items():
         if name not in after:
-            yield _removes("authority-gone", name=name)
+            yield _removes(say("change.authority-gone", name=name))
         elif one != after[name]:
-            yield _adds("authority-now", True, name=name, before=_authority(one), after=_authority(after[name]))
-    yield from (_adds("authority-new", name=name) for name in after if name not in before)
+            yield _adds(
+                say("change.authority-now", name=name, before=_authority(one), after=_authority(after[name])), True
+            )
+    yield from (_adds(say("change.authority-new", name=name)) for name in after if name not in before)
 
 
 def _crls(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.issuer: one for one in old.crls}, {one.issuer: one for one in new.crls}
     for issuer, one in before.items():
         if issuer not in after:
-            yield _adds("crl-gone", True, line=crl_line(one, old))
+            yield _adds(say("change.crl-gone", line=crl_line(one, old)), True)
         elif one != after[issuer]:
             now = after[issuer]
             looser = now.min_number < one.min_number or any(
@@ -200,13 +216,17 @@ def _crls(old: TrustFile, new: TrustFile) -> Iterator[Change]:
             )
             said = say("change.crl-now", before=crl_line(one, old), after=crl_line(now, new))
             yield Change(Weight.ADDS if looser else Weight.REMOVES, looser, said)
-    yield from (_removes("crl-new", line=crl_line(one, new)) for issuer, one in after.items() if issuer not in before)
+    yield from (
+        _removes(say("change.crl-new", line=crl_line(one, new)))
+        for issuer, one in after.items()
+        if issuer not in before
+    )
 
 
 def _denied(old: TrustFile, new: TrustFile, brought: Sequence[Denied]) -> Iterator[Change]:
     before, after = dict.fromkeys(old.denied), dict.fromkeys((*new.denied, *brought))
-    yield from (_removes("deny-new", what=denial(one)) for one in after if one not in before)
-    yield from (_adds("deny-gone", True, what=denial(one)) for one in before if one not in after)
+    yield from (_removes(say("change.deny-new", what=denial(one))) for one in after if one not in before)
+    yield from (_adds(say("change.deny-gone", what=denial(one)), True) for one in before if one not in after)
 
 
 def _minimums(old: TrustFile, new: TrustFile) -> Iterator[Change]:
@@ -214,22 +234,23 @@ def _minimums(old: TrustFile, new: TrustFile) -> Iterator[Change]:
         before, after = old.minimums.get(product, -1), new.minimums.get(product, -1)
         said = [say("change.minimum-none") if number < 0 else str(number) for number in (before, after)]
         if after > before:
-            yield _removes("minimum-higher", product=product, before=said[0], after=said[1])
+            yield _removes(say("change.minimum-higher", product=product, before=said[0], after=said[1]))
         elif after < before:
-            yield _adds("minimum-lower", True, product=product, before=said[0], after=said[1])
+            yield _adds(say("change.minimum-lower", product=product, before=said[0], after=said[1]), True)
 
 
 def _evidence(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.key: one for one in old.evidence}, {one.key: one for one in new.evidence}
     for key, one in before.items():
         if key not in after:
-            yield _removes("evidence-gone", key=key, provenance=one.provenance)
+            yield _removes(say("change.evidence-gone", key=key, provenance=one.provenance))
         elif one != after[key]:
-            yield _adds("evidence-now", True, key=key, before=_proof(one), after=_proof(after[key]))
+            yield _adds(say("change.evidence-now", key=key, before=_proof(one), after=_proof(after[key])), True)
     for key, one in after.items():
         if key not in before:
             yield _adds(
-                "evidence-new", True, key=key, provenance=one.provenance, reason=one.reason or say("change.none")
+                say("change.evidence-new", key=key, provenance=one.provenance, reason=one.reason or say("change.none")),
+                True,
             )
 
 
@@ -237,22 +258,24 @@ def _rules(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     before, after = {one.name: one for one in old.rules}, {one.name: one for one in new.rules}
     for name, one in before.items():
         if name not in after:
-            yield _removes("rule-gone", True, name=name, sentence=sentence(one))
+            yield _removes(say("change.rule-gone", name=name, sentence=sentence(one)), True)
         elif one != after[name]:
             yield _rule(one, after[name])
     for name, one in after.items():
         if name not in before:
-            yield _adds("rule-new", name=name, mode=one.mode, sentence=sentence(one))
+            yield _adds(say("change.rule-new", name=name, mode=one.mode, sentence=sentence(one)))
 
 
 def _rule(old: Rule, new: Rule) -> Change:
     looser, stricter, about = _weighed(old, new)
     before, after = sentence(old), sentence(new)
     if looser:
-        return _adds("rule-looser", True, name=new.name, what=", ".join(looser), before=before, after=after)
+        return _adds(say("change.rule-looser", name=new.name, what=", ".join(looser), before=before, after=after), True)
     if stricter:
-        return _removes("rule-stricter", name=new.name, what=", ".join(stricter), before=before, after=after)
-    return _other("rule-about", name=new.name, what=", ".join(about), after=after)
+        return _removes(
+            say("change.rule-stricter", name=new.name, what=", ".join(stricter), before=before, after=after)
+        )
+    return _other(say("change.rule-about", name=new.name, what=", ".join(about), after=after))
 
 
 def _weighed(old: Rule, new: Rule) -> tuple[list[str], list[str], list[str]]:
@@ -325,8 +348,11 @@ def _weigh_signers(
 def _notes(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     for what, one, other in (("log", old.logs, new.logs), ("witness", old.witnesses, new.witnesses)):
         before, after = {_note(known) for known in one}, {_note(known) for known in other}
-        yield from (_removes("note-gone", what=what, name=n, key=k) for n, k in sorted(before - after))
-        yield from (_adds("note-new", what == "witness", what=what, name=n, key=k) for n, k in sorted(after - before))
+        yield from (_removes(say("change.note-gone", what=what, name=n, key=k)) for n, k in sorted(before - after))
+        yield from (
+            _adds(say("change.note-new", what=what, name=n, key=k), what == "witness")
+            for n, k in sorted(after - before)
+        )
 
 
 def _readers(old: TrustFile, new: TrustFile) -> Iterator[Change]:
@@ -335,12 +361,16 @@ def _readers(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     for kind in sorted({*one, *other}):
         if one.get(kind) != other.get(kind):
             said = [" ".join((i.path, *i.arguments)) if i else none for i in (one.get(kind), other.get(kind))]
-            yield _other("interpreter", True, kind=kind, before=said[0], after=said[1])
+            yield _other(say("change.interpreter", kind=kind, before=said[0], after=said[1]), True)
     before, after = {(x.name, str(x.digest)) for x in old.layouts}, {(x.name, str(x.digest)) for x in new.layouts}
-    yield from (_removes("layout-gone", name=name, digest=digest) for name, digest in sorted(before - after))
-    yield from (_adds("layout-new", True, name=name, digest=digest) for name, digest in sorted(after - before))
+    yield from (
+        _removes(say("change.layout-gone", name=name, digest=digest)) for name, digest in sorted(before - after)
+    )
+    yield from (
+        _adds(say("change.layout-new", name=name, digest=digest), True) for name, digest in sorted(after - before)
+    )
     if old.tuf_root != new.tuf_root:
-        yield _other("tuf", True, before=old.tuf_root or none, after=new.tuf_root or none)
+        yield _other(say("change.tuf", before=old.tuf_root or none, after=new.tuf_root or none), True)
 
 
 def _number(generation: int | None) -> int:

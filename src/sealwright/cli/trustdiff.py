@@ -145,12 +145,12 @@ def _print_text(
     for weight in Weight:
         these = [one for one in found if one.weight is weight]
         if these:
-            print(say(f"change.{weight.value}"))
+            print(say(f"weight.{weight.value}"))
         for one in these:
-            mark = "change.attention" if one.attention else "change.line"
-            print("  " + say(mark, sentence=display(one.sentence)))
+            sentence = display(one.sentence)
+            print("  " + (say("change.attention", sentence=sentence) if one.attention else sentence))
     if not found:
-        print("  " + say("change.same-bytes" if same_bytes(old, new) else "change.same"))
+        print("  " + (say("change.same-bytes") if same_bytes(old, new) else say("change.same")))
     if marked := sum(one.attention for one in found):
         print(say("change.marks", number=marked))
     if tried is not None:

@@ -178,7 +178,7 @@ def _officer_key(listed: Sequence[OfficerKey], path: str, home: Home, person: st
             return enrolled
     raise UsageError(
         path,
-        f"no key of this home is {person}'s key in [officers] or [recovery]",
+        f"the key of this home is not {person}'s key in [officers]",
         "Name the person whose key it is with --person.",
     )
 

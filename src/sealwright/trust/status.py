@@ -178,16 +178,18 @@ def _dues(trust: TrustFile, now: datetime, within: timedelta) -> Iterator[Item]:
         yield from _due(say("status.what-rule", name=rule.name), rule.review, now, within)
         for pin in (signer.pins_until for signer in rule.signers):
             if pin is not None and pin < now + within:
-                name = "status.pin-late" if pin < now else "status.pin"
-                yield Item(Level.ATTENTION, "pin", say(name, name=rule.name, day=_day(pin)), pin)
+                parts = {"name": rule.name, "day": _day(pin)}
+                said = say("status.pin-late", **parts) if pin < now else say("status.pin", **parts)
+                yield Item(Level.ATTENTION, "pin", said, pin)
     for known in trust.evidence:
         yield from _due(say("status.what-key", key=known.key), known.review, now, within)
 
 
 def _due(what: str, review: datetime | None, now: datetime, within: timedelta) -> Iterator[Item]:
     if review is not None and review < now + within:
-        name = "status.review-late" if review < now else "status.review"
-        yield Item(Level.ATTENTION, "review", say(name, what=what, day=_day(review)), review)
+        parts = {"what": what, "day": _day(review)}
+        said = say("status.review-late", **parts) if review < now else say("status.review", **parts)
+        yield Item(Level.ATTENTION, "review", said, review)
 
 
 def _people(trust: TrustFile, now: datetime, within: timedelta) -> Iterator[Item]:
@@ -220,8 +222,9 @@ def _certificates(trust: TrustFile, now: datetime, within: timedelta) -> Iterato
 def _ending(what: str, name: str, der: bytes, now: datetime, within: timedelta) -> Iterator[Item]:
     end = load_certificate(der, name).not_valid_after_utc
     if end < now + within:
-        text = f"status.{what}-late" if end < now else f"status.{what}"
-        yield Item(Level.ATTENTION, what, say(text, name=name, day=_day(end)), end)
+        parts = {"name": name, "day": _day(end)}
+        said = say(f"status.{what}-late", **parts) if end < now else say(f"status.{what}", **parts)
+        yield Item(Level.ATTENTION, what, said, end)
 
 
 def _days(span: timedelta) -> int:
