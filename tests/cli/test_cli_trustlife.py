@@ -105,7 +105,9 @@ def test_an_officer_leaves_and_another_comes_with_the_signatures_of_both_sides(
     assert "jan is no officer any more" in said
     sign(run, first, homes, "eva", "ute")
     assert "the officers of version 1 must sign it" in run("trust", "install", first, "--to", tmp_path / "etc", code=1)
-    assert "is not jan's key in [officers]" in run("trust", "sign", first, "--home", homes["jan"], "--person", "jan", code=2)
+    assert "is not jan's key in [officers]" in run(
+        "trust", "sign", first, "--home", homes["jan"], "--person", "jan", code=2
+    )
     assert installed(tmp_path) == 1
 
 

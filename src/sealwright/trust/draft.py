@@ -18,7 +18,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from sealwright.artifact.source import read_file
@@ -30,6 +30,7 @@ from sealwright.trust.toml import Toml, key_text, table_text, value_text
 from sealwright.trust.trustfile import MAX_BYTES, parse_trust
 
 Where = tuple[str, ...]
+LONGEST = timedelta(days=3660)
 _TOKEN = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}'
     r"|'''(?:[^']|'(?!''))*'{3,5}"
@@ -209,7 +210,8 @@ def next_version(path: str, now: datetime, expires: datetime | None) -> tuple[Tr
         raise UsageError(path, f"it was issued on {old.issued:%Y-%m-%d %H:%M} UTC, later than now", "Set this clock.")
     draft.set((), 0, "version", old.version + 1)
     draft.set((), 0, "issued", issued)
-    draft.set((), 0, "expires", (expires or issued + (old.expires - old.issued)).replace(microsecond=0))
+    lasts = min(old.expires - old.issued, LONGEST)
+    draft.set((), 0, "expires", (expires or issued + lasts).replace(microsecond=0))
     return old, draft.checked()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from cryptography import x509
@@ -27,6 +27,7 @@ from sealwright.trust.model import CrlPolicy, Rule, TrustFile
 from sealwright.trust.revocation import CrlTable, crl_issuer
 
 DAY = timedelta(days=1)
+LAST = datetime(9990, 1, 1, tzinfo=UTC)
 
 
 class Level(Enum):
@@ -105,7 +106,7 @@ def _fresh(rule: Rule, trust: TrustFile, now: datetime, within: timedelta) -> It
     fresh_for, grace = rule.freshness.fresh_for, rule.freshness.grace
     if fresh_for is None:
         return Item(Level.FINE, "rule", say("status.rule-always", name=rule.name), trust.expires)
-    fresh, end = trust.issued + fresh_for, trust.issued + fresh_for + grace
+    fresh, end = _later(trust.issued, fresh_for), _later(trust.issued, fresh_for + grace)
     if now > end:
         return Item(Level.STALE, "rule", say("status.rule-stale", name=rule.name, day=_day(end)), end)
     if now > fresh:
@@ -148,7 +149,7 @@ def _list(issuer: str, policy: CrlPolicy | None, tables: Sequence[CrlTable], now
         said = say("status.crl-old-number", number=newest.number, issuer=issuer, least=policy.min_number)
         return Item(Level.STALE, "crl", said)
     age = policy.max_age.get("install") if policy is not None else None
-    end = newest.this_update + age if age is not None else newest.next_update
+    end = _later(newest.this_update, age) if age is not None else newest.next_update
     if end is None:
         return Item(worst, "crl", say("status.crl", **parts, day=say("change.none")))
     if now > end:
@@ -225,6 +226,11 @@ def _ending(what: str, name: str, der: bytes, now: datetime, within: timedelta) 
         parts = {"name": name, "day": _day(end)}
         said = say(f"status.{what}-late", **parts) if end < now else say(f"status.{what}", **parts)
         yield Item(Level.ATTENTION, what, said, end)
+
+
+def _later(time: datetime, span: timedelta) -> datetime:
+    """A sum that stays among the years there are: officers may write 999999d for "always"."""
+    return time + min(span, LAST - time)
 
 
 def _days(span: timedelta) -> int:
