@@ -38,7 +38,7 @@ COMMANDS = {
     "key": "list, create, show, certify and attest keys",
     "cert": "issue, renew, replace, suspend and revoke certificates; see what ends when",
     "ca": "revocation lists, cross-signing, and requests to an authority above",
-    "trust": "check, show, sign and install trust files",
+    "trust": "make, change, compare, sign, install and watch trust files; revocation bundles",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "layout": "check the description of firmware under a maker's own header, and an image by it",
     "serve": "run a service: a timestamp authority",

@@ -125,6 +125,7 @@ WORDS: dict[str, str] = {
     "rule.days": "{number} days",
     "deny.thing": "{what} {value}",
     "deny.below": "product {product} below generation {generation}",
+    "deny.since": "{what}, for what is not proved to be older than {day}",
     "deny.reason": "{what}: {reason}",
     # trust check.
     "trust.usable": "{path}: can be used",

@@ -227,6 +227,10 @@ TEXTS: dict[str, Text] = {
         "Plan its replacement by the review date.",
     ),
     "SW-DENIED-SIGNER": Text("{subject} is on the deny list: {found}", _ASK_MAKER, "its signer was withdrawn"),
+    "SW-DENIED-SIGNER-LATER": Text(
+        "{subject} was retired from {wanted} ({found}), after the proved date of this signature",
+        "Ask the signer what replaces it.",
+    ),
     "SW-DENIED-ARTIFACT": Text(
         "{subject} itself is on the deny list: {found}", _ASK_MAKER, "this very file was withdrawn"
     ),

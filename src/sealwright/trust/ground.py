@@ -82,6 +82,7 @@ class Ground:
     people: dict[Digest, Person] = field(default_factory=dict)
     evidence: dict[Digest, KeyEvidence] = field(default_factory=dict)
     denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
+    below: tuple[Denied, ...] = ()
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
     certificates: tuple[bytes, ...] = ()
@@ -101,7 +102,11 @@ class Ground:
         for person in self.trust.persons:
             self.people |= dict.fromkeys((*person.keys, *person.certificates), person)
         self.evidence = {known.key: known for known in self.trust.evidence}
-        self.denials = {(entry.what, entry.value): entry for entry in self.denied if entry.what != "below"}
+        self.below = tuple(entry for entry in self.denied if entry.what == "below")
+        for entry in self.denied:
+            name = (entry.what, entry.value)
+            if entry.what != "below" and _stricter(entry, self.denials.get(name)):
+                self.denials[name] = entry
         self.policies = {policy.issuer: policy for policy in self.trust.crls}
         for number, der in enumerate(self.crls, 1):
             try:
@@ -139,15 +144,23 @@ class Ground:
             return None
         return person
 
-    def denied_in(self, path: Path) -> str:
-        """The reason of the first denial that names a key or certificate of the path, or ""."""
+    def denied_in(self, path: Path, proved: datetime | None) -> tuple[Denied | None, bool]:
+        """The denial of a key or certificate of the path that says most, and whether it refuses a signature of that proved time.
+
+        A retired one (`since`) refuses nothing that is proved to be older. What proves a time by itself, a token, asks with
+        None: a key that is denied could give any time.
+        """
         if not self.denials:
-            return ""
+            return None, False
+        spared: Denied | None = None
         for known in path.facts:
             for name in (("key", str(known.key)), ("certificate", str(known.certificate)), ("serial", known.serial)):
-                if (entry := self.denials.get(name)) is not None:
-                    return entry.reason or "no reason given"
-        return ""
+                if (entry := self.denials.get(name)) is None:
+                    continue
+                if entry.since is None or proved is None or proved >= entry.since:
+                    return entry, True
+                spared = spared or entry
+        return spared, False
 
     def revocations(
         self, path: Path, proved: datetime | None, kept: tuple[KeptList, ...] = ()
@@ -251,6 +264,13 @@ class Ground:
             if table.this_update <= self.judgement.judged:
                 numbers[_list_name(table)] = max(table.number, numbers.get(_list_name(table), 0))
         return numbers
+
+
+def _stricter(entry: Denied, other: Denied | None) -> bool:
+    """Whether a denial refuses more than another of the same thing: without a date all, else from the earlier date."""
+    if other is None or other.since is None:
+        return other is None
+    return entry.since is None or entry.since < other.since
 
 
 def _authorities(certificates: tuple[bytes, ...]) -> Iterator[x509.Certificate]:

@@ -114,13 +114,15 @@ class Denied(NamedTuple):
     """One thing that is refused whatever signs it. what: `key`, `certificate`, `serial`, `artifact` or `below`.
 
     key and certificate: text of the Digest; serial: hex issuer name DER + ":" + hex serial; artifact: format + " " +
-    digest (or "* " + digest); below: product, with `generation`.
+    digest (or "* " + digest); below: product, with `generation`. since: of a key or certificate, signatures that are proved
+    to be older still count.
     """
 
     what: str
     value: str
     generation: int
     reason: str
+    since: datetime | None = None
 
 
 class Withdrawal(NamedTuple):

@@ -284,8 +284,7 @@ def _new_standing(
     if path is not None:
         anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
         findings.extend(path.findings)
-        if reason := ground.denied_in(path):
-            findings.append(reject("SW-DENIED-SIGNER", known.subject, found=reason))
+        findings.extend(_denied(known, path, proved, ground))
         findings.extend(_revocation(path, proved, lists, ground))
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
@@ -326,6 +325,21 @@ def _strictness(known: Facts) -> Strictness:
     return Strictness.OURS if known.policies & _OURS else Strictness.FOREIGN
 
 
+def _denied(known: Facts, path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
+    entry, refuses = ground.denied_in(path, proved)
+    if entry is None:
+        return []
+    why, since = entry.reason or "no reason given", _day(entry.since) if entry.since else ""
+    if not refuses:
+        return [warning("SW-DENIED-SIGNER-LATER", known.subject, since, why)]
+    if not since:
+        return [reject("SW-DENIED-SIGNER", known.subject, found=why)]
+    found = f"{why}; made {_day(proved)}" if proved is not None else f"{why}; the time of this signature is not proved"
+    return [
+        reject("SW-DENIED-SIGNER", known.subject, since, f"{found}, and only what is proved older than {since} counts")
+    ]
+
+
 def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
     if not ground.denied:
         return []
@@ -338,7 +352,7 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
         if name in ground.denials
     ]
     product, generation = candidate.claims.product, candidate.claims.generation or 0
-    findings += [denied_generation(entry, generation) for entry in ground.denied if denies(entry, product, generation)]
+    findings += [denied_generation(entry, generation) for entry in ground.below if denies(entry, product, generation)]
     return findings
 
 

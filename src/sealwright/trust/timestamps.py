@@ -162,6 +162,7 @@ def _problem(token: Token, authority: TimestampAuthority, path: Path, ground: Gr
         gone = withdrawn(path_names(path.certificates), by.when, ground.trust.algorithms)
         if gone is not None:
             return f"its authority's certificates rest on {gone.name}, which counts until {gone.until:%Y-%m-%d}"
-    if denied := ground.denied_in(path):
-        return f"the trust file denies its certificate ({denied})"
+    denied, _ = ground.denied_in(path, None)
+    if denied is not None:
+        return f"the trust file denies its certificate ({denied.reason or 'no reason given'})"
     return ""

@@ -246,7 +246,7 @@ class Verifier:
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
         if decision.counted and found.components:
-            minimums, denied = self.believed.trust.minimums, self.ground.denied
+            minimums, denied = self.believed.trust.minimums, self.ground.below
             old = old_components(found.components, minimums, denied, self.asked.purpose)
             findings += [f for f in old if f not in findings]
         if not any(f.severity is Severity.REJECT for f in findings):
