@@ -12,7 +12,7 @@ from kit.trust import OFFICER, RECOVERY, RULE, person, quorum, trust_bytes, trus
 from sealwright.artifact.digest import Digest
 from sealwright.cli.trustchanges import Change, Weight, changes
 from sealwright.envelope.verifierkey import NoteType
-from sealwright.trust.model import TrustFile
+from sealwright.trust.model import TrustFile, Withdrawal
 from sealwright.trust.toml import Toml
 from sealwright.trust.trustfile import parse_trust
 
@@ -178,6 +178,7 @@ def test_every_field_of_a_trust_file_is_compared() -> None:
         "denied": parsed({"deny": [{"key": KEY, "reason": "x"}]}).denied, "minimums": {"pump": 1},
         "evidence": parsed({"evidence": [EVIDENCE]}).evidence, "tuf_root": Digest.of(b""),
         "interpreters": parsed({"interpreter": [{"kind": "sh", "path": "/bin/sh"}]}).interpreters,
+        "witness_threshold": 3, "floor_lowered_in": 2, "algorithms": (Withdrawal("sha256", NOW),),
     }  # fmt: skip
     # layouts are compared in the same way as logs; making one takes a description
     assert set(TrustFile._fields) - set(different) == {"text", "digest", "layouts"}

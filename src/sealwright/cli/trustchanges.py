@@ -53,6 +53,7 @@ def changes(old: TrustFile, new: TrustFile, brought: Sequence[Denied] = ()) -> l
     found = [*_head(old, new), *_quorums(old, new), *_persons(old, new), *_anchors(old, new), *_held(old, new)]
     found += [*_authorities(old, new), *_crls(old, new), *_denied(old, new, brought), *_minimums(old, new)]
     found += [*_evidence(old, new), *_rules(old, new), *_notes(old, new), *_readers(old, new)]
+    found += _times(old, new)
     order = list(Weight)
     return sorted(found, key=lambda one: (order.index(one.weight), not one.attention))
 
@@ -90,6 +91,25 @@ def _head(old: TrustFile, new: TrustFile) -> Iterator[Change]:
         yield _other(say("change.expires-later", before=moment(old.expires), after=moment(new.expires)))
     elif new.expires < old.expires:
         yield _removes(say("change.expires-sooner", before=moment(old.expires), after=moment(new.expires)))
+
+
+def _times(old: TrustFile, new: TrustFile) -> Iterator[Change]:
+    """What bears on when something was signed: witnesses, the floor of clocks, ends of algorithms."""
+    if new.witness_threshold != old.witness_threshold:
+        fewer = new.witness_threshold < old.witness_threshold
+        said = say("change.witnesses", before=old.witness_threshold, after=new.witness_threshold)
+        yield Change(Weight.ADDS if fewer else Weight.REMOVES, fewer, said)
+    if new.floor_lowered_in != old.floor_lowered_in:
+        yield _other(say("change.floor", version=new.floor_lowered_in), True)
+    before, after = {one.name: one.until for one in old.algorithms}, {one.name: one.until for one in new.algorithms}
+    for name in sorted({*before, *after}):
+        was, now = before.get(name), after.get(name)
+        if was == now:
+            continue
+        always = say("change.always")
+        said = say("change.algorithm", name=name, before=_day(was, always), after=_day(now, always))
+        sooner = now is not None and (was is None or now < was)
+        yield Change(Weight.REMOVES if sooner else Weight.ADDS, not sooner, said)
 
 
 def _quorums(old: TrustFile, new: TrustFile) -> Iterator[Change]:
