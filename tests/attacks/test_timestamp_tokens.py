@@ -22,6 +22,7 @@ from sealwright.envelope.cms import BrokenSigner, Profile, read_envelope
 from sealwright.envelope.cms_write import add_token
 from sealwright.envelope.tsp import (
     MAX_TOKEN_BYTES,
+    Failure,
     check_token,
     read_request,
     read_response,
@@ -184,7 +185,7 @@ def test_a097_a_refusal_with_an_old_token_inside_gives_no_token() -> None:
         with pytest.raises(TimestampUnavailable):
             token_of_sidecar(answer, "f.tsr")
     with pytest.raises(TimestampUnavailable, match="closed today"):
-        read_response(rejection_bytes("closed today"), Digest.of(VALUE), NONCE, "tsa")
+        read_response(rejection_bytes("closed today", Failure.SYSTEM_FAILURE), Digest.of(VALUE), NONCE, "tsa")
     with pytest.raises(TimestampUnavailable):
         read_response(response_bytes(b""), Digest.of(VALUE), NONCE, "tsa")
 

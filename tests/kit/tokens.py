@@ -36,7 +36,7 @@ def softhsm() -> Pin:
 def another_token() -> str:
     """The key string of one more token beside this process's own, empty as a new one."""
     softhsm()
-    label = f"line-{next(_NUMBERS)}"
+    label = f"other-{next(_NUMBERS):04}"  # pkcs11-tool takes a token whose label only begins like the one asked for
     command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "87654321"]
     subprocess.run(command, check=True, capture_output=True)
     return f"pkcs11:token={label}"

@@ -451,8 +451,8 @@ def run_expiring(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime, timedelta
 
     from sealwright.artifact.names import display
+    from sealwright.signing.endings import due
     from sealwright.signing.home import open_home
-    from sealwright.signing.inventory import due
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)

@@ -17,7 +17,7 @@ from sealwright import __version__
 from sealwright.cli.render import moment
 from sealwright.errors import SealwrightError
 from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
-from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, open_home
+from sealwright.signing.home import JOURNAL, TIMESTAMPS, TRUST, EnrolledKey, Home, open_home
 
 SOON = timedelta(days=60)
 MAY_WAIT = timedelta(days=1)
@@ -83,7 +83,9 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
     for key in home.keys:
         yield _key(home, key, now)
     yield _trust(home, now)
-    yield _journal(home)
+    yield _journal("journal", home.path(JOURNAL))
+    if os.path.isdir(home.path(TIMESTAMPS)):
+        yield _journal("journal of timestamps", home.path(TIMESTAMPS))
     yield _pending(home, now)
 
 
@@ -153,24 +155,23 @@ def _trust(home: Home, now: datetime) -> Check:
     return Check("trust file", Standing.OK, found)
 
 
-def _journal(home: Home) -> Check:
+def _journal(name: str, folder: str) -> Check:
     """Whether every line is whole and chained, and which signatures were begun and not finished."""
     from sealwright.log.journal import read_journal, unfinished
 
-    folder = home.path(JOURNAL)
     try:
         count = sum(1 for _ in read_journal(folder))
         pending = len(unfinished(folder))
     except SealwrightError as cause:
-        return Check("journal", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
+        return Check(name, Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
     if pending:
         return Check(
-            "journal",
+            name,
             Standing.MISSING,
             f"{count:,} entries, {pending} signatures begun and not finished",
-            "Unless a `sign` is at work now, a crash left them and nothing of them was handed out: sign again what is missing.",
+            "Unless a `sign` or `serve` is at work now, a crash left them and nothing of them was handed out: sign again what is missing.",
         )
-    return Check("journal", Standing.OK, f"{count:,} entries, every signature begun was finished")
+    return Check(name, Standing.OK, f"{count:,} entries, every signature begun was finished")
 
 
 def _pending(home: Home, now: datetime) -> Check:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -34,6 +34,9 @@ from sealwright.texts.words import say
 from sealwright.trust.belief import parse_deny
 from sealwright.trust.certificate import display_name, load_certificate, policy_oids, spki_digest, tbs_digest
 from sealwright.trust.trustfile import parse_trust
+
+if TYPE_CHECKING:
+    from sealwright.envelope.ers import Link
 
 T = TypeVar("T")
 MAX_BYTES = 32 << 20
@@ -159,6 +162,44 @@ def _der_crl(data: bytes, _name: str) -> Description | None:
 
 def _der_request(data: bytes, _name: str) -> Description | None:
     return _loaded(data, x509.load_der_x509_csr, _request)
+
+
+def _evidence(data: bytes, name: str) -> Description | None:
+    """Each link with its place, so that `openssl ts` can be given its timestamp."""
+    if data[:2] not in _DER_STARTS:
+        return None
+    from sealwright.envelope.ers import read_record  # few files are one
+
+    try:
+        record = read_record(data, name)
+    except SealwrightError:
+        return None
+    facts = (
+        ("digests", ", ".join(chain[0].digest.value for chain in record.chains)),
+        ("signatures", say("fact.evidence", chains=len(record.chains), links=len(record.links))),
+        ("certificate", say("fact.evidence-kept", certificates=len(record.certificates), lists=len(record.crls))),
+    )
+    parts = tuple(
+        _archive_timestamp(data, link, say("kind.link", chain=number, place=place))
+        for number, chain in enumerate(record.chains, 1)
+        for place, link in enumerate(chain, 1)
+    )
+    return Description(say("kind.evidence"), facts, parts)
+
+
+def _archive_timestamp(data: bytes, link: Link, kind: str) -> Description:
+    at = data.find(link.token)
+    hashes = len(link.tree[0]) if link.tree else 1
+    shown = [
+        ("digest", link.digest.value),
+        ("over", say("fact.tree", hashes=hashes, lists=len(link.tree))),
+        ("content", say("fact.token-at", at=at, size=len(link.token))),
+    ]
+    try:
+        token = read_token(link.token, kind)
+    except SealwrightError as cause:
+        return Description(kind, (*shown, ("why", say("fact.not-usable", why=cause.what))))
+    return Description(kind, tuple(shown), (_token(token, say("fact.hash", imprint=token.imprint)),))
 
 
 def _timestamp(data: bytes, name: str) -> Description | None:
@@ -313,10 +354,10 @@ def _parts(envelope: Envelope) -> Iterator[Description]:
         yield _der_certificate(der, "certificate") or _UNREADABLE_CERTIFICATE
 
 
-def _token(token: Token) -> Description:
+def _token(token: Token, over: str = "") -> Description:
     facts = (
         ("time", say("fact.gen-time", time=moment(token.gen_time), seconds=f"{token.accuracy.total_seconds():g}")),
-        ("over", say("fact.imprint", imprint=token.imprint)),
+        ("over", over or say("fact.imprint", imprint=token.imprint)),
         ("authority", display_name(load_certificate(token.certificate, "timestamp").subject)),
         ("policy", token.policy),
         ("serial", f"{token.serial:x}"),
@@ -401,6 +442,7 @@ _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _der_certificate,
     _der_crl,
     _der_request,
+    _evidence,
     _timestamp,
     _signature,
     _ima,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json
+from sealwright.cli.arguments import add_json, add_pin_file, key_string
 
 if TYPE_CHECKING:
     from sealwright.cli.checkup import Check
@@ -17,6 +17,8 @@ EXAMPLES = """examples:
   sealwright doctor                    this machine: libraries, programs, tokens, TPM, clock
   sealwright doctor --home home        and a signing home: keys, certificates, trust file, journal
   sealwright doctor --json
+  sealwright doctor --token pkcs11:token=line-1 --pin-file pin.txt      tries a token with throwaway keys
+  sealwright doctor --token tpm: --out tpm-report.txt                   the same of the TPM, and a file
 """
 
 
@@ -26,6 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--module", metavar="FILE", action="append", default=[], help="a PKCS#11 module to try (repeat)"
     )
+    parser.add_argument(
+        "--token", metavar="URI", type=key_string, help="try this token with throwaway keys: pkcs11:token=NAME, or tpm:"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the report on the token there as well")
+    parser.add_argument("--replace", action="store_true", help="replace FILE")
+    add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -34,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
     """Every check in turn, one line each."""
     from datetime import UTC, datetime
 
+    if args.token is not None:
+        from sealwright.cli.tokentrial import run_token  # only where a token is tried
+
+        return run_token(args)
     from sealwright.cli.checkup import Standing, home_checks, machine_checks
 
     now = datetime.now(UTC)

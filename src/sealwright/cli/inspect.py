@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   sealwright inspect project.manifest trust.toml ca.pem
   sealwright inspect signed.efi                    its signatures, and which bytes they leave out
   sealwright inspect drive.hex                     its digest, and that of the memory image which it stands for
+  sealwright inspect drive.bin.ers                 its archive timestamps: when, by whom, where in the file
   sealwright inspect drive.bin --json
   sealwright inspect signed.bin --layout acme.layout
 """
@@ -127,7 +128,8 @@ def _beside(path: str) -> list[tuple[str, str]]:
     from sealwright.texts.words import say
 
     plain = path.rstrip("/" + os.sep) or path
-    wanted = [".tsr", SUFFIX, *SUFFIXES.values(), *(SUFFIX + suffix for suffix in SUFFIXES.values())]
+    wanted = [".tsr", ".ers", SUFFIX + ".ers", SUFFIX, *SUFFIXES.values()]
+    wanted += [SUFFIX + suffix for suffix in SUFFIXES.values()]
     wanted += [*PROOF_SUFFIXES.values(), *(SUFFIX + suffix for suffix in PROOF_SUFFIXES.values())]
     wanted += [ending for endings in BESIDE.values() for ending in endings]
     found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]

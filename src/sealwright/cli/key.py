@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli import attestation
+from sealwright.cli import attestation, keyimport, keyreport
 from sealwright.cli.arguments import FORMATS, add_action, add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ EXAMPLES = """examples:
   sealwright key control-tree u-boot.dtb --home home --key fit --out control.dtb      U-Boot trusts this key from now on
   sealwright key enrol kmod --home home --name modules-2026 --algorithm rsa4096
   sealwright key import-certificate boot.pem --home home --name boot --construction digest:mcuboot --key file:boot.key
+  sealwright key import-certificate --own-authority --home home --name line-2 --key 'pkcs11:token=line-1;object=line-2'
+  sealwright key import boot.pem --home home --name boot --construction digest:mcuboot --copies 'laptop of Eva, until 2026-12-01'
+  sealwright key import old.p12 --token pkcs11:token=line-1 --name old --password-file pass.txt --pin-file pin.txt
+  sealwright key destroyed boot --home home --copy 'laptop of Eva, until 2026-12-01' --how 'disk erased and shredded'
+  sealwright key check vendor.pem request.csr trust.toml           weak, published, or sharing a prime with another
+  sealwright key check --home home --known-keys blacklist.RSA-2048 and which files such a key signed
+  sealwright key report --home home --pin-file pin.txt --out keys.html
+  sealwright key report --home home --offline --csv
   sealwright key show release --home home
   sealwright key create tpm:release.tss --pcrs sha256:0,7
   sealwright key attest tpm:release.tss --nonce 5eed... --out release.attestation       it lives in that TPM
@@ -75,7 +83,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(show)
     show.set_defaults(run=run_show)
     take = add_action(commands, "import-certificate", "enrol a key with the certificate a PKI issued for it", EXAMPLES)
-    take.add_argument("file", metavar="FILE", help="PEM: the key's certificate, then its path without the root")
+    take.add_argument(
+        "file", metavar="FILE", nargs="?", help="PEM: the key's certificate, then its path without the root"
+    )
+    take.add_argument(
+        "--own-authority", action="store_true", help="it has no certificate: the home's authority issues one"
+    )
     add_home(take)
     take.add_argument("--key", metavar="KEY", type=key_string, required=True, help="key string of the certified key")
     take.add_argument("--name", metavar="NAME", required=True, help="what it is called in the home")
@@ -88,12 +101,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"the default), or what one format alone reads: {', '.join(CONSTRUCTIONS[1:])}",
     )
     take.add_argument("--purpose", choices=PURPOSES, default="artifact", help="the one thing it is for")
+    keyimport.add_known(take)
     add_pin_file(take)
     add_json(take)
     take.set_defaults(run=run_import)
     _configure_enrol(commands)
     _configure_control_tree(commands)
     attestation.configure(commands, EXAMPLES)
+    keyimport.configure(commands, EXAMPLES, CONSTRUCTIONS)
+    keyreport.configure(commands, EXAMPLES)
     csr = add_action(commands, "csr", "print a certificate request for an existing PKI", EXAMPLES)
     csr.add_argument("key", metavar="KEY", type=key_string, help="key string")
     csr.add_argument("--subject", metavar="NAME", required=True, help="RFC 4514, such as CN=Release 2026,O=ACME")
@@ -208,7 +224,7 @@ def run_show(args: argparse.Namespace) -> int:
         from sealwright.signing.home import open_home
 
         home = open_home(args.home)
-        enrolled = _named(home.keys, args.key)
+        enrolled = named(home.keys, args.key)
         uri = home.uri(enrolled)
         opened = open_key(
             uri,
@@ -281,7 +297,7 @@ def run_control_tree(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home = open_home(args.home)
-    key = _named(home.keys, args.key)
+    key = named(home.keys, args.key)
     if key.construction is not Construction.FIT:
         raise KeyRefused(
             f"key {key.name}",
@@ -302,15 +318,30 @@ def run_control_tree(args: argparse.Namespace) -> int:
 
 def run_import(args: argparse.Namespace) -> int:
     """Enrol the key for one purpose, after finding that the certificate is its own."""
+    from datetime import UTC, datetime
+
     from sealwright.artifact.names import display
     from sealwright.envelope.kinds import Construction
-    from sealwright.signing.enrol import enrol
+    from sealwright.errors import UsageError
+    from sealwright.signing.enrol import enrol, enrol_certified
     from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.texts.words import say
 
+    if (args.file is None) is not args.own_authority:
+        raise UsageError(
+            "key import-certificate", "FILE and --own-authority stand for one another", "Give one of them."
+        )
     home = open_home(args.home)
-    pin, construction = pin_of(args, args.key), Construction(args.construction)
-    key = enrol(home, args.name, args.key, KeyPurpose(args.purpose), args.file, pin, construction)
+    pin, construction, purpose = pin_of(args, args.key), Construction(args.construction), KeyPurpose(args.purpose)
+    known = keyimport.known_of(args)
+    if args.own_authority:
+        if purpose is not KeyPurpose.ARTIFACT:
+            raise UsageError(
+                f"--purpose {purpose}", "the home's authority certifies keys for artifacts", "Leave it out."
+            )
+        key = enrol_certified(home, args.name, args.key, pin, datetime.now(UTC), construction, known)
+    else:
+        key = enrol(home, args.name, args.key, purpose, args.file, pin, construction, known)
     if args.json:
         from sealwright.cli.jsonout import line
 
@@ -335,7 +366,8 @@ def run_csr(args: argparse.Namespace) -> int:
     return 0
 
 
-def _named(keys: tuple[EnrolledKey, ...], name: str) -> EnrolledKey:
+def named(keys: tuple[EnrolledKey, ...], name: str) -> EnrolledKey:
+    """The enrolled key of that name or key string."""
     from sealwright.errors import UsageError
 
     for key in keys:

@@ -7,12 +7,23 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sealwright.cli import trustdiff, trustedit, trustinstall, truststatus
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
 
 if TYPE_CHECKING:
     from sealwright.trust.model import TrustFile
 
 EXAMPLES = """examples:
+  sealwright trust new trust.toml --officer eva=eva.pem --officer jan=jan.pem --recovery safe=safe.pem --title "Line 3"
+  sealwright trust new --next trust.toml                     begins the next version; the old one goes to trust.history/
+  sealwright trust new deny.toml --for trust.toml            an empty deny list, signed by one officer
+  sealwright trust add trust.toml anchor maker.pem --name acme --environment production
+  sealwright trust add trust.toml rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning
+  sealwright trust add trust.toml officer mia --key mia.pem --threshold 2
+  sealwright trust add deny.toml deny key stolen.pem --reason "laptop stolen on 3 May"
+  sealwright trust remove trust.toml officer jan --threshold 1
+  sealwright trust diff /etc/sealwright/trust.toml new/trust.toml --inventory /srv/installed
+  sealwright trust diff trust.toml --deny deny.toml --inventory installed.ndjson     would this revocation stop a plant?
   sealwright trust check trust.toml                          is it well formed, signed by enough officers, not ended?
   sealwright trust show trust.toml --card                    the card with its fingerprint, to hand over
   sealwright trust show trust.toml --json                    everything it says, for a program
@@ -20,13 +31,19 @@ EXAMPLES = """examples:
   sealwright trust sign deny.toml --home home --person eva   withdraws keys and files before the next version
   sealwright trust install /media/stick/trust.toml --to /etc/sealwright --trust-fingerprint "WORDS OF THE CARD"
   sealwright trust install /media/stick/trust.toml --to /etc/sealwright      the next version: no fingerprint needed
+  sealwright trust install /media/stick/trust.toml --to /etc/sealwright --dry-run    only say what it would change
+  sealwright trust bundle trust.toml --out /media/stick/revocations.zip      deny list and revocation lists alone
+  sealwright trust install /media/stick/revocations.zip --to /etc/sealwright
+  sealwright trust status /etc/sealwright --within 60d       for cron: 0 fine, 1 look at it, 3 stale
 """
 SOON = timedelta(days=60)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The four commands."""
+    """The actions: of writing in `trustedit`, comparing in `trustdiff`, carrying in `trustinstall`, watching in `truststatus`."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    trustedit.configure(commands, EXAMPLES)
+    trustdiff.configure(commands, EXAMPLES)
     check = add_action(commands, "check", "say whether a trust file can be used, and what to mend", EXAMPLES)
     check.add_argument("file", metavar="FILE", help="the trust file; its signatures lie beside it")
     add_json(check)
@@ -44,14 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pin_file(sign)
     add_json(sign)
     sign.set_defaults(run=run_sign)
-    install = add_action(
-        commands, "install", "make a trust file the installed one, step by step from the old", EXAMPLES
-    )
-    install.add_argument("file", metavar="FILE", help="the new trust file, with its signatures and history beside it")
-    install.add_argument("--to", metavar="DIR", required=True, help="the folder of the installed trust file")
-    install.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card (a first file)")
-    add_json(install)
-    install.set_defaults(run=run_install)
+    trustinstall.configure(commands, EXAMPLES)
+    truststatus.configure(commands, EXAMPLES)
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -102,8 +113,8 @@ def run_sign(args: argparse.Namespace) -> int:
     """Write FILE.PERSON.p7s; a deny list is signed as one."""
     from sealwright.artifact.names import display
     from sealwright.artifact.source import read_file
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.init import sign_trust
+    from sealwright.signing.home import open_home
+    from sealwright.signing.init import sign_trust, signing_key_of
     from sealwright.texts.words import say
     from sealwright.trust.belief import DENY_KIND, DENY_LINE
     from sealwright.trust.history import KIND
@@ -112,7 +123,7 @@ def run_sign(args: argparse.Namespace) -> int:
     home = open_home(args.home)
     text = read_file(args.file, MAX_BYTES)
     kind = DENY_KIND if text.startswith(DENY_LINE.encode()) else KIND
-    pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TRUST)))
+    pin = pin_of(args, home.uri(signing_key_of(args.file, home, args.person)))
     written = sign_trust(args.file, home, args.person, datetime.now(UTC), pin, kind=kind)
     missing = None if kind == DENY_KIND else _missing(args.file)
     if args.json:
@@ -139,73 +150,6 @@ def _missing(path: str) -> int:
     signed = read_signed(path)
     officers = parse_trust(signed.text, path).officers
     return max(0, officers.threshold - len(persons_of(officers, signing_keys(signed))))
-
-
-def run_install(args: argparse.Namespace) -> int:
-    """Believe it, by its predecessor or its fingerprint, and put it in place as one batch."""
-    import os
-
-    from sealwright.artifact.digest import Digest
-    from sealwright.artifact.names import display
-    from sealwright.errors import TrustRefused
-    from sealwright.texts.words import say
-    from sealwright.trust.belief import load_trust
-    from sealwright.trust.bundle import install_bundle
-    from sealwright.trust.history import install, read_signed
-
-    installed = installed_in(args.to)
-    fingerprint = args.trust_fingerprint
-    if installed is None and fingerprint is None:
-        fingerprint = _asked_fingerprint(args)
-    believed = load_trust(args.file, fingerprint=fingerprint, installed=installed)
-    signed = read_signed(args.file)
-    if Digest.of(signed.text) != believed.trust.digest:
-        raise TrustRefused(args.file, "it changed while it was read", "Install it again from a copy of your own.")
-    brought = install_bundle(args.file, args.to)
-    install(signed, args.to, installed)
-    trust = believed.trust
-    path = os.path.join(args.to, "trust.toml")
-    if args.json:
-        from sealwright.cli.jsonout import line
-
-        said: dict[str, object] = {"path": args.file, "output": path, "id": trust.id, "version": trust.version}
-        said |= {"digest": str(trust.digest), "believed": believed.reason}
-        print(line(said | {"deny_version": brought.deny_version or None, "new_crls": brought.lists}))
-        return 0
-    where = display(args.to)
-    named = {"version": trust.version, "id": display(trust.id), "folder": where, "reason": believed.reason}
-    print(say("trust-install.installed", **named))
-    if brought.deny_version:
-        print("  " + say("trust-install.deny", version=brought.deny_version))
-    if brought.lists:
-        print("  " + say("trust-install.lists", number=brought.lists))
-    print("  " + say("trust-install.next", trust=display(path), folder=where))
-    return 0
-
-
-def installed_in(folder: str) -> TrustFile | None:
-    """The trust file that was installed in a folder, None if there is none yet."""
-    import os
-
-    from sealwright.artifact.source import read_file_or_none
-    from sealwright.trust.trustfile import MAX_BYTES, parse_trust
-
-    path = os.path.join(folder, "trust.toml")
-    data = read_file_or_none(path, MAX_BYTES)
-    return None if data is None else parse_trust(data, path)
-
-
-def _asked_fingerprint(args: argparse.Namespace) -> str:
-    """A first file always needs its fingerprint: typed in from the card, never shown first."""
-    from sealwright.errors import UsageError
-    from sealwright.texts.words import say
-
-    if not sys.stdin.isatty():
-        raise UsageError(
-            args.file, "a first trust file needs its fingerprint", "Add --trust-fingerprint with the card's words."
-        )
-    print(say("trust-install.ask"), file=sys.stderr)
-    return sys.stdin.readline()
 
 
 def _checked(path: str, now: datetime) -> tuple[list[str], list[str], str]:

@@ -93,6 +93,7 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
         "layouts": [{"name": one.name, "digest": str(one.digest)} for one in trust.layouts],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
+        "algorithms": [{"name": one.name, "until": json_moment(one.until)} for one in trust.algorithms],
     }
 
 
@@ -116,6 +117,8 @@ def denial(entry: Denied) -> str:
         what = say("deny.below", product=entry.value, generation=entry.generation)
     else:
         what = say("deny.thing", what=entry.what, value=entry.value)
+    if entry.since is not None:
+        what = say("deny.since", what=what, day=f"{entry.since:%Y-%m-%d}")
     return say("deny.reason", what=what, reason=entry.reason) if entry.reason else what
 
 
@@ -135,7 +138,7 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         yield "  " + (say("trust.anchor-public", **parts) if anchor.public else say("trust.anchor", **parts))
     names = ", ".join(authority.name for authority in trust.authorities) or say("trust.nobody")
     yield say("trust.authorities", names=names)
-    yield from (_crl(policy, trust) for policy in trust.crls)
+    yield from (crl_line(policy, trust) for policy in trust.crls)
     yield from (say("trust.log", name=log.name, key=log.key) for log in trust.logs)
     yield from (say("trust.witness", name=witness.name, key=witness.key) for witness in trust.witnesses)
     if trust.witnesses:
@@ -152,6 +155,8 @@ def _lines(trust: TrustFile) -> Iterator[str]:
         yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:
         yield say("trust.withdrawn", what=denial(entry))
+    for ageing in trust.algorithms:
+        yield say("trust.algorithm", name=ageing.name, day=f"{ageing.until:%Y-%m-%d}")
     for known in trust.evidence:
         if known.reason:
             yield say("trust.evidence-reason", key=known.key, provenance=known.provenance, reason=known.reason)
@@ -174,7 +179,8 @@ def _person(person: Person) -> str:
     return say("trust.person-until", person=line, day=f"{person.until:%Y-%m-%d}") if person.until else line
 
 
-def _crl(policy: CrlPolicy, trust: TrustFile) -> str:
+def crl_line(policy: CrlPolicy, trust: TrustFile) -> str:
+    """What is wanted of an issuer's revocation lists, as one clause."""
     line = say("trust.crl", issuer=_issuer(policy, trust))
     if policy.min_number:
         line = say("trust.crl-number", line=line, number=policy.min_number)

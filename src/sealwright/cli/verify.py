@@ -130,7 +130,7 @@ def _believed(args: argparse.Namespace, request: Request) -> Believed:
 
     installed = None
     if request.state is not None:
-        from sealwright.cli.trust import installed_in
+        from sealwright.cli.trustinstall import installed_in
 
         installed = installed_in(request.state)
     return load_trust(args.trust, fingerprint=args.trust_fingerprint, installed=installed)

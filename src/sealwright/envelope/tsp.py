@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from functools import lru_cache
 
 from cryptography import x509
@@ -20,7 +21,14 @@ from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS
 from sealwright.envelope.asn1 import OID, der, tlv
 from sealwright.envelope.ber import to_der
 from sealwright.envelope.cms import MAX_BYTES, BrokenSigner, Profile, Signer, check_signer, read_envelope
-from sealwright.errors import BadSignature, LimitExceeded, MalformedEnvelope, TimestampUnavailable, WeakAlgorithm
+from sealwright.errors import (
+    BadSignature,
+    LimitExceeded,
+    MalformedEnvelope,
+    SealwrightError,
+    TimestampUnavailable,
+    WeakAlgorithm,
+)
 
 MAX_TOKEN_BYTES = 64 * 1024
 # Outside of these years genTime and accuracy cannot be added
@@ -30,6 +38,42 @@ TIME_STAMPING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.8")
 KIND = "file"
 _AGAIN = "Ask for a new timestamp."
 _GRANTED = (0, 1)
+MAX_NONCE_BITS = 512
+
+
+class Failure(IntEnum):
+    """PKIFailureInfo of a refused request: the number of the bit (RFC 3161 section 2.4.2)."""
+
+    BAD_ALG = 0
+    BAD_REQUEST = 2
+    BAD_DATA_FORMAT = 5
+    TIME_NOT_AVAILABLE = 14
+    UNACCEPTED_POLICY = 15
+    UNACCEPTED_EXTENSION = 16
+    ADD_INFO_NOT_AVAILABLE = 17
+    SYSTEM_FAILURE = 25
+
+
+class BadRequest(MalformedEnvelope):
+    """A request in DER that this service does not grant: another version, a nonce beyond all measure."""
+
+
+class UnacceptedExtension(MalformedEnvelope):
+    """A request with an extension: each one that is not known refuses, critical or not (RFC 3161 section 2.4.1)."""
+
+
+class UnacceptedPolicy(MalformedEnvelope):
+    """A request for a policy that is not offered."""
+
+
+_FAILURES: tuple[tuple[type[SealwrightError], Failure], ...] = (
+    (BadRequest, Failure.BAD_REQUEST),
+    (UnacceptedExtension, Failure.UNACCEPTED_EXTENSION),
+    (UnacceptedPolicy, Failure.UNACCEPTED_POLICY),
+    (WeakAlgorithm, Failure.BAD_ALG),
+    (LimitExceeded, Failure.BAD_REQUEST),
+    (MalformedEnvelope, Failure.BAD_DATA_FORMAT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +119,12 @@ def read_request(data: bytes) -> TimestampRequest:
         request = asn1.decode_der(types.TimeStampRequest, data)
     except ValueError as cause:
         raise MalformedEnvelope(subject, "it is not a TimeStampReq in DER", _AGAIN) from cause
-    if request.version != 1 or request.extensions is not None:
-        raise MalformedEnvelope(subject, "its version is not 1, or it has extensions", _AGAIN)
+    if request.version != 1:
+        raise BadRequest(subject, f"version {str(request.version)[:20]}, known is 1", _AGAIN)
+    if request.extensions is not None:
+        raise UnacceptedExtension(subject, "it has an extension, and none is known here", _AGAIN)
+    if request.nonce is not None and request.nonce.bit_length() > MAX_NONCE_BITS:
+        raise BadRequest(subject, f"a nonce of more than {MAX_NONCE_BITS} bits", _AGAIN)
     policy = request.policy.dotted_string if request.policy is not None else None
     return TimestampRequest(_digest(request.imprint, subject), request.nonce, policy, request.certificate_wanted)
 
@@ -105,10 +153,17 @@ def response_bytes(token: bytes) -> bytes:
     return der(0x30, der(0x30, b"\x02\x01\x00") + token)
 
 
-def rejection_bytes(reason: str) -> bytes:
-    """A DER TimeStampResp that refuses, with the reason as text."""
+def failure_of(cause: SealwrightError) -> Failure:
+    """Which failure an error is to the asker; what is none of the request's faults is the service's."""
+    return next((failure for error, failure in _FAILURES if isinstance(cause, error)), Failure.SYSTEM_FAILURE)
+
+
+def rejection_bytes(reason: str, failure: Failure) -> bytes:
+    """A DER TimeStampResp that refuses, with the reason as text and as a bit (a BIT STRING of names has no zeros at its end)."""
     text = der(0x30, der(0x0C, reason.encode()))
-    return der(0x30, der(0x30, b"\x02\x01\x02" + text))
+    octet, bit = divmod(failure, 8)
+    bits = der(0x03, bytes((7 - bit, *[0] * octet, 0x80 >> bit)))
+    return der(0x30, der(0x30, b"\x02\x01\x02" + text + bits))
 
 
 def read_response(data: bytes, imprint: Digest, nonce: int | None, subject: str) -> bytes:
@@ -118,7 +173,7 @@ def read_response(data: bytes, imprint: Digest, nonce: int | None, subject: str)
     """
     token = _granted(data, subject)
     read = read_token(token, subject)
-    _check_own(read, subject)
+    check_own(read, subject)
     if read.imprint != imprint:
         raise BadSignature(subject, "the timestamp is for another signature", _AGAIN)
     if nonce is not None and read.nonce != nonce:
@@ -158,7 +213,7 @@ def read_token(data: bytes, subject: str) -> Token:
     gen_time = info.gen_time.as_datetime().astimezone(UTC)
     if not MIN_YEAR <= gen_time.year <= MAX_YEAR:
         raise MalformedEnvelope(subject, f"it was made in the year {gen_time.year}", _AGAIN)
-    if problem := _purpose_problem(signer.certificate):
+    if problem := purpose_problem(signer.certificate):
         raise MalformedEnvelope(subject, problem, _AGAIN)
     return Token(
         gen_time=gen_time,
@@ -177,12 +232,13 @@ def read_token(data: bytes, subject: str) -> Token:
 
 def check_token(token: Token, signature: bytes) -> None:
     """The token is over this signature value and its own signature holds; BadSignature if not."""
-    _check_own(token, "timestamp")
+    check_own(token, "timestamp")
     if Digest.of(signature, token.imprint.algorithm) != token.imprint:
         raise BadSignature("timestamp", "it was made for another signature", _AGAIN)
 
 
-def _check_own(token: Token, subject: str) -> None:
+def check_own(token: Token, subject: str) -> None:
+    """The token's own signature holds over its TSTInfo; BadSignature if not."""
     name = token.signer.digest.algorithm
     check_signer(token.signer, {name: Digest.of(token.content, name)}, KIND, subject)
 
@@ -237,7 +293,8 @@ def _accuracy(accuracy: types.Accuracy | None, subject: str) -> timedelta:
 
 
 @lru_cache(maxsize=64)
-def _purpose_problem(certificate: bytes) -> str:
+def purpose_problem(certificate: bytes) -> str:
+    """Why a certificate (DER) is not one of a timestamp authority, "" where it is (RFC 3161 section 2.3)."""
     try:
         extensions = x509.load_der_x509_certificate(certificate).extensions
         usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage)

@@ -26,6 +26,7 @@ from sealwright.findings import Finding
 
 if TYPE_CHECKING:
     from sealwright.artifact.output import Parts  # start-up time: `verify` writes nothing
+    from sealwright.formats.archive import Archive  # start-up time: few files have one
     from sealwright.formats.layouttext import Layout
 
 
@@ -140,7 +141,8 @@ class Candidate(NamedTuple):
 
     source: the file it was found in; envelope: None where it could not be read, then `findings` says why;
     late_tokens: DER timestamp tokens found beside it (`.tsr`); artifact: the content digest deny lists and logs use;
-    contents: digests of delivered files that a statement is about, as far as deny lists ask for them;
+    contents: digests of delivered files that a statement is about, as far as deny lists ask for them; lists: the digest by which a
+    manifest binds its files;
     name: of the delivered content, for people; log_proof: the proof that lies beside it, that it is in a log.
     """
 
@@ -158,6 +160,7 @@ class Candidate(NamedTuple):
     contents: tuple[Digest, ...] = ()
     name: str = ""
     log_proof: LogProofFile | None = None
+    lists: HashName | None = None
 
 
 class Search(NamedTuple):
@@ -210,6 +213,7 @@ class Found(NamedTuple):
     """Everything found for one artifact. findings: what is wrong before any signature is looked at.
 
     structure: how the artifact is made up, in phrases for `inspect`; components: whose generations count whoever signed it.
+    archive: the evidence record beside it with what it may protect.
     """
 
     path: str
@@ -219,6 +223,7 @@ class Found(NamedTuple):
     findings: tuple[Finding, ...] = ()
     structure: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
+    archive: Archive | None = None
 
 
 def watched_digests(source: OpenArtifact, search: Search) -> tuple[Digest, ...]:

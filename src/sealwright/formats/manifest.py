@@ -66,12 +66,14 @@ class ManifestFormat:
         try:
             manifest = parse_manifest(data, os.path.basename(manifest_path))
             claims, listed = manifest.claims, _listed(path, manifest)
+            algorithm: HashName | None = manifest.algorithm
             manifest = manifest if isinstance(listed, Finding) else listed
             size, delivered = manifest.total_bytes, _delivered(path, manifest, search)
             findings = (listed,) if isinstance(listed, Finding) else _compare(path, listed, delivered, search.progress)
             contents = delivered.digests or _members(path, manifest, search)
         except SealwrightError as cause:
             findings = (reject(cause.code, cause.subject, found=cause.what),)
+            algorithm = None
             claims, size, delivered, contents = Claims(), 0, _Delivered(), ()
         sidecars = read_sidecars(manifest_path, search)
         tokens, token_findings = read_late_tokens(manifest_path, search) if sidecars else ((), ())
@@ -92,6 +94,7 @@ class ManifestFormat:
                 findings=findings + sidecar.findings + token_findings,
                 contents=contents,
                 name=os.path.basename(manifest_path),
+                lists=algorithm,
             )
             for sidecar in sidecars
         )

@@ -26,6 +26,7 @@ MAX_PROOF_BYTES = 256 * 1024
 MAX_LATE = 8
 _NUMBERED = re.compile(rf"(.+)\.([2-{MAX_LATE}])\.tsr\Z", re.DOTALL)
 MANIFEST_SUFFIX = ".manifest"
+RECORD_SUFFIX = ".ers"
 MANIFEST_LINE = b"# sealwright manifest 1 "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 IMA_LIST_SUFFIX = ".ima"
@@ -130,6 +131,15 @@ def slot_of(signature: str) -> Slot:
 def has_sidecar(target: str, search: Search) -> bool:
     """Whether some signature file lies beside a target."""
     return any(search.sees(target + suffix) for suffix in SUFFIXES.values())
+
+
+def has_record(path: str, search: Search) -> bool:
+    """Whether an evidence record lies beside a file, or beside the manifest of a folder."""
+    if search.beside is not None:
+        return search.sees(path + RECORD_SUFFIX)
+    if os.path.lexists(path + RECORD_SUFFIX):
+        return True
+    return os.path.isdir(path) and os.path.lexists(os.path.abspath(path) + MANIFEST_SUFFIX + RECORD_SUFFIX)
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, check_rsa, key_digest
@@ -10,6 +12,9 @@ from sealwright.errors import KeyRefused, UsageError, WeakAlgorithm
 from sealwright.keys.key import KeyInfo, KeyKind, OpenKey
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import path_of, scheme_of
+
+if TYPE_CHECKING:
+    from sealwright.keys.file import PrivateKey
 
 SCHEMES = ("file", "pkcs11", "tpm")
 _BURNT_IN = "A shorter one that boards have burnt in signs for them alone, enrolled with --construction digest:mcuboot or digest:fit."
@@ -61,6 +66,41 @@ def create_key(uri: str, kind: KeyKind, pin: Pin | None = None) -> KeyInfo:
 
             return create_tpm_key(path_of(uri), kind)
     raise _unknown(uri)
+
+
+def import_key(uri: str, private: PrivateKey, pin: Pin | None = None) -> KeyInfo:
+    """Take in a key that was made elsewhere; `info.uri` is the canonical key string to enrol."""
+    match scheme_of(uri):
+        case "file":
+            from sealwright.keys.file import import_file_key
+
+            return import_file_key(path_of(uri), private, pin)
+        case "pkcs11":
+            from sealwright.keys.pkcs11 import import_token_key
+
+            return import_token_key(uri, private, pin)
+        case "tpm":
+            from sealwright.keys.tpm import import_tpm_key
+
+            return import_tpm_key(path_of(uri), private)
+    raise _unknown(uri)
+
+
+def destroy_key(uri: str, pin: Pin | None = None) -> None:
+    """Remove a key for good: for one that was made to try a backend, or an import that failed."""
+    import os
+
+    match scheme_of(uri):
+        case "pkcs11":
+            from sealwright.keys.pkcs11 import destroy_token_key
+
+            destroy_token_key(uri, pin)
+        case "file" | "tpm":
+            for path in (path_of(uri), f"{path_of(uri)}.auth", f"{path_of(uri)}.pcr"):
+                if os.path.exists(path):
+                    os.remove(path)
+        case _:
+            raise _unknown(uri)
 
 
 def attest(uri: str, pin: Pin | None = None, nonce: bytes | None = None) -> str:

@@ -95,6 +95,14 @@ def create_file_key(path: str, kind: KeyKind, pin: Pin | None) -> KeyInfo:
     return _info(f"file:{path}", private.public_key(), kind.algorithm)
 
 
+def import_file_key(path: str, private: PrivateKey, pin: Pin | None) -> KeyInfo:
+    """Write a key that was made elsewhere as a development key; OutputRefused if the file exists."""
+    encryption = BestAvailableEncryption(pin.reveal().encode()) if pin is not None else NoEncryption()
+    write_atomic(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), mode=0o600)
+    public = private.public_key()
+    return _info(f"file:{path}", public, algorithm_for(public, subject=path))
+
+
 def open_file_key(uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | None) -> FileKey:
     """Open a key file. algorithm: RSA keys sign PKCS#1 v1.5 unless it says PSS; None for the key's own.
 

@@ -24,7 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from sealwright.envelope.algorithms import (
     PublicKey,
@@ -36,6 +37,7 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable, UsageError
 from sealwright.keys.checked import SignatureCheck
+from sealwright.keys.file import PrivateKey
 from sealwright.keys.frames import MAX_FRAME, Message, frame_of
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.pin import Pin, ask_pin, credential_pin
@@ -105,6 +107,23 @@ class TokenKey:
                 return self._sign_or_end(chunks)
             except WorkerLost as cause:
                 raise _lost(self.info.uri, cause) from cause
+
+    def ask(self, question: Message) -> Message:
+        """One question of `doctor` to the worker that holds the key; KeyUnavailable where it does not answer."""
+        if self._worker is None:
+            raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
+        try:
+            answer = self._worker.ask(question, self.timeout_s)
+        except WorkerLost as cause:
+            raise _lost(self.info.uri, cause) from cause
+        if "error" in answer:
+            raise refusal(self.info.uri, str(answer["error"]))
+        return answer
+
+    @property
+    def worker_pid(self) -> int:
+        """The worker's process id, 0 where there is none."""
+        return self._worker.pid if self._worker is not None else 0
 
     def close(self) -> None:
         """End the worker, which logs out. Closing twice is fine."""
@@ -290,6 +309,83 @@ def create_token_key(uri: str, kind: KeyKind, pin: Pin | None, timeout_s: float 
     return _info(cast("Message", answer["key"]), asked, kind.algorithm)
 
 
+def import_token_key(uri: str, private: PrivateKey, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> KeyInfo:
+    """Store a key that was made elsewhere in a token, never to be read again; it is `hardware-imported` (CKA_LOCAL is false).
+
+    KeyUnavailable if the token takes no keys in clear, or has the name already; then nothing of it is left there.
+    """
+    asked = parse_pkcs11(uri)
+    if not asked.label:
+        raise UsageError(uri, "it gives the key no name", "Add object=NAME.")
+    kind, parts = _parts_of(uri, private)
+    question = {**_question("take", asked, pin or _pin_of(asked)), "kind": kind, "parts": parts}
+    try:
+        answer = _ask_once(uri, question, timeout_s)
+    except KeyUnavailable as cause:
+        if not any(word in cause.what for word in _NO_CLEAR_KEYS):
+            raise
+        raise KeyUnavailable(
+            uri,
+            f"the token takes no private key of this kind in clear ({cause.what})",
+            "Bring it in with the maker's own wrapping tool, then run `sealwright key import-certificate`.",
+        ) from cause
+    return _info(cast("Message", answer["key"]), asked, None)
+
+
+def destroy_token_key(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> None:
+    """Remove a key from its token for good. uri: with its id, as `create_token_key` answers it."""
+    asked = parse_pkcs11(uri)
+    if asked.id is None or not asked.label:
+        raise UsageError(uri, "it does not name one key by id and label", "Give the whole key string.")
+    _ask_once(uri, _question("destroy", asked, pin or _pin_of(asked)), timeout_s)
+
+
+_NO_CLEAR_KEYS = ("Template", "AttributeTypeInvalid", "AttributeValueInvalid", "AttributeReadOnly", "FunctionNotSupported",
+                  "ActionProhibited", "FunctionFailed", "KeySizeRange")  # fmt: skip
+_EC_PARAMS = {
+    "secp256r1": "06082a8648ce3d030107",
+    "secp384r1": "06052b81040022",
+    "secp521r1": "06052b81040023",
+}
+_ED25519_PARAMS = "130c656477617264733235353139"  # PrintableString edwards25519, which SoftHSM and PKCS#11 3.0 read
+
+
+def _parts_of(uri: str, private: PrivateKey) -> tuple[str, dict[str, str]]:
+    """A private key as PKCS#11's attributes, in hex."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        numbers = private.private_numbers()
+        values = {
+            "modulus": numbers.public_numbers.n, "public_exponent": numbers.public_numbers.e,
+            "private_exponent": numbers.d, "prime_1": numbers.p, "prime_2": numbers.q,
+            "exponent_1": numbers.dmp1, "exponent_2": numbers.dmq1, "coefficient": numbers.iqmp,
+        }  # fmt: skip
+        return "rsa", {
+            name: value.to_bytes((value.bit_length() + 7) // 8, "big").hex() for name, value in values.items()
+        }
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        size = (private.curve.key_size + 7) // 8
+        value = private.private_numbers().private_value.to_bytes(size, "big")
+        point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return "ec", {
+            "ec_params": _EC_PARAMS[private.curve.name],
+            "value": value.hex(),
+            "ec_point": _octet_string(point).hex(),
+        }
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return "ed25519", {
+            "ec_params": _ED25519_PARAMS,
+            "value": private.private_bytes_raw().hex(),
+            "ec_point": _octet_string(private.public_key().public_bytes_raw()).hex(),
+        }
+    raise KeyRefused(uri, "ML-DSA keys in tokens are not supported", "Import it as a development key, into a file.")
+
+
+def _octet_string(value: bytes) -> bytes:
+    """DER; a point has at most 133 octets."""
+    length = bytes([len(value)]) if len(value) < 128 else bytes([0x81, len(value)])
+    return b"\x04" + length + value
+
+
 @dataclass(frozen=True, slots=True)
 class TokenSeen:
     """One token that answers. flags: PKCS#11's names."""
@@ -341,6 +437,12 @@ def list_token_keys(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> 
         except KeyUnavailable as cause:
             seen.append(KeySeen(str(name), name.label, "", cause.what))
     return seen
+
+
+def about_token(uri: str, sessions: int, timeout_s: float = TIMEOUT_S) -> Message:
+    """What module and token say of themselves, without a PIN. sessions: how many are opened at most to find the limit."""
+    asked = parse_pkcs11(uri)
+    return _ask_once(uri, {**_question("about", asked, None), "sessions": sessions}, timeout_s)
 
 
 def module_of(asked: Pkcs11Uri) -> str:

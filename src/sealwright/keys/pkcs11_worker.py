@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pkcs11
@@ -112,6 +113,55 @@ class Worker:
         self._find()
         return {"key": self.found}
 
+    def take(self, message: Message) -> Message:
+        """Store a private key that was made elsewhere, and its public half, so that it can be used and never read.
+
+        Both objects or none: what was stored is destroyed again if anything after it fails.
+        """
+        self._login(message, rw=True)
+        session = self._session()
+        label, kind = str(message["label"]), str(message["kind"])
+        if list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})):
+            raise Refusal("label-exists")
+        identifier = os.urandom(16)
+        both = {Attribute.LABEL: label, Attribute.ID: identifier, Attribute.TOKEN: True, Attribute.MODIFIABLE: False}
+        private, public = _parts(kind, {name: bytes.fromhex(value) for name, value in message["parts"].items()})  # type: ignore[attr-defined]
+        template = {
+            **both, **private, Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: False, Attribute.SIGN: True, Attribute.DECRYPT: False, Attribute.UNWRAP: False,
+        }  # fmt: skip
+        if kind == "ec":
+            template |= {Attribute.DERIVE: False}
+        stored: list[Any] = []
+        try:
+            stored.append(session.create_object(template))
+            stored.append(
+                session.create_object(
+                    {**both, **public, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.VERIFY: True}
+                )
+            )
+            self.asked = {**message, "parts": {}, "id": identifier.hex(), "label": label}
+            self._find()
+        except BaseException:
+            for one in stored:
+                with suppress(pkcs11.PKCS11Error):
+                    one.destroy()
+            raise
+        return {"key": self.found}
+
+    def destroy(self, message: Message) -> Message:
+        """Remove one key, found by its id and label, with its public half."""
+        self._login(message, rw=True)
+        if not message.get("id"):
+            raise Refusal("no-key")
+        self.asked = message
+        self._find()
+        wanted = {Attribute.ID: bytes.fromhex(str(message["id"]))}
+        for one in list(self._session().get_objects(wanted)):
+            one.destroy()
+        self.key = None
+        return {}
+
     def keys(self, message: Message) -> Message:
         """Every private key of a token, with its flags."""
         self._login(message, rw=False)
@@ -133,6 +183,63 @@ class Worker:
                 }
             )
         return {"tokens": found}
+
+    def about(self, message: Message) -> Message:
+        """What module and token say of themselves, and how many sessions can be open at once (at most `sessions`)."""
+        self._logout()
+        library, token = pkcs11.lib(str(message["module"])), self._token(message)
+        opened: list[pkcs11.Session] = []
+        ended = ""
+        try:
+            while len(opened) < int(str(message["sessions"])):
+                opened.append(token.open())
+        except pkcs11.PKCS11Error as cause:
+            ended = type(cause).__name__
+        finally:
+            for session in opened:
+                with suppress(pkcs11.PKCS11Error):
+                    session.close()
+        return {
+            "module": f"{_text(library.manufacturer_id)} {_text(library.library_description)} {_version(library.library_version)}",
+            "cryptoki": _version(library.cryptoki_version),
+            "token": token.label.strip("\0 "),
+            "serial": _text(token.serial),
+            "model": f"{_text(token.manufacturer_id)} {_text(token.model)}",
+            "flags": [flag.name or "" for flag in pkcs11.TokenFlag if flag in token.flags],
+            "mechanisms": sorted(
+                one.name if isinstance(one, Mechanism) else hex(one) for one in token.slot.get_mechanisms()
+            ),
+            "sessions": len(opened),
+            "ended": ended,
+        }
+
+    def probe(self, message: Message) -> Message:
+        """What the open key's token refuses to do with it, as it must, and the attributes that say how it is used."""
+        key = self.key
+        if key is None:
+            raise Refusal("not-open")
+        secret = Attribute.PRIVATE_EXPONENT if key.key_type is KeyType.RSA else Attribute.VALUE
+        answers: Message = {"read": _refused(lambda: key[secret])}
+        # in a session that may write: a refusal of one that may not would say nothing about the key
+        with self._token(self.asked).open(rw=True) as writing:
+            template = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: key[Attribute.ID]}
+            found: list[Any] = list(writing.get_objects(template))
+            if len(found) != 1:
+                raise Refusal("no-key")
+            answers["weaken"] = _refused(lambda: found[0].__setitem__(Attribute.EXTRACTABLE, True))
+        self._again()  # closing that session logged out
+        key = self.key
+        names = ("PRIVATE", "MODIFIABLE", "SIGN", "DECRYPT", "UNWRAP", "DERIVE", "ALWAYS_AUTHENTICATE")
+        answers["attributes"] = {name: str(_attribute(key, getattr(Attribute, name))).lower() for name in names}
+        if message.get("length") is not None:
+            data = bytes(int(str(message["length"])))
+            answers["odd"] = _refused(lambda: self._sign(data, "ecdsa", "sha256"))
+        return answers
+
+    def drop(self, _: Message) -> Message:
+        """Lose the session behind the worker's own back, as a token does that was taken out and put in again."""
+        self._session().close()
+        return {}
 
     def sign(self, message: Message) -> Message:
         """One value for each to-be-signed, in order."""
@@ -285,6 +392,36 @@ class Worker:
         return ""
 
 
+def _refused(what: Callable[[], object]) -> str:
+    """The error's name, "" for what was done."""
+    try:
+        what()
+    except pkcs11.PKCS11Error as cause:
+        return type(cause).__name__
+    return ""
+
+
+def _version(value: object) -> str:
+    return ".".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _parts(kind: str, parts: dict[str, bytes]) -> tuple[dict[Attribute, Any], dict[Attribute, Any]]:
+    """The attributes of a private key and of its public half. parts: by PKCS#11's names, in octets."""
+    if kind == "rsa":
+        names = ("modulus", "public_exponent", "private_exponent", "prime_1", "prime_2", "exponent_1", "exponent_2",
+                 "coefficient")  # fmt: skip
+        both: dict[Attribute, Any] = {Attribute.KEY_TYPE: KeyType.RSA}
+        return (
+            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names}},
+            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names[:2]}},
+        )
+    both = {
+        Attribute.KEY_TYPE: KeyType.EC if kind == "ec" else KeyType.EC_EDWARDS,
+        Attribute.EC_PARAMS: parts["ec_params"],
+    }
+    return {**both, Attribute.VALUE: parts["value"]}, {**both, Attribute.EC_POINT: parts["ec_point"]}
+
+
 def _fits(token: pkcs11.Token, message: Message) -> bool:
     """Every attribute that was asked for is the token's; one that is absent or empty asks for nothing."""
     own = {
@@ -318,6 +455,11 @@ def main() -> None:
         "open": worker.open,
         "sign": worker.sign,
         "create": worker.create,
+        "take": worker.take,
+        "destroy": worker.destroy,
+        "about": worker.about,
+        "probe": worker.probe,
+        "drop": worker.drop,
         "keys": worker.keys,
         "tokens": worker.tokens,
     }

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_public_key
 
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.source import read_file, read_file_or_none
@@ -27,6 +28,7 @@ from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable
 from sealwright.keys.attestation import Attestation
 from sealwright.keys.checked import SignatureCheck
+from sealwright.keys.file import PrivateKey
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.uri import path_of
 
@@ -110,6 +112,35 @@ def create_tpm_key(path: str, kind: KeyKind, pcrs: str = "") -> KeyInfo:
     return key.info
 
 
+def import_tpm_key(path: str, private: PrivateKey) -> KeyInfo:
+    """Take a key that was made elsewhere into the TPM, which wraps it for itself alone (TPM2_Import); its files must not exist.
+
+    It has no fixedTPM and no sensitiveDataOrigin: the TPM says by them that the key once lived outside. Without a policy for
+    duplication it cannot leave again.
+    """
+    uri = f"tpm:{path}"
+    scheme = _scheme_of(uri, private)
+    auth = secrets.token_bytes(AUTH_OCTETS)
+    tpm = Tpm(uri)
+    try:
+        pem = tpm.take(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), scheme, auth, uri)
+    finally:
+        tpm.close()
+    write_batch([Output(path + ".auth", auth.hex().encode() + b"\n", 0o600), Output(path, pem, 0o600)])
+    key = open_tpm_key(uri)
+    key.close()
+    return key.info
+
+
+def _scheme_of(uri: str, private: PrivateKey) -> str:
+    """The template of the key's kind; KeyRefused for a kind that a TPM has not."""
+    if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in ("secp256r1", "secp384r1"):
+        return "ecdsa-sha256" if private.curve.name == "secp256r1" else "ecdsa-sha384"
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size in (2048, 3072):
+        return "rsassa-sha256"
+    raise KeyRefused(uri, "a TPM takes no keys of this kind", "It takes P-256, P-384, and RSA of 2048 or 3072 bits.")
+
+
 def open_tpm_key(uri: str, algorithm: SignatureAlgorithm | None = None) -> TpmKey:
     """Load a key; KeyUnavailable if the TPM or the key is not there, KeyRefused if it is not enrolled for the algorithm."""
     path = path_of(uri)
@@ -126,15 +157,17 @@ def open_tpm_key(uri: str, algorithm: SignatureAlgorithm | None = None) -> TpmKe
         ) from cause
     tpm = Tpm(uri)
     try:
-        handle, public = tpm.load(pem, auth, uri)
+        handle, public, imported = tpm.load(pem, auth, uri)
         key = cast("PublicKey", load_pem_public_key(public))
         own = algorithm_for(key, subject=uri)
         if algorithm is not None and own != algorithm:
             raise KeyRefused(
                 uri, f"it signs {own.name}, not {algorithm.name}", "Name the key that is enrolled for this."
             )
-        attributes = (("bound to", pcrs),) if pcrs else ()
-        info = KeyInfo(uri, key, own, Provenance.HARDWARE_CLAIMED, f"TPM key {path}", attributes)
+        attributes: tuple[tuple[str, str], ...] = (("bound to", pcrs),) if pcrs else ()
+        attributes += (("imported", "true"),) if imported else ()
+        provenance = Provenance.HARDWARE_IMPORTED if imported else Provenance.HARDWARE_CLAIMED
+        info = KeyInfo(uri, key, own, provenance, f"TPM key {path}", attributes)
         return TpmKey(tpm, handle, info, pcrs)
     except BaseException:
         tpm.close()
@@ -149,6 +182,7 @@ class Tpm:
         try:
             import tpm2_pytss
             import tpm2_pytss.tsskey
+            import tpm2_pytss.utils
         except ImportError as cause:
             raise KeyUnavailable(
                 uri, "TPM support is not installed", "Install libtss2-dev and gcc, then: pip install sealwright[tpm]"
@@ -179,14 +213,40 @@ class Tpm:
 
         return self._do(make, uri)
 
-    def load(self, pem: bytes, auth: bytes, uri: str) -> tuple[Any, bytes]:
-        """The loaded key's handle and its public key in PEM."""
+    def take(self, pem: bytes, scheme: str, auth: bytes, uri: str) -> bytes:
+        """A TSS2 PEM file of a key that was made elsewhere, wrapped to the owner's primary key and imported under it."""
+        api = self.api
+        wanted = api.TPMA_OBJECT
+        kind = api.TPMT_ASYM_SCHEME(scheme=api.TPM2_ALG.ECDSA if scheme.startswith("ecdsa") else api.TPM2_ALG.RSASSA)
+        kind.details.anySig.hashAlg = api.TPM2_ALG.SHA384 if scheme.endswith("384") else api.TPM2_ALG.SHA256
+
+        def make() -> bytes:
+            public = api.TPM2B_PUBLIC.from_pem(
+                pem, objectAttributes=wanted.USERWITHAUTH | wanted.SIGN_ENCRYPT | wanted.NODA, scheme=kind
+            )
+            sensitive = api.TPM2B_SENSITIVE.from_pem(pem)
+            sensitive.sensitiveArea.authValue = auth
+            saved = api.tsskey.TSSPrivKey
+            parent = saved._getparent(self.context, public.publicArea.type, api.TPM2_RH.OWNER)  # as `load` makes it
+            with parent:
+                above, _, _ = self.context.read_public(parent)
+                encryption, duplicate, seed = api.utils.wrap(above.publicArea, public, sensitive)
+                none = api.TPMT_SYM_DEF_OBJECT(algorithm=api.TPM2_ALG.NULL)
+                private = self.context.import_(parent, encryption, public, duplicate, seed, none)
+            return bytes(saved(private, public, False, api.TPM2_RH.OWNER).to_pem())
+
+        return self._do(make, uri)
+
+    def load(self, pem: bytes, auth: bytes, uri: str) -> tuple[Any, bytes, bool]:
+        """The loaded key's handle, its public key in PEM, and whether it was made outside of this TPM."""
         try:
             key = self.api.tsskey.TSSPrivKey.from_pem(pem)
         except (ValueError, TypeError, RuntimeError, self.api.TSS2_Exception) as cause:
             raise KeyUnavailable(uri, "it is not a TSS2 key in PEM", "Restore the file from a backup.") from cause
         handle = self._do(lambda: key.load(self.context, auth), uri)
-        return handle, bytes(key.public.publicArea.to_pem())
+        inside = self.api.TPMA_OBJECT.FIXEDTPM | self.api.TPMA_OBJECT.SENSITIVEDATAORIGIN
+        imported = int(key.public.publicArea.objectAttributes) & int(inside) != int(inside)
+        return handle, bytes(key.public.publicArea.to_pem()), imported
 
     def sign(self, handle: Any, digest: bytes, pcrs: str, uri: str) -> bytes:
         """One signature over a digest, in the encoding of CMS."""

@@ -15,13 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_SIGN, PublicKey, Scheme, algorithm_for, check_rsa
-from sealwright.envelope.kinds import Construction
+from sealwright.envelope.algorithms import PublicKey, Scheme
+from sealwright.envelope.kinds import Construction, least_rsa_bits
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey, Provenance
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import Names, Profile
+from sealwright.pki.weakkeys import check_key
 
 POLICY_OF = {
     Provenance.DEVELOPMENT: DEVELOPMENT,
@@ -102,14 +103,12 @@ def issue(
     takes one of them for another. subject: an x509.Name is taken as it is, for cross-signing another authority.
 
     It begins five minutes before now, for clocks that are behind, and never ends after its issuer. Raises WeakAlgorithm
-    for a key too weak to sign, UsageError for a name or term that cannot be written, KeyRefused for a type of key that the
+    for a key too weak to sign or published, UsageError for a name or term that cannot be written, KeyRefused for a type of key that the
     profile's verifiers do not read, and for an issuer that is no authority, has ended, may not issue this, or whose key is
     not the one in its certificate.
     """
     named = subject.rfc4514_string() if isinstance(subject, x509.Name) else subject.common_name
-    scheme = algorithm_for(public, subject=named).scheme
-    if scheme is Scheme.RSA_PKCS1:
-        check_rsa(public, subject=named, minimum_bits=MIN_RSA_BITS_TO_SIGN)  # type: ignore[arg-type]
+    scheme = check_key(public, subject=named, least_rsa_bits=least_rsa_bits(construction)).scheme
     if scheme not in profile.schemes and not (scheme is Scheme.RSA_PKCS1 and Scheme.RSA_PSS in profile.schemes):
         raise KeyRefused(
             named,

@@ -2,7 +2,7 @@
 
 Out: `certificate_request` signs one with the key, so that an existing PKI can certify it.
 In: a request is somebody's wish, never an order.
-1. At most 64 KiB, PEM or DER, one request; its key has an accepted type, size and encoding; its own signature holds, so that
+1. At most 64 KiB, PEM or DER, one request; its key has an accepted type, size and encoding, is neither weak nor published; its own signature holds, so that
    whoever asks has the private key.
 2. The name has a common name and nothing but the usual parts, each once, printable, in plain words; our mark of development
    keys is ours to give.
@@ -21,13 +21,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from sealwright.envelope.algorithms import PublicKey, algorithm_for
+from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_VERIFY, PublicKey
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import KeyRefused, LimitExceeded, MalformedEnvelope, UsageError
 from sealwright.keys.key import OpenKey
 from sealwright.pki.authority import DEVELOPMENT_MARK, Subject
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 from sealwright.pki.profiles import Names, Profile
+from sealwright.pki.weakkeys import check_key
 
 MAX_BYTES = 64 * 1024
 _PARTS = frozenset(
@@ -95,7 +96,9 @@ def read_request(data: bytes, subject: str) -> Request:
         attributes = list(request.subject)
     except UNREADABLE as cause:
         raise MalformedEnvelope(subject, f"it is no certificate request: {cause}"[:200], _AGAIN) from cause
-    algorithm_for(public, subject=subject)
+    check_key(
+        public, subject=subject, least_rsa_bits=MIN_RSA_BITS_TO_VERIFY
+    )  # what it is for decides how long it must be
     if public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) not in request.tbs_certrequest_bytes:
         raise MalformedEnvelope(subject, "its key is in an encoding that is not accepted", _AGAIN)
     try:

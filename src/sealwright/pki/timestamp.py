@@ -11,15 +11,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.cms_write import (
-    SigningCertificate,
-    assemble,
-    signed_attributes,
-    signing_certificate,
-    to_be_signed,
+from sealwright.envelope.cms_write import SigningCertificate, signing_certificate
+from sealwright.envelope.tsp import (
+    Failure,
+    TimestampRequest,
+    UnacceptedPolicy,
+    failure_of,
+    read_request,
+    rejection_bytes,
+    response_bytes,
 )
-from sealwright.envelope.kinds import TIMESTAMP
-from sealwright.envelope.tsp import read_request, rejection_bytes, response_bytes, tst_info
+from sealwright.envelope.tsp_write import Certificates, Draft, TokenMaker
 from sealwright.errors import SealwrightError, TimestampUnavailable, UsageError
 from sealwright.keys.key import OpenKey
 from sealwright.pki.oids import TIMESTAMP_POLICY
@@ -61,42 +63,48 @@ class LocalAuthority:
         self.clock = clock
         self.policy = policy
         self.accuracy = accuracy
+        self.maker = TokenMaker(self.signing, policy, accuracy)
 
     def tokens(self, imprints: Sequence[Imprint]) -> list[bytes]:
-        """One token each, all with one use of the key."""
+        """One token each, all with one use of the key; each carries its certificates, without which it is lost in some years."""
         now = self.clock()
-        infos = [
-            tst_info(
-                imprint.digest,
-                policy=self.policy,
-                serial=secrets.randbits(64) | 1,
-                gen_time=now,
-                accuracy=self.accuracy,
-                nonce=imprint.nonce,
-            )
-            for imprint in imprints
-        ]
-        name = self.signing.algorithm.digest
-        attributes = [signed_attributes(self.signing, TIMESTAMP, Digest.of(info, name), now) for info in infos]
-        values = self.key.sign([to_be_signed(one, self.signing.algorithm) for one in attributes])
-        return [
-            assemble(self.signing, TIMESTAMP, one, value, content=info)
-            for one, value, info in zip(attributes, values, infos, strict=True)
-        ]
+        drafts = [self.maker.draft(one.digest, secrets.randbits(64) | 1, now, one.nonce) for one in imprints]
+        return self.sealed(drafts, [Certificates.INCLUDED] * len(drafts))
+
+    def sealed(self, drafts: Sequence[Draft], certificates: Sequence[Certificates]) -> list[bytes]:
+        """The tokens of drafts, all with one use of the key."""
+        values = self.key.sign([self.maker.to_be_signed(draft) for draft in drafts])
+        return [self.maker.token(*one) for one in zip(drafts, values, certificates, strict=True)]
+
+    def read(self, request: bytes) -> TimestampRequest:
+        """A request that can be granted; `rejection_of` says what to answer where this raises."""
+        wanted = read_request(request)
+        if wanted.policy not in (None, self.policy):
+            raise UnacceptedPolicy("timestamp request", "this policy is not offered", f"Offered is {self.policy}.")
+        return wanted
 
     def respond(self, request: bytes) -> bytes:
-        """The answer to a request as it came over the network: a token, or a rejection that says why.
-
-        The token always carries its certificates, asked for or not (RFC 3161 section 2.4.1 would leave them out): a token
-        that is checked years later without them is lost.
-        """
+        """The answer to a request as it came over the network: a token, or a rejection that says why."""
         try:
-            wanted = read_request(request)
-            if wanted.policy not in (None, self.policy):
-                return rejection_bytes("this policy is not offered")
-            return response_bytes(self.tokens([Imprint(wanted.imprint, wanted.nonce)])[0])
+            wanted = self.read(request)
+            draft = self.maker.draft(wanted.imprint, secrets.randbits(64) | 1, self.clock(), wanted.nonce)
+            return response_bytes(self.sealed([draft], [certificates_for(wanted)])[0])
         except SealwrightError as cause:
-            return rejection_bytes(cause.what)
+            return rejection_of(cause)
+
+
+def certificates_for(request: TimestampRequest) -> Certificates:
+    """As the asker wants it: without certReq "the certificates field MUST not be present" (RFC 3161 section 2.4.1).
+
+    Our own client always asks. What we make for ourselves carries them in any case.
+    """
+    return Certificates.INCLUDED if request.certificate_wanted else Certificates.LEFT_OUT
+
+
+def rejection_of(cause: SealwrightError) -> bytes:
+    """The rejection for an error. What is the service's own fault is named no further: paths and keys are no stranger's."""
+    failure = failure_of(cause)
+    return rejection_bytes("the service failed" if failure is Failure.SYSTEM_FAILURE else cause.what, failure)
 
 
 def fetch_timestamp(url: str, request: bytes, timeout_s: float = TIMEOUT_S) -> bytes:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cryptography import x509
@@ -23,17 +24,20 @@ from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, Scheme, SignatureAlgorithm, key_digest
+from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, PublicKey, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
-from sealwright.envelope.kinds import KINDS, Construction, ContentKind
+from sealwright.envelope.kinds import KINDS, Construction, ContentKind, least_rsa_bits
 from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
-from sealwright.keys.key import KeyKind
+from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
+from sealwright.log.canonical import Field
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.authority import Subject, Terms
+from sealwright.pki.authority import POLICY_OF, Subject, Terms
+from sealwright.pki.knownkeys import KnownKeys
+from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
@@ -43,6 +47,7 @@ from sealwright.pki.profiles import (
     UPDATE_SIGNER,
     Profile,
 )
+from sealwright.pki.weakkeys import check_key
 from sealwright.signing.home import (
     FILE,
     JOURNAL,
@@ -56,9 +61,9 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.issuing import authority_of, chain_below, opened
-from sealwright.signing.register import Order
+from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate, public_key, tbs_digest
+from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -116,7 +121,7 @@ def enrol_for(
     form: of `EMBEDDED` or `ROLES`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
-    _check_name(home, name)
+    check_name(home, name)
     kind, plan = _planned(form)
     wanted = key or plan.key
     if not plan.reads(wanted, kind.schemes):
@@ -129,19 +134,7 @@ def enrol_for(
         )
     above = authority_of(home, None, plan.profile, now)
     info = create_key(key_beside(home, above, name), wanted, pin)
-    organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
-        NameOID.ORGANIZATION_NAME
-    )
-    order = Order(
-        plan.profile,
-        Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
-        info.public_key,
-        info.provenance,
-        kind.construction,
-        Terms(publication=home.publication),
-    )
-    with opened(home, above, pin) as (register, issuer):
-        certificate = register.issue(order, issuer, now).certificate
+    certificate, chain = certify(home, name, info, plan.profile, kind.construction, pin, now)
     enrolled = EnrolledKey(
         name=name,
         uri=relative_uri(home, info.uri),
@@ -150,9 +143,9 @@ def enrol_for(
         algorithm=wanted.algorithm,
         provenance=info.provenance,
         certificate=certificate,
-        chain=chain_below(above),
+        chain=chain,
     )
-    _record(home, enrolled)
+    record(home, enrolled)
     return enrolled
 
 
@@ -163,6 +156,43 @@ def _planned(form: str) -> tuple[ContentKind, Plan]:
     return KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
 
 
+def certify(
+    home: Home, name: str, info: KeyInfo, profile: Profile, construction: Construction, pin: Pin | None, now: datetime
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """A certificate of the home's own authority for a key, in DER and in its register, and the path above it without the root."""
+    above = authority_of(home, None, profile, now)
+    organisation = x509.load_der_x509_certificate(above.certificate).subject.get_attributes_for_oid(
+        NameOID.ORGANIZATION_NAME
+    )
+    order = Order(
+        profile,
+        Subject(f"{home.title} {name}", str(organisation[0].value) if organisation else ""),
+        info.public_key,
+        info.provenance,
+        construction,
+        Terms(publication=home.publication),
+    )
+    with opened(home, above, pin) as (register, issuer):
+        issued = _issued_before(register, order, now) or register.issue(order, issuer, now).certificate
+    return issued, chain_below(above)
+
+
+def _issued_before(register: Register, order: Order, now: datetime) -> bytes | None:
+    """The same certificate that an enrolment got which was broken off after it: a key gets one, and the next try needs it."""
+    named = {CONSTRUCTIONS.get(order.construction), POLICY_OF.get(order.provenance)} - {None}
+    for one in register.inventory.of_key(key_digest(order.public_key)):
+        loaded = load_certificate(one.certificate, one.name)
+        same = one.profile == order.profile.name and policy_oids(loaded) == named
+        if same and one.end is None and loaded.not_valid_after_utc > now:
+            return one.certificate
+    return None
+
+
+def profile_for(construction: Construction) -> Profile:
+    """What is certified for a construction, where no format is named; every signer's purposes for CMS."""
+    return UPDATE_SIGNER if construction is Construction.CMS_ATTRIBUTES else CODE_SIGNER
+
+
 def enrol(
     home: Home,
     name: str,
@@ -171,47 +201,92 @@ def enrol(
     path: str,
     pin: Pin | None,
     construction: Construction = Construction.CMS_ATTRIBUTES,
+    known: Sequence[KnownKeys] = (),
 ) -> EnrolledKey:
     """Add a key to a home. path: PEM of its certificate, then the path above it, with or without the root.
 
+    known: an officer's lists of published keys, of which none comes in; no weak key either (WeakAlgorithm).
     Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
     """
-    _check_name(home, name)
+    check_name(home, name)
     if construction is not Construction.CMS_ATTRIBUTES and purpose is not KeyPurpose.ARTIFACT:
         raise UsageError(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
         )
     if purpose is KeyPurpose.CERTIFICATES:
         construction = Construction.CERTIFICATE
-    leaf, chain = _certificates(path)
+    leaf, chain = read_certificates(path)
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
-    digest = key_digest(info.public_key)
-    if any(key_digest(known.public_key) == digest for known in home.keys):
-        raise KeyRefused(uri, "it is enrolled already, and a key has one purpose", "Create a key for this purpose.")
+    check_new(home, info.public_key, construction, uri, known)
     enrolled = EnrolledKey(
         name=name,
         uri=_absolute(info.uri),
         purpose=purpose,
         construction=construction,
-        algorithm=_algorithm(info.algorithm, construction),
+        algorithm=algorithm_of(info.algorithm, construction),
         provenance=info.provenance,
         certificate=leaf,
         chain=chain,
     )
-    _record(home, enrolled)
+    record(home, enrolled)
     return enrolled
 
 
-def _algorithm(own: SignatureAlgorithm, construction: Construction) -> SignatureAlgorithm:
+def enrol_certified(
+    home: Home,
+    name: str,
+    uri: str,
+    pin: Pin | None,
+    now: datetime,
+    construction: Construction = Construction.CMS_ATTRIBUTES,
+    known: Sequence[KnownKeys] = (),
+) -> EnrolledKey:
+    """Enrol a key that is in its token or TPM already and has no certificate: the home's own authority issues one. now: aware."""
+    check_name(home, name)
+    key = open_key(uri, pin, construction=construction)
+    info = key.info
+    key.close()
+    check_new(home, info.public_key, construction, uri, known)
+    certificate, chain = certify(home, name, info, profile_for(construction), construction, pin, now)
+    enrolled = EnrolledKey(
+        name=name,
+        uri=_absolute(info.uri),
+        purpose=KeyPurpose.ARTIFACT,
+        construction=construction,
+        algorithm=algorithm_of(info.algorithm, construction),
+        provenance=info.provenance,
+        certificate=certificate,
+        chain=chain,
+    )
+    record(home, enrolled, {"time": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+    return enrolled
+
+
+def check_new(
+    home: Home, public: PublicKey, construction: Construction, subject: str, known: Sequence[KnownKeys] = ()
+) -> None:
+    """What is asked of every key that comes in: neither weak nor published (A010), and not enrolled here already."""
+    check_key(public, subject=subject, least_rsa_bits=least_rsa_bits(construction), known=known)
+    digest = key_digest(public)
+    for one in home.keys:
+        if key_digest(one.public_key) == digest:
+            raise KeyRefused(
+                subject,
+                f"it is enrolled already as {one.name}, and a key has one purpose",
+                "Create a key for this purpose.",
+            )
+
+
+def algorithm_of(own: SignatureAlgorithm, construction: Construction) -> SignatureAlgorithm:
     """What the key signs with: an RSA key PSS, where the construction's verifiers read no other padding."""
     read = {scheme for kind in KINDS.values() if kind.construction is construction for scheme in kind.schemes}
     only_pss = Scheme.RSA_PSS in read and Scheme.RSA_PKCS1 not in read
     return PSS_SHA256 if own is RSA_SHA256 and only_pss else own
 
 
-def _check_name(home: Home, name: str) -> None:
+def check_name(home: Home, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name {name}", "it is not made of a-z, 0-9, dot and dash alone", "Choose another name.")
     if any(key.name == name for key in home.keys):
@@ -234,7 +309,7 @@ def relative_uri(home: Home, uri: str) -> str:
     return uri
 
 
-def _certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
+def read_certificates(path: str) -> tuple[bytes, tuple[bytes, ...]]:
     data = read_file(path, MAX_BYTES)
     try:
         found = x509.load_pem_x509_certificates(data)
@@ -261,14 +336,16 @@ def _absolute(uri: str) -> str:
     return uri
 
 
-def _record(home: Home, enrolled: EnrolledKey) -> None:
-    fields = {
+def record(home: Home, enrolled: EnrolledKey, more: Mapping[str, Field] = MappingProxyType({})) -> None:
+    """Journal first, then certificates, then home.toml. more: further fields of the journal's entry."""
+    fields: dict[str, Field] = {
         "name": enrolled.name,
         "key": str(key_digest(enrolled.public_key)),
         "certificate": str(tbs_digest(load_certificate(enrolled.certificate, enrolled.name))),
         "purpose": enrolled.purpose.value,
         "construction": enrolled.construction.value,
         "provenance": enrolled.provenance.value,
+        **more,
     }
     save(home, enrolled, entries=[Entry(EntryType.KEY, fields)])
 

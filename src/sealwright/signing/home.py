@@ -6,6 +6,7 @@
     certificates/*.pem   each key's certificate, then its path without the root
     keys/*.pem           development keys only, mode 0600; keys in a token leave nothing here
     journal/             the durable record: intent before a key is used, result before a signature leaves
+    timestamps/          the same of a timestamp authority that is served from here (`timestamping.py`)
     register/            what its authorities issued, revoked and listed (register.py)
 
 `file:` and `tpm:` key strings are kept relative to the home, so that it can be moved as a whole.
@@ -38,6 +39,7 @@ FILE = "home.toml"
 TRUST = "trust.toml"
 ANCHORS = "ca.pem"
 JOURNAL = "journal"
+TIMESTAMPS = "timestamps"
 REGISTER = "register"
 _PLACES = ("crl", "ocsp", "issuer")
 MAX_BYTES = 1 << 20

@@ -49,7 +49,7 @@ from sealwright.signing.home import (
 )
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.register import Order, Register
-from sealwright.trust.belief import parse_deny
+from sealwright.trust.belief import DENY_LINE, parse_deny
 from sealwright.trust.history import KIND as TRUST_KIND
 from sealwright.trust.model import OfficerKey
 from sealwright.trust.toml import Toml, toml_text
@@ -131,10 +131,9 @@ def sign_trust(
     text = read_file(path, MAX_BYTES)
     if kind == TRUST_KIND:
         trust = parse_trust(text, path)
-        _check_officer((*trust.officers.keys, *trust.recovery.keys), path, home, person)
+        enrolled = _officer_key((*trust.officers.keys, *trust.recovery.keys), path, home, person)
     else:
-        _check_deny_list(text, path, home, person)
-    enrolled = home.key(None, KeyPurpose.TRUST)
+        enrolled = _deny_key(text, path, home, person)
     digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
     prepared = Prepared(kind, kind, path, digests, None, len(text), Coverage.whole(len(text)), Claims())
     with Pipeline(home, enrolled, pin) as pipeline:
@@ -144,11 +143,25 @@ def sign_trust(
     return target
 
 
-def _check_deny_list(text: bytes, path: str, home: Home, person: str) -> None:
+def trust_keys(home: Home) -> tuple[EnrolledKey, ...]:
+    """The keys of a home that may sign trust files: an officer's, and a sealed one that may replace officers."""
+    return tuple(key for key in home.keys if key.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY))
+
+
+def signing_key_of(path: str, home: Home, person: str) -> EnrolledKey:
+    """The key by which a person signs a trust file or deny list; UsageError where the home has none of theirs."""
+    text = read_file(path, MAX_BYTES)
+    if text.startswith(DENY_LINE.encode()):
+        return _deny_key(text, path, home, person)
+    trust = parse_trust(text, path)
+    return _officer_key((*trust.officers.keys, *trust.recovery.keys), path, home, person)
+
+
+def _deny_key(text: bytes, path: str, home: Home, person: str) -> EnrolledKey:
     deny = parse_deny(text, path)
     beside = os.path.join(os.path.dirname(path), TRUST)
     if not os.path.exists(beside):
-        return
+        return home.key(None, KeyPurpose.TRUST)
     trust = parse_trust(read_file(beside, MAX_BYTES), beside)
     if deny.trust != trust.id:
         raise UsageError(
@@ -156,17 +169,19 @@ def _check_deny_list(text: bytes, path: str, home: Home, person: str) -> None:
             f"it is for the trust file {deny.trust}, and beside it lies {trust.id}",
             f'Write `trust = "{trust.id}"`.',
         )
-    _check_officer(trust.officers.keys, path, home, person)
+    return _officer_key(trust.officers.keys, path, home, person)
 
 
-def _check_officer(listed: Sequence[OfficerKey], path: str, home: Home, person: str) -> None:
-    own = home.key(None, KeyPurpose.TRUST).public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if not any(key.person == person and key.spki == own for key in listed):
-        raise UsageError(
-            path,
-            f"the key of this home is not {person}'s key in [officers]",
-            "Name the person whose key it is with --person.",
-        )
+def _officer_key(listed: Sequence[OfficerKey], path: str, home: Home, person: str) -> EnrolledKey:
+    for enrolled in trust_keys(home):
+        own = enrolled.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if any(key.person == person and key.spki == own for key in listed):
+            return enrolled
+    raise UsageError(
+        path,
+        f"the key of this home is not {person}'s key in [officers]",
+        "Name the person whose key it is with --person.",
+    )
 
 
 def _build(folder: str, options: InitOptions) -> Home:

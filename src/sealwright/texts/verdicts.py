@@ -67,6 +67,24 @@ TEXTS: dict[str, Text] = {
         "no verifier with this home's trust file accepts timestamps of {subject}: {found}",
         "Name another authority with `--timestamp`, or have this one written into the trust file.",
     ),
+    "SW-EVIDENCE-REFUSED": Text(
+        "the evidence record {subject} proves nothing: {found}",
+        "Bring the record that was made for these files; the signature was judged without it.",
+    ),
+    "SW-EVIDENCE-HOLDS": Text(
+        "the evidence record {subject} proves that the signed file existed by {wanted}; its archive timestamps: {found}",
+        "Nothing to do; renew it before its last timestamp ages (`sealwright renew-proofs`).",
+    ),
+    "SW-REVOCATION-AS-KEPT": Text(
+        "the certificate of {subject} ended on {wanted}; that it was not revoked is judged by lists kept in the evidence record",
+        "Nothing to do.",
+        plain="that the signer had not been withdrawn is judged by what was kept with the signed file",
+    ),
+    "SW-ALGORITHM-WITHDRAWN": Text(
+        "{subject} rests on {found}, which counts for what is proved to have existed by {wanted}, and nothing proves that",
+        "Ask the signer for a new signature; for what you keep, run `sealwright renew-proofs` before such a date.",
+        "it rests on an algorithm that no longer counts",
+    ),
     "SW-TIMESTAMP-REQUIRED": Text(
         "{subject}: the rule wants a proved date, and neither a timestamp nor a log proof proves one",
         "Ask the signer for a timestamp of it, or for its log proof.",
@@ -209,6 +227,10 @@ TEXTS: dict[str, Text] = {
         "Plan its replacement by the review date.",
     ),
     "SW-DENIED-SIGNER": Text("{subject} is on the deny list: {found}", _ASK_MAKER, "its signer was withdrawn"),
+    "SW-DENIED-SIGNER-LATER": Text(
+        "{subject} was retired from {wanted} ({found}), after the proved date of this signature",
+        "Ask the signer what replaces it.",
+    ),
     "SW-DENIED-ARTIFACT": Text(
         "{subject} itself is on the deny list: {found}", _ASK_MAKER, "this very file was withdrawn"
     ),

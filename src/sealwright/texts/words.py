@@ -7,9 +7,18 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, commands, listing, screen
+from sealwright.texts import authority, commands, keyscreen, listing, screen, serving, trustlife
 
-WORDS: dict[str, str] = {**screen.WORDS, **listing.WORDS, **commands.WORDS, **authority.WORDS}
+_TABLES = (
+    authority.WORDS,
+    commands.WORDS,
+    keyscreen.WORDS,
+    listing.WORDS,
+    screen.WORDS,
+    serving.WORDS,
+    trustlife.WORDS,
+)
+WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
 
 
 def say(name: str, /, **parts: object) -> str:

@@ -40,7 +40,7 @@ from sealwright.trust.layouts import layouts_in
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import MAX_BYTES, denied, parse_trust
+from sealwright.trust.trustfile import MAX_BYTES, denials, parse_trust
 from sealwright.trust.words import read_fingerprint
 
 if TYPE_CHECKING:
@@ -106,6 +106,26 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
     )
 
 
+def unbelieved(path: str) -> Believed:
+    """A trust file and what lies beside it, signed or not: to compare drafts and to try what they would do. It decides nothing."""
+    trust = parse_trust(read_file(path, MAX_BYTES), path)
+    deny_path = os.path.join(os.path.dirname(path), DENY)
+    deny = parse_deny(read_file(deny_path, MAX_BYTES), deny_path) if os.path.lexists(deny_path) else None
+    if deny is not None and deny.trust != trust.id:
+        raise _other_deny(deny_path, deny, trust)
+    extra = () if deny is None else deny.denied
+    return Believed(
+        trust=trust,
+        reason="it is only compared",
+        findings=(),
+        crls=_crls(path),
+        denied=(*trust.denied, *extra),
+        deny_version=0 if deny is None else deny.version,
+        certificates=_certificates(path, trust),
+        layouts=read_layouts(path, trust),
+    )
+
+
 def _reason(
     signed: SignedText, trust: TrustFile, fingerprint: str | None, installed: TrustFile | None
 ) -> tuple[str, Step]:
@@ -151,30 +171,39 @@ def _deny_list(path: str, trust: TrustFile) -> tuple[int, tuple[Denied, ...]]:
     if not os.path.lexists(deny_path):
         return 0, ()
     signed = read_signed(deny_path)
-    deny = parse_deny(signed.text, deny_path)
+    deny = signed_deny(signed, trust)
+    return deny.version, deny.denied
+
+
+def signed_deny(signed: SignedText, trust: TrustFile) -> DenyList:
+    """What a deny list says, if it belongs to a trust file and one of its officers signed it; MalformedTrust or TrustRefused."""
+    deny = parse_deny(signed.text, signed.path)
     if deny.trust != trust.id:
-        raise MalformedTrust(
-            deny_path,
-            f"it belongs to the trust file {deny.trust}, not to {trust.id}",
-            "Bring the deny list of this trust file.",
-        )
+        raise _other_deny(signed.path, deny, trust)
     if not persons_of(trust.officers, signing_keys(signed, DENY_KIND)) and trust.stage != "trial":
         raise TrustRefused(
-            deny_path, "no officer of the trust file has signed it", "Fetch it again with its .p7s file, or remove it."
+            signed.path,
+            "no officer of the trust file has signed it",
+            "Fetch it again with its .p7s file, or remove it.",
         )
-    return deny.version, deny.denied
+    return deny
+
+
+def _other_deny(path: str, deny: DenyList, trust: TrustFile) -> MalformedTrust:
+    return MalformedTrust(
+        path,
+        f"it belongs to the trust file {deny.trust}, not to {trust.id}",
+        "Bring the deny list of this trust file.",
+    )
 
 
 def parse_deny(text: bytes, path: str) -> DenyList:
     """What a deny list says; MalformedTrust if it is not one. Who signed it is another question."""
     top = read_toml(text, path, DENY_LINE)
     version, trust = top.number("version", 1), top.text("trust")
-    entries = []
-    for section in top.tables("deny"):
-        entries.append(denied(section))
-        section.done()
+    entries = denials(top)
     top.done()
-    return DenyList(version, trust, tuple(entries))
+    return DenyList(version, trust, entries)
 
 
 def _crls(path: str) -> tuple[bytes, ...]:

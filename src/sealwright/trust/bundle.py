@@ -5,29 +5,39 @@
    lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed.
 3. It is written before the trust file: a crash between leaves less trusted, not more.
 So the same trust file is installed again to bring a new deny list, without an officers' meeting.
+
+A bundle also travels alone, as a folder or a ZIP archive that holds nothing but `deny.toml`, its signatures and `trust.d/*.crl`:
+4. It is copied before it is judged, and what was judged is installed: a stick may answer otherwise the second time.
+5. The installed trust file judges it: its id, one of its officers, and for a list of an issuer that is known here that issuer's
+   signature. An older deny list refuses the bundle.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file, read_file_or_none
-from sealwright.errors import LimitExceeded, TrustRefused
+from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
 from sealwright.trust.belief import (
     CRL_FOLDER,
     DENY,
+    DENY_KIND,
     MAX_CRLS,
     MAX_LAYOUT_BYTES,
     certificate_names,
     crl_names,
     layout_names,
     parse_deny,
+    signed_deny,
 )
-from sealwright.trust.history import read_signed
-from sealwright.trust.revocation import MAX_CRL_BYTES
+from sealwright.trust.certificate import load_certificate
+from sealwright.trust.history import SignedText, persons_of, read_signed, signing_keys
+from sealwright.trust.model import TrustFile
+from sealwright.trust.revocation import MAX_CRL_BYTES, CrlTable, crl_issuer
 from sealwright.trust.trustfile import MAX_BYTES
 
 
@@ -38,11 +48,15 @@ class Brought(NamedTuple):
     lists: int
 
 
-def install_bundle(path: str, folder: str) -> Brought:
-    """Bring what lies beside a believed trust file into the folder of the installed one."""
+def install_bundle(path: str, folder: str, trust: TrustFile | None = None) -> Brought:
+    """Bring what lies beside a believed trust file into the folder of the installed one.
+
+    trust: the one that will be there; TrustRefused where the deny list that stays is signed by none of its officers, because
+    nothing could be verified any more beside it.
+    """
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
-    version, files = _deny_list(path, folder)
+    version, files = _deny_list(path, folder, trust)
     lists = _added(path, folder, crl_names, MAX_CRL_BYTES, "revocation lists")
     certificates = _added(path, folder, certificate_names, MAX_BYTES, "certificate files")
     layouts = _added(path, folder, layout_names, MAX_LAYOUT_BYTES, "layouts")
@@ -53,22 +67,103 @@ def install_bundle(path: str, folder: str) -> Brought:
     return Brought(version, len(lists))
 
 
-def _deny_list(path: str, folder: str) -> tuple[int, list[tuple[str, bytes]]]:
+def is_bundle(path: str) -> bool:
+    """Whether a path is a bundle that travels alone: an archive, a deny list, or a folder of them without a trust file."""
+    if os.path.isdir(path):
+        return not os.path.lexists(os.path.join(path, "trust.toml"))
+    return path.lower().endswith(".zip") or os.path.basename(path) == DENY
+
+
+@contextmanager
+def copied(path: str) -> Iterator[str]:
+    """A private copy of a bundle: the name that a trust file beside it would have. MalformedTrust for anything else in it."""
+    import tempfile  # only a bundle that travels alone is copied
+
+    from sealwright.trust.archive import write_files, zipped_files
+
+    with tempfile.TemporaryDirectory(prefix="sealwright-bundle-") as folder:
+        files = zipped_files(path) if path.lower().endswith(".zip") else folder_files(path)
+        if not files:
+            raise MalformedTrust(
+                path, "there is no deny.toml and no trust.d/*.crl in it", "Make it with `sealwright trust bundle`."
+            )
+        write_files(files, folder)
+        yield os.path.join(folder, "trust.toml")
+
+
+def folder_files(path: str) -> dict[str, bytes]:
+    """The files of a bundle that lies in a folder (or beside a deny list), by their names in it."""
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    beside = os.path.join(folder, "trust.toml")
+    files: dict[str, bytes] = {}
+    if os.path.lexists(os.path.join(folder, DENY)):
+        signed = read_signed(os.path.join(folder, DENY))
+        files = {DENY: signed.text, **signed.signatures}
+    for name in crl_names(beside):
+        files[f"{CRL_FOLDER}/{name}"] = read_file(os.path.join(folder, CRL_FOLDER, name), MAX_CRL_BYTES)
+    return files
+
+
+def check_bundle(path: str, trust: TrustFile, folder: str) -> None:
+    """Judge the bundle beside a name by the installed trust file; MalformedTrust or TrustRefused."""
+    source, target = os.path.join(os.path.dirname(path), DENY), os.path.join(folder, DENY)
+    if os.path.lexists(source):
+        version = signed_deny(read_signed(source), trust).version
+        old = read_file_or_none(target, MAX_BYTES)
+        before = parse_deny(old, target).version if old is not None else 0
+        if version < before:
+            raise TrustRefused(
+                DENY, f"its version {version} is older than the installed version {before}", "Bring the newest bundle."
+            )
+    known = [
+        load_certificate(der, "trust file") for der in (*(a.certificate for a in trust.anchors), *trust.intermediates)
+    ]
+    for name in crl_names(path):
+        der = read_file(os.path.join(os.path.dirname(path), CRL_FOLDER, name), MAX_CRL_BYTES)
+        issuer = crl_issuer(der)
+        if issuers := [one for one in known if one.subject.public_bytes() == issuer]:
+            CrlTable.load(der, issuers)
+
+
+def _deny_list(path: str, folder: str, trust: TrustFile | None) -> tuple[int, list[tuple[str, bytes]]]:
     target, source = os.path.join(folder, DENY), os.path.join(os.path.dirname(path), DENY)
     old = read_file_or_none(target, MAX_BYTES)
     before = parse_deny(old, target).version if old is not None else 0
-    if not os.path.lexists(source):
-        return before, []
-    signed = read_signed(source)
-    version = parse_deny(signed.text, source).version
-    if version < before or signed.text == old:
-        return before, []
+    signed = read_signed(source) if os.path.lexists(source) else None
+    version = parse_deny(signed.text, source).version if signed is not None else 0
+    if signed is None or version < before or signed.text == old:
+        again = _signed_again(signed, trust) if signed is not None and signed.text == old else {}
+        if old is not None and trust is not None:
+            _check_staying(target, again, trust)
+        return before, [(os.path.join(folder, name), data) for name, data in again.items()]
     if version == before:
         raise TrustRefused(
             source, f"another deny list of version {version} is installed", "Have its officer give it a higher version."
         )
     beside = [(os.path.join(folder, name), data) for name, data in signed.signatures.items()]
     return version, [*beside, (target, signed.text)]
+
+
+def _signed_again(signed: SignedText, trust: TrustFile | None) -> dict[str, bytes]:
+    """The signatures of officers over a list that is there already: it may be signed again by one who stays."""
+    return {
+        name: data
+        for name, data in signed.signatures.items()
+        if trust is not None
+        and persons_of(trust.officers, signing_keys(SignedText(signed.path, signed.text, {name: data}), DENY_KIND))
+    }
+
+
+def _check_staying(target: str, again: Mapping[str, bytes], trust: TrustFile) -> None:
+    staying = read_signed(target)
+    try:
+        signed_deny(SignedText(target, staying.text, {**staying.signatures, **again}), trust)
+    except TrustRefused as cause:
+        raise TrustRefused(
+            target,
+            f"no officer of version {trust.version} has signed the deny list that is installed",
+            "Have deny.toml signed by an officer who stays (`sealwright trust sign deny.toml`) and bring it along.",
+        ) from cause
 
 
 def _added(

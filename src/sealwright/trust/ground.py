@@ -25,9 +25,29 @@ from sealwright.trust.times import Judgement
 from sealwright.trust.verdict import Purpose
 
 if TYPE_CHECKING:
+    from sealwright.formats.archive import Archive
+    from sealwright.trust.evidence import Evidence
     from sealwright.trust.signatures import Standing
 
 MAX_STANDINGS = 4096
+
+
+class By(NamedTuple):
+    """When a token must count. when: the judgement time, or another proof's that shows that the token existed by then.
+
+    strict: as a link of an evidence record: its authority's path must last that long, unless `last_token` vouches for it.
+    """
+
+    when: datetime
+    protected: bool = False
+    strict: bool = False
+
+
+class KeptList(NamedTuple):
+    """A revocation list out of an evidence record, DER, and when it is proved to have existed."""
+
+    data: bytes
+    at: datetime
 
 
 class StampStanding(NamedTuple):
@@ -62,13 +82,15 @@ class Ground:
     people: dict[Digest, Person] = field(default_factory=dict)
     evidence: dict[Digest, KeyEvidence] = field(default_factory=dict)
     denials: dict[tuple[str, str], Denied] = field(default_factory=dict)
+    below: tuple[Denied, ...] = ()
     policies: dict[bytes, CrlPolicy] = field(default_factory=dict)
     known_lists: Mapping[str, int] = field(default_factory=dict)
     certificates: tuple[bytes, ...] = ()
-    standings: dict[tuple[bytes, tuple[bytes, ...], datetime | None, tuple[bytes, ...]], Standing] = field(
-        default_factory=dict
-    )
-    stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool], StampStanding] = field(default_factory=dict)
+    standings: dict[
+        tuple[bytes, tuple[bytes, ...], datetime | None, tuple[bytes, ...], tuple[KeptList, ...]], Standing
+    ] = field(default_factory=dict)
+    stamps: dict[tuple[bytes, tuple[bytes, ...], datetime, bool, By], StampStanding] = field(default_factory=dict)
+    weighed: tuple[Archive, tuple[Evidence | None, tuple[Finding, ...]]] | None = None
 
     def __post_init__(self) -> None:
         self.intermediates = tuple(load_certificate(der, "trust file") for der in self.trust.intermediates)
@@ -80,7 +102,11 @@ class Ground:
         for person in self.trust.persons:
             self.people |= dict.fromkeys((*person.keys, *person.certificates), person)
         self.evidence = {known.key: known for known in self.trust.evidence}
-        self.denials = {(entry.what, entry.value): entry for entry in self.denied if entry.what != "below"}
+        self.below = tuple(entry for entry in self.denied if entry.what == "below")
+        for entry in self.denied:
+            name = (entry.what, entry.value)
+            if entry.what != "below" and _stricter(entry, self.denials.get(name)):
+                self.denials[name] = entry
         self.policies = {policy.issuer: policy for policy in self.trust.crls}
         for number, der in enumerate(self.crls, 1):
             try:
@@ -118,20 +144,31 @@ class Ground:
             return None
         return person
 
-    def denied_in(self, path: Path) -> str:
-        """The reason of the first denial that names a key or certificate of the path, or ""."""
+    def denied_in(self, path: Path, proved: datetime | None) -> tuple[Denied | None, bool]:
+        """The denial of a key or certificate of the path that says most, and whether it refuses a signature of that proved time.
+
+        A retired one (`since`) refuses nothing that is proved to be older. What proves a time by itself, a token, asks with
+        None: a key that is denied could give any time.
+        """
         if not self.denials:
-            return ""
+            return None, False
+        spared: Denied | None = None
         for known in path.facts:
             for name in (("key", str(known.key)), ("certificate", str(known.certificate)), ("serial", known.serial)):
-                if (entry := self.denials.get(name)) is not None:
-                    return entry.reason or "no reason given"
-        return ""
+                if (entry := self.denials.get(name)) is None:
+                    continue
+                if entry.since is None or proved is None or proved >= entry.since:
+                    return entry, True
+                spared = spared or entry
+        return spared, False
 
-    def revocations(self, path: Path, proved: datetime | None) -> list[tuple[x509.Certificate, Revocation]]:
+    def revocations(
+        self, path: Path, proved: datetime | None, kept: tuple[KeptList, ...] = ()
+    ) -> list[tuple[x509.Certificate, Revocation, bool]]:
         """The state of each certificate below the anchor whose issuer has a CRL policy or a CRL here, or had one before.
 
         Where neither the trust file wants lists of an issuer nor newer ones are known, that a list is old is no question.
+        With each whether kept lists decided it, which are asked where those at hand cannot speak of a certificate that has ended.
         """
         if not self.lists and not self.policies and not self.known_lists:
             return []
@@ -141,8 +178,38 @@ class Ground:
             if state.why and name not in self.policies and not self._went_back(issuer):
                 state = replace(state, why="")
             if state.state is not State.UNKNOWN or state.why:
-                states.append((certificate, state))
+                older = self._as_kept(certificate, issuer, name, proved, kept) if state.state is State.UNKNOWN else None
+                states.append((certificate, older or state, older is not None))
         return states
+
+    def _as_kept(
+        self,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        name: bytes,
+        proved: datetime | None,
+        kept: tuple[KeptList, ...],
+    ) -> Revocation | None:
+        """What lists kept in an evidence record say of a certificate that has ended, each as fresh as it was when it was kept."""
+        if not kept or self.judgement.judged <= certificate.not_valid_after_utc or self._went_back(issuer):
+            return None
+        policy = self.policies.get(name)
+        max_age = policy.max_age.get(self.purpose.value) if policy else None
+        good = None
+        for one in kept:
+            try:
+                if crl_issuer(one.data) != issuer.subject.public_bytes():
+                    continue
+                table = CrlTable.load(one.data, [issuer])
+            except SealwrightError as cause:
+                self.crl_findings.append(warning("SW-CRL-REFUSED", cause.subject, found=cause.what))
+                continue
+            # a `min_number` of today's trust file is about today's lists
+            state = revocation(certificate, issuer, [table], proved, one.at, max_age, 0)
+            if state.state not in (State.GOOD, State.UNKNOWN):
+                return state
+            good = state if state.state is State.GOOD else good
+        return good
 
     def _state(
         self, certificate: x509.Certificate, issuer: x509.Certificate, policy: CrlPolicy | None, proved: datetime | None
@@ -159,16 +226,17 @@ class Ground:
         whole = [table.number for table in self.tables_of(issuer) if not table.points]
         return self.known_lists.get(_whole_list(spki_digest(issuer)), -1) > max(whole, default=-1)
 
-    def authority_revocation(self, path: Path, at: datetime) -> tuple[str, str]:
+    def authority_revocation(self, path: Path, at: datetime, known_by: datetime | None = None) -> tuple[str, str]:
         """Why a token of this path no longer counts, and why it is not known whether it does; "" where it does.
 
+        known_by: when another proof shows that the token existed.
         An authority's certificate that has ended is not asked for: lists forget it, and the trust file's `last_token` bounds it.
         """
         if not self.lists and not self.policies and not self.known_lists:
             return "", ""
         unknown = ""
         for certificate, issuer, name in links(path):
-            state = authority_revocation(certificate, issuer, self.tables_of(issuer), at)
+            state = authority_revocation(certificate, issuer, self.tables_of(issuer), at, known_by)
             if state.state is State.REVOKED_BEFORE:
                 return f"its authority's certificate was revoked ({state.reason})", ""
             if self.judgement.judged > certificate.not_valid_after_utc:
@@ -196,6 +264,13 @@ class Ground:
             if table.this_update <= self.judgement.judged:
                 numbers[_list_name(table)] = max(table.number, numbers.get(_list_name(table), 0))
         return numbers
+
+
+def _stricter(entry: Denied, other: Denied | None) -> bool:
+    """Whether a denial refuses more than another of the same thing: without a date all, else from the earlier date."""
+    if other is None or other.since is None:
+        return other is None
+    return entry.since is None or entry.since < other.since
 
 
 def _authorities(certificates: tuple[bytes, ...]) -> Iterator[x509.Certificate]:

@@ -164,20 +164,32 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     target = os.path.join(folder, "trust.toml")
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
+    if installed is not None and read_file_or_none(target, MAX_BYTES) == installed.text:
+        kept = history_path(target, installed.version)
+        if (
+            read_file_or_none(kept, MAX_BYTES) is None
+        ):  # it was put there by other means; it stays readable all the same
+            files += filed(read_signed(target), kept)
     first = max(installed.version if installed is not None else 1, new.version - MAX_STEPS)
     for version in range(first, new.version):
         data = read_file_or_none(history_path(newest.path, version), MAX_BYTES)
         if data is None:
             continue
         signed = read_signed(history_path(newest.path, version))
-        files += _files(signed, history_path(target, version))
-    files += _files(newest, history_path(target, new.version))
-    files += _files(newest, target)
+        files += filed(signed, history_path(target, version))
+    files += filed(newest, history_path(target, new.version))
+    files += filed(newest, target)
     outputs = [Output(path, data) for path, data in files]
     write_batch(outputs, replace=Replace.YES)
+    for name in read_signed(
+        target
+    ).signatures:  # of the version before: they say nothing of this one, and would pile up
+        if target + name.removeprefix("trust.toml") not in {path for path, _ in files}:
+            os.unlink(os.path.join(folder, name))
 
 
-def _files(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
+def filed(signed: SignedText, target: str) -> Sequence[tuple[str, bytes]]:
+    """A text and its signatures under another name, the text last."""
     name = os.path.basename(signed.path)
     beside = [(target + file.removeprefix(name), data) for file, data in signed.signatures.items()]
     return [*beside, (target, signed.text)]

@@ -114,13 +114,22 @@ class Denied(NamedTuple):
     """One thing that is refused whatever signs it. what: `key`, `certificate`, `serial`, `artifact` or `below`.
 
     key and certificate: text of the Digest; serial: hex issuer name DER + ":" + hex serial; artifact: format + " " +
-    digest (or "* " + digest); below: product, with `generation`.
+    digest (or "* " + digest); below: product, with `generation`. since: of a key or certificate, signatures that are proved
+    to be older still count.
     """
 
     what: str
     value: str
     generation: int
     reason: str
+    since: datetime | None = None
+
+
+class Withdrawal(NamedTuple):
+    """An algorithm that counts only for what is proved to have existed by a time. name: one of `algorithms.NAMES`."""
+
+    name: str
+    until: datetime
 
 
 class Freshness(NamedTuple):
@@ -208,3 +217,4 @@ class TrustFile(NamedTuple):
     tuf_root: Digest | None
     witness_threshold: int = 1
     floor_lowered_in: int = 0
+    algorithms: tuple[Withdrawal, ...] = ()

@@ -162,19 +162,30 @@ def revocation(
 
 
 def authority_revocation(
-    certificate: x509.Certificate, issuer: x509.Certificate, tables: Sequence[CrlTable], at: datetime
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    tables: Sequence[CrlTable],
+    at: datetime,
+    known_by: datetime | None = None,
 ) -> Revocation:
     """The state of a timestamp authority for a token made at a time (RFC 3161 section 4).
 
-    Only superseded, cessationOfOperation and affiliationChanged leave earlier tokens valid.
+    Only superseded, cessationOfOperation and affiliationChanged leave earlier tokens valid. known_by: when another proof shows
+    that the token existed: then a dated compromise leaves it valid too, unless it reaches back or began before that.
     """
     hits = _entries(certificate.serial_number, _of(issuer, tables))
     if not hits:
         return Revocation(State.GOOD)
     worst = min(hits, key=lambda entry: (entry.reason in _HARMLESS_FOR_TOKENS, entry.effective))
+    if known_by is not None and all(_later(entry, known_by) for entry in hits):
+        return Revocation(State.REVOKED_AFTER, worst.effective, _word(worst))
     if worst.reason in _HARMLESS_FOR_TOKENS and at < worst.effective:
         return Revocation(State.REVOKED_AFTER, worst.effective, _word(worst))
     return Revocation(State.REVOKED_BEFORE, worst.effective, _word(worst))
+
+
+def _later(entry: Entry, known_by: datetime) -> bool:
+    return not entry.reaches_back and not entry.on_hold and known_by < entry.effective
 
 
 def _of(issuer: x509.Certificate, tables: Sequence[CrlTable]) -> list[CrlTable]:

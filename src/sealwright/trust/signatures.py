@@ -1,7 +1,9 @@
 """One signature judged alone, before any rule: is it intact, when was it made, and whose is it?
 
 1. The delivered content is what was signed, of the kind that was signed (`check_signer`).
-2. Timestamp tokens prove a time, or do not (`timestamps.py`), and so does a proof that witnesses saw it in a log (`logproofs.py`).
+2. Timestamp tokens prove a time, or do not (`timestamps.py`), and so does a proof that witnesses saw it in a log (`logproofs.py`), or
+   an evidence record that holds (`evidence.py`). What was made with an algorithm that the trust file has withdrawn since counts
+   only if it is proved to have existed by then (`ageing.py`).
 3. The signer's path ends at an anchor of the trust file, judged at the proved time, else at the judgement time. Where it has ended
    by then and a rule lets it, under that anchor and for that format, it counts for such rules alone and says so.
 4. What OpenSSL does not check on that path: keys, hashes, key usage, CA flag (`certificate.py`). Microsoft's publishers under UEFI CA
@@ -14,9 +16,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
@@ -28,14 +31,18 @@ from sealwright.findings import Finding, Severity, note, reject, undecided, warn
 from sealwright.formats.format import Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNING
+from sealwright.trust.ageing import hash_names, key_names, path_names, withdrawn
 from sealwright.trust.certificate import Facts, display_name, facts, has_key_usage, load_certificate
-from sealwright.trust.ground import MAX_STANDINGS, Ground
+from sealwright.trust.ground import MAX_STANDINGS, Ground, KeptList
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Anchor, Denied, Environment, Person
 from sealwright.trust.path import Expiry, NoPath, Path, Strictness
 from sealwright.trust.revocation import State
 from sealwright.trust.timestamps import Proof, prove
 from sealwright.trust.verdict import Purpose, SignerSeen
+
+if TYPE_CHECKING:
+    from sealwright.trust.evidence import Evidence  # start-up time: few files have a record
 
 _OURS = frozenset((DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED))
 _CONSTRUCTION_OIDS = frozenset(CONSTRUCTIONS.values())
@@ -66,14 +73,14 @@ class Judged(NamedTuple):
         return tuple(f for f in self.findings if f.severity in (Severity.REJECT, Severity.UNDECIDED))
 
 
-def judge_candidate(candidate: Candidate, ground: Ground) -> list[Judged]:
+def judge_candidate(candidate: Candidate, ground: Ground, evidence: Evidence | None = None) -> list[Judged]:
     """Every signer of one envelope, each judged alone; one unaccepted entry where the envelope could not be read."""
     if candidate.envelope is None:
         return [_unreadable(candidate, candidate.findings)]
     judged = []
     for signer in candidate.envelope.signers:
         if isinstance(signer, Signer):
-            judged.append(_judge(candidate, signer, ground))
+            judged.append(_judge(candidate, signer, ground, evidence))
         else:
             reason = signer.reason
             findings = (reject(reason.code, candidate.source, found=reason.what), *candidate.findings)
@@ -94,6 +101,12 @@ class Standing(NamedTuple):
     expired: Finding | None
 
     @property
+    def gravity(self) -> int:
+        """2 where it is refused, 1 where it is left open, else 0."""
+        severities = {found.severity for found in self.findings}
+        return 2 if Severity.REJECT in severities else int(Severity.UNDECIDED in severities)
+
+    @property
     def signs_code(self) -> bool:
         """Whether every certificate of the path allows the signing of code."""
         return self.path is not None and CODE_SIGNING in self.path.purposes
@@ -106,7 +119,7 @@ class Standing(NamedTuple):
         ]
 
 
-def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
+def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evidence | None) -> Judged:
     findings: list[Finding] = [*signer.findings]
     source = candidate.source
     intact = True
@@ -118,14 +131,22 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
         findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
     findings.extend(candidate.findings)
+    kept = evidence.proves(candidate, signer.signature) if intact and evidence is not None else None
     proof, logged = None, ""
     if intact:
-        proof, logged, about_proofs = _proved(candidate, signer, ground)
+        proof, logged, about_proofs = _proved(candidate, signer, ground, partial(_protected, evidence, candidate, kept))
         findings.extend(about_proofs)
     bag = candidate.envelope.certificates if candidate.envelope else ()
+    lists: tuple[KeptList, ...] = ()
+    if kept is not None and evidence is not None:
+        bag, lists = (*bag, *evidence.certificates), evidence.lists
     try:
         timeless = ground.timeless(candidate.format)
-        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, ground)
+        standing = _standing(signer.certificate, bag, proof.latest if proof else None, timeless, lists, ground)
+        if kept is not None and (proof is None or kept.latest < proof.latest):
+            older = _standing(signer.certificate, bag, kept.latest, timeless, lists, ground)
+            if older.gravity <= standing.gravity:  # a record never makes worse what is good without it
+                standing, proof = older, kept
     except SealwrightError as cause:
         return _unreadable(candidate, (reject(cause.code, source, found=cause.what), *candidate.findings))
     without_usage = candidate.kind == AUTHENTICODE.name and standing.signs_code and not has_key_usage(standing.leaf)
@@ -136,6 +157,8 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     findings.extend(_construction(candidate, known))
     if standing.path is not None:
         findings.extend(_denials(candidate, ground))
+    if ground.trust.algorithms:
+        findings.extend(_ageing(candidate, signer, standing.path, proof, kept, evidence, ground))
     return Judged(
         candidate,
         SignerSeen(
@@ -164,11 +187,16 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground) -> Judged:
     )
 
 
-def _proved(candidate: Candidate, signer: Signer, ground: Ground) -> tuple[Proof | None, str, tuple[Finding, ...]]:
-    """The time by which an intact signature existed, the log it is in, and what was found about the proofs that do not count."""
+def _proved(
+    candidate: Candidate, signer: Signer, ground: Ground, protected: Callable[[bytes], datetime | None]
+) -> tuple[Proof | None, str, tuple[Finding, ...]]:
+    """The time by which an intact signature existed, the log it is in, and what was found about the proofs that do not count.
+
+    protected: when an evidence record proves that a token existed, None where none does.
+    """
     tokens = (*signer.tokens, *candidate.late_tokens)
     if candidate.log_proof is None:
-        proof, findings = prove(tokens, signer.signature, candidate.source, ground) if tokens else (None, ())
+        proof, findings = prove(tokens, signer.signature, candidate.source, ground, protected) if tokens else (None, ())
         return proof, "", findings
     from sealwright.trust.logproofs import prove_logged  # start-up time: few signatures have one
 
@@ -177,26 +205,69 @@ def _proved(candidate: Candidate, signer: Signer, ground: Ground) -> tuple[Proof
     except SealwrightError:  # of the certificate, which refuses the signature itself
         logged, about_log = None, ()
     proof, about_tokens = prove(
-        tokens, signer.signature, candidate.source, ground, (logged.proof,) if logged is not None else ()
+        tokens, signer.signature, candidate.source, ground, protected, (logged.proof,) if logged is not None else ()
     )
     return proof, logged.shown if logged is not None else "", (*about_tokens, *about_log)
 
 
+def _protected(evidence: Evidence | None, candidate: Candidate, kept: Proof | None, token: bytes) -> datetime | None:
+    """When the evidence proves that a token and the signature that it is over both existed."""
+    held = evidence.holding(candidate, token) if evidence is not None and kept is not None else None
+    return None if held is None or kept is None else max(held.proof.latest, kept.latest)
+
+
+def _ageing(
+    candidate: Candidate,
+    signer: Signer,
+    path: Path | None,
+    proof: Proof | None,
+    kept: Proof | None,
+    evidence: Evidence | None,
+    ground: Ground,
+) -> list[Finding]:
+    """Whether a withdrawn algorithm is what this signature rests on.
+
+    A key made what existed in time, which any proof shows. That a digest still binds these bytes only a record over them shows, and
+    that the certificates above are those of then: a timestamp is over neither, and a broken CA could be made to fit an old signature.
+    """
+    judged = ground.judgement.judged
+    digests = {signer.digest.algorithm.value, signer.algorithm.digest.value}
+    listed = {candidate.lists.value} if candidate.lists is not None else set()
+    above = path_names(path.certificates[1:]) | hash_names(path.certificates[:1]) if path is not None else frozenset()
+    bound = kept.latest if kept is not None else judged
+    files = judged if evidence is None or evidence.tree else bound
+    made = proof.latest if proof is not None else judged
+    asked = ((key_names(signer.key), made), (digests | above, bound), (listed, files))
+    gone = dict.fromkeys(found for some, at in asked if (found := withdrawn(some, at, ground.trust.algorithms)))
+    refuse = warning if ground.purpose is Purpose.RUN else reject
+    return [refuse("SW-ALGORITHM-WITHDRAWN", candidate.source, _day(one.until), one.name) for one in gone]
+
+
 def _standing(
-    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+    certificate: bytes,
+    bag: tuple[bytes, ...],
+    proved: datetime | None,
+    timeless: tuple[bytes, ...],
+    lists: tuple[KeptList, ...],
+    ground: Ground,
 ) -> Standing:
     """Kept by the ground: ten thousand files by one signer ask once for each proved time."""
-    question = (certificate, bag, proved, timeless)
+    question = (certificate, bag, proved, timeless, lists)
     found = ground.standings.get(question)
     if found is None:
         if len(ground.standings) >= MAX_STANDINGS:
             ground.standings.clear()
-        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, ground)
+        found = ground.standings[question] = _new_standing(certificate, bag, proved, timeless, lists, ground)
     return found
 
 
 def _new_standing(
-    certificate: bytes, bag: tuple[bytes, ...], proved: datetime | None, timeless: tuple[bytes, ...], ground: Ground
+    certificate: bytes,
+    bag: tuple[bytes, ...],
+    proved: datetime | None,
+    timeless: tuple[bytes, ...],
+    lists: tuple[KeptList, ...],
+    ground: Ground,
 ) -> Standing:
     leaf = load_certificate(certificate, THE_SIGNATURE)
     known = facts(leaf)
@@ -213,9 +284,8 @@ def _new_standing(
     if path is not None:
         anchor = next(a for a in ground.trust.anchors if a.certificate == path.anchor_der)
         findings.extend(path.findings)
-        if reason := ground.denied_in(path):
-            findings.append(reject("SW-DENIED-SIGNER", known.subject, found=reason))
-        findings.extend(_revocation(path, proved, ground))
+        findings.extend(_denied(known, path, proved, ground))
+        findings.extend(_revocation(path, proved, lists, ground))
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
     person = ground.person_of(known, proved or ground.judgement.judged)
@@ -255,6 +325,21 @@ def _strictness(known: Facts) -> Strictness:
     return Strictness.OURS if known.policies & _OURS else Strictness.FOREIGN
 
 
+def _denied(known: Facts, path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
+    entry, refuses = ground.denied_in(path, proved)
+    if entry is None:
+        return []
+    why, since = entry.reason or "no reason given", _day(entry.since) if entry.since else ""
+    if not refuses:
+        return [warning("SW-DENIED-SIGNER-LATER", known.subject, since, why)]
+    if not since:
+        return [reject("SW-DENIED-SIGNER", known.subject, found=why)]
+    found = f"{why}; made {_day(proved)}" if proved is not None else f"{why}; the time of this signature is not proved"
+    return [
+        reject("SW-DENIED-SIGNER", known.subject, since, f"{found}, and only what is proved older than {since} counts")
+    ]
+
+
 def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
     if not ground.denied:
         return []
@@ -267,7 +352,7 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
         if name in ground.denials
     ]
     product, generation = candidate.claims.product, candidate.claims.generation or 0
-    findings += [denied_generation(entry, generation) for entry in ground.denied if denies(entry, product, generation)]
+    findings += [denied_generation(entry, generation) for entry in ground.below if denies(entry, product, generation)]
     return findings
 
 
@@ -281,11 +366,13 @@ def denied_generation(entry: Denied, generation: int) -> Finding:
     return reject("SW-DENIED-GENERATION", entry.value, str(entry.generation), f"{generation} ({entry.reason})")
 
 
-def _revocation(path: Path, proved: datetime | None, ground: Ground) -> list[Finding]:
+def _revocation(path: Path, proved: datetime | None, lists: tuple[KeptList, ...], ground: Ground) -> list[Finding]:
     findings = []
-    states = ground.revocations(path, proved)
-    for certificate, state in states:
+    states = ground.revocations(path, proved, lists)
+    for certificate, state, kept in states:
         subject = display_name(certificate.subject)
+        if kept and state.state is State.GOOD:
+            findings.append(note("SW-REVOCATION-AS-KEPT", subject, wanted=_day(certificate.not_valid_after_utc)))
         since = _day(state.effective) if state.effective else ""
         match state.state:
             case State.REVOKED_BEFORE | State.ON_HOLD:

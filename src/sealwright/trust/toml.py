@@ -17,6 +17,12 @@ def toml_text(first_line: str, top: Mapping[str, Toml]) -> str:
     return first_line + "\n" + "".join(_table(top, ())).rstrip("\n") + "\n"
 
 
+def table_text(where: tuple[str, ...], entry: Mapping[str, Toml]) -> str:
+    """One table of an array of tables, with its header."""
+    path = tuple(key_text(name) for name in where)
+    return f"[[{'.'.join(path)}]]\n" + "".join(_table(entry, path))
+
+
 def quoted(text: str) -> str:
     """A TOML string; one that holds line feeds and no quotes (PEM) is written over several lines."""
     if "\n" in text and "'" not in text and text.replace("\n", "").isprintable():
@@ -26,9 +32,9 @@ def quoted(text: str) -> str:
 
 
 def _table(table: Mapping[str, Toml], path: tuple[str, ...]) -> list[str]:
-    lines = [f"{_key(key)} = {_value(value)}\n" for key, value in table.items() if not _nested(value)]
+    lines = [f"{key_text(key)} = {value_text(value)}\n" for key, value in table.items() if not _nested(value)]
     for key, value in table.items():
-        here = (*path, _key(key))
+        here = (*path, key_text(key))
         if isinstance(value, Mapping):
             lines += ["\n", f"[{'.'.join(here)}]\n", *_table(value, here)]
         elif _nested(value) and isinstance(value, Sequence):
@@ -44,7 +50,8 @@ def _nested(value: Toml) -> bool:
     return not isinstance(value, str) and isinstance(value, Sequence) and any(isinstance(one, Mapping) for one in value)
 
 
-def _value(value: Toml) -> str:
+def value_text(value: Toml) -> str:
+    """A value as it stands behind `=`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -54,9 +61,12 @@ def _value(value: Toml) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, Sequence):
-        return "[" + ", ".join(_value(one) for one in value) + "]"
+        return "[" + ", ".join(value_text(one) for one in value) + "]"
+    if isinstance(value, Mapping):  # of a key whose value is a small table, such as `max_age`
+        return "{ " + ", ".join(f"{key_text(key)} = {value_text(one)}" for key, one in value.items()) + " }"
     raise TypeError(f"no TOML for {type(value).__name__}")
 
 
-def _key(key: str) -> str:
+def key_text(key: str) -> str:
+    """A key, quoted where it must be."""
     return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else quoted(key)

@@ -9,6 +9,7 @@ Nothing is looked up anywhere else: no environment variable, no system store, no
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import timedelta
 from typing import cast
@@ -22,12 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES, TIMELESS
+from sealwright.trust.ageing import NAMES as AGEING
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
 from sealwright.trust.interpreters import Interpreter, interpreter
 from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
@@ -47,6 +49,7 @@ from sealwright.trust.model import (
     SignerRule,
     TimestampAuthority,
     TrustFile,
+    Withdrawal,
 )
 
 FIRST_LINE = "# sealwright trust 1"
@@ -62,6 +65,9 @@ EKU_NAMES = {
     "trustAnchorConfigSigning": "1.3.6.1.5.5.7.3.42",
     "updatePackageSigning": "1.3.6.1.5.5.7.3.43",
 }
+_LISTS = {"keys": "key", "certificates": "certificate", "artifacts": "artifact"}
+_DIGEST = re.compile(r"(sha256|sha384|sha512):[0-9a-f]+")
+_DIGEST_SIZES = {name.value: len(name.value) + 1 + 2 * name.size for name in HashName}
 _NO_TIME = timedelta(0)
 _NEXT = "Correct it and have the file signed again."
 
@@ -89,7 +95,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, "LOG"))),
         witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, "WITNESS"))),
         crls=cast("tuple[CrlPolicy, ...]", top.each("crl", _crl)),
-        denied=cast("tuple[Denied, ...]", top.each("deny", denied)),
+        denied=denials(top),
         minimums=_minimums(top),
         evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
@@ -97,6 +103,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
         floor_lowered_in=top.number("floor_lowered_in", 1, 0),
+        algorithms=cast("tuple[Withdrawal, ...]", top.each("algorithm", _withdrawal)),
     )
     trust = trust._replace(witness_threshold=_witness_threshold(top, trust.witnesses))
     top.text("title", "")
@@ -105,27 +112,66 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
     return trust
 
 
-def denied(section: Section) -> Denied:
-    """One `[[deny]]`: exactly one of key, certificate, serial, artifact, product (with below), and a reason."""
-    named = [what for what in ("key", "certificate", "serial", "artifact", "product") if section.has(what)]
+def denials(top: Section) -> tuple[Denied, ...]:
+    """Every `[[deny]]` of a trust file or deny list."""
+    found: list[Denied] = []
+    for section in top.tables("deny"):
+        found += _denied(section)
+        section.done()
+    return tuple(found)
+
+
+def _denied(section: Section) -> list[Denied]:
+    """One `[[deny]]`: exactly one of key, certificate, serial, artifact, product (with below), or a list of the first ones.
+
+    `keys`, `certificates` and `artifacts` are texts with one digest a line: ten thousand of them are read in a few
+    milliseconds, where ten thousand tables would take half a second of every start.
+    """
+    names = ("key", "certificate", "serial", "artifact", "product", *_LISTS)
+    named = [what for what in names if section.has(what)]
     if len(named) != 1:
-        raise section.wrong("deny", "about exactly one of key, certificate, serial, artifact or product")
+        raise section.wrong(
+            "deny", "about exactly one of key, certificate, serial, artifact or product, or one list of them"
+        )
     what, reason = named[0], section.text("reason")
+    many = what in _LISTS
+    what = _LISTS.get(what, what)
+    since = section.time_or_none("since") if what in ("key", "certificate") else None
+    if section.has("since"):
+        raise section.wrong(
+            "since", "left out but for a key or certificate: only of those is the time of signing proved"
+        )
     if what in ("key", "certificate"):
-        return Denied(what, str(section.digest(what)), 0, reason)
+        texts = _lines(section, named[0], "sha256") if many else [str(section.digest(what))]
+        return [Denied(what, text, 0, reason, since) for text in texts]
     if what == "product":
-        return Denied("below", section.text("product"), section.number("below", 1), reason)
+        return [Denied("below", section.text("product"), section.number("below", 1), reason)]
     if what == "serial":
         issuer = load_certificate(_certificate(section, "issuer"), section.where)
         text = section.text("serial").removeprefix("0x").replace(":", "").lower().lstrip("0")
         if not text or set(text) - set("0123456789abcdef"):
             raise section.wrong("serial", "hexadecimal digits")
-        return Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)
-    digest = section.artifact_digest("artifact")
+        return [Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)]
+    texts = _lines(section, named[0], *HashName) if many else [str(section.artifact_digest("artifact"))]
     format_name = section.text("format") if section.has("format") else "*"
     if format_name not in ("*", *NAMES) and not format_name.startswith(f"{FAMILY}:"):
         raise section.wrong("format", "one of " + ", ".join(NAMES))
-    return Denied("artifact", f"{format_name} {digest}", 0, reason)
+    return [Denied("artifact", f"{format_name} {text}", 0, reason) for text in texts]
+
+
+def _lines(section: Section, key: str, *algorithms: str) -> list[str]:
+    """The digests of a text with one a line, in order."""
+    text = section.raw(key) or ""
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        match = _DIGEST.fullmatch(line)
+        if match is None or match[1] not in algorithms or len(line) != _DIGEST_SIZES[match[1]]:
+            raise section.wrong(
+                key, f'a text of lines like "sha256:" and 64 lower-case hexadecimal digits; line {number} is not'
+            )
+    if len(set(lines)) != len(lines):
+        raise section.wrong(key, "a list of different digests")
+    return lines
 
 
 def _top(data: bytes, subject: str) -> Section:
@@ -254,6 +300,10 @@ def _minimums(top: Section) -> dict[str, int]:
     return found
 
 
+def _withdrawal(section: Section) -> Withdrawal:
+    return Withdrawal(section.word("name", AGEING), section.time("until"))
+
+
 def _evidence(section: Section) -> KeyEvidence:
     evidence = KeyEvidence(
         key=section.digest("key"),
@@ -363,6 +413,7 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[layout]] name", [layout.name for layout in trust.layouts]),
         ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
+        ("[[algorithm]] name", [one.name for one in trust.algorithms]),
     ):
         if len({_as_read(one) for one in names}) != len(names):
             raise wrong(f"{name} is used twice")

@@ -3,6 +3,7 @@
 1. The trust file was believed before (`belief.load_trust`); its findings go into every verdict.
 2. The judgement time is max(clock, floor); what the clock says never lowers it (`times.py`).
 3. Everything that signs the artifact is found, and what it binds is digested from the delivered bytes (`formats`).
+   An evidence record beside it (`.ers`) is weighed by itself: one that holds proves a time, one that does not is a finding.
 4. Each signature is judged alone (`signatures.py`), the rules decide together (`rules.py`).
 5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`); of a program's
    components the minimum and the denials, whoever signed it.
@@ -20,7 +21,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
@@ -29,6 +30,7 @@ from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import Coverage, Found, Search
 from sealwright.formats.registry import find
+from sealwright.formats.sidecar import has_record
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
 from sealwright.trust.rules import MINIMUM, Asked, Decision, agreed_claims, decide, old_components, older_than
@@ -36,6 +38,9 @@ from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
 from sealwright.trust.times import Judgement, judgement, raised
 from sealwright.trust.verdict import Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
+
+if TYPE_CHECKING:
+    from sealwright.trust.evidence import Evidence
 
 T = TypeVar("T")
 MAX_FILES_IN_FOLDER = 1_000_000
@@ -129,6 +134,14 @@ class Verifier:
         found = self._found(path, progress, beside)
         return self._settled(found, self._judged(found))
 
+    def examine(self, path: str) -> tuple[Found, list[Judged], Verdict]:
+        """The same with all that was seen on the way, the objects of an evidence record too, whether there is one or not."""
+        from sealwright.formats.archive import find_archived  # only renewals want it
+
+        found = find_archived(path, self._search(None, None))
+        judged = self._judged(found)
+        return found, judged, self._settled(found, judged)
+
     def verify_opened(self, source: OpenArtifact) -> Verdict:
         """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
         found = self._found(source.path, None, None, source)
@@ -147,8 +160,13 @@ class Verifier:
         beside: Collection[str] | None,
         source: OpenArtifact | None = None,
     ) -> Found:
+        search = self._search(progress, beside)._replace(source=source)
         try:
-            return find(path, self._search(progress, beside)._replace(source=source))
+            if has_record(path, search):
+                from sealwright.formats.archive import find_archived  # few files have one
+
+                return find_archived(path, search)
+            return find(path, search)
         except SealwrightError as cause:
             # the cause may be a signature file or a member of a folder
             refusal = reject(cause.code, os.path.basename(cause.subject) or cause.subject or path, found=cause.what)
@@ -197,6 +215,17 @@ class Verifier:
         # A token showed that the clock is behind: what stands beside it is judged at that time too (A109).
         return judged if when.judged == self.when.judged else _judge(found, self._ground(when))
 
+    def _about_record(self, found: Found, when: Judgement) -> tuple[Finding, ...]:
+        """What is said of the evidence record beside an artifact: a note or a warning, which decides nothing."""
+        if found.archive is None or not found.candidates:
+            return ()
+        ground = self.ground if when.judged == self.when.judged else self._ground(when)
+        evidence, findings = _weighed(found, ground)
+        if evidence is not None and not any(map(evidence.is_over, found.candidates)):
+            what = "it is over none of the signatures that are here"
+            return (warning("SW-EVIDENCE-REFUSED", evidence.name, found=what),)
+        return findings
+
     def _raised(self, judged: list[Judged]) -> Judgement:
         proofs = [entry.proof for entry in judged if entry.seen.accepted and entry.proof is not None]
         return raised(self.when, [seen for proof in proofs for seen in proof.seen], self.believed.trust.expires)
@@ -209,6 +238,7 @@ class Verifier:
         claims, _ = agreed_claims(decision.counted, found.components)
         findings = [
             *found.findings,
+            *self._about_record(found, when),
             *disagreements,
             *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
             *(f for entry in judged if not decision.counted for f in entry.findings if f.code in _ABOUT_PROOFS),
@@ -216,7 +246,7 @@ class Verifier:
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
         if decision.counted and found.components:
-            minimums, denied = self.believed.trust.minimums, self.ground.denied
+            minimums, denied = self.believed.trust.minimums, self.ground.below
             old = old_components(found.components, minimums, denied, self.asked.purpose)
             findings += [f for f in old if f not in findings]
         if not any(f.severity is Severity.REJECT for f in findings):
@@ -336,12 +366,23 @@ class Verifier:
 
 
 def _judge(found: Found, ground: Ground) -> list[Judged]:
+    evidence = _weighed(found, ground)[0] if found.archive is not None else None
     candidates = found.candidates
     if len(candidates) > 1:
         from sealwright.formats.sidecar import own_late_tokens  # start-up time: most have one signature
 
         candidates = own_late_tokens(candidates)
-    return [entry for candidate in candidates for entry in judge_candidate(candidate, ground)]
+    return [entry for candidate in candidates for entry in judge_candidate(candidate, ground, evidence)]
+
+
+def _weighed(found: Found, ground: Ground) -> tuple[Evidence | None, tuple[Finding, ...]]:
+    from sealwright.trust.evidence import weigh  # few files have a record
+
+    if found.archive is None:
+        return None, ()
+    if ground.weighed is None or ground.weighed[0] is not found.archive:
+        ground.weighed = (found.archive, weigh(found.archive, ground))
+    return ground.weighed[1]
 
 
 def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: Callable[[Verdict], T]) -> Iterator[T]:

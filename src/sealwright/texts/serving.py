@@ -1,0 +1,16 @@
+"""What the services print when they start and stop: `serve`."""
+
+from __future__ import annotations
+
+WORDS: dict[str, str] = {
+    "serve.tsa": "timestamp authority of {home} at {address}/ (health: {address}/health)",
+    "serve.tsa-key": "{subject}, {algorithm}, {provenance}; policy {policy}; accuracy {accuracy} s",
+    "serve.tsa-clock": "clock: {sources}; stopped beyond {drift} s",
+    "serve.tsa-no-source": "clock: NOT COMPARED with anything (--time-source none); its tokens are worth what the clock is worth",
+    "serve.ocsp": "OCSP responder of {home} at {address}/ocsp (lists: {address}/crl/NAME.crl)",
+    "serve.ocsp-key": "{subject}: {key}, {algorithm}, until {until}",
+    "serve.ocsp-authority": "{subject}: SIGNS ITSELF with {key}, {algorithm}, until {until}",
+    "serve.tsa-stopped": "NO TOKEN IS MADE NOW: {problem}. It goes on by itself when a source of time vouches for the clock.",
+    "serve.stopped": "stopped: {number} tokens given, all recorded",
+    "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
+}
