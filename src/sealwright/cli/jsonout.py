@@ -124,8 +124,14 @@ def moment(time: datetime | None) -> str | None:
 
 
 def line(value: dict[str, object]) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=True)
+    """One line of JSON; a time in it is written as `moment` writes it."""
+    return json.dumps(value, ensure_ascii=True, default=_plain)
+
+
+def _plain(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return moment(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 def _digest(digest: Digest | None) -> str | None:

@@ -407,14 +407,20 @@ class Register:
 
     def _check_known(self, order: Order, key: Digest, name: str) -> None:
         for known in self.inventory.of_key(key):
-            if known.end is not None and not known.on_hold:
+            if known.end is not None and known.on_hold:
+                raise KeyRefused(
+                    name,
+                    f"its key is on hold since {known.end.at:%Y-%m-%d} as that of {known.name}",
+                    "Release it or revoke it first.",
+                )
+            if known.end is not None:
                 raise KeyRefused(
                     name,
                     f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
                     "Make a new key; a revoked one is never certified again.",
                 )
             same = _common_name(known.x509) == _common_name_of(order.subject)
-            if order.profile.is_authority and same:
+            if order.profile.is_authority and _is_authority(known.x509) and same:
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
                 raise KeyRefused(
@@ -460,6 +466,13 @@ def _text(time: datetime) -> str:
 
 def _time(text: Field) -> datetime:
     return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _common_name(certificate: x509.Certificate) -> str:
