@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from kit.boards import FIRMWARE
 from kit.openssl import run as openssl
 from sealwright.cli.main import main
 from sealwright.pki.profiles import PROFILES
@@ -315,6 +316,95 @@ def test_a_new_root_is_certified_by_the_old_one_and_paths_lead_over_it(house: Pa
         "ca", "cross-sign", new / "ca.pem", "--home", home, "--authority", "intermediate", "--out", house / "x.pem"
     )
     assert (code, "pathLenConstraint" in said) == (1, True)
+
+
+def test_what_is_renewed_can_do_what_it_could_before_and_no_more(house: Path, run: Run) -> None:
+    """A key for bare signatures stays one; a cross-signed root keeps its room for authorities; hosts stay."""
+    home, image = house / "home", house / "image.bin"
+    image.write_bytes(FIRMWARE)
+    assert run("key", "enrol", "mcuboot", "--home", home)[0] == 0
+    assert run("cert", "renew", "mcuboot", "--home", home)[0] == 0
+    signed = house / "signed.bin"
+    assert run("sign", image, "--home", home, "--format", "mcuboot", "--version", "1.0.0", "--out", signed)[0] == 0
+    assert run("verify", signed, "--trust", home / "trust.toml")[0] == 0
+    assert run("init", house / "new", "--organisation", "ACME", "--title", "new house")[0] == 0
+    crossed = house / "crossed.pem"
+    words = [
+        "ca",
+        "cross-sign",
+        house / "new/ca.pem",
+        "--home",
+        home,
+        "--authority",
+        "root",
+        "--out",
+        crossed,
+        "--json",
+    ]
+    (made,) = objects(run(*words)[1])
+    assert run("cert", "renew", str(made["serial"]), "--home", home, "--out", house / "again.pem")[0] == 0
+    assert issue(run, house, "--host", "a.example", name="server", profile="tls-server")[0] == 0
+    assert run("cert", "renew", "server", "--home", home, "--out", house / "server-2.pem")[0] == 0
+    for before, after in ((crossed, house / "again.pem"), (house / "server.pem", house / "server-2.pem")):
+        old, new = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (before, after))
+        assert old.serial_number != new.serial_number
+        assert (old.subject, old.public_key()) == (new.subject, new.public_key())
+        assert list(old.extensions) == list(new.extensions)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
+def test_a_date_of_any_year_is_read_back_from_the_register(house: Path, run: Run, time: str) -> None:
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    assert run("cert", "retire", "line 1", "--home", home, "--until", time)[0] == 0
+    assert objects(run("cert", "show", "line 1", "--home", home, "--json")[1])[0]["signs_until"] == time
+    if not time.startswith("9"):
+        words = ["cert", "revoke", "line 1", "--home", home, "--reason", "keyCompromise", "--compromised-since", time]
+        assert run(*words)[0] == 0
+        assert objects(run("cert", "show", "line 1", "--home", home, "--json")[1])[0]["invalid_from"] == time
+        assert openssl(["openssl", "crl", "-inform", "DER", "-in", home / "trust.d/intermediate.crl", "-noout"])[0]
+
+
+def test_words_that_cannot_be_kept_leave_the_register_as_it_was(house: Path, run: Run) -> None:
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    before = (home / "register/journal.jsonl").read_bytes()
+    for person in ("eva\udcff", "a" * 100_000):
+        assert run("cert", "hold", "line 1", "--home", home, "--person", person)[0] == 1
+        assert (home / "register/journal.jsonl").read_bytes() == before
+    assert run("cert", "hold", "line 1", "--home", home, "--person", "eva \x1b[2J")[0] == 0
+    assert "\x1b" not in run("cert", "show", "line 1", "--home", home)[1]
+
+
+def test_no_overlap_and_no_time_at_all_mean_what_they_say(house: Path, run: Run) -> None:
+    home = house / "home"
+    assert run("cert", "rekey", "release", "--home", home, "--name", "release-2", "--overlap", "0d")[0] == 0
+    (house / "drive.bin").write_bytes(b"firmware")
+    code, said = run("sign", house / "drive.bin", "--home", home, "--key", "release")
+    assert (code, "its signing ended" in said) == (1, True)
+    assert run("cert", "expiring", "--home", home, "--within", "0d")[0] == 0
+    assert run("ca", "crl", "--home", home, "--valid", "0d")[0] == 2
+    assert run("ca", "crl", "--home", home, "--valid", "1d")[0] == 0
+
+
+def test_a_certificate_that_could_not_be_written_is_still_there_to_be_shown(house: Path, run: Run) -> None:
+    home = house / "home"
+    before = (house / "line-1.csr").read_bytes()
+    assert issue(run, house, "--out", house / "line-1.csr")[0] == 1
+    assert (house / "line-1.csr").read_bytes() == before
+    code, said = run("cert", "show", "line 1", "--home", home, "--pem")
+    assert (code, said.count("BEGIN CERTIFICATE")) == (0, 2)
+
+
+def test_two_officers_at_once_wait_for_each_other_or_are_told(house: Path, run: Run) -> None:
+    from sealwright.signing.register import Register
+
+    home = house / "home"
+    with Register.open(str(home / "register")):
+        code, said = issue(run, house)
+        assert (code, "register" in said) == (1, True)
+        assert run("cert", "list", "--home", home)[0] == 0
+    assert issue(run, house)[0] == 0
 
 
 def test_an_authority_of_the_companys_own_pki_is_asked_for_by_file(house: Path, run: Run) -> None:

@@ -239,7 +239,7 @@ def run_rekey(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)
-    overlap = args.overlap or OVERLAP
+    overlap = OVERLAP if args.overlap is None else args.overlap
     kind = KeyKind(args.algorithm) if args.algorithm else None
     new = rekey(home, args.which, args.name, now, pin_of(args, home.keys[0].uri), overlap, kind)
     digest, until = str(key_digest(new.public_key)), now + overlap
@@ -456,7 +456,7 @@ def run_expiring(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)
-    within = args.within or timedelta(days=WITHIN_DAYS)
+    within = timedelta(days=WITHIN_DAYS) if args.within is None else args.within
     ending = due(home, now, within)
     for one in ending:
         if args.json:

@@ -23,11 +23,13 @@ from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.envelope.algorithms import PublicKey, key_digest
+from sealwright.envelope.kinds import Construction
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.backends import create_key
 from sealwright.keys.key import KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development
+from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
 from sealwright.signing.enrol import key_beside, relative_uri, save
@@ -35,10 +37,11 @@ from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.issuing import adopt, authority_of, chain_below, opened, path_length
 from sealwright.signing.register import Issued, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate
+from sealwright.trust.certificate import load_certificate, policy_oids
 
 OVERLAP = timedelta(days=30)
 LIST_VALID = timedelta(days=30)
+CROSS_SIGNED = replace(ROOT, name="cross-signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,7 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     provenance = Provenance.DEVELOPMENT if is_development(certificate) else Provenance.HARDWARE_CLAIMED
     terms = Terms(days=days, path_length=wanted, publication=home.publication)
     public = cast("PublicKey", certificate.public_key())
-    order = Order(replace(ROOT, name="cross-signed"), certificate.subject, public, provenance, terms=terms)
+    order = Order(CROSS_SIGNED, certificate.subject, public, provenance, terms=terms)
     with opened(home, authority, pin) as (register, issuer):
         return register.issue(order, issuer, now)
 
@@ -264,19 +267,27 @@ def chain_of(home: Home, issued: Issued) -> tuple[bytes, ...]:
 
 
 def _again(one: Issued, provenance: Provenance, days: int | None, home: Home) -> Order:
-    """The order that made a certificate, once more."""
+    """The order that made a certificate, once more: same name, hosts, construction, and room for authorities below."""
     profile, certificate = PROFILES.get(one.profile, INTERMEDIATE), one.x509
+    if one.profile == CROSS_SIGNED.name:
+        profile = CROSS_SIGNED
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = tuple(str(name.value) for name in alternative)
     except x509.ExtensionNotFound:
         hosts = ()
+    try:
+        room = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:
+        room = None
+    stated = policy_oids(certificate)
     return Order(
         profile=profile,
         subject=certificate.subject,
         public_key=cast("PublicKey", certificate.public_key()),
         provenance=provenance,
-        terms=Terms(days=days, hosts=hosts, publication=home.publication),
+        construction=next((one for one, oid in CONSTRUCTIONS.items() if oid in stated), Construction.CMS_ATTRIBUTES),
+        terms=Terms(days=days, hosts=hosts, publication=home.publication, path_length=room),
         renews=one.serial,
     )
 

@@ -363,8 +363,9 @@ class Register:
         self.close()
 
     def _append(self, entry: Entry) -> None:
+        """Taken in before it is written: an entry that could not be read back is refused while the register is still whole."""
+        self.inventory.take(Recorded(self._journal.count, entry.type, entry.fields), self.folder)
         self._journal.append([entry])
-        self.inventory.take(Recorded(self._journal.count - 1, entry.type, entry.fields), self.folder)
 
     def _fresh(self, by: Digest) -> int:
         used = self._used(by)
@@ -461,7 +462,8 @@ def _number(fields: Mapping[str, Field]) -> int:
 
 
 def _text(time: datetime) -> str:
-    return f"{time.astimezone(UTC):{_TIME}}"
+    """Not by `strftime`, which writes years before 1000 with fewer digits than it reads."""
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _time(text: Field) -> datetime:
