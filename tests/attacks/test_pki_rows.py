@@ -1,4 +1,4 @@
-"""Variants of attacks on certificates that no other file shows: A010, A023, A046-A049, A096, A104, A106, A108, A111, A113."""
+"""Variants of attacks on certificates that no other file shows: A010, A023, A046-A049, A096, A104, A106, A108, A111-A113."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from kit.trust import (
 )
 from sealwright.cli.main import main
 from sealwright.errors import KeyRefused, MalformedEnvelope, MalformedTrust, SealwrightError
-from sealwright.keys.key import KeyKind
+from sealwright.keys.key import KeyKind, Provenance
 from sealwright.pki.authority import Issuer, Subject, Terms, issue
-from sealwright.pki.profiles import CODE_SIGNER, PROFILES, TIME_STAMPING, Names, Profile
+from sealwright.pki.profiles import CODE_SIGNER, INTERMEDIATE, PROFILES, TIME_STAMPING, Names, Profile
 from sealwright.pki.request import check_request, read_request
-from sealwright.signing.authority import rekey, release, renew, retire, revoke, suspend
+from sealwright.signing.authority import Wanted, certify, cross_sign, rekey, release, renew, retire, revoke, suspend
 from sealwright.signing.home import Home, KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home
 from sealwright.signing.pipeline import Pipeline
@@ -648,3 +648,95 @@ def test_a113_what_a_retired_key_signed_late_is_refused_once_its_certificate_is_
     after = believed(pki, crls=[pki.crl(number=2)])
     assert judge(early, after).outcome is TRUSTED
     assert {judge(path, after).outcome for path in (late, bare)} == {REJECTED}
+
+
+# A112: what another authority hands in to be cross-signed ---------------------------------------------------------------------
+
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "a plain root": {},
+    "one whose identifier is of another method": {
+        "without": "ski",
+        "extra": [(x509.SubjectKeyIdentifier(b"7" * 20), False)],
+    },
+    "one without an identifier": {"without": "ski"},
+    "one with more room than there is": {"constraints": x509.BasicConstraints(ca=True, path_length=9)},
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a signer": ({"ca": False}, "no authority"),
+    "one that may not certify": ({"usage": "crl_sign"}, "no authority"),
+    "one without a name": ({"subject": x509.Name([])}, "no name"),
+    "one whose own signature does not hold": ({"signed_by": ec.generate_private_key(ec.SECP256R1())}, "does not hold"),
+    "one for TLS alone": ({"purposes": ["1.3.6.1.5.5.7.3.1"]}, "limits"),
+    "one for some names alone": (
+        {"extra": [(x509.NameConstraints([x509.DNSName("acme.example")], None), True)]},
+        "limits",
+    ),
+    "one that demands policies": ({"extra": [(x509.PolicyConstraints(0, None), True)]}, "limits"),
+    "one with a demand nobody knows": ({"extra": [(UNKNOWN_CRITICAL, True)]}, "limits"),
+    "one that has ended": ({"before": NOW - 900 * DAY, "after": NOW - DAY}, "ended"),
+    "a weak one": ({"key": rsa.generate_private_key(65537, 2048)}, "2048 bits"),
+    "one that cannot issue": ({"key": ec.generate_private_key(ec.SECP256K1())}, "secp256k1"),
+}
+
+
+def test_a112_another_root_is_certified_with_its_own_identifier_and_never_more_room(
+    house: Home, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    for what, how in ACCEPTED.items():
+        other = made(what, **({"ca": True, "before": now - DAY, "after": now + 900 * DAY} | how))
+        crossed = cross_sign(house, other.der, "root", now, None, "other.pem").x509
+        below = made("CA below", other, ca=True, before=now - DAY, after=now + DAY, without="aki", extra=_names(other))
+        assert crossed.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 1, what
+        (tmp_path / "crossed.pem").write_bytes(crossed.public_bytes(Encoding.PEM))
+        (tmp_path / "below.pem").write_bytes(below.pem)
+        accepted, words = run(
+            [
+                "openssl",
+                "verify",
+                "-CAfile",
+                Path(house.folder) / "ca.pem",
+                "-untrusted",
+                tmp_path / "crossed.pem",
+                tmp_path / "below.pem",
+            ]
+        )
+        assert accepted, (what, words)
+
+
+def _names(issuer: Made) -> list[tuple[x509.ExtensionType, bool]]:
+    try:
+        known = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return []
+    return [(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known), False)]
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a112_an_authority_whose_limits_would_be_lifted_or_that_is_none_is_not_cross_signed(
+    house: Home, what: str
+) -> None:
+    now = datetime.now(UTC)
+    usual = {"ca": True, "before": now - DAY, "after": now + 900 * DAY}
+    assert cross_sign(house, made("good root", **usual).der, "root", now, None, "good.pem")
+    how, said = REFUSED[what]
+    with pytest.raises(SealwrightError, match=said):
+        cross_sign(house, made("other root", **(usual | how)).der, "root", now, None, "other.pem")
+
+
+def test_a112_an_authority_does_not_cross_sign_itself(house: Home) -> None:
+    own = house.key("root", KeyPurpose.CERTIFICATES).certificate
+    with pytest.raises(KeyRefused, match="itself"):
+        cross_sign(house, own, "root", datetime.now(UTC), None, "ca.pem")
+
+
+def test_a112_a_signers_key_never_becomes_an_authoritys(house: Home) -> None:
+    """The name is the same, the request is the same key's: the one word `--profile root` would have made a signer an authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "line 1")])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hash_of(key)).public_bytes(Encoding.DER)
+    asked, now = read_request(csr, "line-1.csr"), datetime.now(UTC)
+    assert certify(house, asked, Wanted(CODE_SIGNER, Provenance.DEVELOPMENT), now, None, "line-1.csr")
+    for profile in (PROFILES["root"], INTERMEDIATE):
+        with pytest.raises(KeyRefused, match="one owner and one purpose"):
+            certify(house, asked, Wanted(profile, Provenance.DEVELOPMENT), now, None, "line-1.csr")

@@ -15,7 +15,9 @@ from cryptography import x509
 from kit.boards import FIRMWARE
 from kit.openssl import run as openssl
 from sealwright.cli.main import main
+from sealwright.log.journal import Journal
 from sealwright.pki.profiles import PROFILES
+from sealwright.signing.register import Register
 
 Run = Callable[..., tuple[int, str]]
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -396,10 +398,11 @@ def test_a_certificate_that_could_not_be_written_is_still_there_to_be_shown(hous
     assert (code, said.count("BEGIN CERTIFICATE")) == (0, 2)
 
 
-def test_two_officers_at_once_wait_for_each_other_or_are_told(house: Path, run: Run) -> None:
-    from sealwright.signing.register import Register
-
+def test_two_officers_at_once_wait_for_each_other_or_are_told(
+    house: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = house / "home"
+    monkeypatch.setattr(Journal.open.__func__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
     with Register.open(str(home / "register")):
         code, said = issue(run, house)
         assert (code, "register" in said) == (1, True)

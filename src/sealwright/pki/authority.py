@@ -69,7 +69,8 @@ class Publication:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What one certificate has beside its profile. serial: None for a random one; days: at most the profile's, None for all of
-    them; hosts: DNS names and IP addresses, for profiles that name hosts; path_length: of a cross-signed authority.
+    them; hosts: DNS names and IP addresses, for profiles that name hosts; path_length, key_identifier: of a cross-signed authority, whose
+    certificates name it by the identifier that it has already, whichever method made that (RFC 5280 section 4.2.1.2).
     """
 
     serial: int | None = None
@@ -77,6 +78,7 @@ class Terms:
     hosts: tuple[str, ...] = ()
     publication: Publication = Publication()
     path_length: int | None = None
+    key_identifier: bytes | None = None
 
 
 USUAL = Terms()
@@ -208,6 +210,8 @@ def _extensions(
 ) -> list[tuple[x509.ExtensionType, bool]]:
     is_ca = profile.is_authority
     own = x509.SubjectKeyIdentifier.from_public_key(public)
+    if terms.key_identifier is not None:
+        own = x509.SubjectKeyIdentifier(terms.key_identifier)
     length = profile.path_length if terms.path_length is None or not is_ca else terms.path_length
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=is_ca, path_length=length), True),

@@ -19,7 +19,7 @@ from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.envelope.algorithms import PublicKey, key_digest
@@ -34,13 +34,21 @@ from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
 from sealwright.signing.enrol import key_beside, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
-from sealwright.signing.issuing import adopt, authority_of, chain_below, opened, path_length
+from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
 from sealwright.signing.register import Issued, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate, policy_oids
+from sealwright.trust.certificate import load_certificate, policy_oids, spki_digest
 
 OVERLAP = timedelta(days=30)
 LIST_VALID = timedelta(days=30)
+# What an authority may be limited by, and what is no limit though it is critical
+_LIMITS = (
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.POLICY_CONSTRAINTS,
+    ExtensionOID.INHIBIT_ANY_POLICY,
+)
+_PLAIN = (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE)
 CROSS_SIGNED = replace(ROOT, name="cross-signed")
 
 
@@ -230,15 +238,14 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     authority or has ended.
     """
     certificate = load_certificate(other, source)
-    try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        basic = x509.BasicConstraints(ca=False, path_length=None)
-    if not basic.ca:
-        raise KeyRefused(source, "it is no authority's certificate", "Name the certificate of the other root.")
+    basic = _check_other(certificate, source)
     if certificate.not_valid_after_utc <= now:
         raise KeyRefused(source, f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}", "Ask for the current one.")
     authority = authority_of(home, name, ROOT, now)
+    if key_digest(authority.public_key) == spki_digest(certificate):
+        raise KeyRefused(
+            source, f"its key is that of {authority.name} itself", "Name the certificate of the other root."
+        )
     room = path_length(authority)
     wanted = basic.path_length if basic.path_length is not None else 1
     if room is not None and wanted > room - 1:
@@ -247,11 +254,43 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     if days < 1:
         raise KeyRefused(source, "it ends within a day", "Ask for the current one.")
     provenance = Provenance.DEVELOPMENT if is_development(certificate) else Provenance.HARDWARE_CLAIMED
-    terms = Terms(days=days, path_length=wanted, publication=home.publication)
+    terms = Terms(
+        days=days, path_length=wanted, publication=home.publication, key_identifier=_key_identifier(certificate)
+    )
     public = cast("PublicKey", certificate.public_key())
     order = Order(CROSS_SIGNED, certificate.subject, public, provenance, terms=terms)
     with opened(home, authority, pin) as (register, issuer):
         return register.issue(order, issuer, now)
+
+
+def _check_other(certificate: x509.Certificate, source: str) -> x509.BasicConstraints:
+    """Another authority's constraints. KeyRefused for what is none, whose own signature does not hold, or whose limits a new
+    certificate under this home would lift."""
+    found = {extension.oid: extension for extension in certificate.extensions}
+    basic = found.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage = found.get(ExtensionOID.KEY_USAGE)
+    if basic is None or not basic.value.ca or (usage is not None and not usage.value.key_cert_sign):
+        raise KeyRefused(source, "it is no authority's certificate", "Name the certificate of the other root.")
+    if not list(certificate.subject):
+        raise KeyRefused(source, "it has no name, by which certificates below could be found", "Have a new root made.")
+    if certificate.subject == certificate.issuer and not issued_by(certificate, certificate):
+        raise KeyRefused(source, "its own signature does not hold", "Ask for the certificate again.")
+    limits = [oid for oid in found if oid in _LIMITS or (found[oid].critical and oid not in _PLAIN)]
+    if limits:
+        names = ", ".join(oid.dotted_string for oid in limits)
+        raise KeyRefused(
+            source,
+            f"it has limits that a certificate under this home would not have ({names})",
+            "Name it as an anchor of its own in the trust file.",
+        )
+    return cast("x509.BasicConstraints", basic.value)
+
+
+def _key_identifier(certificate: x509.Certificate) -> bytes | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
 
 
 def pem(issued: Issued, *, chain: Sequence[bytes] = ()) -> str:
@@ -287,7 +326,13 @@ def _again(one: Issued, provenance: Provenance, days: int | None, home: Home) ->
         public_key=cast("PublicKey", certificate.public_key()),
         provenance=provenance,
         construction=next((one for one, oid in CONSTRUCTIONS.items() if oid in stated), Construction.CMS_ATTRIBUTES),
-        terms=Terms(days=days, hosts=hosts, publication=home.publication, path_length=room),
+        terms=Terms(
+            days=days,
+            hosts=hosts,
+            publication=home.publication,
+            path_length=room,
+            key_identifier=_key_identifier(certificate) if one.profile == CROSS_SIGNED.name else None,
+        ),
         renews=one.serial,
     )
 
