@@ -12,11 +12,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from kit.certs import made
 from kit.openssl import run
 from kit.pki import CLAIMED, DAY, HOUR, NOW, soft_key
 from kit.tokens import another_token, softhsm, tpm
+from sealwright.envelope.algorithms import algorithm_for
 from sealwright.keys.backends import create_key, open_key
-from sealwright.keys.key import KeyKind, OpenKey
+from sealwright.keys.file import FileKey
+from sealwright.keys.key import KeyInfo, KeyKind, OpenKey
 from sealwright.pki.authority import Issuer, Subject, Terms
 from sealwright.pki.crl import make_crl
 from sealwright.pki.oids import CONSTRUCTIONS, HARDWARE_ATTESTED, HARDWARE_CLAIMED
@@ -244,6 +247,32 @@ def test_a_list_in_the_authoritys_name_by_another_key_is_no_list(ours: House) ->
     accepted, words = ours.judged(one, *lists)
     assert not accepted
     assert "CRL signature failure" in words
+
+
+@pytest.mark.parametrize("without", ["", "ski"])
+def test_an_authority_of_an_old_pki_without_key_identifier_issues_and_lists_as_well(
+    tmp_path: Path, without: str
+) -> None:
+    root = made("Company root", ca=True, without=without)
+    ca = made("Company CA", root, ca=True, without=without)
+    public = ca.key.public_key()
+    key = FileKey(KeyInfo("test:ca", public, algorithm_for(public, subject="test"), CLAIMED, "memory"), ca.key)
+    with Register.open(str(tmp_path / "register")) as register:
+        order = Order(CODE_SIGNER, Subject("release", "ACME"), soft_key().info.public_key, CLAIMED)
+        issuer = Issuer(key, ca.der)
+        one = register.issue(order, issuer, NOW)
+        lists = [register.list(issuer, NOW, DAY)]
+        register.revoke(one, NOW, x509.ReasonFlags.superseded)
+        lists.append(register.list(issuer, NOW, DAY))
+    for name, pem in (("root", root.pem), ("ca", ca.pem), ("one", one.x509.public_bytes(Encoding.PEM))):
+        (tmp_path / name).write_bytes(pem)
+    for der, good in zip(lists, (True, False), strict=True):
+        (tmp_path / "crl").write_bytes(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM))
+        accepted, words = run(
+            ["openssl", "verify", "-attime", str(int(NOW.timestamp())), "-crl_check", "-CRLfile", tmp_path / "crl", "-CAfile",
+             tmp_path / "root", "-untrusted", tmp_path / "ca", tmp_path / "one"]
+        )  # fmt: skip
+        assert accepted is good, words
 
 
 def test_a_list_of_an_hour_is_good_for_that_hour(ours: House) -> None:

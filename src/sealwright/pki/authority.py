@@ -170,6 +170,15 @@ def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime, profile:
         raise KeyRefused(name, f"it ended on {above.not_valid_after_utc:%Y-%m-%d}", "Make a new authority.")
 
 
+def names_issuer(above: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """How certificates and lists name their issuer's key: by its identifier, else, as old PKIs have none, by the key's digest."""
+    try:
+        known = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        known = x509.SubjectKeyIdentifier.from_public_key(above.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
+
+
 def is_development(certificate: x509.Certificate) -> bool:
     """Whether a certificate carries our mark of development keys (the policy OID; the name only shows it to people)."""
     try:
@@ -219,8 +228,7 @@ def _extensions(
         (own, False),
     ]
     if above is not None:
-        issuer_id = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        extensions.append((x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), False))
+        extensions.append((names_issuer(above), False))
     elif not is_ca:
         extensions.append((x509.AuthorityKeyIdentifier(own.digest, None, None), False))
     if profile.purposes:
