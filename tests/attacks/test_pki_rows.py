@@ -635,6 +635,24 @@ def test_a113_a_key_on_hold_or_revoked_signs_nothing_until_it_is_released_or_nev
     assert not list(Path(house.folder).parent.glob("[bde].bin.p7s"))
 
 
+def test_a113_the_end_of_signing_cannot_be_talked_away_by_editing_the_homes_file(house: Home) -> None:
+    """home.toml is a file for editing; the register is the journal of what was decided, and it counts too."""
+    now, path = datetime.now(UTC), Path(house.folder) / "home.toml"
+
+    def forget() -> None:
+        lines = path.read_text().splitlines()
+        assert any(line.startswith("signs_until") for line in lines)
+        path.write_text("\n".join(line for line in lines if not line.startswith("signs_until")) + "\n")
+
+    retire(house, "release", now, now + timedelta(days=2))
+    forget()
+    assert sign(house, "still.bin") == ""
+    retire(open_home(house.folder), "release", now, now - timedelta(days=1))
+    assert "its signing ended" in sign(house, "late.bin")
+    forget()
+    assert "its signing ended" in sign(house, "later.bin")
+
+
 def test_a113_what_a_retired_key_signed_late_is_refused_once_its_certificate_is_superseded(tmp_path: Path) -> None:
     """The plant sees it by the list: superseded since the end of signing, so what is proved older counts."""
     pki = Pki.make()
