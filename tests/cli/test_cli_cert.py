@@ -15,6 +15,7 @@ from cryptography import x509
 from kit.boards import FIRMWARE
 from kit.openssl import run as openssl
 from sealwright.cli.main import main
+from sealwright.errors import UsageError
 from sealwright.log.journal import Journal
 from sealwright.pki.profiles import PROFILES
 from sealwright.signing.register import Register
@@ -158,9 +159,9 @@ def test_every_command_answers_in_json_with_times_and_nothing_else(house: Path, 
         assert shown == {name: value for name, value in issued.items() if name != "output"}
     (renewed,) = objects(run("cert", "renew", "line 1", "--home", home, "--json")[1])
     assert (renewed["renews"], renewed["key"]) == (serial, issued["key"])
-    (held,) = objects(run("cert", "hold", "line 1", "--home", home, "--json", "--person", "eva")[1])
+    held, _ = objects(run("cert", "hold", "line 1", "--home", home, "--json", "--person", "eva")[1])
     assert (held["standing"], held["reason"]) == ("hold", "certificateHold")
-    (back,) = objects(run("cert", "release", "line 1", "--home", home, "--json")[1])
+    back, _ = objects(run("cert", "release", "line 1", "--home", home, "--json")[1])
     assert (back["standing"], back["reason"]) == ("good", None)
     (retired,) = objects(
         run("cert", "retire", "line 1", "--home", home, "--until", "2031-01-01T00:00:00Z", "--json")[1]
@@ -242,6 +243,70 @@ def test_what_is_suspended_is_not_renewed_and_what_is_revoked_stays_revoked(hous
         assert code == 2, said
     assert run("cert", "renew", "line 1", "--home", home)[0] == 1
     assert issue(run, house)[0] == 1
+
+
+def standings(run: Run, home: Path, name: str) -> list[tuple[str, str | None, str | None]]:
+    every = objects(run("cert", "list", "--home", home, "--json")[1])
+    mine = [one for one in every if str(one["name"]).startswith(f"CN={name},")]
+    return [(str(one["standing"]), one["reason"], one["invalid_from"]) for one in mine]  # type: ignore[misc]
+
+
+def test_who_has_a_key_has_all_its_certificates_so_they_are_held_and_revoked_together(house: Path, run: Run) -> None:
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    assert run("cert", "renew", "line 1", "--home", home)[0] == 0
+    good, hold = ("good", None, None), ("hold", "certificateHold", None)
+    assert standings(run, home, "line 1") == [good, good]
+    assert run("cert", "hold", "line 1", "--home", home)[0] == 0
+    assert standings(run, home, "line 1") == [hold, hold]
+    assert run("cert", "release", "line 1", "--home", home)[0] == 0
+    assert standings(run, home, "line 1") == [good, good]
+    old = objects(run("cert", "list", "--home", home, "--json")[1])[-2]["serial"]
+    assert run("cert", "revoke", str(old), "--home", home, "--reason", "superseded")[0] == 0
+    superseded = ("revoked", "superseded", None)
+    assert standings(run, home, "line 1") == [
+        superseded,
+        good,
+    ]  # a newer certificate of the same key stands in its place
+    assert run("cert", "revoke", "line 1", "--home", home, "--reason", "affiliationChanged")[0] == 0
+    assert standings(run, home, "line 1") == [superseded, ("revoked", "affiliationChanged", None)]
+
+
+def test_a_superseded_key_that_is_then_found_stolen_is_revoked_again_and_never_back(house: Path, run: Run) -> None:
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    assert run("cert", "revoke", "line 1", "--home", home, "--reason", "superseded")[0] == 0
+    (before,) = objects(run("cert", "show", "line 1", "--home", home, "--json")[1])
+    for reason in ("superseded", "privilegeWithdrawn"):
+        assert run("cert", "revoke", "line 1", "--home", home, "--reason", reason)[0] == 2
+    stolen = ["cert", "revoke", "line 1", "--home", home, "--reason", "keyCompromise", "--compromised-since"]
+    assert run(*stolen, LONG_AGO)[0] == 0
+    (after,) = objects(run("cert", "show", "line 1", "--home", home, "--json")[1])
+    assert (after["reason"], after["invalid_from"], after["since"]) == ("keyCompromise", LONG_AGO, before["since"])
+    assert run(*stolen, "2021-01-01T00:00:00Z")[0] == 2
+    assert run("cert", "revoke", "line 1", "--home", home, "--reason", "superseded")[0] == 2
+    crl = x509.load_der_x509_crl((home / "trust.d/intermediate.crl").read_bytes())
+    (entry,) = crl
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.key_compromise
+
+
+def test_a_theft_that_is_dated_later_than_the_revocation_frees_nothing_between(house: Path, run: Run) -> None:
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    with Register.open(str(home / "register")) as register:
+        one = register.inventory.find("line 1")
+        long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+        register.revoke(one, long_ago, x509.ReasonFlags.superseded)
+        with pytest.raises(UsageError):
+            register.release(one, long_ago)  # as the caller saw it, it was good
+        later = register.revoke(
+            one, datetime.now(UTC), x509.ReasonFlags.key_compromise, invalid=datetime(2026, 6, 1, tzinfo=UTC)
+        )
+    assert later.end is not None
+    assert (later.end.at, later.end.invalid) == (long_ago, long_ago)
+    assert (
+        objects(run("cert", "show", "line 1", "--home", home, "--json")[1])[0]["invalid_from"] == "2026-01-01T00:00:00Z"
+    )
 
 
 def test_revoking_a_lost_key_tells_what_it_signed_and_stops_it_everywhere(house: Path, run: Run) -> None:

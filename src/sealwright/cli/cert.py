@@ -350,11 +350,11 @@ def run_hold(args: argparse.Namespace) -> int:
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
-    one = suspend(open_home(args.home), args.which, datetime.now(UTC), args.person)
-    if args.json:
-        _print_json(one)
-    else:
-        print(display(say("cert.held", **_about(one))))
+    for one in suspend(open_home(args.home), args.which, datetime.now(UTC), args.person):
+        if args.json:
+            _print_json(one)
+        else:
+            print(display(say("cert.held", **_about(one))))
     return 0
 
 
@@ -367,11 +367,11 @@ def run_release(args: argparse.Namespace) -> int:
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
-    one = release(open_home(args.home), args.which, datetime.now(UTC), args.person)
-    if args.json:
-        _print_json(one)
-    else:
-        print(display(say("cert.released", **_about(one))))
+    for one in release(open_home(args.home), args.which, datetime.now(UTC), args.person):
+        if args.json:
+            _print_json(one)
+        else:
+            print(display(say("cert.released", **_about(one))))
     return 0
 
 

@@ -35,7 +35,7 @@ from sealwright.pki.request import Request, check_request
 from sealwright.signing.enrol import key_beside, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
-from sealwright.signing.register import Issued, Order, Register
+from sealwright.signing.register import LOST, Issued, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, spki_digest
 
@@ -177,30 +177,40 @@ def revoke(
     invalid: datetime | None = None,
     person: str = "",
 ) -> list[Issued]:
-    """Revoke a certificate and, where its key is lost, every other one of that key. wanted: serial, name, or a key of the home."""
+    """Revoke a certificate and every other one of its key; where it is superseded by a newer one of its key, it alone.
+
+    wanted: serial, name, or a key of the home.
+    """
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
         one = _find(register, home, wanted)
-        lost = reason in (x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise)
-        others = register.inventory.of_key(one.key) if lost else [one]
-        due = [other for other in others if other.end is None or other.on_hold]
+        renewed = reason is x509.ReasonFlags.superseded and register.inventory.successors(one)
+        others = [one] if renewed else register.inventory.of_key(one.key)
+        worse = reason in LOST
+        due = [
+            other for other in others if other.end is None or other.on_hold or (worse and other.end.reason not in LOST)
+        ]
         if not due:
             due = [one]  # whose revoking says why not
         return [register.revoke(other, now, reason, invalid=invalid, person=person) for other in due]
 
 
-def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
-    """Hold a certificate."""
+def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> list[Issued]:
+    """Hold a certificate, and every other one of its key that is good: whoever has the key has them all."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        return register.hold(_find(register, home, wanted), now, person)
+        one = _find(register, home, wanted)
+        due = [other for other in register.inventory.of_key(one.key) if other.end is None] or [one]
+        return [register.hold(other, now, person) for other in due]
 
 
-def release(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
-    """End a hold."""
+def release(home: Home, wanted: str, now: datetime, person: str = "") -> list[Issued]:
+    """End the hold of a certificate and of every other one of its key."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        return register.release(_find(register, home, wanted), now, person)
+        one = _find(register, home, wanted)
+        due = [other for other in register.inventory.of_key(one.key) if other.on_hold] or [one]
+        return [register.release(other, now, person) for other in due]
 
 
 def retire(home: Home, wanted: str, now: datetime, until: datetime) -> Issued:
