@@ -42,7 +42,7 @@ from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
 from sealwright.signing.register import End, read_register
-from sealwright.trust.certificate import display_name, spki_digest, tbs_digest
+from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
     **dict.fromkeys(KINDS, KeyPurpose.ARTIFACT),
@@ -93,13 +93,16 @@ class Pipeline:
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
-        self._end, self._until = _recorded(home, loaded)
+        self._end = _end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
+        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
+
+        self._until = last_second(home, enrolled)
         self.journal = Journal.open(home.path(JOURNAL))
         try:
             self._key = open_key(
@@ -195,8 +198,7 @@ class Pipeline:
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
-        name = f"key {self.enrolled.name}"
-        until = min((time for time in (self.enrolled.signs_until, self._until) if time is not None), default=None)
+        until, name = self._until, f"key {self.enrolled.name}"
         if until is not None and now > until:
             raise KeyRefused(
                 name,
@@ -269,10 +271,7 @@ class Pipeline:
         return Entry(EntryType.INTENT, fields)
 
 
-def _recorded(home: Home, certificate: x509.Certificate) -> tuple[End | None, datetime | None]:
-    """Whether an authority of this home revoked or suspended a certificate, and when its key's signing ends by the register:
-    home.toml says so too, but it is a file for editing."""
-    issued, key = read_register(home.path(REGISTER)).issued.values(), spki_digest(certificate)
-    end = next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
-    until = [one.signs_until for one in issued if one.signs_until is not None and one.key == key]
-    return end, until[-1] if until else None
+def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
+    """Whether an authority of this home revoked or suspended a certificate."""
+    issued = read_register(home.path(REGISTER)).issued.values()
+    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)

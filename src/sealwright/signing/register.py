@@ -254,6 +254,7 @@ class Register:
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
+        self._check_hold(key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
@@ -313,7 +314,9 @@ class Register:
         one = self.inventory.issued[one.issuer, one.serial]  # as it is now, not as the caller saw it
         if one.end is not None and not one.on_hold and not (reason in LOST and one.end.reason not in LOST):
             raise UsageError(
-                one.name, f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})", "Nothing to do."
+                one.name,
+                f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})",
+                "Nothing to do, if a list was made since: `sealwright ca crl` makes one.",
             )
         if invalid is not None and invalid > now:
             raise UsageError(
@@ -409,6 +412,16 @@ class Register:
                 "Make the key in a token or TPM, or use a development home.",
             )
 
+    def _check_hold(self, key: Digest, name: str) -> None:
+        """A suspension is not slipped out of by a new certificate."""
+        for known in self.inventory.of_key(key):
+            if known.end is not None and known.on_hold:
+                raise KeyRefused(
+                    name,
+                    f"its key is on hold since {known.end.at:%Y-%m-%d} as that of {known.name}",
+                    "Release it or revoke it first.",
+                )
+
     def _check_factors(self, public: PublicKey, name: str) -> None:
         """An RSA key that shares a prime with another gives both away (A010)."""
         if not isinstance(public, rsa.RSAPublicKey):
@@ -425,20 +438,14 @@ class Register:
 
     def _check_known(self, order: Order, key: Digest, name: str) -> None:
         for known in self.inventory.of_key(key):
-            if known.end is not None and known.on_hold:
-                raise KeyRefused(
-                    name,
-                    f"its key is on hold since {known.end.at:%Y-%m-%d} as that of {known.name}",
-                    "Release it or revoke it first.",
-                )
-            if known.end is not None:
+            if known.end is not None and not known.on_hold:
                 raise KeyRefused(
                     name,
                     f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
                     "Make a new key; a revoked one is never certified again.",
                 )
             same = _common_name(known.x509) == _common_name_of(order.subject)
-            if order.profile.is_authority and _is_authority(known.x509) and same:
+            if order.profile.is_authority and same and _is_authority(known.x509):
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
                 raise KeyRefused(
