@@ -87,6 +87,9 @@ class Pipeline:
                 f"it is enrolled for {enrolled.construction}, which are certificates",
                 "Name a key enrolled for signatures.",
             )
+        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
+
+        self._until = last_second(home, enrolled)
         self.home = home
         self.enrolled = enrolled
         self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
@@ -100,9 +103,6 @@ class Pipeline:
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
-        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
-
-        self._until = last_second(home, enrolled)
         self.journal = Journal.open(home.path(JOURNAL))
         try:
             self._key = open_key(
