@@ -100,6 +100,9 @@ class Pipeline:
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
+        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
+
+        self._until = last_second(home, enrolled)
         self.journal = Journal.open(home.path(JOURNAL))
         try:
             self._key = open_key(
@@ -195,7 +198,7 @@ class Pipeline:
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
-        until, name = self.enrolled.signs_until, f"key {self.enrolled.name}"
+        until, name = self._until, f"key {self.enrolled.name}"
         if until is not None and now > until:
             raise KeyRefused(
                 name,

@@ -5,7 +5,8 @@ A hash-chained journal (`log/journal.py`) in HOME/register; the inventory is wha
    it (`issued`). A crash between burns the serial and leaves no certificate; a full disk issues nothing.
 2. One key, one name, one profile: a key that was certified for somebody else, for something else, or was revoked, gets no
    certificate again (A112), nor does an RSA key that shares a prime with another one of the register. Development keys are certified by development authorities alone (RULES 2).
-3. Revoking is one entry, durable before anything says "revoked"; it is never taken back. A hold is, by another entry.
+3. Revoking is one entry, durable before anything says "revoked"; it is never taken back, and only made worse: a key that was
+   superseded may be found stolen. A hold is taken back, by another entry.
 4. A list's number is on disk before the list is signed (`listing`), its digest before it leaves (`listed`): no two lists have
    one number. The list holds everything that was ever revoked (RULES 4: ended certificates stay).
 
@@ -54,6 +55,7 @@ REASONS = {
         x509.ReasonFlags.privilege_withdrawn,
     )
 }
+LOST = frozenset((x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise))
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -162,7 +164,10 @@ class Inventory:
                 self.issued[one.issuer, one.serial] = one
             case EntryType.REVOKED:
                 invalid = _time(fields["invalid"]) if "invalid" in fields else None
-                self._change(fields, end=End(_time(fields["time"]), REASONS[str(fields["reason"])], invalid))
+                at, before = _time(fields["time"]), self._which(fields).end
+                if before is not None and before.reason is not x509.ReasonFlags.certificate_hold:
+                    at = min(at, before.at)
+                self._change(fields, end=End(at, REASONS[str(fields["reason"])], invalid))
             case EntryType.HELD:
                 self._change(fields, end=End(_time(fields["time"]), x509.ReasonFlags.certificate_hold))
             case EntryType.RELEASED:
@@ -178,9 +183,12 @@ class Inventory:
             case _:
                 raise ValueError(f"type {kind}")
 
+    def _which(self, fields: Mapping[str, Field]) -> Issued:
+        return self.issued[_digest(fields), int(str(fields["serial"]), 16)]
+
     def _change(self, fields: Mapping[str, Field], **changes: Any) -> None:
-        which = _digest(fields), int(str(fields["serial"]), 16)
-        self.issued[which] = replace(self.issued[which], **changes)
+        one = self._which(fields)
+        self.issued[one.issuer, one.serial] = replace(one, **changes)
 
     def find(self, wanted: str) -> Issued:
         """By serial in hexadecimal (colons allowed), else by common name, the newest; UsageError where none or several fit."""
@@ -246,6 +254,7 @@ class Register:
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
+        self._check_hold(key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
@@ -297,16 +306,25 @@ class Register:
     def revoke(
         self, one: Issued, now: datetime, reason: x509.ReasonFlags, *, invalid: datetime | None = None, person: str = ""
     ) -> Issued:
-        """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense."""
-        if one.end is not None and not one.on_hold:
+        """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense.
+
+        Only worse news comes after a revocation: a key that was superseded and is then found stolen. What was refused before stays
+        refused.
+        """
+        one = self.inventory.issued[one.issuer, one.serial]  # as it is now, not as the caller saw it
+        if one.end is not None and not one.on_hold and not (reason in LOST and one.end.reason not in LOST):
             raise UsageError(
-                one.name, f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})", "Nothing to do."
+                one.name,
+                f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})",
+                "Nothing to do, if a list was made since: `sealwright ca crl` makes one.",
             )
         if invalid is not None and invalid > now:
             raise UsageError(
                 one.name, f"{_text(invalid)} is in the future", "Give the date since when the key is lost."
             )
         fields = self._named(one, now, person) | {"reason": reason.value}
+        if invalid is not None and one.end is not None and not one.on_hold:
+            invalid = min(invalid, one.end.invalid or one.end.at)
         if invalid is not None:
             fields["invalid"] = _text(invalid)
         self._append(Entry(EntryType.REVOKED, fields))
@@ -314,6 +332,7 @@ class Register:
 
     def hold(self, one: Issued, now: datetime, person: str = "") -> Issued:
         """Suspend it until it is released or revoked (certificateHold)."""
+        one = self.inventory.issued[one.issuer, one.serial]
         if one.end is not None:
             raise UsageError(one.name, f"it is {one.end.reason.value} already", "Nothing to do.")
         self._append(Entry(EntryType.HELD, self._named(one, now, person)))
@@ -321,6 +340,7 @@ class Register:
 
     def release(self, one: Issued, now: datetime, person: str = "") -> Issued:
         """End a suspension."""
+        one = self.inventory.issued[one.issuer, one.serial]
         if not one.on_hold:
             raise UsageError(one.name, "it is not on hold", "What is revoked stays revoked: have a new key certified.")
         self._append(Entry(EntryType.RELEASED, self._named(one, now, person)))
@@ -363,8 +383,9 @@ class Register:
         self.close()
 
     def _append(self, entry: Entry) -> None:
+        """Taken in before it is written: an entry that could not be read back is refused while the register is still whole."""
+        self.inventory.take(Recorded(self._journal.count, entry.type, entry.fields), self.folder)
         self._journal.append([entry])
-        self.inventory.take(Recorded(self._journal.count - 1, entry.type, entry.fields), self.folder)
 
     def _fresh(self, by: Digest) -> int:
         used = self._used(by)
@@ -391,6 +412,16 @@ class Register:
                 "Make the key in a token or TPM, or use a development home.",
             )
 
+    def _check_hold(self, key: Digest, name: str) -> None:
+        """A suspension is not slipped out of by a new certificate."""
+        for known in self.inventory.of_key(key):
+            if known.end is not None and known.on_hold:
+                raise KeyRefused(
+                    name,
+                    f"its key is on hold since {known.end.at:%Y-%m-%d} as that of {known.name}",
+                    "Release it or revoke it first.",
+                )
+
     def _check_factors(self, public: PublicKey, name: str) -> None:
         """An RSA key that shares a prime with another gives both away (A010)."""
         if not isinstance(public, rsa.RSAPublicKey):
@@ -414,7 +445,7 @@ class Register:
                     "Make a new key; a revoked one is never certified again.",
                 )
             same = _common_name(known.x509) == _common_name_of(order.subject)
-            if order.profile.is_authority and same:
+            if order.profile.is_authority and same and _is_authority(known.x509):
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
                 raise KeyRefused(
@@ -455,11 +486,19 @@ def _number(fields: Mapping[str, Field]) -> int:
 
 
 def _text(time: datetime) -> str:
-    return f"{time.astimezone(UTC):{_TIME}}"
+    """Not by `strftime`, which writes years before 1000 with fewer digits than it reads."""
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _time(text: Field) -> datetime:
     return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _common_name(certificate: x509.Certificate) -> str:
