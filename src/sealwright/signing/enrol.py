@@ -41,6 +41,7 @@ from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
+    LOG,
     OCSP_RESPONDER,
     PERSON,
     TIMESTAMP_AUTHORITY,
@@ -110,6 +111,7 @@ ROLES = {
     "timestamp": Plan(KeyKind.P256, TIMESTAMP_AUTHORITY, purpose=KeyPurpose.TIMESTAMP),
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
+    "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
 }
 
 
