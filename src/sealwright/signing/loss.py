@@ -173,7 +173,7 @@ def check_loss(signed: SignedText, folder: str, backup: str, ends: Ends) -> Loss
         names = ", ".join(sorted(persons)) or "nobody"
         raise TrustRefused(
             signed.path,
-            f"{max(trust.officers.threshold, 1)} officers, and at least {LEAST_PERSONS} persons, must sign it; signed have {names}"
+            f"its officers ({trust.officers.threshold} of them) and at least {LEAST_PERSONS} persons must sign it; signed has {names}"
             + ("" if officers else ", no officer among them"),
             "Have it signed: sealwright home loss --sign FILE --home THEIR-HOME --person ID",
         )

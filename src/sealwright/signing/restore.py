@@ -159,6 +159,7 @@ def unlock(folder: str, known: Sequence[Ends], entries: Sequence[str], now: date
             )
     newest = _newest(known, folder)
     with _held(folder, newest):
+        marker = read_marker(folder)  # another process may have unlocked it meanwhile
         home = open_home(folder)
         have = {name: _restored_end(folder, name, marker.backup) for name in {*ends_of(folder).journals, *newest}}
         for name, end in sorted(have.items()):
@@ -203,6 +204,7 @@ def unlock_with_loss(folder: str, signed: SignedText, now: datetime) -> Unlocked
     _keep_record(folder, signed, digest)
     old = marker.ends.journals[MAIN]
     with _held(folder, {**marker.ends.journals, REGISTER: End(0, START)}) as journals:
+        read_marker(folder)
         for name, journal in journals.items():
             if name == MAIN or _has_loss(folder, name, digest):
                 continue
@@ -307,6 +309,7 @@ def _restored_end(folder: str, name: str, backup: str) -> End:
 
 def _missing(folder: str, name: str, have: End, wanted: End, entries: Sequence[str]) -> list[bytes]:
     """The lines from one end to the other, out of a later copy of the journal."""
+    first = _first_line(os.path.join(folder, name, ENTRIES))
     for path in entries:
         lines: list[bytes] = []
         last, size = have.last, 0
@@ -324,6 +327,8 @@ def _missing(folder: str, name: str, have: End, wanted: End, entries: Sequence[s
                         break
                     continue
                 if fields.get("previous") != last:
+                    if first and not lines and _first_line(path) == first:
+                        raise _fork(folder, name, wanted)
                     break
                 last = sha256(line).hexdigest()
                 lines.append(line)
@@ -341,6 +346,12 @@ def _missing(folder: str, name: str, have: End, wanted: End, entries: Sequence[s
             folder, what, "Give a later copy of it with --entries FILE; is there none, the officers sign a loss record."
         )
     raise HomeLocked(folder, f"{what}, and none of the files given has them all", "Look for another copy of it.")
+
+
+def _first_line(path: str) -> bytes:
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        return file.readline(MAX_LINE_BYTES + 2)
+    return b""
 
 
 def _not_enrolled(home: Home, have: dict[str, End]) -> tuple[str, ...]:
