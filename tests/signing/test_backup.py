@@ -712,7 +712,7 @@ def test_the_tail_is_of_this_backup_alone(world: World) -> None:
     members = members_of(world.backup)
     other = world.folder / "other.tar"
     make_backup(world.home, str(other), LATER, None)
-    theirs = dict((info.name, data) for info, data in members_of(other))
+    theirs = {info.name: data for info, data in members_of(other)}
     for index, (info, _) in enumerate(members):
         if info.name in (TAIL, SIGNATURE):
             info.size = len(theirs[info.name])
