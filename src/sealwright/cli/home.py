@@ -135,8 +135,12 @@ def run_backup(args: argparse.Namespace) -> int:
     if args.to_person:
         print(say("home.backed-up-encrypted", path=display(args.out), files=taken.files, number=len(args.to_person)))
     else:
-        name = "home.backed-up-with-keys" if keys else "home.backed-up"
-        print(say(name, path=display(args.out), files=taken.files))
+        path = display(args.out)
+        print(
+            say("home.backed-up-with-keys", path=path, files=taken.files)
+            if keys
+            else say("home.backed-up", path=path, files=taken.files)
+        )
     for left in taken.left_out:
         print("  " + say("home.left-out", name=display(left)))
     print(say("home.keep-line"))
@@ -331,11 +335,10 @@ def _say_unlocked(args: argparse.Namespace, done) -> None:  # type: ignore[no-un
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
-    words = {How.COMPLETE: "home.unlocked", How.ENTRIES: "home.unlocked-entries", How.LOSS: "home.unlocked-loss"}
-    print(say(words[done.how], added=done.added))
+    print(say(f"home.unlocked.{done.how.value}", added=done.added))
     for name in done.missing:
         print("  " + say("home.unlocked-missing", name=display(name)))
-    print("  " + say("home.unlocked-next-loss" if done.how is How.LOSS else "home.unlocked-next"))
+    print("  " + (say("home.unlocked-next-loss") if done.how is How.LOSS else say("home.unlocked-next")))
     print(done.ends.line)
 
 
