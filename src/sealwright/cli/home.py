@@ -335,7 +335,10 @@ def _say_unlocked(args: argparse.Namespace, done) -> None:  # type: ignore[no-un
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
-    print(say(f"home.unlocked.{done.how.value}", added=done.added))
+    if done.how is How.ENTRIES:
+        print(say("home.unlocked-entries", added=done.added))
+    else:
+        print(say("home.unlocked-loss") if done.how is How.LOSS else say("home.unlocked"))
     for name in done.missing:
         print("  " + say("home.unlocked-missing", name=display(name)))
     print("  " + (say("home.unlocked-next-loss") if done.how is How.LOSS else say("home.unlocked-next")))

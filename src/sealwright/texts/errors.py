@@ -83,7 +83,7 @@ TEXTS: dict[str, Text] = {
         "the record could not be written: {subject}: {found}", "Run `sealwright doctor`; nothing was signed."
     ),
     "SW-HOME-LOCKED": Text(
-        "{subject} signs nothing yet: {found}", "Unlock it with `sealwright home unlock`; docs/disaster.md says how."
+        "{subject} signs nothing yet: {found}", "Unlock it as `docs/disaster.md` says: `sealwright home unlock --help`."
     ),
     "SW-BACKUP-REFUSED": Text(
         "the backup {subject} cannot be used: {found}",
