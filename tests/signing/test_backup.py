@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
+import resource
 import shutil
+import signal
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,10 +25,12 @@ from kit.openssl import cms_verify, run, sums
 from kit.pki import NOW
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.cli.main import main
 from sealwright.errors import (
     BackupRefused,
     HomeLocked,
     JournalError,
+    KeyRefused,
     MalformedTrust,
     OutputRefused,
     SealwrightError,
@@ -37,6 +42,7 @@ from sealwright.log.ends import Ends, ends_of, parse_ends
 from sealwright.log.journal import Entry, EntryType, Journal, read_history, read_journal
 from sealwright.pki.ocsp import NEVER_ISSUED, UNKNOWN
 from sealwright.service.registersource import RegisterSource, SharedRegister
+from sealwright.signing import backup as backing
 from sealwright.signing import restore as restoring
 from sealwright.signing.authority import make_list, rekey, revoke, suspend
 from sealwright.signing.backup import (
@@ -495,6 +501,9 @@ def test_a_loss_record_serves_one_home_once_as_it_was_signed(world: World) -> No
         b"# sealwright loss 1\n",
         b"\xff",
         b"a = " + b"[" * 5000,
+        re.sub(rb"time = .*", b"time = 9999-12-31T23:59:59-23:59", text),
+        re.sub(rb"time = .*", b"time = 2026-05-03", text),
+        re.sub(rb"known = .*", b"known = 5", text),
     ):
         record.write_bytes(bad)
         with pytest.raises((MalformedTrust, TrustRefused)):
@@ -548,7 +557,8 @@ def test_a_line_that_was_copied_wrongly_is_told_from_a_fork(world: World) -> Non
     line = world.line().line
     assert parse_ends(f"  {line}\n") == world.line()
     for bad in (line.replace("id=", "id=0"), line[:-1], line.replace("journal=", "journal=1"), "", "x" * 10000,
-                line.replace("register", "registry"), line.replace(" 1 ", " 2 "), line + " more"):  # fmt: skip
+                line.replace("register", "registry"), line.replace(" 1 ", " 2 "), line + " more",
+                "sealwright-home 1 sum=", "sealwright-home 1 id= sum=1", "sealwright-home 1 " + "\u0661" * 40):  # fmt: skip
         with pytest.raises(UsageError):
             parse_ends(bad)
 
@@ -588,6 +598,75 @@ def test_a_backup_is_consistent_while_others_sign(world: World) -> None:
         for name, end in ends.journals.items():
             assert restoring.hash_at(world.home.folder, name, end.count) == end.last
             assert end.count <= newest.journals[name].count
+
+
+def test_a_timestamp_authority_that_serves_is_backed_up_too(world: World) -> None:
+    folder = world.home.path(TIMESTAMPS)
+    with Journal.open(folder) as desk:  # it keeps its lock as long as it runs
+        out = world.folder / "serving.tar"
+        with open(f"{folder}/journal.jsonl", "ab") as torn:
+            torn.write(b'{"half of a line')
+        make_backup(world.home, str(out), LATER, None)
+        assert check_backup(str(out), world.roots).ends.journals["timestamps"].count == desk.count == 2
+
+
+def test_signatures_that_are_stamped_meanwhile_do_not_stop_a_backup(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = Path(world.home.path("pending"))
+    pending.mkdir()
+    (pending / f"{'a' * 64}.json").write_text("{}")
+    real = backing._walk
+
+    def walk(folder: str, below: str) -> Iterator[tuple[str, str, bool]]:
+        found = list(real(folder, below))
+        (pending / f"{'a' * 64}.json").unlink(missing_ok=True)
+        yield from found
+
+    monkeypatch.setattr(backing, "_walk", walk)
+    make_backup(world.home, str(world.folder / "b.tar"), LATER, None)
+    assert not any(one.name.startswith("pending") for one in read_backup(str(world.folder / "b.tar")).members)
+
+
+def test_a_full_disk_leaves_no_backup_and_says_so(world: World) -> None:
+    target = world.folder / "full" / "b.tar"
+    target.parent.mkdir()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            make_backup(world.home, str(target), LATER, None)
+        except OutputRefused:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert list(target.parent.iterdir()) == []
+    make_backup(world.home, str(target), LATER, None)
+
+
+def test_the_key_for_backups_signs_nothing_else_and_no_other_key_signs_backups(world: World) -> None:
+    def attempt(key: str, kind: str) -> None:
+        digests = {HashName.SHA256: Digest.of(b"x")}
+        prepared = Prepared("backup", kind, "x", digests, None, 1, Coverage.whole(1), Claims())
+        with Pipeline(world.home, next(one for one in world.home.keys if one.name == key), None) as pipeline:
+            pipeline.sign([prepared], LATER)
+
+    attempt("backup", "backup")
+    for key, kind in (("backup", "file"), ("backup", "loss"), ("backup", "trust"), ("release", "backup"),
+                      ("officer", "backup"), ("recovery", "deny")):  # fmt: skip
+        with pytest.raises(KeyRefused):
+            attempt(key, kind)
+    attempt("officer", "loss")
+    attempt("recovery", "loss")
+
+
+@pytest.mark.parametrize("what", ["tsa", "ocsp"])
+def test_nothing_is_served_from_a_locked_home(world: World, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = world.restored()
+    more = ["--sign-as-authority"] if what == "ocsp" else ["--unchecked-clock"]
+    assert main(["serve", what, "--home", str(folder), *more]) == 1
+    assert "home unlock" in capsys.readouterr().err
 
 
 def test_an_encrypted_backup_is_read_by_each_person_with_openssl(world: World) -> None:

@@ -274,7 +274,7 @@ def run_restore(args: argparse.Namespace) -> int:
                     "files": len(backup.members),
                     "time": backup.time,
                     "checkpoint": backup.ends.line,
-                    "locked": not known,
+                    "locked": True,
                 }
             )
         )

@@ -55,7 +55,12 @@ def parse_ends(line: str) -> Ends:
     text = " ".join(line[:MAX_CHARACTERS].split())
     body, found, told = text.rpartition(" sum=")
     words = body.split(" ")
-    if not found or words[:2] != [WORD, "1"] or not re.fullmatch(rf"id=[0-9a-f]{{{ID_DIGITS}}}", words[2]):
+    if (
+        not found
+        or len(words) < 4
+        or words[:2] != [WORD, "1"]
+        or not re.fullmatch(rf"id=[0-9a-f]{{{ID_DIGITS}}}", words[2])
+    ):
         raise UsageError(
             "checkpoint",
             "it is no line of `sealwright home checkpoint`",

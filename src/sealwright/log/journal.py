@@ -220,6 +220,37 @@ def end_of(path: str) -> tuple[int, str]:
         os.close(descriptor)
 
 
+def whole_end(path: str) -> tuple[int, int, str]:
+    """Size in bytes up to the last whole line, its number and hash, made durable: for who copies a journal beside its writer.
+
+    The lines before are never changed, so they are a journal by themselves.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError as cause:
+        raise _error(path, f"it cannot be read ({cause.strerror})") from cause
+    try:
+        size = os.fstat(descriptor).st_size
+        os.fsync(descriptor)
+        start = max(0, size - 2 * _TAIL)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        data = os.read(descriptor, size - start)
+    except OSError as cause:
+        raise _error(path, f"it cannot be read ({cause.strerror})") from cause
+    finally:
+        os.close(descriptor)
+    cut = data.rfind(b"\n") + 1
+    if not cut:
+        if start == 0:
+            return 0, 0, START
+        raise _damaged(path, -1, "it is too long")
+    last = data[data.rfind(b"\n", 0, cut - 1) + 1 : cut - 1]
+    number = _fields(last, path, -1)["seq"]
+    if not isinstance(number, int):
+        raise _damaged(path, -1, "it has no number")
+    return start + cut, number + 1, sha256(last).hexdigest()
+
+
 def read_journal(folder: str) -> Iterator[Recorded]:
     """Every entry with the chain recomputed; JournalError naming the first line that is not what it was.
 

@@ -8,8 +8,9 @@
 1. A tar of regular files alone (ustar), in one order, with one owner, mode and date: the same home gives the same bytes, and the
    reader refuses every header that it would not have written itself: links, devices, paths that lead elsewhere, names twice.
    Nothing is packed, so nothing unfolds; sizes are bounded by the file's own.
-2. Taken while others sign: the journals are locked, in the order register, timestamps, journal, as long as the small files are
-   read and what was added since to the journals is hashed. Their beginnings never change and are hashed before and copied after.
+2. Taken while others sign: register and journal are locked, in this order, as long as the small files are read and what was
+   added since to the journals is hashed. Their beginnings never change and are hashed before and copied after. The journal of a
+   timestamp authority is its own while it serves: of that one, the whole lines that are there.
 3. Private keys stay out. Development keys come along only where that is asked for; whatever else looks like a private key, and what is not
    known, is left out and named.
 4. The file is read again and checked whole before it gets its name; a crash leaves a temporary file and no backup.
@@ -31,7 +32,7 @@ from cryptography import x509
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Made, Output, write_batch
-from sealwright.artifact.source import open_artifact, read_file
+from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
@@ -42,8 +43,8 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
 from sealwright.log.ends import MAIN, NAMES, End, Ends, home_id, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
-from sealwright.log.journal import Journal, closed_journals
-from sealwright.signing.home import ANCHORS, FILE, JOURNAL, TRUST, EnrolledKey, Home, KeyPurpose, open_home
+from sealwright.log.journal import Journal, closed_journals, whole_end
+from sealwright.signing.home import ANCHORS, FILE, JOURNAL, REGISTER, TRUST, EnrolledKey, Home, KeyPurpose, open_home
 from sealwright.signing.pipeline import Pipeline
 from sealwright.trust.belief import CRL_FOLDER, DENY
 from sealwright.trust.certificate import load_certificate
@@ -132,12 +133,15 @@ class _Growing:
     size: int = 0
     state: object = field(default_factory=sha256)
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> End:
+        """Up to its last whole line; how many these are."""
+        size, count, last = whole_end(self.path)
         with open(self.path, "rb") as file:
             file.seek(self.size)
-            while block := file.read(BLOCK):
+            while self.size < size and (block := file.read(min(BLOCK, size - self.size))):
                 self.state.update(block)  # type: ignore[attr-defined]
                 self.size += len(block)
+        return End(count, last)
 
     @property
     def digest(self) -> str:
@@ -179,12 +183,12 @@ def make_backup(
     for one in growing.values():
         one.catch_up()
     with ExitStack() as locks:
-        others = {name: locks.enter_context(Journal.open(home.path(name))) for name in journals if name != MAIN}
+        if REGISTER in journals:
+            locks.enter_context(Journal.open(home.path(REGISTER)))
         pipeline = locks.enter_context(Pipeline(home, enrolled, pin))
         collected = _collect(home.folder, with_development_keys)
-        for one in growing.values():
-            one.catch_up()
-        ends = {name: End(*journal.end) for name, journal in others.items()} | {MAIN: End(*pipeline.journal.end)}
+        found = {name: one.catch_up() for name, one in growing.items()}
+        ends = {name: found[f"{name}/{ENTRIES}"] for name in journals}
         digests = {name: sha256(data).hexdigest() for name, data in collected.small.items()}
         digests |= {name: one.digest for name, one in growing.items()}
         before = Ends(home_id(home.folder), ends)
@@ -351,7 +355,9 @@ def _collect(folder: str, with_development_keys: bool) -> _Collected:
         if not plain or not (key or wanted) or not _is_plain(name):
             found.left_out.append(name)
             continue
-        data = read_file(path, MAX_SMALL_BYTES)
+        data = read_file_or_none(path, MAX_SMALL_BYTES)
+        if data is None:
+            continue  # a pending signature that was stamped meanwhile
         if not key and _SECRET.search(data):
             found.left_out.append(name)
             continue

@@ -95,7 +95,7 @@ def parse_loss(data: bytes, path: str) -> Loss:
         )
         if loss_text(loss) != data:
             raise ValueError("it is not written as this program writes it")
-    except (ValueError, KeyError, TypeError, AttributeError, UsageError, RecursionError) as cause:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, UsageError, RecursionError) as cause:
         raise MalformedTrust(
             path,
             f"it is no loss record ({type(cause).__name__}: {cause})"[:200],
