@@ -664,7 +664,7 @@ def test_the_key_for_backups_signs_nothing_else_and_no_other_key_signs_backups(w
 @pytest.mark.parametrize("what", ["tsa", "ocsp"])
 def test_nothing_is_served_from_a_locked_home(world: World, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = world.restored()
-    more = ["--sign-as-authority"] if what == "ocsp" else ["--unchecked-clock"]
+    more = ["--sign-as-authority"] if what == "ocsp" else ["--time-source", "none"]
     assert main(["serve", what, "--home", str(folder), *more]) == 1
     assert "home unlock" in capsys.readouterr().err
 
