@@ -176,8 +176,11 @@ def test_the_same_home_gives_the_same_bytes_but_for_what_signing_adds(world: Wor
 
 
 def test_a_backup_replaces_nothing_and_needs_its_key(world: World) -> None:
-    with pytest.raises(OutputRefused):
-        make_backup(world.home, str(world.backup), NOW, None)
+    before = world.line()
+    for taken in (world.backup, world.folder, world.folder / "none" / "b.tar", Path("/dev/full")):
+        with pytest.raises(OutputRefused):
+            make_backup(world.home, str(taken), NOW, None)
+    assert world.line() == before  # nothing was signed for it
     bare = init_home(str(world.folder / "bare"), InitOptions(NOW))
     with pytest.raises(UsageError, match="key enrol backup"):
         make_backup(bare, str(world.folder / "bare.tar"), NOW, None)
@@ -311,6 +314,9 @@ def test_a_backup_of_another_home_or_by_a_key_for_something_else_is_refused(worl
     restore(str(path), str(world.folder / "a"), roots, LATER)
     with pytest.raises(BackupRefused, match="does not stand under the root"):
         restore(str(path), str(world.folder / "b"), world.roots, LATER)
+    for roots_of in (path, Path(other.path("certificates", "backup.pem")), Path(other.path("home.toml"))):
+        with pytest.raises(MalformedTrust):  # a backup does not vouch for itself, and a signer not either
+            read_anchors(str(roots_of))
     # somebody writes a backup of his own and puts our files into it: the key is not one of that home's
     mine, theirs = members_of(world.backup), members_of(path)
     (world.folder / "mixed.tar").write_bytes(packed([*theirs[:3], *mine[3:]]))
@@ -661,6 +667,15 @@ def test_the_key_for_backups_signs_nothing_else_and_no_other_key_signs_backups(w
     attempt("recovery", "loss")
 
 
+def test_a_locked_home_does_not_vouch_for_itself(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, line = world.restored(), world.line().line
+    for words in (["home", "checkpoint", "--home", world.home.folder], ["home", "checkpoint", "--home", str(folder)],
+                  ["home", "backup", "--check", str(world.backup), "--ca", world.home.path("ca.pem")]):  # fmt: skip
+        main(words)
+    assert capsys.readouterr().out.count("sum=") == 1  # the living home's
+    assert main(["home", "checkpoint", "--home", str(folder), "--check", line]) == 0
+
+
 @pytest.mark.parametrize("what", ["tsa", "ocsp"])
 def test_nothing_is_served_from_a_locked_home(world: World, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = world.restored()
@@ -688,7 +703,7 @@ def test_an_encrypted_backup_is_read_by_each_person_with_openssl(world: World) -
                           "-inkey", world.folder / f"{name}.key", "-recip", world.folder / f"{name}.pem", "-out", out])  # fmt: skip
         assert done, said
         check_backup(str(out), world.roots)
-    with pytest.raises(BackupRefused):
+    with pytest.raises(BackupRefused, match="it is encrypted"):
         read_backup(str(world.folder / "b.p7m"))
     with pytest.raises(BackupRefused, match="not RSA"):
         encrypt_to(b"", [("x.pem", certificate("x").pem)])

@@ -149,19 +149,19 @@ def run_backup(args: argparse.Namespace) -> int:
 
 
 def _encrypted(args: argparse.Namespace, home: Home, pin):  # type: ignore[no-untyped-def]
-    """The backup is made in a folder of its own, beside the target, and never stands there in clear under its name."""
+    """In clear it stands only inside the home, which has all of it anyway."""
     import os
     import tempfile
     from datetime import UTC, datetime
 
-    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
+    from sealwright.artifact.output import write_atomic
     from sealwright.artifact.source import read_file
-    from sealwright.signing.backup import encrypt_to, make_backup
+    from sealwright.signing.backup import encrypt_to, make_backup, refuse_existing
 
     recipients = [(path, read_file(path, MAX_LINES_BYTES)) for path in args.to_person]
     encrypt_to(b"", recipients)  # a certificate that does not serve shows before anything is signed
-    refuse_taken(args.out, Replace.NO)
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(args.out)), prefix=".backup-") as folder:
+    refuse_existing(args.out)
+    with tempfile.TemporaryDirectory(dir=home.folder, prefix=".backup-", suffix=".tmp") as folder:
         plain = os.path.join(folder, "backup.tar")
         keys = args.with_development_keys
         taken = make_backup(home, plain, datetime.now(UTC), pin, with_development_keys=keys, key=args.key)
@@ -188,7 +188,7 @@ def _check_backup(args: argparse.Namespace) -> int:
                     "files": len(backup.members),
                     "private_keys": backup.with_keys,
                     "left_out": list(backup.left_out),
-                    "checkpoint": backup.ends.line,
+                    "entries": {name: end.count for name, end in backup.ends.journals.items()},
                 }
             )
         )
@@ -199,17 +199,21 @@ def _check_backup(args: argparse.Namespace) -> int:
     print(say("home.whole", path=display(args.check), time=f"{backup.time:%Y-%m-%d %H:%M:%S} UTC"))
     if backup.with_keys:
         print("  " + say("home.whole-with-keys"))
-    print(backup.ends.line)
+    for name, end in backup.ends.journals.items():
+        print("  " + say("home.entries", name=name, count=end.count))
     return 0
 
 
 def run_checkpoint(args: argparse.Namespace) -> int:
-    """Print the line, or say whether the home contains one."""
+    """Print the line, or say whether the home contains one. A locked home has none to give: it would only vouch for itself."""
     from sealwright.log.ends import ends_of
+    from sealwright.log.journal import refuse_locked
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
     home = open_home(args.home)
+    if args.check is None:
+        refuse_locked(home.folder)
     ends = ends_of(home.folder)
     if args.check is None:
         if args.json:
@@ -273,7 +277,7 @@ def run_restore(args: argparse.Namespace) -> int:
                     "home": args.to,
                     "files": len(backup.members),
                     "time": backup.time,
-                    "checkpoint": backup.ends.line,
+                    "entries": {name: end.count for name, end in backup.ends.journals.items()},
                     "locked": True,
                 }
             )
@@ -286,7 +290,8 @@ def run_restore(args: argparse.Namespace) -> int:
         print(say("home.restored", files=len(backup.members), time=time, folder=folder))
         if not known:
             print(say("home.restored-locked"))
-            print("  " + say("home.restored-end", line=backup.ends.line))
+            for name, end in backup.ends.journals.items():
+                print("  " + say("home.entries", name=name, count=end.count))
             print("  " + say("home.restored-next", folder=folder))
     if known:
         _say_unlocked(args, unlock(home.folder, known, (), datetime.now(UTC)))

@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
@@ -37,7 +38,14 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
 from sealwright.envelope.kinds import BACKUP
-from sealwright.errors import BackupRefused, ChangedWhileRead, MalformedTrust, SealwrightError, UsageError
+from sealwright.errors import (
+    BackupRefused,
+    ChangedWhileRead,
+    MalformedTrust,
+    OutputRefused,
+    SealwrightError,
+    UsageError,
+)
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
@@ -169,11 +177,20 @@ def backup_key(home: Home, wanted: str | None = None) -> EnrolledKey:
     return home.key(wanted, KeyPurpose.BACKUP, BACKUP, "backup")
 
 
+def refuse_existing(out: str) -> None:
+    """OutputRefused where a backup cannot be written because of what is there, or is not."""
+    if os.path.lexists(out):
+        raise OutputRefused(out, "it is already there", "Name a new file: a backup replaces nothing.")
+    if not os.path.isdir(os.path.dirname(out) or "."):
+        raise OutputRefused(out, "its folder does not exist", "Make the folder, or name another.")
+
+
 def make_backup(
     home: Home, out: str, now: datetime, pin: Pin | None, *, with_development_keys: bool = False, key: str | None = None
 ) -> Taken:
     """Write the backup. OutputRefused where the file exists or cannot be written, JournalError where a journal stays locked."""
     enrolled = backup_key(home, key)
+    refuse_existing(out)  # before anything is signed
     journals = [name for name in NAMES if os.path.isfile(home.path(name, ENTRIES))]
     growing = {
         f"{name}/{os.path.basename(path)}": _Growing(path)
@@ -298,18 +315,19 @@ def check_origin(backup: Backup, anchors: Sequence[bytes], home: Home) -> None:
 
 
 def read_anchors(path: str) -> tuple[bytes, ...]:
-    """The roots of a PEM file, DER."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
+    """The roots of a PEM file, DER; MalformedTrust for anything else, such as a backup that would vouch for itself."""
+    data = read_file(path, MAX_SIGNATURE_BYTES)
     try:
-        return tuple(
-            one.public_bytes(Encoding.DER)
-            for one in x509.load_pem_x509_certificates(read_file(path, MAX_SIGNATURE_BYTES))
-        )
+        if b"\0" in data:
+            raise ValueError("it is no text")
+        found = x509.load_pem_x509_certificates(data)
+        if any(one.subject != one.issuer for one in found):
+            raise ValueError("not only roots are in it")
     except UNREADABLE as cause:
         raise MalformedTrust(
-            path, "no PEM certificates in it", "Name the root's certificate, such as ca.pem."
+            path, "it is no PEM file of root certificates alone", "Name the root's certificate, such as ca.pem."
         ) from cause
+    return tuple(one.public_bytes(Encoding.DER) for one in found)
 
 
 def encrypt_to(data: bytes, recipients: Sequence[tuple[str, bytes]]) -> bytes:
@@ -319,7 +337,7 @@ def encrypt_to(data: bytes, recipients: Sequence[tuple[str, bytes]]) -> bytes:
     """
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.ciphers import algorithms
-    from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+    from cryptography.hazmat.primitives.serialization import pkcs7
 
     builder = pkcs7.PKCS7EnvelopeBuilder().set_data(data).set_content_encryption_algorithm(algorithms.AES256)
     for path, pem in recipients:
@@ -489,6 +507,12 @@ def _read_header(header: bytes, path: str, at: int) -> tuple[str, int]:
     """Name and size, of a header that is exactly what we write."""
     if len(header) != _SECTOR:
         raise _refused(path, "it is cut off")
+    if at == 0 and header[:1] == b"\x30":
+        raise BackupRefused(
+            path,
+            "it is encrypted, or no backup of a home",
+            "Decrypt it first: openssl cms -decrypt -binary -inform DER -in FILE -inkey KEY -out BACKUP",
+        )
     if header[156:157] != b"0":
         raise _refused(path, f"at byte {at} it holds a link, folder or device, or it is no backup of a home")
     try:

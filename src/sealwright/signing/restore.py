@@ -91,6 +91,8 @@ def restore(path: str, folder: str, anchors: Sequence[bytes], now: datetime) -> 
     """Check a backup and unpack it into a new folder, locked. UsageError where something is there, BackupRefused, OutputRefused."""
     if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise UsageError(folder, "something is there already", "Name a new folder.")
+    if os.path.isdir(folder) and os.path.samefile(folder, os.curdir):
+        raise UsageError(folder, "it is the folder in which you are", "Name a new folder.")
     backup = read_backup(path)
     full = os.path.abspath(folder)
     building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")

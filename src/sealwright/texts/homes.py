@@ -19,7 +19,7 @@ WORDS: dict[str, str] = {
     "home.restored": "restored {files} files of {time} -> {folder}",
     "home.restored-locked": "it is LOCKED and signs nothing: what was signed after the backup is not known yet",
     "home.restored-next": "Next, with the newest checkpoint known outside: sealwright home unlock --home {folder} --checkpoint LINE",
-    "home.restored-end": "the backup itself goes to: {line}",
+    "home.entries": "{name}: {count} entries",
     "home.unlocked": "unlocked: nothing is missing",
     "home.unlocked-entries": "unlocked: {added} missing entries came back",
     "home.unlocked-loss": "unlocked with a loss record: a new journal begins, the gap is on record",
