@@ -196,6 +196,40 @@ def officers(type_: Type, folder: Path) -> dict[str, Path]:
     return {person: folder / person for person in ("eva", "jan", "mia", "safe", "ute")}
 
 
+def test_officers_with_keys_of_their_own_record_a_loss(type_: Type, tmp_path: Path) -> None:
+    homes = officers(type_, tmp_path)
+    home, desk, stick = tmp_path / "ca", tmp_path / "desk" / "trust.toml", tmp_path / "ca.tar"
+    desk.parent.mkdir()
+    type_("init", home)
+    named = [word for who in ("eva", "jan", "mia") for word in ("--officer", f"{who}={tmp_path / who}.pem")]
+    type_("trust", "new", desk, *named, "--threshold", "2", "--recovery", f"safe={tmp_path / 'safe'}.pem",
+          "--organisation", "works")  # fmt: skip
+    (home / "trust.toml").unlink()
+    (home / "trust.toml.officer.p7s").unlink()
+    shutil.copy(desk, home / "trust.toml")
+    type_("key", "enrol", "backup", "--home", home)
+
+    def attempt(*who: str, code: int = 0) -> str:
+        stick.unlink(missing_ok=True)
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
+        type_("home", "backup", "--home", home, "--out", stick)
+        type_("home", "restore", stick, "--to", tmp_path / "new", "--ca", home / "ca.pem")
+        for old in tmp_path.glob("loss.toml*"):
+            old.unlink()
+        type_("home", "loss", "--home", tmp_path / "new", "--out", tmp_path / "loss.toml", "--reason", "burnt")
+        for person in who:
+            type_("home", "loss", "--sign", tmp_path / "loss.toml", "--home", homes[person], "--person", person)
+        return type_("home", "unlock", "--home", tmp_path / "new", "--loss", tmp_path / "loss.toml", code=code)
+
+    assert "its officers did not sign it" in attempt("eva", "jan", code=1)
+    for who in ("eva", "jan"):
+        type_("trust", "sign", home / "trust.toml", "--home", homes[who], "--person", who)
+    assert "signed has eva" in attempt("eva", code=1)
+    assert "signed has eva, safe" in attempt("eva", "safe", code=1)  # the threshold is of officers
+    assert "signed has eva" in attempt("eva", "ute", code=1)  # nobody knows ute
+    attempt("jan", "mia")
+
+
 def test_a_lost_officer_and_two_of_three_lost(type_: Type, tmp_path: Path) -> None:
     homes = officers(type_, tmp_path)
     trust, plant = tmp_path / "desk" / "trust.toml", tmp_path / "plant"

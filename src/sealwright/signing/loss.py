@@ -33,10 +33,10 @@ from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
 from sealwright.log.ends import MAIN, Ends, parse_ends
 from sealwright.log.journal import LOCKED
-from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home
+from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.init import trust_keys
 from sealwright.signing.pipeline import Pipeline
-from sealwright.trust.history import SignedText, persons_of, reached, read_signed, signing_keys
+from sealwright.trust.history import SignedText, persons_of, reached, read_signed, signing_keys, with_kept
 from sealwright.trust.model import TrustFile
 from sealwright.trust.toml import toml_text
 from sealwright.trust.trustfile import MAX_BYTES, parse_trust
@@ -150,8 +150,11 @@ def loss_key(home: Home, person: str) -> EnrolledKey:
         for key in keys:
             if key.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) in theirs:
                 return key
-    if len(keys) == 1:  # an officer's own home, whose trust file is another one
-        return keys[0]
+    officers = [key for key in keys if key.purpose is KeyPurpose.TRUST]
+    if (
+        len(officers) == 1
+    ):  # an officer's own home, whose trust file is another one: whose key it is, the record's readers say
+        return officers[0]
     raise UsageError(home.folder, f"it has no key of the officer {person}", "Name the home where that key is enrolled.")
 
 
@@ -165,7 +168,14 @@ def check_loss(signed: SignedText, folder: str, backup: str, ends: Ends) -> Loss
             "Write one for this home with `sealwright home loss`.",
         )
     path = os.path.join(folder, TRUST)
-    trust = parse_trust(read_file(path, MAX_BYTES), path)
+    beside = read_signed(path)
+    trust = parse_trust(beside.text, path)
+    if not reached(trust.officers, signing_keys(with_kept(beside, trust.version))):
+        raise TrustRefused(
+            path,
+            "its officers did not sign it, so it names none",
+            "Put the plants' trust file with its signatures there.",
+        )
     persons = signers_of(signed, trust)
     keys = signing_keys(signed, LOSS.name)
     officers = persons_of(trust.officers, keys)
