@@ -4,7 +4,7 @@ A hash-chained journal (`log/journal.py`) in HOME/register; the inventory is wha
 1. A serial number is on disk before the certificate that carries it is signed (`issuing`), the certificate before anybody gets
    it (`issued`). A crash between burns the serial and leaves no certificate; a full disk issues nothing.
 2. One key, one name, one profile: a key that was certified for somebody else, for something else, or was revoked, gets no
-   certificate again (A112). Development keys are certified by development authorities alone (RULES 2).
+   certificate again (A112), nor does an RSA key that shares a prime with another one of the register. Development keys are certified by development authorities alone (RULES 2).
 3. Revoking is one entry, durable before anything says "revoked"; it is never taken back. A hold is, by another entry.
 4. A list's number is on disk before the list is signed (`listing`), its digest before it leaves (`listed`): no two lists have
    one number. The list holds everything that was ever revoked (RULES 4: ended certificates stay).
@@ -23,9 +23,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from math import gcd
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.digest import Digest
@@ -265,6 +267,7 @@ class Register:
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
+        self._check_factors(order.public_key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
@@ -409,6 +412,20 @@ class Register:
                 f"it is a development key, and {display_name(above.subject)} is no development authority",
                 "Make the key in a token or TPM, or use a development home.",
             )
+
+    def _check_factors(self, public: PublicKey, name: str) -> None:
+        """An RSA key that shares a prime with another gives both away (A010)."""
+        if not isinstance(public, rsa.RSAPublicKey):
+            return
+        own = public.public_numbers().n
+        for one in self.inventory.issued.values():
+            other = one.x509.public_key()
+            if isinstance(other, rsa.RSAPublicKey) and (n := other.public_numbers().n) != own and gcd(own, n) != 1:
+                raise KeyRefused(
+                    name,
+                    f"its key shares a prime with that of {one.name} (serial {one.serial:x})",
+                    "Neither key is secret any more: replace both, and find out what made them.",
+                )
 
     def _check_known(self, order: Order, key: Digest, name: str) -> None:
         for known in self.inventory.of_key(key):
