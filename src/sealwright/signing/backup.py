@@ -3,6 +3,7 @@
     backup.txt         what is in it: SHA-256 of each file as `sha256sum -c` reads it, the journals' ends, the time
     backup.txt.p7s     signed by the home's key for backups (kind `backup`), as `openssl cms -verify` reads it
     tail.jsonl         the two entries that this signing itself added to the journal: a checkpoint taken afterwards fits
+    home/locked        so that a home that somebody unpacks by hand signs nothing either
     home/…             home.toml, certificates, trust file with signatures and history, trust.d, journals, pending, loss records
 
 1. A tar of regular files alone (ustar), in one order, with one owner, mode and date: the same home gives the same bytes, and the
@@ -51,7 +52,7 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
 from sealwright.log.ends import MAIN, NAMES, End, Ends, home_id, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
-from sealwright.log.journal import Journal, closed_journals, whole_end
+from sealwright.log.journal import LOCKED, Journal, closed_journals, whole_end
 from sealwright.signing.home import ANCHORS, FILE, JOURNAL, REGISTER, TRUST, EnrolledKey, Home, KeyPurpose, open_home
 from sealwright.signing.pipeline import Pipeline
 from sealwright.trust.belief import CRL_FOLDER, DENY
@@ -63,6 +64,7 @@ FIRST_LINE = "# sealwright backup 1"
 STATEMENT, SIGNATURE, TAIL = "backup.txt", "backup.txt.p7s", "tail.jsonl"
 UNDER = "home/"
 LOSSES = "loss"
+BY_HAND = b"unpacked by hand: use `sealwright home restore`\n"
 MAX_SMALL_BYTES = 64 << 20
 MAX_STATEMENT_BYTES = 16 << 20
 MAX_SIGNATURE_BYTES = 1 << 20
@@ -204,6 +206,7 @@ def make_backup(
             locks.enter_context(Journal.open(home.path(REGISTER)))
         pipeline = locks.enter_context(Pipeline(home, enrolled, pin))
         collected = _collect(home.folder, with_development_keys)
+        collected.small[LOCKED] = BY_HAND
         found = {name: one.catch_up() for name, one in growing.items()}
         ends = {name: found[f"{name}/{ENTRIES}"] for name in journals}
         digests = {name: sha256(data).hexdigest() for name, data in collected.small.items()}
@@ -414,6 +417,8 @@ def _is_plain(name: str) -> bool:
 def _known(name: str) -> bool:
     """Whether a file belongs into a home's backup at all."""
     own, base = os.path.split(name)
+    if name == LOCKED:
+        return True
     if own == _KEYS:
         return base.endswith(".pem")
     return bool(_FOLDERS[own].fullmatch(base) if own in _FOLDERS else not own and _ROOT.fullmatch(base))
@@ -449,8 +454,8 @@ def _read_statement(text: bytes, path: str) -> tuple[dict[str, str], Ends, datet
             raise ValueError("it does not say which private keys are in it")
         if _statement(listed, ends, time, left_out, keys == "development") != text:
             raise ValueError("it is not written as this program writes it")
-        if {FILE, f"{MAIN}/{ENTRIES}"} - set(listed):
-            raise ValueError("it lists no home.toml or no journal")
+        if {FILE, LOCKED, f"{MAIN}/{ENTRIES}"} - set(listed):
+            raise ValueError("it lists no home.toml, no journal or no lock")
     except (ValueError, IndexError, SealwrightError) as cause:
         raise _refused(path, f"{STATEMENT} cannot be read ({cause})"[:200]) from cause
     return listed, ends, time, tuple(left_out), keys == "development"

@@ -105,7 +105,7 @@ def restore(path: str, folder: str, anchors: Sequence[bytes], now: datetime) -> 
             "restored": f"{now.astimezone(UTC):{_TIME}}",
             "ends": backup.ends.line,
         }
-        write_atomic(os.path.join(building, LOCKED), canonical_json(marker), mode=0o600)
+        write_atomic(os.path.join(building, LOCKED), canonical_json(marker), replace=Replace.YES, mode=0o600)
         if os.path.isdir(full):
             os.rmdir(full)
         os.rename(building, full)
@@ -142,7 +142,9 @@ def read_marker(folder: str) -> Marker:
         return Marker(str(fields["backup"]), time, parse_ends(str(fields["ends"])))
     except (ValueError, KeyError, UsageError) as cause:
         raise HomeLocked(
-            folder, f"its file `{LOCKED}` is damaged ({cause})"[:160], "Restore the backup again."
+            folder,
+            f"its file `{LOCKED}` is not of a restored home ({cause})"[:160],
+            "Restore it: sealwright home restore",
         ) from cause
 
 
