@@ -451,7 +451,9 @@ def test_a_year_of_certificates(tmp_path: Path) -> None:
     house.new_version(245, ["noa", "mia"])
     house.bring("A")
     house.release("r18", "release", "hmi", 252, home=house.second)
-    house.table(253, "r17 TTTT\nr18 TRRR")  # stamped by the new house's authority, which the old trust files do not know
+    house.table(
+        253, "r17 TTTT\nr18 TRRR"
+    )  # stamped by the new house's authority, which the old trust files do not know
 
     # Noa and Mia are lost on day 280. The sealed keys replace officers and nothing else, and every verdict shows it.
     house.officers = {name: officer_key(people[name]) for name in ("eva", "tom", "jan")}

@@ -80,6 +80,7 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
         return
     grade = "development keys: good for trying, not for a plant" if home.development else "keys in tokens"
     yield Check(f"home {folder}", Standing.OK, f"{home.title}, {len(home.keys)} keys, {grade}")
+    yield from _locked(home)
     for key in home.keys:
         yield _key(home, key, now)
     yield _trust(home, now)
@@ -87,6 +88,22 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
     if os.path.isdir(home.path(TIMESTAMPS)):
         yield _journal("journal of timestamps", home.path(TIMESTAMPS))
     yield _pending(home, now)
+
+
+def _locked(home: Home) -> Iterator[Check]:
+    """Whether it was restored: locked still, or with a gap that a loss record names."""
+    from sealwright.log.journal import refuse_locked
+    from sealwright.signing.restore import losses_of
+
+    try:
+        refuse_locked(home.folder)
+        gaps = list(losses_of(home))
+    except SealwrightError as cause:
+        yield Check("restored", Standing.WRONG, cause.what, cause.next_step)
+        return
+    for number, time, entries in gaps:
+        found = f"{time[:10]}: what was signed after entry {entries:,} of the journal before is not known"
+        yield Check(f"loss record {number}", Standing.MISSING, found, "Answer for what turns up, or revoke the keys.")
 
 
 def _library(name: str, extra: str) -> Check:
@@ -157,10 +174,10 @@ def _trust(home: Home, now: datetime) -> Check:
 
 def _journal(name: str, folder: str) -> Check:
     """Whether every line is whole and chained, and which signatures were begun and not finished."""
-    from sealwright.log.journal import read_journal, unfinished
+    from sealwright.log.journal import read_history, unfinished
 
     try:
-        count = sum(1 for _ in read_journal(folder))
+        count = sum(1 for _ in read_history(folder))
         pending = len(unfinished(folder))
     except SealwrightError as cause:
         return Check(name, Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)

@@ -115,6 +115,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.envelope.tsp import purpose_problem
     from sealwright.errors import KeyRefused
     from sealwright.keys.backends import open_key
+    from sealwright.log.journal import refuse_locked
     from sealwright.pki.oids import TIMESTAMP_POLICY
     from sealwright.pki.timestamp import LocalAuthority
     from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
@@ -124,6 +125,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     accuracy = _accuracy(args)
     watch = _watch(args)
     home = open_home(args.home)
+    refuse_locked(home.folder)
     enrolled = home.key(args.key, KeyPurpose.TIMESTAMP)
     if problem := purpose_problem(enrolled.certificate):
         raise KeyRefused(f"key {enrolled.name}", problem, "Enrol one with a certificate for timestamps alone.")

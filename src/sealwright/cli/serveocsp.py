@@ -97,12 +97,14 @@ def _served(
     """Each authority once, with the responder's certificate that lasts longest. opened: gets every key, to be closed."""
     from sealwright.errors import UsageError
     from sealwright.keys.backends import open_key
+    from sealwright.log.journal import refuse_locked
     from sealwright.pki.ocsp import Served
     from sealwright.pki.ocspsigner import authority_itself, delegated
     from sealwright.service.crlsource import CrlSource
     from sealwright.service.registersource import RegisterSource, SharedRegister
     from sealwright.signing.home import REGISTER, KeyPurpose
 
+    refuse_locked(home.folder)
     now = datetime.now(UTC)
     purpose = KeyPurpose.CERTIFICATES if args.sign_as_authority else KeyPurpose.OCSP
     names = args.key or [key.name for key in home.keys if key.purpose is purpose]

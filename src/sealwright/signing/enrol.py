@@ -34,13 +34,14 @@ from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.canonical import Field
-from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.log.journal import Entry, EntryType, Journal, refuse_locked
 from sealwright.pki.authority import POLICY_OF, Subject, Terms
 from sealwright.pki.knownkeys import KnownKeys
 from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
+    LOG,
     OCSP_RESPONDER,
     PERSON,
     TIMESTAMP_AUTHORITY,
@@ -110,6 +111,7 @@ ROLES = {
     "timestamp": Plan(KeyKind.P256, TIMESTAMP_AUTHORITY, purpose=KeyPurpose.TIMESTAMP),
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
+    "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
 }
 
 
@@ -121,6 +123,7 @@ def enrol_for(
     form: of `EMBEDDED` or `ROLES`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
+    refuse_locked(home.folder)  # before a key is made
     check_name(home, name)
     kind, plan = _planned(form)
     wanted = key or plan.key

@@ -49,6 +49,8 @@ PURPOSE_OF_KIND = {
     "timestamp": KeyPurpose.TIMESTAMP,
     "trust": KeyPurpose.TRUST,
     "deny": KeyPurpose.TRUST,
+    "backup": KeyPurpose.BACKUP,
+    "loss": KeyPurpose.TRUST,
 }
 # Small content is the client's word: it is parsed and must be what we would write (RULES 2).
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
@@ -80,7 +82,7 @@ class Made:
 class Pipeline:
     """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
 
-    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None) -> None:
+    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None, journal: str = JOURNAL) -> None:
         if enrolled.construction is Construction.CERTIFICATE:
             raise KeyRefused(
                 f"key {enrolled.name}",
@@ -103,7 +105,7 @@ class Pipeline:
         from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
 
         self._until = last_second(home, enrolled)
-        self.journal = Journal.open(home.path(JOURNAL))
+        self.journal = Journal.open(home.path(journal))
         try:
             self._key = open_key(
                 home.uri(enrolled),
@@ -223,7 +225,7 @@ class Pipeline:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
         # a sealed key signs trust files too: which of its changes count, the verifiers say (`trust/history.py`)
         recovers = wanted is KeyPurpose.TRUST and self.enrolled.purpose is KeyPurpose.RECOVERY
-        if wanted is not self.enrolled.purpose and not (recovers and prepared.kind == "trust"):
+        if wanted is not self.enrolled.purpose and not (recovers and prepared.kind in ("trust", "loss")):
             raise KeyRefused(
                 f"key {self.enrolled.name}",
                 f"it is enrolled for {self.enrolled.purpose}, and this is a {prepared.kind}",

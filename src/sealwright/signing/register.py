@@ -127,17 +127,32 @@ class Listed:
     next_update: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A gap that a loss record names: what was issued, revoked and listed after `entries` and before `at` is not known.
+
+    jump: by how much the numbers of lists went up, so that no list made in the gap has the number of a later one.
+    """
+
+    record: str
+    entries: int
+    at: datetime
+    jump: int
+
+
 @dataclass(slots=True)
 class Inventory:
     """What a register's entries add up to; it grows as entries are taken in. issued: by (issuer, serial), oldest first; lists:
     the newest of each issuer; numbers: the highest number an issuer ever used; unfinished: what was going to be issued and
-    never was, by request: a crash burnt these serials.
+    never was, by request: a crash burnt these serials; gaps: what loss records name; least: no list has a number up to it.
     """
 
     issued: dict[tuple[Digest, int], Issued] = field(default_factory=dict)
     lists: dict[Digest, Listed] = field(default_factory=dict)
     numbers: dict[Digest, int] = field(default_factory=dict)
     unfinished: dict[str, Mapping[str, Field]] = field(default_factory=dict)
+    gaps: list[Lost] = field(default_factory=list)
+    least: int = 0
 
     def take(self, entry: Recorded, folder: str) -> None:
         """One more entry; JournalError where it does not fit what stands before it."""
@@ -180,6 +195,13 @@ class Inventory:
                 times = _time(fields["time"]), _time(fields["next"])
                 by = _digest(fields)
                 self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+            case EntryType.LOST:
+                gap = Lost(
+                    str(fields["loss"]), _whole(fields, "entries"), _time(fields["time"]), _whole(fields, "jump")
+                )
+                self.gaps.append(gap)
+                self.least += gap.jump
+                self.numbers = {by: number + gap.jump for by, number in self.numbers.items()}
             case _:
                 raise ValueError(f"type {kind}")
 
@@ -356,7 +378,7 @@ class Register:
         if issuer.certificate is None:
             raise UsageError("revocation list", "its issuer has no certificate yet", "Have it certified first.")
         by = key_digest(issuer.key.info.public_key)
-        number = self.inventory.numbers.get(by, 0) + 1
+        number = self.inventory.numbers.get(by, self.inventory.least) + 1
         start = now.astimezone(UTC).replace(microsecond=0)
         fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": _text(start)}
         self._append(Entry(EntryType.LISTING, fields))
@@ -482,7 +504,11 @@ def _digest(fields: Mapping[str, Field]) -> Digest:
 
 
 def _number(fields: Mapping[str, Field]) -> int:
-    return int(str(fields["number"]))
+    return _whole(fields, "number")
+
+
+def _whole(fields: Mapping[str, Field], name: str) -> int:
+    return int(str(fields[name]))
 
 
 def _text(time: datetime) -> str:
