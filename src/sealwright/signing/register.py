@@ -243,6 +243,7 @@ class Register:
         key = key_digest(order.public_key)
         by = key_digest(issuer.key.info.public_key)
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
+        self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
@@ -379,6 +380,20 @@ class Register:
     def _named(self, one: Issued, now: datetime, person: str) -> dict[str, Field]:
         fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
         return fields | ({"person": person} if person else {})
+
+    def _check_issuer(self, issuer: Issuer, now: datetime) -> None:
+        """What a revoked or replaced authority issued, no verifier would believe."""
+        if issuer.certificate is None:
+            return
+        above = load_certificate(issuer.certificate, "issuer")
+        for one in self.inventory.of_key(spki_digest(above)):
+            if one.serial == above.serial_number and one.end is not None:
+                why = f"its certificate was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})"
+            elif one.serial == above.serial_number and one.signs_until is not None and one.signs_until < now:
+                why = f"it was replaced, and its signing ended on {one.signs_until:%Y-%m-%d}"
+            else:
+                continue
+            raise KeyRefused(display_name(above.subject), why, "Issue with another authority.")
 
     def _check_provenance(self, order: Order, issuer: Issuer, name: str) -> None:
         if order.provenance is not Provenance.DEVELOPMENT or issuer.certificate is None:
