@@ -39,7 +39,7 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
 from sealwright.signing.standing import end_of
 from sealwright.trust.certificate import display_name, tbs_digest
