@@ -208,6 +208,26 @@ def test_doctor_tells_of_revoked_keys_and_of_a_revocation_that_is_on_no_list(hom
     assert doctor(say, home, "register")["standing"] == "ok"
 
 
+def test_a_revoked_key_is_a_thing_to_do_until_another_one_serves(home: Path, say: Say) -> None:
+    def sheet() -> tuple[int, dict[str, object]]:
+        code, rows, _ = say("key", "report", "--offline")
+        return code, next(row for row in rows if row["name"] == "release")
+
+    code, row = sheet()
+    assert (code, row["level"]) == (0, "fine")
+    assert say("cert", "revoke", "release", "--reason", "keyCompromise")[0] == 0
+    code, row = sheet()
+    assert (code, row["level"]) == (1, "attention")
+    assert "was revoked" in str(row["problems"])
+    assert doctor(say, home, "key release")["standing"] == "wrong"
+    assert say("key", "enrol", "file", "--name", "release-2")[0] == 0
+    code, row = sheet()
+    assert (code, row["level"]) == (0, "fine")
+    assert "was revoked" in str(row["problems"])
+    assert doctor(say, home, "key release")["standing"] == "ok"
+    assert say("cert", "revoke", "release", "--reason", "keyCompromise")[0] == 2, "once for ever"
+
+
 def test_doctor_tells_of_a_damaged_register(home: Path, say: Say) -> None:
     assert doctor(say, home, "register")["standing"] == "ok"
     path = home / REGISTER / "journal.jsonl"

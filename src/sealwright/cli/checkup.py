@@ -19,7 +19,8 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import SealwrightError
 from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
 from sealwright.signing.home import JOURNAL, REGISTER, TIMESTAMPS, TRUST, EnrolledKey, Home, KeyPurpose, open_home
-from sealwright.signing.register import FORGIVING, REASONS, Inventory, Issued, read_register
+from sealwright.signing.register import Inventory, Issued, read_register
+from sealwright.signing.standing import another_serves
 
 SOON = timedelta(days=60)
 MAY_WAIT = timedelta(days=1)
@@ -38,8 +39,6 @@ _PIN_FLAGS = {
     "USER_PIN_FINAL_TRY": "one PIN try is left",
     "USER_PIN_LOCKED": "its PIN is locked",
 }
-# revoked for a planned reason is told; for any other, something has to be done about the key that is still enrolled
-_UNPLANNED = frozenset(set(REASONS.values()) - FORGIVING)
 _TPMS = ("/dev/tpmrm0", "/dev/tpm0")
 
 
@@ -137,9 +136,11 @@ def _key(home: Home, key: EnrolledKey, now: datetime, inventory: Inventory) -> C
     kind = f"{key.purpose}, {key.algorithm.name}, {key.provenance}, certificate until {end:%Y-%m-%d}"
     issued = [one for one in inventory.issued.values() if one.serial == certificate.serial_number]
     for ended in (one.end for one in issued if one.end is not None):
-        step = f"It signs nothing more. Enrol another one: sealwright key enrol FORMAT --home {home.folder} --name NAME"
-        found = f"{kind}: revoked on {ended.at:%Y-%m-%d} ({ended.reason.value})"
-        return Check(name, Standing.WRONG if ended.reason in _UNPLANNED else Standing.MISSING, found, step)
+        found = f"{kind}: revoked on {ended.at:%Y-%m-%d} ({ended.reason.value}), signs nothing"
+        if another_serves(home, key, inventory):
+            return Check(name, Standing.OK, found)
+        step = f"No other key does this: sealwright key enrol FORMAT --home {home.folder} --name NAME"
+        return Check(name, Standing.WRONG, found, step)
     if key.signs_until is not None:
         return Check(name, Standing.OK, f"{kind}, replaced: signs until {key.signs_until:%Y-%m-%d}")
     if any(one.signs_until is not None or inventory.successors(one) for one in issued):

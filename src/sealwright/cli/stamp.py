@@ -195,6 +195,7 @@ def _status(home: Home, args: argparse.Namespace, now: datetime) -> int:
                         "certificate_end": moment(one.end),
                         "days_left": days,
                         "overdue": overdue(one, now, args.within),
+                        "level": "attention" if overdue(one, now, args.within) else "fine",
                     }
                 )
             )

@@ -301,7 +301,9 @@ class Register:
         """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense."""
         if one.end is not None and not one.on_hold:
             raise UsageError(
-                one.name, f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})", "Nothing to do."
+                one.name,
+                f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})",
+                "Nothing to do, if a list was made since: `sealwright ca crl` makes one.",
             )
         if invalid is not None and invalid > now:
             raise UsageError(

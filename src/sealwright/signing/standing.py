@@ -10,7 +10,7 @@ from cryptography import x509
 from sealwright.errors import JournalError, KeyRefused
 from sealwright.log.journal import FILE
 from sealwright.signing.home import REGISTER, EnrolledKey, Home
-from sealwright.signing.register import End, read_register
+from sealwright.signing.register import End, Inventory, read_register
 from sealwright.trust.certificate import load_certificate
 
 
@@ -18,6 +18,17 @@ def end_of(home: Home, certificate: x509.Certificate) -> End | None:
     """Whether an authority of this home revoked or suspended a certificate."""
     issued = read_register(home.path(REGISTER)).issued.values()
     return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
+
+
+def another_serves(home: Home, key: EnrolledKey, inventory: Inventory) -> bool:
+    """Whether the home has a good key for the same: nothing is missing then where this one is revoked or replaced."""
+    ended = {one.serial for one in inventory.issued.values() if one.end is not None}
+    return any(
+        other.name != key.name
+        and (other.purpose, other.construction, other.signs_until) == (key.purpose, key.construction, None)
+        and load_certificate(other.certificate, other.name).serial_number not in ended
+        for other in home.keys
+    )
 
 
 def check_standing(home: Home, key: EnrolledKey, now: datetime) -> None:
