@@ -12,7 +12,7 @@ import pytest
 
 from sealwright.cli.main import main
 from sealwright.envelope.algorithms import key_digest
-from sealwright.signing import authority
+from sealwright.signing import authority, enrol
 from sealwright.signing.home import REGISTER, KeyPurpose, open_home
 from sealwright.signing.register import read_register
 from sealwright.signing.standing import StandingWatch
@@ -117,6 +117,32 @@ def test_a_key_of_that_name_that_is_somebody_elses_is_not_taken_for_ones_own(hom
     assert code != 0
     assert "stranger.pem" in complaint
     assert serials(home) == before
+
+
+def test_a_power_cut_while_a_key_is_enrolled_is_made_good_by_the_same_command(
+    home: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = serials(home)
+    with monkeypatch.context() as cut, pytest.raises(PowerCut):
+        cut.setattr(enrol, "record", power_cut)
+        main(["key", "enrol", "fit", "--home", str(home)])
+    assert serials(home) == before + 1
+    assert say("key", "enrol", "ima", "--name", "fit")[0] == 1, "its certificate says another construction"
+    assert say("key", "enrol", "fit")[0] == 0
+    assert serials(home) == before + 1
+
+
+def test_a_key_left_without_a_certificate_is_named_with_what_to_do(
+    home: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut, pytest.raises(PowerCut):
+        cut.setattr(enrol, "certify", power_cut)
+        main(["key", "enrol", "fit", "--home", str(home)])
+    code, _, complaint = say("key", "enrol", "fit")
+    assert code == 1
+    assert "delete it" in complaint
+    (home / "keys" / "fit.pem").unlink()
+    assert say("key", "enrol", "fit")[0] == 0
 
 
 def test_a_power_cut_while_a_certificate_is_renewed_is_made_good_by_the_same_command(

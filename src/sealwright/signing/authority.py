@@ -23,17 +23,16 @@ from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.envelope.algorithms import PublicKey, key_digest
-from sealwright.errors import KeyRefused, SealwrightError, UsageError
-from sealwright.keys.backends import create_key, open_key
-from sealwright.keys.key import KeyInfo, KeyKind, Provenance
+from sealwright.errors import KeyRefused, UsageError
+from sealwright.keys.key import KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development
 from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
-from sealwright.signing.enrol import check_name, key_beside, relative_uri, save
+from sealwright.signing.enrol import check_name, key_beside, new_key, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.issuing import adopt, authority_of, chain_below, opened, path_length
-from sealwright.signing.register import Issued, Order, Register, read_register
+from sealwright.signing.register import Issued, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate
 
@@ -142,7 +141,13 @@ def rekey(
     if one.end is not None and not one.on_hold:
         raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
     authority = issuer_of(home, one)
-    info = _new_key(home, key_beside(home, old, new_name), kind or _kind(old), one, pin)
+    info = new_key(
+        home,
+        key_beside(home, old, new_name),
+        kind or _kind(old),
+        pin,
+        lambda made: (made.issuer, made.profile, made.name) == (one.issuer, one.profile, one.name),
+    )
     before = _again(one, info.provenance, None, home)
     order = replace(before, public_key=info.public_key, renews=None, construction=old.construction)
     until = now + overlap
@@ -315,29 +320,6 @@ def _broken_off(register: Register, one: Issued, now: datetime) -> Issued | None
     """The certificate that already renews the one named in home.toml: a renewal stopped before home.toml named it."""
     good = [other for other in register.inventory.successors(one) if other.end is None]
     return next((other for other in reversed(good) if other.x509.not_valid_after_utc > now + OVERLAP), None)
-
-
-def _new_key(home: Home, uri: str, kind: KeyKind, old: Issued, pin: Pin | None) -> KeyInfo:
-    """Make a key; or take the one that an earlier try made there, which nothing but the old key's name was certified for."""
-    try:
-        return create_key(uri, kind, pin)
-    except SealwrightError:
-        try:
-            key = open_key(uri, pin, algorithm=kind.algorithm)
-        except SealwrightError:
-            key = None
-        if key is None:
-            raise
-        info = key.info
-        key.close()
-        digest, inventory = key_digest(info.public_key), read_register(home.path(REGISTER))
-        known = inventory.of_key(digest)
-        ours = bool(known) and all(
-            (one.issuer, one.profile, one.name, one.end) == (old.issuer, old.profile, old.name, None) for one in known
-        )
-        if not ours or digest == old.key or any(key_digest(mine.public_key) == digest for mine in home.keys):
-            raise
-        return info
 
 
 def _certificate_of(register: Register, key: EnrolledKey) -> Issued:

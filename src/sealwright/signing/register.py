@@ -186,7 +186,7 @@ class Inventory:
         """By serial in hexadecimal (colons allowed), else by common name, the newest; UsageError where none or several fit."""
         text = wanted.lower().removeprefix("0x").replace(":", "").lstrip("0")
         by_serial = [one for one in self.issued.values() if f"{one.serial:x}" == text]
-        by_name = [one for one in self.issued.values() if wanted in (one.name, _common_name(one.x509))]
+        by_name = [one for one in self.issued.values() if wanted in (one.name, common_name(one.x509))]
         if len(by_serial) == 1:
             return by_serial[0]
         if len({one.key for one in by_name}) == 1:
@@ -430,7 +430,7 @@ class Register:
                     f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
                     "Make a new key; a revoked one is never certified again.",
                 )
-            same = _common_name(known.x509) == _common_name_of(order.subject)
+            same = common_name(known.x509) == _common_name_of(order.subject)
             if order.profile.is_authority and same:
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
@@ -479,7 +479,8 @@ def _time(text: Field) -> datetime:
     return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
 
 
-def _common_name(certificate: x509.Certificate) -> str:
+def common_name(certificate: x509.Certificate) -> str:
+    """Of its subject, "" where it has none."""
     return _common_name_of(certificate.subject)
 
 
