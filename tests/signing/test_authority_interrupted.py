@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,3 +273,33 @@ def test_doctor_tells_of_a_change_of_keys_that_was_broken_off(
         assert "the same command" in str(doctor(say, home, f"key {words[1]}")["fix"])
         assert say("cert", *words)[0] == 0
         assert doctor(say, home, f"key {words[1]}")["standing"] == "ok"
+
+
+def test_half_a_line_in_the_register_stops_nobody_who_only_reads_and_the_next_command_sets_it_aside(
+    home: Path, say: Say
+) -> None:
+    path, artifact = home / REGISTER / "journal.jsonl", home.parent / "drive.bin"
+    artifact.write_bytes(b"firmware")
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[-1][:40])
+    told = doctor(say, home, "register")
+    assert told["standing"] == "missing"
+    assert "torn" in str(told["found"])
+    assert say("sign", str(artifact))[0] == 0
+    assert say("cert", "list")[0] == 0
+    assert say("ca", "crl")[0] == 0
+    assert doctor(say, home, "register")["standing"] == "ok"
+    path.write_bytes(whole.replace(b"timestamp-authority", b"timestamp-Authority") + b"half")
+    assert say("cert", "list")[0] == 1, "what is not whole before that is damage"
+
+
+def test_a_key_that_signs_artifacts_gets_no_authority_certificate(home: Path, say: Say) -> None:
+    key, request = home.parent / "line.key", home.parent / "line.csr"
+    make = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subprocess.run([*make, "-keyout", key, "-subj", "/CN=line 1", "-out", request], check=True, capture_output=True)
+    issue = ("cert", "issue", str(request), "--provenance", "development", "--out", str(home.parent / "line.pem"))
+    assert say(*issue, "--profile", "code-signer")[0] == 0
+    for profile in ("root", "intermediate"):
+        code, _, complaint = say(*issue, "--profile", profile)
+        assert code == 1
+        assert "one owner and one purpose" in complaint

@@ -172,12 +172,20 @@ def _renewal(home: Home, key: EnrolledKey, issued: Sequence[Issued]) -> str:
 
 def _register(home: Home, now: datetime) -> tuple[Inventory, Check]:
     """Whether the register is whole, and every revocation on a list that has not ended."""
+    from sealwright.log.journal import read_journal
+
     try:
         inventory = read_register(home.path(REGISTER))
     except SealwrightError as cause:
         return Inventory(), Check("register", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
     names = {key_digest(key.public_key): key.name for key in home.keys if key.purpose is KeyPurpose.CERTIFICATES}
     found = f"{len(inventory.issued):,} certificates"
+    try:
+        for _ in read_journal(home.path(REGISTER)):
+            pass
+    except SealwrightError:
+        step = "A crash left half a line, of which nobody was told; the next `cert` or `ca` command sets it aside."
+        return inventory, Check("register", Standing.MISSING, f"{found}; its last line is torn", step)
     for issuer, name in names.items():
         step = f"sealwright ca crl --home {home.folder} --authority {name}"
         listed = inventory.lists.get(issuer)

@@ -156,10 +156,11 @@ class Journal:
         self.close()
 
 
-def read_journal(folder: str) -> Iterator[Recorded]:
+def read_journal(folder: str, *, torn: bool = False) -> Iterator[Recorded]:
     """Every entry with the chain recomputed; JournalError naming the first line that is not what it was.
 
-    Beside a writer that is just appending it ends with the last whole line.
+    Beside a writer that is just appending it ends with the last whole line; with `torn` also where a crash left half a line,
+    of which nobody was told.
     """
     path = os.path.join(folder, FILE)
     previous, number = START, 0
@@ -173,7 +174,7 @@ def read_journal(folder: str) -> Iterator[Recorded]:
                         lines.seek(-len(line), os.SEEK_CUR)  # also gives up what was buffered
                         line = lines.readline(MAX_LINE_BYTES + 2)
                     unfinished_line = len(line) <= MAX_LINE_BYTES and not line.endswith(b"\n")
-                    if unfinished_line and (at_work or not line):
+                    if unfinished_line and (at_work or torn or not line):
                         return
                     recorded = _linked(line, path, number, previous)
                 previous = sha256(line[:-1]).hexdigest()

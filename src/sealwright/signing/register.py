@@ -212,9 +212,12 @@ class Inventory:
 
 
 def read_register(folder: str) -> Inventory:
-    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged."""
+    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged.
+
+    Half a line at the end is left out: the next `cert` or `ca` command sets it aside, and whoever only reads cannot.
+    """
     inventory = Inventory()
-    for entry in read_journal(folder):
+    for entry in read_journal(folder, torn=True):
         inventory.take(entry, folder)
     return inventory
 
@@ -431,7 +434,7 @@ class Register:
                     "Make a new key; a revoked one is never certified again.",
                 )
             same = common_name(known.x509) == _common_name_of(order.subject)
-            if order.profile.is_authority and same:
+            if order.profile.is_authority and same and _is_authority(known.x509):
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
                 raise KeyRefused(
@@ -477,6 +480,13 @@ def _text(time: datetime) -> str:
 
 def _time(text: Field) -> datetime:
     return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def common_name(certificate: x509.Certificate) -> str:
