@@ -472,6 +472,7 @@ def run_expiring(args: argparse.Namespace) -> int:
             print(
                 line(
                     {
+                        "level": "attention",
                         "what": one.what,
                         "name": one.name,
                         "ends": one.ends,

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
-from sealwright.artifact.source import read_file, read_file_or_none
+from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import OutputRefused, UsageError
@@ -51,8 +51,8 @@ from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import DENY_LINE, parse_deny
 from sealwright.trust.history import KIND as TRUST_KIND
-from sealwright.trust.history import history_path
-from sealwright.trust.model import OfficerKey, TrustFile
+from sealwright.trust.history import previous_of
+from sealwright.trust.model import OfficerKey
 from sealwright.trust.toml import Toml, toml_text
 from sealwright.trust.trustfile import FIRST_LINE, MAX_BYTES, parse_trust
 
@@ -131,7 +131,7 @@ def sign_trust(
     """
     text = read_file(path, MAX_BYTES)
     if kind == TRUST_KIND:
-        enrolled = _officer_key(_listed(parse_trust(text, path), path), path, home, person)
+        enrolled = _officer_key(_listed(text, path), path, home, person)
     else:
         enrolled = _deny_key(text, path, home, person)
     digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
@@ -153,7 +153,15 @@ def signing_key_of(path: str, home: Home, person: str) -> EnrolledKey:
     text = read_file(path, MAX_BYTES)
     if text.startswith(DENY_LINE.encode()):
         return _deny_key(text, path, home, person)
-    return _officer_key(_listed(parse_trust(text, path), path), path, home, person)
+    return _officer_key(_listed(text, path), path, home, person)
+
+
+def _listed(text: bytes, path: str) -> tuple[OfficerKey, ...]:
+    """Whose signature can count: officers and sealed keys of this version, and of the one before, who let it follow theirs."""
+    trust = parse_trust(text, path)
+    before = previous_of(path, trust)
+    sides = (trust,) if before is None else (trust, before)
+    return tuple(key for side in sides for key in (*side.officers.keys, *side.recovery.keys))
 
 
 def _deny_key(text: bytes, path: str, home: Home, person: str) -> EnrolledKey:
@@ -171,17 +179,6 @@ def _deny_key(text: bytes, path: str, home: Home, person: str) -> EnrolledKey:
     return _officer_key(trust.officers.keys, path, home, person)
 
 
-def _listed(trust: TrustFile, path: str) -> tuple[OfficerKey, ...]:
-    """Who may sign a version: its own officers and sealed keys, and those of the one before it, whose threshold it needs too."""
-    own = (*trust.officers.keys, *trust.recovery.keys)
-    before = history_path(path, trust.version - 1)
-    data = read_file_or_none(before, MAX_BYTES) if trust.version > 1 else None
-    if data is None:
-        return own
-    previous = parse_trust(data, before)
-    return (*own, *previous.officers.keys, *previous.recovery.keys)
-
-
 def _officer_key(listed: Sequence[OfficerKey], path: str, home: Home, person: str) -> EnrolledKey:
     for enrolled in trust_keys(home):
         own = enrolled.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -189,7 +186,7 @@ def _officer_key(listed: Sequence[OfficerKey], path: str, home: Home, person: st
             return enrolled
     raise UsageError(
         path,
-        f"the key of this home is not {person}'s key in [officers]",
+        f"the key of this home is not {person}'s key in [officers], nor in those of the version before",
         "Name the person whose key it is with --person.",
     )
 

@@ -216,7 +216,7 @@ class Inventory:
         """By serial in hexadecimal (colons allowed), else by common name, the newest; UsageError where none or several fit."""
         text = wanted.lower().removeprefix("0x").replace(":", "").lstrip("0")
         by_serial = [one for one in self.issued.values() if f"{one.serial:x}" == text]
-        by_name = [one for one in self.issued.values() if wanted in (one.name, _common_name(one.x509))]
+        by_name = [one for one in self.issued.values() if wanted in (one.name, common_name(one.x509))]
         if len(by_serial) == 1:
             return by_serial[0]
         if len({one.key for one in by_name}) == 1:
@@ -242,9 +242,12 @@ class Inventory:
 
 
 def read_register(folder: str) -> Inventory:
-    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged."""
+    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged.
+
+    Half a line at the end is left out: the next `cert` or `ca` command sets it aside, and whoever only reads cannot.
+    """
     inventory = Inventory()
-    for entry in read_journal(folder):
+    for entry in read_journal(folder, torn=True):
         inventory.take(entry, folder)
     return inventory
 
@@ -273,6 +276,7 @@ class Register:
         key = key_digest(order.public_key)
         by = key_digest(issuer.key.info.public_key)
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
+        self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
@@ -423,6 +427,20 @@ class Register:
         fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
         return fields | ({"person": person} if person else {})
 
+    def _check_issuer(self, issuer: Issuer, now: datetime) -> None:
+        """What a revoked or replaced authority issued, no verifier would believe."""
+        if issuer.certificate is None:
+            return
+        above = load_certificate(issuer.certificate, "issuer")
+        for one in self.inventory.of_key(spki_digest(above)):
+            if one.serial == above.serial_number and one.end is not None:
+                why = f"its certificate was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})"
+            elif one.serial == above.serial_number and one.signs_until is not None and one.signs_until < now:
+                why = f"it was replaced, and its signing ended on {one.signs_until:%Y-%m-%d}"
+            else:
+                continue
+            raise KeyRefused(display_name(above.subject), why, "Issue with another authority.")
+
     def _check_provenance(self, order: Order, issuer: Issuer, name: str) -> None:
         if order.provenance is not Provenance.DEVELOPMENT or issuer.certificate is None:
             return
@@ -466,7 +484,7 @@ class Register:
                     f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
                     "Make a new key; a revoked one is never certified again.",
                 )
-            same = _common_name(known.x509) == _common_name_of(order.subject)
+            same = common_name(known.x509) == _common_name_of(order.subject)
             if order.profile.is_authority and same and _is_authority(known.x509):
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
@@ -527,7 +545,8 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _common_name(certificate: x509.Certificate) -> str:
+def common_name(certificate: x509.Certificate) -> str:
+    """Of its subject, "" where it has none."""
     return _common_name_of(certificate.subject)
 
 

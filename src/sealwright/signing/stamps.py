@@ -23,6 +23,7 @@ from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamp import Imprint, LocalAuthority
 from sealwright.pki.timestamppool import MAX_TOKENS, Pool, Stamp
 from sealwright.signing.home import TRUST, Home, KeyPurpose
+from sealwright.signing.standing import check_standing
 
 LOCAL = "local"
 NONE = "none"
@@ -162,6 +163,7 @@ class _LocalStamper:
 
     def __init__(self, home: Home, pin: Pin | None, journal: Journal, clock: Callable[[], datetime]) -> None:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
+        check_standing(home, enrolled, datetime.now(UTC))
         self.journal = journal
         self.name = str(key_digest(enrolled.public_key))
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
