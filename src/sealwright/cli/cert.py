@@ -406,6 +406,13 @@ def run_list(args: argparse.Namespace) -> int:
             _print_json(one)
         else:
             print(display(say("cert.listed", **_about(one), standing=_standing(one), profile=one.profile)))
+    for gap in inventory.gaps:
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"not_known_after_entry": gap.entries, "not_known_before": gap.at, "loss": gap.record}))
+        else:
+            print(say("home.gap", entries=gap.entries, time=f"{gap.at:%Y-%m-%d}"))
     if not inventory.issued and not args.json:
         print(say("cert.none"))
     return 0
@@ -465,6 +472,7 @@ def run_expiring(args: argparse.Namespace) -> int:
             print(
                 line(
                     {
+                        "level": "attention",
                         "what": one.what,
                         "name": one.name,
                         "ends": one.ends,

@@ -51,8 +51,8 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-ROLES = ("file", "configuration", "timestamp", "ocsp", "approval")
-PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup")
+PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

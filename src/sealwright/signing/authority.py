@@ -25,14 +25,13 @@ from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.envelope.algorithms import PublicKey, key_digest
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import KeyRefused, UsageError
-from sealwright.keys.backends import create_key
 from sealwright.keys.key import KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development
 from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
-from sealwright.signing.enrol import key_beside, relative_uri, save
+from sealwright.signing.enrol import check_name, key_beside, new_key, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
 from sealwright.signing.register import LOST, Issued, Order, Register
@@ -91,7 +90,7 @@ def certify(home: Home, request: Request, wanted: Wanted, now: datetime, pin: Pi
 def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | None = None) -> Issued:
     """A new certificate for the same key, name and profile; where the key is the home's own, home.toml names the new one.
 
-    UsageError for one that is unknown, KeyRefused for one that is revoked or whose key has ended signing.
+    One that was broken off after the register had the certificate is finished by the next try. UsageError for one that is unknown, KeyRefused for one that is revoked or whose key has ended signing.
     """
     mine = next((key for key in home.keys if key.name == wanted), None)
     with Register.open(home.path(REGISTER)) as register:
@@ -108,7 +107,9 @@ def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | N
     authority = issuer_of(home, one)
     with opened(home, authority, pin) as (register, issuer):
         own = issuer if key_digest(authority.public_key) != one.key else Issuer(issuer.key)
-        renewed = register.issue(order, own, now)
+        unfinished = mine is not None and mine.certificate == one.certificate and days is None
+        left = _broken_off(register, one, now) if unfinished else None
+        renewed = left or register.issue(order, own, now)
     if mine is not None:
         save(home, replace(mine, certificate=renewed.certificate, chain=_chain(authority, renewed)))
     return renewed
@@ -125,9 +126,11 @@ def rekey(
 ) -> EnrolledKey:
     """A new key of the home for the same purpose, beside the old one; the old one signs until `now + overlap`.
 
-    new_name: what it is called; kind: of the key, None for the old one's algorithm. KeyRefused where the old key has been revoked
-    or is replaced already.
+    new_name: what it is called; kind: of the key, None for the old one's algorithm. One that was broken off is finished by the
+    next try with the same name. UsageError for a name that does not serve, KeyRefused where the old key has been revoked or is
+    replaced already.
     """
+    check_name(home, new_name)
     old = next((key for key in home.keys if key.name == name), None)
     if old is None:
         raise UsageError(f"key {name}", f"it is not enrolled in {home.folder}", "See `sealwright key list`.")
@@ -149,12 +152,19 @@ def rekey(
     if one.end is not None and not one.on_hold:
         raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
     authority = issuer_of(home, one)
-    info = create_key(key_beside(home, old, new_name), kind or _kind(old), pin)
+    info = new_key(
+        home,
+        key_beside(home, old, new_name),
+        kind or _kind(old),
+        pin,
+        lambda made: (made.issuer, made.profile, made.name) == (one.issuer, one.profile, one.name),
+    )
     before = _again(one, info.provenance, None, home)
     order = replace(before, public_key=info.public_key, renews=None, construction=old.construction)
     until = now + overlap
     with opened(home, authority, pin) as (register, issuer):
-        issued = register.issue(order, issuer, now)
+        made = register.inventory.of_key(key_digest(info.public_key))
+        issued = made[-1] if made else register.issue(order, issuer, now)
         register.retire(register.inventory.issued[one.issuer, one.serial], now, until)
     new = replace(
         old,
@@ -370,6 +380,12 @@ def issuer_of(home: Home, one: Issued) -> EnrolledKey:
         if key.purpose is KeyPurpose.CERTIFICATES and key_digest(key.public_key) == one.issuer:
             return key
     raise UsageError(one.name, "the authority that issued it is not in this home", "Use the home of that authority.")
+
+
+def _broken_off(register: Register, one: Issued, now: datetime) -> Issued | None:
+    """The certificate that already renews the one named in home.toml: a renewal stopped before home.toml named it."""
+    good = [other for other in register.inventory.successors(one) if other.end is None]
+    return next((other for other in reversed(good) if other.x509.not_valid_after_utc > now + OVERLAP), None)
 
 
 def _certificate_of(register: Register, key: EnrolledKey) -> Issued:

@@ -39,9 +39,9 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
-from sealwright.signing.register import End, read_register
+from sealwright.signing.standing import end_of
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -49,6 +49,8 @@ PURPOSE_OF_KIND = {
     "timestamp": KeyPurpose.TIMESTAMP,
     "trust": KeyPurpose.TRUST,
     "deny": KeyPurpose.TRUST,
+    "backup": KeyPurpose.BACKUP,
+    "loss": KeyPurpose.TRUST,
 }
 # Small content is the client's word: it is parsed and must be what we would write (RULES 2).
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
@@ -80,7 +82,7 @@ class Made:
 class Pipeline:
     """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
 
-    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None) -> None:
+    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None, journal: str = JOURNAL) -> None:
         if enrolled.construction is Construction.CERTIFICATE:
             raise KeyRefused(
                 f"key {enrolled.name}",
@@ -96,14 +98,14 @@ class Pipeline:
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
-        self._end = _end_of(home, loaded)
+        self._end = end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
-        self.journal = Journal.open(home.path(JOURNAL))
+        self.journal = Journal.open(home.path(journal))
         try:
             self._key = open_key(
                 home.uri(enrolled),
@@ -223,7 +225,7 @@ class Pipeline:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
         # a sealed key signs trust files too: which of its changes count, the verifiers say (`trust/history.py`)
         recovers = wanted is KeyPurpose.TRUST and self.enrolled.purpose is KeyPurpose.RECOVERY
-        if wanted is not self.enrolled.purpose and not (recovers and prepared.kind == "trust"):
+        if wanted is not self.enrolled.purpose and not (recovers and prepared.kind in ("trust", "loss")):
             raise KeyRefused(
                 f"key {self.enrolled.name}",
                 f"it is enrolled for {self.enrolled.purpose}, and this is a {prepared.kind}",
@@ -269,9 +271,3 @@ class Pipeline:
         if prepared.layout is not None:
             fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
-
-
-def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
-    """Whether an authority of this home revoked or suspended a certificate."""
-    issued = read_register(home.path(REGISTER)).issued.values()
-    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)

@@ -127,17 +127,32 @@ class Listed:
     next_update: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A gap that a loss record names: what was issued, revoked and listed after `entries` and before `at` is not known.
+
+    jump: by how much the numbers of lists went up, so that no list made in the gap has the number of a later one.
+    """
+
+    record: str
+    entries: int
+    at: datetime
+    jump: int
+
+
 @dataclass(slots=True)
 class Inventory:
     """What a register's entries add up to; it grows as entries are taken in. issued: by (issuer, serial), oldest first; lists:
     the newest of each issuer; numbers: the highest number an issuer ever used; unfinished: what was going to be issued and
-    never was, by request: a crash burnt these serials.
+    never was, by request: a crash burnt these serials; gaps: what loss records name; least: no list has a number up to it.
     """
 
     issued: dict[tuple[Digest, int], Issued] = field(default_factory=dict)
     lists: dict[Digest, Listed] = field(default_factory=dict)
     numbers: dict[Digest, int] = field(default_factory=dict)
     unfinished: dict[str, Mapping[str, Field]] = field(default_factory=dict)
+    gaps: list[Lost] = field(default_factory=list)
+    least: int = 0
 
     def take(self, entry: Recorded, folder: str) -> None:
         """One more entry; JournalError where it does not fit what stands before it."""
@@ -180,6 +195,13 @@ class Inventory:
                 times = _time(fields["time"]), _time(fields["next"])
                 by = _digest(fields)
                 self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+            case EntryType.LOST:
+                gap = Lost(
+                    str(fields["loss"]), _whole(fields, "entries"), _time(fields["time"]), _whole(fields, "jump")
+                )
+                self.gaps.append(gap)
+                self.least += gap.jump
+                self.numbers = {by: number + gap.jump for by, number in self.numbers.items()}
             case _:
                 raise ValueError(f"type {kind}")
 
@@ -220,9 +242,12 @@ class Inventory:
 
 
 def read_register(folder: str) -> Inventory:
-    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged."""
+    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged.
+
+    Half a line at the end is left out: the next `cert` or `ca` command sets it aside, and whoever only reads cannot.
+    """
     inventory = Inventory()
-    for entry in read_journal(folder):
+    for entry in read_journal(folder, torn=True):
         inventory.take(entry, folder)
     return inventory
 
@@ -251,6 +276,7 @@ class Register:
         key = key_digest(order.public_key)
         by = key_digest(issuer.key.info.public_key)
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
+        self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
@@ -356,7 +382,7 @@ class Register:
         if issuer.certificate is None:
             raise UsageError("revocation list", "its issuer has no certificate yet", "Have it certified first.")
         by = key_digest(issuer.key.info.public_key)
-        number = self.inventory.numbers.get(by, 0) + 1
+        number = self.inventory.numbers.get(by, self.inventory.least) + 1
         start = now.astimezone(UTC).replace(microsecond=0)
         fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": _text(start)}
         self._append(Entry(EntryType.LISTING, fields))
@@ -400,6 +426,20 @@ class Register:
     def _named(self, one: Issued, now: datetime, person: str) -> dict[str, Field]:
         fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
         return fields | ({"person": person} if person else {})
+
+    def _check_issuer(self, issuer: Issuer, now: datetime) -> None:
+        """What a revoked or replaced authority issued, no verifier would believe."""
+        if issuer.certificate is None:
+            return
+        above = load_certificate(issuer.certificate, "issuer")
+        for one in self.inventory.of_key(spki_digest(above)):
+            if one.serial == above.serial_number and one.end is not None:
+                why = f"its certificate was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})"
+            elif one.serial == above.serial_number and one.signs_until is not None and one.signs_until < now:
+                why = f"it was replaced, and its signing ended on {one.signs_until:%Y-%m-%d}"
+            else:
+                continue
+            raise KeyRefused(display_name(above.subject), why, "Issue with another authority.")
 
     def _check_provenance(self, order: Order, issuer: Issuer, name: str) -> None:
         if order.provenance is not Provenance.DEVELOPMENT or issuer.certificate is None:
@@ -482,7 +522,11 @@ def _digest(fields: Mapping[str, Field]) -> Digest:
 
 
 def _number(fields: Mapping[str, Field]) -> int:
-    return int(str(fields["number"]))
+    return _whole(fields, "number")
+
+
+def _whole(fields: Mapping[str, Field], name: str) -> int:
+    return int(str(fields[name]))
 
 
 def _text(time: datetime) -> str:

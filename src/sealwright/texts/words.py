@@ -7,11 +7,12 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, commands, keyscreen, listing, screen, serving, trustlife
+from sealwright.texts import authority, commands, homes, keyscreen, listing, screen, serving, trustlife
 
 _TABLES = (
     authority.WORDS,
     commands.WORDS,
+    homes.WORDS,
     keyscreen.WORDS,
     listing.WORDS,
     screen.WORDS,
