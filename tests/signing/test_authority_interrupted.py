@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from sealwright.cli.main import main
 from sealwright.envelope.algorithms import key_digest
@@ -303,3 +304,28 @@ def test_a_key_that_signs_artifacts_gets_no_authority_certificate(home: Path, sa
         code, _, complaint = say(*issue, "--profile", profile)
         assert code == 1
         assert "one owner and one purpose" in complaint
+
+
+def test_a_key_that_another_pki_certified_gets_its_next_certificate_under_the_same_name(
+    home: Path, say: Say, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service, key = tmp_path / "service", f"file:{tmp_path / 'ocsp.key'}"
+    shutil.copytree(home, service)
+    assert main(["key", "create", key, "--algorithm", "p256"]) == 0
+    first, second = tmp_path / "first.pem", tmp_path / "second.pem"
+    capsys.readouterr()
+    assert main(["key", "csr", key, "--subject", "CN=Plant OCSP"]) == 0
+    (tmp_path / "ocsp.csr").write_text(capsys.readouterr().out)
+    issue = ("cert", "issue", str(tmp_path / "ocsp.csr"), "--profile", "ocsp-responder", "--provenance", "development")
+    assert say(*issue, "--days", "30", "--out", str(first))[0] == 0
+    take = ["--home", str(service), "--name", "plant", "--key", key]
+    assert main(["key", "import-certificate", str(first), *take, "--purpose", "ocsp"]) == 0
+    assert main(["key", "import-certificate", str(first), *take, "--purpose", "ocsp"]) == 2, "it has that one"
+    assert say("cert", "renew", "Plant OCSP", "--days", "60", "--out", str(second))[0] == 0
+    assert main(["key", "import-certificate", str(second), *take]) == 2, "the name is taken for another purpose"
+    assert main(["key", "import-certificate", str(second), *take, "--purpose", "ocsp"]) == 0
+    assert x509.load_der_x509_certificate(current(service, "plant")) == x509.load_pem_x509_certificate(
+        second.read_bytes()
+    )
+    assert main(["key", "import-certificate", str(first), *take, "--purpose", "ocsp"]) == 2, "never back"
+    assert [one.name for one in open_home(str(service)).keys].count("plant") == 1

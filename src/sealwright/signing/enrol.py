@@ -244,10 +244,12 @@ def enrol(
 ) -> EnrolledKey:
     """Add a key to a home. path: PEM of its certificate, then the path above it, with or without the root.
 
-    known: an officer's lists of published keys, of which none comes in; no weak key either (WeakAlgorithm).
-    Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
+    known: an officer's lists of published keys, of which none comes in; no weak key either (WeakAlgorithm). A key that is enrolled
+    under that name for the same gets the new certificate in place of its old one. Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
     """
-    check_name(home, name)
+    mine = next((one for one in home.keys if one.name == name), None)
+    if mine is None:
+        check_name(home, name)
     if construction is not Construction.CMS_ATTRIBUTES and purpose is not KeyPurpose.ARTIFACT:
         raise UsageError(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
@@ -258,6 +260,8 @@ def enrol(
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
+    if mine is not None:
+        return _certified_anew(home, mine, info, (purpose, construction), leaf, chain)
     check_new(home, info.public_key, construction, uri, known)
     enrolled = EnrolledKey(
         name=name,
@@ -271,6 +275,33 @@ def enrol(
     )
     record(home, enrolled)
     return enrolled
+
+
+def _certified_anew(
+    home: Home,
+    mine: EnrolledKey,
+    info: KeyInfo,
+    use: tuple[KeyPurpose, Construction],
+    leaf: bytes,
+    chain: tuple[bytes, ...],
+) -> EnrolledKey:
+    """The same key with the next certificate of a PKI that is not in this home."""
+    if key_digest(mine.public_key) != key_digest(info.public_key) or (mine.purpose, mine.construction) != use:
+        check_name(home, mine.name)  # another key, or for something else: the name is taken
+    if mine.signs_until is not None:
+        raise KeyRefused(
+            f"key {mine.name}", f"it is replaced, until {mine.signs_until:%Y-%m-%d}", "Use the key that replaced it."
+        )
+    old, new = load_certificate(mine.certificate, mine.name), load_certificate(leaf, mine.name)
+    if leaf == mine.certificate or new.not_valid_after_utc < old.not_valid_after_utc:
+        raise UsageError(
+            f"key {mine.name}",
+            f"the certificate that it has ends on {old.not_valid_after_utc:%Y-%m-%d}, this one no later",
+            "Name its next certificate.",
+        )
+    renewed = replace(mine, certificate=leaf, chain=chain)
+    record(home, renewed)
+    return renewed
 
 
 def enrol_certified(
