@@ -119,6 +119,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.pki.oids import TIMESTAMP_POLICY
     from sealwright.pki.timestamp import LocalAuthority
     from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
+    from sealwright.signing.standing import StandingWatch, check_standing
     from sealwright.signing.timestamping import TimestampDesk, check_head
 
     need_server()
@@ -129,6 +130,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     enrolled = home.key(args.key, KeyPurpose.TIMESTAMP)
     if problem := purpose_problem(enrolled.certificate):
         raise KeyRefused(f"key {enrolled.name}", problem, "Enrol one with a certificate for timestamps alone.")
+    check_standing(home, enrolled, watch.now())
     check_head(home.path(TIMESTAMPS), args.head)  # before a PIN is asked for
     uri = home.uri(enrolled)
     key = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
@@ -143,7 +145,10 @@ def run_tsa(args: argparse.Namespace) -> int:
 
     def open_desk(deliver: Any) -> TimestampDesk:
         name = str(key_digest(enrolled.public_key))
-        return TimestampDesk(home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head)
+        standing = StandingWatch(home, enrolled).problem
+        return TimestampDesk(
+            home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head, standing=standing
+        )
 
     try:
         return asyncio.run(_serve_tsa(args, home, enrolled, authority, watch, open_desk))

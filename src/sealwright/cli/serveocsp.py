@@ -103,6 +103,7 @@ def _served(
     from sealwright.service.crlsource import CrlSource
     from sealwright.service.registersource import RegisterSource, SharedRegister
     from sealwright.signing.home import REGISTER, KeyPurpose
+    from sealwright.signing.standing import StandingWatch, check_standing
 
     refuse_locked(home.folder)
     now = datetime.now(UTC)
@@ -112,8 +113,7 @@ def _served(
         raise UsageError(
             args.home,
             f"no key is enrolled for {purpose}",
-            "Certify one with the profile ocsp-responder and enrol it with "
-            "`sealwright key import-certificate FILE --purpose ocsp`.",
+            f"Make one: sealwright key enrol ocsp --home {args.home}",
         )
     foreign = _issuer(args.issuer) if args.issuer is not None else None
     register = SharedRegister(home.path(REGISTER))
@@ -126,6 +126,7 @@ def _served(
     served = []
     for key, issuer in found.values():
         uri = home.uri(key)
+        check_standing(home, key, now)
         own = open_key(uri, pin_of(args, uri), algorithm=key.algorithm, expected=key.public_key)
         opened.append(own)
         signer = (
@@ -135,7 +136,7 @@ def _served(
         )
         source = CrlSource(args.crl, issuer, note) if foreign is not None else RegisterSource(register, issuer)
         source.refresh(now)  # what is wrong with it is said now, not to the first who asks
-        served.append(Served(issuer, source, signer))
+        served.append(Served(issuer, source, signer, StandingWatch(home, key).problem))
     return [key for key, _ in found.values()], served
 
 

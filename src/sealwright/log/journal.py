@@ -251,15 +251,16 @@ def whole_end(path: str) -> tuple[int, int, str]:
     return start + cut, number + 1, sha256(last).hexdigest()
 
 
-def read_journal(folder: str) -> Iterator[Recorded]:
+def read_journal(folder: str, *, torn: bool = False) -> Iterator[Recorded]:
     """Every entry with the chain recomputed; JournalError naming the first line that is not what it was.
 
-    Beside a writer that is just appending it ends with the last whole line.
+    Beside a writer that is just appending it ends with the last whole line; with `torn` also where a crash left half a line,
+    of which nobody was told.
     """
-    return _read(os.path.join(folder, FILE), folder)
+    return _read(os.path.join(folder, FILE), folder, torn=torn)
 
 
-def _read(path: str, folder: str) -> Iterator[Recorded]:
+def _read(path: str, folder: str, *, torn: bool = False) -> Iterator[Recorded]:
     previous, number = START, 0
     try:
         with open(path, "rb") as lines:
@@ -271,7 +272,7 @@ def _read(path: str, folder: str) -> Iterator[Recorded]:
                         lines.seek(-len(line), os.SEEK_CUR)  # also gives up what was buffered
                         line = lines.readline(MAX_LINE_BYTES + 2)
                     unfinished_line = len(line) <= MAX_LINE_BYTES and not line.endswith(b"\n")
-                    if unfinished_line and (at_work or not line):
+                    if unfinished_line and (at_work or torn or not line):
                         return
                     recorded = _linked(line, path, number, previous)
                 previous = sha256(line[:-1]).hexdigest()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -27,7 +27,7 @@ from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, PublicKey, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction, ContentKind, least_rsa_bits
-from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
+from sealwright.errors import KeyRefused, MalformedEnvelope, OutputRefused, SealwrightError, UsageError
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, KeyKind
@@ -54,6 +54,7 @@ from sealwright.signing.home import (
     JOURNAL,
     MAX_BYTES,
     PATH_SCHEMES,
+    REGISTER,
     EnrolledKey,
     Home,
     KeyPurpose,
@@ -62,7 +63,7 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.issuing import authority_of, chain_below, opened
-from sealwright.signing.register import Order, Register
+from sealwright.signing.register import Issued, Order, Register, common_name, read_register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
 
@@ -136,7 +137,13 @@ def enrol_for(
             home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
         )
     above = authority_of(home, None, plan.profile, now)
-    info = create_key(key_beside(home, above, name), wanted, pin)
+    info = new_key(
+        home,
+        key_beside(home, above, name),
+        wanted,
+        pin,
+        lambda made: (made.profile, common_name(made.x509)) == (plan.profile.name, f"{home.title} {name}"),
+    )
     certificate, chain = certify(home, name, info, plan.profile, kind.construction, pin, now)
     enrolled = EnrolledKey(
         name=name,
@@ -150,6 +157,35 @@ def enrol_for(
     )
     record(home, enrolled)
     return enrolled
+
+
+def new_key(home: Home, uri: str, kind: KeyKind, pin: Pin | None, ours: Callable[[Issued], bool]) -> KeyInfo:
+    """Make a key; or take the one that a try made there which was broken off after the register had its certificate.
+
+    ours: whether a certificate is what that try asked for. A key that is certified for anything else, or that nothing is known
+    of, is not taken: it may serve somebody else.
+    """
+    try:
+        return create_key(uri, kind, pin)
+    except SealwrightError as cause:
+        try:
+            key = open_key(uri, pin, algorithm=kind.algorithm)
+        except SealwrightError:
+            raise cause from None
+        info = key.info
+        key.close()
+        digest = key_digest(info.public_key)
+        known = read_register(home.path(REGISTER)).of_key(digest)
+        enrolled = any(key_digest(mine.public_key) == digest for mine in home.keys)
+        if known and not enrolled and all(one.end is None and ours(one) for one in known):
+            return info
+        raise OutputRefused(
+            uri,
+            "a key is there already, and nothing here says that it was made for this",
+            "Choose another name. If it is left over from a try that was broken off, delete it: it is certified for nothing."
+            if not known
+            else "Choose another name.",
+        ) from cause
 
 
 def _planned(form: str) -> tuple[ContentKind, Plan]:

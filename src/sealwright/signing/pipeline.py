@@ -39,9 +39,9 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
-from sealwright.signing.register import End, read_register
+from sealwright.signing.standing import end_of
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -95,13 +95,16 @@ class Pipeline:
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
-        self._end = _end_of(home, loaded)
+        self._end = end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
+        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
+
+        self._until = last_second(home, enrolled)
         self.journal = Journal.open(home.path(journal))
         try:
             self._key = open_key(
@@ -197,7 +200,7 @@ class Pipeline:
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
-        until, name = self.enrolled.signs_until, f"key {self.enrolled.name}"
+        until, name = self._until, f"key {self.enrolled.name}"
         if until is not None and now > until:
             raise KeyRefused(
                 name,
@@ -268,9 +271,3 @@ class Pipeline:
         if prepared.layout is not None:
             fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
-
-
-def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
-    """Whether an authority of this home revoked or suspended a certificate."""
-    issued = read_register(home.path(REGISTER)).issued.values()
-    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
