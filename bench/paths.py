@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from cryptography import x509  # noqa: E402
+from cryptography.hazmat.primitives import hashes  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from OpenSSL import crypto  # noqa: E402
 
 from kit.certs import NOW, chain, tlv  # noqa: E402
@@ -118,7 +120,10 @@ def _long_list(pki: Pki, now: datetime, count: int) -> bytes:
     assert body.count(only) == 1
     inside = body[4 if body[1] == 0x82 else 3 if body[1] == 0x81 else 2 :].replace(only, tlv(0x30, entries))
     signed = tlv(0x30, inside)
-    return tlv(0x30, signed + bytes.fromhex("300a06082a8648ce3d040302") + tlv(3, b"\x00" + ca.key.sign([signed])[0]))
+    private = ca.key._private
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    value = private.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return tlv(0x30, signed + bytes.fromhex("300a06082a8648ce3d040302") + tlv(3, b"\x00" + value))
 
 
 def prepare(folder: Path) -> dict[str, Path]:
