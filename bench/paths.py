@@ -35,7 +35,7 @@ from sealwright.trust.path import PathCache, Strictness  # noqa: E402
 
 _LONGEST = 500_000
 _INSIDE = """
-import resource, sys, time
+import sys, time
 from sealwright.cli.main import main
 started = time.perf_counter()
 try:
@@ -43,7 +43,8 @@ try:
 except SystemExit as ended:
     code = ended.code
 taken = time.perf_counter() - started
-print(code or 0, taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(code or 0, taken, peak, file=sys.stderr)
 """
 
 
