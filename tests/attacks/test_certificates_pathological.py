@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from kit.certs import Made, chain, made, odd_name, rebuilt, tlv
+from kit.certs import DAY, NOW, Made, chain, made, odd_name, rebuilt, tlv
 
 _PROGRAM = """
 import sys, time
@@ -87,16 +87,19 @@ def test_a110_a_mesh_in_which_everybody_certified_everybody(tmp_path: Path, reac
     assert (said == "path") is reaches, said
 
 
-def test_a110_layers_of_equal_names_multiply_to_no_end(tmp_path: Path) -> None:
-    root = made("root", ca=True)
+@pytest.mark.parametrize("why", ["the anchor has another key", "the anchor refuses every one of them"])
+def test_a110_layers_of_equal_names_multiply_to_no_end(tmp_path: Path, why: str) -> None:
+    ended = NOW - DAY if why.endswith("them") else NOW + DAY
+    root = made("root", ca=True, after=ended)
     layers: list[list[Made]] = [[root]]
     key = ec.generate_private_key(ec.SECP256R1())
     for level in range(5):
         layers.append([made(f"layer {level}", layers[-1][0], ca=True, key=key, without="aki ski") for _ in range(6)])
     every = [one for layer in layers[1:] for one in layer]
     wrong = made("root", ca=True)
-    said = _measured(tmp_path, made("signer", layers[-1][0], without="aki"), every, [wrong])
-    assert said != "path"
+    anchor = root if why.endswith("them") else wrong
+    said = _measured(tmp_path, made("signer", layers[-1][0], without="aki"), every, [anchor])
+    assert ("expired" if why.endswith("them") else "leads to") in said
 
 
 @pytest.mark.parametrize("count", [200, 3000])
