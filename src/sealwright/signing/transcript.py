@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Replace, write_atomic
@@ -280,6 +281,10 @@ def _is_of(transcript: Transcript, plan: Plan, home: Home) -> None:
                 f"its register does not have the certificate of step {made.number} ({made.step}), {made.certificate}",
                 _NEXT,
             )
+        if plan.name_of(made.step) not in [
+            name.value for name in one.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]:
+            raise CeremonyRefused(home.folder, f"step {made.number} certified {one.name}, not as the plan says", _NEXT)
         if made.step == ROOT_STEP and _anchors(home) != [made.certificate]:
             raise CeremonyRefused(home.path(ANCHORS), "it is not the root that the ceremony made, alone", _NEXT)
     listed = {str(entry.fields["crl"]) for entry in read_journal(register) if entry.type is EntryType.LISTED}
