@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sealwright.artifact.digest import Digest
     from sealwright.signing.ceremonyplan import Plan, Present
-    from sealwright.signing.transcript import FirstList, Made
+    from sealwright.signing.transcript import FirstList, Made, Transcript
 
 OPTIONAL = ("timestamp", "ocsp", "device-key")
 USUAL = ("timestamp", "ocsp")
@@ -277,8 +277,7 @@ def run_sign(args: argparse.Namespace) -> int:
         print(line({"transcript": args.transcript, "person": args.person, "plan": str(plan.digest), "output": out}))
         return 0
     _show_plan(plan)
-    for one in (*transcript.made, *transcript.lists):
-        _show_made(one)
+    _show_everything(transcript)
     print(say("ceremony.signed", person=display(args.person), title=plan.title, out=display(out)))
     print("  " + say("ceremony.signed-next", path=display(args.transcript), plan=display(path)))
     return 0
@@ -300,8 +299,7 @@ def run_check(args: argparse.Namespace) -> int:
         print(line(said | {"plan": str(transcript.plan), "home": args.home}))
         return 0
     print(say("ceremony.holds", title=transcript.title, persons=", ".join(checked.signed)))
-    for one in (*transcript.made, *transcript.lists):
-        _show_made(one)
+    _show_everything(transcript)
     if transcript.accept_single_copy:
         print(say("ceremony.single-copy", reason=transcript.accept_single_copy))
     print(say("ceremony.no-home") if args.home is None else say("ceremony.home-agrees", home=display(args.home)))
@@ -351,6 +349,13 @@ def _show_digest(digest: Digest) -> None:
 
     print("  " + say("ceremony.words", digits=groups(digest)))
     print("  " + say("ceremony.aloud", words=words(digest)))
+
+
+def _show_everything(transcript: Transcript) -> None:
+    for made in transcript.made:
+        _show_made(made)
+    for first in transcript.lists:
+        _show_made(first)
 
 
 def _show_made(one: Made | FirstList) -> None:
