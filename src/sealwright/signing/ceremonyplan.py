@@ -30,7 +30,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import Replace, write_atomic
+from sealwright.artifact.output import write_atomic
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
@@ -289,7 +289,7 @@ def attend(path: str, nonce: str, home: Home, person: str, out: str, now: dateti
     plan, nonce = read_plan(path), check_nonce(nonce)
     enrolled = officer_key(plan, home, person, path)
     envelope = signed_text(statement(plan, nonce), KIND, os.path.basename(out), home, enrolled, now, pin)
-    write_atomic(out, envelope, replace=Replace.YES)
+    write_atomic(out, envelope)
     return plan
 
 
