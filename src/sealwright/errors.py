@@ -154,3 +154,15 @@ class JournalError(SealwrightError):
     """The record could not be made durable, so nothing is signed."""
 
     code = "SW-JOURNAL"
+
+
+class HomeLocked(SealwrightError):
+    """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
+
+    code = "SW-HOME-LOCKED"
+
+
+class BackupRefused(SealwrightError):
+    """A backup of a signing home is damaged, altered, or of another home; nothing was restored."""
+
+    code = "SW-BACKUP-REFUSED"

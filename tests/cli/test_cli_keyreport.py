@@ -49,9 +49,11 @@ def test_a_token_is_asked_now_and_offline_it_is_not_guessed(
     artifact.write_bytes(b"firmware")
     assert main(["sign", str(artifact), "--home", home, "--key", "boot", "--pin-file", pin_file]) == 0
     capsys.readouterr()
-    assert main(["key", "report", "--home", home, "--pin-file", pin_file, "--json"]) == 0
+    assert main(["key", "report", "--home", home, "--pin-file", pin_file, "--json"]) == 1, (
+        "a copy has outlived its date"
+    )
     rows = objects(capsys.readouterr().out)
-    assert list(rows["boot"]) == list(COLUMNS)
+    assert list(rows["boot"]) == [*COLUMNS, "level"]
     assert (rows["release"]["declared"], rows["release"]["checked"]) == ("hardware-claimed", "hardware-claimed")
     assert "CKA_EXTRACTABLE=false" in rows["release"]["checked_how"]
     boot = rows["boot"]
@@ -60,7 +62,11 @@ def test_a_token_is_asked_now_and_offline_it_is_not_guessed(
     assert "eva" in boot["origin"]
     assert boot["copies"] == "tape 7, until 2020-01-01"
     assert "a copy is still outstanding" in boot["problems"]
+    assert {name for name, row in rows.items() if row["level"] == "attention"} == {"boot"}
     assert pin_file in boot["may_use"]
+    gone_by = ["--copy", "tape 7, until 2020-01-01", "--how", "burnt", "--person", "eva"]
+    assert main(["key", "destroyed", "boot", "--home", home, *gone_by]) == 0
+    capsys.readouterr()
     assert main(["key", "report", "--home", home, "--offline", "--json"]) == 0
     offline = objects(capsys.readouterr().out)
     assert {row["checked"] for row in offline.values()} == {NOT_CHECKED}

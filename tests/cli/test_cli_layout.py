@@ -162,3 +162,27 @@ def test_trust_show_names_layouts_and_trust_check_wants_them_there(home: Path, c
     beside.write_text(text)
     assert main(["trust", "show", str(home / "trust.toml")]) == 0
     assert f"acme-drive, described by {Digest.of(DRIVE.encode())}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_image_that_was_signed_while_no_authority_answered_is_stamped_later(
+    tmp_path: Path, home: Path, known: bool, capsys: Printed
+) -> None:
+    name = "acme-drive" if known else "nordic-plc"
+    layout, image = made(tmp_path, name)
+    out = tmp_path / "signed.bin"
+    key = () if known else ("--key", "rsa")
+    words = ["sign", str(image), "--home", str(home), "--layout", str(layout), "--out", str(out), *key]
+    assert main([*words, "--timestamp", "http://127.0.0.1:9/", "--timestamp-later"]) == 3
+    stamp = ["stamp", "--home", str(home), "--timestamp", "local"]
+    if not known:
+        assert main([*stamp, "--all"]) == 1, "no layout of the trust file, and none named"
+        stamp += ["--layout", str(layout)]
+    assert main([*stamp, "--all"]) == 0
+    assert (tmp_path / "signed.bin.tsr").exists()
+    capsys.readouterr()
+    assert main(["stamp", "--home", str(home), "--status"]) == 0
+    if known:
+        assert main(["verify", str(out), "--trust", str(home / "trust.toml"), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert "proved" in json.dumps(told)

@@ -105,10 +105,17 @@ def test_an_officer_leaves_and_another_comes_with_the_signatures_of_both_sides(
     assert "jan is no officer any more" in said
     sign(run, first, homes, "eva", "ute")
     assert "the officers of version 1 must sign it" in run("trust", "install", first, "--to", tmp_path / "etc", code=1)
-    assert "is not jan's key in [officers]" in run(
-        "trust", "sign", first, "--home", homes["jan"], "--person", "jan", code=2
+    assert "the officers of version 1 must sign it" in run("trust", "check", first, code=1)
+    assert "is not safe's key in [officers]" in run(
+        "trust", "sign", first, "--home", homes["jan"], "--person", "safe", code=2
     )
     assert installed(tmp_path) == 1
+    sign(run, first, homes, "jan")
+    assert "can be used" in run("trust", "check", first)
+    run("trust", "install", first, "--to", tmp_path / "etc")
+    assert installed(tmp_path) == 2
+    run("trust", "new", "--next", first)
+    run("trust", "sign", first, "--home", homes["jan"], "--person", "jan", code=2)
 
 
 def test_two_officers_are_lost_and_the_sealed_key_replaces_them_without_a_visit(

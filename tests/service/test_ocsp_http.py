@@ -323,3 +323,22 @@ def test_more_than_can_be_signed_is_told_to_come_later(monkeypatch: pytest.Monke
     statuses = [load_der_ocsp_response(answer.body).response_status for answer in asyncio.run(crowd())]
     assert statuses.count(OCSPResponseStatus.TRY_LATER) == 6
     assert statuses.count(OCSPResponseStatus.SUCCESSFUL) == 5
+
+
+def test_before_its_certificate_ends_the_operator_is_told_once_a_day_and_a_key_that_must_not_answer_does_not() -> None:
+    notes: list[str] = []
+    world, why = OcspWorld.make(), [""]
+    served = [replace(one, standing=lambda _: why[0]) for one in world.responder().served]
+    end = served[0].signer.not_after
+    place = Place(world, {}, now=end - 30 * DAY, notes=notes)
+    with serving(ocsp_app(Responder(served), Publications(dict, {}), lambda: place.now, notes.append)) as place.port:
+        request = world.request(world.good)
+        assert single(place.post(request).body).certificate_status is OCSPCertStatus.GOOD
+        assert notes == []
+        for hours in range(0, 50, 10):
+            place.now = end - 10 * DAY + hours * HOUR
+            place.post(request)
+        assert [note.startswith("the responder's certificate ends on") for note in notes] == [True, True]
+        why[0] = "its certificate was revoked"
+        assert load_der_ocsp_response(place.post(request).body).response_status is OCSPResponseStatus.INTERNAL_ERROR
+        assert "its certificate was revoked" in notes[-1]

@@ -290,3 +290,19 @@ def test_what_was_ordered_before_the_end_is_answered(tmp_path: Path) -> None:
     assert [type(answer) for answer in told[:50]] == [Issued] * 50
     assert isinstance(told[50], SealwrightError)
     assert [entry.type for entry in entries(tmp_path)][-1] is EntryType.RESULT
+
+
+def test_a_key_that_must_not_be_used_any_more_makes_no_token_and_its_end_is_announced(tmp_path: Path) -> None:
+    with desk(tmp_path) as one:
+        assert isinstance(one.ask(b"a")[0], Issued)
+        assert one.report().warning == ""
+        one._standing = lambda _: "its certificate was revoked"
+        answer = one.ask(b"b")[0]
+        assert isinstance(answer, SealwrightError)
+        assert "revoked" in answer.what
+        assert "revoked" in one.report().problem
+        assert one.key.batches == [1]
+        one._standing = lambda _: ""
+        one._until = NOW + 20 * DAY
+        assert "renew it" in one.report().warning
+        assert isinstance(one.ask(b"c")[0], Issued)

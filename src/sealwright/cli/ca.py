@@ -69,7 +69,9 @@ def run_crl(args: argparse.Namespace) -> int:
 
     home, now = open_home(args.home), datetime.now(UTC)
     authority = authority_of(home, args.authority, CODE_SIGNER, now)
-    path = make_list(home, authority, now, pin_of(args, home.uri(authority)), args.valid or LIST_VALID)
+    path = make_list(
+        home, authority, now, pin_of(args, home.uri(authority)), LIST_VALID if args.valid is None else args.valid
+    )
     data = read_file(path, MAX_CRL_BYTES)
     if args.out is not None:
         write_batch([Output(args.out, data)], replace=Replace.YES)

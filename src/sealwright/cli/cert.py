@@ -239,7 +239,7 @@ def run_rekey(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)
-    overlap = args.overlap or OVERLAP
+    overlap = OVERLAP if args.overlap is None else args.overlap
     kind = KeyKind(args.algorithm) if args.algorithm else None
     new = rekey(home, args.which, args.name, now, pin_of(args, home.keys[0].uri), overlap, kind)
     digest, until = str(key_digest(new.public_key)), now + overlap
@@ -350,11 +350,11 @@ def run_hold(args: argparse.Namespace) -> int:
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
-    one = suspend(open_home(args.home), args.which, datetime.now(UTC), args.person)
-    if args.json:
-        _print_json(one)
-    else:
-        print(display(say("cert.held", **_about(one))))
+    for one in suspend(open_home(args.home), args.which, datetime.now(UTC), args.person):
+        if args.json:
+            _print_json(one)
+        else:
+            print(display(say("cert.held", **_about(one))))
     return 0
 
 
@@ -367,11 +367,11 @@ def run_release(args: argparse.Namespace) -> int:
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
-    one = release(open_home(args.home), args.which, datetime.now(UTC), args.person)
-    if args.json:
-        _print_json(one)
-    else:
-        print(display(say("cert.released", **_about(one))))
+    for one in release(open_home(args.home), args.which, datetime.now(UTC), args.person):
+        if args.json:
+            _print_json(one)
+        else:
+            print(display(say("cert.released", **_about(one))))
     return 0
 
 
@@ -406,6 +406,13 @@ def run_list(args: argparse.Namespace) -> int:
             _print_json(one)
         else:
             print(display(say("cert.listed", **_about(one), standing=_standing(one), profile=one.profile)))
+    for gap in inventory.gaps:
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"not_known_after_entry": gap.entries, "not_known_before": gap.at, "loss": gap.record}))
+        else:
+            print(say("home.gap", entries=gap.entries, time=f"{gap.at:%Y-%m-%d}"))
     if not inventory.issued and not args.json:
         print(say("cert.none"))
     return 0
@@ -456,7 +463,7 @@ def run_expiring(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)
-    within = args.within or timedelta(days=WITHIN_DAYS)
+    within = timedelta(days=WITHIN_DAYS) if args.within is None else args.within
     ending = due(home, now, within)
     for one in ending:
         if args.json:
@@ -465,6 +472,7 @@ def run_expiring(args: argparse.Namespace) -> int:
             print(
                 line(
                     {
+                        "level": "attention",
                         "what": one.what,
                         "name": one.name,
                         "ends": one.ends,

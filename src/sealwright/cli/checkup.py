@@ -15,9 +15,12 @@ from cryptography import x509
 
 from sealwright import __version__
 from sealwright.cli.render import moment
+from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import SealwrightError
 from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
-from sealwright.signing.home import JOURNAL, TIMESTAMPS, TRUST, EnrolledKey, Home, open_home
+from sealwright.signing.home import JOURNAL, REGISTER, TIMESTAMPS, TRUST, EnrolledKey, Home, KeyPurpose, open_home
+from sealwright.signing.register import Inventory, Issued, read_register
+from sealwright.signing.standing import another_serves
 
 SOON = timedelta(days=60)
 MAY_WAIT = timedelta(days=1)
@@ -80,13 +83,32 @@ def home_checks(folder: str, now: datetime) -> Iterator[Check]:
         return
     grade = "development keys: good for trying, not for a plant" if home.development else "keys in tokens"
     yield Check(f"home {folder}", Standing.OK, f"{home.title}, {len(home.keys)} keys, {grade}")
+    yield from _locked(home)
+    inventory, register = _register(home, now)
     for key in home.keys:
-        yield _key(home, key, now)
+        yield _key(home, key, now, inventory)
     yield _trust(home, now)
     yield _journal("journal", home.path(JOURNAL))
     if os.path.isdir(home.path(TIMESTAMPS)):
         yield _journal("journal of timestamps", home.path(TIMESTAMPS))
+    yield register
     yield _pending(home, now)
+
+
+def _locked(home: Home) -> Iterator[Check]:
+    """Whether it was restored: locked still, or with a gap that a loss record names."""
+    from sealwright.log.journal import refuse_locked
+    from sealwright.signing.restore import losses_of
+
+    try:
+        refuse_locked(home.folder)
+        gaps = list(losses_of(home))
+    except SealwrightError as cause:
+        yield Check("restored", Standing.WRONG, cause.what, cause.next_step)
+        return
+    for number, time, entries in gaps:
+        found = f"{time[:10]}: what was signed after entry {entries:,} of the journal before is not known"
+        yield Check(f"loss record {number}", Standing.MISSING, found, "Answer for what turns up, or revoke the keys.")
 
 
 def _library(name: str, extra: str) -> Check:
@@ -123,21 +145,76 @@ def _tpm() -> Check:
     return Check("TPM", Standing.MISSING, "this machine shows none", "Only needed for keys in a TPM.")
 
 
-def _key(home: Home, key: EnrolledKey, now: datetime) -> Check:
-    """The certificate's end, and for a key in a file its mode."""
+def _key(home: Home, key: EnrolledKey, now: datetime, inventory: Inventory) -> Check:
+    """The certificate's standing and end, and for a key in a file its mode."""
     name = f"key {key.name}"
-    end = x509.load_der_x509_certificate(key.certificate).not_valid_after_utc
+    certificate = x509.load_der_x509_certificate(key.certificate)
+    end = certificate.not_valid_after_utc
     kind = f"{key.purpose}, {key.algorithm.name}, {key.provenance}, certificate until {end:%Y-%m-%d}"
+    issued = [one for one in inventory.issued.values() if one.serial == certificate.serial_number]
+    for ended in (one.end for one in issued if one.end is not None):
+        found = f"{kind}: revoked on {ended.at:%Y-%m-%d} ({ended.reason.value}), signs nothing"
+        if another_serves(home, key, inventory):
+            return Check(name, Standing.OK, found)
+        step = f"No other key does this: sealwright key enrol FORMAT --home {home.folder} --name NAME"
+        return Check(name, Standing.WRONG, found, step)
+    if key.signs_until is not None:
+        return Check(name, Standing.OK, f"{kind}, replaced: signs until {key.signs_until:%Y-%m-%d}")
+    if any(one.signs_until is not None or inventory.successors(one) for one in issued):
+        found = f"{kind}: the register has its successor, home.toml has not"
+        return Check(
+            name, Standing.WRONG, found, "A `cert rekey` or `renew` was broken off: give the same command again."
+        )
     if end < now:
-        return Check(name, Standing.WRONG, f"{kind}: it has ended", "Have a new certificate issued and import it.")
+        return Check(name, Standing.WRONG, f"{kind}: it has ended", _renewal(home, key, issued))
     scheme, _, path = home.uri(key).partition(":")
     if scheme == "file" and not os.path.exists(path):
         return Check(name, Standing.WRONG, f"{path} is missing", "Restore it, or enrol another key.")
     if scheme == "file" and os.name == "posix" and os.stat(path).st_mode & 0o077:
         return Check(name, Standing.WRONG, f"others can read {path}", f"chmod 600 {path}")
     if end < now + SOON:
-        return Check(name, Standing.OK, kind, f"Its certificate ends within {SOON.days} days: have a new one issued.")
+        return Check(
+            name, Standing.OK, kind, f"Its certificate ends within {SOON.days} days. {_renewal(home, key, issued)}"
+        )
     return Check(name, Standing.OK, kind)
+
+
+def _renewal(home: Home, key: EnrolledKey, issued: Sequence[Issued]) -> str:
+    if key.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY):
+        return "It only carries the key: the trust file says how long that counts."
+    if issued:
+        return f"sealwright cert renew {key.name} --home {home.folder}"
+    return "Have a new certificate issued and import it."
+
+
+def _register(home: Home, now: datetime) -> tuple[Inventory, Check]:
+    """Whether the register is whole, and every revocation on a list that has not ended."""
+    from sealwright.log.journal import read_journal
+
+    try:
+        inventory = read_register(home.path(REGISTER))
+    except SealwrightError as cause:
+        return Inventory(), Check("register", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
+    names = {key_digest(key.public_key): key.name for key in home.keys if key.purpose is KeyPurpose.CERTIFICATES}
+    found = f"{len(inventory.issued):,} certificates"
+    try:
+        for _ in read_journal(home.path(REGISTER)):
+            pass
+    except SealwrightError:
+        step = "A crash left half a line, of which nobody was told; the next `cert` or `ca` command sets it aside."
+        return inventory, Check("register", Standing.MISSING, f"{found}; its last line is torn", step)
+    for issuer, name in names.items():
+        step = f"sealwright ca crl --home {home.folder} --authority {name}"
+        listed = inventory.lists.get(issuer)
+        ends = [one.end.at for one in inventory.of_issuer(issuer) if one.end is not None]
+        if ends and (listed is None or listed.at < max(ends)):
+            return inventory, Check(
+                "register", Standing.WRONG, f"{found}; {name} has revoked since its last list", step
+            )
+        if listed is not None and listed.next_update < now:
+            ended = f"{found}; the list of {name} ended on {listed.next_update:%Y-%m-%d}"
+            return inventory, Check("register", Standing.WRONG, ended, step)
+    return inventory, Check("register", Standing.OK, f"{found}, every revocation is on a list")
 
 
 def _trust(home: Home, now: datetime) -> Check:
@@ -157,10 +234,10 @@ def _trust(home: Home, now: datetime) -> Check:
 
 def _journal(name: str, folder: str) -> Check:
     """Whether every line is whole and chained, and which signatures were begun and not finished."""
-    from sealwright.log.journal import read_journal, unfinished
+    from sealwright.log.journal import read_history, unfinished
 
     try:
-        count = sum(1 for _ in read_journal(folder))
+        count = sum(1 for _ in read_history(folder))
         pending = len(unfinished(folder))
     except SealwrightError as cause:
         return Check(name, Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)

@@ -124,8 +124,14 @@ def moment(time: datetime | None) -> str | None:
 
 
 def line(value: dict[str, object]) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=True)
+    """One line of JSON; times as `moment` writes them."""
+    return json.dumps(value, ensure_ascii=True, default=_written)
+
+
+def _written(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return moment(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _digest(digest: Digest | None) -> str | None:

@@ -24,14 +24,14 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
 
 
 def run_report(args: argparse.Namespace) -> int:
-    """Print it, or write it; exit code 1 where a key could not be checked or is not as declared."""
+    """Print it, or write it; exit code 1 where a key asked could not be checked, is not as declared, or wants something done."""
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Output, Replace, write_batch
     from sealwright.errors import UsageError
     from sealwright.signing.home import open_home
-    from sealwright.signing.keyreport import NOT_CHECKED, Check, csv_text, html, markdown, report
+    from sealwright.signing.keyreport import Check, csv_text, html, markdown, report
     from sealwright.texts.words import say
 
     if args.out is not None and not args.out.lower().endswith(ENDINGS):
@@ -53,15 +53,14 @@ def run_report(args: argparse.Namespace) -> int:
         from sealwright.cli.jsonout import line
 
         for row in rows:
-            print(line(row.fields()))
+            print(line(row.fields() | {"level": "attention" if row.attention else "fine"}))
     elif args.csv:
         print(csv_text(rows), end="")
     elif args.out is not None:
         print(say("report.wrote", path=display(args.out)))
     else:
         _print(home.title, rows, f"{now:%Y-%m-%d %H:%M} UTC")
-    wrong = any(row.checked not in (row.declared, NOT_CHECKED) for row in rows)
-    return 1 if wrong or (check is not None and any(row.checked == NOT_CHECKED for row in rows)) else 0
+    return 1 if any(row.attention for row in rows) else 0
 
 
 def _print(title: str, rows, when: str) -> None:  # type: ignore[no-untyped-def]

@@ -176,6 +176,7 @@ def _json(answer: Proofs | Renewed | NotRenewed) -> str:
         {
             "path": answer.path,
             "outcome": outcomes.get(answer.needs, "due"),
+            "level": "fine" if answer.needs is Action.NONE else "attention",
             "record": answer.record,
             "action": answer.needs.value,
             "lasts_until": moment(answer.ages),

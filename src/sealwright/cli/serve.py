@@ -115,18 +115,22 @@ def run_tsa(args: argparse.Namespace) -> int:
     from sealwright.envelope.tsp import purpose_problem
     from sealwright.errors import KeyRefused
     from sealwright.keys.backends import open_key
+    from sealwright.log.journal import refuse_locked
     from sealwright.pki.oids import TIMESTAMP_POLICY
     from sealwright.pki.timestamp import LocalAuthority
     from sealwright.signing.home import TIMESTAMPS, KeyPurpose, open_home
+    from sealwright.signing.standing import StandingWatch, check_standing
     from sealwright.signing.timestamping import TimestampDesk, check_head
 
     need_server()
     accuracy = _accuracy(args)
     watch = _watch(args)
     home = open_home(args.home)
+    refuse_locked(home.folder)
     enrolled = home.key(args.key, KeyPurpose.TIMESTAMP)
     if problem := purpose_problem(enrolled.certificate):
         raise KeyRefused(f"key {enrolled.name}", problem, "Enrol one with a certificate for timestamps alone.")
+    check_standing(home, enrolled, watch.now())
     check_head(home.path(TIMESTAMPS), args.head)  # before a PIN is asked for
     uri = home.uri(enrolled)
     key = open_key(uri, pin_of(args, uri), algorithm=enrolled.algorithm, expected=enrolled.public_key)
@@ -141,7 +145,10 @@ def run_tsa(args: argparse.Namespace) -> int:
 
     def open_desk(deliver: Any) -> TimestampDesk:
         name = str(key_digest(enrolled.public_key))
-        return TimestampDesk(home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head)
+        standing = StandingWatch(home, enrolled).problem
+        return TimestampDesk(
+            home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head, standing=standing
+        )
 
     try:
         return asyncio.run(_serve_tsa(args, home, enrolled, authority, watch, open_desk))

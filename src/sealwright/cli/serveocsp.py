@@ -97,12 +97,15 @@ def _served(
     """Each authority once, with the responder's certificate that lasts longest. opened: gets every key, to be closed."""
     from sealwright.errors import UsageError
     from sealwright.keys.backends import open_key
+    from sealwright.log.journal import refuse_locked
     from sealwright.pki.ocsp import Served
     from sealwright.pki.ocspsigner import authority_itself, delegated
     from sealwright.service.crlsource import CrlSource
     from sealwright.service.registersource import RegisterSource, SharedRegister
     from sealwright.signing.home import REGISTER, KeyPurpose
+    from sealwright.signing.standing import StandingWatch, check_standing
 
+    refuse_locked(home.folder)
     now = datetime.now(UTC)
     purpose = KeyPurpose.CERTIFICATES if args.sign_as_authority else KeyPurpose.OCSP
     names = args.key or [key.name for key in home.keys if key.purpose is purpose]
@@ -110,8 +113,7 @@ def _served(
         raise UsageError(
             args.home,
             f"no key is enrolled for {purpose}",
-            "Certify one with the profile ocsp-responder and enrol it with "
-            "`sealwright key import-certificate FILE --purpose ocsp`.",
+            f"Make one: sealwright key enrol ocsp --home {args.home}",
         )
     foreign = _issuer(args.issuer) if args.issuer is not None else None
     register = SharedRegister(home.path(REGISTER))
@@ -124,6 +126,7 @@ def _served(
     served = []
     for key, issuer in found.values():
         uri = home.uri(key)
+        check_standing(home, key, now)
         own = open_key(uri, pin_of(args, uri), algorithm=key.algorithm, expected=key.public_key)
         opened.append(own)
         signer = (
@@ -133,7 +136,7 @@ def _served(
         )
         source = CrlSource(args.crl, issuer, note) if foreign is not None else RegisterSource(register, issuer)
         source.refresh(now)  # what is wrong with it is said now, not to the first who asks
-        served.append(Served(issuer, source, signer))
+        served.append(Served(issuer, source, signer, StandingWatch(home, key).problem))
     return [key for key, _ in found.values()], served
 
 

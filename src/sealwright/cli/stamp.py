@@ -12,12 +12,13 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_pin_file, period, pin_of
+from sealwright.cli.arguments import add_json, add_layout, add_pin_file, layouts_of, period, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from sealwright.formats.layouttext import Layout
     from sealwright.signing.home import Home
     from sealwright.signing.late import NotStamped, Stamped
 
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   sealwright stamp drive.bin --home home                          this one, by the home's authorities
   sealwright stamp drive.bin --timestamp http://tsa.example/      a maker's signature, by the plant's authority
   sealwright stamp drive.bin --home home --signature drive.bin.plant.p7s --again     a second proof
+  sealwright stamp fw.bin --home home --layout acme.layout       firmware under a maker's own header
   sealwright stamp --home home --forget drive.bin --reason "never released"
 """
 
@@ -48,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--signature", metavar="FILE", help="which signature, where a file has several")
     parser.add_argument("--again", action="store_true", help="one more proof for what is stamped already")
+    add_layout(parser)
     add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -92,6 +95,7 @@ def _answers(home: Home | None, args: argparse.Namespace, now: datetime) -> Iter
     names = tuple(args.timestamp or (home.timestamp if home is not None else ()))
     if names == (NONE,):
         raise UsageError("--timestamp", "the home has no authority", "Name one with --timestamp.")
+    layouts = _layouts(home, args)
     with ExitStack() as stack:
         if home is not None:
             stack.enter_context(one_at_a_time(home.folder))
@@ -100,13 +104,30 @@ def _answers(home: Home | None, args: argparse.Namespace, now: datetime) -> Iter
             journal = stack.enter_context(Journal.open(home.path(JOURNAL)))
             pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TIMESTAMP)))
             stamper = stack.enter_context(closing(open_stamper(names, home, pin, journal)))
-            late = LateStamper(stamper, home, now, journal)
+            late = LateStamper(stamper, home, now, journal, layouts)
         else:
-            late = LateStamper(PoolStamper(Pool(names)), home, now)
+            late = LateStamper(PoolStamper(Pool(names)), home, now, layouts=layouts)
         if args.all:
             yield from late.stamp_pending()
         for path in args.paths:
             yield from late.stamp_file(path, args.signature, args.again)
+
+
+def _layouts(home: Home | None, args: argparse.Namespace) -> tuple[Layout, ...]:
+    """The one named, else those that the home's trust file names; none where that cannot be read, as `doctor` says."""
+    import os
+
+    from sealwright.errors import SealwrightError
+    from sealwright.signing.home import TRUST
+
+    if args.layout is not None or home is None or not os.path.exists(home.path(TRUST)):
+        return layouts_of(args)
+    from sealwright.trust.belief import load_trust
+
+    try:
+        return load_trust(home.path(TRUST)).layouts
+    except SealwrightError:
+        return ()
 
 
 def _say(answer: Stamped | NotStamped, args: argparse.Namespace) -> bool:
@@ -174,6 +195,7 @@ def _status(home: Home, args: argparse.Namespace, now: datetime) -> int:
                         "certificate_end": moment(one.end),
                         "days_left": days,
                         "overdue": overdue(one, now, args.within),
+                        "level": "attention" if overdue(one, now, args.within) else "fine",
                     }
                 )
             )

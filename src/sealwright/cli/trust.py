@@ -144,19 +144,24 @@ def run_sign(args: argparse.Namespace) -> int:
 
 def _missing(path: str) -> int:
     """How many officers' signatures a trust file still needs."""
-    from sealwright.trust.history import persons_of, read_signed, signing_keys
+    from sealwright.trust.history import persons_of, previous_of, reached, read_signed, signing_keys
     from sealwright.trust.trustfile import parse_trust
 
     signed = read_signed(path)
-    officers = parse_trust(signed.text, path).officers
-    return max(0, officers.threshold - len(persons_of(officers, signing_keys(signed))))
+    trust, keys = parse_trust(signed.text, path), signing_keys(signed)
+    before = previous_of(path, trust)
+    both = [trust.officers]
+    if before is not None and not reached(before.recovery, keys):
+        both.append(before.officers)
+    return max(0, *(side.threshold - len(persons_of(side, keys)) for side in both))
 
 
 def _checked(path: str, now: datetime) -> tuple[list[str], list[str], str]:
     """What keeps a verifier from using the file, what its officers should look at, and what to do next."""
+    from sealwright.errors import TrustRefused
     from sealwright.texts.words import say
     from sealwright.trust.belief import read_layouts
-    from sealwright.trust.history import persons_of, reached, read_signed, signing_keys
+    from sealwright.trust.history import check_step, persons_of, previous_of, reached, read_signed, signing_keys
     from sealwright.trust.trustfile import parse_trust
 
     signed = read_signed(path)
@@ -176,6 +181,12 @@ def _checked(path: str, now: datetime) -> tuple[list[str], list[str], str]:
         remarks += [by, say("trust.is-trial")]
     elif reached(trust.officers, keys):
         remarks.append(by)
+        if before := previous_of(path, trust):
+            try:
+                check_step(before, trust, keys)
+            except TrustRefused as cause:
+                problems.append(cause.what)
+                step = say("trust.next-sign", path=path)
     else:
         problems.append(by)
         step = say("trust.next-sign", path=path)

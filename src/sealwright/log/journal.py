@@ -5,6 +5,8 @@ a cut or a swap shows. The Merkle log takes these entries over when it comes (do
 
 System calls relied on: flock (one writer), write, fdatasync once for each batch. What a crash leaves is a prefix, and
 perhaps one torn line at the end that nobody was told about: it is moved to `journal.torn` when the journal is opened next.
+A journal that a loss record closed lies beside the open one as `journal.1.jsonl`, and the open one begins with a `lost` entry
+that holds its end (`read_history`). Nothing is written while the folder above has the file `locked`: a home just restored.
 Opening checks the end only, so that it costs the same with a million entries; `read_journal` checks every line. It waits
 for nobody: a line that it finds unfinished is read again, and while a writer holds the lock it is that writer's, and no entry yet.
 | fault | what persisted | progress | fatal |
@@ -27,12 +29,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-from sealwright.errors import JournalError
+from sealwright.errors import HomeLocked, JournalError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 
 FILE = "journal.jsonl"
 TORN = "journal.torn"
 LOCK = "journal.lock"
+LOCKED = "locked"
 WAIT_S = 10.0
 START = "0" * 64
 _TAIL = 64 * 1024
@@ -60,6 +63,9 @@ class EntryType(StrEnum):
     PENDING = "pending"
     STAMPED = "stamped"
     FORGOTTEN = "forgotten"
+    # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
+    RESTORED = "restored"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,16 @@ class Journal:
 
     @classmethod
     def open(cls, folder: str, wait_s: float = WAIT_S) -> Journal:
-        """Lock, check the last lines and open for appending; JournalError if another holds it or it is damaged."""
+        """Lock, check the last lines and open for appending; JournalError if another holds it or it is damaged.
+
+        HomeLocked where the home was restored and nobody has said yet how far its journal went.
+        """
+        refuse_locked(os.path.dirname(os.path.abspath(folder)))
+        return cls.open_locked(folder, wait_s)
+
+    @classmethod
+    def open_locked(cls, folder: str, wait_s: float = WAIT_S) -> Journal:
+        """The same for whoever unlocks a restored home, and for nobody else."""
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
@@ -116,6 +131,11 @@ class Journal:
             os.close(lock)
             raise
         return cls(folder, descriptor, lock, count, previous)
+
+    @property
+    def end(self) -> tuple[int, str]:
+        """How many entries it has, and the hash of the last line."""
+        return self.count, self._previous
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Record the entries with one write and one sync; JournalError if they may not be durable, and then for good.
@@ -156,12 +176,91 @@ class Journal:
         self.close()
 
 
-def read_journal(folder: str) -> Iterator[Recorded]:
+def refuse_locked(home: str) -> None:
+    """HomeLocked where a home was restored and is not unlocked yet."""
+    if os.path.lexists(os.path.join(home, LOCKED)):
+        raise HomeLocked(
+            home,
+            "it was restored from a backup, and what was signed after that backup is not known yet",
+            f"Unlock it with the newest checkpoint known outside: sealwright home unlock --home {home} --checkpoint LINE",
+        )
+
+
+def closed_journals(folder: str) -> list[str]:
+    """The files of journals that loss records closed, oldest first."""
+    found: list[str] = []
+    while os.path.lexists(path := os.path.join(folder, f"journal.{len(found) + 1}.jsonl")):
+        found.append(path)
+    return found
+
+
+def read_history(folder: str) -> Iterator[Recorded]:
+    """Every entry of the closed journals, oldest first, then of the open one; each begins where the one before it ended."""
+    end: tuple[int, str] | None = None
+    for path in (*closed_journals(folder), os.path.join(folder, FILE)):
+        for recorded in _read(path, folder):
+            begins = recorded.fields.get("entries"), recorded.fields.get("last")
+            if recorded.number == 0 and end is not None and begins != end:
+                raise _damaged(path, 0, "it does not begin where the journal before it ended")
+            yield recorded
+        end = end_of(path)
+
+
+def end_of(path: str) -> tuple[int, str]:
+    """Number and hash after the last line of a journal's file, without a lock; (0, START) where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        return 0, START
+    except OSError as cause:
+        raise _error(path, f"it cannot be read ({cause.strerror})") from cause
+    try:
+        return _end(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def whole_end(path: str) -> tuple[int, int, str]:
+    """Size in bytes up to the last whole line, its number and hash, made durable: for who copies a journal beside its writer.
+
+    The lines before are never changed, so they are a journal by themselves.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError as cause:
+        raise _error(path, f"it cannot be read ({cause.strerror})") from cause
+    try:
+        size = os.fstat(descriptor).st_size
+        os.fsync(descriptor)
+        start = max(0, size - 2 * _TAIL)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        data = os.read(descriptor, size - start)
+    except OSError as cause:
+        raise _error(path, f"it cannot be read ({cause.strerror})") from cause
+    finally:
+        os.close(descriptor)
+    cut = data.rfind(b"\n") + 1
+    if not cut:
+        if start == 0:
+            return 0, 0, START
+        raise _damaged(path, -1, "it is too long")
+    last = data[data.rfind(b"\n", 0, cut - 1) + 1 : cut - 1]
+    number = _fields(last, path, -1)["seq"]
+    if not isinstance(number, int):
+        raise _damaged(path, -1, "it has no number")
+    return start + cut, number + 1, sha256(last).hexdigest()
+
+
+def read_journal(folder: str, *, torn: bool = False) -> Iterator[Recorded]:
     """Every entry with the chain recomputed; JournalError naming the first line that is not what it was.
 
-    Beside a writer that is just appending it ends with the last whole line.
+    Beside a writer that is just appending it ends with the last whole line; with `torn` also where a crash left half a line,
+    of which nobody was told.
     """
-    path = os.path.join(folder, FILE)
+    return _read(os.path.join(folder, FILE), folder, torn=torn)
+
+
+def _read(path: str, folder: str, *, torn: bool = False) -> Iterator[Recorded]:
     previous, number = START, 0
     try:
         with open(path, "rb") as lines:
@@ -173,7 +272,7 @@ def read_journal(folder: str) -> Iterator[Recorded]:
                         lines.seek(-len(line), os.SEEK_CUR)  # also gives up what was buffered
                         line = lines.readline(MAX_LINE_BYTES + 2)
                     unfinished_line = len(line) <= MAX_LINE_BYTES and not line.endswith(b"\n")
-                    if unfinished_line and (at_work or not line):
+                    if unfinished_line and (at_work or torn or not line):
                         return
                     recorded = _linked(line, path, number, previous)
                 previous = sha256(line[:-1]).hexdigest()

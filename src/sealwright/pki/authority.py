@@ -29,6 +29,7 @@ POLICY_OF = {
     Provenance.HARDWARE_CLAIMED: HARDWARE_CLAIMED,
     Provenance.HARDWARE_ATTESTED: HARDWARE_ATTESTED,
 }
+ANY_POLICY = "2.5.29.32.0"
 DEVELOPMENT_MARK = "DEVELOPMENT ONLY"
 SERIAL_BITS = 159
 BACKDATED = timedelta(minutes=5)
@@ -68,7 +69,8 @@ class Publication:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What one certificate has beside its profile. serial: None for a random one; days: at most the profile's, None for all of
-    them; hosts: DNS names and IP addresses, for profiles that name hosts; path_length: of a cross-signed authority.
+    them; hosts: DNS names and IP addresses, for profiles that name hosts; path_length, key_identifier: of a cross-signed authority, whose
+    certificates name it by the identifier that it has already, whichever method made that (RFC 5280 section 4.2.1.2).
     """
 
     serial: int | None = None
@@ -76,6 +78,7 @@ class Terms:
     hosts: tuple[str, ...] = ()
     publication: Publication = Publication()
     path_length: int | None = None
+    key_identifier: bytes | None = None
 
 
 USUAL = Terms()
@@ -167,6 +170,15 @@ def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime, profile:
         raise KeyRefused(name, f"it ended on {above.not_valid_after_utc:%Y-%m-%d}", "Make a new authority.")
 
 
+def names_issuer(above: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """How certificates and lists name their issuer's key: by its identifier, else, as old PKIs have none, by the key's digest."""
+    try:
+        known = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        known = x509.SubjectKeyIdentifier.from_public_key(above.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
+
+
 def is_development(certificate: x509.Certificate) -> bool:
     """Whether a certificate carries our mark of development keys (the policy OID; the name only shows it to people)."""
     try:
@@ -207,6 +219,8 @@ def _extensions(
 ) -> list[tuple[x509.ExtensionType, bool]]:
     is_ca = profile.is_authority
     own = x509.SubjectKeyIdentifier.from_public_key(public)
+    if terms.key_identifier is not None:
+        own = x509.SubjectKeyIdentifier(terms.key_identifier)
     length = profile.path_length if terms.path_length is None or not is_ca else terms.path_length
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=is_ca, path_length=length), True),
@@ -214,14 +228,14 @@ def _extensions(
         (own, False),
     ]
     if above is not None:
-        issuer_id = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        extensions.append((x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), False))
+        extensions.append((names_issuer(above), False))
     elif not is_ca:
         extensions.append((x509.AuthorityKeyIdentifier(own.digest, None, None), False))
     if profile.purposes:
         oids = [x509.ObjectIdentifier(purpose) for purpose in profile.purposes]
         extensions.append((x509.ExtendedKeyUsage(oids), profile.critical_purposes))
-    policies = []
+    # Policies of ours below an authority count only where it asserts them, or any (RFC 5280 section 6.1.3 d)
+    policies = [ANY_POLICY] if is_ca and (above is not None or provenance is Provenance.DEVELOPMENT) else []
     if provenance is Provenance.DEVELOPMENT or (provenance in POLICY_OF and not is_ca):
         policies.append(POLICY_OF[provenance])
     if construction in CONSTRUCTIONS:

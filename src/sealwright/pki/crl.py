@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.errors import UsageError
 from sealwright.keys.key import OpenKey
+from sealwright.pki.authority import names_issuer
 from sealwright.pki.external_key import external_key, signature_hash, signature_padding
 
 EXPIRED_CERTS_ON_CRL = x509.ObjectIdentifier("2.5.29.60")
@@ -48,7 +49,6 @@ def make_crl(
             "Give a number from 0 up and an end after the beginning.",
         )
     certificate = x509.load_der_x509_certificate(issuer)
-    own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     since = (keeps_expired_since or certificate.not_valid_before_utc).astimezone(UTC)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -56,7 +56,7 @@ def make_crl(
         .last_update(this_update.astimezone(UTC))
         .next_update(next_update.astimezone(UTC))
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False)
+        .add_extension(names_issuer(certificate), critical=False)
         .add_extension(
             x509.UnrecognizedExtension(
                 EXPIRED_CERTS_ON_CRL, asn1.encode_der(asn1.GeneralizedTime(since.replace(microsecond=0)))

@@ -17,7 +17,7 @@ answer = Responder([Served(issuer, source, delegated(issuer, certificate, key, n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -102,11 +102,12 @@ class StatusSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One authority: its certificate (DER), what is known of its certificates, and who signs."""
+    """One authority: its certificate (DER), what is known of its certificates, who signs, and why that one must not any more."""
 
     issuer: bytes
     source: StatusSource
     signer: OcspSigner
+    standing: Callable[[datetime], str] = lambda _: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Responder:
     def __init__(self, served: Sequence[Served], lifetime: timedelta = DEFAULT_LIFETIME) -> None:
         self.lifetime = lifetime
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self.served = tuple(served)
         self._served = {id_: one for one in served for id_ in issuer_ids(one.issuer)}
 
     def respond(self, request: bytes, now: datetime) -> Answer:
@@ -184,6 +186,8 @@ class Responder:
         if served is None:
             return _error(ResponseStatus.UNAUTHORIZED, "certificates of an issuer that is not served here")
         try:
+            if why := served.standing(now):
+                return _error(ResponseStatus.INTERNAL_ERROR, f"the responder must not answer: {why}")
             known = served.source.refresh(now)
             statuses = [served.source.status(one.serial) for one in read.certificates]
         except SealwrightError as cause:

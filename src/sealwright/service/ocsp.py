@@ -34,6 +34,7 @@ MAX_PATH_BYTES = 2048
 MAX_CACHED = timedelta(hours=1)
 MAX_WAITING = 1024
 MAX_BATCH = 64
+RENEW_BEFORE = timedelta(days=14)
 Header = tuple[bytes, bytes]
 Clock = Callable[[], datetime]
 Note = Callable[[str], None]
@@ -64,6 +65,7 @@ class OcspResource:
         self._clock = clock
         self._note = note
         self._queues: dict[int, _Queue] = {}
+        self._warned: datetime | None = None
 
     async def answer(self, request: Request) -> Answer:
         """An OCSPResponse, or an HTTP error where nobody asked for one."""
@@ -79,6 +81,7 @@ class OcspResource:
         else:
             asked = _decoded(request.tail)
         now = self._clock()
+        self._warn(now)
         said = self._responder.plan(asked, now)
         if isinstance(said, Unsigned):
             said = await self._signed(said)
@@ -89,6 +92,15 @@ class OcspResource:
             return Answer(200, said.body, RESPONSE_TYPE, (_NOT_KEPT,))
         kept = _caching(fresh.etag, fresh.this_update, fresh.next_update, now)
         return _conditional(request, Answer(200, said.body, RESPONSE_TYPE, kept), fresh.etag, fresh.this_update)
+
+    def _warn(self, now: datetime) -> None:
+        """Once a day, while a responder's certificate is about to end."""
+        if self._warned is not None and timedelta(0) <= now - self._warned < timedelta(days=1):
+            return
+        self._warned = now
+        for until in (one.signer.not_after for one in self._responder.served):
+            if now > until - RENEW_BEFORE:
+                self._note(f"the responder's certificate ends on {until:%Y-%m-%d}: renew it, then start it again")
 
     async def _signed(self, unsigned: Unsigned) -> OcspAnswer:
         key = unsigned.signer.key

@@ -66,7 +66,8 @@ class RegisterSource:
         if inventory is not self._inventory:
             self._inventory = inventory
             began_with_it = any(one.certificate == self._issuer for one in inventory.of_key(self._key))
-            self._others = NEVER_ISSUED if began_with_it else UNKNOWN
+            # after a loss there may be certificates that the register does not know
+            self._others = NEVER_ISSUED if began_with_it and not inventory.gaps else UNKNOWN
         return Knowledge(now, None, self._since)
 
     def status(self, serial: int) -> Status:

@@ -19,26 +19,36 @@ from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.envelope.algorithms import PublicKey, key_digest
+from sealwright.envelope.kinds import Construction
 from sealwright.errors import KeyRefused, UsageError
-from sealwright.keys.backends import create_key
 from sealwright.keys.key import KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development
+from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
-from sealwright.signing.enrol import key_beside, relative_uri, save
+from sealwright.signing.enrol import check_name, key_beside, new_key, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
-from sealwright.signing.issuing import adopt, authority_of, chain_below, opened, path_length
-from sealwright.signing.register import Issued, Order, Register
+from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
+from sealwright.signing.register import LOST, Issued, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate
+from sealwright.trust.certificate import load_certificate, policy_oids, spki_digest
 
 OVERLAP = timedelta(days=30)
 LIST_VALID = timedelta(days=30)
+# What an authority may be limited by, and what is no limit though it is critical
+_LIMITS = (
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.POLICY_CONSTRAINTS,
+    ExtensionOID.INHIBIT_ANY_POLICY,
+)
+_PLAIN = (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE)
+CROSS_SIGNED = replace(ROOT, name="cross-signed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ def certify(home: Home, request: Request, wanted: Wanted, now: datetime, pin: Pi
 def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | None = None) -> Issued:
     """A new certificate for the same key, name and profile; where the key is the home's own, home.toml names the new one.
 
-    UsageError for one that is unknown, KeyRefused for one that is revoked or whose key has ended signing.
+    One that was broken off after the register had the certificate is finished by the next try. UsageError for one that is unknown, KeyRefused for one that is revoked or whose key has ended signing.
     """
     mine = next((key for key in home.keys if key.name == wanted), None)
     with Register.open(home.path(REGISTER)) as register:
@@ -97,7 +107,9 @@ def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | N
     authority = issuer_of(home, one)
     with opened(home, authority, pin) as (register, issuer):
         own = issuer if key_digest(authority.public_key) != one.key else Issuer(issuer.key)
-        renewed = register.issue(order, own, now)
+        unfinished = mine is not None and mine.certificate == one.certificate and days is None
+        left = _broken_off(register, one, now) if unfinished else None
+        renewed = left or register.issue(order, own, now)
     if mine is not None:
         save(home, replace(mine, certificate=renewed.certificate, chain=_chain(authority, renewed)))
     return renewed
@@ -114,9 +126,11 @@ def rekey(
 ) -> EnrolledKey:
     """A new key of the home for the same purpose, beside the old one; the old one signs until `now + overlap`.
 
-    new_name: what it is called; kind: of the key, None for the old one's algorithm. KeyRefused where the old key has been revoked
-    or is replaced already.
+    new_name: what it is called; kind: of the key, None for the old one's algorithm. One that was broken off is finished by the
+    next try with the same name. UsageError for a name that does not serve, KeyRefused where the old key has been revoked or is
+    replaced already.
     """
+    check_name(home, new_name)
     old = next((key for key in home.keys if key.name == name), None)
     if old is None:
         raise UsageError(f"key {name}", f"it is not enrolled in {home.folder}", "See `sealwright key list`.")
@@ -138,12 +152,19 @@ def rekey(
     if one.end is not None and not one.on_hold:
         raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
     authority = issuer_of(home, one)
-    info = create_key(key_beside(home, old, new_name), kind or _kind(old), pin)
+    info = new_key(
+        home,
+        key_beside(home, old, new_name),
+        kind or _kind(old),
+        pin,
+        lambda made: (made.issuer, made.profile, made.name) == (one.issuer, one.profile, one.name),
+    )
     before = _again(one, info.provenance, None, home)
     order = replace(before, public_key=info.public_key, renews=None, construction=old.construction)
     until = now + overlap
     with opened(home, authority, pin) as (register, issuer):
-        issued = register.issue(order, issuer, now)
+        made = register.inventory.of_key(key_digest(info.public_key))
+        issued = made[-1] if made else register.issue(order, issuer, now)
         register.retire(register.inventory.issued[one.issuer, one.serial], now, until)
     new = replace(
         old,
@@ -166,30 +187,40 @@ def revoke(
     invalid: datetime | None = None,
     person: str = "",
 ) -> list[Issued]:
-    """Revoke a certificate and, where its key is lost, every other one of that key. wanted: serial, name, or a key of the home."""
+    """Revoke a certificate and every other one of its key; where it is superseded by a newer one of its key, it alone.
+
+    wanted: serial, name, or a key of the home.
+    """
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
         one = _find(register, home, wanted)
-        lost = reason in (x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise)
-        others = register.inventory.of_key(one.key) if lost else [one]
-        due = [other for other in others if other.end is None or other.on_hold]
+        renewed = reason is x509.ReasonFlags.superseded and register.inventory.successors(one)
+        others = [one] if renewed else register.inventory.of_key(one.key)
+        worse = reason in LOST
+        due = [
+            other for other in others if other.end is None or other.on_hold or (worse and other.end.reason not in LOST)
+        ]
         if not due:
             due = [one]  # whose revoking says why not
         return [register.revoke(other, now, reason, invalid=invalid, person=person) for other in due]
 
 
-def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
-    """Hold a certificate."""
+def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> list[Issued]:
+    """Hold a certificate, and every other one of its key that is good: whoever has the key has them all."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        return register.hold(_find(register, home, wanted), now, person)
+        one = _find(register, home, wanted)
+        due = [other for other in register.inventory.of_key(one.key) if other.end is None] or [one]
+        return [register.hold(other, now, person) for other in due]
 
 
-def release(home: Home, wanted: str, now: datetime, person: str = "") -> Issued:
-    """End a hold."""
+def release(home: Home, wanted: str, now: datetime, person: str = "") -> list[Issued]:
+    """End the hold of a certificate and of every other one of its key."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        return register.release(_find(register, home, wanted), now, person)
+        one = _find(register, home, wanted)
+        due = [other for other in register.inventory.of_key(one.key) if other.on_hold] or [one]
+        return [register.release(other, now, person) for other in due]
 
 
 def retire(home: Home, wanted: str, now: datetime, until: datetime) -> Issued:
@@ -227,15 +258,14 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     authority or has ended.
     """
     certificate = load_certificate(other, source)
-    try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        basic = x509.BasicConstraints(ca=False, path_length=None)
-    if not basic.ca:
-        raise KeyRefused(source, "it is no authority's certificate", "Name the certificate of the other root.")
+    basic = _check_other(certificate, source)
     if certificate.not_valid_after_utc <= now:
         raise KeyRefused(source, f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}", "Ask for the current one.")
     authority = authority_of(home, name, ROOT, now)
+    if key_digest(authority.public_key) == spki_digest(certificate):
+        raise KeyRefused(
+            source, f"its key is that of {authority.name} itself", "Name the certificate of the other root."
+        )
     room = path_length(authority)
     wanted = basic.path_length if basic.path_length is not None else 1
     if room is not None and wanted > room - 1:
@@ -244,11 +274,43 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     if days < 1:
         raise KeyRefused(source, "it ends within a day", "Ask for the current one.")
     provenance = Provenance.DEVELOPMENT if is_development(certificate) else Provenance.HARDWARE_CLAIMED
-    terms = Terms(days=days, path_length=wanted, publication=home.publication)
+    terms = Terms(
+        days=days, path_length=wanted, publication=home.publication, key_identifier=_key_identifier(certificate)
+    )
     public = cast("PublicKey", certificate.public_key())
-    order = Order(replace(ROOT, name="cross-signed"), certificate.subject, public, provenance, terms=terms)
+    order = Order(CROSS_SIGNED, certificate.subject, public, provenance, terms=terms)
     with opened(home, authority, pin) as (register, issuer):
         return register.issue(order, issuer, now)
+
+
+def _check_other(certificate: x509.Certificate, source: str) -> x509.BasicConstraints:
+    """Another authority's constraints. KeyRefused for what is none, whose own signature does not hold, or whose limits a new
+    certificate under this home would lift."""
+    found = {extension.oid: extension for extension in certificate.extensions}
+    basic = found.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage = found.get(ExtensionOID.KEY_USAGE)
+    if basic is None or not basic.value.ca or (usage is not None and not usage.value.key_cert_sign):
+        raise KeyRefused(source, "it is no authority's certificate", "Name the certificate of the other root.")
+    if not list(certificate.subject):
+        raise KeyRefused(source, "it has no name, by which certificates below could be found", "Have a new root made.")
+    if certificate.subject == certificate.issuer and not issued_by(certificate, certificate):
+        raise KeyRefused(source, "its own signature does not hold", "Ask for the certificate again.")
+    limits = [oid for oid in found if oid in _LIMITS or (found[oid].critical and oid not in _PLAIN)]
+    if limits:
+        names = ", ".join(oid.dotted_string for oid in limits)
+        raise KeyRefused(
+            source,
+            f"it has limits that a certificate under this home would not have ({names})",
+            "Name it as an anchor of its own in the trust file.",
+        )
+    return cast("x509.BasicConstraints", basic.value)
+
+
+def _key_identifier(certificate: x509.Certificate) -> bytes | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
 
 
 def pem(issued: Issued, *, chain: Sequence[bytes] = ()) -> str:
@@ -264,19 +326,33 @@ def chain_of(home: Home, issued: Issued) -> tuple[bytes, ...]:
 
 
 def _again(one: Issued, provenance: Provenance, days: int | None, home: Home) -> Order:
-    """The order that made a certificate, once more."""
+    """The order that made a certificate, once more: same name, hosts, construction, and room for authorities below."""
     profile, certificate = PROFILES.get(one.profile, INTERMEDIATE), one.x509
+    if one.profile == CROSS_SIGNED.name:
+        profile = CROSS_SIGNED
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = tuple(str(name.value) for name in alternative)
     except x509.ExtensionNotFound:
         hosts = ()
+    try:
+        room = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:
+        room = None
+    stated = policy_oids(certificate)
     return Order(
         profile=profile,
         subject=certificate.subject,
         public_key=cast("PublicKey", certificate.public_key()),
         provenance=provenance,
-        terms=Terms(days=days, hosts=hosts, publication=home.publication),
+        construction=next((one for one, oid in CONSTRUCTIONS.items() if oid in stated), Construction.CMS_ATTRIBUTES),
+        terms=Terms(
+            days=days,
+            hosts=hosts,
+            publication=home.publication,
+            path_length=room,
+            key_identifier=_key_identifier(certificate) if one.profile == CROSS_SIGNED.name else None,
+        ),
         renews=one.serial,
     )
 
@@ -304,6 +380,12 @@ def issuer_of(home: Home, one: Issued) -> EnrolledKey:
         if key.purpose is KeyPurpose.CERTIFICATES and key_digest(key.public_key) == one.issuer:
             return key
     raise UsageError(one.name, "the authority that issued it is not in this home", "Use the home of that authority.")
+
+
+def _broken_off(register: Register, one: Issued, now: datetime) -> Issued | None:
+    """The certificate that already renews the one named in home.toml: a renewal stopped before home.toml named it."""
+    good = [other for other in register.inventory.successors(one) if other.end is None]
+    return next((other for other in reversed(good) if other.x509.not_valid_after_utc > now + OVERLAP), None)
 
 
 def _certificate_of(register: Register, key: EnrolledKey) -> Issued:

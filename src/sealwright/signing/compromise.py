@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sealwright.artifact.digest import Digest
-from sealwright.log.journal import EntryType, read_journal
+from sealwright.log.journal import EntryType, read_history
 from sealwright.signing.home import JOURNAL, Home
 
 
@@ -37,7 +37,7 @@ def signatures_since(home: Home, key: Digest, since: datetime) -> list[Signature
 def _signatures(folder: str, key: Digest, since: datetime) -> Iterator[Signature]:
     results: dict[str, str] = {}
     intents = []
-    for entry in read_journal(folder):
+    for entry in read_history(folder):
         request = str(entry.fields.get("request", ""))
         if entry.type is EntryType.INTENT and entry.fields.get("key") == str(key):
             intents.append(entry)

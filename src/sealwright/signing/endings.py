@@ -58,7 +58,7 @@ def _certificates(home: Home, inventory: Inventory, now: datetime) -> Iterator[E
         if key.purpose in (KeyPurpose.TRUST, KeyPurpose.RECOVERY) or key_digest(key.public_key) in known:
             continue
         ends = load_certificate(key.certificate, key.name).not_valid_after_utc
-        yield Ending("certificate", key.name, ends, f"sealwright key csr {key.uri} --subject 'CN={key.name}'")
+        yield Ending("certificate", key.name, ends, f"sealwright key csr '{home.uri(key)}' --subject 'CN={key.name}'")
 
 
 def _lists(home: Home, inventory: Inventory) -> Iterator[Ending]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -27,20 +27,21 @@ from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import PSS_SHA256, RSA_SHA256, PublicKey, Scheme, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction, ContentKind, least_rsa_bits
-from sealwright.errors import KeyRefused, MalformedEnvelope, UsageError
+from sealwright.errors import KeyRefused, MalformedEnvelope, OutputRefused, SealwrightError, UsageError
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.canonical import Field
-from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.log.journal import Entry, EntryType, Journal, refuse_locked
 from sealwright.pki.authority import POLICY_OF, Subject, Terms
 from sealwright.pki.knownkeys import KnownKeys
 from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
+    LOG,
     OCSP_RESPONDER,
     PERSON,
     TIMESTAMP_AUTHORITY,
@@ -53,6 +54,7 @@ from sealwright.signing.home import (
     JOURNAL,
     MAX_BYTES,
     PATH_SCHEMES,
+    REGISTER,
     EnrolledKey,
     Home,
     KeyPurpose,
@@ -61,7 +63,7 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.issuing import authority_of, chain_below, opened
-from sealwright.signing.register import Order, Register
+from sealwright.signing.register import Issued, Order, Register, common_name, read_register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
 
@@ -110,6 +112,7 @@ ROLES = {
     "timestamp": Plan(KeyKind.P256, TIMESTAMP_AUTHORITY, purpose=KeyPurpose.TIMESTAMP),
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
+    "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
 }
 
 
@@ -121,6 +124,7 @@ def enrol_for(
     form: of `EMBEDDED` or `ROLES`, or the name of a kind that no file format has; now: aware. Raises UsageError for a name that is taken or a home without authority, KeyRefused for a
     type of key that the format's verifiers do not read.
     """
+    refuse_locked(home.folder)  # before a key is made
     check_name(home, name)
     kind, plan = _planned(form)
     wanted = key or plan.key
@@ -133,7 +137,13 @@ def enrol_for(
             home.folder, "it has no authority of its own", "Use `sealwright key csr` and `key import-certificate`."
         )
     above = authority_of(home, None, plan.profile, now)
-    info = create_key(key_beside(home, above, name), wanted, pin)
+    info = new_key(
+        home,
+        key_beside(home, above, name),
+        wanted,
+        pin,
+        lambda made: (made.profile, common_name(made.x509)) == (plan.profile.name, f"{home.title} {name}"),
+    )
     certificate, chain = certify(home, name, info, plan.profile, kind.construction, pin, now)
     enrolled = EnrolledKey(
         name=name,
@@ -147,6 +157,35 @@ def enrol_for(
     )
     record(home, enrolled)
     return enrolled
+
+
+def new_key(home: Home, uri: str, kind: KeyKind, pin: Pin | None, ours: Callable[[Issued], bool]) -> KeyInfo:
+    """Make a key; or take the one that a try made there which was broken off after the register had its certificate.
+
+    ours: whether a certificate is what that try asked for. A key that is certified for anything else, or that nothing is known
+    of, is not taken: it may serve somebody else.
+    """
+    try:
+        return create_key(uri, kind, pin)
+    except SealwrightError as cause:
+        try:
+            key = open_key(uri, pin, algorithm=kind.algorithm)
+        except SealwrightError:
+            raise cause from None
+        info = key.info
+        key.close()
+        digest = key_digest(info.public_key)
+        known = read_register(home.path(REGISTER)).of_key(digest)
+        enrolled = any(key_digest(mine.public_key) == digest for mine in home.keys)
+        if known and not enrolled and all(one.end is None and ours(one) for one in known):
+            return info
+        raise OutputRefused(
+            uri,
+            "a key is there already, and nothing here says that it was made for this",
+            "Choose another name. If it is left over from a try that was broken off, delete it: it is certified for nothing."
+            if not known
+            else "Choose another name.",
+        ) from cause
 
 
 def _planned(form: str) -> tuple[ContentKind, Plan]:
@@ -205,10 +244,12 @@ def enrol(
 ) -> EnrolledKey:
     """Add a key to a home. path: PEM of its certificate, then the path above it, with or without the root.
 
-    known: an officer's lists of published keys, of which none comes in; no weak key either (WeakAlgorithm).
-    Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
+    known: an officer's lists of published keys, of which none comes in; no weak key either (WeakAlgorithm). A key that is enrolled
+    under that name for the same gets the new certificate in place of its old one. Raises UsageError for a name or certificate that does not serve, KeyRefused for a key that is not the certificate's.
     """
-    check_name(home, name)
+    mine = next((one for one in home.keys if one.name == name), None)
+    if mine is None:
+        check_name(home, name)
     if construction is not Construction.CMS_ATTRIBUTES and purpose is not KeyPurpose.ARTIFACT:
         raise UsageError(
             f"--construction {construction}", f"a key for {purpose} signs CMS with attributes", "Leave it out."
@@ -219,6 +260,8 @@ def enrol(
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()
+    if mine is not None:
+        return _certified_anew(home, mine, info, (purpose, construction), leaf, chain)
     check_new(home, info.public_key, construction, uri, known)
     enrolled = EnrolledKey(
         name=name,
@@ -232,6 +275,33 @@ def enrol(
     )
     record(home, enrolled)
     return enrolled
+
+
+def _certified_anew(
+    home: Home,
+    mine: EnrolledKey,
+    info: KeyInfo,
+    use: tuple[KeyPurpose, Construction],
+    leaf: bytes,
+    chain: tuple[bytes, ...],
+) -> EnrolledKey:
+    """The same key with the next certificate of a PKI that is not in this home."""
+    if key_digest(mine.public_key) != key_digest(info.public_key) or (mine.purpose, mine.construction) != use:
+        check_name(home, mine.name)  # another key, or for something else: the name is taken
+    if mine.signs_until is not None:
+        raise KeyRefused(
+            f"key {mine.name}", f"it is replaced, until {mine.signs_until:%Y-%m-%d}", "Use the key that replaced it."
+        )
+    old, new = load_certificate(mine.certificate, mine.name), load_certificate(leaf, mine.name)
+    if leaf == mine.certificate or new.not_valid_after_utc < old.not_valid_after_utc:
+        raise UsageError(
+            f"key {mine.name}",
+            f"the certificate that it has ends on {old.not_valid_after_utc:%Y-%m-%d}, this one no later",
+            "Name its next certificate.",
+        )
+    renewed = replace(mine, certificate=leaf, chain=chain)
+    record(home, renewed)
+    return renewed
 
 
 def enrol_certified(

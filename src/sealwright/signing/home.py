@@ -57,6 +57,7 @@ class KeyPurpose(StrEnum):
     OCSP = "ocsp"
     LOG = "log"
     APPROVAL = "approval"
+    BACKUP = "backup"
 
 
 @dataclass(frozen=True, slots=True)

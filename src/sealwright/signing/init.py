@@ -51,6 +51,7 @@ from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import DENY_LINE, parse_deny
 from sealwright.trust.history import KIND as TRUST_KIND
+from sealwright.trust.history import previous_of
 from sealwright.trust.model import OfficerKey
 from sealwright.trust.toml import Toml, toml_text
 from sealwright.trust.trustfile import FIRST_LINE, MAX_BYTES, parse_trust
@@ -130,8 +131,7 @@ def sign_trust(
     """
     text = read_file(path, MAX_BYTES)
     if kind == TRUST_KIND:
-        trust = parse_trust(text, path)
-        enrolled = _officer_key((*trust.officers.keys, *trust.recovery.keys), path, home, person)
+        enrolled = _officer_key(_listed(text, path), path, home, person)
     else:
         enrolled = _deny_key(text, path, home, person)
     target = f"{path}.{person}.p7s"
@@ -160,8 +160,15 @@ def signing_key_of(path: str, home: Home, person: str) -> EnrolledKey:
     text = read_file(path, MAX_BYTES)
     if text.startswith(DENY_LINE.encode()):
         return _deny_key(text, path, home, person)
+    return _officer_key(_listed(text, path), path, home, person)
+
+
+def _listed(text: bytes, path: str) -> tuple[OfficerKey, ...]:
+    """Whose signature can count: officers and sealed keys of this version, and of the one before, who let it follow theirs."""
     trust = parse_trust(text, path)
-    return _officer_key((*trust.officers.keys, *trust.recovery.keys), path, home, person)
+    before = previous_of(path, trust)
+    sides = (trust,) if before is None else (trust, before)
+    return tuple(key for side in sides for key in (*side.officers.keys, *side.recovery.keys))
 
 
 def _deny_key(text: bytes, path: str, home: Home, person: str) -> EnrolledKey:
@@ -186,7 +193,7 @@ def _officer_key(listed: Sequence[OfficerKey], path: str, home: Home, person: st
             return enrolled
     raise UsageError(
         path,
-        f"the key of this home is not {person}'s key in [officers]",
+        f"the key of this home is not {person}'s key in [officers], nor in those of the version before",
         "Name the person whose key it is with --person.",
     )
 

@@ -83,11 +83,12 @@ def adopt(home: Home, register: Register) -> None:
         for by, above in authorities.items():
             if (by, certificate.serial_number) in register.inventory.issued or certificate.issuer != above.subject:
                 continue
-            if _issued_by(certificate, above):
+            if issued_by(certificate, above):
                 register.adopt(key.certificate, by, _profile_of(key), certificate.not_valid_before_utc)
 
 
-def _issued_by(certificate: x509.Certificate, above: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, above: x509.Certificate) -> bool:
+    """Whether the signature of a certificate is that of another one's key."""
     try:
         certificate.verify_directly_issued_by(above)
     except (ValueError, TypeError, InvalidSignature):

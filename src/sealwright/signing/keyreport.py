@@ -19,8 +19,10 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11, path_of
-from sealwright.signing.home import JOURNAL, TRUST, EnrolledKey, Home
+from sealwright.signing.home import JOURNAL, REGISTER, TRUST, EnrolledKey, Home
 from sealwright.signing.keyuse import KeyUse, uses_of
+from sealwright.signing.register import Inventory, read_register
+from sealwright.signing.standing import another_serves
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest, tbs_digest
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ LABELS = dict(zip(COLUMNS, ("Name", "Key (SHA-256 of SPKI)", "Location", "Protec
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """One key; each field a text for people, `signatures` a number. "" says that nothing is recorded."""
+    """One key; each field a text for people, `signatures` a number. "" says that nothing is recorded.
+
+    attention: whether something is to be done now, beyond what is only told.
+    """
 
     name: str
     key: str
@@ -61,6 +66,7 @@ class KeyRow:
     copies: str
     destroyed: str
     problems: str
+    attention: bool = False
 
     def fields(self) -> dict[str, object]:
         """By column, in order."""
@@ -79,26 +85,41 @@ def report(home: Home, now: datetime, check: Check | None) -> list[KeyRow]:
     """One row a key, in the order of home.toml. check: None for not to look at any key (offline); now: aware."""
     uses = uses_of(home.path(JOURNAL))
     persons = _persons(home)
-    asker = _Asker(check)
+    asker, inventory = _Asker(check), read_register(home.path(REGISTER))
     return [
-        _row(home, key, uses.get(str(key_digest(key.public_key)), KeyUse()), persons, asker, now) for key in home.keys
+        _row(home, key, uses.get(str(key_digest(key.public_key)), KeyUse()), persons, asker, now, inventory)
+        for key in home.keys
     ]
 
 
-def _row(home: Home, key: EnrolledKey, use: KeyUse, persons: dict[str, str], asker: _Asker, now: datetime) -> KeyRow:
+def _row(
+    home: Home,
+    key: EnrolledKey,
+    use: KeyUse,
+    persons: dict[str, str],
+    asker: _Asker,
+    now: datetime,
+    inventory: Inventory,
+) -> KeyRow:
     certificate = load_certificate(key.certificate, key.name)
     uri = home.uri(key)
     problems: list[str] = []
     checked, how = asker.checked(uri, key, problems)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     rotation = key.signs_until or max(start, end - ROTATION_LEAD)
-    if end < now:
+    revoked = [one.end for one in inventory.issued.values() if one.serial == certificate.serial_number and one.end]
+    gone = bool(revoked) or (key.signs_until is not None and key.signs_until <= now)
+    if revoked:
+        problems.append(f"its certificate was revoked on {revoked[0].at:%Y-%m-%d} ({revoked[0].reason.value})")
+    elif end < now:
         problems.append(f"its certificate ended on {end:%Y-%m-%d}: rotate, or retire it")
     elif key.signs_until is not None and key.signs_until <= now:
         problems.append("it signs no more since its end-of-signing date: destroy it, and record that")
     elif rotation <= now:
         problems.append("rotation is due: have a new key certified, and plan the overlap")
-    problems += [f"a copy is still outstanding: {copy}" for copy in use.left if _is_over(copy, now)]
+    attention = bool(problems) and not (gone and another_serves(home, key, inventory))
+    overdue = [copy for copy in use.left if _is_over(copy, now)]
+    problems += [f"a copy is still outstanding: {copy}" for copy in overdue]
     if key.provenance is Provenance.DEVELOPMENT:
         problems.append("a development key: no production trust file accepts it")
     digest = str(spki_digest(certificate))
@@ -123,6 +144,7 @@ def _row(home: Home, key: EnrolledKey, use: KeyUse, persons: dict[str, str], ask
         copies="; ".join(use.left),
         destroyed="; ".join(f"{copy} ({when})" for copy, when in use.destroyed.items()),
         problems="; ".join(problems),
+        attention=attention or bool(overdue),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sealwright.log.journal import EntryType, Recorded, read_journal
+from sealwright.log.journal import EntryType, Recorded, read_history
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class KeyUse:
 
 def uses_of(folder: str) -> dict[str, KeyUse]:
     """By key digest, of a journal's folder; JournalError where it is not whole."""
-    return fold(read_journal(folder))
+    return fold(read_history(folder))
 
 
 def fold(entries: Iterable[Recorded]) -> dict[str, KeyUse]:

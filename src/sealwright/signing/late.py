@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -31,6 +32,9 @@ from sealwright.pki.timestamppool import AT_ONCE, Stamp
 from sealwright.signing.home import JOURNAL, Home
 from sealwright.signing.pending import Pending, entry_of, read_pending, take_away
 from sealwright.signing.stamps import PoolStamper, Stamper, doubts, strangers
+
+if TYPE_CHECKING:
+    from sealwright.formats.layouttext import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,14 @@ class NotStamped:
     error: SealwrightError
 
 
-def signatures_of(path: str, signature: str | None, certificates: Collection[bytes] = ()) -> list[Standing]:
+def signatures_of(
+    path: str, signature: str | None, certificates: Collection[bytes] = (), layouts: Collection[Layout] = ()
+) -> list[Standing]:
     """Every signature of a file or folder that fits its bytes. Raises what reading it raises, or that of the only one that does not fit.
 
-    signature: the one `.p7s` to look at; certificates: DER, of signers whose signatures carry none.
+    signature: the one `.p7s` to look at; certificates: DER, of signers whose signatures carry none; layouts: of makers' headers.
     """
-    found = find(path, Search(signature=signature, certificates=tuple(certificates)))
+    found = find(path, Search(signature=signature, certificates=tuple(certificates), layouts=tuple(layouts)))
     standing: list[Standing] = []
     problems: list[SealwrightError] = []
     for candidate in found.candidates:
@@ -138,14 +144,23 @@ def _valid(signer: Signer, tokens: Sequence[bytes]) -> Iterator[Token]:
 class LateStamper:
     """Stamps what is signed already. home: None where nothing is recorded; journal: where it is open.
 
-    A pool is asked for several at once; everything else is done by one thread after the other.
+    A pool is asked for several at once; everything else is done by one thread after the other. layouts: of firmware under a
+    maker's own header.
     """
 
-    def __init__(self, stamper: Stamper, home: Home | None, now: datetime, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        stamper: Stamper,
+        home: Home | None,
+        now: datetime,
+        journal: Journal | None = None,
+        layouts: Collection[Layout] = (),
+    ) -> None:
         self.stamper = stamper
         self.home = home
         self.now = now
         self.journal = journal
+        self.layouts = layouts
         self.waiting = {one.signature: one for one in read_pending(home.folder)} if home else {}
         self._lock = Lock()
         self._seen: set[bytes] = set()
@@ -155,7 +170,7 @@ class LateStamper:
     def stamp_file(self, path: str, signature: str | None, again: bool) -> list[Stamped | NotStamped]:
         """Stamp the signature of a file; with several, those that are pending. UsageError where it is not clear which."""
         try:
-            every = signatures_of(path, signature, self.certificates)
+            every = signatures_of(path, signature, self.certificates, self.layouts)
             chosen = [one for one in every if one.digest in self.waiting] if len(every) > 1 else every
             if not chosen:
                 names = ", ".join(sorted({one.source for one in every}))
@@ -177,7 +192,7 @@ class LateStamper:
 
     def _stamp_item(self, item: Pending) -> Stamped | NotStamped:
         try:
-            standing = still_there(item, self.certificates)
+            standing = still_there(item, self.certificates, self.layouts)
         except SealwrightError as cause:
             return NotStamped(item.target, cause)
         return self._one(item.target, standing, item, again=False)
@@ -253,7 +268,7 @@ class LateStamper:
             take_away(self.home.folder, [item])
 
 
-def still_there(item: Pending, certificates: Collection[bytes] = ()) -> Standing:
+def still_there(item: Pending, certificates: Collection[bytes] = (), layouts: Collection[Layout] = ()) -> Standing:
     """The signature of a pending entry, found and read again; the error says why it cannot be stamped now."""
     path = _artifact(item.target)
     if not os.path.lexists(item.file):
@@ -261,7 +276,7 @@ def still_there(item: Pending, certificates: Collection[bytes] = ()) -> Standing
             item.file, "the signature is not there", "Bring it back, or `sealwright stamp --forget` with a reason."
         )
     signature = item.file if item.file.endswith(".p7s") and item.file.startswith(item.target + ".") else None
-    for one in signatures_of(path, signature, certificates):
+    for one in signatures_of(path, signature, certificates, layouts):
         if one.digest == item.signature:
             return one
     raise ChangedWhileRead(

@@ -39,9 +39,9 @@ from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.signing.home import JOURNAL, REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
-from sealwright.signing.register import End, read_register
+from sealwright.signing.standing import end_of
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -51,10 +51,17 @@ PURPOSE_OF_KIND = {
     "deny": KeyPurpose.TRUST,
     "ceremony": KeyPurpose.TRUST,
     "transcript": KeyPurpose.TRUST,
+    "backup": KeyPurpose.BACKUP,
+    "loss": KeyPurpose.TRUST,
 }
-# Whose keys sign a kind beside: a sealed key signs trust files (which of its changes count, the verifiers say: `trust/history.py`),
+# Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
 # and whoever approves may be an officer of a ceremony
-_ALSO = {("trust", KeyPurpose.RECOVERY), ("ceremony", KeyPurpose.APPROVAL), ("transcript", KeyPurpose.APPROVAL)}
+_ALSO = {
+    ("trust", KeyPurpose.RECOVERY),
+    ("loss", KeyPurpose.RECOVERY),
+    ("ceremony", KeyPurpose.APPROVAL),
+    ("transcript", KeyPurpose.APPROVAL),
+}
 # Small content is the client's word: it is parsed and must be what we would write (RULES 2).
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "manifest": check_manifest,
@@ -85,27 +92,30 @@ class Made:
 class Pipeline:
     """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
 
-    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None) -> None:
+    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None, journal: str = JOURNAL) -> None:
         if enrolled.construction is Construction.CERTIFICATE:
             raise KeyRefused(
                 f"key {enrolled.name}",
                 f"it is enrolled for {enrolled.construction}, which are certificates",
                 "Name a key enrolled for signatures.",
             )
+        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
+
+        self._until = last_second(home, enrolled)
         self.home = home
         self.enrolled = enrolled
         self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
-        self._end = _end_of(home, loaded)
+        self._end = end_of(home, loaded)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
-        self.journal = Journal.open(home.path(JOURNAL))
+        self.journal = Journal.open(home.path(journal))
         try:
             self._key = open_key(
                 home.uri(enrolled),
@@ -200,7 +210,7 @@ class Pipeline:
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
-        until, name = self.enrolled.signs_until, f"key {self.enrolled.name}"
+        until, name = self._until, f"key {self.enrolled.name}"
         if until is not None and now > until:
             raise KeyRefused(
                 name,
@@ -269,9 +279,3 @@ class Pipeline:
         if prepared.layout is not None:
             fields["layout"] = str(prepared.layout)
         return Entry(EntryType.INTENT, fields)
-
-
-def _end_of(home: Home, certificate: x509.Certificate) -> End | None:
-    """Whether an authority of this home revoked or suspended a certificate."""
-    issued = read_register(home.path(REGISTER)).issued.values()
-    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)

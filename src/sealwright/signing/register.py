@@ -5,7 +5,8 @@ A hash-chained journal (`log/journal.py`) in HOME/register; the inventory is wha
    it (`issued`). A crash between burns the serial and leaves no certificate; a full disk issues nothing.
 2. One key, one name, one profile: a key that was certified for somebody else, for something else, or was revoked, gets no
    certificate again (A112), nor does an RSA key that shares a prime with another one of the register. Development keys are certified by development authorities alone (RULES 2).
-3. Revoking is one entry, durable before anything says "revoked"; it is never taken back. A hold is, by another entry.
+3. Revoking is one entry, durable before anything says "revoked"; it is never taken back, and only made worse: a key that was
+   superseded may be found stolen. A hold is taken back, by another entry.
 4. A list's number is on disk before the list is signed (`listing`), its digest before it leaves (`listed`): no two lists have
    one number. The list holds everything that was ever revoked (RULES 4: ended certificates stay).
 
@@ -54,6 +55,7 @@ REASONS = {
         x509.ReasonFlags.privilege_withdrawn,
     )
 }
+LOST = frozenset((x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise))
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -125,17 +127,32 @@ class Listed:
     next_update: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A gap that a loss record names: what was issued, revoked and listed after `entries` and before `at` is not known.
+
+    jump: by how much the numbers of lists went up, so that no list made in the gap has the number of a later one.
+    """
+
+    record: str
+    entries: int
+    at: datetime
+    jump: int
+
+
 @dataclass(slots=True)
 class Inventory:
     """What a register's entries add up to; it grows as entries are taken in. issued: by (issuer, serial), oldest first; lists:
     the newest of each issuer; numbers: the highest number an issuer ever used; unfinished: what was going to be issued and
-    never was, by request: a crash burnt these serials.
+    never was, by request: a crash burnt these serials; gaps: what loss records name; least: no list has a number up to it.
     """
 
     issued: dict[tuple[Digest, int], Issued] = field(default_factory=dict)
     lists: dict[Digest, Listed] = field(default_factory=dict)
     numbers: dict[Digest, int] = field(default_factory=dict)
     unfinished: dict[str, Mapping[str, Field]] = field(default_factory=dict)
+    gaps: list[Lost] = field(default_factory=list)
+    least: int = 0
 
     def take(self, entry: Recorded, folder: str) -> None:
         """One more entry; JournalError where it does not fit what stands before it."""
@@ -162,7 +179,10 @@ class Inventory:
                 self.issued[one.issuer, one.serial] = one
             case EntryType.REVOKED:
                 invalid = _time(fields["invalid"]) if "invalid" in fields else None
-                self._change(fields, end=End(_time(fields["time"]), REASONS[str(fields["reason"])], invalid))
+                at, before = _time(fields["time"]), self._which(fields).end
+                if before is not None and before.reason is not x509.ReasonFlags.certificate_hold:
+                    at = min(at, before.at)
+                self._change(fields, end=End(at, REASONS[str(fields["reason"])], invalid))
             case EntryType.HELD:
                 self._change(fields, end=End(_time(fields["time"]), x509.ReasonFlags.certificate_hold))
             case EntryType.RELEASED:
@@ -175,18 +195,28 @@ class Inventory:
                 times = _time(fields["time"]), _time(fields["next"])
                 by = _digest(fields)
                 self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+            case EntryType.LOST:
+                gap = Lost(
+                    str(fields["loss"]), _whole(fields, "entries"), _time(fields["time"]), _whole(fields, "jump")
+                )
+                self.gaps.append(gap)
+                self.least += gap.jump
+                self.numbers = {by: number + gap.jump for by, number in self.numbers.items()}
             case _:
                 raise ValueError(f"type {kind}")
 
+    def _which(self, fields: Mapping[str, Field]) -> Issued:
+        return self.issued[_digest(fields), int(str(fields["serial"]), 16)]
+
     def _change(self, fields: Mapping[str, Field], **changes: Any) -> None:
-        which = _digest(fields), int(str(fields["serial"]), 16)
-        self.issued[which] = replace(self.issued[which], **changes)
+        one = self._which(fields)
+        self.issued[one.issuer, one.serial] = replace(one, **changes)
 
     def find(self, wanted: str) -> Issued:
         """By serial in hexadecimal (colons allowed), else by common name, the newest; UsageError where none or several fit."""
         text = wanted.lower().removeprefix("0x").replace(":", "").lstrip("0")
         by_serial = [one for one in self.issued.values() if f"{one.serial:x}" == text]
-        by_name = [one for one in self.issued.values() if wanted in (one.name, _common_name(one.x509))]
+        by_name = [one for one in self.issued.values() if wanted in (one.name, common_name(one.x509))]
         if len(by_serial) == 1:
             return by_serial[0]
         if len({one.key for one in by_name}) == 1:
@@ -212,9 +242,12 @@ class Inventory:
 
 
 def read_register(folder: str) -> Inventory:
-    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged."""
+    """The inventory as it is on disk, without a lock; empty where there is none yet. JournalError where it is damaged.
+
+    Half a line at the end is left out: the next `cert` or `ca` command sets it aside, and whoever only reads cannot.
+    """
     inventory = Inventory()
-    for entry in read_journal(folder):
+    for entry in read_journal(folder, torn=True):
         inventory.take(entry, folder)
     return inventory
 
@@ -243,9 +276,11 @@ class Register:
         key = key_digest(order.public_key)
         by = key_digest(issuer.key.info.public_key)
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
+        self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
+        self._check_hold(key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
@@ -297,16 +332,25 @@ class Register:
     def revoke(
         self, one: Issued, now: datetime, reason: x509.ReasonFlags, *, invalid: datetime | None = None, person: str = ""
     ) -> Issued:
-        """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense."""
-        if one.end is not None and not one.on_hold:
+        """Revoke for good; UsageError where it is revoked already, or for a date that makes no sense.
+
+        Only worse news comes after a revocation: a key that was superseded and is then found stolen. What was refused before stays
+        refused.
+        """
+        one = self.inventory.issued[one.issuer, one.serial]  # as it is now, not as the caller saw it
+        if one.end is not None and not one.on_hold and not (reason in LOST and one.end.reason not in LOST):
             raise UsageError(
-                one.name, f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})", "Nothing to do."
+                one.name,
+                f"it was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})",
+                "Nothing to do, if a list was made since: `sealwright ca crl` makes one.",
             )
         if invalid is not None and invalid > now:
             raise UsageError(
                 one.name, f"{_text(invalid)} is in the future", "Give the date since when the key is lost."
             )
         fields = self._named(one, now, person) | {"reason": reason.value}
+        if invalid is not None and one.end is not None and not one.on_hold:
+            invalid = min(invalid, one.end.invalid or one.end.at)
         if invalid is not None:
             fields["invalid"] = _text(invalid)
         self._append(Entry(EntryType.REVOKED, fields))
@@ -314,6 +358,7 @@ class Register:
 
     def hold(self, one: Issued, now: datetime, person: str = "") -> Issued:
         """Suspend it until it is released or revoked (certificateHold)."""
+        one = self.inventory.issued[one.issuer, one.serial]
         if one.end is not None:
             raise UsageError(one.name, f"it is {one.end.reason.value} already", "Nothing to do.")
         self._append(Entry(EntryType.HELD, self._named(one, now, person)))
@@ -321,6 +366,7 @@ class Register:
 
     def release(self, one: Issued, now: datetime, person: str = "") -> Issued:
         """End a suspension."""
+        one = self.inventory.issued[one.issuer, one.serial]
         if not one.on_hold:
             raise UsageError(one.name, "it is not on hold", "What is revoked stays revoked: have a new key certified.")
         self._append(Entry(EntryType.RELEASED, self._named(one, now, person)))
@@ -336,7 +382,7 @@ class Register:
         if issuer.certificate is None:
             raise UsageError("revocation list", "its issuer has no certificate yet", "Have it certified first.")
         by = key_digest(issuer.key.info.public_key)
-        number = self.inventory.numbers.get(by, 0) + 1
+        number = self.inventory.numbers.get(by, self.inventory.least) + 1
         start = now.astimezone(UTC).replace(microsecond=0)
         fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": _text(start)}
         self._append(Entry(EntryType.LISTING, fields))
@@ -363,8 +409,9 @@ class Register:
         self.close()
 
     def _append(self, entry: Entry) -> None:
+        """Taken in before it is written: an entry that could not be read back is refused while the register is still whole."""
+        self.inventory.take(Recorded(self._journal.count, entry.type, entry.fields), self.folder)
         self._journal.append([entry])
-        self.inventory.take(Recorded(self._journal.count - 1, entry.type, entry.fields), self.folder)
 
     def _fresh(self, by: Digest) -> int:
         used = self._used(by)
@@ -380,6 +427,20 @@ class Register:
         fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
         return fields | ({"person": person} if person else {})
 
+    def _check_issuer(self, issuer: Issuer, now: datetime) -> None:
+        """What a revoked or replaced authority issued, no verifier would believe."""
+        if issuer.certificate is None:
+            return
+        above = load_certificate(issuer.certificate, "issuer")
+        for one in self.inventory.of_key(spki_digest(above)):
+            if one.serial == above.serial_number and one.end is not None:
+                why = f"its certificate was revoked on {one.end.at:%Y-%m-%d} ({one.end.reason.value})"
+            elif one.serial == above.serial_number and one.signs_until is not None and one.signs_until < now:
+                why = f"it was replaced, and its signing ended on {one.signs_until:%Y-%m-%d}"
+            else:
+                continue
+            raise KeyRefused(display_name(above.subject), why, "Issue with another authority.")
+
     def _check_provenance(self, order: Order, issuer: Issuer, name: str) -> None:
         if order.provenance is not Provenance.DEVELOPMENT or issuer.certificate is None:
             return
@@ -390,6 +451,16 @@ class Register:
                 f"it is a development key, and {display_name(above.subject)} is no development authority",
                 "Make the key in a token or TPM, or use a development home.",
             )
+
+    def _check_hold(self, key: Digest, name: str) -> None:
+        """A suspension is not slipped out of by a new certificate."""
+        for known in self.inventory.of_key(key):
+            if known.end is not None and known.on_hold:
+                raise KeyRefused(
+                    name,
+                    f"its key is on hold since {known.end.at:%Y-%m-%d} as that of {known.name}",
+                    "Release it or revoke it first.",
+                )
 
     def _check_factors(self, public: PublicKey, name: str) -> None:
         """An RSA key that shares a prime with another gives both away (A010)."""
@@ -413,8 +484,8 @@ class Register:
                     f"its key was revoked on {known.end.at:%Y-%m-%d} as that of {known.name}",
                     "Make a new key; a revoked one is never certified again.",
                 )
-            same = _common_name(known.x509) == _common_name_of(order.subject)
-            if order.profile.is_authority and same:
+            same = common_name(known.x509) == _common_name_of(order.subject)
+            if order.profile.is_authority and same and _is_authority(known.x509):
                 continue  # an authority is certified again by each root that vouches for it
             if not same or known.profile != order.profile.name:
                 raise KeyRefused(
@@ -451,18 +522,31 @@ def _digest(fields: Mapping[str, Field]) -> Digest:
 
 
 def _number(fields: Mapping[str, Field]) -> int:
-    return int(str(fields["number"]))
+    return _whole(fields, "number")
+
+
+def _whole(fields: Mapping[str, Field], name: str) -> int:
+    return int(str(fields[name]))
 
 
 def _text(time: datetime) -> str:
-    return f"{time.astimezone(UTC):{_TIME}}"
+    """Not by `strftime`, which writes years before 1000 with fewer digits than it reads."""
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def _time(text: Field) -> datetime:
     return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
 
 
-def _common_name(certificate: x509.Certificate) -> str:
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """Of its subject, "" where it has none."""
     return _common_name_of(certificate.subject)
 
 

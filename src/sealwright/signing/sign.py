@@ -15,10 +15,10 @@ with one sync. A path that cannot be signed is reported and the others go on; no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
@@ -49,7 +49,7 @@ from sealwright.keys.pin import Pin
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.signing.pending import Pending, take_away
 from sealwright.signing.pipeline import Made, Pipeline
-from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper, strangers
+from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper, strangers, utc_now
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
@@ -70,6 +70,7 @@ class SignOptions:
     format: name of the format that takes the signature inside (None: it goes beside); out is then the new file, or its folder;
     existing: what happens to signatures inside already; layout: what the header of the format `layout` is described by.
     timestamps: from how many distinct authorities; later: whether a signature is made though none answers (None: as the home says).
+    clock: what says the time of signing, aware; the home's own authority stamps by it too.
     """
 
     key: str | None = None
@@ -85,6 +86,7 @@ class SignOptions:
     layout: Layout | None = None
     timestamps: int = 1
     later: bool | None = None
+    clock: Callable[[], datetime] = utc_now
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -202,7 +204,15 @@ def _stamper(
             )
         later = False
     missing = Missing.LATER if later else Missing.REFUSE
-    return open_stamper(wanted, home, options.pin, pipeline.journal, number=options.timestamps, missing=missing)
+    return open_stamper(
+        wanted,
+        home,
+        options.pin,
+        pipeline.journal,
+        number=options.timestamps,
+        missing=missing,
+        clock=options.clock,
+    )
 
 
 def kind_for(form: str | None, layout: Layout | None = None) -> ContentKind:
@@ -341,7 +351,7 @@ def _finish(
     batch: list[Prepared | NotSigned], pipeline: Pipeline, stamper: Stamper, options: SignOptions
 ) -> Iterator[Signed | NotSigned]:
     ready = [entry for entry in batch if isinstance(entry, Prepared)]
-    now = datetime.now(UTC)
+    now = options.clock()
     made = pipeline.sign(ready, now) if ready else []
     stamps = stamper.stamp([one.value for one in made])
     pairs: list[tuple[Prepared, Pair]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
@@ -23,10 +23,16 @@ from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamp import Imprint, LocalAuthority
 from sealwright.pki.timestamppool import MAX_TOKENS, Pool, Stamp
 from sealwright.signing.home import TRUST, Home, KeyPurpose
+from sealwright.signing.standing import check_standing
 
 LOCAL = "local"
 NONE = "none"
 CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def utc_now() -> datetime:
+    """What the machine's clock says."""
+    return datetime.now(UTC)
 
 
 class Stamper(Protocol):
@@ -61,6 +67,7 @@ def open_stamper(
     *,
     number: int = 1,
     missing: Missing = Missing.REFUSE,
+    clock: Callable[[], datetime] = utc_now,
 ) -> Stamper:
     """The stamper for "local", "none" or the URLs of authorities. number: how many distinct authorities shall stamp."""
     names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
@@ -71,7 +78,7 @@ def open_stamper(
     if names == (LOCAL,):
         if number > 1:
             raise UsageError("--timestamps", "the home has one authority of its own", "Name several with --timestamp.")
-        return _LocalStamper(home, pin, journal)
+        return _LocalStamper(home, pin, journal, clock)
     return PoolStamper(Pool(names), number, missing)
 
 
@@ -154,12 +161,13 @@ def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iter
 class _LocalStamper:
     wanted = 1
 
-    def __init__(self, home: Home, pin: Pin | None, journal: Journal) -> None:
+    def __init__(self, home: Home, pin: Pin | None, journal: Journal, clock: Callable[[], datetime]) -> None:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
+        check_standing(home, enrolled, datetime.now(UTC))
         self.journal = journal
         self.name = str(key_digest(enrolled.public_key))
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
-        self.authority = LocalAuthority(enrolled.certificate, enrolled.chain, self.key, lambda: datetime.now(UTC))
+        self.authority = LocalAuthority(enrolled.certificate, enrolled.chain, self.key, clock)
 
     def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
         imprints = [Imprint(Digest.of(value)) for value in values]

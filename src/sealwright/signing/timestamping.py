@@ -35,7 +35,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from cryptography import x509
@@ -111,8 +111,11 @@ class _Signed:
 class TimestampDesk:
     """The desk. Open it, `order` from any thread, `close` it: what was ordered is answered first.
 
-    deliver: runs a batch's answers; a service passes what moves them into its event loop with one call.
+    deliver: runs a batch's answers; a service passes what moves them into its event loop with one call; standing: why the key
+    must not be used any more, "" where it may.
     """
+
+    RENEW_BEFORE = timedelta(days=30)
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class TimestampDesk:
         *,
         deliver: Callable[[Callable[[], None]], None] = lambda run: run(),
         head: str | None = None,
+        standing: Callable[[datetime], str] = lambda _: "",
     ) -> None:
         self.folder = folder
         self.authority = authority
@@ -132,6 +136,7 @@ class TimestampDesk:
         self.issued = 0
         self._deliver = deliver
         self._head = head
+        self._standing = standing
         self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._over = False
         self._problem = self._warning = ""
@@ -161,8 +166,12 @@ class TimestampDesk:
     def report(self) -> DeskReport:
         """How it goes."""
         line = self._journal.count if self._journal is not None else 0
-        problem = self._problem or self._ended(self.watch.now())
-        return DeskReport(self.issued, line, self._queue.qsize(), problem, self._fatal, self._warning, self._until)
+        now = self.watch.now()
+        problem = self._problem or self._ended(now)
+        warning = self._warning
+        if not warning and now > self._until - self.RENEW_BEFORE:
+            warning = f"its certificate ends on {self._until:%Y-%m-%d}: renew it, then start the service again"
+        return DeskReport(self.issued, line, self._queue.qsize(), problem, self._fatal, warning, self._until)
 
     def close(self) -> None:
         """Answer what was ordered, write the last results, give journal and key back."""
@@ -292,7 +301,7 @@ class TimestampDesk:
 
     def _ended(self, now: datetime) -> str:
         if self._from <= now <= self._until:
-            return ""
+            return self._standing(now)
         return f"its certificate is valid from {self._from:%Y-%m-%d} to {self._until:%Y-%m-%d}"
 
     def _opened(self) -> Journal:

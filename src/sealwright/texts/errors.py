@@ -87,4 +87,9 @@ TEXTS: dict[str, Text] = {
     "SW-JOURNAL": Text(
         "the record could not be written: {subject}: {found}", "Run `sealwright doctor`; nothing was signed."
     ),
+    "SW-HOME-LOCKED": Text("{subject} signs nothing yet: {found}", "Unlock it as docs/disaster.md says."),
+    "SW-BACKUP-REFUSED": Text(
+        "the backup {subject} cannot be used: {found}",
+        "Use another copy of it, or the backup before; nothing was restored.",
+    ),
 }

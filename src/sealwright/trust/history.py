@@ -116,6 +116,16 @@ def check_step(previous: TrustFile, new: TrustFile, keys: frozenset[Digest]) -> 
     return Step.RECOVERY
 
 
+def previous_of(path: str, trust: TrustFile) -> TrustFile | None:
+    """The version before, from the history beside the file; None where it is not there, or is none of this trust file."""
+    kept = history_path(path, trust.version - 1)
+    text = read_file_or_none(kept, MAX_BYTES)
+    if text is None:
+        return None
+    before = parse_trust(text, kept)
+    return before if (before.id, before.version) == (trust.id, trust.version - 1) else None
+
+
 def walk(installed: TrustFile, newest: SignedText) -> Step:
     """Follow the history beside `newest` from the installed version to it; the last step. TrustRefused where a step fails."""
     new = parse_trust(newest.text, newest.path)
