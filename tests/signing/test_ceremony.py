@@ -151,10 +151,10 @@ def test_what_a_ceremony_made_verifies_with_openssl_and_so_do_the_signatures_of_
     ca, transcript = held / "ca", held / "ca/ceremony/transcript.txt"
     intermediate = ca / "certificates/intermediate.pem"
     stamp = ca / "certificates/timestamp.pem"
-    strict = ["openssl", "verify", "-x509_strict", "-CAfile", ca / "ca.pem"]
+    strict: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", ca / "ca.pem"]
     assert program([*strict, "-untrusted", intermediate, "-purpose", "timestampsign", stamp])[0]
     for name, by in (("root", "root"), ("intermediate", "intermediate")):
-        crl = ["openssl", "crl", "-inform", "DER", "-in", ca / f"trust.d/{name}.crl", "-noout"]
+        crl: list[str | Path] = ["openssl", "crl", "-inform", "DER", "-in", ca / f"trust.d/{name}.crl", "-noout"]
         assert "verify OK" in program([*crl, "-CAfile", ca / f"certificates/{by}.pem"])[1]
     for person in ("eva", "jan"):
         signature = transcript.with_name(f"transcript.txt.{person}.p7s")
@@ -454,7 +454,7 @@ def test_a_ceremony_in_a_token_with_a_device_key_of_which_two_tokens_have_copies
     transcript = parse_transcript((tmp_path / "ca/ceremony/transcript.txt").read_bytes(), "transcript")
     root, *_, device = transcript.made
     assert root.provenance == Provenance.HARDWARE_CLAIMED
-    assert root.attributes
+    assert "CKA_NEVER_EXTRACTABLE: true" in root.attributes
     assert device.provenance == Provenance.HARDWARE_IMPORTED
     assert safe.removeprefix("pkcs11:token=") in device.second_copy
     for person in ("eva", "ute"):

@@ -219,9 +219,9 @@ def run_run(args: argparse.Namespace) -> int:
         return args.yes or _asked(say("ceremony.ask-begin"))
 
     def agrees(number: int, step: str) -> bool:
-        name = plan.name_of(step) if step != "revocation-lists" else ""
+        parts = {"name": plan.name_of(step)} if step != "revocation-lists" else {}
         where = plan.device_key if step == "device-key" and plan.device_key else plan.token or say("ceremony.files")
-        what = say(f"ceremony.step.{step.rpartition('-')[2]}", name=name, where=where)
+        what = say(f"ceremony.step.{step.rpartition('-')[2]}", where=where, **parts)
         if not args.yes:
             return _asked(say("ceremony.ask-step", number=number, all=len(plan.steps), what=what))
         if not args.json:
