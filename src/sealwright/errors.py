@@ -126,6 +126,12 @@ class TrustRefused(SealwrightError):
     code = "SW-TRUST-NOT-BELIEVED"
 
 
+class CeremonyRefused(SealwrightError):
+    """A key ceremony lacks somebody or something that its plan demands, or its record is not the one that was signed."""
+
+    code = "SW-CEREMONY-REFUSED"
+
+
 class KeyUnavailable(SealwrightError):
     """The token, key or PIN could not be reached; nothing was signed."""
 

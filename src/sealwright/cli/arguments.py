@@ -66,10 +66,13 @@ formats (how each is signed and checked: docs/formats):
 
 
 def add_action(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, examples: str
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str, examples: str, under: str = ""
 ) -> argparse.ArgumentParser:
-    """One action of a command, such as `trust sign`; its help ends with its own examples out of the command's."""
-    own = [line for line in examples.splitlines() if re.match(rf"  sealwright [\w-]+ {re.escape(name)} ", line)]
+    """One action of a command, such as `trust sign`; its help ends with its own examples out of the command's.
+
+    under: of an action of an action, such as `ca ceremony run`, the words between, with a space behind.
+    """
+    own = [line for line in examples.splitlines() if re.match(rf"  sealwright [\w-]+ {re.escape(under + name)} ", line)]
     epilog = "\n".join(["examples:", *own]) if own else ""
     return commands.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".", epilog=epilog)
 

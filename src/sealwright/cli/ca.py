@@ -1,9 +1,10 @@
-"""What an authority of the home does beside issuing: revocation lists, cross-signing, requests to an authority above it."""
+"""What an authority of the home does beside issuing: its ceremony, revocation lists, cross-signing, requests to one above it."""
 
 from __future__ import annotations
 
 import argparse
 
+from sealwright.cli import ceremony
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, period, pin_of
 
 EXAMPLES = """examples:
@@ -11,6 +12,13 @@ EXAMPLES = """examples:
   sealwright ca crl --home ca --authority root --valid 180d --out root.crl
   sealwright ca cross-sign new-root.pem --home ca --authority root --out new-root-by-old.pem
   sealwright ca csr 'pkcs11:token=ca;object=signing' --subject 'CN=Signing CA,O=ACME' --out signing.csr
+  sealwright ca ceremony plan plan.txt --title "ACME signing" --officer eva=eva.pem --officer jan=jan.pem --threshold 2 \
+--root "ACME root" --intermediate "ACME signing CA" --token pkcs11:token=ca
+  sealwright ca ceremony begin plan.txt                              a nonce, and the plan's words to read aloud
+  sealwright ca ceremony attend plan.txt --nonce NONCE --home eva --person eva --out eva.p7s
+  sealwright ca ceremony run plan.txt --home ca --nonce NONCE --attendance eva.p7s jan.p7s
+  sealwright ca ceremony sign ca/ceremony/transcript.txt --home eva --person eva
+  sealwright ca ceremony check ca/ceremony/transcript.txt --plan plan.txt --home ca
 """
 
 
@@ -40,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pin_file(csr)
     add_json(csr)
     csr.set_defaults(run=run_csr)
+    ceremony.configure(commands, EXAMPLES)
 
 
 def run_crl(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
-| file, manifest, trust, deny, backup, loss | id-data | absent: the content lies beside (RULES 1) |
+| file, manifest, trust, deny, ceremony, transcript, backup, loss | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
@@ -101,6 +101,9 @@ FILE = ContentKind("file")
 MANIFEST = ContentKind("manifest")
 TRUST = ContentKind("trust")
 DENY = ContentKind("deny")
+# who attends a key ceremony, and what was done at it
+CEREMONY = ContentKind("ceremony")
+TRANSCRIPT = ContentKind("transcript")
 BACKUP = ContentKind("backup")
 LOSS = ContentKind("loss")
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
@@ -139,6 +142,8 @@ KINDS = {
         MANIFEST,
         TRUST,
         DENY,
+        CEREMONY,
+        TRANSCRIPT,
         BACKUP,
         LOSS,
         TIMESTAMP,

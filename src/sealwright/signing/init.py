@@ -134,13 +134,20 @@ def sign_trust(
         enrolled = _officer_key(_listed(text, path), path, home, person)
     else:
         enrolled = _deny_key(text, path, home, person)
+    target = f"{path}.{person}.p7s"
+    write_atomic(target, signed_text(text, kind, path, home, enrolled, now, pin), replace=Replace.YES)
+    return target
+
+
+def signed_text(
+    text: bytes, kind: str, path: str, home: Home, enrolled: EnrolledKey, now: datetime, pin: Pin | None
+) -> bytes:
+    """The detached signature of a person's key over a text of a kind of its own. path: what the text is called."""
     digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
     prepared = Prepared(kind, kind, path, digests, None, len(text), Coverage.whole(len(text)), Claims())
     with Pipeline(home, enrolled, pin) as pipeline:
         (made,) = pipeline.sign([prepared], now)
-        target = f"{path}.{person}.p7s"
-        write_atomic(target, pipeline.sealed(made).envelope, replace=Replace.YES)
-    return target
+        return pipeline.sealed(made).envelope
 
 
 def trust_keys(home: Home) -> tuple[EnrolledKey, ...]:
@@ -215,7 +222,7 @@ def _build(folder: str, options: InitOptions) -> Home:
     ]
     write_batch(outputs)
     with Journal.open(home.path(JOURNAL)) as journal:
-        journal.append(list(_entries(home)))
+        journal.append(list(enrolments(home)))
     sign_trust(home.path(TRUST), home, OFFICER, options.now, options.pin)
     return home
 
@@ -314,7 +321,8 @@ def trust_text(home: Home, options: InitOptions) -> str:
     )
 
 
-def _entries(home: Home) -> Iterator[Entry]:
+def enrolments(home: Home) -> Iterator[Entry]:
+    """What the journal of a new home begins with."""
     for key in home.keys:
         yield Entry(
             EntryType.KEY,

@@ -49,8 +49,18 @@ PURPOSE_OF_KIND = {
     "timestamp": KeyPurpose.TIMESTAMP,
     "trust": KeyPurpose.TRUST,
     "deny": KeyPurpose.TRUST,
+    "ceremony": KeyPurpose.TRUST,
+    "transcript": KeyPurpose.TRUST,
     "backup": KeyPurpose.BACKUP,
     "loss": KeyPurpose.TRUST,
+}
+# Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
+# and whoever approves may be an officer of a ceremony
+_ALSO = {
+    ("trust", KeyPurpose.RECOVERY),
+    ("loss", KeyPurpose.RECOVERY),
+    ("ceremony", KeyPurpose.APPROVAL),
+    ("transcript", KeyPurpose.APPROVAL),
 }
 # Small content is the client's word: it is parsed and must be what we would write (RULES 2).
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
@@ -221,9 +231,7 @@ class Pipeline:
 
     def _check(self, prepared: Prepared) -> None:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
-        # a sealed key signs trust files too: which of its changes count, the verifiers say (`trust/history.py`)
-        recovers = wanted is KeyPurpose.TRUST and self.enrolled.purpose is KeyPurpose.RECOVERY
-        if wanted is not self.enrolled.purpose and not (recovers and prepared.kind in ("trust", "loss")):
+        if wanted is not self.enrolled.purpose and (prepared.kind, self.enrolled.purpose) not in _ALSO:
             raise KeyRefused(
                 f"key {self.enrolled.name}",
                 f"it is enrolled for {self.enrolled.purpose}, and this is a {prepared.kind}",

@@ -72,6 +72,11 @@ TEXTS: dict[str, Text] = {
         "Give its fingerprint with `--trust-fingerprint`, from the card of your security officer.",
         "the trust file is not believed here",
     ),
+    "SW-CEREMONY-REFUSED": Text(
+        "the ceremony {subject} does not hold: {found}",
+        "Have the officers of its plan look at it together.",
+        "the record of the ceremony does not hold",
+    ),
     "SW-KEY-UNAVAILABLE": Text("{subject} could not be reached: {found}", "Run `sealwright doctor`."),
     "SW-KEY-REFUSED": Text("{subject} must not be used like this: {found}", "Use the key that is made for this."),
     "SW-OUTPUT-REFUSED": Text(

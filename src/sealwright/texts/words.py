@@ -7,10 +7,11 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, commands, homes, keyscreen, listing, screen, serving, trustlife
+from sealwright.texts import authority, ceremony, commands, homes, keyscreen, listing, screen, serving, trustlife
 
 _TABLES = (
     authority.WORDS,
+    ceremony.WORDS,
     commands.WORDS,
     homes.WORDS,
     keyscreen.WORDS,

@@ -76,7 +76,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
     """Read a trust file; MalformedTrust naming section, key and what is wanted, LimitExceeded above 1 MiB."""
     top = _top(data, subject)
     persons = tuple(cast("tuple[Person, ...]", top.each("person", _person)))
-    officers = _quorum(top.table("officers"))
+    officers = quorum(top.table("officers"))
     trust = TrustFile(
         text=data,
         digest=Digest.of(data),
@@ -87,7 +87,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         stage=top.word("stage", STAGES, "ordinary"),
         persons=persons,
         officers=officers,
-        recovery=_quorum(top.table("recovery")),
+        recovery=quorum(top.table("recovery")),
         anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
         intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
         certificates=cast("tuple[bytes, ...]", top.each("certificate", lambda one: _certificate(one, "certificate"))),
@@ -196,7 +196,8 @@ def _person(section: Section) -> Person:
     )
 
 
-def _quorum(section: Section) -> Quorum:
+def quorum(section: Section) -> Quorum:
+    """`threshold` and `[[…key]]` of a table: no key twice, and a threshold that distinct persons reach."""
     threshold = section.number("threshold", 1)
     keys = []
     for one in section.tables("key", f"{section.where.strip('[]')}.key"):

@@ -1,0 +1,38 @@
+"""What `ca ceremony` prints."""
+
+from __future__ import annotations
+
+WORDS: dict[str, str] = {
+    "ceremony.planned": "plan of a ceremony: {title}, {threshold} of {persons} -> {path}",
+    "ceremony.planned-next": "Next: have every officer read it, then: sealwright ca ceremony begin {path}",
+    "ceremony.single-copy": "there will be ONE COPY of the device key: {reason}",
+    "ceremony.words": "SHA-256 {digits}",
+    "ceremony.aloud": "aloud   {words}",
+    "ceremony.plan": "plan of {title}: {steps}",
+    "ceremony.nonce": "nonce {nonce}",
+    "ceremony.begin-next": "Next, each officer: sealwright ca ceremony attend {path} --nonce {nonce} --home HOME --person ID --out ID.p7s",
+    "ceremony.attended": "{person} attends -> {out}",
+    "ceremony.attended-next": "Next: hand it to whoever runs the ceremony. It is good for {hours} hours, for this plan and nonce alone.",
+    "ceremony.present": "present: {person}, key {key}, {time}",
+    "ceremony.ask-begin": "Do all read these words in the plan they signed? [y/n] ",
+    "ceremony.ask-step": "Step {number} of {all}: {what}. Do it? [y/n] ",
+    "ceremony.say-step": "Step {number} of {all}: {what}",
+    "ceremony.ask-copy": "Copy the device key now, {location}, to {copy}. Done? [y/n] ",
+    "ceremony.step.root": "the root {name}, its key in {where}",
+    "ceremony.step.intermediate": "the authority {name}, certified by the root, its key in {where}",
+    "ceremony.step.timestamp": "the timestamp authority {name}, its key in {where}",
+    "ceremony.step.ocsp": "the OCSP responder {name}, its key in {where}",
+    "ceremony.step.key": "the device key {name}, whose public half is burnt into devices, its key in {where}",
+    "ceremony.step.lists": "the first revocation lists of both authorities",
+    "ceremony.files": "files, for development only",
+    "ceremony.fact": "{name}: {value}",
+    "ceremony.made": "made: {subject}",
+    "ceremony.list": "revocation list {number} of {authority}, until {day}: {digest}",
+    "ceremony.done": "the ceremony is done and what it made verifies: {home}",
+    "ceremony.done-next": "Next, each officer: sealwright ca ceremony sign {path} --home HOME --person ID",
+    "ceremony.signed": "{person} signs the transcript of {title} -> {out}",
+    "ceremony.signed-next": "Next, when enough officers have: sealwright ca ceremony check {path} --plan {plan}",
+    "ceremony.holds": "the transcript of {title} holds, signed by {persons}",
+    "ceremony.home-agrees": "what it names is in {home}",
+    "ceremony.no-home": "whether a home is the one it tells of was not asked: add --home",
+}
