@@ -36,14 +36,14 @@ def judge(leaf, bag, anchors):
         return "refused: " + cause.what
 judge(read("warm")[0], [], read("warm")[1:])
 before = peak()
-started = time.perf_counter()
+started = time.process_time()
 said = judge(read("leaf")[0], read("bag"), read("anchor"))
-taken = time.perf_counter() - started
+taken = time.process_time() - started
 print(taken, (peak() - before) / 1024, said[:300], sep="|")
 """
 
 
-def _measured(folder: Path, leaf: Made, bag: list[Made], anchors: list[Made]) -> str:
+def _measured(folder: Path, leaf: Made, bag: list[Made], anchors: list[Made], within: float = 2) -> str:
     """What is said of it, after it kept to time and memory."""
     plain = chain()
     below = made("warm", plain.root)
@@ -55,7 +55,7 @@ def _measured(folder: Path, leaf: Made, bag: list[Made], anchors: list[Made]) ->
     )
     assert done.returncode == 0, done.stderr
     taken, grown, said = done.stdout.strip().split("|", 2)
-    assert float(taken) < 2, said
+    assert float(taken) < within, said
     assert float(grown) < 64, said
     return said
 
@@ -93,12 +93,14 @@ def test_a110_layers_of_equal_names_multiply_to_no_end(tmp_path: Path, why: str)
     root = made("root", ca=True, after=ended)
     layers: list[list[Made]] = [[root]]
     key = ec.generate_private_key(ec.SECP256R1())
-    for level in range(5):
-        layers.append([made(f"layer {level}", layers[-1][0], ca=True, key=key, without="aki ski") for _ in range(6)])
+    for level in range(6):
+        layers.append([made(f"layer {level}", layers[-1][0], ca=True, key=key, without="aki ski") for _ in range(5)])
     every = [one for layer in layers[1:] for one in layer]
     wrong = made("root", ca=True)
     anchor = root if why.endswith("them") else wrong
-    said = _measured(tmp_path, made("signer", layers[-1][0], without="aki"), every, [anchor])
+    said = _measured(
+        tmp_path, made("signer", layers[-1][0], without="aki"), every, [anchor], within=0.3
+    )  # 1 s without the bounds of the search
     assert ("expired" if why.endswith("them") else "leads to") in said
 
 

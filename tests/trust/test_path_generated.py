@@ -7,6 +7,8 @@ The classes of disagreement there are, each with its reason; any other fails:
 - "no number": OpenSSL uses a list without CRL number; RFC 5280 section 5.2.3 demands one, and so do we.
 - "equal names": OpenSSL takes the list of any authority on the path that has the issuer's name; ours must be of its key too.
 - "delta": the program of OpenSSL 3.0 takes a delta list for a whole one (the library in the process does not); we refuse it.
+- "last second": for the program of OpenSSL 3.0 a certificate has ended in the second of its notAfter, which RFC 5280 section
+  4.1.2.5 still includes, as we and the newer library in the process do.
 - "no key usage": OpenSSL lets an issuer without key usage sign lists; we want cRLSign.
 Of purposes (sample, by the program): "no purpose": OpenSSL lets a leaf without EKU do everything, ours nothing;
 "any": OpenSSL 3.0 takes anyExtendedKeyUsage of an authority as none, we as every.
@@ -371,7 +373,11 @@ def _program(folder: File, world: World, *more: str, crls: Sequence[bytes] = ())
 @given(world=worlds(with_lists=True, lures=False))
 def test_the_openssl_program_says_the_same_of_chains_and_lists(tmp_path: File, world: World) -> None:
     ours = found(world)
-    assert _program(tmp_path, world) is isinstance(ours, Path)
+    said = _program(tmp_path, world)
+    if any(fault == "ends now" for _, fault in world.faults):
+        assert isinstance(ours, Path) or not said
+        return  # last second
+    assert said is isinstance(ours, Path)
     crls, classes = _lists(world)
     if "delta" in world.lists:
         classes.add("delta")
