@@ -171,6 +171,17 @@ def test_the_home_of_a_ceremony_is_one_to_work_with(copy: Path, tmp_path: Path, 
     assert "holds" in check(run, copy), "what is certified later changes nothing"
 
 
+def test_a_backup_has_the_record_of_the_ceremony(copy: Path, tmp_path: Path, run: Run) -> None:
+    run("enrol", "backup", "--home", copy / "ca", "--name", "backup", of=("key",))
+    tar, root = tmp_path / "ca.tar", copy / "ca" / "ca.pem"
+    assert "ceremony" not in run("backup", "--home", copy / "ca", "--out", tar, of=("home",))
+    run("restore", tar, "--to", tmp_path / "restored", "--ca", root, of=("home",))
+    transcript = tmp_path / "restored" / "ceremony" / "transcript.txt"
+    assert "what it names is in" in run(
+        "check", transcript, "--plan", copy / "plan.txt", "--home", tmp_path / "restored"
+    )
+
+
 def test_too_few_officers_make_nothing_and_one_officer_counts_once(
     tmp_path: Path, homes: dict[str, Path], run: Run
 ) -> None:

@@ -53,7 +53,18 @@ from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
 from sealwright.log.ends import MAIN, NAMES, End, Ends, home_id, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
 from sealwright.log.journal import LOCKED, Journal, closed_journals, whole_end
-from sealwright.signing.home import ANCHORS, FILE, JOURNAL, REGISTER, TRUST, EnrolledKey, Home, KeyPurpose, open_home
+from sealwright.signing.home import (
+    ANCHORS,
+    CEREMONY,
+    FILE,
+    JOURNAL,
+    REGISTER,
+    TRUST,
+    EnrolledKey,
+    Home,
+    KeyPurpose,
+    open_home,
+)
 from sealwright.signing.pipeline import Pipeline
 from sealwright.trust.belief import CRL_FOLDER, DENY
 from sealwright.trust.certificate import load_certificate
@@ -82,6 +93,7 @@ _FOLDERS = {
     "certificates": re.compile(r".+\.pem"),
     CRL_FOLDER: re.compile(r".+"),
     HISTORY: re.compile(r".+"),
+    CEREMONY: re.compile(r"(plan|transcript)\.txt|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"),
     "pending": re.compile(r"[0-9a-f]{64}\.json"),
     LOSSES: re.compile(r"[0-9]+\.toml(\..+\.p7s)?"),
     f"{LOSSES}/{JOURNAL}": _ENTRIES,

@@ -38,7 +38,7 @@ from sealwright.signing.ceremonyplan import (
     read_attendance,
     read_plan,
 )
-from sealwright.signing.home import ANCHORS, REGISTER, Home
+from sealwright.signing.home import ANCHORS, CEREMONY, REGISTER, Home
 from sealwright.signing.home import MAX_BYTES as MAX_HOME_BYTES
 from sealwright.signing.init import signed_text
 from sealwright.signing.register import read_register
@@ -48,7 +48,7 @@ from sealwright.trust.trustfile import officer_key_digest
 
 FIRST_LINE = "# sealwright transcript 1"
 KIND = "transcript"
-FOLDER = "ceremony"
+FOLDER = CEREMONY
 FILE = "transcript.txt"
 PLAN_FILE = "plan.txt"
 MAX_BYTES = 1 << 18
