@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kit.manifests import manifest_pair
 from kit.openssl import cms_verify, run, ts_verify
@@ -126,7 +127,7 @@ class House:
 
 
 def pem(der: bytes) -> str:
-    return authority.load_certificate(der, "x").public_bytes(authority.Encoding.PEM).decode()
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
 
 
 @dataclass
@@ -168,7 +169,7 @@ def letter(verdict: Verdict) -> str:
     return "T" if verdict.outcome is Outcome.TRUSTED else "U"
 
 
-def rules() -> list[Toml]:
+def rules(anchors: list[Toml]) -> list[Toml]:
     """Each line has its own rule and persons; the HMI needs the plant's approval too."""
     common: dict[str, Toml] = {
         "environment": "development",
@@ -177,8 +178,8 @@ def rules() -> list[Toml]:
         "without_clock": "allow",
         "contact": "security@plant.example",
     }
-    maker: dict[str, Toml] = {"slot": "maker", "purposes": ["updatePackageSigning"]}
-    plant: dict[str, Toml] = {"slot": "plant"}
+    maker: dict[str, Toml] = {"slot": "maker", "anchors": anchors, "purposes": ["updatePackageSigning"]}
+    plant: dict[str, Toml] = {"slot": "plant", "anchors": anchors}
     return [
         {"name": "drive", "products": ["drive"], **common, "signer": [{**maker, "persons": ["drive-line"]}]},
         {
@@ -203,7 +204,7 @@ class Year:
     approvers: dict[str, Signer] = field(default_factory=dict)
     anchors: list[Toml] = field(default_factory=list)
 
-    def publish(self, now: datetime, officers: Sequence[str], by: dict[str, Signer], **left: datetime) -> None:
+    def publish(self, now: datetime, officers: Sequence[str], by: dict[str, Signer]) -> None:
         version = len(self.house.versions) + 1
         persons: list[Toml] = [
             {"id": "drive-line", "organisation": "ACME", "keys": list(self.drive_keys)},
@@ -217,12 +218,6 @@ class Year:
         anchors = self.anchors
         signing = [one["certificate"] for one in anchors if isinstance(one, dict)]
         names: list[Toml] = [one["name"] for one in anchors if isinstance(one, dict)]
-        for_all: list[Toml] = []
-        for one in rules():
-            assert isinstance(one, dict)
-            for wanted in one["signer"]:  # type: ignore[union-attr]
-                wanted["anchors"] = names  # type: ignore[index,call-overload]
-            for_all.append(one)
         parts: dict[str, Toml] = {
             "id": "plant-7",
             "version": version,
@@ -234,15 +229,15 @@ class Year:
             "anchor": anchors,
             "authority": [{"name": f"timestamps {n}", "anchor": one} for n, one in enumerate(signing)],
             "crl": [{"issuer": pem(self.house.named("intermediate")), "max_age": {"install": "100d", "run": "400d"}}],
-            "rule": for_all,
+            "rule": rules(names),
         }
         stick = self.root / "published"
         if self.house.versions:  # the one before goes to the history of the next
-            for one in stick.glob("trust.toml*"):
-                kept = stick / "trust.history" / one.name.replace("trust.toml", f"{version - 1}.toml")
+            for old in stick.glob("trust.toml*"):
+                kept = stick / "trust.history" / old.name.replace("trust.toml", f"{version - 1}.toml")
                 kept.parent.mkdir(exist_ok=True)
-                one.rename(kept)
-        self.house.versions.append(write_trust(stick, parts, **by))
+                old.rename(kept)
+        self.house.versions.append(write_trust(stick, parts, "trust.toml", **by))
 
     def release(self, number: int, maker: Signer, approver: Signer | None = None, stamped: bool = True) -> None:
         product = "hmi" if approver else "drive"
@@ -280,7 +275,7 @@ class Year:
             assert ts_verify(stamp, value, anchors)[0], number
             assert not ts_verify(stamp, manifest, anchors)[0]
         der = self.house.list(now)
-        pem_list = x509.load_der_x509_crl(der).public_bytes(authority.Encoding.PEM).decode()
+        pem_list = x509.load_der_x509_crl(der).public_bytes(Encoding.PEM).decode()
         listed.write_text(pem(self.house.named("root")) + pem(self.house.named("intermediate")) + pem_list)
         for name, good in (("release", True), ("release-2", False), ("release-3", True)):
             leaf = self.root / "leaf.pem"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from kit.manifests import claimed
 from kit.pki import DAY, HOUR, NOW, Pki, Signer, p7s
 from kit.trust import RULE, believed, codes, judge, person, signed_file
 from sealwright.artifact.claims import Claims
@@ -335,6 +336,16 @@ def test_no_rule_means_no_trust(tmp_path: Path, pki: Pki, release: Signer) -> No
     assert judge(path, believed(pki)).outcome is Outcome.TRUSTED
     assert codes(judge(path, believed(pki, rule=[rule(formats=["manifest"])]))) == ["SW-RULE-NONE"]
     assert codes(judge(path, believed(pki, rule=[rule(products=["pump"])]))) == ["SW-RULE-NONE"]
+
+
+def test_a_refused_signature_says_why_also_where_every_rule_names_products(tmp_path: Path) -> None:
+    pki, claims = Pki.make(), Claims(product="pump")
+    signer = pki.leaf("release")
+    path = claimed(tmp_path, signer, claims)
+    pki.revoke(signer, NOW - 5 * DAY, x509.ReasonFlags.key_compromise)
+    rules = [rule(products=["pump"])]
+    assert judge(path, believed(pki, rule=rules)).outcome is Outcome.TRUSTED
+    assert codes(judge(path, believed(pki, rule=rules, crls=[pki.crl()])))[0] == "SW-CERT-REVOKED"
 
 
 def test_a_required_log_proof_is_never_assumed(tmp_path: Path, pki: Pki, release: Signer) -> None:
