@@ -44,6 +44,7 @@ EXAMPLES = 6000 if LONG else 220
 SAMPLE = 400 if LONG else 25
 COMMON: dict[str, Any] = {
     "deadline": None,
+    "derandomize": not LONG,
     "database": None,
     "derandomize": not LONG,  # the suite tries the same chains every time; `make soak` looks for new ones
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
