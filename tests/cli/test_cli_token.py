@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from sealwright.cli.main import main
+from sealwright.pki.oids import HARDWARE_ATTESTED
 
 Run = Callable[..., tuple[int, str]]
 PIN = "739164"
@@ -155,6 +157,38 @@ def test_a_tpm_attests_a_key_and_the_statement_answers_one_challenge_for_one_key
     assert run(*check, own, "--nonce", "5eed")[0] == 0
     assert run(*check, own, "--nonce", "5eee")[0] == 1
     assert run(*check, other, "--nonce", "5eed")[0] == 1
+
+
+@pytest.mark.usefixtures("tpm")
+def test_a_certificate_says_attested_only_where_the_tpm_answered_the_officers_challenge(
+    run: Run, tmp_path: Path
+) -> None:
+    home, key = tmp_path / "ca", f"tpm:{tmp_path / 'line.tss'}"
+    assert run("init", home)[0] == 0
+    assert run("key", "create", key)[0] == 0
+    assert run("key", "attest", key, "--nonce", "5eed", "--out", tmp_path / "line.att")[0] == 0
+    (tmp_path / "line.csr").write_text(run("key", "csr", key, "--subject", "CN=line")[1])
+    assert run("key", "create", f"file:{tmp_path / 'other.key'}")[0] == 0
+    (tmp_path / "other.csr").write_text(run("key", "csr", f"file:{tmp_path / 'other.key'}", "--subject", "CN=other")[1])
+    altered = (tmp_path / "line.att").read_text()
+    start = altered.index('"attest": "') + 120
+    (tmp_path / "altered.att").write_text(
+        altered[:start] + ("0" if altered[start] != "0" else "1") + altered[start + 1 :]
+    )
+
+    def issue(request: str, statement: str, nonce: str) -> int:
+        (tmp_path / "out.pem").unlink(missing_ok=True)
+        return run("cert", "issue", tmp_path / request, "--home", home, "--profile", "code-signer", "--attestation",
+                   tmp_path / statement, "--nonce", nonce, "--out", tmp_path / "out.pem")[0]  # fmt: skip
+
+    for refused in (("line.csr", "line.att", "5eee"), ("other.csr", "line.att", "5eed"), ("line.csr", "altered.att", "5eed"),
+                    ("line.csr", "line.csr", "5eed")):  # fmt: skip
+        assert issue(*refused) == 1, refused
+        assert not (tmp_path / "out.pem").exists()
+    assert issue("line.csr", "line.att", "5eed") == 0
+    policies = x509.load_pem_x509_certificate((tmp_path / "out.pem").read_bytes()).extensions
+    named = policies.get_extension_for_class(x509.CertificatePolicies).value
+    assert [one.policy_identifier.dotted_string for one in named] == [HARDWARE_ATTESTED]
 
 
 @pytest.mark.usefixtures("tpm")

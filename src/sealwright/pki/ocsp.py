@@ -186,9 +186,9 @@ class Responder:
         if served is None:
             return _error(ResponseStatus.UNAUTHORIZED, "certificates of an issuer that is not served here")
         try:
+            known = served.source.refresh(now)
             if why := served.standing(now):
                 return _error(ResponseStatus.INTERNAL_ERROR, f"the responder must not answer: {why}")
-            known = served.source.refresh(now)
             statuses = [served.source.status(one.serial) for one in read.certificates]
         except SealwrightError as cause:
             return failed(cause)

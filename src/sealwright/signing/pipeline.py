@@ -41,7 +41,7 @@ from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
-from sealwright.signing.standing import end_of
+from sealwright.signing.standing import end_of, last_second
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -99,8 +99,6 @@ class Pipeline:
                 f"it is enrolled for {enrolled.construction}, which are certificates",
                 "Name a key enrolled for signatures.",
             )
-        from sealwright.signing.lastday import last_second  # of the register, which only a key that signs needs
-
         self._until = last_second(home, enrolled)
         self.home = home
         self.enrolled = enrolled

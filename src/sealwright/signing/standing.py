@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cryptography import x509
 
+from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import JournalError, KeyRefused
 from sealwright.log.journal import FILE
 from sealwright.signing.home import REGISTER, EnrolledKey, Home
@@ -18,6 +19,17 @@ def end_of(home: Home, certificate: x509.Certificate) -> End | None:
     """Whether an authority of this home revoked or suspended a certificate."""
     issued = read_register(home.path(REGISTER)).issued.values()
     return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
+
+
+def last_second(home: Home, key: EnrolledKey) -> datetime | None:
+    """When a replaced key's signing ended, None while nobody set a day (A113).
+
+    home.toml is a file for editing; the register is the journal of what was decided, so the earlier of the two counts.
+    """
+    own = key_digest(key.public_key)
+    retired = [one for one in read_register(home.path(REGISTER)).issued.values() if one.signs_until is not None]
+    decided = [one.signs_until for one in retired if one.key == own][-1:]
+    return min((time for time in (key.signs_until, *decided) if time is not None), default=None)
 
 
 def another_serves(home: Home, key: EnrolledKey, inventory: Inventory) -> bool:
@@ -42,7 +54,7 @@ class StandingWatch:
 
     def __init__(self, home: Home, key: EnrolledKey) -> None:
         self._home = home
-        self._until = key.signs_until
+        self._until = last_second(home, key)
         self._certificate = load_certificate(key.certificate, key.name)
         self._path = home.path(REGISTER, FILE)
         self._seen: tuple[int, int, int] | None = None

@@ -33,18 +33,26 @@ _SINCE = (
 _EXTENSIONS = (
     rb"(?:\x30\x0c" + _REASON + rb"|\x30\x1a" + _SINCE + rb"|\x30\x26(?:" + _REASON + _SINCE + rb"|" + _SINCE + _REASON + rb")|)"
 )  # fmt: skip
+# Most entries have a reason or nothing; one that goes on otherwise ends this match in front of it or of what follows its date.
+_PLAIN = rb"(?:\x30\x0c" + _REASON + rb"|(?=\x30[\x00-\x7f]\x02|\Z))"
 
 
-@lru_cache(maxsize=1)
-def _usual() -> re.Pattern[bytes]:
-    """Compiled when the first long list comes: 4 ms that others need not pay."""
+@lru_cache(maxsize=2)
+def _usual(extensions: bytes) -> re.Pattern[bytes]:
+    """Compiled when the first long list comes: time that others need not pay."""
     serials = b"|".join(re.escape(bytes([2, size])) + b".{%d}" % size for size in _SERIAL_BYTES)
-    return re.compile(rb"(?:\x30[\x00-\x7f](?:" + serials + rb")\x17\x0d.{13}" + _EXTENSIONS + rb")*+", re.DOTALL)
+    return re.compile(rb"(?:\x30[\x00-\x7f](?:" + serials + rb")\x17\x0d.{13}" + extensions + rb")*+", re.DOTALL)
 
 
 def all_usual(entries: bytes) -> bool:
-    """Whether the content of revokedCertificates, already read as strict DER, has entries of usual shapes only."""
-    return _usual().fullmatch(entries) is not None
+    """Whether the content of revokedCertificates, already read as strict DER, has entries of usual shapes only.
+
+    Two steps: most lists have no invalidity dates, and the expression without them is compiled in a third of the time;
+    the second one goes on at the entry where the first stopped.
+    """
+    plain = _usual(_PLAIN).match(entries)
+    at = plain.end() if plain else 0
+    return at == len(entries) or _usual(_EXTENSIONS).fullmatch(entries, at) is not None
 
 
 class LongList(Mapping[int, E], Generic[E]):

@@ -16,7 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import islice, pairwise
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -34,6 +36,9 @@ from sealwright.trust.certificate import (
     purposes_of,
     weak_hash,
 )
+
+if TYPE_CHECKING:
+    from OpenSSL import crypto
 
 MAX_DEPTH = 8
 MAX_CHECKS = 64
@@ -170,7 +175,7 @@ def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness, 
     if strictness is Strictness.OURS:
         flags |= crypto.X509StoreFlags.X509_STRICT
     try:
-        every = [crypto.X509.from_cryptography(one) for one in chain]
+        every = [_for_openssl(one) for one in chain]
         store = crypto.X509Store()
         store.add_cert(every[-1])
         store.set_flags(flags)
@@ -183,6 +188,14 @@ def _judge(chain: list[x509.Certificate], at: datetime, strictness: Strictness, 
     except crypto.Error as cause:
         return NoPath(f"OpenSSL could not judge it: {cause}"[:200])
     return None
+
+
+@lru_cache(maxsize=128)
+def _for_openssl(certificate: x509.Certificate) -> crypto.X509:
+    """Its own form of a certificate, which is encoded and parsed again for it: the half of a judgement, done once."""
+    from OpenSSL import crypto  # as above
+
+    return crypto.X509.from_cryptography(certificate)
 
 
 def _policies(chain: list[x509.Certificate]) -> NoPath | None:

@@ -97,7 +97,9 @@ def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: As
     }
     speaking = _speaking(trust.rules, claims, formats, judged)
     if not speaking:
-        return Decision((), (), (reject("SW-RULE-NONE", claims.product or "an artifact without claims"),))
+        # a refused signature has no claims left to choose a rule by: why it was refused is the answer that helps
+        refused = dict.fromkeys(refusal for entry in judged if not entry.seen.accepted for refusal in entry.refusals)
+        return Decision((), (), (*refused, reject("SW-RULE-NONE", claims.product or "an artifact without claims")))
     counted: list[Judged] = []
     findings: list[Finding] = []
     for rule in speaking:

@@ -242,8 +242,6 @@ class Verifier:
             *disagreements,
             *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
             *(f for entry in judged if not decision.counted for f in entry.findings if f.code in _ABOUT_PROOFS),
-            # no rule speaks where a signature's claims are not believed: then why not is what people need
-            *(f for entry in judged if not decision.rules for f in entry.refusals),
         ]
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
