@@ -21,7 +21,7 @@ from kit.tokens import PIN, another_token
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.errors import CeremonyRefused, LimitExceeded, MalformedTrust, SealwrightError
-from sealwright.keys.backends import import_key
+from sealwright.keys.backends import destroy_key, import_key
 from sealwright.keys.file import PrivateKey
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
@@ -163,12 +163,18 @@ def test_what_a_ceremony_made_verifies_with_openssl_and_so_do_the_signatures_of_
         assert not cms_verify(signature, held / "plan.txt", officer)[0]
 
 
-def test_the_home_of_a_ceremony_is_one_to_work_with(copy: Path, tmp_path: Path, run: Run) -> None:
+def test_the_home_of_a_ceremony_is_one_to_work_with(
+    copy: Path, tmp_path: Path, run: Run, homes: dict[str, Path]
+) -> None:
     file = tmp_path / "app.bin"
     file.write_bytes(b"firmware")
     run("enrol", "file", "--home", copy / "ca", "--name", "release", of=("key",))
     run(file, "--home", copy / "ca", of=("sign",))
-    assert "holds" in check(run, copy), "what is certified later changes nothing"
+    assert "not in the transcript" not in check(run, copy), "what is certified later changes nothing"
+    root, old = copy / "ca/ca.pem", copy / "old.pem"
+    run("cross-sign", homes["eva"] / "ca.pem", "--home", copy / "ca", "--authority", "root", "--out", old, of=("ca",))
+    assert root.read_bytes() != old.read_bytes()
+    assert "not in the transcript: CN=eva root" in check(run, copy), "but whoever checks is told of authorities"
 
 
 def test_a_backup_has_the_record_of_the_ceremony(copy: Path, tmp_path: Path, run: Run) -> None:
@@ -347,6 +353,7 @@ def test_no_officer_signs_a_transcript_that_does_not_follow_the_plan(
         ('"timestamp"', '"timestamp", "party"', "in this order"),
         ('keys = "files"', 'keys = "files"\naccept_single_copy = "x"', "left out where no step is device-key"),
         ('keys = "files"', 'keys = "pkcs11:token=ca?pin-value=1234"', "without a PIN"),
+        ('keys = "files"', 'keys = "pkcs11:token=ca;object=root"', "without an object"),
         ('keys = "files"', 'keys = "https://example"', "key string of a token"),
         ('root = "ACME root"', 'root = "ACME CA"', "another name than the root's"),
         ('root = "ACME root"', f'root = "{"x" * 65}"', "at most 64 characters"),
@@ -433,7 +440,7 @@ def test_one_copy_is_enough_for_a_reason_that_the_transcript_repeats(
 
 
 def test_a_ceremony_in_a_token_with_a_device_key_of_which_two_tokens_have_copies(
-    tmp_path: Path, homes: dict[str, Path], run: Run
+    tmp_path: Path, homes: dict[str, Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token, safe = another_token(), another_token()
     pin = tmp_path / "pin"
@@ -456,12 +463,20 @@ def test_a_ceremony_in_a_token_with_a_device_key_of_which_two_tokens_have_copies
         nonce,
         "--attendance",
         *files,
-        "--yes",
         "--pin-file",
         pin,
+        "--second-copy",
     )
-    assert "lies where the first one lies" in run(*start, "--second-copy", f"{token};object=burnt", code=1)
-    run(*start, "--second-copy", f"{safe};object=burnt", "--json")
+    assert "lies where the first one lies" in run(*start, f"{token};object=burnt", "--yes", code=1)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\nn\n"))
+    said = run(*start, f"{safe};object=burnt", code=1)
+    assert "stopped before step 2" in said
+    (left,) = re.findall(r"In the token remain: (pkcs11:\S+)\.", said)
+    assert "already in the token" in run(*start, f"{safe};object=burnt", "--yes", code=1), (
+        "a root of another day is not taken up"
+    )
+    destroy_key(left, Pin(PIN))
+    run(*start, f"{safe};object=burnt", "--yes", "--json")
     transcript = parse_transcript((tmp_path / "ca/ceremony/transcript.txt").read_bytes(), "transcript")
     root, *_, device = transcript.made
     assert root.provenance == Provenance.HARDWARE_CLAIMED

@@ -296,13 +296,15 @@ def run_check(args: argparse.Namespace) -> int:
         from sealwright.cli.jsonout import line
 
         said = {"transcript": args.transcript, "holds": True, "signed": list(checked.signed)}
-        print(line(said | {"plan": str(transcript.plan), "home": args.home}))
+        print(line(said | {"plan": str(transcript.plan), "home": args.home, "later": list(checked.later)}))
         return 0
     print(say("ceremony.holds", title=transcript.title, persons=", ".join(checked.signed)))
     _show_everything(transcript)
     if transcript.accept_single_copy:
         print(say("ceremony.single-copy", reason=transcript.accept_single_copy))
     print(say("ceremony.no-home") if args.home is None else say("ceremony.home-agrees", home=display(args.home)))
+    for later in checked.later:
+        print("  " + say("ceremony.later", name=later))
     return 0
 
 

@@ -85,7 +85,7 @@ _PURPOSES = {
 # what is found of every authority that is judged in a signer's place
 _OF_AUTHORITIES = ("SW-CERT-IS-CA", "SW-CERT-KEY-USAGE")
 _CHALLENGE = b"sealwright second copy 1\n"
-_NEXT = "Begin again with a new nonce, and an empty token or other key names."
+_NEXT = "Begin again with a new nonce, and an empty token."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,13 @@ class _Work:
         return open_home(self.folder)
 
     @property
+    def remains(self) -> str:
+        """What a ceremony that ends early leaves in the token, for its error."""
+        return f" In the token remain: {', '.join(self.in_token)}." if self.in_token else ""
+
+    @property
     def pin(self) -> Pin | None:
+        """Of the token, for keys that are in one."""
         return self.session.pin if self.plan.token else None
 
 
@@ -159,10 +165,10 @@ def run_ceremony(plan_path: str, folder: str, session: Session) -> tuple[Home, T
             os.rmdir(full)
         os.rename(building, full)
     except OSError as cause:
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
+        step = f"Check the folder above it.{work.remains}"
+        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
     except SealwrightError as cause:
-        if work.in_token:
-            cause.next_step = f"{cause.next_step} In the token remain: {', '.join(work.in_token)}."
+        cause.next_step += work.remains
         raise
     finally:
         if os.path.isdir(building):

@@ -40,6 +40,7 @@ from sealwright.envelope.kinds import KINDS, Construction
 from sealwright.errors import CeremonyRefused, LimitExceeded, MalformedTrust, SealwrightError, UsageError
 from sealwright.keys.key import KeyKind
 from sealwright.keys.pin import Pin
+from sealwright.keys.uri import parse_pkcs11
 from sealwright.pki.profiles import (
     DEVICE_CODE_SIGNER,
     INTERMEDIATE,
@@ -199,6 +200,8 @@ def parse_plan(data: bytes, subject: str) -> Plan:
         raise top.wrong("keys", f'"{FILES}" or the key string of a token or TPM')
     if "pin-value" in keys.lower():
         raise top.wrong("keys", "a key string without a PIN in it")
+    if keys.startswith("pkcs11:") and not _names_a_token(keys):
+        raise top.wrong("keys", "the key string of a token, without an object in it")
     algorithm = top.word("algorithm", KEY_KINDS, KeyKind.P256.value)
     has_device = DEVICE in steps
     if not has_device:
@@ -238,6 +241,14 @@ def parse_plan(data: bytes, subject: str) -> Plan:
                 f"one that verifiers of a {step} read: " + ", ".join(sorted(schemes)),
             )
     return plan
+
+
+def _names_a_token(keys: str) -> bool:
+    try:
+        uri = parse_pkcs11(keys)
+    except SealwrightError:
+        return False
+    return bool(uri.token or uri.serial) and not uri.label and uri.id is None
 
 
 def _name(top: Section, key: str, most: int) -> str:

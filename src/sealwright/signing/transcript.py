@@ -208,10 +208,11 @@ def sign_transcript(
 
 
 class Checked(NamedTuple):
-    """A record that holds. signed: the officers whose signatures do."""
+    """A record that holds. signed: the officers whose signatures do; later: authorities of the home that it does not tell of."""
 
     transcript: Transcript
     signed: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
 
 def check_transcript(path: str, plan_path: str, home: Home | None) -> Checked:
@@ -228,9 +229,7 @@ def check_transcript(path: str, plan_path: str, home: Home | None) -> Checked:
             + _which_fail(signed, plan),
             f"Have the others sign these very bytes: sealwright ca ceremony sign {path}",
         )
-    if home is not None:
-        _is_of(transcript, plan, home)
-    return Checked(transcript, persons)
+    return Checked(transcript, persons, _is_of(transcript, plan, home) if home is not None else ())
 
 
 def _which_fail(signed: SignedText, plan: Plan) -> str:
@@ -269,8 +268,8 @@ def _follows(transcript: Transcript, plan: Plan, path: str) -> None:
         raise CeremonyRefused(path, problem, _NEXT)
 
 
-def _is_of(transcript: Transcript, plan: Plan, home: Home) -> None:
-    """The home is the one that the record tells of."""
+def _is_of(transcript: Transcript, plan: Plan, home: Home) -> tuple[str, ...]:
+    """The home is the one that the record tells of; the authorities that were certified there beside it."""
     register = home.path(REGISTER)
     issued = {Digest.of(one.certificate): one for one in read_register(register).issued.values()}
     for made in transcript.made:
@@ -298,6 +297,16 @@ def _is_of(transcript: Transcript, plan: Plan, home: Home) -> None:
     kept = [os.path.join(folder, name) for name in names if name.startswith("attendance.")]
     if attended(plan, transcript.nonce, read_attendance(kept), transcript.time) != transcript.present:
         raise CeremonyRefused(folder, "the attendance kept there is not of those whom the transcript names", _NEXT)
+    told = {made.certificate for made in transcript.made}
+    others = [one for digest, one in issued.items() if digest not in told and _is_authority(one.x509)]
+    return tuple(f"{one.name}, serial {one.serial:x}, {one.at:%Y-%m-%d}" for one in others)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _anchors(home: Home) -> list[Digest]:

@@ -34,5 +34,6 @@ WORDS: dict[str, str] = {
     "ceremony.signed-next": "Next, when enough officers have: sealwright ca ceremony check {path} --plan {plan}",
     "ceremony.holds": "the transcript of {title} holds, signed by {persons}",
     "ceremony.home-agrees": "what it names is in {home}",
+    "ceremony.later": "certified there too, and not in the transcript: {name}",
     "ceremony.no-home": "whether a home is the one it tells of was not asked: add --home",
 }
