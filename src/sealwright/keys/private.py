@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from math import prod
 from typing import cast
 
 from cryptography import x509
@@ -24,6 +25,18 @@ from sealwright.keys.file import PrivateKey
 from sealwright.keys.pin import Pin
 
 MAX_BYTES = 256 * 1024
+MAX_ROUNDS = 10_000_000
+_SCRYPT = bytes.fromhex("06092b06010401da47040b")
+# PBKDF2, the schemes of PKCS#5 version 1 and of PKCS#12, scrypt; their parameters follow
+_PKCS5, _PKCS12 = bytes.fromhex("06092a864886f70d0105"), bytes.fromhex("060a2a864886f70d010c01")
+_DERIVATIONS = re.compile(
+    re.escape(_PKCS5)
+    + rb"[\x01\x03\x04\x06\x0a\x0b\x0c]|"
+    + re.escape(_PKCS12)
+    + rb"[\x01-\x06]|"
+    + re.escape(_SCRYPT),
+    re.DOTALL,
+)
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{3,40})-----.*?-----END \1-----", re.DOTALL)
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 _PSS_ONLY = bytes.fromhex("06092a864886f70d01010a")
@@ -57,6 +70,8 @@ def read_private_key(path: str, password: Pin | None) -> PrivateFile:
         if data.startswith(start):
             raise KeyUnavailable(path, f"it is {name}", hint)
     secret = password.reveal().encode() if password is not None else None
+    if secret is not None:
+        _check_work(path, data)
     key, form, certificates = _pem(path, data, secret) if b"-----BEGIN " in data else _binary(path, data, secret)
     if isinstance(key, rsa.RSAPrivateKey) and _PSS_ONLY in _octets(data):
         raise KeyRefused(
@@ -67,6 +82,37 @@ def read_private_key(path: str, password: Pin | None) -> PrivateFile:
     public = key.public_key()  # type: ignore[attr-defined]
     algorithm_for(public, subject=path)
     return PrivateFile(cast("PrivateKey", key), cast("PublicKey", public), form, certificates, others)
+
+
+def _check_work(path: str, data: bytes) -> None:
+    """KeyRefused where the passphrase would be hashed for minutes: the file says how often, and it may be a stranger's.
+
+    What lies encrypted inside a PKCS#12 file once more says so only after the first decryption.
+    """
+    from asn1crypto import core, pkcs12  # only encrypted keys need it
+
+    blocks = [_octets(match[0]) for match in _BLOCK.finditer(data)] or [data]
+    most = 0
+    for der in blocks:
+        for match in _DERIVATIONS.finditer(der):
+            try:
+                parameters = core.load(der[match.end() :], strict=False)
+                numbers = [one for one in parameters.native.values() if isinstance(one, int)]
+            except (ValueError, TypeError, AttributeError):
+                continue  # not parameters but bytes that look like it; what decrypts reads them strictly
+            cost = prod(numbers[:3]) // 16 if match[0] == _SCRYPT else numbers[0] if numbers else 0
+            most = max(most, cost)
+        try:
+            mac = pkcs12.Pfx.load(der)["mac_data"]
+            most = max(most, mac["iterations"].native if mac.native else 0)
+        except (ValueError, TypeError, KeyError):
+            continue
+    if most > MAX_ROUNDS:
+        raise KeyRefused(
+            path,
+            f"its passphrase would be hashed {most:,} times; at most {MAX_ROUNDS:,} are done",
+            "Have it exported again: openssl pkcs8 -topk8 -iter 600000 -in FILE -out NEW",
+        )
 
 
 def _octets(data: bytes) -> bytes:
