@@ -36,8 +36,8 @@ verifiers: install ## write docs/verifiers.md from what the real verifiers answe
 test: lint ## everything that CI runs; ends with pytest's closing line
 	@$(PY) -m pytest -n 2 --dist worksteal
 
-soak: install ## longer fuzzing of every parser (ten minutes)
-	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 -k "mutation or any_bytes" --timeout 1200
+soak: install ## longer fuzzing of every parser and of certificate paths (twenty minutes)
+	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 -k "mutation or any_bytes or path_generated" --timeout 1200
 
 bench: install ## ratios against named peers, measured in the same run
 	@test -x .venv-bench/bin/model_signing || { echo "installing model_signing, a peer of the benchmarks, into .venv-bench"; \
