@@ -1,7 +1,7 @@
 """A year of one house on a fake clock: two product lines, 24 releases, and everything that happens to keys and officers.
 
 Plants: A is always current; B gets a stick now and then; C lies switched off from January to August; D has a clock that
-stands at 1970. After each step a table says what each of them may install; it was written by hand, from RULES 4 and 5:
+stands at 1970. The authorities are made in a ceremony. After each step a table says what each of them may install; it was written by hand, from RULES 4 and 5:
 
     T trusted   W trusted, with the warning that recovery keys were used   R refused   U undecided   - not delivered there
 """
@@ -25,7 +25,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
-from sealwright.errors import KeyRefused, TrustRefused
+from sealwright.errors import CeremonyRefused, KeyRefused, TrustRefused
 from sealwright.formats.format import Slot
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyKind, Provenance
@@ -43,6 +43,8 @@ from sealwright.signing.authority import (
     renew,
     revoke,
 )
+from sealwright.signing.ceremony import Session, run_ceremony
+from sealwright.signing.ceremonyplan import Draft, attend, new_nonce, plan_text
 from sealwright.signing.compromise import signatures_since
 from sealwright.signing.enrol import enrol, enrol_for, save
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose, open_home
@@ -52,6 +54,7 @@ from sealwright.signing.late import LateStamper, Stamped
 from sealwright.signing.register import REASONS
 from sealwright.signing.sign import Signed, SignOptions, sign_paths
 from sealwright.signing.stamps import open_stamper
+from sealwright.signing.transcript import check_transcript, sign_transcript
 from sealwright.trust.archive import zip_of
 from sealwright.trust.belief import load_trust
 from sealwright.trust.bundle import check_bundle, copied, folder_files, install_bundle
@@ -97,12 +100,13 @@ class House:
         self.folder = folder
         self.ca = str(folder / "ca")
         self.second = str(folder / "second")
-        init_home(self.ca, InitOptions(now=day(0), title="ACME", organisation="ACME"))
-        enrol_for(open_home(self.ca), "file", "hmi", None, day(0))
         self.people = {
             name: init_home(str(folder / f"home-{name}"), InitOptions(now=day(0), title=name))
             for name in ("eva", "jan", "mia", "noa", "tom", "rolf", "rita")
         }
+        self._ceremony(("eva", "jan", "mia"))
+        for line in ("release", "hmi"):
+            enrol_for(open_home(self.ca), "file", line, None, day(0))
         self.office = folder / "office"  # where the trust file is edited
         self.office.mkdir()
         self.plants = {name: folder / f"plant-{name}" for name in PLANTS}
@@ -112,6 +116,32 @@ class House:
         self.until: dict[str, datetime] = {}
         self.anchors: list[tuple[str, str]] = []
         self.version = 0
+
+    def _ceremony(self, officers: tuple[str, ...]) -> None:
+        """Root, intermediate and timestamp authority, made before two of three officers, who sign the transcript."""
+        plan = self.folder / "plan.txt"
+        keys = [(name, public(officer_key(self.people[name]))) for name in officers]
+        steps = ("root", "intermediate", "timestamp", "revocation-lists")
+        plan.write_text(plan_text(Draft("ACME", "ACME", "ACME root", "ACME signing CA", keys, 2, steps=steps)))
+        nonce, present = new_nonce(), [str(self.folder / f"{name}-attends.p7s") for name in officers[:2]]
+        for name, path in zip(officers, present, strict=False):
+            attend(str(plan), nonce, self.people[name], name, path, day(0))
+
+        def yes(*_: object) -> bool:
+            return True
+
+        def run_with(attendance: list[str]) -> None:
+            run_ceremony(str(plan), self.ca, Session(day(0), nonce, attendance, yes, lambda _: None, yes, yes))
+
+        with pytest.raises(CeremonyRefused):
+            run_with(present[:1])
+        run_with(present)
+        transcript = str(Path(self.ca) / "ceremony" / "transcript.txt")
+        sign_transcript(transcript, str(plan), self.people["eva"], "eva", day(0))
+        with pytest.raises(CeremonyRefused):
+            check_transcript(transcript, str(plan), open_home(self.ca))
+        sign_transcript(transcript, str(plan), self.people["mia"], "mia", day(0))
+        assert check_transcript(transcript, str(plan), open_home(self.ca)).signed == ("eva", "mia")
 
     @property
     def home(self) -> Home:
