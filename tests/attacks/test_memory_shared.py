@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import stat
 import traceback
 from collections.abc import Iterator
@@ -102,6 +103,25 @@ def test_what_many_processes_learn_at_once_is_all_kept(tmp_path: Path, pki: Pki,
         children.append(child)
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
     assert len(read_state(state).generations) == count * each
+
+
+def test_a_memory_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, state: str) -> None:
+    """Another verifier puts its newer one in place all the time; every read gives a whole one, and none is an error."""
+    update_state(state, lambda known: known.having_seen("plant-7", 1, {}))
+    whole = Path(state, "state.json").read_bytes()
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                (tmp_path / "new").write_bytes(whole)
+                os.replace(tmp_path / "new", Path(state, "state.json"))
+        finally:
+            os._exit(0)
+    try:
+        assert all(read_state(state).trust == {"plant-7": 1} for _ in range(3000))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a104_what_was_seen_is_remembered_whatever_the_verdict_was(tmp_path: Path, pki: Pki, state: str) -> None:

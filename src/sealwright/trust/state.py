@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sealwright.artifact.source import read_file_or_none
-from sealwright.errors import LimitExceeded, MalformedTrust, OutputRefused, UsageError
+from sealwright.errors import ChangedWhileRead, LimitExceeded, MalformedTrust, OutputRefused, UsageError
 from sealwright.trust.times import Seen, moved
 
 FILE = "state.json"
@@ -81,7 +81,7 @@ def read_state(folder: str) -> State:
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(folder, "it is not a folder", "Name a folder of its own with --state.")
     path = os.path.join(folder, FILE)
-    data = read_file_or_none(path, MAX_STATE_BYTES)
+    data = _whole(path)
     if data is None:
         return NOTHING
     try:
@@ -101,6 +101,17 @@ def read_state(folder: str) -> State:
         raise MalformedTrust(
             path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
         ) from cause
+
+
+def _whole(path: str) -> bytes | None:
+    """The file's bytes. One that another verifier replaces just now is read again: the new one lies there whole."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return read_file_or_none(path, MAX_STATE_BYTES)
+        except ChangedWhileRead:
+            if time.monotonic() > until:
+                raise
 
 
 def _numbers(value: Mapping[str, object]) -> dict[str, int]:
