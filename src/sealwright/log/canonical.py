@@ -1,9 +1,10 @@
-"""RFC 8785 JSON of what our records hold: one object of texts, whole numbers and lists of texts, and its strict reader."""
+"""RFC 8785 JSON of what our records hold: one object of texts, whole numbers and lists of texts, its strict reader, and the form of its times."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 Field = str | int | tuple[str, ...]
 MAX_INTEGER = 2**53 - 1
@@ -44,6 +45,19 @@ def read_canonical(data: bytes) -> dict[str, Field]:
     if canonical_json(fields) != data:
         raise ValueError("not in canonical form")
     return fields
+
+
+def time_text(time: datetime) -> str:
+    """A time as our records write it, RFC 3339 in UTC to the second.
+
+    Not by `strftime`, which writes years before 1000 with fewer digits than `read_time` reads.
+    """
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def read_time(text: Field) -> datetime:
+    """A time of our records; ValueError for anything else."""
+    return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def _refuse(text: str) -> float:

@@ -120,7 +120,7 @@ class Journal:
             try:
                 _set_torn_line_aside(descriptor, folder)
                 count, previous = _end(descriptor, path)
-                _sync_folder(folder)
+                sync_folder(folder)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -428,7 +428,8 @@ def _recorded(fields: dict[str, Field], path: str, number: int) -> Recorded:
     return Recorded(number, type_, own)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable; OSError where the disk fails."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -25,7 +25,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
@@ -49,7 +49,7 @@ from sealwright.errors import (
 )
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
-from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical, read_time, time_text
 from sealwright.log.ends import MAIN, NAMES, End, Ends, home_id, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
 from sealwright.log.journal import LOCKED, Journal, closed_journals, whole_end
@@ -83,7 +83,6 @@ MAX_FILES = 100_000
 MAX_NAME_BYTES = 240
 BLOCK = 1 << 20
 _SECTOR = 512
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
 _ROOT = re.compile(rf"{re.escape(FILE)}|{re.escape(ANCHORS)}|({re.escape(TRUST)}|{re.escape(DENY)})(\..+\.p7s)?")
 _ENTRIES = re.compile(r"journal(\.[0-9]+)?\.jsonl|journal\.torn")
@@ -439,7 +438,7 @@ def _known(name: str) -> bool:
 def _statement(digests: dict[str, str], ends: Ends, now: datetime, left_out: Sequence[str], with_keys: bool) -> bytes:
     lines = [
         FIRST_LINE,
-        f"# time {now.astimezone(UTC):{_TIME}}",
+        f"# time {time_text(now)}",
         f"# checkpoint {ends.line}",
         f"# private-keys {'development' if with_keys else 'none'}",
         *(f"# left-out {_shown(name)}" for name in left_out),
@@ -452,7 +451,7 @@ def _read_statement(text: bytes, path: str) -> tuple[dict[str, str], Ends, datet
     try:
         lines = text.decode().removesuffix("\n").split("\n")
         heads = [line for line in lines if line.startswith("#")]
-        time = datetime.strptime(heads[1].removeprefix("# time "), _TIME).replace(tzinfo=UTC)
+        time = read_time(heads[1].removeprefix("# time "))
         ends = parse_ends(heads[2].removeprefix("# checkpoint "))
         keys = heads[3].removeprefix("# private-keys ")
         left_out = [line.removeprefix("# left-out ") for line in heads[4:]]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sealwright.artifact.digest import Digest
+from sealwright.log.canonical import read_time
 from sealwright.log.journal import EntryType, read_history
 from sealwright.signing.home import JOURNAL, Home
 
@@ -66,6 +67,6 @@ def _signatures(folder: str, key: Digest, since: datetime) -> Iterator[Signature
 
 def _time(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return read_time(text)
     except ValueError:
         return None  # entries that say no time count: what is not known to be before is not

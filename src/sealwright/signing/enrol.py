@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
-from sealwright.log.canonical import Field
+from sealwright.log.canonical import Field, time_text
 from sealwright.log.journal import Entry, EntryType, Journal, refuse_locked
 from sealwright.pki.authority import POLICY_OF, Subject, Terms
 from sealwright.pki.knownkeys import KnownKeys
@@ -330,7 +330,7 @@ def enrol_certified(
         certificate=certificate,
         chain=chain,
     )
-    record(home, enrolled, {"time": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+    record(home, enrolled, {"time": time_text(now)})
     return enrolled
 
 

@@ -29,7 +29,7 @@ from sealwright.keys.key import KeyInfo, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.private import PrivateFile, read_private_key
 from sealwright.keys.uri import parse_pkcs11, scheme_of
-from sealwright.log.canonical import Field
+from sealwright.log.canonical import Field, time_text
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.knownkeys import KnownKeys
 from sealwright.pki.weakkeys import check_key
@@ -138,7 +138,7 @@ def record_destroyed(home: Home, key: EnrolledKey, copy: str, said: tuple[str, s
         "destroyed": copy,
         "how": how,
         "person": person,
-        "time": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "time": time_text(now),
     }
     with Journal.open(home.path(JOURNAL)) as journal:
         journal.append([Entry(EntryType.KEY, fields)])
@@ -244,7 +244,7 @@ def _check_said(asked: Asked) -> None:
 
 def _said(source: PrivateFile, asked: Asked, now: datetime) -> dict[str, Field]:
     said: dict[str, Field] = {
-        "time": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "time": time_text(now),
         "imported": source.form,
         "copies": asked.copies,
     }

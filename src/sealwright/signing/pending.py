@@ -17,14 +17,15 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, unquote_to_bytes
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.errors import JournalError, OutputRefused
-from sealwright.log.canonical import Field, canonical_json, read_canonical
+from sealwright.log.canonical import Field, canonical_json, read_canonical, time_text
+from sealwright.log.journal import sync_folder
 
 FOLDER = "pending"
 LOCK = ".lock"
@@ -67,7 +68,7 @@ def add_pending(home: str, items: Sequence[Pending]) -> None:
     folder = os.path.join(home, FOLDER)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        _sync(home)
+        sync_folder(home)
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the home's folder.") from cause
     write_batch([Output(os.path.join(folder, one.name), _text(one)) for one in items], replace=Replace.YES)
@@ -100,7 +101,7 @@ def take_away(home: str, items: Sequence[Pending]) -> None:
         for one in items:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, one.name))
-        _sync(folder)
+        sync_folder(folder)
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be changed ({cause.strerror})", "Check who may write there.") from cause
 
@@ -139,8 +140,8 @@ def _text(one: Pending) -> bytes:
             "file": _written(one.file),
             "artifact": str(one.artifact),
             "signature": str(one.signature),
-            "end": f"{one.end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "since": f"{one.since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "end": time_text(one.end),
+            "since": time_text(one.since),
             "missing": one.missing,
         }
     )
@@ -176,13 +177,3 @@ def _path(field: Field) -> str:
     if not os.path.isabs(path) or "\0" in path:
         raise ValueError("its path is not absolute")
     return path
-
-
-def _sync(folder: str) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

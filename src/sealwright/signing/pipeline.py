@@ -36,12 +36,12 @@ from sealwright.formats.verity import check_root
 from sealwright.keys.backends import open_key
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
-from sealwright.log.canonical import Field
+from sealwright.log.canonical import Field, time_text
 from sealwright.log.entry import claim_fields
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
-from sealwright.signing.standing import end_of, last_second
+from sealwright.signing.standing import standing_of
 from sealwright.trust.certificate import display_name, tbs_digest
 
 PURPOSE_OF_KIND = {
@@ -99,14 +99,13 @@ class Pipeline:
                 f"it is enrolled for {enrolled.construction}, which are certificates",
                 "Name a key enrolled for signatures.",
             )
-        self._until = last_second(home, enrolled)
         self.home = home
         self.enrolled = enrolled
         self.certificate = signing_certificate(enrolled.certificate, enrolled.chain, enrolled.algorithm)
         loaded = x509.load_der_x509_certificate(enrolled.certificate)
         self.subject = display_name(loaded.subject)
         self._ends = loaded.not_valid_after_utc
-        self._end = end_of(home, loaded)
+        self._standing = standing_of(home, enrolled)
         self._names: dict[str, Field] = {
             "key": str(key_digest(enrolled.public_key)),
             "certificate": str(tbs_digest(loaded)),
@@ -208,19 +207,9 @@ class Pipeline:
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""
-        until, name = self._until, f"key {self.enrolled.name}"
-        if until is not None and now > until:
-            raise KeyRefused(
-                name,
-                f"it was replaced, and its signing ended on {until:%Y-%m-%d}",
-                "Sign with the key that replaced it.",
-            )
-        if self._end is not None:
-            raise KeyRefused(
-                name,
-                f"its certificate was revoked on {self._end.at:%Y-%m-%d} ({self._end.reason.value})",
-                "Sign with another key; `sealwright cert list` shows which are good.",
-            )
+        name = f"key {self.enrolled.name}"
+        if why := self._standing.problem(now):
+            raise KeyRefused(name, why, "Sign with another key; `sealwright cert list` shows which are good.")
         if self.enrolled.purpose in _KEY_ONLY or now <= self._ends:
             return
         raise KeyRefused(
@@ -267,7 +256,7 @@ class Pipeline:
         fields: dict[str, Field] = {
             **self._names,
             "request": request,
-            "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "time": time_text(now),
             "format": prepared.format,
             "kind": prepared.kind,
             "artifact": str(self.artifact(prepared)),

@@ -36,7 +36,7 @@ from sealwright.envelope.algorithms import PublicKey, key_digest
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import JournalError, KeyRefused, SealwrightError, UsageError
 from sealwright.keys.key import Provenance
-from sealwright.log.canonical import Field
+from sealwright.log.canonical import Field, read_time, time_text
 from sealwright.log.journal import Entry, EntryType, Journal, Recorded, read_journal
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development, issue, new_serial
 from sealwright.pki.crl import Revoked, make_crl
@@ -56,7 +56,6 @@ REASONS = {
     )
 }
 LOST = frozenset((x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise))
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +177,26 @@ class Inventory:
                     raise ValueError(f"the serial {one.serial:x} was issued before")
                 self.issued[one.issuer, one.serial] = one
             case EntryType.REVOKED:
-                invalid = _time(fields["invalid"]) if "invalid" in fields else None
-                at, before = _time(fields["time"]), self._which(fields).end
+                invalid = read_time(fields["invalid"]) if "invalid" in fields else None
+                at, before = read_time(fields["time"]), self._which(fields).end
                 if before is not None and before.reason is not x509.ReasonFlags.certificate_hold:
                     at = min(at, before.at)
                 self._change(fields, end=End(at, REASONS[str(fields["reason"])], invalid))
             case EntryType.HELD:
-                self._change(fields, end=End(_time(fields["time"]), x509.ReasonFlags.certificate_hold))
+                self._change(fields, end=End(read_time(fields["time"]), x509.ReasonFlags.certificate_hold))
             case EntryType.RELEASED:
                 self._change(fields, end=None)
             case EntryType.RETIRED:
-                self._change(fields, signs_until=_time(fields["until"]))
+                self._change(fields, signs_until=read_time(fields["until"]))
             case EntryType.LISTING:
                 self.numbers[_digest(fields)] = _number(fields)
             case EntryType.LISTED:
-                times = _time(fields["time"]), _time(fields["next"])
+                times = read_time(fields["time"]), read_time(fields["next"])
                 by = _digest(fields)
                 self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
             case EntryType.LOST:
                 gap = Lost(
-                    str(fields["loss"]), _whole(fields, "entries"), _time(fields["time"]), _whole(fields, "jump")
+                    str(fields["loss"]), _whole(fields, "entries"), read_time(fields["time"]), _whole(fields, "jump")
                 )
                 self.gaps.append(gap)
                 self.least += gap.jump
@@ -290,7 +289,7 @@ class Register:
         terms = replace(order.terms, serial=serial)
         intent: dict[str, Field] = {
             "request": request,
-            "time": _text(now),
+            "time": time_text(now),
             "issuer": str(by),
             "serial": f"{serial:x}",
             "profile": order.profile.name,
@@ -317,7 +316,7 @@ class Register:
         request = secrets.token_hex(16)
         fields: dict[str, Field] = {
             "request": request,
-            "time": _text(at),
+            "time": time_text(at),
             "issuer": str(issuer),
             "serial": f"{loaded.serial_number:x}",
             "profile": profile,
@@ -346,13 +345,13 @@ class Register:
             )
         if invalid is not None and invalid > now:
             raise UsageError(
-                one.name, f"{_text(invalid)} is in the future", "Give the date since when the key is lost."
+                one.name, f"{time_text(invalid)} is in the future", "Give the date since when the key is lost."
             )
         fields = self._named(one, now, person) | {"reason": reason.value}
         if invalid is not None and one.end is not None and not one.on_hold:
             invalid = min(invalid, one.end.invalid or one.end.at)
         if invalid is not None:
-            fields["invalid"] = _text(invalid)
+            fields["invalid"] = time_text(invalid)
         self._append(Entry(EntryType.REVOKED, fields))
         return self.inventory.issued[one.issuer, one.serial]
 
@@ -374,7 +373,7 @@ class Register:
 
     def retire(self, one: Issued, now: datetime, until: datetime, person: str = "") -> Issued:
         """Set the end-of-signing date of a key that another one replaces (A113)."""
-        self._append(Entry(EntryType.RETIRED, self._named(one, now, person) | {"until": _text(until)}))
+        self._append(Entry(EntryType.RETIRED, self._named(one, now, person) | {"until": time_text(until)}))
         return self.inventory.issued[one.issuer, one.serial]
 
     def list(self, issuer: Issuer, now: datetime, valid: timedelta) -> bytes:
@@ -384,7 +383,7 @@ class Register:
         by = key_digest(issuer.key.info.public_key)
         number = self.inventory.numbers.get(by, self.inventory.least) + 1
         start = now.astimezone(UTC).replace(microsecond=0)
-        fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": _text(start)}
+        fields: dict[str, Field] = {"issuer": str(by), "number": number, "time": time_text(start)}
         self._append(Entry(EntryType.LISTING, fields))
         ended = [
             Revoked(one.serial, one.end.at, one.end.reason, one.end.invalid)
@@ -394,7 +393,7 @@ class Register:
         der = make_crl(
             issuer.certificate, issuer.key, number=number, this_update=start, next_update=start + valid, revoked=ended
         )
-        told = fields | {"crl": str(Digest.of(der)), "next": _text(start + valid)}
+        told = fields | {"crl": str(Digest.of(der)), "next": time_text(start + valid)}
         self._append(Entry(EntryType.LISTED, told))
         return der
 
@@ -424,7 +423,7 @@ class Register:
         return burnt | {serial for issuer, serial in self.inventory.issued if issuer == by}
 
     def _named(self, one: Issued, now: datetime, person: str) -> dict[str, Field]:
-        fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": _text(now)}
+        fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": time_text(now)}
         return fields | ({"person": person} if person else {})
 
     def _check_issuer(self, issuer: Issuer, now: datetime) -> None:
@@ -512,7 +511,7 @@ def _issued(about: Mapping[str, Field], der: bytes) -> Issued:
         issuer=_digest(about),
         certificate=der,
         profile=str(about["profile"]),
-        at=_time(about["time"]),
+        at=read_time(about["time"]),
         renews=int(str(about["renews"]), 16) if "renews" in about else None,
     )
 
@@ -527,15 +526,6 @@ def _number(fields: Mapping[str, Field]) -> int:
 
 def _whole(fields: Mapping[str, Field], name: str) -> int:
     return int(str(fields[name]))
-
-
-def _text(time: datetime) -> str:
-    """Not by `strftime`, which writes years before 1000 with fewer digits than it reads."""
-    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-
-
-def _time(text: Field) -> datetime:
-    return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

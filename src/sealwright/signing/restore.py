@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
@@ -32,7 +32,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import FileRange, Output, Replace, write_atomic, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.errors import BackupRefused, HomeLocked, JournalError, LimitExceeded, OutputRefused, UsageError
-from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical, read_time, time_text
 from sealwright.log.ends import MAIN, End, Ends, ends_of, hash_at, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
 from sealwright.log.journal import (
@@ -44,6 +44,7 @@ from sealwright.log.journal import (
     closed_journals,
     read_history,
     read_journal,
+    sync_folder,
 )
 from sealwright.signing.backup import LOSSES, Backup, check_origin, home_in, read_backup
 from sealwright.signing.home import REGISTER, Home, open_home
@@ -54,7 +55,6 @@ from sealwright.trust.history import SignedText
 JUMP = 1000
 MAX_MISSING_BYTES = 256 << 20
 MAX_MARKER_BYTES = 64 * 1024
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _FOLDERS = ("certificates", "keys", "journal", "trust.d")
 _PRIVATE = ("keys", "journal", "register", "timestamps", "pending", LOSSES)
 
@@ -102,14 +102,14 @@ def restore(path: str, folder: str, anchors: Sequence[bytes], now: datetime) -> 
         _check_journals(backup, building)
         marker: dict[str, Field] = {
             "backup": str(backup.statement),
-            "restored": f"{now.astimezone(UTC):{_TIME}}",
+            "restored": time_text(now),
             "ends": backup.ends.line,
         }
         write_atomic(os.path.join(building, LOCKED), canonical_json(marker), replace=Replace.YES, mode=0o600)
         if os.path.isdir(full):
             os.rmdir(full)
         os.rename(building, full)
-        _sync(os.path.dirname(full))
+        sync_folder(os.path.dirname(full))
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
     finally:
@@ -138,7 +138,7 @@ def read_marker(folder: str) -> Marker:
         raise UsageError(folder, "it is not locked", "Nothing to do.")
     try:
         fields = read_canonical(read_file(path, MAX_MARKER_BYTES))
-        time = datetime.strptime(str(fields["restored"]), _TIME).replace(tzinfo=UTC)
+        time = read_time(fields["restored"])
         return Marker(str(fields["backup"]), time, parse_ends(str(fields["ends"])))
     except (ValueError, KeyError, UsageError) as cause:
         raise HomeLocked(
@@ -236,7 +236,7 @@ def _gap(loss: Loss, digest: str, old: End, now: datetime) -> dict[str, Field]:
         "loss": digest,
         "entries": old.count,
         "last": old.last,
-        "time": f"{now.astimezone(UTC):{_TIME}}",
+        "time": time_text(now),
         "persons": tuple(sorted(loss.persons)),
     }
 
@@ -388,7 +388,7 @@ def _record_restored(folder: str, marker: Marker, now: datetime) -> None:
         "seq": end.count,
         "previous": end.last,
         "backup": marker.backup,
-        "time": f"{now.astimezone(UTC):{_TIME}}",
+        "time": time_text(now),
     }
     line = canonical_json(fields) + b"\n"
     write_batch([Output(path, (FileRange(path, 0, os.path.getsize(path)), line), 0o600)], replace=Replace.YES)
@@ -414,7 +414,7 @@ def _begin_journal(folder: str, fields: dict[str, Field], digest: str) -> None:
             os.link(path, target, follow_symlinks=False)
         except OSError:
             write_batch([Output(target, (FileRange(path, 0, os.path.getsize(path)),), 0o600)])
-        _sync(place)
+        sync_folder(place)
     line = canonical_json({**fields, "type": EntryType.LOST.value, "seq": 0, "previous": START}) + b"\n"
     write_atomic(path, line, replace=Replace.YES, mode=0o600)
 
@@ -436,7 +436,7 @@ def _keep_record(folder: str, signed: SignedText, digest: str) -> None:
 def _remove_marker(folder: str) -> None:
     try:
         os.unlink(os.path.join(folder, LOCKED))
-        _sync(folder)
+        sync_folder(folder)
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be unlocked ({cause.strerror})", "Unlock it again.") from cause
 
@@ -447,13 +447,3 @@ def _fork(folder: str, name: str, wanted: End) -> JournalError:
         f"the checkpoint's entry {wanted.count} is another one than here: the home went on in two places, or one is forged",
         "Sign nothing with either; find out which of them signed what.",
     )
-
-
-def _sync(folder: str) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

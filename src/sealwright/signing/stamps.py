@@ -163,7 +163,7 @@ class _LocalStamper:
 
     def __init__(self, home: Home, pin: Pin | None, journal: Journal, clock: Callable[[], datetime]) -> None:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
-        check_standing(home, enrolled, datetime.now(UTC))
+        check_standing(home, enrolled, clock())
         self.journal = journal
         self.name = str(key_digest(enrolled.public_key))
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -15,21 +16,31 @@ from sealwright.signing.register import End, Inventory, read_register
 from sealwright.trust.certificate import load_certificate
 
 
-def end_of(home: Home, certificate: x509.Certificate) -> End | None:
-    """Whether an authority of this home revoked or suspended a certificate."""
-    issued = read_register(home.path(REGISTER)).issued.values()
-    return next((one.end for one in issued if one.serial == certificate.serial_number and one.end), None)
+class Standing(NamedTuple):
+    """end: of its certificate, by an authority of the home; until: when a replaced key's signing ended, None while nobody set a day.
 
-
-def last_second(home: Home, key: EnrolledKey) -> datetime | None:
-    """When a replaced key's signing ended, None while nobody set a day (A113).
-
-    home.toml is a file for editing; the register is the journal of what was decided, so the earlier of the two counts.
+    home.toml is a file for editing; the register is the journal of what was decided, so of two days the earlier counts (A113).
     """
-    own = key_digest(key.public_key)
-    retired = [one for one in read_register(home.path(REGISTER)).issued.values() if one.signs_until is not None]
-    decided = [one.signs_until for one in retired if one.key == own][-1:]
-    return min((time for time in (key.signs_until, *decided) if time is not None), default=None)
+
+    end: End | None
+    until: datetime | None
+
+    def problem(self, now: datetime) -> str:
+        """Why the key must not be used; "" where it may."""
+        if self.end is not None:
+            return f"its certificate was revoked on {self.end.at:%Y-%m-%d} ({self.end.reason.value})"
+        if self.until is not None and now > self.until:
+            return f"it was replaced, and its signing ended on {self.until:%Y-%m-%d}"
+        return ""
+
+
+def standing_of(home: Home, key: EnrolledKey) -> Standing:
+    """What the register says of a key, read once; JournalError where it cannot be read."""
+    issued = read_register(home.path(REGISTER)).issued.values()
+    serial, own = load_certificate(key.certificate, key.name).serial_number, key_digest(key.public_key)
+    end = next((one.end for one in issued if one.serial == serial and one.end), None)
+    decided = [one.signs_until for one in issued if one.signs_until is not None and one.key == own][-1:]
+    return Standing(end, min((time for time in (key.signs_until, *decided) if time is not None), default=None))
 
 
 def another_serves(home: Home, key: EnrolledKey, inventory: Inventory) -> bool:
@@ -45,7 +56,7 @@ def another_serves(home: Home, key: EnrolledKey, inventory: Inventory) -> bool:
 
 def check_standing(home: Home, key: EnrolledKey, now: datetime) -> None:
     """KeyRefused where a key must not be used any more; JournalError where the register cannot be read."""
-    if why := _problem(key.signs_until, end_of(home, load_certificate(key.certificate, key.name)), now):
+    if why := standing_of(home, key).problem(now):
         raise KeyRefused(f"key {key.name}", why, "Use another key: sealwright key enrol makes one.")
 
 
@@ -54,11 +65,10 @@ class StandingWatch:
 
     def __init__(self, home: Home, key: EnrolledKey) -> None:
         self._home = home
-        self._until = last_second(home, key)
-        self._certificate = load_certificate(key.certificate, key.name)
+        self._key = key
         self._path = home.path(REGISTER, FILE)
         self._seen: tuple[int, int, int] | None = None
-        self._end: End | None = None
+        self._standing = Standing(None, None)
 
     def problem(self, now: datetime) -> str:
         """Why the key must not be used; "" where it may."""
@@ -71,21 +81,13 @@ class StandingWatch:
             return f"the register cannot be read ({cause.strerror})"
         if seen != self._seen:
             try:
-                self._end, self._seen = self._end_now(), seen
+                self._standing, self._seen = self._now(), seen
             except JournalError as cause:
                 return f"the register cannot be read ({cause.what})"
-        return _problem(self._until, self._end, now)
+        return self._standing.problem(now)
 
-    def _end_now(self) -> End | None:
-        found = end_of(self._home, self._certificate)
-        if found is None and self._end is not None and self._end.reason is not x509.ReasonFlags.certificate_hold:
+    def _now(self) -> Standing:
+        found, before = standing_of(self._home, self._key), self._standing.end
+        if found.end is None and before is not None and before.reason is not x509.ReasonFlags.certificate_hold:
             raise JournalError(self._home.path(REGISTER), "it has forgotten a revocation", "Restore the register.")
         return found
-
-
-def _problem(until: datetime | None, end: End | None, now: datetime) -> str:
-    if end is not None:
-        return f"its certificate was revoked on {end.at:%Y-%m-%d} ({end.reason.value})"
-    if until is not None and now > until:
-        return f"it was replaced, and its signing ended on {until:%Y-%m-%d}"
-    return ""

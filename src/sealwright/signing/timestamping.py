@@ -35,7 +35,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from cryptography import x509
@@ -46,7 +46,7 @@ from sealwright.artifact.source import read_file_or_none
 from sealwright.envelope.tsp import TimestampRequest
 from sealwright.envelope.tsp_write import Draft
 from sealwright.errors import JournalError, KeyUnavailable, SealwrightError, TimestampUnavailable
-from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical, time_text
 from sealwright.log.journal import FILE, Entry, EntryType, Journal
 from sealwright.pki.clocks import ClockWatch
 from sealwright.pki.timestamp import LocalAuthority, certificates_for
@@ -415,7 +415,7 @@ def _intent(batch: str, key_name: str, drafts: Sequence[Draft]) -> Entry:
             "request": batch,
             "kind": "timestamp",
             "key": key_name,
-            "time": drafts[0].gen_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": time_text(drafts[0].gen_time),
             "serials": tuple([f"{draft.serial:032x}" for draft in drafts]),
             "imprints": tuple([str(draft.imprint) for draft in drafts]),
         },
