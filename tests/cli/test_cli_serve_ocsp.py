@@ -27,7 +27,8 @@ from sealwright.pki.authority import Issuer, Subject
 from sealwright.pki.profiles import CODE_SIGNER, OCSP_RESPONDER
 from sealwright.signing.home import REGISTER, Home, open_home
 from sealwright.signing.init import InitOptions, init_home
-from sealwright.signing.register import Issued, Order, Register
+from sealwright.signing.issued import Issued
+from sealwright.signing.register import Order, Register
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

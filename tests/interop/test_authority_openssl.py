@@ -24,7 +24,8 @@ from sealwright.pki.authority import Issuer, Subject, Terms
 from sealwright.pki.crl import make_crl
 from sealwright.pki.oids import CONSTRUCTIONS, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNER, INTERMEDIATE, PROFILES, ROOT, Names, Profile
-from sealwright.signing.register import Issued, Order, Register
+from sealwright.signing.issued import Issued
+from sealwright.signing.register import Order, Register
 
 WHERE = ("p256", "p384", "rsa3072", "rsa3072-pss", "ed25519", "token", "tpm")
 # What `-purpose` says of each profile; OpenSSL 3.0 has no word for code signing

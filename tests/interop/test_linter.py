@@ -26,7 +26,8 @@ from sealwright.keys.key import KeyKind, Provenance
 from sealwright.pki.authority import Issuer, Publication, Subject, Terms
 from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import CODE_SIGNER, INTERMEDIATE, PROFILES, ROOT, Names, Profile
-from sealwright.signing.register import REASONS, Issued, Order, Register
+from sealwright.signing.issued import REASONS, Issued
+from sealwright.signing.register import Order, Register
 
 PLACES = Publication("http://pki.acme.example/ca.crl", "http://ocsp.acme.example/", "http://pki.acme.example/ca.cer")
 BELOW = [profile for profile in PROFILES.values() if not profile.is_authority]

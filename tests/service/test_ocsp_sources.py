@@ -20,7 +20,8 @@ from sealwright.pki.ocsp import GOOD, State
 from sealwright.pki.profiles import CODE_SIGNER, INTERMEDIATE, ROOT, Profile
 from sealwright.service.crlsource import CrlSource
 from sealwright.service.registersource import RegisterSource, SharedRegister
-from sealwright.signing.register import Issued, Order, Register
+from sealwright.signing.issued import Issued
+from sealwright.signing.register import Order, Register
 
 Reason = x509.ReasonFlags
 

@@ -16,7 +16,7 @@ from sealwright.cli.main import main
 from sealwright.envelope.algorithms import key_digest
 from sealwright.signing import authority, enrol
 from sealwright.signing.home import REGISTER, KeyPurpose, open_home
-from sealwright.signing.register import read_register
+from sealwright.signing.issued import read_register
 from sealwright.signing.standing import StandingWatch
 
 Say = Callable[..., tuple[int, list[dict[str, object]], str]]

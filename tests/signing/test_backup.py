@@ -62,9 +62,10 @@ from sealwright.signing.backup import (
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import JOURNAL, REGISTER, TIMESTAMPS, TRUST, Home, KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home, sign_trust
+from sealwright.signing.issued import read_register
 from sealwright.signing.loss import parse_loss, read_loss, sign_loss, write_loss
 from sealwright.signing.pipeline import Pipeline
-from sealwright.signing.register import Register, read_register
+from sealwright.signing.register import Register
 from sealwright.signing.restore import How, check_backup, read_marker, restore, unlock, unlock_with_loss
 from sealwright.signing.stamps import open_stamper
 from sealwright.signing.timestamping import open_journal

@@ -49,9 +49,9 @@ from sealwright.signing.compromise import signatures_since
 from sealwright.signing.enrol import enrol, enrol_for, save
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home, sign_trust
+from sealwright.signing.issued import REASONS
 from sealwright.signing.issuing import authority_of
 from sealwright.signing.late import LateStamper, Stamped
-from sealwright.signing.register import REASONS
 from sealwright.signing.sign import Signed, SignOptions, sign_paths
 from sealwright.signing.stamps import open_stamper
 from sealwright.signing.transcript import check_transcript, sign_transcript

@@ -19,7 +19,7 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import SealwrightError
 from sealwright.keys.pkcs11 import MODULES, TokenSeen, list_tokens
 from sealwright.signing.home import JOURNAL, REGISTER, TIMESTAMPS, TRUST, EnrolledKey, Home, KeyPurpose, open_home
-from sealwright.signing.register import Inventory, Issued, read_register
+from sealwright.signing.issued import Inventory, Issued, read_register
 from sealwright.signing.standing import another_serves
 
 SOON = timedelta(days=60)

@@ -16,7 +16,7 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import JournalError
 from sealwright.log.journal import FILE
 from sealwright.pki.ocsp import GOOD, NEVER_ISSUED, UNKNOWN, Knowledge, State, Status
-from sealwright.signing.register import Inventory, Issued, read_register
+from sealwright.signing.issued import Inventory, Issued, read_register
 
 _AGAIN = "Restore the register, then start the responder again."
 

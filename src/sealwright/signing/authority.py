@@ -33,8 +33,9 @@ from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
 from sealwright.signing.enrol import check_name, key_beside, new_key, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.issued import Issued
 from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
-from sealwright.signing.register import LOST, Issued, Order, Register
+from sealwright.signing.register import LOST, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, spki_digest
 

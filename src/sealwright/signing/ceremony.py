@@ -66,8 +66,9 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.init import enrolments
+from sealwright.signing.issued import Issued, read_register
 from sealwright.signing.issuing import chain_below, opened
-from sealwright.signing.register import Issued, Order, Register, read_register
+from sealwright.signing.register import Order, Register
 from sealwright.signing.transcript import FILE as TRANSCRIPT_FILE
 from sealwright.signing.transcript import FOLDER, PLAN_FILE, FirstList, Made, Transcript, transcript_text
 from sealwright.trust.certificate import load_certificate

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sealwright.artifact.source import read_file_or_none
 from sealwright.envelope.algorithms import key_digest
 from sealwright.signing.home import REGISTER, TRUST, Home, KeyPurpose
-from sealwright.signing.register import Inventory, Issued, read_register
+from sealwright.signing.issued import Inventory, Issued, read_register
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest
 from sealwright.trust.trustfile import MAX_BYTES, parse_trust
 

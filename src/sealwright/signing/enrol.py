@@ -62,8 +62,9 @@ from sealwright.signing.home import (
     home_text,
     open_home,
 )
+from sealwright.signing.issued import Issued, common_name, read_register
 from sealwright.signing.issuing import authority_of, chain_below, opened
-from sealwright.signing.register import Issued, Order, Register, common_name, read_register
+from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
 

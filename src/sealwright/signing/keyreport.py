@@ -20,8 +20,8 @@ from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11, path_of
 from sealwright.signing.home import JOURNAL, REGISTER, TRUST, EnrolledKey, Home
+from sealwright.signing.issued import Inventory, read_register
 from sealwright.signing.keyuse import KeyUse, uses_of
-from sealwright.signing.register import Inventory, read_register
 from sealwright.signing.standing import another_serves
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest, tbs_digest
 

@@ -48,8 +48,8 @@ from sealwright.log.journal import (
 )
 from sealwright.signing.backup import LOSSES, Backup, check_origin, home_in, read_backup
 from sealwright.signing.home import REGISTER, Home, open_home
+from sealwright.signing.issued import read_register
 from sealwright.signing.loss import Loss, check_loss
-from sealwright.signing.register import read_register
 from sealwright.trust.history import SignedText
 
 JUMP = 1000

@@ -12,7 +12,7 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import JournalError, KeyRefused
 from sealwright.log.journal import FILE
 from sealwright.signing.home import REGISTER, EnrolledKey, Home
-from sealwright.signing.register import End, Inventory, read_register
+from sealwright.signing.issued import End, Inventory, read_register
 from sealwright.trust.certificate import load_certificate
 
 

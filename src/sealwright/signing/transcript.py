@@ -41,7 +41,7 @@ from sealwright.signing.ceremonyplan import (
 from sealwright.signing.home import ANCHORS, CEREMONY, REGISTER, Home
 from sealwright.signing.home import MAX_BYTES as MAX_HOME_BYTES
 from sealwright.signing.init import signed_text
-from sealwright.signing.register import read_register
+from sealwright.signing.issued import read_register
 from sealwright.trust.history import SignedText, persons_of, reached, read_signed, signing_keys
 from sealwright.trust.toml import Toml, toml_text
 from sealwright.trust.trustfile import officer_key_digest
