@@ -46,7 +46,7 @@ from sealwright.log.ends import Ends, ends_of, parse_ends
 from sealwright.log.journal import Entry, EntryType, Journal, read_history, read_journal
 from sealwright.pki.ocsp import NEVER_ISSUED, UNKNOWN
 from sealwright.service.registersource import RegisterSource, SharedRegister
-from sealwright.signing import backup as backing
+from sealwright.signing import backupfiles as files
 from sealwright.signing import restore as restoring
 from sealwright.signing.authority import make_list, rekey, revoke, suspend
 from sealwright.signing.backup import (
@@ -684,14 +684,14 @@ def test_signatures_that_are_stamped_meanwhile_do_not_stop_a_backup(
     pending = Path(world.home.path("pending"))
     pending.mkdir()
     (pending / f"{'a' * 64}.json").write_text("{}")
-    real = backing._walk
+    real = files._walk
 
     def walk(folder: str, below: str) -> Iterator[tuple[str, str, bool]]:
         found = list(real(folder, below))
         (pending / f"{'a' * 64}.json").unlink(missing_ok=True)
         yield from found
 
-    monkeypatch.setattr(backing, "_walk", walk)
+    monkeypatch.setattr(files, "_walk", walk)
     make_backup(world.home, str(world.folder / "b.tar"), LATER, None)
     assert not any(one.name.startswith("pending") for one in read_backup(str(world.folder / "b.tar")).members)
 

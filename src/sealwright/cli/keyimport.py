@@ -10,7 +10,7 @@ from sealwright.cli.arguments import add_action, add_json, add_pin_file, key_str
 if TYPE_CHECKING:
     from sealwright.pki.knownkeys import KnownKeys
     from sealwright.signing.importing import Imported
-    from sealwright.signing.inventory import KeyJudged
+    from sealwright.signing.keycheck import KeyJudged
     from sealwright.signing.keyuse import KeyUse
 
 SHOWN = 5
@@ -194,7 +194,7 @@ def run_check(args: argparse.Namespace) -> int:
     from sealwright.errors import UsageError
     from sealwright.pki.knownkeys import published_keys
     from sealwright.signing.home import JOURNAL, open_home
-    from sealwright.signing.inventory import judge_keys, keys_of_file, keys_of_home
+    from sealwright.signing.keycheck import judge_keys, keys_of_file, keys_of_home
     from sealwright.signing.keyuse import uses_of
     from sealwright.texts.words import say
 

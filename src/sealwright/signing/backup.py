@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Made, Output, write_batch
-from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
+from sealwright.artifact.source import open_artifact, read_file
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
@@ -53,53 +52,34 @@ from sealwright.log.canonical import MAX_LINE_BYTES, Field, read_canonical, read
 from sealwright.log.ends import MAIN, NAMES, End, Ends, home_id, parse_ends
 from sealwright.log.journal import FILE as ENTRIES
 from sealwright.log.journal import LOCKED, Journal, closed_journals, whole_end
+from sealwright.signing.backupfiles import (
+    MAX_SMALL_BYTES,
+    collect,
+    is_entries,
+    is_known,
+    is_plain,
+)
 from sealwright.signing.home import (
-    ANCHORS,
-    CEREMONY,
     FILE,
-    JOURNAL,
     REGISTER,
-    TRUST,
     EnrolledKey,
     Home,
     KeyPurpose,
     open_home,
 )
 from sealwright.signing.pipeline import Pipeline
-from sealwright.trust.belief import CRL_FOLDER, DENY
 from sealwright.trust.certificate import load_certificate
-from sealwright.trust.history import HISTORY
 from sealwright.trust.path import Path, Strictness, find_path
 
 FIRST_LINE = "# sealwright backup 1"
 STATEMENT, SIGNATURE, TAIL = "backup.txt", "backup.txt.p7s", "tail.jsonl"
 UNDER = "home/"
-LOSSES = "loss"
 BY_HAND = b"unpacked by hand: use `sealwright home restore`\n"
-MAX_SMALL_BYTES = 64 << 20
 MAX_STATEMENT_BYTES = 16 << 20
 MAX_SIGNATURE_BYTES = 1 << 20
 MAX_FILES = 100_000
-MAX_NAME_BYTES = 240
 BLOCK = 1 << 20
 _SECTOR = 512
-_PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
-_ROOT = re.compile(rf"{re.escape(FILE)}|{re.escape(ANCHORS)}|({re.escape(TRUST)}|{re.escape(DENY)})(\..+\.p7s)?")
-_ENTRIES = re.compile(r"journal(\.[0-9]+)?\.jsonl|journal\.torn")
-_KEYS = "keys"
-# a folder of the home -> which of its files; what may lie below it
-_FOLDERS = {
-    "certificates": re.compile(r".+\.pem"),
-    CRL_FOLDER: re.compile(r".+"),
-    HISTORY: re.compile(r".+"),
-    CEREMONY: re.compile(r"(plan|transcript)\.txt|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"),
-    "pending": re.compile(r"[0-9a-f]{64}\.json"),
-    LOSSES: re.compile(r"[0-9]+\.toml(\..+\.p7s)?"),
-    f"{LOSSES}/{JOURNAL}": _ENTRIES,
-    **dict.fromkeys(NAMES, _ENTRIES),
-}
-_SILENT = re.compile(r"(journal|register|timestamps|loss/journal)/journal\.lock|pending/\.lock|\..*\.tmp|locked")
-_SECRET = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 _AGAIN = "Use another copy of it, or the backup before."
 
 
@@ -138,12 +118,6 @@ class Backup:
     with_keys: bool
     signer: Signer
     bag: tuple[bytes, ...]
-
-
-@dataclass(slots=True)
-class _Collected:
-    small: dict[str, bytes] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -216,7 +190,7 @@ def make_backup(
         if REGISTER in journals:
             locks.enter_context(Journal.open(home.path(REGISTER)))
         pipeline = locks.enter_context(Pipeline(home, enrolled, pin))
-        collected = _collect(home.folder, with_development_keys)
+        collected = collect(home.folder, with_development_keys)
         collected.small[LOCKED] = BY_HAND
         found = {name: one.catch_up() for name, one in growing.items()}
         ends = {name: found[f"{name}/{ENTRIES}"] for name in journals}
@@ -294,7 +268,7 @@ def read_backup(path: str) -> Backup:
             for name, (_, offset, length) in zip(listed, members[3:], strict=True)
         )
         for one in found:
-            if one.size > MAX_SMALL_BYTES and not _is_entries(os.path.basename(one.name)):
+            if one.size > MAX_SMALL_BYTES and not is_entries(os.path.basename(one.name)):
                 raise _refused(path, f"{one.name} has {one.size} bytes")
             digest = sha256()
             for block in source.blocks([(one.offset, one.offset + one.size)]):
@@ -373,68 +347,6 @@ def _check_written(path: str, out: str) -> None:
         raise BackupRefused(out, f"what was written does not check: {cause.what}", "Have the disk checked.") from cause
 
 
-def _collect(folder: str, with_development_keys: bool) -> _Collected:
-    """The small files, read; the journals' own files are not among them."""
-    found = _Collected()
-    for name, path, plain in sorted(_walk(folder, "")):
-        if _SILENT.fullmatch(name) or _SILENT.fullmatch(os.path.basename(name)):
-            continue
-        own, base = os.path.split(name)
-        if own in NAMES and plain and _is_entries(base):
-            continue
-        key = own == _KEYS and with_development_keys and base.endswith(".pem")
-        wanted = _FOLDERS[own].fullmatch(base) if own in _FOLDERS else _ROOT.fullmatch(base) if not own else None
-        if not plain or not (key or wanted) or not _is_plain(name):
-            found.left_out.append(name)
-            continue
-        data = read_file_or_none(path, MAX_SMALL_BYTES)
-        if data is None:
-            continue  # a pending signature that was stamped meanwhile
-        if not key and _SECRET.search(data):
-            found.left_out.append(name)
-            continue
-        found.small[name] = data
-    return found
-
-
-def _is_entries(base: str) -> bool:
-    return base.endswith(".jsonl")
-
-
-def _walk(folder: str, below: str) -> Iterator[tuple[str, str, bool]]:
-    """Every file: name below the home, path, whether it is a regular file. Folders that are not known stand for themselves."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = f"{below}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                if name in _FOLDERS or name == _KEYS:
-                    yield from _walk(entry.path, f"{name}/")
-                elif not _SILENT.fullmatch(entry.name):
-                    yield f"{name}/", entry.path, False
-                continue
-            yield name, entry.path, entry.is_file(follow_symlinks=False)
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name below the home can stand in a backup."""
-    parts = name.split("/")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        return False
-    return size <= MAX_NAME_BYTES and all(_PLAIN.fullmatch(one) and one not in (".", "..") for one in parts)
-
-
-def _known(name: str) -> bool:
-    """Whether a file belongs into a home's backup at all."""
-    own, base = os.path.split(name)
-    if name == LOCKED:
-        return True
-    if own == _KEYS:
-        return base.endswith(".pem")
-    return bool(_FOLDERS[own].fullmatch(base) if own in _FOLDERS else not own and _ROOT.fullmatch(base))
-
-
 def _statement(digests: dict[str, str], ends: Ends, now: datetime, left_out: Sequence[str], with_keys: bool) -> bytes:
     lines = [
         FIRST_LINE,
@@ -458,7 +370,7 @@ def _read_statement(text: bytes, path: str) -> tuple[dict[str, str], Ends, datet
         listed: dict[str, str] = {}
         for line in lines[len(heads) :]:
             digest, name = line[:64], line[64:].removeprefix(f"  {UNDER}")
-            if not _is_plain(name) or not _known(name) or name in listed:
+            if not is_plain(name) or not is_known(name) or name in listed:
                 raise ValueError(f"it lists {name[:100]!r}")
             listed[name] = digest
         if keys not in ("none", "development") or (keys == "none" and any(one.startswith("keys/") for one in listed)):
@@ -541,7 +453,7 @@ def _read_header(header: bytes, path: str, at: int) -> tuple[str, int]:
         raise _refused(path, f"the header at byte {at} is not one that this program writes")
     if whole not in (STATEMENT, SIGNATURE, TAIL):
         inside = whole.removeprefix(UNDER)
-        if inside == whole or not _is_plain(inside) or not _known(inside):
+        if inside == whole or not is_plain(inside) or not is_known(inside):
             raise _refused(path, f"it holds {_shown(whole)[:120]!r}, which belongs to no home")
     return whole, size
 

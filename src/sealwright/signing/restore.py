@@ -46,7 +46,8 @@ from sealwright.log.journal import (
     read_journal,
     sync_folder,
 )
-from sealwright.signing.backup import LOSSES, Backup, check_origin, home_in, read_backup
+from sealwright.signing.backup import Backup, check_origin, home_in, read_backup
+from sealwright.signing.backupfiles import LOSSES
 from sealwright.signing.home import REGISTER, Home, open_home
 from sealwright.signing.issued import read_register
 from sealwright.signing.loss import Loss, check_loss
