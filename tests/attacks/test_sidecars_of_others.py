@@ -40,8 +40,6 @@ class Place:
         ended = how == "ended"
         self.signer = self.pki.leaf("release", at=NOW - 200 * DAY, days=150 if ended else 400)
         self.signed = NOW - 100 * DAY
-        if how == "revoked":
-            self.pki.revoke(self.signer, NOW - 10 * DAY)
         self.file, self.other = folder / "drive.bin", folder / "other.bin"
         for path, data in ((self.file, DATA), (self.other, OTHER)):
             path.write_bytes(data)
@@ -50,6 +48,8 @@ class Place:
             Path(f"{path}.p7s").write_bytes(signature)
         for path in (self.file, self.other):
             self.prove(path)
+        if how == "revoked":  # after the records were made, which nobody makes of what is revoked
+            self.pki.revoke(self.signer, NOW - 10 * DAY)
         self.kept = {
             suffix: (Path(f"{self.file}{suffix}").read_bytes(), Path(f"{self.other}{suffix}").read_bytes())
             for suffix in BESIDE
@@ -71,9 +71,8 @@ class Place:
         write_proof(path, self.signer, LOG, {SEEN: NOW - 97 * DAY})
         then = NOW - 60 * DAY
         trust = believed(self.pki, crls=[self.pki.crl(then - DAY)], issued=then - DAY)
-        made = list(renew([str(path)], Renewal(trust, then, None, None), stamp_of(self.tsa, then)))
-        if not isinstance(made[0], Renewed):  # what is refused today gets no record: then the other's counts as one
-            Path(f"{path}.ers").write_bytes(b"none")
+        (made,) = renew([str(path)], Renewal(trust, then, None, None), stamp_of(self.tsa, then))
+        assert isinstance(made, Renewed), made
 
     def clear(self) -> None:
         for suffix in BESIDE:
