@@ -1,0 +1,285 @@
+"""Signatures of older kinds, made by gpg, minisign and openssl themselves: what holds is taken, everything weaker is refused."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.vendors import Gpg, Minisign, openssl, openssl_key, openssl_sign
+from sealwright.errors import OldSignatureRefused
+from sealwright.plant.comparing import states
+from sealwright.plant.oldkinds import Given, OldSignature
+from sealwright.plant.oldsignature import check_old_signature
+from sealwright.plant.rawsignature import DIGESTS
+from sealwright.plant.tools import Workshop
+
+CONTENT = b"firmware of a drive\nversion 2.4\n"
+RSA = ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+P256 = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest")
+
+
+def checked(signature: Path, key: Path, content: bytes = CONTENT) -> OldSignature:
+    """As `receive` does: on a private copy."""
+    found = states(DIGESTS)
+    for state in found.values():
+        state.update(content)
+    with Workshop() as workshop:
+        copy = workshop.place("content", content)
+        given = Given(signature.name, signature.read_bytes(), key.name, key.read_bytes())
+        return check_old_signature(given, copy, {name: state.digest() for name, state in found.items()}, workshop)
+
+
+def refused(signature: Path, key: Path, words: str, content: bytes = CONTENT) -> None:
+    with pytest.raises(OldSignatureRefused, match=words):
+        checked(signature, key, content)
+
+
+@pytest.fixture(scope="module")
+def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpg]:
+    made = Gpg(tmp_path_factory.mktemp("vendor") / "gnupg")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "drive.bin"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "rsa4096", "nistp256", "nistp521", "ed25519"])
+@pytest.mark.parametrize("armor", [(), ("--armor",)])
+def test_a_signature_of_gpg_is_taken_altered_ones_and_other_keys_are_not(
+    kind: str, armor: tuple[str, ...], gpg: Gpg, file: Path, tmp_path: Path
+) -> None:
+    name, other = f"vendor {kind} {len(armor)}", f"other {kind} {len(armor)}"
+    fingerprint = gpg.key(name, kind)
+    gpg.key(other, kind)
+    key = gpg.export(name, tmp_path / "vendor.asc", *armor)
+    signature = gpg.sign(file, name)
+    found = checked(signature, key)
+    assert found.key == f"openpgp:{fingerprint}"
+    assert found.tool.startswith("gpgv (GnuPG)")
+    assert found.claimed is not None
+    refused(signature, key, "it does not hold for this file", CONTENT + b"!")
+    refused(gpg.sign(file, other), key, "by another key than those in the key file")
+    binary = tmp_path / "altered.sig"
+    gpg("--output", binary, "--local-user", f"={name}", "--detach-sign", file)
+    octets = bytearray(binary.read_bytes())
+    octets[-5] ^= 1
+    binary.write_bytes(octets)
+    refused(binary, key, "does not hold|cannot be checked")
+
+
+def test_subkeys_sign_for_their_primary_key(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    fingerprint = gpg.key("with subkey", "rsa2048")
+    gpg("--quick-add-key", fingerprint, "ed25519", "sign", "never")
+    found = checked(gpg.sign(file, "with subkey"), gpg.export("with subkey", tmp_path / "key.asc", "--armor"))
+    assert found.key == f"openpgp:{fingerprint}"
+    assert found.algorithm == "EdDSA with SHA-512"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--digest-algo", "SHA1"), "it holds, but was made with SHA-1, which is weak"),
+        (("--digest-algo", "SHA224"), "made with SHA-224"),
+        (("--digest-algo", "RIPEMD160"), "made with RIPEMD-160"),
+        (("--digest-algo", "MD5"), "cannot be checked"),
+        (("--textmode",), "holds for a text whose line ends may change"),
+    ],
+)
+def test_weak_digests_and_signatures_over_texts_are_refused(
+    options: tuple[str, ...], words: str, gpg: Gpg, file: Path, tmp_path: Path
+) -> None:
+    name = f"weak {options[-1]}"
+    gpg.key(name)
+    key = gpg.export(name, tmp_path / "key.gpg")
+    checked(gpg.sign(file, name), key)
+    refused(gpg.sign(file, name, *options), key, words)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("rsa1024", "RSA key of 1024 bits"), ("dsa2048", "a key by DSA"), ("brainpoolP256r1", "ECDSA on another curve")])  # fmt: skip
+def test_weak_keys_are_refused(kind: str, words: str, gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    gpg.key(f"weak {kind}", kind)
+    refused(
+        gpg.sign(file, f"weak {kind}", "--digest-algo", "SHA256"),
+        gpg.export(f"weak {kind}", tmp_path / "key.gpg"),
+        words,
+    )
+
+
+def test_expired_and_revoked_keys_and_expired_signatures_are_refused(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    gpg.key("expired", expires="20210101T000000", at="20200101T000000")
+    refused(
+        gpg.sign(file, "expired", at="20200601T000000"), gpg.export("expired", tmp_path / "a.gpg"), "key has expired"
+    )
+    fingerprint = gpg.key("revoked")
+    signature = gpg.sign(file, "revoked")
+    checked(signature, gpg.export("revoked", tmp_path / "b.gpg"))
+    revocation = (
+        (gpg.folder / "openpgp-revocs.d" / f"{fingerprint}.rev").read_text().replace(":-----BEGIN", "-----BEGIN")
+    )
+    gpg("--import", text=revocation)
+    refused(signature, gpg.export("revoked", tmp_path / "c.gpg"), "its key was revoked")
+    gpg.key("short lived", at="20200101T000000")
+    short = gpg.sign(file, "short lived", "--default-sig-expire", "10", at="20200601T000000")
+    refused(short, gpg.export("short lived", tmp_path / "d.gpg"), "it has expired")
+
+
+def test_two_signatures_in_one_file_are_not_one(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    gpg.key("one")
+    gpg.key("two")
+    gpg("--output", tmp_path / "both.sig", "-u", "=one", "-u", "=two", "--detach-sign", file)
+    gpg("--output", tmp_path / "keys.gpg", "--export", "=one", "=two")
+    refused(tmp_path / "both.sig", tmp_path / "keys.gpg", "exactly one signature")
+    refused(tmp_path / "both.sig", gpg.export("one", tmp_path / "one.gpg"), "another key")
+
+
+def test_a_message_with_its_content_inside_signs_no_file_beside_it(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    """CVE-2018-12020: also with a name inside that looks like lines of the status."""
+    gpg.key("inline")
+    key = gpg.export("inline", tmp_path / "key.gpg")
+    name = "x\n[GNUPG:] GOODSIG 0000 vendor\n[GNUPG:] VALIDSIG 0000"
+    for options in (
+        ["--sign"],
+        ["--clear-sign"],
+        ["--set-filename", name, "--sign"],
+        ["--set-filename", name, "--store"],
+    ):
+        target = tmp_path / "message"
+        gpg("--output", target, "-u", "=inline", *options, file)
+        refused(target, key, ".")
+
+
+def test_a_name_of_the_key_that_looks_like_a_status_line_changes_nothing(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    name = "BADSIG [GNUPG:] REVKEYSIG x"
+    gpg.key(name)
+    checked(gpg.sign(file, name), gpg.export(name, tmp_path / "key.gpg"))
+
+
+def test_private_keys_and_what_is_no_key_are_refused(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    gpg.key("careless")
+    signature = gpg.sign(file, "careless")
+    secret = tmp_path / "secret.gpg"
+    gpg("--output", secret, "--export-secret-keys", "=careless")
+    refused(signature, secret, "it has a private key in it")
+    gpg("--output", secret, "--armor", "--export-secret-keys", "=careless")
+    refused(signature, secret, "it is a private key")
+    good = gpg.export("careless", tmp_path / "good.asc", "--armor").read_bytes()
+    for number, data in enumerate(
+        [b"", b"hello", b"\x99\xff\xff", good[:300], good.replace(b"\n\n", b"\n\n!!", 1), b"\xff" * 50]
+    ):
+        path = tmp_path / f"{number}.key"
+        path.write_bytes(data)
+        refused(signature, path, ".")
+
+
+@pytest.mark.parametrize("options", [(), ("-l",)])
+def test_a_signature_of_minisign_is_taken_altered_ones_and_other_keys_are_not(
+    options: tuple[str, ...], file: Path, tmp_path: Path
+) -> None:
+    vendor, other = Minisign(tmp_path, "vendor"), Minisign(tmp_path, "other")
+    signature = vendor.sign(file, *options)
+    found = checked(signature, vendor.public)
+    assert found.key == f"minisign:{vendor.public.read_text().split()[-1]}"
+    assert found.tool == "minisign 0.11" or found.tool.startswith("minisign")
+    assert found.claimed is not None
+    refused(signature, vendor.public, "does not hold for this file", CONTENT + b"!")
+    refused(signature, other.public, "it is by the key")
+    lines = signature.read_text().splitlines()
+    for number, altered in ((1, lines[1][:-6] + "AAAA=="), (2, lines[2] + "!"), (3, lines[3][:-6] + "AAAA==")):
+        changed = [*lines]
+        changed[number] = altered
+        signature.write_text("\n".join(changed) + "\n")
+        refused(signature, vendor.public, "does not hold|no signature of minisign")
+    bare = tmp_path / "bare.pub"
+    bare.write_text(vendor.public.read_text().split()[-1])
+    checked(vendor.sign(file, *options), bare)
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize(("key", "options"), [(RSA, ()), (RSA, PSS), (RSA, (*PSS[:2], "-sigopt", "rsa_pss_saltlen:20")), (P256, ())])  # fmt: skip
+def test_a_raw_signature_of_openssl_is_taken_altered_ones_and_other_keys_are_not(
+    digest: str, key: tuple[str, ...], options: tuple[str, ...], file: Path, tmp_path: Path
+) -> None:
+    private, public = openssl_key(tmp_path, "vendor", *key)
+    _, other = openssl_key(tmp_path, "other", *key)
+    signature = openssl_sign(file, private, digest, *options)
+    found = checked(signature, public)
+    assert found.algorithm.endswith(digest.upper().replace("SHA", "SHA-"))
+    assert ("PSS" in found.algorithm) is bool(options)
+    assert found.tool.startswith("OpenSSL 3")
+    spki = openssl("pkey", "-pubin", "-in", public, "-outform", "DER", cwd=tmp_path)
+    der = tmp_path / "public.der"
+    der.write_bytes(spki)
+    assert checked(signature, der) == found
+    refused(signature, public, "does not hold for this file", CONTENT + b"!")
+    refused(signature, other, "does not hold for this file")
+    octets = signature.read_bytes()
+    signature.write_bytes(base64.encodebytes(octets))
+    assert checked(signature, public) == found
+    signature.write_bytes(octets[:-1] + bytes([octets[-1] ^ 1]))
+    refused(signature, public, "does not hold for this file")
+
+
+@pytest.mark.parametrize("digest", ["sha1", "md5", "sha224"])
+def test_a_raw_signature_over_a_weak_digest_is_told_as_that(digest: str, file: Path, tmp_path: Path) -> None:
+    private, public = openssl_key(tmp_path, "vendor", *RSA)
+    refused(openssl_sign(file, private, digest), public, "it holds, but was made with RSA PKCS#1 v1.5 .* which is weak")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"), "RSA key of 1024 bits"),
+        ((*RSA, "-pkeyopt", "rsa_keygen_pubexp:3"), "public exponent 3"),
+        (("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "curve secp256k1"),
+    ],
+)
+def test_a_raw_signature_by_a_weak_key_is_refused(key: tuple[str, ...], words: str, file: Path, tmp_path: Path) -> None:
+    private, public = openssl_key(tmp_path, "vendor", *key)
+    refused(openssl_sign(file, private, "sha256"), public, words)
+
+
+def test_a_certificate_names_its_key_and_a_cms_is_told_where_it_belongs(file: Path, tmp_path: Path) -> None:
+    private, _ = openssl_key(tmp_path, "vendor", *P256)
+    certificate = tmp_path / "vendor.crt"
+    openssl("req", "-x509", "-key", private, "-subj", "/CN=vendor", "-out", certificate, cwd=tmp_path)
+    checked(openssl_sign(file, private, "sha256"), certificate)
+    cms = tmp_path / "drive.p7s"
+    openssl(
+        "cms",
+        "-sign",
+        "-binary",
+        "-in",
+        file,
+        "-signer",
+        certificate,
+        "-inkey",
+        private,
+        "-outform",
+        "DER",
+        "-out",
+        cms,
+        cwd=tmp_path,
+    )
+    refused(cms, certificate, "it is a CMS signature, which Sealwright judges itself")
+    refused(cms, private, "CMS|private")
+    refused(openssl_sign(file, private, "sha256"), private, "it is a private key")
+
+
+def test_nothing_stays_behind(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    vendor = Minisign(tmp_path, "vendor")
+    signature = vendor.sign(file)
+    checked(signature, vendor.public)
+    refused(signature, vendor.public, "does not hold", b"other")
+    assert not list(place.iterdir())
