@@ -81,7 +81,7 @@ def test_subkeys_sign_for_their_primary_key(gpg: Gpg, file: Path, tmp_path: Path
     gpg("--quick-add-key", fingerprint, "ed25519", "sign", "never")
     found = checked(gpg.sign(file, "with subkey"), gpg.export("with subkey", tmp_path / "key.asc", "--armor"))
     assert found.key == f"openpgp:{fingerprint}"
-    assert found.algorithm == "EdDSA with SHA-512"
+    assert found.algorithm == "EdDSA with SHA-256"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_message_with_its_content_inside_signs_no_file_beside_it(gpg: Gpg, fil
     ):
         target = tmp_path / "message"
         gpg("--output", target, "-u", "=inline", *options, file)
-        refused(target, key, ".")
+        refused(target, key, "exactly one signature|there is no signature in it")
 
 
 def test_a_name_of_the_key_that_looks_like_a_status_line_changes_nothing(gpg: Gpg, file: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_private_keys_and_what_is_no_key_are_refused(gpg: Gpg, file: Path, tmp_p
     ):
         path = tmp_path / f"{number}.key"
         path.write_bytes(data)
-        refused(signature, path, ".")
+        refused(signature, path, "no public key|no length that fits|begins no OpenPGP packet|armor is damaged")
 
 
 @pytest.mark.parametrize("options", [(), ("-l",)])
