@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sealwright.errors import OldSignatureRefused
-from sealwright.plant.oldkinds import AGAIN, Given, Kind, OldSignature, check_strength
+from sealwright.plant.oldkinds import AGAIN, Checked, Given, Kind, weaknesses_of
 from sealwright.plant.tools import MINISIGN, Workshop
 
 _COMMENT, _TRUSTED = b"untrusted comment: ", b"trusted comment: "
@@ -26,10 +26,9 @@ _KEY_BYTES, _SIGNATURE_BYTES, _GLOBAL_BYTES = 42, 74, 64
 _TIME = re.compile(rb"(?:^|\t)timestamp:([0-9]{1,10})(?:\t|$)")
 
 
-def check_minisign(given: Given, content: str, workshop: Workshop) -> OldSignature:
+def check_minisign(given: Given, content: str, workshop: Workshop) -> Checked:
     """Raises OldSignatureRefused, or Unreadable without minisign. content: the copy of the file."""
     text, key = _key(given)
-    check_strength(Ed25519PublicKey.from_public_bytes(key[10:]), given.key_path)
     signature, trusted, signed_comment = _signature(given)
     if signature[2:10] != key[2:10]:
         raise OldSignatureRefused(
@@ -45,9 +44,14 @@ def check_minisign(given: Given, content: str, workshop: Workshop) -> OldSignatu
     if workshop.run(MINISIGN, ("-V", "-q", "-p", named, "-x", signed, "-m", content)).code != 0:
         raise OldSignatureRefused(given.signature_path, "it does not hold for this file", AGAIN)
     stamp = _TIME.search(trusted)
-    claimed = datetime.fromtimestamp(int(stamp[1]), UTC) if stamp else None
-    return OldSignature(
-        Kind.MINISIGN, workshop.version(MINISIGN), f"minisign:{text.decode()}", "Ed25519 (minisign)", claimed
+    made = f", made {datetime.fromtimestamp(int(stamp[1]), UTC):%Y-%m-%d} by its own word" if stamp else ""
+    return Checked(
+        kind=Kind.MINISIGN,
+        tool=workshop.version(MINISIGN),
+        key=f"minisign:{text.decode()}",
+        signer="",
+        how=f"Ed25519 (minisign){made}",
+        weaknesses=weaknesses_of(Ed25519PublicKey.from_public_bytes(key[10:]), given.key_path),
     )
 
 

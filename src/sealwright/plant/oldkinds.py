@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from sealwright.envelope.algorithms import MIN_RSA_BITS_TO_VERIFY, PublicKey
@@ -12,7 +11,7 @@ from sealwright.pki.weakkeys import check_key
 
 MAX_SIGNATURE_BYTES = 64 * 1024
 MAX_KEY_BYTES = 1 << 20
-WEAK = "Ask the vendor for a signature by today's rules; without it receive the file as uncompared, with the signature as --evidence."
+WEAK = "Ask the vendor for a signature by today's rules, or receive the file as uncompared with a second person."
 AGAIN = "Do not install it. Fetch the file and its signature again; tell the vendor if it fails again."
 _CMS = bytes.fromhex("06092a864886f70d010702")
 
@@ -26,17 +25,18 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OldSignature:
-    """A signature that holds. tool: the program by its own words; key: the fingerprint as its users know it.
+class Checked:
+    """A signature that its program says holds. tool: by its own words; key: fingerprint; signer: a name, by the key file's own word.
 
-    algorithm: for people; claimed: when it was made, by the signer's word, None where it does not say.
+    how: algorithm and, where it says one, its time; weaknesses: each a clause, why it stands for little or nothing.
     """
 
     kind: Kind
     tool: str
     key: str
-    algorithm: str
-    claimed: datetime | None = None
+    signer: str
+    how: str
+    weaknesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Given:
 
 
 def kind_of(given: Given) -> Kind:
-    """By the key file. OldSignatureRefused for a CMS signature, which `verify` reads itself, and for keys of no known kind."""
+    """By the key file. OldSignatureRefused for a CMS signature, which `verify` reads itself, and for private keys."""
     if given.signature.startswith(b"\x30") and _CMS in given.signature[:24]:
         raise OldSignatureRefused(
             given.signature_path,
@@ -66,9 +66,10 @@ def kind_of(given: Given) -> Kind:
     return Kind.OPENSSL
 
 
-def check_strength(key: PublicKey, subject: str) -> None:
-    """OldSignatureRefused for a key below the floor, or whose private key can be found."""
+def weaknesses_of(key: PublicKey, name: str) -> tuple[str, ...]:
+    """Why a key is below the floor, or its private key can be found; () for a good one."""
     try:
-        check_key(key, subject=subject, least_rsa_bits=MIN_RSA_BITS_TO_VERIFY)
+        check_key(key, subject=name, least_rsa_bits=MIN_RSA_BITS_TO_VERIFY)
     except SealwrightError as cause:
-        raise OldSignatureRefused(subject, cause.what, WEAK) from cause
+        return (cause.what,)
+    return ()

@@ -6,7 +6,7 @@
 
 1. The key file says which program checks: the person who receives names the key, the sender only made the signature.
 2. The program's yes is needed, by exit code and status, never by its words; what it does not judge, we do: key sizes and digests.
-3. Weak (SHA-1, MD5, SHA-224, RSA below 2048 bits, DSA), expired, revoked: it is refused, and the file may still be received as `uncompared`.
+3. Weak (SHA-1, MD5, SHA-224, RSA below 2048 bits, DSA), expired, revoked: it is said, and gives no grade of its own.
 4. All of it reads one private copy, whose digest is what the record says (A150).
 """
 
@@ -16,12 +16,12 @@ from collections.abc import Mapping
 
 from sealwright.plant.gpgsignature import check_gpg
 from sealwright.plant.minisignature import check_minisign
-from sealwright.plant.oldkinds import Given, Kind, OldSignature, kind_of
+from sealwright.plant.oldkinds import Checked, Given, Kind, kind_of
 from sealwright.plant.rawsignature import check_raw
 from sealwright.plant.tools import Workshop
 
 
-def check_old_signature(given: Given, content: str, digests: Mapping[str, bytes], workshop: Workshop) -> OldSignature:
+def check_old_signature(given: Given, content: str, digests: Mapping[str, bytes], workshop: Workshop) -> Checked:
     """Check a signature of the private copy `content`. digests: of the copy, by each of `rawsignature.DIGESTS`.
 
     Raises OldSignatureRefused, which says what is wrong and what the file may still be received as; Unreadable where the program is missing.

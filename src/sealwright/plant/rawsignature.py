@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import OldSignatureRefused
-from sealwright.plant.oldkinds import AGAIN, WEAK, Given, Kind, OldSignature, check_strength
+from sealwright.plant.oldkinds import AGAIN, WEAK, Checked, Given, Kind, weaknesses_of
 from sealwright.plant.tools import OPENSSL, Workshop
+from sealwright.trust.certificate import display_name
 
 _HASHES: Mapping[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
@@ -52,18 +53,15 @@ class _Way(NamedTuple):
     padding: padding.AsymmetricPadding | None = None
 
 
-def check_raw(given: Given, content: str, digests: Mapping[str, bytes], workshop: Workshop) -> OldSignature:
+def check_raw(given: Given, content: str, digests: Mapping[str, bytes], workshop: Workshop) -> Checked:
     """digests: of the copy `content`, by each of `DIGESTS`. Raises OldSignatureRefused, or Unreadable without openssl."""
-    key = _key(given)
+    key, signer = _key(given)
     signature = _octets(given.signature, key)
     way = next((one for one in _ways(key) if _holds(key, signature, digests[one.digest], one)), None)
     if way is None:
         raise OldSignatureRefused(
             given.signature_path, f"it does not hold for this file with the key {given.key_path}", AGAIN
         )
-    if way.digest not in _STRONG:
-        raise OldSignatureRefused(given.signature_path, f"it holds, but was made with {way.name}, which is weak", WEAK)
-    check_strength(key, given.key_path)
     spki = workshop.place("key.pem", key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     signed = workshop.place("signature", signature)
     ran = workshop.run(
@@ -71,23 +69,33 @@ def check_raw(given: Given, content: str, digests: Mapping[str, bytes], workshop
     )
     if ran.code != 0:
         raise OldSignatureRefused(given.signature_path, f"openssl does not verify it ({way.name})", AGAIN)
-    return OldSignature(Kind.OPENSSL, workshop.version(OPENSSL), str(key_digest(key)), way.name)
+    weak = () if way.digest in _STRONG else (f"made with {_shown(way.digest)}",)
+    return Checked(
+        kind=Kind.OPENSSL,
+        tool=workshop.version(OPENSSL),
+        key=str(key_digest(key)),
+        signer=signer,
+        how=way.name,
+        weaknesses=(*weaknesses_of(key, given.key_path), *weak),
+    )
 
 
-def _key(given: Given) -> Key:
-    """Of a PEM public key, a PEM certificate, or the DER of either."""
+def _key(given: Given) -> tuple[Key, str]:
+    """Of a PEM public key, a PEM certificate, or the DER of either; and whose it is, by the file's own word."""
     key: object = None
-    data = given.key
+    data, signer = given.key, ""
     try:
         if b"-----BEGIN CERTIFICATE-----" in data:
-            key = x509.load_pem_x509_certificate(data).public_key()
+            certificate = x509.load_pem_x509_certificate(data)
+            key, signer = certificate.public_key(), display_name(certificate.subject)
         elif b"-----BEGIN" in data:
             key = load_pem_public_key(data)
         else:
             key = load_der_public_key(data)
     except _KEY_ERRORS:
         try:
-            key = x509.load_der_x509_certificate(data).public_key()
+            certificate = x509.load_der_x509_certificate(data)
+            key, signer = certificate.public_key(), display_name(certificate.subject)
         except _KEY_ERRORS as cause:
             raise OldSignatureRefused(
                 given.key_path,
@@ -95,7 +103,7 @@ def _key(given: Given) -> Key:
                 "Ask the vendor for the key file again.",
             ) from cause
     if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        return key
+        return key, signer
     if isinstance(key, dsa.DSAPublicKey):
         raise OldSignatureRefused(given.key_path, f"it is a DSA key ({key.key_size} bits), which is weak", WEAK)
     raise OldSignatureRefused(
@@ -115,7 +123,7 @@ def _octets(signature: bytes, key: Key) -> bytes:
 
 def _ways(key: Key) -> Iterator[_Way]:
     for digest, used in _HASHES.items():
-        name = digest.upper().replace("SHA", "SHA-")
+        name = _shown(digest)
         if isinstance(key, rsa.RSAPublicKey):
             yield _Way(f"RSA PKCS#1 v1.5 ({key.key_size} bits) with {name}", digest, (), padding.PKCS1v15())
             salted = padding.PSS(padding.MGF1(used), padding.PSS.AUTO)
@@ -136,3 +144,7 @@ def _holds(key: Key, signature: bytes, digest: bytes, way: _Way) -> bool:
     except (InvalidSignature, *_KEY_ERRORS):
         return False
     return True
+
+
+def _shown(digest: str) -> str:
+    return digest.upper().replace("SHA", "SHA-")
