@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.receiving import Grade
 from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
@@ -58,7 +59,7 @@ STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
 EXPIRY = ("counts", "as the device")
-GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
+GRADES = tuple(Grade)
 EKU_NAMES = {
     "codeSigning": "1.3.6.1.5.5.7.3.3",
     "configSigning": "1.3.6.1.5.5.7.3.41",
