@@ -78,6 +78,25 @@ class Source:
             raise self._not_in_it(name)
         return self._of(matching, name)
 
+    def by_member(self, folder: str) -> dict[str, list[Sum]]:
+        """What it says of the files of a folder, by their names inside; it may write them so, with the folder's name, or as whole paths."""
+        found: dict[str, list[Sum]] = {}
+        under: dict[str, list[Sum]] = {}
+        for one in self.sums:
+            if one.name is not None:
+                name = _slashes(one.name)
+                found.setdefault(name, []).append(one)
+                _, there, rest = f"/{name}".partition(f"/{folder}/")
+                if there:
+                    under.setdefault(rest, []).append(one)
+        return {**under, **found}
+
+    def wanted_inside(self, members: Mapping[str, Sequence[Sum]], name: str) -> Wanted:
+        """The same as `wanted` for a file of a folder. members: of `by_member`."""
+        if name not in members:
+            raise self._not_in_it(name)
+        return self._of(members[name], name)
+
     def names(self) -> frozenset[str]:
         """The names it lists, as paths inside a folder."""
         return frozenset(_inside(one.name) for one in self.sums if one.name is not None)
@@ -153,6 +172,11 @@ def _named(sums: Sequence[Sum], name: str) -> list[Sum]:
 
 def _inside(name: str) -> str:
     return name.removeprefix("./")
+
+
+def _slashes(name: str) -> str:
+    """Windows' paths with `/`; a backslash elsewhere is part of a name."""
+    return _inside(name.replace("\\", "/") if re.match(r"[A-Za-z]:\\|\\\\|\.\\", name) else name)
 
 
 def _last(name: str) -> str:

@@ -12,9 +12,11 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.names import check_members, display
 from sealwright.artifact.output import Output, write_batch
+from sealwright.artifact.receiving import Evidence
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.errors import LimitExceeded, OutputRefused, ReceivingRefused
 from sealwright.log.journal import sync_folder
@@ -25,16 +27,29 @@ MAX_BYTES = 128 << 20
 _PARTS = os.sep + (os.altsep or "")
 
 
-class Evidence(NamedTuple):
-    """One file of the folder. name: its last part."""
+# a word for what a file is, by the end of its name
+_KINDS = {
+    "eml": "mail", "msg": "mail", "mbox": "mail", "htm": "web-page", "html": "web-page", "mhtml": "web-page", "pdf": "document",
+    "png": "picture", "jpg": "picture", "jpeg": "picture", "txt": "text", "log": "text", "json": "text",
+}  # fmt: skip
 
+
+class Kept(NamedTuple):
+    """One file of the folder. kind: a word (`mail`, `signature`, …); name: its last part."""
+
+    kind: str
     name: str
     data: bytes
 
+    @property
+    def noted(self) -> Evidence:
+        """As the record names it."""
+        return Evidence(self.kind, os.fsencode(self.name), Digest.of(self.data).value, len(self.data))
 
-def read_evidence(paths: Iterable[str]) -> list[Evidence]:
+
+def read_evidence(paths: Iterable[str]) -> list[Kept]:
     """The files named. Raises LimitExceeded above 100 files, 32 MiB each and 128 MiB together, or what reading raises."""
-    found: list[Evidence] = []
+    found: list[Kept] = []
     total = 0
     for path in paths:
         data = read_file(path, MAX_FILE_BYTES)
@@ -45,27 +60,27 @@ def read_evidence(paths: Iterable[str]) -> list[Evidence]:
             )
         if not data:
             raise ReceivingRefused(path, "it is empty, and proves nothing", "Name the file that has something in it.")
-        found.append(Evidence(os.path.basename(path), data))
+        name = os.path.basename(path)
+        found.append(Kept(_KINDS.get(name.rpartition(".")[2].lower(), "file"), name, data))
     return found
 
 
-def put_together(*groups: Iterable[Evidence]) -> tuple[Evidence, ...]:
+def put_together(*groups: Iterable[Kept]) -> tuple[Kept, ...]:
     """All of it, sorted by name; the same file named twice is one. ReceivingRefused or MalformedArtifact for names that cannot lie in one folder."""
-    found: dict[str, bytes] = {}
+    found: dict[str, Kept] = {}
     for one in (one for group in groups for one in group):
-        if found.setdefault(one.name, one.data) != one.data:
+        if found.setdefault(one.name, one).data != one.data:
             raise ReceivingRefused(
                 one.name, "two different files of evidence have this name", "Rename one of them and name it again."
             )
-    names = [os.fsencode(name) for name in found]
-    check_members(b"", names, "--evidence")
-    return tuple(Evidence(name, found[name]) for name in sorted(found, key=os.fsencode))
+    check_members(b"", [os.fsencode(name) for name in found], "--evidence")
+    return tuple(found[name] for name in sorted(found, key=os.fsencode))
 
 
-def write_evidence(folder: str, evidence: Sequence[Evidence]) -> bool:
+def write_evidence(folder: str, evidence: Sequence[Kept]) -> bool:
     """Make the folder, durable; whether it is new. OutputRefused where something else has its name, and then nothing has changed."""
     if os.path.lexists(folder):
-        _check_left(folder, evidence)
+        check_free(folder, evidence)
         return False
     parent, name = os.path.split(folder.rstrip(_PARTS))
     temporary = os.path.join(parent, f".{name[:50]}.{secrets.token_hex(6)}.tmp")
@@ -91,7 +106,7 @@ def write_evidence(folder: str, evidence: Sequence[Evidence]) -> bool:
     return True
 
 
-def take_back(folder: str, evidence: Sequence[Evidence]) -> None:
+def take_back(folder: str, evidence: Sequence[Kept]) -> None:
     """Remove a folder that `write_evidence` made just now, and nothing that is not its."""
     for one in evidence:
         try:
@@ -104,7 +119,7 @@ def take_back(folder: str, evidence: Sequence[Evidence]) -> None:
         raise unreadable(folder, cause) from cause
 
 
-def _check_left(folder: str, evidence: Sequence[Evidence]) -> None:
+def check_free(folder: str, evidence: Sequence[Kept]) -> None:
     """A folder that is there already must be what a receiving with the same evidence left when it was interrupted."""
     whole = False
     if os.path.isdir(folder) and not os.path.islink(folder):

@@ -1,0 +1,274 @@
+"""The receiving record: written beside what was received, and signed by each person it names (artifact/receiving.py has its text).
+
+    drive.bin                             what came
+    drive.bin.received/                   the evidence: mails, pages, digest lists, old signatures and their keys
+    drive.bin.received.manifest           the record; `sha256sum -c` checks it
+    drive.bin.received.manifest.p7s       the first person's signature, made with the record
+    drive.bin.received.manifest.ID.p7s    each other person's, made later, on a machine of theirs
+
+Signed first (intent and result are then in the journal), then evidence, record and signature get their names, in this order; what a crash
+leaves in between has no signature, and the next receiving goes on with it. Nothing that is there is ever written over.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.manifest import Over
+from sealwright.artifact.names import display
+from sealwright.artifact.output import Output, Replace, refuse_taken, write_batch
+from sealwright.artifact.progress import Progress
+from sealwright.artifact.receiving import FIRST, FOLDER_SUFFIX, MAX_BYTES, Receiving, parse_receiving
+from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
+from sealwright.artifact.tree import compare_tree
+from sealwright.envelope.algorithms import PublicKey, key_digest
+from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
+from sealwright.envelope.kinds import RECEIVING
+from sealwright.errors import DiffersFromSource, OutputRefused, ReceivingRefused, SealwrightError
+from sealwright.findings import Severity
+from sealwright.formats.format import Coverage, Prepared
+from sealwright.formats.manifest import MAX_SMALL_BYTES
+from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES
+from sealwright.keys.pin import Pin
+from sealwright.plant.evidence import MAX_FILE_BYTES, take_back, write_evidence
+from sealwright.plant.inspection import Inspected, artifact_path, names_of
+from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
+from sealwright.signing.pipeline import Pipeline
+from sealwright.signing.stamps import open_stamper, utc_now
+
+RECORD_SUFFIX = FOLDER_SUFFIX + ".manifest"
+SIGNATURE_SUFFIX = ".p7s"
+
+
+@dataclass(frozen=True, slots=True)
+class SignWith:
+    """home, key (name or key string, None for the home's first), pin; timestamp: as of `sign`, None for the home's choice."""
+
+    home: Home
+    key: str | None = None
+    pin: Pin | None = None
+    timestamp: str | tuple[str, ...] | None = None
+    clock: Callable[[], datetime] = utc_now
+
+    @property
+    def enrolled(self) -> EnrolledKey:
+        """The key that signs."""
+        return self.home.key(self.key, KeyPurpose.ARTIFACT, RECEIVING, "a receiving record")
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One signature of a record. outputs: the files written, the signature last; missing: the persons who have yet to sign.
+
+    stamped: when a timestamp proves that it was there, None without one.
+    """
+
+    path: str
+    record: Receiving
+    outputs: tuple[str, ...]
+    person: str
+    subject: str
+    provenance: str
+    missing: tuple[str, ...]
+    stamped: datetime | None
+
+
+def record_path(path: str) -> str:
+    """Where the record of a file or folder lies."""
+    return path + RECORD_SUFFIX
+
+
+def signature_of(record: str, persons: Sequence[str], person: str) -> str:
+    """Where a person's signature of a record lies. persons: as the record names them."""
+    return record + SIGNATURE_SUFFIX if person == persons[0] else f"{record}.{person}{SIGNATURE_SUFFIX}"
+
+
+def refuse_received(path: str, progress: Progress | None = None) -> None:
+    """ReceivingRefused where a file has a signed record already: it says who received it when, and whether it is still that file."""
+    artifact = artifact_path(path)
+    where = record_path(artifact)
+    if not os.path.lexists(where + SIGNATURE_SUFFIX):
+        return
+    record = read_record(where)
+    with_whom = names_of(record.persons)
+    try:
+        check_delivered(where, record, progress)
+    except SealwrightError as cause:
+        raise ReceivingRefused(
+            path,
+            f"a record of {record.received:%Y-%m-%d %H:%M} UTC by {with_whom} lies beside it, about other content ({cause.what})",
+            "It is not what was received then. Find out which is right; put one of them into another folder.",
+        ) from cause
+    raise ReceivingRefused(
+        path,
+        f"it was received already, on {record.received:%Y-%m-%d %H:%M} UTC by {with_whom}, as {record.grade.value}",
+        f"Nothing is to be done; `sealwright verify {display(path)}` judges it.",
+    )
+
+
+def receive(inspected: Inspected, sign: SignWith) -> Signed:
+    """Sign the record as its first person, and write everything; or nothing, where it raises."""
+    record, where = inspected.record, record_path(inspected.path)
+    target = signature_of(where, record.persons, record.persons[0])
+    left = _left_by_a_crash(where)
+    for taken in (target, *(() if left else (where,))):
+        refuse_taken(taken, Replace.NO)
+    envelope, signed = _sign(where, record, inspected.text, record.persons[0], sign)
+    folder = inspected.path + FOLDER_SUFFIX
+    new = bool(inspected.kept) and write_evidence(folder, inspected.kept)
+    try:
+        if left and read_file(where, MAX_BYTES) != inspected.text:
+            write_batch([Output(where, inspected.text)], replace=Replace.YES)
+        write_batch([*(() if left else (Output(where, inspected.text),)), Output(target, envelope)])
+    except BaseException:
+        if new and not os.path.lexists(where):
+            take_back(folder, inspected.kept)
+        raise
+    outputs = (*(os.path.join(folder, one.name) for one in inspected.kept), where, target)
+    return replace(signed, outputs=outputs, missing=record.persons[1:])
+
+
+def read_record(path: str) -> Receiving:
+    """A record that lies under the name it must have. MalformedArtifact, UsageError or ReceivingRefused where it is none."""
+    record = parse_receiving(read_file(path, MAX_BYTES), path)
+    if os.path.basename(path) != os.fsdecode(record.name) + RECORD_SUFFIX:
+        raise ReceivingRefused(
+            path,
+            f"it is the record of {display(record.name)}, and that one's name is another",
+            "Give it its name back; it lies beside what was received.",
+        )
+    return record
+
+
+def check_delivered(path: str, record: Receiving, progress: Progress | None = None) -> None:
+    """Everything that a record lists is there and is what it says; DiffersFromSource naming the first that is not."""
+    folder = os.path.dirname(path)
+    artifact = os.path.join(folder, os.fsdecode(record.name))
+    if record.contents.over is Over.TREE:
+        findings = compare_tree(artifact, record.contents, progress)
+        bad = next((one for one in findings if one.severity is Severity.REJECT), None)
+        if bad is not None:
+            raise DiffersFromSource(artifact, f"{bad.subject}: {bad.sentence}", "Fetch what was received again.")
+    else:
+        with open_artifact(artifact) as source:
+            found = source.digests((record.algorithm,), progress)[record.algorithm]
+        _check_digest(artifact, found, record.contents.files[0].digest)
+    for one in record.evidence:
+        kept = os.path.join(folder, os.fsdecode(record.folder), os.fsdecode(one.name))
+        _check_digest(kept, Digest.of(read_file(kept, MAX_FILE_BYTES), record.algorithm), one.digest)
+
+
+def check_to_sign(path: str, person: str, progress: Progress | None = None) -> Receiving:
+    """The record that a further person is about to sign: whole, signed by the first, waiting for this one.
+
+    Raises ReceivingRefused, DiffersFromSource, or what reading raises.
+    """
+    record = read_record(path)
+    if person not in record.persons[1:]:
+        waiting = names_of(_missing(path, record)) or "nobody"
+        raise ReceivingRefused(
+            path,
+            f"it does not wait for {display(person[:70])}; it waits for {waiting}",
+            "Who signs is named when the file is received (--person).",
+        )
+    target = signature_of(path, record.persons, person)
+    if os.path.lexists(target):
+        raise ReceivingRefused(path, f"{person} signed it already ({target})", "Nothing is to be done.")
+    check_delivered(path, record, progress)
+    first_signer(path, record)
+    return record
+
+
+def sign_record(path: str, person: str, sign: SignWith, progress: Progress | None = None) -> Signed:
+    """Add a further person's signature, after `check_to_sign`; by another key than the first one's."""
+    record = check_to_sign(path, person, progress)
+    if key_digest(first_signer(path, record)) == key_digest(sign.enrolled.public_key):
+        raise ReceivingRefused(
+            path,
+            f"{record.persons[0]} signed with this very key, and two persons have two",
+            "Sign with a key of your own: --home or --key.",
+        )
+    target = signature_of(path, record.persons, person)
+    envelope, signed = _sign(path, record, read_file(path, MAX_BYTES), person, sign)
+    write_batch([Output(target, envelope)])
+    return replace(signed, outputs=(target,), missing=_missing(path, record))
+
+
+def first_signer(path: str, record: Receiving) -> PublicKey:
+    """The key whose signature of the record holds, of its first person's file. ReceivingRefused where none does; whose it is, `verify` judges."""
+    name = path + SIGNATURE_SUFFIX
+    data = read_file_or_none(name, MAX_ENVELOPE_BYTES)
+    try:
+        if data is None:
+            raise ReceivingRefused(path, f"{record.persons[0]} has not signed it", "Have the first person sign first.")
+        digests = {one: Digest.of(read_file(path, MAX_BYTES), one) for one in HashName}
+        for signer in read_envelope(data, Profile.OURS, name).signers:
+            if isinstance(signer, Signer):
+                check_signer(signer, digests, RECEIVING.name, name)
+                return signer.key
+    except ReceivingRefused:
+        raise
+    except SealwrightError as cause:
+        raise ReceivingRefused(
+            path, f"its first signature does not hold ({cause.what})", "Fetch record and signature again."
+        ) from cause
+    raise ReceivingRefused(path, "its first signature has no signer that is read", "Fetch it again.")
+
+
+def _sign(where: str, record: Receiving, text: bytes, person: str, sign: SignWith) -> tuple[bytes, Signed]:
+    """The envelope with its timestamps, recorded in the home's journal."""
+    enrolled = sign.enrolled
+    digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
+    prepared = Prepared(
+        format=RECEIVING.name,
+        kind=RECEIVING.name,
+        path=where,
+        digests=digests,
+        content=text if len(text) <= MAX_SMALL_BYTES else None,
+        size=len(text),
+        coverage=Coverage.whole(len(text)),
+        claims=record.contents.claims,
+        name=os.path.basename(where),
+    )
+    wanted = sign.timestamp if sign.timestamp is not None else sign.home.timestamp
+    with (
+        Pipeline(sign.home, enrolled, sign.pin) as pipeline,
+        closing(open_stamper(wanted, sign.home, sign.pin, pipeline.journal, clock=sign.clock)) as stamper,
+    ):
+        (made,) = pipeline.sign([prepared], sign.clock())
+        (stamps,) = stamper.stamp([made.value])
+        envelope = pipeline.sealed(made, [stamp.token for stamp in stamps]).envelope
+        stamped = min((stamp.gen_time for stamp in stamps), default=None)
+        answer = Signed(
+            where, record, (), person, pipeline.subject, enrolled.provenance.value, missing=(), stamped=stamped
+        )
+    return envelope, answer
+
+
+def _missing(path: str, record: Receiving) -> tuple[str, ...]:
+    """The persons whose signature is not there."""
+    return tuple(one for one in record.persons if not os.path.lexists(signature_of(path, record.persons, one)))
+
+
+def _left_by_a_crash(where: str) -> bool:
+    """Whether a record lies there that nobody signed; OutputRefused for every other file of this name."""
+    if os.path.islink(where) or not os.path.isfile(where):
+        return False
+    if not read_file(where, MAX_BYTES).startswith(FIRST) or glob.glob(f"{glob.escape(where)}.*"):
+        raise OutputRefused(
+            where, "it is already there, and is not what an interrupted receiving left", "Move it to another folder."
+        )
+    return True
+
+
+def _check_digest(path: str, found: Digest, wanted: bytes) -> None:
+    if found.value != wanted:
+        raise DiffersFromSource(
+            path, f"its digest is {found.value.hex()}, and the record says {wanted.hex()}", "Fetch it again."
+        )
