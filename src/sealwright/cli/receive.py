@@ -21,7 +21,7 @@ from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_strin
 
 if TYPE_CHECKING:
     from sealwright.artifact.receiving import Receiving
-    from sealwright.plant.receiving import Signed, SignWith
+    from sealwright.plant.receiving import Signed, SignWith, ToSign
 
 EXAMPLES = """examples:
   sealwright receive drive.bin --grade compared --source https://acme.example/drive.bin --compare SHA256SUMS --channel "mail of ACME support, 3 May" --person p-17 --home home
@@ -111,7 +111,7 @@ def _receive(args: argparse.Namespace) -> int:
 def _sign(args: argparse.Namespace) -> int:
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.errors import UsageError
-    from sealwright.plant.receiving import check_to_sign, sign_record
+    from sealwright.plant.receiving import read_to_sign, sign_record
     from sealwright.texts.words import say
 
     given = (args.grade, args.source, args.reason, args.compare, args.channel, args.listed_as, args.old_signature)
@@ -122,14 +122,13 @@ def _sign(args: argparse.Namespace) -> int:
     (person,) = args.person
     sign = _sign_with(args)
     with TerminalProgress("reading") as progress:
-        record = check_to_sign(args.sign, person, progress)
-        progress.close()
-        if not args.yes:
-            _show(record, person)
-            if not _asked(say("receive.ask", person=person)):
-                print(say("receive.not-signed"), file=sys.stderr)
-                return 1
-        signed = sign_record(args.sign, person, sign, progress)
+        shown = read_to_sign(args.sign, person, progress)
+    if not args.yes:
+        _show(shown)
+        if not _asked(say("receive.ask", person=person)):
+            print(say("receive.not-signed"), file=sys.stderr)
+            return 1
+    signed = sign_record(shown, sign)
     _say(args, signed, args.sign)
     return 3 if signed.missing else 0
 
@@ -145,14 +144,13 @@ def _sign_with(args: argparse.Namespace) -> SignWith:
     return SignWith(home, args.key, pin_of(args, home.uri(enrolled)), timestamp)
 
 
-def _show(record: Receiving, person: str) -> None:
-    """The record as it is signed, on stderr, every character of it safe."""
+def _show(shown: ToSign) -> None:
+    """The bytes that are signed, on stderr, every character of them safe."""
     from sealwright.artifact.names import display
-    from sealwright.artifact.receiving import receiving_bytes
     from sealwright.texts.words import say
 
-    print(say("receive.shown", person=person), file=sys.stderr)
-    for line in receiving_bytes(record).decode().splitlines():
+    print(say("receive.shown", person=shown.person), file=sys.stderr)
+    for line in shown.text.decode().splitlines():
         print("  " + display(line), file=sys.stderr)
 
 

@@ -272,6 +272,8 @@ class _Reader:
         for number, line in enumerate(self.lines[:3]):
             if not line.strip() or line.startswith("#"):
                 continue
+            if len(line) > MAX_LINE:
+                return None
             columns = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in next(csv.reader([line]), [])]
             names, digests = _NAMES.intersection(columns), [one for one in columns if self._is_digest(one)]
             if len(columns) < 2 or not digests or not names:
@@ -292,6 +294,8 @@ class _Reader:
             line = self._next()
             if not line.strip():
                 continue
+            if len(line) > MAX_LINE:
+                raise self._wrong(f"it is longer than {MAX_LINE} characters")
             try:
                 (cells,) = csv.reader([line], strict=True)
             except (csv.Error, ValueError) as cause:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from sealwright.artifact.names import display
 from sealwright.errors import MalformedEnvelope, OldSignatureRefused
 from sealwright.plant.oldkinds import AGAIN, WEAK, Checked, Given, Kind, weaknesses_of
-from sealwright.plant.openpgp import PgpKey, keyring, pgp_keys
+from sealwright.plant.openpgp import PgpKey, detached_signature, keyring, pgp_keys
 from sealwright.plant.tools import GPGV, Ran, Workshop
 
 _PREFIX = "[GNUPG:] "
@@ -50,10 +50,11 @@ def check_gpg(given: Given, content: str, workshop: Workshop) -> Checked:
     """Raises OldSignatureRefused, or Unreadable without gpgv. content: the copy of the file."""
     try:
         ring = keyring(given.key, given.key_path)
+        signature = detached_signature(given.signature, given.signature_path)
         keys = {key.fingerprint: key for key in pgp_keys(ring, given.key_path)}
     except MalformedEnvelope as cause:
         raise OldSignatureRefused(cause.subject, cause.what, cause.next_step) from cause
-    kept, signed = workshop.place("keyring.gpg", ring), workshop.place("signature", given.signature)
+    kept, signed = workshop.place("keyring.gpg", ring), workshop.place("signature", signature)
     ran = workshop.run(GPGV, ("--keyring", kept, "--", signed, content), status="--status-fd")
     found = _found(ran, given)
     fields, weak = found.fields, list(found.weaknesses)

@@ -60,6 +60,7 @@ from sealwright.signing.sign import check_claims
 SHA256 = HashName.SHA256.value
 UNKNOWN_SOURCE = "unknown"
 _HOST = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?([^/:?#]+)", re.IGNORECASE)
+_PASSWORD = re.compile(r"\s*[a-z][a-z0-9+.-]*://[^/@:]*:[^/@]*@", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -148,9 +149,13 @@ def check_asked(asked: Asked) -> None:
     for option, text in (("--source", asked.source), ("--channel", asked.channel), ("--reason", asked.reason)):
         if text and (not text.strip() or len(text) > MAX_LONG_TEXT or display(text) != text):
             raise UsageError(option, "it is not readable", f"Write 1 to {MAX_LONG_TEXT} printable characters.")
+    if _PASSWORD.match(asked.source) or _PASSWORD.match(asked.channel):
+        raise UsageError(
+            "--source", "it has a password in it, and would be read by everybody", "Leave the password out."
+        )
     if (wrong := next((one for one in asked.persons if not is_person(one)), None)) is not None:
         raise UsageError("--person", f"{display(wrong[:70])} is no id", "Give the id that the trust file has.")
-    if not asked.persons or len(set(asked.persons)) != len(asked.persons):
+    if not asked.persons or len({one.casefold() for one in asked.persons}) != len(asked.persons):
         raise UsageError(
             "--person", "nobody is named, or somebody twice", "Name each person once, who signs now first."
         )

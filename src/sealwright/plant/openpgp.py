@@ -1,6 +1,7 @@
-"""Public keys in an OpenPGP key file, as far as their strength must be known: gpgv says whose signature holds, not how long his key is.
+"""OpenPGP files, as far as gpgv must be given them clean and does not say enough: whose signature holds it says, not how long the key is.
 
-Armor (RFC 4880 section 6.2) is taken off, since gpgv reads binary keyrings alone. Packets (section 4.2) are walked, and of
+Armor (RFC 4880 section 6.2) is taken off, since gpgv reads binary keyrings alone, and gpgv gets one signature packet and nothing that it
+would unpack. Packets (section 4.2) are walked, and of
 the key packets (5.5.2, version 4) the fingerprint (12.2) and the numbers are read. Everything else is gpgv's work.
 """
 
@@ -19,11 +20,13 @@ from sealwright.envelope.algorithms import PublicKey
 from sealwright.errors import MalformedEnvelope
 
 MAX_PACKETS = 10_000
-_ARMOR = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(.*?)\r?\n?-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL
+_KEY_ARMOR, _SIGNATURE_ARMOR = (
+    re.compile(rb"-----BEGIN PGP %b-----[ \t]*\r?\n(.*?)\r?\n?-----END PGP %b-----" % (name, name), re.DOTALL)
+    for name in (b"PUBLIC KEY BLOCK", b"SIGNATURE")
 )
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*: ")
-_SECRET, _PUBLIC = (5, 7), (6, 14)
+_SIGNATURE, _SECRET, _PUBLIC = 2, (5, 7), (6, 14)
+_BEGINS_SIGNATURE = (b"\x88", b"\x89", b"\x8a", b"\xc2")
 _RSA = (1, 3)
 _ECDSA, _EDDSA = 19, 22
 _CURVES: dict[bytes, type[ec.EllipticCurve]] = {
@@ -33,6 +36,7 @@ _CURVES: dict[bytes, type[ec.EllipticCurve]] = {
 }
 _ED25519 = bytes.fromhex("2b06010401da470f01")
 _KINDS = {17: "DSA", 16: "ElGamal", 18: "ECDH", 19: "ECDSA on another curve", 22: "EdDSA on another curve"}
+_ASK = "Ask the vendor for a signature file of its own: gpg --detach-sign FILE"
 _NEXT = "Export the vendor's public key again: gpg --export NAME > key.gpg"
 
 
@@ -48,10 +52,25 @@ def keyring(data: bytes, subject: str) -> bytes:
     """The binary keyring of a key file. MalformedEnvelope for private keys, no key or a damaged armor."""
     if b"PRIVATE KEY BLOCK" in data:
         raise MalformedEnvelope(subject, "it is a private key", "Take the public one; tell its owner.")
-    blocks = _ARMOR.findall(data)
-    binary = b"".join(_dearmored(block, subject) for block in blocks) if blocks else data
+    binary = _binary(data, _KEY_ARMOR, subject)
     if not any(True for _ in pgp_keys(binary, subject)):
         raise MalformedEnvelope(subject, "there is no OpenPGP public key in it", _NEXT)
+    return binary
+
+
+def detached_signature(data: bytes, subject: str) -> bytes:
+    """The one signature packet of a signature file; MalformedEnvelope for everything else, such as a message that holds its own content."""
+    if b"-----BEGIN PGP SIGNED MESSAGE" in data:
+        raise MalformedEnvelope(subject, "it signs a text inside it, and no file beside it", _ASK)
+    binary = _binary(data, _SIGNATURE_ARMOR, subject)
+    begins = binary[:1] in _BEGINS_SIGNATURE
+    tags = [tag for tag, _ in _packets(binary, subject, _ASK)] if begins else []
+    if not tags or set(tags) != {_SIGNATURE}:
+        raise MalformedEnvelope(
+            subject, "it is no signature of a file beside it: other OpenPGP packets are in it", _ASK
+        )
+    if len(tags) > 1:
+        raise MalformedEnvelope(subject, f"there are {len(tags)} signatures in it, and one is wanted", _ASK)
     return binary
 
 
@@ -62,6 +81,11 @@ def pgp_keys(binary: bytes, subject: str) -> Iterator[PgpKey]:
             raise MalformedEnvelope(subject, "it has a private key in it", "Take the public one; tell its owner.")
         if tag in _PUBLIC:
             yield _key(body, subject)
+
+
+def _binary(data: bytes, armor: re.Pattern[bytes], subject: str) -> bytes:
+    blocks = armor.findall(data)
+    return b"".join(_dearmored(block, subject) for block in blocks) if blocks else data
 
 
 def _dearmored(block: bytes, subject: str) -> bytes:
@@ -75,13 +99,13 @@ def _dearmored(block: bytes, subject: str) -> bytes:
         raise MalformedEnvelope(subject, "its armor is damaged", _NEXT) from cause
 
 
-def _packets(data: bytes, subject: str) -> Iterator[tuple[int, bytes]]:
+def _packets(data: bytes, subject: str, step: str = _NEXT) -> Iterator[tuple[int, bytes]]:
     at = count = 0
     while at < len(data):
         count += 1
         head = data[at]
         if not head & 0x80 or count > MAX_PACKETS:
-            raise MalformedEnvelope(subject, f"byte {at} begins no OpenPGP packet", _NEXT)
+            raise MalformedEnvelope(subject, f"byte {at} begins no OpenPGP packet", step)
         if head & 0x40:
             tag, at, size = head & 0x3F, at + 1, -1
             first = data[at] if at < len(data) else 255
@@ -96,7 +120,7 @@ def _packets(data: bytes, subject: str) -> Iterator[tuple[int, bytes]]:
             if kind < 3 and at + (1 << kind) <= len(data):
                 size, at = int.from_bytes(data[at : at + (1 << kind)], "big"), at + (1 << kind)
         if size < 0 or size > len(data) - at:
-            raise MalformedEnvelope(subject, f"a packet before byte {at} has no length that fits", _NEXT)
+            raise MalformedEnvelope(subject, f"a packet before byte {at} has no length that fits", step)
         yield tag, data[at : at + size]
         at += size
 

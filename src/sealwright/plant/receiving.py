@@ -136,7 +136,11 @@ def receive(inspected: Inspected, sign: SignWith) -> Signed:
 
 def read_record(path: str) -> Receiving:
     """A record that lies under the name it must have. MalformedArtifact, UsageError or ReceivingRefused where it is none."""
-    record = parse_receiving(read_file(path, MAX_BYTES), path)
+    return _parsed(read_file(path, MAX_BYTES), path)
+
+
+def _parsed(text: bytes, path: str) -> Receiving:
+    record = parse_receiving(text, path)
     if os.path.basename(path) != os.fsdecode(record.name) + RECORD_SUFFIX:
         raise ReceivingRefused(
             path,
@@ -164,12 +168,24 @@ def check_delivered(path: str, record: Receiving, progress: Progress | None = No
         _check_digest(kept, Digest.of(read_file(kept, MAX_FILE_BYTES), record.algorithm), one.digest)
 
 
-def check_to_sign(path: str, person: str, progress: Progress | None = None) -> Receiving:
-    """The record that a further person is about to sign: whole, signed by the first, waiting for this one.
+@dataclass(frozen=True, slots=True)
+class ToSign:
+    """A record that a further person is shown and then signs: the very bytes that were read once. first: the first person's key."""
+
+    path: str
+    person: str
+    text: bytes
+    record: Receiving
+    first: PublicKey
+
+
+def read_to_sign(path: str, person: str, progress: Progress | None = None) -> ToSign:
+    """A record that is whole, signed by its first person, and waits for this one.
 
     Raises ReceivingRefused, DiffersFromSource, or what reading raises.
     """
-    record = read_record(path)
+    text = read_file(path, MAX_BYTES)
+    record = _parsed(text, path)
     if person not in record.persons[1:]:
         waiting = names_of(_missing(path, record)) or "nobody"
         raise ReceivingRefused(
@@ -181,44 +197,39 @@ def check_to_sign(path: str, person: str, progress: Progress | None = None) -> R
     if os.path.lexists(target):
         raise ReceivingRefused(path, f"{person} signed it already ({target})", "Nothing is to be done.")
     check_delivered(path, record, progress)
-    first_signer(path, record)
-    return record
+    return ToSign(path, person, text, record, _first_key(path, text, record))
 
 
-def sign_record(path: str, person: str, sign: SignWith, progress: Progress | None = None) -> Signed:
-    """Add a further person's signature, after `check_to_sign`; by another key than the first one's."""
-    record = check_to_sign(path, person, progress)
-    if key_digest(first_signer(path, record)) == key_digest(sign.enrolled.public_key):
+def sign_record(shown: ToSign, sign: SignWith) -> Signed:
+    """Add a further person's signature; by another key than the first one's."""
+    if key_digest(shown.first) == key_digest(sign.enrolled.public_key):
         raise ReceivingRefused(
-            path,
-            f"{record.persons[0]} signed with this very key, and two persons have two",
+            shown.path,
+            f"{shown.record.persons[0]} signed with this very key, and two persons have two",
             "Sign with a key of your own: --home or --key.",
         )
-    target = signature_of(path, record.persons, person)
-    envelope, signed = _sign(path, record, read_file(path, MAX_BYTES), person, sign)
+    target = signature_of(shown.path, shown.record.persons, shown.person)
+    refuse_taken(target, Replace.NO)
+    envelope, signed = _sign(shown.path, shown.record, shown.text, shown.person, sign)
     write_batch([Output(target, envelope)])
-    return replace(signed, outputs=(target,), missing=_missing(path, record))
+    return replace(signed, outputs=(target,), missing=_missing(shown.path, shown.record))
 
 
-def first_signer(path: str, record: Receiving) -> PublicKey:
+def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
     """The key whose signature of the record holds, of its first person's file. ReceivingRefused where none does; whose it is, `verify` judges."""
     name = path + SIGNATURE_SUFFIX
     data = read_file_or_none(name, MAX_ENVELOPE_BYTES)
+    if data is None:
+        raise ReceivingRefused(path, f"{record.persons[0]} has not signed it", "Have the first person sign first.")
     try:
-        if data is None:
-            raise ReceivingRefused(path, f"{record.persons[0]} has not signed it", "Have the first person sign first.")
-        digests = {one: Digest.of(read_file(path, MAX_BYTES), one) for one in HashName}
-        for signer in read_envelope(data, Profile.OURS, name).signers:
-            if isinstance(signer, Signer):
-                check_signer(signer, digests, RECEIVING.name, name)
-                return signer.key
-    except ReceivingRefused:
-        raise
-    except SealwrightError as cause:
+        (signer,) = (one for one in read_envelope(data, Profile.OURS, name).signers if isinstance(one, Signer))
+        check_signer(signer, {one: Digest.of(text, one) for one in HashName}, RECEIVING.name, name)
+    except (SealwrightError, ValueError) as cause:
+        why = cause.what if isinstance(cause, SealwrightError) else "it has not one signer that is read"
         raise ReceivingRefused(
-            path, f"its first signature does not hold ({cause.what})", "Fetch record and signature again."
+            path, f"its first signature does not hold ({why})", "Fetch record and signature again."
         ) from cause
-    raise ReceivingRefused(path, "its first signature has no signer that is read", "Fetch it again.")
+    return signer.key
 
 
 def _sign(where: str, record: Receiving, text: bytes, person: str, sign: SignWith) -> tuple[bytes, Signed]:
