@@ -48,7 +48,7 @@ def record_of(file: Path) -> Path:
 def anyone_agrees(record: Path, anchors: Path, signature: str = ".p7s") -> bool:
     """`openssl cms -verify` of the record, and `sha256sum -c` of what it lists."""
     signed, _ = cms_verify(Path(f"{record}{signature}"), record, anchors)
-    whole, _ = run(["sha256sum", "-c", "--strict", "--quiet", record.name], cwd=record.parent)
+    whole, _ = run(["sha256sum", "-c", "--strict", "--quiet", f"./{record.name}"], cwd=record.parent)
     return signed and whole
 
 

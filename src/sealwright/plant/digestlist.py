@@ -82,8 +82,7 @@ def parse_digest_list(data: bytes, subject: str) -> tuple[Sum, ...]:
     """Every digest in it, at least one. NothingCompared naming the line that is not understood, LimitExceeded above 4 MiB."""
     if len(data) > MAX_BYTES:
         raise LimitExceeded(subject, f"{len(data)} bytes", f"At most {MAX_BYTES} are read as a list of digests.")
-    lines = _text(data, subject).split("\n")
-    lines = [line.removesuffix("\r") for line in lines]
+    lines = [line.removesuffix("\r") for line in _text(data, subject).split("\n")]
     found = tuple(_Reader(lines, subject).sums())
     if not found:
         raise NothingCompared(
@@ -137,10 +136,7 @@ class _Reader:
             yield from self._csv(heading)
             return
         while self.at < len(self.lines):
-            line = self.lines[self.at]
-            if len(line) > MAX_LINE:
-                raise self._wrong(f"it is longer than {MAX_LINE} characters")
-            self.at += 1
+            line = self._next()
             if not line.strip() or line.startswith("#"):
                 continue
             if _TABLE.fullmatch(line):
@@ -219,7 +215,10 @@ class _Reader:
         if self.at >= len(self.lines):
             raise self._wrong("it ends too early")
         self.at += 1
-        return self.lines[self.at - 1]
+        line = self.lines[self.at - 1]
+        if len(line) > MAX_LINE or "\r" in line:
+            raise self._wrong(f"it is longer than {MAX_LINE} characters, or a carriage return stands in it")
+        return line
 
     def _fields(self) -> Iterator[Sum]:
         """`Key: value` lines up to an empty one: a file's name and its digests, in any order, or a section of a Debian list."""
@@ -272,8 +271,8 @@ class _Reader:
         for number, line in enumerate(self.lines[:3]):
             if not line.strip() or line.startswith("#"):
                 continue
-            if len(line) > MAX_LINE:
-                return None
+            if len(line) > MAX_LINE or "\r" in line:
+                return None  # and told when it is read
             columns = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in next(csv.reader([line]), [])]
             names, digests = _NAMES.intersection(columns), [one for one in columns if self._is_digest(one)]
             if len(columns) < 2 or not digests or not names:
@@ -294,8 +293,6 @@ class _Reader:
             line = self._next()
             if not line.strip():
                 continue
-            if len(line) > MAX_LINE:
-                raise self._wrong(f"it is longer than {MAX_LINE} characters")
             try:
                 (cells,) = csv.reader([line], strict=True)
             except (csv.Error, ValueError) as cause:
