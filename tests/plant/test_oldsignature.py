@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from kit.vendors import Gpg, Minisign, openssl, openssl_key, openssl_sign
-from sealwright.errors import OldSignatureRefused
+from sealwright.errors import OldSignatureRefused, SealwrightError
+from sealwright.plant import minisignature
 from sealwright.plant.comparing import states
 from sealwright.plant.oldkinds import Checked, Given
 from sealwright.plant.oldsignature import check_old_signature
-from sealwright.plant.rawsignature import DIGESTS
+from sealwright.plant.openpgp import detached_signature, keyring
+from sealwright.plant.rawsignature import DIGESTS, _key
 from sealwright.plant.tools import Workshop
 
 CONTENT = b"firmware of a drive\nversion 2.4\n"
@@ -295,3 +299,30 @@ def test_nothing_stays_behind(file: Path, tmp_path: Path, monkeypatch: pytest.Mo
     checked(signature, vendor.public)
     refused(signature, vendor.public, "does not hold", b"other")
     assert not list(place.iterdir())
+
+
+def test_damaged_keys_and_signatures_are_refused_and_never_more(gpg: Gpg, file: Path, tmp_path: Path) -> None:
+    """A fixed series of changes; what they did to a certificate's version was a traceback once."""
+    gpg.key("damaged")
+    private, public = openssl_key(tmp_path, "vendor", *RSA)
+    certificate = tmp_path / "vendor.der"
+    openssl(
+        "req", "-x509", "-key", private, "-subj", "/CN=vendor", "-outform", "DER", "-out", certificate, cwd=tmp_path
+    )
+    vendor = Minisign(tmp_path, "vendor")
+    worlds: list[tuple[Callable[[bytes], object], Path]] = [
+        (lambda data: _key(Given("s", b"", "k", data)), certificate),
+        (lambda data: _key(Given("s", b"", "k", data)), public),
+        (lambda data: keyring(data, "k"), gpg.export("damaged", tmp_path / "damaged.gpg")),
+        (lambda data: detached_signature(data, "s"), gpg.sign(file, "damaged")),
+        (lambda data: minisignature._signature(Given("s", data, "k", b"")), vendor.sign(file)),
+        (lambda data: minisignature._key(Given("s", b"", "k", data)), vendor.public),
+    ]
+    chance = random.Random(7)
+    for read, path in worlds:
+        good = path.read_bytes()
+        read(good)
+        for _ in range(400):
+            at, octet = chance.randrange(len(good)), chance.randrange(256)
+            with suppress(SealwrightError):
+                read(good[:at] + bytes([octet]) + good[at + chance.randrange(3) :])

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import OldSignatureRefused
 from sealwright.plant.oldkinds import AGAIN, WEAK, Checked, Given, Kind, weaknesses_of
 from sealwright.plant.tools import OPENSSL, Workshop
@@ -40,7 +41,7 @@ _HASHES: Mapping[str, hashes.HashAlgorithm] = {
 DIGESTS = tuple(_HASHES)
 _STRONG = ("sha256", "sha384", "sha512")
 _PSS = ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:auto")
-_KEY_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm)
+_KEY_ERRORS = UNREADABLE
 Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
