@@ -130,7 +130,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         about = candidate.name if isinstance(cause, ContentChanged) else source
         findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
-    findings.extend(candidate.findings)
+    findings.extend(_about(candidate, ground.purpose))
     kept = evidence.proves(candidate, signer.signature) if intact and evidence is not None else None
     proof, logged = None, ""
     if intact:
@@ -185,6 +185,16 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         standing.expired,
         logged,
     )
+
+
+def _about(candidate: Candidate, purpose: Purpose) -> list[Finding]:
+    """What was found before anybody was judged; that a report was left behind never stops what runs."""
+    return [
+        found._replace(severity=Severity.WARNING)
+        if found.code == "SW-ATTACHMENT-MISSING" and purpose is Purpose.RUN
+        else found
+        for found in candidate.findings
+    ]
 
 
 def _proved(
@@ -344,7 +354,7 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
     if not ground.denied:
         return []
     digests = {candidate.artifact, *candidate.contents, *candidate.digests.values()} - {None}
-    formats = dict.fromkeys((candidate.format, family(candidate.format), "*"))
+    formats = dict.fromkeys((candidate.format, candidate.about, family(candidate.format), "*"))
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in formats]
     findings = [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
