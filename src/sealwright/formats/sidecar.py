@@ -147,12 +147,15 @@ def has_sidecar(target: str, search: Search) -> bool:
 
 
 def has_record(path: str, search: Search) -> bool:
-    """Whether an evidence record lies beside a file, or beside the manifest of a folder."""
+    """Whether an evidence record lies beside a file, or beside the manifest or receiving record of a folder."""
     if search.beside is not None:
         return search.sees(path + RECORD_SUFFIX)
     if os.path.lexists(path + RECORD_SUFFIX):
         return True
-    return os.path.isdir(path) and os.path.lexists(os.path.abspath(path) + MANIFEST_SUFFIX + RECORD_SUFFIX)
+    return os.path.isdir(path) and any(
+        os.path.lexists(os.path.abspath(path) + suffix + RECORD_SUFFIX)
+        for suffix in (MANIFEST_SUFFIX, RECEIVING_SUFFIX)
+    )
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:

@@ -92,3 +92,21 @@ TEXTS: dict[str, Text] = {
         "evidence lies there that nobody vouches for",
     ),
 }
+
+WORDS: dict[str, str] = {
+    # Verdicts.
+    "verify.part.acceptance": "plant (acceptance)",
+    "verify.part.receiving": "plant (receiving record)",
+    "verify.accepted": "Accepted by the plant at {time} {where}; test reports: {reports}.",
+    "verify.accepted-until": "Accepted by the plant at {time} {where}, until {until}; test reports: {reports}.",
+    "verify.accepted-for": "for {places}",
+    "verify.accepted-anywhere": "for every line",
+    # Trust files.
+    "rule.sentence-grades": "{sentence}; in place of the maker's signature a receiving record ({grades}) by {receivers}",
+    # What `inspect` shows.
+    "kind.acceptance": "acceptance by a plant",
+    "kind.receiving": "receiving record",
+    "fact.anywhere": "anywhere",
+    "fact.compared": "{algorithm} {value} ({channel})",
+    "fact.old-signature": "of {signer}: {verdict} ({tool})",
+}

@@ -28,7 +28,7 @@ from sealwright.envelope.cms import Signer, check_signer
 from sealwright.envelope.kinds import AUTHENTICODE, KINDS
 from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
-from sealwright.formats.format import Candidate
+from sealwright.formats.format import ACCEPTANCE, RECEIVING, Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNING
 from sealwright.trust.ageing import hash_names, key_names, path_names, withdrawn
@@ -173,6 +173,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
             algorithm=signer.algorithm.name,
             provenance=standing.provenance,
             logged=logged,
+            statement=_statement(candidate),
             accepted=intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings),
         ),
         candidate.claims,
@@ -449,6 +450,10 @@ def _construction(candidate: Candidate, known: Facts) -> list[Finding]:
     return [reject("SW-KEY-CONSTRUCTION", known.subject, construction.value, ", ".join(names))]
 
 
+def _statement(candidate: Candidate) -> str:
+    return candidate.format if candidate.format in (ACCEPTANCE, RECEIVING) else ""
+
+
 def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:
     nothing = SignerSeen(
         source=candidate.source,
@@ -462,6 +467,7 @@ def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:
         algorithm="",
         provenance="",
         accepted=False,
+        statement=_statement(candidate),
     )
     return Judged(candidate, nothing, Claims(), None, None, frozenset(), None, None, findings)
 

@@ -50,6 +50,7 @@ class SignerSeen(NamedTuple):
     """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable.
 
     logged: the log that it is proved to be in, the entry and how many witnesses saw it there; "" where it is not proved.
+    statement: what of the plant's is signed, "acceptance" or "receiving"; "" for a signature of the artifact.
     """
 
     source: str
@@ -64,6 +65,7 @@ class SignerSeen(NamedTuple):
     provenance: str
     accepted: bool
     logged: str = ""
+    statement: str = ""
 
 
 class Times(NamedTuple):
