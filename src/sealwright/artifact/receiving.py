@@ -34,9 +34,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from sealwright.artifact.digest import HashName
+from sealwright.artifact.grade import Grade as Grade
 from sealwright.artifact.manifest import Contents, Manifest, Over, contents_lines
 from sealwright.artifact.names import check_distinct, display
 from sealwright.artifact.statement import check_size, field, long_text, person_of, sorted_texts
@@ -53,16 +53,7 @@ MAX_WEAKNESSES = 20
 _KIND = re.compile(rb"[a-z][a-z0-9-]{0,31}")
 _ALGORITHM = re.compile(rb"[a-z0-9][a-z0-9./-]{0,31}")
 _VALUE = re.compile(rb"(?:[0-9a-f]{2}){1,128}")
-_NEXT = "Make the record again, with `sealwright receive`."
-
-
-class Grade(StrEnum):
-    """How well it is known where something came from."""
-
-    COMPARED = "compared"
-    OLD_SIGNATURE = "old-signature"
-    UNCOMPARED = "uncompared"
-    FOUND_IN_USE = "found-in-use"
+_NEXT = "Have the record made again by those who received it."
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,10 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.errors import UsageError
 from sealwright.formats.format import Candidate, Coverage, Found, Prepared, Search
-from sealwright.formats.sidecar import read_late_tokens, read_sidecars
+from sealwright.formats.sidecar import OURS, read_late_tokens, read_sidecars
 
 NAME = "detached"
 KIND = "file"
-OUR_FIRST_LINE = b"# sealwright "
 
 
 class Detached:
@@ -73,7 +72,7 @@ class Detached:
 
 def refuse_ours(source: OpenArtifact) -> None:
     """UsageError for content that begins like one of our own statements: each kind is signed by its own command only (RULES 1)."""
-    if source.read_at(0, len(OUR_FIRST_LINE)) == OUR_FIRST_LINE:
+    if source.read_at(0, len(OURS)) == OURS:
         raise UsageError(
             source.path, "it begins like a Sealwright manifest or trust file", "Use the command that signs this kind."
         )

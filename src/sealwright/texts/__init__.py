@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sealwright.texts import artifact, certificates, envelope, errors, keys, running, trust, verdicts
+from sealwright.texts import artifact, certificates, envelope, errors, keys, running, statements, trust, verdicts
 from sealwright.texts.text import Text
 
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
+    **statements.TEXTS,
     **running.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,

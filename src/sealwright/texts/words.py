@@ -17,6 +17,7 @@ from sealwright.texts import (
     receiving,
     screen,
     serving,
+    statements,
     trustlife,
 )
 
@@ -30,6 +31,7 @@ _TABLES = (
     receiving.WORDS,
     screen.WORDS,
     serving.WORDS,
+    statements.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
