@@ -90,7 +90,7 @@ def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpg]:
 
 def old(file: Path, signature: Path, key: Path, home: Path) -> list[str | Path]:
     return ["receive", file, "--grade", "old-signature", "--source", SOURCE, "--old-signature", signature, "--old-key", key,
-            "--person", "p-17", "--home", home]  # fmt: skip
+            "--person", "release-engineer", "--home", home]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,9 @@ def test_a076_names_that_no_record_may_hold_are_refused(name: str, run: Run, hom
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / name).write_bytes(CONTENT)
-    code, _, err = run("receive", f"{folder}/{name}", "--grade", "found-in-use", "--person", "p-17", "--home", home)
+    code, _, err = run(
+        "receive", f"{folder}/{name}", "--grade", "found-in-use", "--person", "release-engineer", "--home", home
+    )
     assert code in (1, 2)
     assert "\x1b" not in err
     assert os.listdir(folder) == [name]
@@ -128,7 +130,7 @@ def test_a076_names_that_no_record_may_hold_are_refused(name: str, run: Run, hom
     evidence.mkdir()
     (evidence / name).write_bytes(b"x")
     file = delivered(tmp_path)
-    code, _, _ = run("receive", file, "--grade", "found-in-use", "--person", "p-17", "--home", home, "--evidence", f"{evidence}/{name}")  # fmt: skip
+    code, _, _ = run("receive", file, "--grade", "found-in-use", "--person", "release-engineer", "--home", home, "--evidence", f"{evidence}/{name}")  # fmt: skip
     if not name.startswith("x."):
         assert code == 1
         assert not (folder / "drive.bin.received.manifest").exists()
@@ -426,7 +428,7 @@ def test_a_key_that_does_not_sign_leaves_nothing(run: Run, home: Path, tmp_path:
     "change",
     [
         ("--source", "https://user:secret@acme.example/x"), ("--channel", SOURCE), ("--channel", f"  {SOURCE.upper()} "),
-        ("--channel", "http://acme.example/"), ("--source", "x\u202ey"), ("--reason", "x" * 501), ("--person", "P-17"),
+        ("--channel", "http://acme.example/"), ("--source", "x\u202ey"), ("--reason", "x" * 501), ("--person", "Release-Engineer"),
         ("--person", "a/b"), ("--person", "ｐ-17"), ("--channel", "https://ACME.example:8443/SUMS"),
     ],
 )  # fmt: skip

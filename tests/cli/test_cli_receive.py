@@ -75,7 +75,7 @@ def test_a_compared_file_gets_a_record_that_openssl_and_sha256sum_check(run: Run
     record = record_of(file)
     assert anyone_agrees(record, home / "ca.pem")
     said = parse_receiving(record.read_bytes(), record.name)
-    assert (said.grade, said.source, said.persons) == (Grade.COMPARED, SOURCE, ("p-17",))
+    assert (said.grade, said.source, said.persons) == (Grade.COMPARED, SOURCE, ("release-engineer",))
     assert [(one.kind, one.name) for one in said.evidence] == [
         ("digest-list", b"SHA256SUMS"),
         ("mail", b"confirmation.eml"),
@@ -107,11 +107,11 @@ def test_receiving_the_same_file_again_says_who_received_it_when(run: Run, home:
     code, _, err = run(*words)
     assert code == 1
     assert "it was received already, on 20" in err
-    assert "UTC by p-17, as compared" in err
+    assert "UTC by release-engineer, as compared" in err
     file.write_bytes(b"another one")
     code, _, err = run(*compared(file, sums(tmp_path, file), home))
     assert code == 1
-    assert "by p-17 lies beside it, about other content" in err
+    assert "by release-engineer lies beside it, about other content" in err
     file.write_bytes(CONTENT)
     assert everything(tmp_path / "in") == before
 
@@ -158,7 +158,7 @@ def test_the_second_person_sees_what_is_signed_and_may_say_no(
     ("person", "whose", "alter", "words"),
     [
         ("p-4", "home", "", "signed with this very key, and two persons have two"),
-        ("p-17", "other", "", "it does not wait for p-17; it waits for p-4"),
+        ("release-engineer", "other", "", "it does not wait for release-engineer; it waits for p-4"),
         ("p-99", "other", "", "it does not wait for p-99"),
         ("../p", "other", "", "it does not wait for ../p"),
         ("p-4", "other", "drive.bin", "and the record says"),
@@ -186,7 +186,7 @@ def test_a_second_person_signs_only_what_is_whole_and_waits(
 
 def old(file: Path, signature: Path, key: Path, home: Path) -> list[str | Path]:
     return ["receive", file, "--grade", "old-signature", "--source", SOURCE, "--old-signature", signature, "--old-key", key,
-            "--person", "p-17", "--home", home]  # fmt: skip
+            "--person", "release-engineer", "--home", home]  # fmt: skip
 
 
 @pytest.mark.parametrize("program", ["gpg", "minisign", "openssl"])
@@ -249,7 +249,7 @@ def test_what_runs_already_is_found_in_use_and_a_whole_folder_is_listed(run: Run
     (folder / "screens").mkdir(parents=True)
     (folder / "hmi.exe").write_bytes(b"program")
     (folder / "screens" / "one").write_bytes(b"screen")
-    code, _, _ = run("receive", f"{folder}/", "--grade", "found-in-use", "--person", "p-17", "--home", home)
+    code, _, _ = run("receive", f"{folder}/", "--grade", "found-in-use", "--person", "release-engineer", "--home", home)
     assert code == 0
     assert anyone_agrees(record_of(folder), home / "ca.pem")
     said = parse_receiving(record_of(folder).read_bytes(), "record")
@@ -293,7 +293,7 @@ def test_every_file_of_a_folder_is_compared(shape: str, run: Run, home: Path, tm
         (["--grade", "old-signature"], 1, "no signature is given"),
         (["--grade", "uncompared"], 1, "it wants two persons and a reason"),
         (["--grade", "uncompared", "--person", "p-4"], 1, "it wants two persons and a reason"),
-        (["--grade", "uncompared", "--person", "p-17", "--reason", "x"], 2, "somebody twice"),
+        (["--grade", "uncompared", "--person", "release-engineer", "--reason", "x"], 2, "somebody twice"),
         (["--grade", "found-in-use", "--person", "../../x"], 2, "is no id"),
         (["--grade", "compared", "--compare", "sha256:00", "--channel", CHANNEL], 2, "64 digits"),
         (["--grade", "compared", "--compare", "SUMS"], 2, "by which way it came is not said"),
@@ -323,7 +323,7 @@ def test_whatever_is_refused_leaves_nothing_behind(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     before = everything(tmp_path)
-    ended, _, err = run("receive", file, "--source", SOURCE, "--person", "p-17", "--home", home, *change)
+    ended, _, err = run("receive", file, "--source", SOURCE, "--person", "release-engineer", "--home", home, *change)
     assert (ended, words in err) == (code, True), err
     assert everything(tmp_path) == before
 
@@ -338,7 +338,7 @@ def test_programs_read_the_answer_as_one_object(run: Run, home: Path, tmp_path: 
     (line,) = out.splitlines()
     said = json.loads(line)
     assert code == 3
-    assert (said["outcome"], said["missing"], said["persons"]) == ("waiting", ["p-4"], ["p-17", "p-4"])
+    assert (said["outcome"], said["missing"], said["persons"]) == ("waiting", ["p-4"], ["release-engineer", "p-4"])
     assert said["outputs"][-1].endswith("drive.bin.received.manifest.p7s")
 
 

@@ -28,7 +28,7 @@ def sums(folder: Path, *files: Path) -> Path:
     return path
 
 
-def compared(file: Path, listed: Path | str, home: Path, person: str = "p-17") -> Words:
+def compared(file: Path, listed: Path | str, home: Path, person: str = "release-engineer") -> Words:
     """The words of a command that receives by the grade `compared`."""
     return ["receive", file, "--grade", "compared", "--source", SOURCE, "--compare", listed, "--channel", CHANNEL,
             "--person", person, "--home", home]  # fmt: skip
@@ -37,7 +37,7 @@ def compared(file: Path, listed: Path | str, home: Path, person: str = "p-17") -
 def uncompared(file: Path, home: Path, *more: str | Path) -> Words:
     """By two persons, the first of whom signs."""
     return ["receive", file, "--grade", "uncompared", "--source", "ACME, USB stick", "--reason", "ACME is out of business",
-            "--person", "p-17", "--person", "p-4", "--home", home, *more]  # fmt: skip
+            "--person", "release-engineer", "--person", "p-4", "--home", home, *more]  # fmt: skip
 
 
 def record_of(file: Path) -> Path:

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", metavar="PATH", help="the file or folder that was received")
     parser.add_argument("--sign", metavar="RECORD", help="sign the record NAME.received.manifest as a further person")
     add_home(parser)
-    parser.add_argument("--person", metavar="ID", action="append", default=[], help="who signs, by the id in the trust file; who signs now first (repeat)")  # fmt: skip
+    parser.add_argument("--person", metavar="ID", action="append", default=[], help="who signs, by the id in the trust file, who signs now first (repeat; else the key's holder in the home's trust file)")  # fmt: skip
     parser.add_argument("--grade", choices=GRADES, help="how well its origin is known")
     parser.add_argument("--source", metavar="TEXT", default="", help="where it came from: an address, a vendor")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why it is received like this")
@@ -85,9 +85,11 @@ def _receive(args: argparse.Namespace) -> int:
 
     if args.grade is None:
         raise UsageError("--grade", "how well its origin is known is not said", f"Say one of {', '.join(GRADES)}.")
+    sign = _sign_with(args)
+    persons = tuple(args.person) or tuple(filter(None, (sign.holder,)))
     asked = Asked(
         grade=Grade(args.grade),
-        persons=tuple(args.person),
+        persons=persons,
         source=args.source,
         reason=args.reason,
         compare=args.compare,
@@ -99,12 +101,12 @@ def _receive(args: argparse.Namespace) -> int:
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
     )
     check_asked(asked)
-    sign = _sign_with(args)
     with TerminalProgress("reading") as progress:
         refuse_received(args.path, progress)
         inspected = inspect(args.path, asked, sign.clock(), progress)
     signed = receive(inspected, sign)
     _say(args, signed, inspected.path)
+    _warn_other_holder(sign, signed)
     return 3 if signed.missing else 0
 
 
@@ -131,6 +133,15 @@ def _sign(args: argparse.Namespace) -> int:
     signed = sign_record(shown, sign)
     _say(args, signed, args.sign)
     return 3 if signed.missing else 0
+
+
+def _warn_other_holder(sign: SignWith, signed: Signed) -> None:
+    """Verifiers map keys to persons by the plant's trust file; the home's own may be another one, so that this refuses nothing."""
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    if (holder := sign.holder) not in ("", signed.person):
+        print(say("receive.other-holder", holder=display(holder), person=display(signed.person)), file=sys.stderr)
 
 
 def _sign_with(args: argparse.Namespace) -> SignWith:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,7 +24,7 @@ from sealwright.artifact.manifest import Over
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, Replace, refuse_taken, write_batch
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.receiving import FIRST, FOLDER_SUFFIX, MAX_BYTES, Receiving, parse_receiving
+from sealwright.artifact.receiving import FIRST, FOLDER_SUFFIX, MAX_BYTES, SUFFIX, Receiving, parse_receiving
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.artifact.tree import compare_tree
 from sealwright.envelope.algorithms import PublicKey, key_digest
@@ -38,12 +38,11 @@ from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES
 from sealwright.keys.pin import Pin
 from sealwright.plant.evidence import MAX_FILE_BYTES, take_back, write_evidence
 from sealwright.plant.inspection import Inspected, artifact_path, names_of
-from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
+from sealwright.signing.home import TRUST, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.stamps import open_stamper, utc_now
-
-RECORD_SUFFIX = FOLDER_SUFFIX + ".manifest"
-SIGNATURE_SUFFIX = ".p7s"
+from sealwright.trust.trustfile import MAX_BYTES as MAX_TRUST_BYTES
+from sealwright.trust.trustfile import parse_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,16 @@ class SignWith:
     def enrolled(self) -> EnrolledKey:
         """The key that signs."""
         return self.home.key(self.key, KeyPurpose.ARTIFACT, RECEIVING, "a receiving record")
+
+    @property
+    def holder(self) -> str:
+        """The person to whom the home's trust file maps that key; "" where it says nobody, or several."""
+        data = read_file_or_none(self.home.path(TRUST), MAX_TRUST_BYTES)
+        if data is None:
+            return ""
+        found, key = parse_trust(data, self.home.path(TRUST)).persons, key_digest(self.enrolled.public_key)
+        persons = [one.id for one in found if key in one.keys]
+        return persons[0] if len(persons) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +88,11 @@ class Signed:
     stamped: datetime | None
 
 
-def record_path(path: str) -> str:
-    """Where the record of a file or folder lies."""
-    return path + RECORD_SUFFIX
-
-
-def signature_of(record: str, persons: Sequence[str], person: str) -> str:
-    """Where a person's signature of a record lies. persons: as the record names them."""
-    return record + SIGNATURE_SUFFIX if person == persons[0] else f"{record}.{person}{SIGNATURE_SUFFIX}"
-
-
 def refuse_received(path: str, progress: Progress | None = None) -> None:
     """ReceivingRefused where a file has a signed record already: it says who received it when, and whether it is still that file."""
     artifact = artifact_path(path)
-    where = record_path(artifact)
-    if not os.path.lexists(where + SIGNATURE_SUFFIX):
+    where = artifact + SUFFIX
+    if not os.path.lexists(where + ".p7s"):
         return
     record = read_record(where)
     with_whom = names_of(record.persons)
@@ -114,8 +113,8 @@ def refuse_received(path: str, progress: Progress | None = None) -> None:
 
 def receive(inspected: Inspected, sign: SignWith) -> Signed:
     """Sign the record as its first person, and write everything; or nothing, where it raises."""
-    record, where = inspected.record, record_path(inspected.path)
-    target = signature_of(where, record.persons, record.persons[0])
+    record, where = inspected.record, inspected.path + SUFFIX
+    target = inspected.path + record.signature_suffix(record.persons[0])
     left = _left_by_a_crash(where)
     for taken in (target, *(() if left else (where,))):
         refuse_taken(taken, Replace.NO)
@@ -141,7 +140,7 @@ def read_record(path: str) -> Receiving:
 
 def _parsed(text: bytes, path: str) -> Receiving:
     record = parse_receiving(text, path)
-    if os.path.basename(path) != os.fsdecode(record.name) + RECORD_SUFFIX:
+    if os.path.basename(path) != os.fsdecode(record.name) + SUFFIX:
         raise ReceivingRefused(
             path,
             f"it is the record of {display(record.name)}, and that one's name is another",
@@ -193,7 +192,7 @@ def read_to_sign(path: str, person: str, progress: Progress | None = None) -> To
             f"it does not wait for {display(person[:70])}; it waits for {waiting}",
             "Who signs is named when the file is received (--person).",
         )
-    target = signature_of(path, record.persons, person)
+    target = _signature(path, record, person)
     if os.path.lexists(target):
         raise ReceivingRefused(path, f"{person} signed it already ({target})", "Nothing is to be done.")
     check_delivered(path, record, progress)
@@ -208,7 +207,7 @@ def sign_record(shown: ToSign, sign: SignWith) -> Signed:
             f"{shown.record.persons[0]} signed with this very key, and two persons have two",
             "Sign with a key of your own: --home or --key.",
         )
-    target = signature_of(shown.path, shown.record.persons, shown.person)
+    target = _signature(shown.path, shown.record, shown.person)
     refuse_taken(target, Replace.NO)
     envelope, signed = _sign(shown.path, shown.record, shown.text, shown.person, sign)
     write_batch([Output(target, envelope)])
@@ -217,7 +216,7 @@ def sign_record(shown: ToSign, sign: SignWith) -> Signed:
 
 def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
     """The key whose signature of the record holds, of its first person's file. ReceivingRefused where none does; whose it is, `verify` judges."""
-    name = path + SIGNATURE_SUFFIX
+    name = _signature(path, record, record.persons[0])
     data = read_file_or_none(name, MAX_ENVELOPE_BYTES)
     if data is None:
         raise ReceivingRefused(path, f"{record.persons[0]} has not signed it", "Have the first person sign first.")
@@ -262,9 +261,14 @@ def _sign(where: str, record: Receiving, text: bytes, person: str, sign: SignWit
     return envelope, answer
 
 
+def _signature(path: str, record: Receiving, person: str) -> str:
+    """Where a person's signature lies. path: of the record."""
+    return path.removesuffix(SUFFIX) + record.signature_suffix(person)
+
+
 def _missing(path: str, record: Receiving) -> tuple[str, ...]:
     """The persons whose signature is not there."""
-    return tuple(one for one in record.persons if not os.path.lexists(signature_of(path, record.persons, one)))
+    return tuple(one for one in record.persons if not os.path.lexists(_signature(path, record, one)))
 
 
 def _left_by_a_crash(where: str) -> bool:

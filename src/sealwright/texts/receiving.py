@@ -15,6 +15,7 @@ WORDS: dict[str, str] = {
     "receive.date-unknown": "date not proved",
     "receive.rule": "The maker did not sign it: it is trusted only where a rule of the trust file takes records of the grade {grade}.",
     "receive.waits": "WAITS for {persons}. Next, on a machine of theirs: sealwright receive --sign {record} --person {person} --home THEIR-HOME",
+    "receive.other-holder": "warning: the home's trust file says that this key is {holder}'s. Where the plant's says so too, nobody takes it as {person}'s.",
     "receive.signed": "signed {record} -> {outputs}",
     "receive.complete": "Everybody whom it names has signed.",
     "receive.shown": "This is what {person} signs:",
