@@ -8,13 +8,14 @@ Grades, the strongest first. A rule of the trust file says which of them it take
   found-in-use   it runs already and nobody knows where it came from; changes from now on show
 
 Written are NAME.received/ with the evidence, the record NAME.received.manifest and its .p7s; nothing is ever written over.
-Exit code: 0 done, 1 refused, 2 wrong usage, 3 further persons have yet to sign.
+Exit code: 0 done, 1 refused, 2 wrong usage, 3 further persons have yet to sign, or timestamps to come.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of
@@ -31,6 +32,7 @@ EXAMPLES = """examples:
   sealwright receive --sign drive.bin.received.manifest --person p-4 --home other-home        the second person, on another machine
   sealwright receive hmi-project/ --grade found-in-use --person p-17 --home home              a whole folder that runs already
 """
+MOST_SHOWN = 50
 GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
 
 
@@ -58,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     claims.add_argument("--environment", metavar="TEXT", help="production, test or development")
     parser.add_argument("--key", metavar="KEY", type=key_string, help="name or key string of an enrolled key (else the home's first)")  # fmt: skip
     parser.add_argument("--timestamp", metavar="URL|local|none", action="append", help="who proves the date (else the home's choice)")  # fmt: skip
+    parser.add_argument("--timestamp-later", action="store_true", default=None, help="sign though no authority answers, and stamp later (`sealwright stamp`)")  # fmt: skip
     parser.add_argument("--yes", action="store_true", help="with --sign: do not ask after showing the record")
     add_pin_file(parser)
     add_json(parser)
@@ -85,7 +88,7 @@ def _receive(args: argparse.Namespace) -> int:
 
     if args.grade is None:
         raise UsageError("--grade", "how well its origin is known is not said", f"Say one of {', '.join(GRADES)}.")
-    sign = _sign_with(args)
+    sign = _signs(args)
     persons = tuple(args.person) or tuple(filter(None, (sign.holder,)))
     asked = Asked(
         grade=Grade(args.grade),
@@ -101,13 +104,14 @@ def _receive(args: argparse.Namespace) -> int:
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
     )
     check_asked(asked)
+    sign = _with_pin(args, sign)
     with TerminalProgress("reading") as progress:
         refuse_received(args.path, progress)
         inspected = inspect(args.path, asked, sign.clock(), progress)
     signed = receive(inspected, sign)
     _say(args, signed, inspected.path)
     _warn_other_holder(sign, signed)
-    return 3 if signed.missing else 0
+    return 3 if signed.missing or signed.pending else 0
 
 
 def _sign(args: argparse.Namespace) -> int:
@@ -122,7 +126,6 @@ def _sign(args: argparse.Namespace) -> int:
     if len(args.person) != 1:
         raise UsageError("--person", "one person signs", "Name yourself, by the id that the record waits for.")
     (person,) = args.person
-    sign = _sign_with(args)
     with TerminalProgress("reading") as progress:
         shown = read_to_sign(args.sign, person, progress)
     if not args.yes:
@@ -130,9 +133,9 @@ def _sign(args: argparse.Namespace) -> int:
         if not _asked(say("receive.ask", person=person)):
             print(say("receive.not-signed"), file=sys.stderr)
             return 1
-    signed = sign_record(shown, sign)
+    signed = sign_record(shown, _with_pin(args, _signs(args)))
     _say(args, signed, args.sign)
-    return 3 if signed.missing else 0
+    return 3 if signed.missing or signed.pending else 0
 
 
 def _warn_other_holder(sign: SignWith, signed: Signed) -> None:
@@ -144,25 +147,37 @@ def _warn_other_holder(sign: SignWith, signed: Signed) -> None:
         print(say("receive.other-holder", holder=display(holder), person=display(signed.person)), file=sys.stderr)
 
 
-def _sign_with(args: argparse.Namespace) -> SignWith:
+def _signs(args: argparse.Namespace) -> SignWith:
+    """What signs, without its PIN: nobody is asked for it before the question makes sense."""
     from sealwright.cli.arguments import timestamps_of
     from sealwright.plant.receiving import SignWith
     from sealwright.signing.home import open_home
 
-    home = open_home(args.home)
     timestamp = timestamps_of(args.timestamp) if args.timestamp else None
-    enrolled = SignWith(home, args.key).enrolled
-    return SignWith(home, args.key, pin_of(args, home.uri(enrolled)), timestamp)
+    return SignWith(open_home(args.home), args.key, None, timestamp, args.timestamp_later)
+
+
+def _with_pin(args: argparse.Namespace, sign: SignWith) -> SignWith:
+    return replace(sign, pin=pin_of(args, sign.home.uri(sign.enrolled)))
 
 
 def _show(shown: ToSign) -> None:
-    """The bytes that are signed, on stderr, every character of them safe."""
+    """What the bytes say that are signed, on stderr: in words, and the digests as they stand there."""
     from sealwright.artifact.names import display
+    from sealwright.artifact.sums import sum_lines
+    from sealwright.cli.statementfacts import facts_of
     from sealwright.texts.words import say
 
     print(say("receive.shown", person=shown.person), file=sys.stderr)
-    for line in shown.text.decode().splitlines():
+    _, facts = facts_of(shown.text, shown.path) or ("", ())
+    width = max(len(label) for label, _ in facts)
+    for label, words in facts:
+        print(f"  {label:{width}}  {display(words)}", file=sys.stderr)
+    files = shown.record.files
+    for line in sum_lines(files[:MOST_SHOWN]).decode().splitlines():
         print("  " + display(line), file=sys.stderr)
+    if len(files) > MOST_SHOWN:
+        print("  " + say("receive.more", number=f"{len(files) - MOST_SHOWN:,}"), file=sys.stderr)
 
 
 def _asked(question: str) -> bool:
@@ -191,6 +206,8 @@ def _say(args: argparse.Namespace, signed: Signed, path: str) -> None:
     print(
         "  " + (say("receive.by-development", **by) if signed.provenance == "development" else say("receive.by", **by))
     )
+    if signed.pending:
+        print("  " + say("sign.waits", number=signed.pending))
     if signed.missing:
         waits = display(", ".join(signed.missing))
         print(say("receive.waits", persons=waits, record=display(signed.path), person=display(signed.missing[0])))
@@ -247,6 +264,7 @@ def _say_json(signed: Signed, path: str) -> None:
                 "subject": signed.subject,
                 "provenance": signed.provenance,
                 "timestamp": moment(signed.stamped),
+                "pending": signed.pending,
                 "reason": record.reason or None,
                 "comparison": None
                 if compared is None

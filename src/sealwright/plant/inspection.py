@@ -24,7 +24,7 @@ from typing import NamedTuple
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.manifest import Manifest, Over
-from sealwright.artifact.names import check_name, display
+from sealwright.artifact.names import MAX_PART_BYTES, check_name, display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.receiving import (
     FOLDER_SUFFIX,
@@ -61,6 +61,7 @@ SHA256 = HashName.SHA256.value
 UNKNOWN_SOURCE = "unknown"
 _HOST = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?([^/:?#]+)", re.IGNORECASE)
 _PASSWORD = re.compile(r"\s*[a-z][a-z0-9+.-]*://[^/@:]*:[^/@]*@", re.IGNORECASE)
+_LONGEST_SUFFIX = len(".received.manifest.p7s") + 65  # a person's id has up to 64 characters
 _SHOWN = 5
 
 
@@ -140,6 +141,8 @@ def artifact_path(path: str) -> str:
             path, "names that end like this are kept for records and signatures", "Name what was received."
         )
     check_name(os.fsencode(name), path)
+    if len(os.fsencode(name)) + _LONGEST_SUFFIX > MAX_PART_BYTES:
+        raise UsageError(path, "its name is too long for that of its record", "Rename it to a shorter one.")
     return plain
 
 

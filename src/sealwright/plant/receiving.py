@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.manifest import Over
 from sealwright.artifact.names import display
-from sealwright.artifact.output import Output, Replace, refuse_taken, write_batch
+from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.receiving import FIRST, FOLDER_SUFFIX, MAX_BYTES, SUFFIX, Receiving, parse_receiving
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
@@ -39,20 +40,24 @@ from sealwright.keys.pin import Pin
 from sealwright.plant.evidence import MAX_FILE_BYTES, take_back, write_evidence
 from sealwright.plant.inspection import Inspected, artifact_path, names_of
 from sealwright.signing.home import TRUST, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.pending import Pending, take_away
 from sealwright.signing.pipeline import Pipeline
-from sealwright.signing.stamps import open_stamper, utc_now
+from sealwright.signing.stamps import Missing, open_stamper, utc_now
 from sealwright.trust.trustfile import MAX_BYTES as MAX_TRUST_BYTES
 from sealwright.trust.trustfile import parse_trust
+
+_NOT_WRITTEN = "Nothing was written. Look at what is there, who may write there, and how much room there is."
 
 
 @dataclass(frozen=True, slots=True)
 class SignWith:
-    """home, key (name or key string, None for the home's first), pin; timestamp: as of `sign`, None for the home's choice."""
+    """home, key (name or key string, None for the home's first), pin; timestamp, later: as of `sign`, None for the home's choice."""
 
     home: Home
     key: str | None = None
     pin: Pin | None = None
     timestamp: str | tuple[str, ...] | None = None
+    later: bool | None = None
     clock: Callable[[], datetime] = utc_now
 
     @property
@@ -75,7 +80,7 @@ class SignWith:
 class Signed:
     """One signature of a record. outputs: the files written, the signature last; missing: the persons who have yet to sign.
 
-    stamped: when a timestamp proves that it was there, None without one.
+    stamped: when a timestamp proves that it was there, None without one; pending: how many are still to come (`sealwright stamp`).
     """
 
     path: str
@@ -86,6 +91,15 @@ class Signed:
     provenance: str
     missing: tuple[str, ...]
     stamped: datetime | None
+    pending: int = 0
+
+
+class _Made(NamedTuple):
+    """A signature that has no name yet. waiting: what the home remembers of it, where timestamps are still to come."""
+
+    envelope: bytes
+    signed: Signed
+    waiting: tuple[Pending, ...]
 
 
 def refuse_received(path: str, progress: Progress | None = None) -> None:
@@ -117,20 +131,33 @@ def receive(inspected: Inspected, sign: SignWith) -> Signed:
     target = inspected.path + record.signature_suffix(record.persons[0])
     left = _left_by_a_crash(where)
     for taken in (target, *(() if left else (where,))):
-        refuse_taken(taken, Replace.NO)
-    envelope, signed = _sign(where, record, inspected.text, record.persons[0], sign)
+        _refuse_taken(taken)
+    made = _sign(where, target, record, inspected.text, record.persons[0], sign)
     folder = inspected.path + FOLDER_SUFFIX
-    new = bool(inspected.kept) and write_evidence(folder, inspected.kept)
-    try:
-        if left and read_file(where, MAX_BYTES) != inspected.text:
-            write_batch([Output(where, inspected.text)], replace=Replace.YES)
-        write_batch([*(() if left else (Output(where, inspected.text),)), Output(target, envelope)])
-    except BaseException:
-        if new and not os.path.lexists(where):
-            take_back(folder, inspected.kept)
-        raise
+    with _or_nothing(sign.home, made):
+        new = bool(inspected.kept) and write_evidence(folder, inspected.kept)
+        try:
+            if left and read_file(where, MAX_BYTES) != inspected.text:
+                write_batch([Output(where, inspected.text)], replace=Replace.YES)
+            write_batch([*(() if left else (Output(where, inspected.text),)), Output(target, made.envelope)])
+        except BaseException:
+            if new and not os.path.lexists(where):
+                take_back(folder, inspected.kept)
+            raise
     outputs = (*(os.path.join(folder, one.name) for one in inspected.kept), where, target)
-    return replace(signed, outputs=outputs, missing=record.persons[1:])
+    return replace(made.signed, outputs=outputs, missing=record.persons[1:])
+
+
+@contextmanager
+def _or_nothing(home: Home, made: _Made) -> Iterator[None]:
+    """What is not written is not remembered either; what is in the way is told without words of other commands."""
+    try:
+        yield
+    except BaseException as cause:
+        take_away(home.folder, made.waiting)
+        if isinstance(cause, OutputRefused):
+            raise OutputRefused(cause.subject, cause.what, _NOT_WRITTEN) from cause
+        raise
 
 
 def read_record(path: str) -> Receiving:
@@ -208,10 +235,16 @@ def sign_record(shown: ToSign, sign: SignWith) -> Signed:
             "Sign with a key of your own: --home or --key.",
         )
     target = _signature(shown.path, shown.record, shown.person)
-    refuse_taken(target, Replace.NO)
-    envelope, signed = _sign(shown.path, shown.record, shown.text, shown.person, sign)
-    write_batch([Output(target, envelope)])
-    return replace(signed, outputs=(target,), missing=_missing(shown.path, shown.record))
+    _refuse_taken(target)
+    made = _sign(shown.path, target, shown.record, shown.text, shown.person, sign)
+    with _or_nothing(sign.home, made):
+        write_batch([Output(target, made.envelope)])
+    return replace(made.signed, outputs=(target,), missing=_missing(shown.path, shown.record))
+
+
+def _refuse_taken(path: str) -> None:
+    if os.path.lexists(path):
+        raise OutputRefused(path, "it is already there", _NOT_WRITTEN)
 
 
 def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
@@ -231,8 +264,8 @@ def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
     return signer.key
 
 
-def _sign(where: str, record: Receiving, text: bytes, person: str, sign: SignWith) -> tuple[bytes, Signed]:
-    """The envelope with its timestamps, recorded in the home's journal."""
+def _sign(where: str, target: str, record: Receiving, text: bytes, person: str, sign: SignWith) -> _Made:
+    """The signature with its timestamps, recorded in the home's journal; what is still to come is durable there. target: its path."""
     enrolled = sign.enrolled
     digests = {enrolled.algorithm.digest: Digest.of(text, enrolled.algorithm.digest)}
     prepared = Prepared(
@@ -247,18 +280,43 @@ def _sign(where: str, record: Receiving, text: bytes, person: str, sign: SignWit
         name=os.path.basename(where),
     )
     wanted = sign.timestamp if sign.timestamp is not None else sign.home.timestamp
+    later = sign.home.stamps_later if sign.later is None else sign.later
+    missing = Missing.LATER if later else Missing.REFUSE
     with (
         Pipeline(sign.home, enrolled, sign.pin) as pipeline,
-        closing(open_stamper(wanted, sign.home, sign.pin, pipeline.journal, clock=sign.clock)) as stamper,
+        closing(
+            open_stamper(wanted, sign.home, sign.pin, pipeline.journal, missing=missing, clock=sign.clock)
+        ) as stamper,
     ):
-        (made,) = pipeline.sign([prepared], sign.clock())
+        now = sign.clock()
+        (made,) = pipeline.sign([prepared], now)
         (stamps,) = stamper.stamp([made.value])
-        envelope = pipeline.sealed(made, [stamp.token for stamp in stamps]).envelope
-        stamped = min((stamp.gen_time for stamp in stamps), default=None)
-        answer = Signed(
-            where, record, (), person, pipeline.subject, enrolled.provenance.value, missing=(), stamped=stamped
+        to_come = stamper.wanted - len(stamps)
+        waiting = Pending(
+            target=os.path.abspath(where),
+            file=os.path.abspath(target),
+            artifact=pipeline.artifact(prepared),
+            signature=Digest.of(made.value),
+            end=pipeline.end,
+            since=now,
+            missing=to_come,
         )
-    return envelope, answer
+        pipeline.defer([waiting] if to_come else [])
+        return _Made(
+            envelope=pipeline.sealed(made, [stamp.token for stamp in stamps]).envelope,
+            signed=Signed(
+                path=where,
+                record=record,
+                outputs=(),
+                person=person,
+                subject=pipeline.subject,
+                provenance=enrolled.provenance.value,
+                missing=(),
+                stamped=min((stamp.gen_time for stamp in stamps), default=None),
+                pending=to_come,
+            ),
+            waiting=(waiting,) if to_come else (),
+        )
 
 
 def _signature(path: str, record: Receiving, person: str) -> str:
