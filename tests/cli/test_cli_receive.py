@@ -360,6 +360,18 @@ def test_timestamps_may_come_later(run: Run, home: Path, other: Path, tmp_path: 
     assert not list((home / "pending").glob("*.json"))
 
 
+def test_a_name_too_long_for_its_record_is_told_before_a_key_is_used(run: Run, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    long = tmp_path / "in" / ("x" * 200)
+    long.write_bytes(CONTENT)
+    before = everything(home)
+    code, _, err = run("receive", long, "--grade", "found-in-use", "--person", "p-17", "--home", home)
+    assert (code, "too long for that of its record" in err) == (2, True)
+    assert everything(home) == before
+    fits = long.rename(tmp_path / "in" / ("x" * 160))
+    assert run("receive", fits, "--grade", "found-in-use", "--person", "p" * 64, "--home", home)[0] == 0
+
+
 CRASH = """
 import os, sys
 from sealwright.plant import receiving

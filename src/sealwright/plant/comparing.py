@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Source:
                     f"it has two different digests ({one.algorithm}) for {display(name)}, one of them in line {one.line}",
                     "Ask the vendor which one is right.",
                 )
-        where = self.subject if self.data is None else f"line {matching[0].line}"
+        where = self.subject if self.data is None else f"{os.path.basename(self.subject)}, line {matching[0].line},"
         strong = tuple(Digest(HashName(key), value) for key, value in said.items() if key in STRONG)
         weak = {key: value for key, value in said.items() if key in WEAK}
         if not strong and not weak:

@@ -33,7 +33,10 @@ _BAD = {
         "it is by another key than those in the key file",
         "Name the key file that has its key with --old-key.",
     ),
-    "ERRSIG": ("it cannot be checked: its algorithm or key is of no kind that gpgv takes", WEAK),
+    "ERRSIG": (
+        "gpgv does not take it: its algorithm is too old, or its key is none that the primary key vouches for",
+        WEAK,
+    ),
     "NODATA": ("there is no signature in it", AGAIN),
     "UNEXPECTED": ("it is damaged", AGAIN),
 }

@@ -51,7 +51,7 @@ from sealwright.formats.registry import plain_folder
 from sealwright.formats.sidecar import RESERVED
 from sealwright.plant.comparing import Source, Wanted, check_same, check_strong, states
 from sealwright.plant.evidence import Kept, put_together, read_evidence
-from sealwright.plant.oldkinds import MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, WEAK, Checked, Given
+from sealwright.plant.oldkinds import MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, WEAK, Checked, Given, Kind, kind_of
 from sealwright.plant.oldsignature import check_old_signature
 from sealwright.plant.rawsignature import DIGESTS
 from sealwright.plant.tools import Workshop
@@ -225,7 +225,8 @@ def _look_at_file(
 ) -> _Looked:
     name = os.path.basename(path)
     wanted = source.wanted(asked.listed_as or name) if source is not None else None
-    algorithms = {SHA256} | (wanted.algorithms if wanted else set()) | set(DIGESTS if given else ())
+    raw = given is not None and kind_of(given) is Kind.OPENSSL
+    algorithms = {SHA256} | (wanted.algorithms if wanted else set()) | set(DIGESTS if raw else ())
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(path))
         workshop = stack.enter_context(Workshop()) if given is not None else None

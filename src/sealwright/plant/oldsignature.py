@@ -22,7 +22,7 @@ from sealwright.plant.tools import Workshop
 
 
 def check_old_signature(given: Given, content: str, digests: Mapping[str, bytes], workshop: Workshop) -> Checked:
-    """Check a signature of the private copy `content`. digests: of the copy, by each of `rawsignature.DIGESTS`.
+    """Check a signature of the private copy `content`. digests: of the copy, for openssl by each of `rawsignature.DIGESTS`.
 
     Raises OldSignatureRefused, which says what is wrong and what the file may still be received as; Unreadable where the program is missing.
     """

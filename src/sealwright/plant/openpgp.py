@@ -25,7 +25,7 @@ _KEY_ARMOR, _SIGNATURE_ARMOR = (
     for name in (b"PUBLIC KEY BLOCK", b"SIGNATURE")
 )
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*: ")
-_SIGNATURE, _SECRET, _PUBLIC = 2, (5, 7), (6, 14)
+_SIGNATURE, _PRIMARY, _SECRET, _PUBLIC = 2, 6, (5, 7), (6, 14)
 _BEGINS_SIGNATURE = (b"\x88", b"\x89", b"\x8a", b"\xc2")
 _RSA = (1, 3)
 _ECDSA, _EDDSA = 19, 22
@@ -49,12 +49,19 @@ class PgpKey(NamedTuple):
 
 
 def keyring(data: bytes, subject: str) -> bytes:
-    """The binary keyring of a key file. MalformedEnvelope for private keys, no key or a damaged armor."""
+    """The binary keyring of a key file, with one primary key. MalformedEnvelope for private keys, no or several keys, a damaged armor."""
     if b"PRIVATE KEY BLOCK" in data:
         raise MalformedEnvelope(subject, "it is a private key", "Take the public one; tell its owner.")
     binary = _binary(data, _KEY_ARMOR, subject)
+    primary = [tag for tag, _ in _packets(binary, subject) if tag in (_PRIMARY, *_SECRET)]
     if not any(True for _ in pgp_keys(binary, subject)):
         raise MalformedEnvelope(subject, "there is no OpenPGP public key in it", _NEXT)
+    if len(primary) > 1:
+        raise MalformedEnvelope(
+            subject,
+            f"there are {len(primary)} keys in it, and whoever put in one more could sign by it",
+            "Name a file with the vendor's one key: gpg --export FINGERPRINT > key.gpg",
+        )
     return binary
 
 
