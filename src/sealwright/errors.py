@@ -166,3 +166,9 @@ class BackupRefused(SealwrightError):
     """A backup of a signing home is damaged, altered, or of another home; nothing was restored."""
 
     code = "SW-BACKUP-REFUSED"
+
+
+class AcceptanceRefused(SealwrightError):
+    """What was delivered cannot be accepted as it was asked; nothing was signed for it."""
+
+    code = "SW-ACCEPTANCE-REFUSED"

@@ -37,13 +37,13 @@ class Plant:
             person("p-3", self.carl, organisation="Plant"),
         ]
 
-    def trust(self, rule: Mapping[str, Toml], **changes: Toml) -> Believed:
-        """A trust file with one rule."""
+    def trust(self, *rules: Mapping[str, Toml], **changes: Toml) -> Believed:
+        """A trust file with these rules."""
         anchors: list[Toml] = [
             {"name": "root", "environment": "production", "certificate": self.maker.root.pem},
             {"name": "plant", "environment": "production", "certificate": self.own.root.pem},
         ]
-        parts: dict[str, Toml] = {"anchor": anchors, "person": self.people, "rule": [dict(rule)]}
+        parts: dict[str, Toml] = {"anchor": anchors, "person": self.people, "rule": [dict(one) for one in rules]}
         return believed(self.maker, **(parts | changes))
 
 
