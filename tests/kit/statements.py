@@ -76,8 +76,8 @@ def accept(path: Path, signer: Signer, person: str = "p-1", **changes: object) -
     return acceptance
 
 
-def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
-    """A receiving record of what lies there, with one piece of evidence, signed by each person."""
+def receiving_of(path: Path, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
+    """A receiving record of what lies there, with one piece of evidence, which is written."""
     kept = path.with_name(f"{path.name}.received")
     kept.mkdir(exist_ok=True)
     (kept / "mail.eml").write_bytes(b"It is ours. Kind regards")
@@ -102,7 +102,12 @@ def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), *
         (Evidence("mail", b"mail.eml", Digest.of((kept / "mail.eml").read_bytes()).value, 24),),
         Comparison("sha256", contents.files[0].digest, "telephone"),
     )
-    record = replace(record, **changes)  # type: ignore[arg-type]
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
+    """The same, written and signed by each person."""
+    record = receiving_of(path, persons, **changes)
     text = receiving_bytes(record)
     path.with_name(f"{path.name}.received.manifest").write_bytes(text)
     for signer, person_ in zip(signers, record.persons, strict=True):
