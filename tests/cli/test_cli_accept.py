@@ -14,6 +14,7 @@ from kit.openssl import cms_verify, sums
 from kit.statements import receiving_of
 from sealwright.artifact.acceptance import parse_acceptance
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.output import OLD
 from sealwright.artifact.receiving import receiving_bytes
 from sealwright.cli.main import main
 from sealwright.formats.format import Coverage, Prepared
@@ -228,8 +229,8 @@ def test_it_is_accepted_again_only_where_that_is_said(run: Run, site: Site, driv
 def test_between_the_two_files_of_a_new_acceptance_the_old_one_is_never_lost(run: Run, site: Site, drive: Path) -> None:
     assert accept(run, site, drive, "--line", "line-3")[0] == 0
     text = drive.with_name("drive.bin.plant.manifest")
-    shutil.copy(text, f"{text}.old")
-    shutil.copy(f"{text}.p7s", f"{text}.p7s.old")
+    shutil.copy(text, f"{text}{OLD}")
+    shutil.copy(f"{text}.p7s", f"{text}.p7s{OLD}")
     text.write_bytes(text.read_bytes().replace(b"line-3", b"line-5"))  # as a crash leaves it: one of the two is new
     assert verify(run, site, drive, "--line", "line-5") == 1
     assert accept(run, site, drive, "--line", "line-4")[0] == 1  # the old pair is put back, and is there
