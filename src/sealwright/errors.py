@@ -190,3 +190,9 @@ class OldSignatureRefused(ReceivingRefused):
     """A signature of an older kind does not hold, or is too weak to stand for anything."""
 
     code = "SW-RECEIVING-OLD-SIGNATURE"
+
+
+class AcceptanceRefused(SealwrightError):
+    """What was delivered cannot be accepted as it was asked; nothing was signed for it."""
+
+    code = "SW-ACCEPTANCE-REFUSED"

@@ -37,13 +37,13 @@ class Plant:
             person("p-3", self.carl, organisation="Plant"),
         ]
 
-    def trust(self, rule: Mapping[str, Toml], **changes: Toml) -> Believed:
-        """A trust file with one rule."""
+    def trust(self, *rules: Mapping[str, Toml], **changes: Toml) -> Believed:
+        """A trust file with these rules."""
         anchors: list[Toml] = [
             {"name": "root", "environment": "production", "certificate": self.maker.root.pem},
             {"name": "plant", "environment": "production", "certificate": self.own.root.pem},
         ]
-        parts: dict[str, Toml] = {"anchor": anchors, "person": self.people, "rule": [dict(rule)]}
+        parts: dict[str, Toml] = {"anchor": anchors, "person": self.people, "rule": [dict(one) for one in rules]}
         return believed(self.maker, **(parts | changes))
 
 
@@ -76,8 +76,8 @@ def accept(path: Path, signer: Signer, person: str = "p-1", **changes: object) -
     return acceptance
 
 
-def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
-    """A receiving record of what lies there, with one piece of evidence, signed by each person."""
+def receiving_of(path: Path, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
+    """A receiving record of what lies there, with one piece of evidence, which is written."""
     kept = path.with_name(f"{path.name}.received")
     kept.mkdir(exist_ok=True)
     (kept / "mail.eml").write_bytes(b"It is ours. Kind regards")
@@ -102,7 +102,12 @@ def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), *
         (Evidence("mail", b"mail.eml", Digest.of((kept / "mail.eml").read_bytes()).value, 24),),
         Comparison("sha256", contents.files[0].digest, "telephone"),
     )
-    record = replace(record, **changes)  # type: ignore[arg-type]
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def receive(path: Path, *signers: Signer, persons: tuple[str, ...] = ("p-1",), **changes: object) -> Receiving:
+    """The same, written and signed by each person."""
+    record = receiving_of(path, persons, **changes)
     text = receiving_bytes(record)
     path.with_name(f"{path.name}.received.manifest").write_bytes(text)
     for signer, person_ in zip(signers, record.persons, strict=True):

@@ -178,6 +178,20 @@ def test_a_changed_acceptance_or_signature_is_refused(tmp_path: Path, plant: Pla
     assert codes(judge(path, trust, line="line-3"))[0] == "SW-ARTIFACT-MALFORMED"
 
 
+def test_a_plants_own_software_and_what_it_accepts_have_rules_of_their_own(tmp_path: Path, plant: Plant) -> None:
+    own = {**rule({"anchors": ["plant"]}), "name": "own software"}
+    trust = plant.trust(own, BOTH)
+    path = delivered(tmp_path, plant)
+    accept(path, plant.anna)
+    assert judge(path, trust).rule == "firmware"
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    ours = signed_file(tmp_path, plant.anna, name="ours.bin")
+    assert judge(ours, plant.trust(own)).outcome is Outcome.TRUSTED
+    # a bare signature says nothing of the part it plays: under another name it is judged by the same rules
+    ours.with_name("ours.bin.p7s").rename(ours.with_name("ours.bin.plant.p7s"))
+    assert judge(ours, trust).outcome is Outcome.REJECTED
+
+
 def test_reports_are_bound_by_their_digests(tmp_path: Path, plant: Plant) -> None:
     path, trust = delivered(tmp_path, plant), plant.trust(BOTH)
     report = tmp_path / "FAT 7.pdf"

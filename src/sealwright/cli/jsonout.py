@@ -62,7 +62,7 @@ def verdict_line(verdict: Verdict, headline: str) -> str:
                 for part in verdict.coverage.ranges
             ],
             "hypothetical": verdict.hypothetical,
-            "accepted": _accepted(verdict.accepted),
+            "accepted": accepted_object(verdict.accepted) if verdict.accepted else None,
             "received": _received(verdict.received),
         }
     )
@@ -164,9 +164,8 @@ def _signer(signer: SignerSeen) -> dict[str, object]:
     }
 
 
-def _accepted(acceptance: Acceptance | None) -> dict[str, object] | None:
-    if acceptance is None:
-        return None
+def accepted_object(acceptance: Acceptance) -> dict[str, object]:
+    """Who accepted it, for where and until when."""
     return {
         "time": moment(acceptance.accepted),
         "person": acceptance.person,

@@ -29,6 +29,7 @@ MAX_COLUMNS = 100
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "sign": "sign files and folders",
+    "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "strip": "write a file without the signatures inside it",

@@ -141,14 +141,14 @@ def _statement_files(target: str) -> Iterator[str]:
     for statement in (about + suffix for suffix in STATEMENT_SUFFIXES):
         if os.path.isfile(statement):
             yield statement
-            signatures = _signatures_of(about) if statement.endswith(RECEIVING_SUFFIX) else [f"{statement}.p7s"]
+            signatures = signatures_of_record(about) if statement.endswith(RECEIVING_SUFFIX) else [f"{statement}.p7s"]
             yield from signatures
             yield from late_paths(statement, Search())
             yield from (one.removesuffix(".p7s") + ".tlog-proof" for one in signatures)
 
 
-def _signatures_of(about: str) -> list[str]:
-    """The signature files of everybody whom a receiving record names."""
+def signatures_of_record(about: str) -> list[str]:
+    """The signature files of everybody whom the receiving record of a file or folder names; none where it cannot be read."""
     from sealwright.artifact.receiving import MAX_BYTES as MAX_RECORD_BYTES
     from sealwright.artifact.receiving import parse_receiving  # start-up time: few files have one
 

@@ -27,10 +27,10 @@ from sealwright.artifact.receiving import Receiving, parse_receiving
 from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.artifact.sums import FileEntry
 from sealwright.artifact.tree import compare_tree
-from sealwright.errors import SealwrightError
+from sealwright.errors import MalformedArtifact, SealwrightError
 from sealwright.findings import Finding, reject
 from sealwright.formats.archive import ArchiveObject, small_object
-from sealwright.formats.format import ACCEPTANCE, RECEIVING, Candidate, Coverage, Found, Search, Slot
+from sealwright.formats.format import ACCEPTANCE, RECEIVING, Candidate, Coverage, Found, Prepared, Search, Slot
 from sealwright.formats.sidecar import (
     ACCEPTANCE_SUFFIX,
     MANIFEST_LINE,
@@ -86,6 +86,20 @@ def find_receiving(path: str, about: str, search: Search) -> Found | None:
         compared = _Compared((reject(cause.code, os.path.basename(cause.subject), found=cause.what),))
     sidecars = tuple(_sidecar(path + record.signature_suffix(person), person) for person in record.persons)
     return _found(path, data, record, about, compared, sidecars, search)
+
+
+def check_statement(prepared: Prepared) -> None:
+    """MalformedArtifact where the text of a `Prepared` is no statement of its kind, or claims something else than it says."""
+    text = prepared.content or b""
+    claims = Claims()
+    if prepared.kind == ACCEPTANCE:
+        parse_acceptance(text, prepared.path)
+    else:
+        claims = parse_receiving(text, prepared.path).contents.claims
+    if claims != prepared.claims:
+        raise MalformedArtifact(
+            prepared.path, "its statement claims something else than was asked for", "Make it again."
+        )
 
 
 def _is_of_another(data: bytes, path: str) -> bool:

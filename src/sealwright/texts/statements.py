@@ -49,6 +49,9 @@ TEXTS: dict[str, Text] = {
         "Have it tested and accepted again, or take what is accepted now.",
         "the plant's acceptance has ended",
     ),
+    "SW-ACCEPTANCE-REFUSED": Text(
+        "{subject} is not accepted: {found}", "Do what the message says; nothing was signed."
+    ),
     "SW-STATEMENT-PERSON": Text(
         "{subject} is signed by {found}, and the statement is one of {wanted}",
         "Ask the person whom it names to sign it.",
@@ -101,6 +104,15 @@ WORDS: dict[str, str] = {
     "verify.accepted-until": "Accepted by the plant at {time} {where}, until {until}; test reports: {reports}.",
     "verify.accepted-for": "for {places}",
     "verify.accepted-anywhere": "for every line",
+    # What `accept` prints.
+    "accept.accepted": "accepted {path} -> {outputs}",
+    "accept.by": "signed for {person} by {subject} ({algorithm}), {date}",
+    "accept.by-development": "signed for {person} by {subject} ({algorithm}, DEVELOPMENT key), {date}",
+    "accept.scope": "for {where}{until}; test reports: {reports}",
+    "accept.anywhere": "every line",
+    "accept.until": ", until {time}",
+    "accept.refused": "NOT ACCEPTED {path}: {why}",
+    "accept.summary": "{accepted} accepted, {failed} not",
     # Trust files.
     "rule.sentence-grades": "{sentence}; in place of the maker's signature a receiving record ({grades}) by {receivers}",
     # What `inspect` shows.

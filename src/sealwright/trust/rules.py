@@ -111,9 +111,15 @@ def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: 
     ]
     best = max(((bool(rule.products), bool(rule.formats)) for rule in fitting), default=None)
     closest = [rule for rule in fitting if (bool(rule.products), bool(rule.formats)) == best]
-    signed_under = {entry.anchor.name for entry in judged if entry.seen.accepted and entry.anchor is not None}
-    of_these = [rule for rule in closest if signed_under & {name for slot in rule.signers for name in slot.anchors}]
+    accepted = [entry for entry in judged if entry.seen.accepted]
+    of_these = [rule for rule in closest if any(_names_signer(rule, entry) for entry in accepted)]
     return of_these or closest
+
+
+def _names_signer(rule: Rule, entry: Judged) -> bool:
+    """Whether a rule speaks of the anchor of a signature; of a plant's statement, whose kind nobody else's has, in its own slot."""
+    slots = [one for one in rule.signers if not entry.candidate.about or one.slot is Slot.PLANT]
+    return entry.anchor is not None and any(entry.anchor.name in one.anchors for one in slots)
 
 
 def _formats(judged: Sequence[Judged]) -> set[str]:

@@ -12,7 +12,7 @@ A receiving record stands in for a maker's signature where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from sealwright.artifact.acceptance import Acceptance
@@ -20,6 +20,7 @@ from sealwright.artifact.manifest import Over
 from sealwright.artifact.receiving import Receiving
 from sealwright.envelope.cms import Signer
 from sealwright.findings import Finding, reject, undecided, warning
+from sealwright.formats.archive import ArchiveObject
 from sealwright.formats.known import BESIDE, EMBEDDED
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Rule
@@ -36,7 +37,7 @@ def about_acceptance(entry: Judged, beside: Sequence[Judged], place: Asked, at: 
     findings += [
         reject("SW-ACCEPTANCE-OTHER-SIGNATURE", source, one.seen.source, "another one or none")
         for one in beside
-        if not _is_bound(one, entry, acceptance)
+        if not is_bound(one, acceptance, entry.candidate.bound)
     ]
     if acceptance.over is Over.TREE and not beside:
         findings.append(
@@ -118,14 +119,14 @@ def _scope(source: str, acceptance: Acceptance, place: Asked, at: datetime) -> l
     return findings
 
 
-def _is_bound(one: Judged, entry: Judged, acceptance: Acceptance) -> bool:
-    """Whether a signature is in a file that the acceptance lists, and that lies here as listed."""
+def is_bound(one: Judged, acceptance: Acceptance, files: Collection[ArchiveObject]) -> bool:
+    """Whether a signature is in the artifact's own bytes, or in one of the files that the acceptance lists."""
     form = family(one.candidate.format)
     if form in EMBEDDED and form not in BESIDE:
         return acceptance.artifact is not None  # it was found in these very bytes
     signers = one.candidate.envelope.signers if one.candidate.envelope is not None else ()
     values = [signer.signature for signer in signers if isinstance(signer, Signer)]
-    return bool(values) and all(any(bound.holds(value) for bound in entry.candidate.bound) for value in values)
+    return bool(values) and all(any(file.holds(value) for file in files) for value in values)
 
 
 def _day(moment: datetime) -> str:

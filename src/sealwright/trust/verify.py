@@ -137,11 +137,11 @@ class Verifier:
         found = self._found(path, progress, beside)
         return self._settled(found, self._judged(found))
 
-    def examine(self, path: str) -> tuple[Found, list[Judged], Verdict]:
+    def examine(self, path: str, progress: Progress | None = None) -> tuple[Found, list[Judged], Verdict]:
         """The same with all that was seen on the way, the objects of an evidence record too, whether there is one or not."""
         from sealwright.formats.archive import find_archived  # only renewals want it
 
-        found = find_archived(path, self._search(None, None))
+        found = find_archived(path, self._search(progress, None))
         judged = self._judged(found)
         return found, judged, self._settled(found, judged)
 
@@ -149,6 +149,12 @@ class Verifier:
         """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
         found = self._found(source.path, None, None, source)
         return self._settled(found, self._judged(found))
+
+    def examine_opened(self, source: OpenArtifact, progress: Progress | None = None) -> tuple[list[Judged], Verdict]:
+        """The same with each signature that was judged."""
+        found = self._found(source.path, progress, None, source)
+        judged = self._judged(found)
+        return judged, self._settled(found, judged)
 
     def verify_all(self, artifacts: Sequence[tuple[str, Collection[str] | None]]) -> list[Verdict]:
         """The same for many. Each step is done for all before the next begins: its code and tables stay in the cache."""
