@@ -453,8 +453,39 @@ def test_evidence_that_is_changed_or_taken_away_shows(run: Run, home: Path, othe
     spoil(kept)
     assert not anyone_agrees(record_of(file), home / "ca.pem")
     assert run("receive", "--sign", record_of(file), "--person", "p-4", "--home", other, "--yes")[0] == 1
+    kept.write_bytes(data)
+    more = kept.with_name("telephone.txt")
+    more.write_text("they say that it is theirs\n")
+    code, _, err = run("receive", "--sign", record_of(file), "--person", "p-4", "--home", other, "--yes")
+    assert (code, "telephone.txt lies there, and the record does not list it" in err) == (1, True)
+    more.unlink()
     kept.unlink()
     assert not anyone_agrees(record_of(file), home / "ca.pem")
     assert run("receive", "--sign", record_of(file), "--person", "p-4", "--home", other, "--yes")[0] == 1
     kept.write_bytes(data)
     assert run("receive", "--sign", record_of(file), "--person", "p-4", "--home", other, "--yes")[0] == 0
+
+
+def test_a_record_left_by_a_crash_is_not_replaced_once_somebody_signed_it(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two go on at once with what a crash left: the later one finds it signed, and leaves it."""
+    file = delivered(tmp_path)
+    words = compared(file, sums(tmp_path, file), home)
+    assert run(*words)[0] == 0
+    good = everything(tmp_path / "in")
+    signature = Path(f"{record_of(file)}.p7s")
+    signed = signature.read_bytes()
+    signature.unlink()
+    original = receiving._sign
+
+    def meanwhile(*arguments: object) -> object:
+        made = original(*arguments)  # type: ignore[arg-type]
+        signature.write_bytes(signed)
+        return made
+
+    monkeypatch.setattr(receiving, "_sign", meanwhile)
+    code, _, err = run(*words)
+    assert (code, "it is already there" in err) == (1, True)
+    assert everything(tmp_path / "in") == good
+    assert anyone_agrees(record_of(file), home / "ca.pem")

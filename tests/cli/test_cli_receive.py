@@ -418,6 +418,15 @@ def test_nothing_that_is_there_is_written_over(name: str, run: Run, home: Path, 
     assert everything(tmp_path / "in") == before
 
 
+def test_a_folder_that_is_there_is_no_evidence_of_a_record_without_any(run: Run, home: Path, tmp_path: Path) -> None:
+    file = delivered(tmp_path)
+    (tmp_path / "in" / "drive.bin.received").mkdir()
+    words = compared(file, f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", home)
+    assert run(*words)[0] == 1
+    (tmp_path / "in" / "drive.bin.received").rmdir()
+    assert run(*words)[0] == 0
+
+
 def test_a_link_in_the_place_of_an_output_is_not_followed(run: Run, home: Path, tmp_path: Path) -> None:
     file = delivered(tmp_path)
     target = tmp_path / "target"

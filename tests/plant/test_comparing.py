@@ -135,7 +135,12 @@ def test_what_the_programs_themselves_print_agrees(command: list[str], name: str
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [(f"sha256:{SHA256}", "anything"), (f"sha256:{SHA256.upper()}", NAME), (f"sha512:{SHA512}", NAME)],
+    [
+        (f"sha256:{SHA256}", "anything"),
+        (f"sha256:{SHA256.upper()}", NAME),
+        (f"SHA-256:{SHA256}", NAME),
+        (f"sha512:{SHA512}", NAME),
+    ],
 )
 def test_a_digest_that_was_told_agrees(given: str, name: str) -> None:
     agreed(Source(given), name)

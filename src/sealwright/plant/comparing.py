@@ -25,7 +25,7 @@ from sealwright.plant.digestlist import MAX_BYTES, Sum, parse_digest_list
 
 STRONG = frozenset(name.value for name in HashName)
 WEAK = frozenset(("md5", "sha1"))
-_GIVEN = re.compile(r"(sha256|sha384|sha512|sha1|md5|sha224):([0-9A-Fa-f]+)")
+_GIVEN = re.compile(r"((?:sha|md)-?[0-9]{1,3}):([0-9A-Fa-f]*)", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -51,7 +51,7 @@ class Source:
     """The second way, read once: a digest told, or a list. text: what `--compare` was given."""
 
     def __init__(self, text: str) -> None:
-        if _GIVEN.fullmatch(text):
+        if _GIVEN.fullmatch(text) and not os.path.lexists(text):
             self.subject, self.sums = "--compare", _told(text)
             self.data: bytes | None = None
         elif re.fullmatch(r"[0-9A-Fa-f]{32,}", text):
@@ -82,15 +82,14 @@ class Source:
     def by_member(self, folder: str) -> dict[str, list[Sum]]:
         """What it says of the files of a folder, by their names inside; it may write them so, with the folder's name, or as whole paths."""
         found: dict[str, list[Sum]] = {}
-        under: dict[str, list[Sum]] = {}
         for one in self.sums:
             if one.name is not None:
                 name = _slashes(one.name)
                 found.setdefault(name, []).append(one)
                 _, there, rest = f"/{name}".partition(f"/{folder}/")
                 if there:
-                    under.setdefault(rest, []).append(one)
-        return {**under, **found}
+                    found.setdefault(rest, []).append(one)
+        return found
 
     def wanted_inside(self, members: Mapping[str, Sequence[Sum]], name: str) -> Wanted:
         """The same as `wanted` for a file of a folder. members: of `by_member`."""

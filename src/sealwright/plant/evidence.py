@@ -79,8 +79,8 @@ def put_together(*groups: Iterable[Kept]) -> tuple[Kept, ...]:
 
 def write_evidence(folder: str, evidence: Sequence[Kept]) -> bool:
     """Make the folder, durable; whether it is new. OutputRefused where something else has its name, and then nothing has changed."""
+    check_free(folder, evidence)
     if os.path.lexists(folder):
-        check_free(folder, evidence)
         return False
     parent, name = os.path.split(folder.rstrip(_PARTS))
     temporary = os.path.join(parent, f".{name[:50]}.{secrets.token_hex(6)}.tmp")
@@ -120,7 +120,9 @@ def take_back(folder: str, evidence: Sequence[Kept]) -> None:
 
 
 def check_free(folder: str, evidence: Sequence[Kept]) -> None:
-    """A folder that is there already must be what a receiving with the same evidence left when it was interrupted."""
+    """OutputRefused for a folder that is there already, unless a receiving with the same evidence left it when it was interrupted."""
+    if not os.path.lexists(folder):
+        return
     whole = False
     if os.path.isdir(folder) and not os.path.islink(folder):
         try:

@@ -28,6 +28,7 @@ from sealwright.artifact.names import MAX_PART_BYTES, check_name, display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.receiving import (
     FOLDER_SUFFIX,
+    MAX_PERSONS,
     Comparison,
     Grade,
     OldSignature,
@@ -158,6 +159,8 @@ def check_asked(asked: Asked) -> None:
         )
     if (wrong := next((one for one in asked.persons if not is_person(one)), None)) is not None:
         raise UsageError("--person", f"{display(wrong[:70])} is no id", "Give the id that the trust file has.")
+    if len(asked.persons) > MAX_PERSONS:
+        raise UsageError("--person", f"{len(asked.persons)} are named", f"At most {MAX_PERSONS} sign a record.")
     if not asked.persons or len({one.casefold() for one in asked.persons}) != len(asked.persons):
         raise UsageError(
             "--person", "nobody is named, or somebody twice", "Name each person once, who signs now first."

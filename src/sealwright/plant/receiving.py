@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -37,7 +37,7 @@ from sealwright.formats.format import Coverage, Prepared
 from sealwright.formats.manifest import MAX_SMALL_BYTES
 from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES
 from sealwright.keys.pin import Pin
-from sealwright.plant.evidence import MAX_FILE_BYTES, take_back, write_evidence
+from sealwright.plant.evidence import MAX_FILE_BYTES, check_free, take_back, write_evidence
 from sealwright.plant.inspection import Inspected, artifact_path, names_of
 from sealwright.signing.home import TRUST, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, take_away
@@ -129,15 +129,14 @@ def receive(inspected: Inspected, sign: SignWith) -> Signed:
     """Sign the record as its first person, and write everything; or nothing, where it raises."""
     record, where = inspected.record, inspected.path + SUFFIX
     target = inspected.path + record.signature_suffix(record.persons[0])
-    left = _left_by_a_crash(where)
-    for taken in (target, *(() if left else (where,))):
-        _refuse_taken(taken)
-    made = _sign(where, target, record, inspected.text, record.persons[0], sign)
     folder = inspected.path + FOLDER_SUFFIX
-    with _or_nothing(sign.home, made):
+    _refuse_what_is_there(inspected, target)
+    made = _sign(where, target, record, inspected.text, record.persons[0], sign)
+    with _or_nothing(sign.home, made), _alone_in(os.path.dirname(where)):
+        left = _refuse_what_is_there(inspected, target)
         new = bool(inspected.kept) and write_evidence(folder, inspected.kept)
         try:
-            if left and read_file(where, MAX_BYTES) != inspected.text:
+            if left:
                 write_batch([Output(where, inspected.text)], replace=Replace.YES)
             write_batch([*(() if left else (Output(where, inspected.text),)), Output(target, made.envelope)])
         except BaseException:
@@ -146,6 +145,37 @@ def receive(inspected: Inspected, sign: SignWith) -> Signed:
             raise
     outputs = (*(os.path.join(folder, one.name) for one in inspected.kept), where, target)
     return replace(made.signed, outputs=outputs, missing=record.persons[1:])
+
+
+def _refuse_what_is_there(inspected: Inspected, target: str) -> bool:
+    """OutputRefused where something has a name that is wanted. True where a record lies there that a crash left unsigned."""
+    _refuse_taken(target)
+    folder, where = inspected.path + FOLDER_SUFFIX, inspected.path + SUFFIX
+    if inspected.kept:
+        check_free(folder, inspected.kept)
+    else:
+        _refuse_taken(folder)
+    left = _left_by_a_crash(where)
+    if not left:
+        _refuse_taken(where)
+    return left
+
+
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Of several who receive into one folder at once, one after the other looks and writes; a file system without locks has none."""
+    descriptor = -1
+    if os.name != "nt":
+        import fcntl
+
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -189,8 +219,16 @@ def check_delivered(path: str, record: Receiving, progress: Progress | None = No
         with open_artifact(artifact) as source:
             found = source.digests((record.algorithm,), progress)[record.algorithm]
         _check_digest(artifact, found, record.contents.files[0].digest)
+    evidence = os.path.join(folder, os.fsdecode(record.folder))
+    listed = {os.fsdecode(one.name) for one in record.evidence}
+    if os.path.isdir(evidence) and (more := sorted({*os.listdir(evidence)} - listed)):
+        raise DiffersFromSource(
+            evidence,
+            f"{display(more[0])} lies there, and the record does not list it",
+            "Put it elsewhere; nobody signed it.",
+        )
     for one in record.evidence:
-        kept = os.path.join(folder, os.fsdecode(record.folder), os.fsdecode(one.name))
+        kept = os.path.join(evidence, os.fsdecode(one.name))
         _check_digest(kept, Digest.of(read_file(kept, MAX_FILE_BYTES), record.algorithm), one.digest)
 
 
