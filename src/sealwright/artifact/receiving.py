@@ -47,6 +47,7 @@ FIRST = b"# sealwright receiving 1 "
 SUFFIX = ".received.manifest"
 FOLDER_SUFFIX = ".received"
 MAX_BYTES = 64 << 20
+MAX_BYTES_OF_A_FILE = 1 << 20
 MAX_PERSONS = 8
 MAX_EVIDENCE = 200
 MAX_WEAKNESSES = 20
@@ -153,6 +154,8 @@ def parse_receiving(data: bytes, subject: str) -> Receiving:
     reason = lines.one_or_none(b"#! reason ", lambda text: long_text(lines, text)) or ""
     noted = at_most(lines.group(b"#! evidence ", lambda text: _evidence(lines, text)), MAX_EVIDENCE, lines)
     contents = Contents.read(lines)
+    if contents.over is Over.FILE:
+        check_size(data, MAX_BYTES_OF_A_FILE, subject)
     found = lines.sums(algorithm.size * 2)
     evidence, files = _apart(lines, name, contents.over, noted, found)
     record = Receiving(
