@@ -27,6 +27,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.manifest import Over
 from sealwright.artifact.names import check_distinct, check_name, display
 from sealwright.artifact.statement import (
+    at_most,
     check_size,
     field,
     person_of,
@@ -107,12 +108,12 @@ def parse_acceptance(data: bytes, subject: str) -> Acceptance:
     hardware = sorted_texts(lines, b"#! hardware ", MAX_SCOPE)
     not_before = lines.one_or_none(b"#! not-before ", lines.time)
     until = lines.one_or_none(b"#! until ", lines.time)
-    reports = tuple(lines.group(b"#! report ", lambda text: _report(lines, text, algorithm)))
+    reports = at_most(lines.group(b"#! report ", lambda text: _report(lines, text, algorithm)), MAX_REPORTS, lines)
     note = lines.one_or_none(b"#! note ", lambda text: _note(lines, text))
     if not_before is not None and until is not None and until <= not_before:
         raise lines.wrong("`until` is not after `not-before`")
-    if len(reports) > MAX_REPORTS:
-        raise lines.wrong(f"more than {MAX_REPORTS} reports")
+    if b"/" in name:
+        raise lines.wrong("an artifact has a name without a folder")
     found = lines.sums(algorithm.size * 2)
     artifact, signed_by, beside = _sorted_out(lines, name, over, reports, found)
     acceptance = Acceptance(

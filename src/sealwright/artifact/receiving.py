@@ -39,7 +39,7 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.grade import Grade as Grade
 from sealwright.artifact.manifest import Contents, Manifest, Over, contents_lines
 from sealwright.artifact.names import check_distinct, display
-from sealwright.artifact.statement import check_size, field, long_text, person_of, sorted_texts
+from sealwright.artifact.statement import at_most, check_size, field, long_text, person_of, sorted_texts
 from sealwright.artifact.sums import FileEntry, Lines, encoded_name, sum_lines, time_text
 from sealwright.errors import MalformedArtifact
 
@@ -47,6 +47,7 @@ FIRST = b"# sealwright receiving 1 "
 SUFFIX = ".received.manifest"
 FOLDER_SUFFIX = ".received"
 MAX_BYTES = 64 << 20
+MAX_BYTES_OF_A_FILE = 1 << 20
 MAX_PERSONS = 8
 MAX_EVIDENCE = 200
 MAX_WEAKNESSES = 20
@@ -144,15 +145,17 @@ def parse_receiving(data: bytes, subject: str) -> Receiving:
     grade = lines.one(b"#! grade ", lambda text: _grade(lines, text))
     source = lines.one(b"#! source ", lambda text: long_text(lines, text))
     received = lines.one(b"#! received ", lines.time)
-    persons = tuple(lines.group(b"#! person ", lambda text: person_of(lines, text)))
+    persons = at_most(lines.group(b"#! person ", lambda text: person_of(lines, text)), MAX_PERSONS, lines)
     comparison = lines.one_or_none(b"#! compared ", lambda text: _compared(lines, text))
     if comparison is not None:
         comparison = replace(comparison, channel=lines.one(b"#! channel ", lambda text: long_text(lines, text)))
     tool = lines.one_or_none(b"#! checked-by ", lines.text)
     old_signature = _old_signature(lines, tool) if tool is not None else None
     reason = lines.one_or_none(b"#! reason ", lambda text: long_text(lines, text)) or ""
-    noted = tuple(lines.group(b"#! evidence ", lambda text: _evidence(lines, text)))
+    noted = at_most(lines.group(b"#! evidence ", lambda text: _evidence(lines, text)), MAX_EVIDENCE, lines)
     contents = Contents.read(lines)
+    if contents.over is Over.FILE:
+        check_size(data, MAX_BYTES_OF_A_FILE, subject)
     found = lines.sums(algorithm.size * 2)
     evidence, files = _apart(lines, name, contents.over, noted, found)
     record = Receiving(
@@ -176,8 +179,15 @@ def parse_receiving(data: bytes, subject: str) -> Receiving:
 
 def _unfounded(record: Receiving) -> str | None:
     """Why a record does not say what its grade means."""
-    if not 1 <= len(set(record.persons)) == len(record.persons) <= MAX_PERSONS:
-        return f"it names nobody, somebody twice or more than {MAX_PERSONS} persons"
+    compared, contents = record.comparison, record.contents
+    if not 1 <= len(set(record.persons)) == len(record.persons):
+        return "it names nobody, or somebody twice"
+    if (
+        compared is not None
+        and (contents.over, compared.algorithm) == (Over.FILE, record.algorithm.value)
+        and compared.value != contents.files[0].digest
+    ):
+        return "what the second channel said is the digest of another file"
     match record.grade:
         case Grade.COMPARED if record.comparison is None:
             return "its grade is `compared`, and it does not say what with"
@@ -220,8 +230,8 @@ def _apart(
     """The evidence with its digests, and what was received, by its names in a manifest; no line is anything else."""
     if over is Over.LIST or b"/" in name:
         raise lines.wrong("a record is over a file or a folder, by its name without a folder")
-    if len(noted) > MAX_EVIDENCE or [one.name for one in noted] != sorted({one.name for one in noted}):
-        raise lines.wrong(f"more than {MAX_EVIDENCE} pieces of evidence, or they are not sorted by name")
+    if [one.name for one in noted] != sorted({one.name for one in noted}):
+        raise lines.wrong("the pieces of evidence are not sorted by name, or one is named twice")
     kept, inside = name + FOLDER_SUFFIX.encode() + b"/", name + b"/"
     digests: dict[bytes, bytes] = {}
     files: list[FileEntry] = []

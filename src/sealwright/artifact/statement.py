@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
+from typing import TypeVar
 
 from sealwright.artifact.names import display
 from sealwright.artifact.sums import Lines, time_text
 from sealwright.errors import LimitExceeded
 
+T = TypeVar("T")
 # an id becomes part of a file's name
 _PERSON = re.compile(r"[A-Za-z0-9@+_][A-Za-z0-9_.@+-]{0,63}")
 
@@ -41,10 +45,18 @@ def long_text(lines: Lines, encoded: bytes) -> str:
 
 def sorted_texts(lines: Lines, prefix: bytes, most: int) -> tuple[str, ...]:
     """The texts of the lines with a prefix, sorted, each once."""
-    texts = tuple(lines.group(prefix, lines.text))
-    if len(texts) > most or list(texts) != sorted(set(texts)):
-        raise lines.wrong(f"more than {most} of `{prefix.decode().strip()}`, or they are not sorted or repeat one")
+    texts = at_most(lines.group(prefix, lines.text), most, lines)
+    if list(texts) != sorted(set(texts)):
+        raise lines.wrong(f"the lines `{prefix.decode().strip()}` are not sorted or repeat one")
     return texts
+
+
+def at_most(values: Iterator[T], most: int, lines: Lines) -> tuple[T, ...]:
+    """The values of a group of lines; MalformedArtifact where there are too many, of which no more are read."""
+    found = tuple(islice(values, most + 1))
+    if len(found) > most:
+        raise lines.wrong(f"more than {most} of these lines")
+    return found
 
 
 def field(name: str, value: bytes) -> list[bytes]:

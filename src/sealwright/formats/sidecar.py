@@ -57,6 +57,7 @@ _BY_CONTENT = {
     ".ers": re.compile(rb"\x30"),
     **dict.fromkeys(reversed(PROOF_SUFFIXES.values()), re.compile(rb"c2sp\.org/tlog-proof@")),
 }
+_DER = (SUFFIXES[Slot.MAKER], LATE_SUFFIX)
 _ENDINGS = (*_READ, *_BY_CONTENT)
 
 
@@ -91,21 +92,31 @@ def is_beside(folder: str, name: str, files: Collection[str], folders: Collectio
 
         if is_of_statement(folder, name, files, folders):
             return True
-    if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
+    stems = [name.removesuffix(ending) for ending in _READ if name.endswith(ending)]
+    stems = [stem for stem in stems if stem in files]
+    if any(not is_beside(folder, stem, files, folders) for stem in stems):
         return True
+    if stems:  # of a signature or statement, which is not judged itself: nobody reads it, so it must be like one
+        return name.endswith(_DER) and _is_der(os.path.join(folder, name))
     if (numbered := _NUMBERED.match(name)) is not None and numbered[1] in files:
         # it is read with that file, if none is missing before it
         before = (
             f"{numbered[1]}{LATE_SUFFIX}",
             *(f"{numbered[1]}.{n}{LATE_SUFFIX}" for n in range(2, int(numbered[2]))),
         )
-        return all(one in files for one in before)
+        return all(one in files for one in before) and (
+            not is_beside(folder, numbered[1], files, folders) or _is_der(os.path.join(folder, name))
+        )
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
     stem = name.removesuffix(ending)
     if not ending or not (stem in files or stem in folders):
         return False
     path = os.path.join(folder, name)
     return _BY_CONTENT[ending].match(_head(path)) is not None and (ending != IMA_LIST_SUFFIX or _is_list(path))
+
+
+def _is_der(path: str) -> bool:
+    return _head(path)[:1] == b"\x30"
 
 
 def _is_list(path: str) -> bool:

@@ -1,7 +1,7 @@
 """Which names in a folder belong to the plant's statements about something else there, so that they need not be judged themselves.
 
 What has such a name is read with the file it belongs to, which says so where it is wrong; and nothing may hide behind one (A066):
-beside a folder only a statement as a whole counts, not what begins like one; a further person's signature only if the record names
+beside a folder, or what is not judged itself, only a statement as a whole counts, not what begins like one; a further person's signature only if the record names
 that person; evidence only if the record lists it with this very content.
 """
 
@@ -17,7 +17,7 @@ from sealwright.artifact.acceptance import parse_acceptance
 from sealwright.artifact.receiving import FOLDER_SUFFIX, MAX_BYTES, Receiving, parse_receiving
 from sealwright.artifact.source import open_artifact, read_file
 from sealwright.errors import SealwrightError
-from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, RECEIVING_SUFFIX, STATEMENT_SUFFIXES
+from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, RECEIVING_SUFFIX, STATEMENT_SUFFIXES, is_beside
 
 _OF_A_PERSON = re.compile(rf"(.+){re.escape(RECEIVING_SUFFIX)}\.([^/]+)\.p7s\Z", re.DOTALL)
 
@@ -26,9 +26,9 @@ def is_of_statement(folder: str, name: str, files: Collection[str], folders: Col
     """Whether a name is that of a statement, of a further signature of one, or of evidence. files, folders: the names in the folder."""
     for suffix in STATEMENT_SUFFIXES:
         stem = name.removesuffix(suffix)
-        if stem != name and stem in files:
+        if stem != name and stem in files and not is_beside(folder, stem, files, folders):
             return True
-        if stem != name and stem in folders:
+        if stem != name and (stem in files or stem in folders):
             return _is_statement(os.path.join(folder, name), suffix)
     if (signature := _OF_A_PERSON.match(name)) is not None and (signature[1] in files or signature[1] in folders):
         record = _record(os.path.join(folder, signature[1] + RECEIVING_SUFFIX))

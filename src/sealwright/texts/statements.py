@@ -90,7 +90,7 @@ TEXTS: dict[str, Text] = {
         "too little is known of where it came from",
     ),
     "SW-EVIDENCE-UNACCOUNTED": Text(
-        "nobody who is trusted signed {subject}, by which {found} files of evidence were not checked one by one",
+        "no rule that decides here takes {subject}, by which {found} files of evidence were not checked one by one",
         "Remove the record and its folder, or bring the ones that were signed.",
         "evidence lies there that nobody vouches for",
     ),

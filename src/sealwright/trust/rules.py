@@ -235,6 +235,12 @@ def _received(
     return fits, findings if fits else [*findings, *missing]
 
 
+def takes_record(rule: Rule, judged: Sequence[Judged], at: datetime) -> bool:
+    """Whether a rule would take the receiving record among some signatures, needed or not."""
+    fits, _ = _received(rule, judged, Claims(), at, [])
+    return bool(fits)
+
+
 def _different(fits: Sequence[Judged]) -> int:
     """The most signatures of which no two have a key or a person in common; outside the register counts for nobody.
 

@@ -33,7 +33,7 @@ from sealwright.formats.registry import find
 from sealwright.formats.sidecar import has_record
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
-from sealwright.trust.rules import MINIMUM, Decision, agreed_claims, decide, old_components, older_than
+from sealwright.trust.rules import MINIMUM, Decision, agreed_claims, decide, old_components, older_than, takes_record
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
 from sealwright.trust.times import Judgement, judgement, raised
@@ -93,8 +93,10 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
             folders.sort()
             links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
             files, present, inside = {*names}, {*names, *folders}, os.path.join(folder, "")
+            # a folder of evidence that is asked about by itself is not judged with the file that it is about
+            place = inside if folder == path else folder
             for name in sorted([*names, *links]):
-                if is_beside(folder, name, files, folders):
+                if is_beside(place, name, files, folders):
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
@@ -253,7 +255,7 @@ class Verifier:
             *(f for entry in judged if not decision.counted for f in entry.findings if f.code in _ABOUT_PROOFS),
         ]
         if self.request.recursive:
-            findings += [f for f in _unaccounted(judged) if f not in findings]
+            findings += _unaccounted(judged, decision, when)
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
         if decision.counted and found.components:
@@ -378,13 +380,13 @@ class Verifier:
         )
 
 
-def _unaccounted(judged: list[Judged]) -> Iterator[Finding]:
-    """Evidence that was passed over because a record lists it, and nobody who is trusted signed the record (A066)."""
-    for entry in judged:
-        if entry.candidate.format == RECEIVING and not entry.seen.accepted:
-            record = cast("Receiving | None", entry.candidate.statement)
-            if record is not None and record.evidence:
-                yield reject("SW-EVIDENCE-UNACCOUNTED", entry.candidate.name, found=str(len(record.evidence)))
+def _unaccounted(judged: list[Judged], decision: Decision, when: Judgement) -> list[Finding]:
+    """Evidence that was passed over because a record lists it, and no rule that decided here takes that record (A066)."""
+    entry = next((one for one in judged if one.candidate.format == RECEIVING and one.candidate.statement), None)
+    if entry is None or any(takes_record(rule, judged, when.judged) for rule in decision.rules):
+        return []
+    pieces = len(cast("Receiving", entry.candidate.statement).evidence)
+    return [reject("SW-EVIDENCE-UNACCOUNTED", entry.candidate.name, found=str(pieces))] if pieces else []
 
 
 def _counted_statement(decision: Decision, form: str) -> Acceptance | Receiving | None:
