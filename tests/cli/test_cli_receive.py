@@ -111,7 +111,7 @@ def test_receiving_the_same_file_again_says_who_received_it_when(run: Run, home:
     file.write_bytes(b"another one")
     code, _, err = run(*compared(file, sums(tmp_path, file), home))
     assert code == 1
-    assert "by release-engineer lies beside it, about other content" in err
+    assert "something else of this name was received on 20" in err
     file.write_bytes(CONTENT)
     assert everything(tmp_path / "in") == before
 
@@ -123,6 +123,7 @@ def test_what_cannot_be_compared_waits_for_a_second_person(run: Run, home: Path,
     assert code == 3
     assert f"WAITS for p-4. Next, on a machine of theirs: sealwright receive --sign {record} --person p-4" in out
     assert anyone_agrees(record, home / "ca.pem")
+    assert "UTC by release-engineer, as uncompared; p-4 has yet to sign" in run(*uncompared(file, home))[2]
     # everything is carried to the other person's machine
     stick = tmp_path / "stick"
     shutil.copytree(tmp_path / "in", stick)
@@ -140,7 +141,7 @@ def test_the_second_person_sees_what_is_signed_and_may_say_no(
 ) -> None:
     file = delivered(tmp_path)
     run(*uncompared(file, home))
-    words = ["receive", "--sign", record_of(file), "--person", "p-4", "--home", other]
+    words = ["receive", "--sign", file, "--person", "p-4", "--home", other]
     before = everything(tmp_path / "in")
     for answer in ("", "\n", "n\n", "yessir\n"):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))

@@ -39,7 +39,9 @@ GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
 def configure(parser: argparse.ArgumentParser) -> None:
     """A path is received, or a record is signed; --version here is the artifact's."""
     parser.add_argument("path", nargs="?", metavar="PATH", help="the file or folder that was received")
-    parser.add_argument("--sign", metavar="RECORD", help="sign the record NAME.received.manifest as a further person")
+    parser.add_argument(
+        "--sign", metavar="RECORD", help="sign the record NAME.received.manifest (or that of NAME) as a further person"
+    )
     add_home(parser)
     parser.add_argument("--person", metavar="ID", action="append", default=[], help="who signs, by the id in the trust file, who signs now first (repeat; else the key's holder in the home's trust file)")  # fmt: skip
     parser.add_argument("--grade", choices=GRADES, help="how well its origin is known")
@@ -134,7 +136,7 @@ def _sign(args: argparse.Namespace) -> int:
             print(say("receive.not-signed"), file=sys.stderr)
             return 1
     signed = sign_record(shown, _with_pin(args, _signs(args)))
-    _say(args, signed, args.sign)
+    _say(args, signed, shown.path)
     return 3 if signed.missing or signed.pending else 0
 
 

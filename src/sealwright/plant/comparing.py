@@ -148,7 +148,7 @@ def check_strong(wanted: Wanted, path: str) -> None:
         raise NothingCompared(
             path,
             f"only {' and '.join(sorted(wanted.weak))} agreed, which finds damage and stops no attacker",
-            "Ask the vendor for SHA-256; without it receive it as uncompared, with this list as --evidence.",
+            "Ask the vendor for SHA-256; without it receive it as uncompared, where this comparison is kept.",
         )
 
 

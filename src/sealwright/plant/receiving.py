@@ -109,18 +109,26 @@ def refuse_received(path: str, progress: Progress | None = None) -> None:
     if not os.path.lexists(where + ".p7s"):
         return
     record = read_record(where)
-    with_whom = names_of(record.persons)
+    missing = _missing(where, record)
+    signed = names_of([one for one in record.persons if one not in missing])
+    when = f"on {record.received:%Y-%m-%d %H:%M} UTC by {signed}, as {record.grade.value}"
     try:
         check_delivered(where, record, progress)
     except SealwrightError as cause:
         raise ReceivingRefused(
             path,
-            f"a record of {record.received:%Y-%m-%d %H:%M} UTC by {with_whom} lies beside it, about other content ({cause.what})",
-            "It is not what was received then. Find out which is right; put one of them into another folder.",
+            f"something else of this name was received {when} ({cause.what})",
+            "Find out which of them is right, and put the other one with its record into another folder.",
         ) from cause
+    if missing:
+        raise ReceivingRefused(
+            path,
+            f"it was received already, {when}; {names_of(missing)} has yet to sign",
+            f"sealwright receive --sign {display(where)} --person {missing[0]} --home THEIR-HOME",
+        )
     raise ReceivingRefused(
         path,
-        f"it was received already, on {record.received:%Y-%m-%d %H:%M} UTC by {with_whom}, as {record.grade.value}",
+        f"it was received already, {when}",
         f"Nothing is to be done; `sealwright verify {display(path)}` judges it.",
     )
 
@@ -244,10 +252,11 @@ class ToSign:
 
 
 def read_to_sign(path: str, person: str, progress: Progress | None = None) -> ToSign:
-    """A record that is whole, signed by its first person, and waits for this one.
+    """A record that is whole, signed by its first person, and waits for this one. path: of the record, or of what it is about.
 
     Raises ReceivingRefused, DiffersFromSource, or what reading raises.
     """
+    path = path if path.endswith(SUFFIX) else path.rstrip("/") + SUFFIX
     text = read_file(path, MAX_BYTES)
     record = _parsed(text, path)
     if person not in record.persons[1:]:
