@@ -489,3 +489,26 @@ def test_a_record_left_by_a_crash_is_not_replaced_once_somebody_signed_it(
     assert (code, "it is already there" in err) == (1, True)
     assert everything(tmp_path / "in") == good
     assert anyone_agrees(record_of(file), home / "ca.pem")
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from sealwright.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a171_where_the_private_copy_has_no_room_nothing_is_left(home: Path, tmp_path: Path) -> None:
+    file = delivered(tmp_path, bytes(100_000))
+    vendor = Minisign(tmp_path, "acme")
+    signature = vendor.sign(file).rename(tmp_path / "drive.minisig")
+    place = tmp_path / "tmp"
+    place.mkdir()
+    words = [str(one) for one in old(file, signature, vendor.public, home)]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *words], capture_output=True, timeout=120, check=False, env={**os.environ, "TMPDIR": str(place)}
+    )  # fmt: skip
+    assert (done.returncode, b"the private copy cannot be written" in done.stderr) == (1, True), done.stderr
+    assert not list(place.iterdir())
+    assert everything(tmp_path / "in") == {"drive.bin": bytes(100_000)}

@@ -35,7 +35,7 @@ from sealwright.artifact.receiving import (
     Receiving,
     receiving_bytes,
 )
-from sealwright.artifact.source import OpenArtifact, open_artifact, read_file, unreadable
+from sealwright.artifact.source import OpenArtifact, open_artifact, read_file
 from sealwright.artifact.statement import MAX_LONG_TEXT, is_person
 from sealwright.artifact.sums import MAX_TEXT, FileEntry
 from sealwright.artifact.tree import manifest_of_tree
@@ -44,6 +44,7 @@ from sealwright.errors import (
     DiffersFromSource,
     NothingCompared,
     OldSignatureRefused,
+    OutputRefused,
     ReceivingRefused,
     Unreadable,
     UsageError,
@@ -266,8 +267,12 @@ def _read_once(
                     state.update(block)
                 if file is not None:
                     file.write(block)
-    except OSError as cause:
-        raise unreadable(copy or artifact.path, cause) from cause
+    except OSError as cause:  # what cannot be read is another error already
+        raise OutputRefused(
+            copy or artifact.path,
+            f"the private copy cannot be written ({cause.strerror})",
+            "Make room where temporary files go, or name another place with TMPDIR.",
+        ) from cause
     artifact.check_unchanged()
     return {name: state.digest() for name, state in every.items()}
 
