@@ -152,3 +152,15 @@ def test_the_holder_of_the_key_signs_unless_another_person_is_named(run: Run, ma
         path.unlink()
     code, _, err = run(*words)
     assert (code, "that this key is release-engineer's" in err) == (0, True)
+
+
+def test_a_home_whose_trust_file_is_being_changed_receives_all_the_same(run: Run, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "home", tmp_path / "home")
+    trust = tmp_path / "home" / "trust.toml"
+    trust.write_text(trust.read_text() + "[[rule")
+    file = delivered(tmp_path)
+    words = compared(file, sums(tmp_path, file), tmp_path / "home")
+    at = words.index("--person")
+    assert run(*words[:at], *words[at + 2 :])[0] == 2
+    code, _, err = run(*words)
+    assert (code, err) == (0, "")

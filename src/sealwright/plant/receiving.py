@@ -67,11 +67,13 @@ class SignWith:
 
     @property
     def holder(self) -> str:
-        """The person to whom the home's trust file maps that key; "" where it says nobody, or several."""
-        data = read_file_or_none(self.home.path(TRUST), MAX_TRUST_BYTES)
-        if data is None:
-            return ""
-        found, key = parse_trust(data, self.home.path(TRUST)).persons, key_digest(self.enrolled.public_key)
+        """The person to whom the home's trust file maps that key; "" where it says nobody or several, or cannot be read."""
+        try:
+            data = read_file_or_none(self.home.path(TRUST), MAX_TRUST_BYTES)
+            found = parse_trust(data, TRUST).persons if data is not None else ()
+        except SealwrightError:
+            return ""  # whoever uses that file is told; a record is signed without it
+        key = key_digest(self.enrolled.public_key)
         persons = [one.id for one in found if key in one.keys]
         return persons[0] if len(persons) == 1 else ""
 
