@@ -149,6 +149,7 @@ def test_the_second_person_sees_what_is_signed_and_may_say_no(
         assert (code, out) == (1, "")
         assert re.search(r"grade +uncompared\n", err)
         assert "ACME is out of business" in err
+        assert "in the name of release-engineer, by CN=signing home release,OU=DEVELOPMENT ONLY, key sha256:" in err
         assert f"{hashlib.sha256(CONTENT).hexdigest()}  drive.bin" in err
         assert "not signed; nothing was written" in err
     assert everything(tmp_path / "in") == before

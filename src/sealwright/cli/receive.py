@@ -168,6 +168,7 @@ def _show(shown: ToSign) -> None:
     from sealwright.artifact.names import display
     from sealwright.artifact.sums import sum_lines
     from sealwright.cli.statementfacts import facts_of
+    from sealwright.envelope.algorithms import key_digest
     from sealwright.texts.words import say
 
     print(say("receive.shown", person=shown.person), file=sys.stderr)
@@ -175,6 +176,8 @@ def _show(shown: ToSign) -> None:
     width = max(len(label) for label, _ in facts)
     for label, words in facts:
         print(f"  {label:{width}}  {display(words)}", file=sys.stderr)
+    first = {"person": shown.record.persons[0], "subject": display(shown.first_subject), "key": key_digest(shown.first)}
+    print("  " + say("receive.first", **first), file=sys.stderr)
     files = shown.record.files
     for line in sum_lines(files[:MOST_SHOWN]).decode().splitlines():
         print("  " + display(line), file=sys.stderr)
