@@ -148,6 +148,23 @@ def test_a066_nothing_hides_behind_the_name_of_a_statement(accepted: Path, recei
     assert refused(folder, trust) == set()
 
 
+def test_a066_beside_a_folder_only_a_whole_statement_is_passed_over(tmp_path: Path, plant: Plant) -> None:
+    folder, trust = tmp_path / "project", plant.trust(COMPARED)
+    folder.mkdir()
+    signed_file(folder, plant.release)
+    receive(folder, plant.anna)
+    accept(folder, plant.bert, "p-2")
+    shutil.rmtree(tmp_path / "project.received")  # which nobody judges with the folder, so it would be judged itself
+    assert refused(tmp_path, trust) == set()
+    for kind in ("plant", "received"):
+        text = tmp_path / f"project.{kind}.manifest"
+        good = text.read_bytes()
+        text.write_bytes(good.splitlines()[0] + b"\nrm -rf /\n")
+        assert text.name in refused(tmp_path, trust)
+        text.write_bytes(good)
+    assert refused(tmp_path, trust) == set()
+
+
 def test_a066_a_folder_of_evidence_that_is_asked_about_is_judged_itself(received: Path, plant: Plant) -> None:
     trust, kept = plant.trust(COMPARED), received.with_name("old.bin.received")
     assert refused(received.parent, trust) == set()

@@ -14,11 +14,11 @@ from kit.manifests import manifest_pair
 from kit.openssl import cms_verify, sums
 from kit.pki import DAY, NOW, p7s
 from kit.statements import MAKER, PLANT, Plant, accept, rule
-from kit.trust import codes, judge, signed_file
+from kit.trust import codes, judge, person, signed_file
 from sealwright.artifact.acceptance import Report
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
-from sealwright.keys.key import KeyKind
+from sealwright.keys.key import KeyKind, Provenance
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, verify_paths
 
@@ -145,6 +145,17 @@ def test_who_signs_it_is_who_it_names_and_may(tmp_path: Path, plant: Plant) -> N
     assert judge(path, plant.trust(anybody)).outcome is Outcome.TRUSTED
     accept(path, unknown)
     assert "SW-SIGNER-UNMAPPED" in codes(judge(path, plant.trust(anybody)))
+
+
+def test_under_a_production_anchor_no_development_key_accepts_anything(tmp_path: Path, plant: Plant) -> None:
+    path = delivered(tmp_path, plant)
+    soft = plant.own.leaf("soft", provenance=Provenance.DEVELOPMENT)
+    people = [*plant.people, person("p-9", soft, organisation="Plant")]
+    trust = plant.trust(rule(MAKER, {"slot": "plant", "anchors": ["plant"]}), person=people)
+    accept(path, plant.anna)
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    accept(path, soft, "p-9")
+    assert codes(judge(path, trust))[0] in ("SW-KEY-DEVELOPMENT", "SW-KEY-UNPROVED")
 
 
 def test_a_signature_of_another_kind_never_serves_for_an_acceptance(tmp_path: Path, plant: Plant) -> None:
