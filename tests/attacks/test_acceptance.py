@@ -148,6 +148,23 @@ def test_a066_nothing_hides_behind_the_name_of_a_statement(accepted: Path, recei
     assert refused(folder, trust) == set()
 
 
+def test_a066_beside_a_folder_only_a_whole_statement_is_passed_over(tmp_path: Path, plant: Plant) -> None:
+    folder, trust = tmp_path / "project", plant.trust(COMPARED)
+    folder.mkdir()
+    signed_file(folder, plant.release)
+    receive(folder, plant.anna)
+    accept(folder, plant.bert, "p-2")
+    shutil.rmtree(tmp_path / "project.received")  # which nobody judges with the folder, so it would be judged itself
+    assert refused(tmp_path, trust) == set()
+    for kind in ("plant", "received"):
+        text = tmp_path / f"project.{kind}.manifest"
+        good = text.read_bytes()
+        text.write_bytes(good.splitlines()[0] + b"\nrm -rf /\n")
+        assert text.name in refused(tmp_path, trust)
+        text.write_bytes(good)
+    assert refused(tmp_path, trust) == set()
+
+
 def test_a066_a_folder_of_evidence_that_is_asked_about_is_judged_itself(received: Path, plant: Plant) -> None:
     trust, kept = plant.trust(COMPARED), received.with_name("old.bin.received")
     assert refused(received.parent, trust) == set()
@@ -343,6 +360,31 @@ def test_files_whose_names_end_like_statements_are_told_apart(tmp_path: Path, pl
     accept(drive, plant.anna)
     assert judge(drive, plant.trust(BOTH)).outcome is Outcome.TRUSTED
     assert judge(odd, trust).outcome is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("kind", ["plant", "received"])
+@pytest.mark.parametrize("what", ["of another file", "garbage", "unsigned", "a stranger's"])
+def test_statements_that_nobody_asks_for_neither_help_nor_harm(
+    tmp_path: Path, plant: Plant, kind: str, what: str
+) -> None:
+    path, trust = signed_file(tmp_path, plant.release), plant.trust(rule(MAKER))
+    other = signed_file(tmp_path, plant.release, b"other firmware", "other.bin")
+    text, signature = tmp_path / f"drive.bin.{kind}.manifest", tmp_path / f"drive.bin.{kind}.manifest.p7s"
+    signer = Plant().anna if what == "a stranger's" else plant.anna
+    about = other if what == "of another file" else path
+    _ = accept(about, signer) if kind == "plant" else receive(about, signer)
+    if about is other:
+        for ending in ("", ".p7s"):
+            shutil.copy(f"{other}.{kind}.manifest{ending}", f"{path}.{kind}.manifest{ending}")
+    if what == "garbage":
+        text.write_bytes(b"\x00" * 5000)
+    if what == "unsigned":
+        signature.unlink()
+    verdict = judge(path, trust)
+    assert (verdict.outcome, verdict.accepted, verdict.received) == (Outcome.TRUSTED, None, None)
+    assert "SW-SIGNATURE-IGNORED" in [finding.code for finding in verdict.findings]
+    path.with_name("drive.bin.p7s").unlink()
+    assert judge(path, trust).outcome is Outcome.REJECTED
 
 
 @pytest.mark.parametrize("form", ["acceptance", "receiving"])

@@ -57,7 +57,7 @@ def find(path: str, search: Search) -> Found:
     listed = path.removesuffix(MANIFEST_SUFFIX)
     if listed != path and search.source is None and _is_manifest(path) and os.path.exists(listed):
         return with_log_proofs(manifest().extract(listed, search), listed, search)
-    if search.source is None and (about := stated(path)) is not None:
+    if search.source is None and search.beside is None and (about := stated(path)) is not None:
         return find(about, search)
     return with_log_proofs(_find_file(path, search), path, search)
 
@@ -143,9 +143,11 @@ def _statements(path: str, about: str, search: Search) -> list[Found]:
 
 def _statement_named(path: str, search: Search) -> Found | None:
     """The statement whose signature was named with --signature; None where another one was."""
-    from sealwright.formats.statements import find_acceptance, find_receiving
-
     named = os.path.basename(search.signature or "")
+    if not any(f"{suffix}." in named for suffix in STATEMENT_SUFFIXES):
+        return None
+    from sealwright.formats.statements import find_acceptance, find_receiving  # start-up time: few files have one
+
     for suffix, find_one in ((ACCEPTANCE_SUFFIX, find_acceptance), (RECEIVING_SUFFIX, find_receiving)):
         if named.startswith(f"{os.path.basename(path)}{suffix}."):
             found = find_one(path, "detached", search)

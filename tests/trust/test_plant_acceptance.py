@@ -14,11 +14,12 @@ from kit.manifests import manifest_pair
 from kit.openssl import cms_verify, sums
 from kit.pki import DAY, NOW, p7s
 from kit.statements import MAKER, PLANT, Plant, accept, rule
-from kit.trust import codes, judge, signed_file
+from kit.trust import codes, judge, person, signed_file
 from sealwright.artifact.acceptance import Report
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest
-from sealwright.keys.key import KeyKind
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.sums import FileEntry
+from sealwright.keys.key import KeyKind, Provenance
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, verify_paths
 
@@ -48,6 +49,20 @@ def test_an_acceptance_fills_the_plants_slot_and_openssl_and_sha256sum_agree(tmp
     assert sums(text, tmp_path) == (True, "")
     # where only the maker's is asked for, nothing changes
     assert judge(path, plant.trust(rule(MAKER))).outcome is Outcome.TRUSTED
+
+
+@pytest.mark.parametrize("algorithm", HashName)
+def test_an_acceptance_may_use_any_digest_of_sha_2(tmp_path: Path, plant: Plant, algorithm: HashName) -> None:
+    path, trust = delivered(tmp_path, plant), plant.trust(BOTH)
+    data, signature = path.read_bytes(), (tmp_path / "drive.bin.p7s").read_bytes()
+    listed = (FileEntry(b"drive.bin.p7s", Digest.of(signature, algorithm).value),)
+    accept(path, plant.anna, algorithm=algorithm, artifact=Digest.of(data, algorithm).value, signed_by=listed)
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    bits = int(algorithm.value.removeprefix("sha"))
+    assert sums(tmp_path / "drive.bin.plant.manifest", tmp_path, bits) == (True, "")
+    path.write_bytes(data[:-1])
+    assert judge(path, trust).outcome is Outcome.REJECTED
+    assert not sums(tmp_path / "drive.bin.plant.manifest", tmp_path, bits)[0]
 
 
 def test_an_acceptance_of_another_makers_signature_does_not_count(tmp_path: Path, plant: Plant) -> None:
@@ -145,6 +160,17 @@ def test_who_signs_it_is_who_it_names_and_may(tmp_path: Path, plant: Plant) -> N
     assert judge(path, plant.trust(anybody)).outcome is Outcome.TRUSTED
     accept(path, unknown)
     assert "SW-SIGNER-UNMAPPED" in codes(judge(path, plant.trust(anybody)))
+
+
+def test_under_a_production_anchor_no_development_key_accepts_anything(tmp_path: Path, plant: Plant) -> None:
+    path = delivered(tmp_path, plant)
+    soft = plant.own.leaf("soft", provenance=Provenance.DEVELOPMENT)
+    people = [*plant.people, person("p-9", soft, organisation="Plant")]
+    trust = plant.trust(rule(MAKER, {"slot": "plant", "anchors": ["plant"]}), person=people)
+    accept(path, plant.anna)
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    accept(path, soft, "p-9")
+    assert codes(judge(path, trust))[0] in ("SW-KEY-DEVELOPMENT", "SW-KEY-UNPROVED")
 
 
 def test_a_signature_of_another_kind_never_serves_for_an_acceptance(tmp_path: Path, plant: Plant) -> None:
