@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", required=True, help="the station's memory: what it accepted and saw")
     parser.add_argument("--private", metavar="DIR", help="where sticks are copied to (default: inside --state)")
     parser.add_argument("--write", metavar="DIR", help="write what is allowed onto this empty stick or folder")
-    parser.add_argument("--label", metavar="DIR", help="write a label of each stick here: text, and a QR code as SVG")
+    parser.add_argument("--label", metavar="DIR", help="write a label of each stick here: text, and a QR code as PNG")
     parser.add_argument("--print-command", metavar="TEXT", help="program that prints labels from its standard input")
     parser.add_argument("--name", metavar="TEXT", help="the station's name on labels (default: this host's)")
     parser.add_argument("--max-files", metavar="N", type=_count, help="files and folders of a stick at most (200000)")
@@ -74,10 +74,12 @@ def _once(args: argparse.Namespace) -> int:
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
-    believed, verifier = _verifier(args)
+    for option, place in (("--write", args.write), ("--private", args.private), ("--state", args.state)):
+        if place is not None:
+            _refuse_same(args.once, option, place)
     if args.write is not None:
-        _refuse_same(args.once, args.write)
         refuse_used(args.write)
+    believed, verifier = _verifier(args)
     teller: Teller = JsonTeller() if args.json else LineTeller()
     try:
         with private_place(os.path.abspath(args.private or args.state)) as place:
@@ -101,13 +103,13 @@ def _verifier(args: argparse.Namespace) -> tuple[Believed, Verifier]:
     return believed, Verifier(believed, Request(clock=datetime.now(UTC), state=state))
 
 
-def _refuse_same(medium: str, target: str) -> None:
-    """UsageError where the clean stick is the one that is checked, or lies on it."""
+def _refuse_same(medium: str, option: str, place: str) -> None:
+    """UsageError where something would be written to the medium that is checked."""
     from sealwright.errors import UsageError
 
     inside = os.path.join(os.path.realpath(medium), "")
-    if os.path.join(os.path.realpath(target), "").startswith(inside):
-        raise UsageError(target, "it lies on the medium that is checked", "Name another stick with --write.")
+    if os.path.join(os.path.realpath(place), "").startswith(inside):
+        raise UsageError(place, "it lies on the medium that is checked", f"Name another place with {option}.")
 
 
 def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Teller) -> tuple[Result, Ended]:
@@ -167,7 +169,7 @@ def _labelled(args: argparse.Namespace, believed: Believed, result: Result, clea
     if args.label is None:
         return ()
     from sealwright.artifact.output import Output, write_batch
-    from sealwright.plant.label import Label, label_code, label_svg, label_text
+    from sealwright.plant.label import Label, label_code, label_picture, label_text
     from sealwright.texts.words import say
 
     outcome, digest = result.outcome.value, result.content
@@ -180,7 +182,7 @@ def _labelled(args: argparse.Namespace, believed: Believed, result: Result, clea
     label = Label(say(f"station.{outcome}"), name, digest, now, _station(args), trust.version, trust.digest)
     stem = os.path.join(args.label, f"label-{now:%Y%m%dT%H%M%S%fZ}")
     text = Output(stem + ".txt", (label_text(label) + "\n" + label_code(label)).encode())
-    picture = Output(stem + ".svg", label_svg(label))
+    picture = Output(stem + ".png", label_picture(label))
     write_batch([text, picture])
     return text.path, picture.path
 

@@ -6,7 +6,8 @@
     DO NOT USE   2 allowed, 1 not, 0 not decided: some files must not be used.
 
 JSON: one object a line with an `event`: `reading` (files, size_bytes; at most five a second), `judged` (name, outcome, headline, next_step,
-digest, size_bytes, rule), `remark` (a finding), and last `ended` (outcome, counts, written, labels) or the error.
+digest, size_bytes, rule), `remark` (a finding), and last `ended` (outcome, counts, written, labels) or, where
+nothing counts, an object with the `error`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
 from sealwright.errors import SealwrightError
 from sealwright.plant.cleanstick import refuse_used
-from sealwright.plant.media import Medium, media_below
+from sealwright.plant.media import Medium, Watch, media_below, watching
 from sealwright.texts.words import say
 
 LOOK_EVERY_S = 1.0
@@ -42,7 +42,8 @@ _WORDS = {"trusted": "green", "rejected": "red", "undecided": "dark_orange"}
 
 def run_screen(args: argparse.Namespace) -> int:
     """Fill the screen until F10."""
-    Station(args).run()
+    with watching() as watch:
+        Station(args, watch).run()
     return 0
 
 
@@ -77,15 +78,16 @@ class Station(App[None]):
     ]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, watch: Watch) -> None:
         super().__init__()
         self._args = args
-        self._seen: set[tuple[str, str]] = {_identity(one) for one in self._media()}
+        self._seen: set[tuple[str, str]] = set()
         self._shown: Medium | None = None
         self._label = ""
         self._rows: list[tuple[int, Text]] = []
         self._more = 0
         self._busy = False
+        self._watch = watch
 
     def compose(self) -> ComposeResult:
         """Word, sentence, list, foot."""
@@ -97,7 +99,6 @@ class Station(App[None]):
 
     def on_mount(self) -> None:
         """Wait for the first stick; those that are in already are checked too."""
-        self._seen.clear()
         self._wait()
         self.set_interval(LOOK_EVERY_S, self._look)
 
@@ -118,12 +119,15 @@ class Station(App[None]):
         return [one for one in media_below(self._args.watch) if one.path != clean]
 
     def _look(self) -> None:
-        """What came and what went."""
+        """What came and what went. After any change the shown stick may be another one in the same place, so it is checked again."""
         try:
+            changed = self._watch.changed(0)
             there = self._media()
         except SealwrightError:
             return
         now = {_identity(one) for one in there}
+        if changed and self._shown is not None:
+            self._seen.discard(_identity(self._shown))
         if self._shown is not None and _identity(self._shown) not in now and not self._busy:
             self._shown = None
             self._wait()
@@ -162,13 +166,13 @@ class Station(App[None]):
                 self._tell(last)
             await process.wait()
         except (OSError, ValueError) as cause:
-            last = {"sentence": str(cause)}
+            last = {"error": {"sentence": str(cause)}}
         finally:
             self._busy = False
         if last.get("event") == "ended":
             self._ended(last)
         else:
-            self._failed(last)
+            self._failed(last.get("error") or {})
 
     def _command(self, medium: Medium) -> list[str]:
         args = self._args
@@ -230,10 +234,10 @@ class Station(App[None]):
         self._set("foot", say("station.keys"))
         self._label = next(iter(event["labels"]), "")
 
-    def _failed(self, event: dict[str, Any]) -> None:
-        gone = event.get("code") == "SW-STATION-MEDIUM-GONE"
+    def _failed(self, error: dict[str, Any]) -> None:
+        gone = error.get("code") == "SW-STATION-MEDIUM-GONE"
         self._big(say("station.gone") if gone else say("station.error"), "#900000")
-        why = display(str(event.get("sentence") or event.get("message") or say("station.no-answer")))
+        why = display(str(error.get("sentence") or say("station.no-answer")))
         self._set("about", f"{why}\n{say('station.nothing-counts')}")
         self._set("foot", say("station.keys"))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class _Writing:
         source = os.open(os.path.join(self.private, one.name), _READ)
         try:
             state = hashlib.sha256()
-            copy = self._create(one.name)
+            copy = self._create(one.name, 0o755 if os.fstat(source).st_mode & stat.S_IXUSR else 0o644)
             try:
                 for block in _blocks(source):
                     state.update(block)
@@ -101,7 +102,7 @@ class _Writing:
 
     def write(self, name: bytes, data: bytes) -> None:
         """A file of ours."""
-        copy = self._create(name)
+        copy = self._create(name, 0o644)
         try:
             _write(copy, data)
         finally:
@@ -138,9 +139,9 @@ class _Writing:
                 os.mkdir(folder)
                 self.folders[folder] = None
 
-    def _create(self, name: bytes) -> int:
+    def _create(self, name: bytes, mode: int) -> int:
         path = os.path.join(self.target, name)
-        descriptor = os.open(path, _NEW, 0o644)
+        descriptor = os.open(path, _NEW, mode)
         self.files.append(path)
         return descriptor
 

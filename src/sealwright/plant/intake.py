@@ -5,7 +5,8 @@
 3. At most `Limits` are read. Above them nothing of the medium counts: a stick with a million files is nobody's delivery (A073).
 4. A file that changes or ends while it is read is not taken: it was only half written, or something writes to it.
 5. A part of each file is read a second time, past the memory of the system, and compared with the copy: a stick that answers
-   differently then is no stick but a computer. All of it where that is asked for.
+   differently then is no stick but a computer. Of small files beyond the first few hundred one in sixteen is, as each costs the stick
+   as much as reading it did; all of all of them where that is asked for.
 6. The leftovers of operating systems at the medium's root are left alone and named.
 A medium that is pulled out ends everything with `MediumGone`.
 
@@ -19,6 +20,7 @@ import hashlib
 import os
 import random
 import stat
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -32,14 +34,20 @@ from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import LimitExceeded, MediumGone, OutputRefused
 from sealwright.findings import Finding, note, reject, warning
 
-BLOCK = 1 << 20
+BLOCK = 256 * 1024
 MAX_FILES = 200_000
 MAX_DEPTH = 40
 SPARE_BYTES = 64 << 20  # stays free in the private place
 TREE_SUFFIX = b".manifest"
-_AT_ONCE = 4 * BLOCK
+_SENT = 1 << 20
+_INLINE = 4 << 20
+_QUEUED = 16
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _SAMPLE = 4096
 _SAMPLES = 16
+_SMALL = 256 * 1024
+_SMALL_ALWAYS = 256
+_SMALL_ONE_IN = 16
 _PART = 50  # one fiftieth is read again
 _GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEDIUM}
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -113,7 +121,10 @@ class Intake:
     size_bytes: int = 0
     members: int = 0
     differing: int = 0
-    _buffers: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(BLOCK), bytearray(BLOCK)))
+    _granted: int = 0
+    _small: int = 0
+    _buffer: bytearray = field(default_factory=lambda: bytearray(BLOCK))
+    _digested: bytearray = field(default_factory=lambda: bytearray(BLOCK))
     _digester: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _dice: random.Random = field(default_factory=random.SystemRandom)
 
@@ -235,7 +246,7 @@ class Intake:
             if not stat.S_ISREG(before.st_mode):
                 return reject("SW-STATION-SPECIAL", shown)
             self._room(before.st_size, shown)
-            copy = self._created(name, target)
+            copy = self._created(name, target, before.st_mode)
             try:
                 size, digest = self._copied(descriptor, copy, before.st_size)
                 after = os.fstat(descriptor)
@@ -244,7 +255,8 @@ class Intake:
                 if not self._same_again(descriptor, copy, size):
                     self.differing += 1
                     return self._dropped(target, name, reject("SW-STATION-DIFFERS", shown))
-                self.know(copy, digest)
+                if size > _INLINE:
+                    self.know(copy, digest)
             finally:
                 os.close(copy)
         except OSError as cause:
@@ -256,11 +268,12 @@ class Intake:
         self.files += 1
         return Taken(prefix + name, size, digest)
 
-    def _created(self, name: bytes, target: int) -> int:
+    def _created(self, name: bytes, target: int, mode: int) -> int:
+        """A private file that may be executed where the medium's may: a tree's manifest says which do."""
         try:
-            return os.open(name, _NEW, 0o600, dir_fd=target)
+            return os.open(name, _NEW, 0o600 | mode & stat.S_IXUSR, dir_fd=target)
         except OSError as cause:
-            raise OutputRefused(self.private, _why(cause), "Make room there, or name another --private.") from cause
+            raise self._full(cause) from cause
 
     def _dropped(self, target: int, name: bytes, finding: Finding) -> Finding:
         """The finding, once there is no copy any more of what must not be judged."""
@@ -269,53 +282,80 @@ class Intake:
         return finding
 
     def _room(self, size: int, shown: str) -> None:
-        """LimitExceeded where a file is more than may be read, or than the private place holds."""
+        """LimitExceeded where a file is more than may be read, OutputRefused where it is more than the private place holds."""
         most = self.limits.size_bytes
         if most is not None and self.size_bytes + size > most:
             what = f"more than {most:,} bytes"
             raise LimitExceeded("the medium", what, "Take a stick with the delivery alone, or raise --max-bytes.")
+        if self.size_bytes + size <= self._granted:
+            return
         place = os.statvfs(self.private)
-        if size + SPARE_BYTES > place.f_bavail * place.f_frsize:
-            raise OutputRefused(
-                self.private,
-                f"there is no room for {shown} ({size:,} bytes)",
-                "Make room there, or name another --private.",
-            )
+        free = place.f_bavail * place.f_frsize - SPARE_BYTES
+        if size > free:
+            what = f"there is no room for {shown} ({size:,} bytes)"
+            raise OutputRefused(self.private, what, "Make room there, or name another --private.")
+        self._granted = self.size_bytes + min(free, max(size, SPARE_BYTES // 2))
 
     def _copied(self, descriptor: int, copy: int, wanted: int) -> tuple[int, Digest]:
-        """One block is digested while the next is read and written: two buffers, and a thread for large files."""
+        """How much there was, at most a block more than wanted, and the digest of the copy."""
         state = hashlib.sha256()
-        views = [memoryview(buffer) for buffer in self._buffers]
-        done, turn = 0, 0
-        before: Future[None] | None = None
-        while count := os.readv(descriptor, [views[turn]]):
-            done += count
-            if done > wanted:
-                break
-            block = views[turn][:count]
-            if before is not None:
-                before.result()
-            before = self._digester.submit(state.update, block) if wanted > _AT_ONCE else None
-            if before is None:
-                state.update(block)
-            at = 0
-            while at < count:
-                at += self._written(copy, block[at:])
-            turn = 1 - turn
-            self.size_bytes += count
-            self.told(count)
-        if before is not None:
-            before.result()
-        return done, Digest(HashName.SHA256, state.digest())
+        if wanted <= _INLINE:
+            done = 0
+            view = memoryview(self._buffer)
+            while done <= wanted and (count := os.readv(descriptor, [view])):
+                state.update(view[:count])
+                self._write(copy, view[:count])
+                done += count
+                self._advance(count)
+            return done, Digest(HashName.SHA256, state.digest())
+        return self._copied_by_kernel(descriptor, copy, wanted, state), Digest(HashName.SHA256, state.digest())
 
-    def _written(self, copy: int, block: memoryview) -> int:
+    def _copied_by_kernel(self, descriptor: int, copy: int, wanted: int, state: hashlib._Hash) -> int:
+        """sendfile(2), while a thread digests what is in the copy already."""
+        done = 0
+        digesting: deque[Future[None]] = deque()
+        while done <= wanted:
+            try:
+                count = os.sendfile(copy, descriptor, done, _SENT)
+            except OSError as cause:
+                raise self._full(cause) if cause.errno in _FULL else cause from cause
+            if not count:
+                break
+            digesting.append(self._digester.submit(self._digest, copy, done, done + count, state))
+            done += count
+            self._advance(count)
+            if len(digesting) > _QUEUED:
+                digesting.popleft().result()
+        while digesting:
+            digesting.popleft().result()
+        return done
+
+    def _digest(self, copy: int, at: int, end: int, state: hashlib._Hash) -> None:
+        view = memoryview(self._digested)
+        while at < end and (count := os.preadv(copy, [view[: min(len(view), end - at)]], at)):
+            state.update(view[:count])
+            at += count
+
+    def _advance(self, count: int) -> None:
+        self.size_bytes += count
+        self.told(count)
+
+    def _write(self, copy: int, block: memoryview) -> None:
         try:
-            return os.write(copy, block)
+            while block:
+                block = block[os.write(copy, block) :]
         except OSError as cause:
-            raise OutputRefused(self.private, _why(cause), "Make room there, or name another --private.") from cause
+            raise self._full(cause) from cause
+
+    def _full(self, cause: OSError) -> OutputRefused:
+        return OutputRefused(self.private, _why(cause), "Make room there, or name another --private.")
 
     def _same_again(self, descriptor: int, copy: int, size: int) -> bool:
         """Whether the medium says the same a second time, asked past the system's memory of the first."""
+        if self.again is Again.PART and size <= _SMALL:
+            self._small += 1
+            if self._small > _SMALL_ALWAYS and self._dice.randrange(_SMALL_ONE_IN):
+                return True
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         if self.again is Again.ALL or size <= _SAMPLE:

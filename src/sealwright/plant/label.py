@@ -82,12 +82,12 @@ def label_code(label: Label) -> str:
     return out.getvalue()
 
 
-def label_svg(label: Label) -> bytes:
-    """The code as a picture."""
+def label_picture(label: Label) -> bytes:
+    """The code as a PNG."""
     import segno  # as above
 
     out = io.BytesIO()
-    segno.make(label_line(label), error="m", micro=False).save(out, kind="svg", scale=4, border=2)
+    segno.make(label_line(label), error="m", micro=False).save(out, kind="png", scale=8, border=2)
     return out.getvalue()
 
 
