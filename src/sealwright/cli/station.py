@@ -179,7 +179,7 @@ def _labelled(args: argparse.Namespace, believed: Believed, result: Result, clea
     elif result.last is not None and sum(result.outcomes.values()) == 1 and result.last.files:
         name, digest = result.last.verdict.path, result.last.files[0].digest
     now, trust = datetime.now(UTC), believed.trust
-    label = Label(say(f"station.{outcome}"), name, digest, now, _station(args), trust.version, trust.digest)
+    label = Label(say(f"station.word.{outcome}"), name, digest, now, _station(args), trust.version, trust.digest)
     stem = os.path.join(args.label, f"label-{now:%Y%m%dT%H%M%S%fZ}")
     text = Output(stem + ".txt", (label_text(label) + "\n" + label_code(label)).encode())
     picture = Output(stem + ".png", label_picture(label))

@@ -116,17 +116,17 @@ class LineTeller:
         verdict = judged.verdict
         allowed = verdict.outcome is Outcome.TRUSTED
         behind = judged.files[0].digest.value.hex()[:12] if allowed else display(deciding_clause(verdict))
-        self._line(f"{say(f'station.{verdict.outcome}'):{_WIDE}}{display(verdict.path)}: {behind}")
+        self._line(f"{say(f'station.word.{verdict.outcome}'):{_WIDE}}{display(verdict.path)}: {behind}")
 
     def remark(self, finding: Finding) -> None:
         """The sentence."""
-        word = say("station.rejected") if finding.severity is Severity.REJECT else ""
+        word = say("station.word.rejected") if finding.severity is Severity.REJECT else ""
         self._line(f"{word:{_WIDE}}{display(finding.sentence)}")
 
     def ended(self, result: Result, ended: Ended, written: str, labels: tuple[str, ...]) -> None:
         """The word for all of it, and what follows."""
         self._line(f"{say('station.progress', files=f'{ended.files:,}', size=f'{ended.size_bytes / 1e6:,.1f} MB')}")
-        self._line(f"{say(f'station.{result.outcome}'):{_WIDE}}{counts(result)}. {what_follows(result)}")
+        self._line(f"{say(f'station.word.{result.outcome}'):{_WIDE}}{counts(result)}. {what_follows(result)}")
         if written:
             self._line(say("station.clean-written", path=display(written), files=len(result.allowed)))
         for label in labels:

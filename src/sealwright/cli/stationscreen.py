@@ -208,19 +208,19 @@ class Station(App[None]):
             outcome = event["outcome"]
             why = "" if outcome == "trusted" else f": {display(event['headline'])}"
             order = {"rejected": 0, "undecided": 1}.get(outcome, 2)
-            words = {"trusted": say("station.trusted"), "undecided": say("station.undecided")}
-            word = words.get(outcome, say("station.rejected"))
+            words = {"trusted": say("station.word.trusted"), "undecided": say("station.word.undecided")}
+            word = words.get(outcome, say("station.word.rejected"))
             self._row(order, f"{word:13}{display(event['name'])}{why}", _WORDS.get(outcome, "red"))
         elif event.get("event") == "remark":
             refused = event["severity"] == "reject"
-            word = say("station.rejected") if refused else ""
+            word = say("station.word.rejected") if refused else ""
             self._row(0 if refused else 1, f"{word:13}{display(event['sentence'])}", "red" if refused else "yellow")
 
     def _ended(self, event: dict[str, Any]) -> None:
         outcome, allowed = event["outcome"], event["trusted"]
-        word = {"trusted": say("station.trusted"), "undecided": say("station.undecided")}
+        word = {"trusted": say("station.word.trusted"), "undecided": say("station.word.undecided")}
         self._big(
-            word.get(outcome, say("station.rejected")),
+            word.get(outcome, say("station.word.rejected")),
             {"trusted": "#006000", "undecided": "#805000"}.get(outcome, "#900000"),
         )
         sentence = say("station.some-refused") if allowed else say("station.none-allowed")

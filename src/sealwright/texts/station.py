@@ -51,9 +51,9 @@ TEXTS: dict[str, Text] = {
 }
 
 WORDS: dict[str, str] = {
-    "station.trusted": "ALLOWED",
-    "station.rejected": "DO NOT USE",
-    "station.undecided": "NOT DECIDED",
+    "station.word.trusted": "ALLOWED",
+    "station.word.rejected": "DO NOT USE",
+    "station.word.undecided": "NOT DECIDED",
     "station.insert": "PUT A STICK IN",
     "station.reading": "CHECKING",
     "station.leave-in": "Leave the stick in.",
