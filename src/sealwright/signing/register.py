@@ -83,9 +83,9 @@ class Register:
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
         self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
+        self._check_hold(key, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
-        self._check_hold(key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
