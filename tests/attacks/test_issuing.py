@@ -218,6 +218,7 @@ def test_a112_another_organisation_is_the_officers_word(door: Door) -> None:
     assert door.given(asks, "--organisation", "Evil Ltd")
 
 
+@pytest.mark.filterwarnings("ignore:Attribute's length")
 @pytest.mark.parametrize(
     "subject",
     ["/O=ACME", "/CN=a/CN=b", "/CN=line 1/O=ACME/OU=DEVELOPMENT ONLY", "/CN=line 1/emailAddress=a@acme.example",

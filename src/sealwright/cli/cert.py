@@ -71,6 +71,14 @@ def run_list(args: argparse.Namespace) -> int:
             print_json(one)
         else:
             print(display(say("cert.listed", **about(one), standing=_standing(one), profile=one.profile)))
+    for begun in inventory.unfinished.values():
+        told = {name: str(begun[name]) for name in ("serial", "time", "profile", "subject")}
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line(told | {"standing": "begun"}))
+        else:
+            print(display(say("cert.begun", **told | {"time": told["time"][:10]})))
     for gap in inventory.gaps:
         if args.json:
             from sealwright.cli.jsonout import line

@@ -302,7 +302,7 @@ class Register:
                 raise KeyRefused(
                     name,
                     f"its key has the certificate {known.serial:x}, until {known.x509.not_valid_after_utc:%Y-%m-%d}",
-                    f"Renew that one: sealwright cert renew {known.serial:x}",
+                    f"Show it with `sealwright cert show {known.serial:x} --pem`, or renew it: sealwright cert renew {known.serial:x}",
                 )
 
 

@@ -25,6 +25,7 @@ WORDS: dict[str, str] = {
     "cert.released": "no longer on hold: {name}, serial {serial}",
     "cert.retired": "{name}, serial {serial}: its key signs until {day} and never after",
     "cert.listed": "{serial}  {standing}  until {day}  {profile}  {name}",
+    "cert.begun": "{serial}  BEGUN     {time}  {profile}  {subject}: no certificate was given out (a crash, or at work now)",
     "cert.none": "no certificate was issued here yet",
     "cert.good": "good",
     "cert.hold": "ON HOLD",
