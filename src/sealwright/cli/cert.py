@@ -76,7 +76,7 @@ def run_list(args: argparse.Namespace) -> int:
         if args.json:
             from sealwright.cli.jsonout import line
 
-            print(line(told | {"standing": "begun"}))
+            print(line({"standing": "begun", **told}))
         else:
             print(display(say("cert.begun", **told | {"time": told["time"][:10]})))
     for gap in inventory.gaps:
