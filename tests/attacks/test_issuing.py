@@ -1,4 +1,4 @@
-"""What is handed in at the issuing door: requests that ask for more, lie, or come twice (A010, A023, A044, A046, A048, A054, A112, A113).
+"""What is handed in at the issuing door: requests that ask for more, lie, or come twice (A010, A017, A023, A044, A046, A048, A054, A112, A113).
 
 The requests are OpenSSL's, as somebody else's are; each refusal stands beside a twin that gets its certificate.
 """
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from kit.certs import UNKNOWN_CRITICAL, made, tlv
+from kit.certs import UNKNOWN_CRITICAL, made, rebuilt, tlv
 from kit.openssl import run
 from kit.pki import CLAIMED, soft_key
 from sealwright.cli.main import main
@@ -404,6 +404,48 @@ def test_a023_a_key_with_the_attackers_generator_is_refused_though_its_point_is_
     forged.write_bytes(tlv(0x30, tbs + bytes.fromhex("300a06082a8648ce3d040302") + tlv(3, b"\0" + value)))
     assert "forged.csr" in door.refused(forged)
     assert list(read_register(f"{door.home}/{REGISTER}").issued)[-1][1] == int(serial, 16)
+
+
+# A017: keys with a state -----------------------------------------------------------------------------------------------------------
+
+
+def lms_spki() -> bytes:
+    """A public key of HSS/LMS with one level (RFC 8554 section 6.1, RFC 8708), which no library here signs with."""
+    key = (1).to_bytes(4) + (5).to_bytes(4) + (4).to_bytes(4) + b"I" * 16 + b"k" * 32
+    return tlv(0x30, tlv(0x30, bytes.fromhex("060b2a864886f70d0109100311")) + tlv(3, b"\0" + key))
+
+
+def test_a017_a_key_whose_state_a_restored_copy_would_use_twice_comes_in_at_no_door(door: Door) -> None:
+    """Nothing here holds the index of an LMS key in hardware, so none is made, certified or enrolled (RULES 2)."""
+    from cryptography.hazmat.primitives import hashes
+
+    good = _der(door.request("good"))
+    own = x509.load_der_x509_csr(good).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    body = x509.load_der_x509_csr(good).tbs_certrequest_bytes
+    inside = body[body.index(b"\x02\x01\x00") :].replace(own, lms_spki())
+    tbs = tlv(0x30, inside)
+    value = ec.generate_private_key(ec.SECP256R1()).sign(tbs, ec.ECDSA(hashes.SHA256()))
+    stateful = door.folder / "lms.csr"
+    stateful.write_bytes(tlv(0x30, tbs + bytes.fromhex("300a06082a8648ce3d040302") + tlv(3, b"\0" + value)))
+    assert "lms.csr" in door.refused(stateful)
+    root = made("root", ca=True)
+    taken = door.folder / "lms.pem"
+    taken.write_bytes(_pem(rebuilt(made("lms", root), root.key, key=lms_spki()), "CERTIFICATE"))
+    take = [
+        "key",
+        "import-certificate",
+        str(taken),
+        "--home",
+        door.home,
+        "--name",
+        "lms",
+        "--key",
+        f"file:{door.folder}/good.key",
+    ]
+    assert main(take) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["key", "create", f"file:{door.folder}/lms.key", "--algorithm", "lms"])
+    assert door.given(door.folder / "good.csr")
 
 
 # A054: the octets of a request ---------------------------------------------------------------------------------------------------
