@@ -119,11 +119,12 @@ def test_a_certificate_of_another_house_or_in_place_of_another_wants_the_officer
     assert (code, "'Other'" in said, "--organisation" in said) == (1, True, True)
     assert issue(run, house, "--organisation", "Other", name="other")[0] == 0
     assert issue(run, house)[0] == 0
+    again = ["--out", house / "again.pem"]
     for more, profile in (([], "code-signer"), ([], "config-signer"), (["--common-name", "line 2"], "code-signer")):
-        code, said = issue(run, house, *more, profile=profile)
+        code, said = issue(run, house, *more, *again, profile=profile)
         assert (code, "its key" in said) == (1, True)
     for profile in ("root", "intermediate"):  # a signer's key never becomes an authority's
-        code, said = issue(run, house, profile=profile)
+        code, said = issue(run, house, *again, profile=profile)
         assert (code, "one owner and one purpose" in said) == (1, True), said
 
 
@@ -459,6 +460,8 @@ def test_a_certificate_that_could_not_be_written_is_still_there_to_be_shown(hous
     before = (house / "line-1.csr").read_bytes()
     assert issue(run, house, "--out", house / "line-1.csr")[0] == 1
     assert (house / "line-1.csr").read_bytes() == before
+    assert run("cert", "show", "line 1", "--home", home)[0] == 2, "what is there already is seen before anything is issued"
+    assert issue(run, house, "--out", house / "none" / "line-1.pem")[0] == 1
     code, said = run("cert", "show", "line 1", "--home", home, "--pem")
     assert (code, said.count("BEGIN CERTIFICATE")) == (0, 2)
 

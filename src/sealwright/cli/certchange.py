@@ -121,7 +121,7 @@ def run_issue(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
     from sealwright.artifact.source import read_file
     from sealwright.errors import UsageError
     from sealwright.pki.authority import Terms
@@ -134,6 +134,7 @@ def run_issue(args: argparse.Namespace) -> int:
 
     if args.profile not in PROFILES:
         raise UsageError(f"--profile {args.profile}", "there is no such profile", "See `sealwright cert profiles`.")
+    refuse_taken(args.out, Replace.NO)  # before anything is issued
     profile, now = PROFILES[args.profile], datetime.now(UTC)
     home = open_home(args.home)
     request = read_request(read_file(args.request, MAX_BYTES), args.request)
@@ -178,12 +179,14 @@ def run_renew(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
     from sealwright.envelope.algorithms import key_digest
     from sealwright.signing.authority import chain_of, pem, renew
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
+    if args.out is not None:
+        refuse_taken(args.out, Replace.NO)  # before anything is issued
     home = open_home(args.home)
     issued = renew(home, args.which, datetime.now(UTC), pin_of(args, home.keys[0].uri), args.days)
     if args.out is not None:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
+from sealwright.artifact.folders import sync_folder
 from sealwright.errors import HomeLocked, JournalError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 
@@ -426,21 +427,6 @@ def _recorded(fields: dict[str, Field], path: str, number: int) -> Recorded:
         raise _damaged(path, number, "an unknown type") from cause
     own = {name: value for name, value in fields.items() if name not in ("seq", "previous", "type")}
     return Recorded(number, type_, own)
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder durable; OSError where the disk fails."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as cause:
-        # some network file systems cannot sync a folder, and say so in this way; anything else is a failing disk
-        if cause.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: str, number: int, what: str) -> JournalError:

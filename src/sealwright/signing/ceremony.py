@@ -12,22 +12,22 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
 from sealwright import __version__
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import new_folder
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import check_signature, key_digest
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
-from sealwright.errors import CeremonyRefused, KeyRefused, OutputRefused, SealwrightError, UsageError
+from sealwright.errors import CeremonyRefused, KeyRefused, SealwrightError, UsageError
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, OpenKey
 from sealwright.keys.pin import Pin
@@ -140,41 +140,30 @@ class _Work:
 def run_ceremony(plan_path: str, folder: str, session: Session) -> tuple[Home, Transcript]:
     """Do what a plan says, into a new or empty folder. CeremonyRefused where somebody or something is missing or refuses a step,
     UsageError for a folder with something in it, and whatever keys and authorities raise."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
-    text = read_file(plan_path, MAX_BYTES)
-    plan, nonce = parse_plan(text, plan_path), check_nonce(session.nonce)
-    files = read_attendance(session.attendance)
-    present = attended(plan, nonce, files, session.now)
-    _check_copies(plan, session, plan_path)
-    if not session.opening(plan, present):
-        raise CeremonyRefused(plan_path, "it was stopped before the first step", "Nothing was made.")
-    full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
-    work = _Work(plan, session, building, full)
+    work: _Work | None = None
     try:
-        os.makedirs(os.path.join(building, "certificates"))
-        os.makedirs(os.path.join(building, "keys"), mode=0o700)
-        for number, step in enumerate(plan.steps, 1):
-            if not session.agrees(number, step):
-                raise CeremonyRefused(plan_path, f"it was stopped before step {number} ({step})", _NEXT)
-            _first_lists(work) if step == LISTS else _make(work, number, step)
-        _verify(work)
-        transcript = _transcript(work, present, nonce)
-        _keep(work, text, files, transcript)
-        if os.path.isdir(full):
-            os.rmdir(full)
-        os.rename(building, full)
-    except OSError as cause:
-        step = f"Check the folder above it.{work.remains}"
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
+        with new_folder(folder) as building:
+            text = read_file(plan_path, MAX_BYTES)
+            plan, nonce = parse_plan(text, plan_path), check_nonce(session.nonce)
+            files = read_attendance(session.attendance)
+            present = attended(plan, nonce, files, session.now)
+            _check_copies(plan, session, plan_path)
+            if not session.opening(plan, present):
+                raise CeremonyRefused(plan_path, "it was stopped before the first step", "Nothing was made.")
+            work = _Work(plan, session, building, os.path.abspath(folder))
+            os.makedirs(os.path.join(building, "certificates"))
+            os.makedirs(os.path.join(building, "keys"), mode=0o700)
+            for number, step in enumerate(plan.steps, 1):
+                if not session.agrees(number, step):
+                    raise CeremonyRefused(plan_path, f"it was stopped before step {number} ({step})", _NEXT)
+                _first_lists(work) if step == LISTS else _make(work, number, step)
+            _verify(work)
+            transcript = _transcript(work, present, nonce)
+            _keep(work, text, files, transcript)
     except SealwrightError as cause:
-        cause.next_step += work.remains
+        cause.next_step += work.remains if work is not None else ""
         raise
-    finally:
-        if os.path.isdir(building):
-            shutil.rmtree(building, ignore_errors=True)
-    return replace(open_home(full), folder=folder), transcript
+    return open_home(folder), transcript
 
 
 def _check_copies(plan: Plan, session: Session, subject: str) -> None:

@@ -21,11 +21,11 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, unquote_to_bytes
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.errors import JournalError, OutputRefused
 from sealwright.log.canonical import Field, canonical_json, read_canonical, time_text
-from sealwright.log.journal import sync_folder
 
 FOLDER = "pending"
 LOCK = ".lock"
