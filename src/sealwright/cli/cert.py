@@ -60,12 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_list(args: argparse.Namespace) -> int:
     """One line a certificate, oldest first."""
     from sealwright.artifact.names import display
-    from sealwright.signing.home import REGISTER, open_home
-    from sealwright.signing.issued import read_register
+    from sealwright.signing.home import open_home
+    from sealwright.signing.issuing import inventory_of
     from sealwright.texts.words import say
 
-    home = open_home(args.home)
-    inventory = read_register(home.path(REGISTER))
+    inventory = inventory_of(open_home(args.home))
     for one in inventory.issued.values():
         if args.json:
             print_json(one)
