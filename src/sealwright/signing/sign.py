@@ -353,7 +353,7 @@ def _finish(
     ready = [entry for entry in batch if isinstance(entry, Prepared)]
     now = options.clock()
     made = pipeline.sign(ready, now) if ready else []
-    stamps = stamper.stamp([one.value for one in made])
+    stamps = stamper.stamp([Digest.of(one.value) for one in made])
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     waiting: dict[int, Pending] = {}
