@@ -243,6 +243,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
+    from sealwright.cli.certsigned import print_affected, print_affected_json
     from sealwright.errors import SealwrightError
     from sealwright.signing.authority import issuer_of, make_list, revoke
     from sealwright.signing.compromise import signatures_since
@@ -266,10 +267,7 @@ def run_revoke(args: argparse.Namespace) -> int:
 
         for one in revoked:
             print(line(_object(one)))
-        for each in affected:
-            print(line({"signed": each.artifact, "at": each.at, "format": each.format, "product": each.product or None,
-                        "version": each.version or None, "generation": each.generation or None,
-                        "signature": each.signature or None}))  # fmt: skip
+        print_affected_json(home, affected)
         print(line({"lists": lists, "problem": why or None, "affected": len(affected)}))
         return 1 if why else 0
     for one in revoked:
@@ -279,21 +277,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     elif lost:
         print("  " + say("cert.revoked-always"))
     if lost:
-        print(say("cert.affected", number=len(affected)) if affected else say("cert.affected-none"))
-        for each in affected:
-            claims = " ".join(text for text in (each.product, each.version) if text) or "-"
-            words = {
-                "time": f"{each.at:%Y-%m-%d %H:%M}Z",
-                "format": each.format,
-                "claims": claims,
-                "artifact": each.artifact,
-            }
-            print(
-                "  "
-                + display(say("cert.affected-one", **words) if each.signature else say("cert.affected-lost", **words))
-            )
-        if affected:
-            print("  " + say("cert.affected-next"))
+        print_affected(home, affected, since)
     for path in lists:
         print(say("cert.list-made", number=_number(path), path=display(path)))
         print("  " + say("cert.list-next"))

@@ -65,6 +65,8 @@ class EntryType(StrEnum):
     PENDING = "pending"
     STAMPED = "stamped"
     FORGOTTEN = "forgotten"
+    # of where signed artifacts went (signing/released.py)
+    PUBLISHED = "published"
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
     LOST = "lost"

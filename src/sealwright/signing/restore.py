@@ -46,7 +46,7 @@ from sealwright.log.journal import (
 )
 from sealwright.signing.backup import Backup, check_origin, home_in, read_backup
 from sealwright.signing.backupfiles import LOSSES
-from sealwright.signing.home import REGISTER, Home, open_home
+from sealwright.signing.home import PRIVATE, REGISTER, Home, open_home
 from sealwright.signing.issued import read_register
 from sealwright.signing.loss import Loss, check_loss
 from sealwright.trust.history import SignedText
@@ -55,7 +55,7 @@ JUMP = 1000
 MAX_MISSING_BYTES = 256 << 20
 MAX_MARKER_BYTES = 64 * 1024
 _FOLDERS = ("certificates", "keys", "journal", "trust.d")
-_PRIVATE = ("keys", "journal", "register", "timestamps", "pending", LOSSES)
+_PRIVATE = ("keys", "journal", "register", "timestamps", "pending", PRIVATE, LOSSES)
 
 
 class How(StrEnum):
