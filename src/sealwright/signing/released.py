@@ -20,7 +20,7 @@ from enum import Enum, auto
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import open_artifact
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.errors import JournalError, SealwrightError, UsageError
 from sealwright.formats.layouttext import Layout
 from sealwright.log.canonical import Field, read_time, time_text
 from sealwright.log.journal import Entry, EntryType, Journal, Recorded, read_history, refuse_locked
@@ -185,13 +185,18 @@ def _digest(text: str) -> Digest | None:
 
 def _release(entry: Recorded) -> Release:
     fields = entry.fields
-    return Release(
-        artifact=str(fields.get("artifact", "")),
-        at=read_time(fields.get("at", "")),
-        channel=str(fields.get("channel", "")),
-        place=Digest.parse(str(fields.get("place", ""))),
-        elsewhere=fields.get("signed") == ELSEWHERE,
-    )
+    try:
+        return Release(
+            artifact=str(fields["artifact"]),
+            at=read_time(fields["at"]),
+            channel=str(fields.get("channel", "")),
+            place=Digest.parse(str(fields["place"])),
+            elsewhere=fields.get("signed") == ELSEWHERE,
+        )
+    except (KeyError, ValueError) as cause:
+        raise JournalError(
+            JOURNAL, f"entry {entry.number + 1} is no release ({cause})"[:160], "Restore the journal from a backup."
+        ) from cause
 
 
 def _never(path: str) -> UsageError:
