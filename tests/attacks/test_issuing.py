@@ -202,7 +202,7 @@ def _usage(door: Door, request: Path) -> str:
 
 
 @pytest.mark.parametrize("profile", ["root", "intermediate"])
-def test_a112_a007_an_authority_is_no_matter_of_a_request_to_a_signers_profile(door: Door, profile: str) -> None:
+def test_a112_a044_an_authority_is_no_matter_of_a_request_to_a_signers_profile(door: Door, profile: str) -> None:
     """Asking for it is refused; and what issues signers cannot issue authorities, whoever asks (pathLenConstraint)."""
     asks = door.request("sub", "-addext", "basicConstraints=critical,CA:TRUE", subject="/CN=sub CA/O=ACME")
     assert "to be an authority" in door.refused(asks)

@@ -65,7 +65,7 @@ class EntryType(StrEnum):
     PENDING = "pending"
     STAMPED = "stamped"
     FORGOTTEN = "forgotten"
-    # of where signed artifacts went (signing/released.py)
+    # of where signed artifacts were released (signing/released.py); `released` is the register's word for the end of a hold
     PUBLISHED = "published"
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
