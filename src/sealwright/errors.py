@@ -166,3 +166,9 @@ class BackupRefused(SealwrightError):
     """A backup of a signing home is damaged, altered, or of another home; nothing was restored."""
 
     code = "SW-BACKUP-REFUSED"
+
+
+class MediumGone(SealwrightError):
+    """A stick was pulled out, or stopped answering, before everything on it was read; nothing of it counts."""
+
+    code = "SW-STATION-MEDIUM-GONE"

@@ -31,19 +31,24 @@ def sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def new_folder(folder: str) -> Iterator[str]:
-    """Where the folder is built, beside its place; it gets its name at the end. What was made so far is removed with any error.
-
-    UsageError where something is there already or where one stands in it: whoever stands in a folder that is replaced stands in
-    one that has no name any more. OutputRefused where it cannot be written.
-    """
+def refuse_occupied(folder: str) -> None:
+    """UsageError where something is there already, or where one stands in it: whoever stands in a folder that is replaced stands
+    in one that has no name any more."""
     if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise UsageError(folder, "something is there already", "Name a new folder.")
     if os.path.isdir(folder) and os.path.samefile(folder, os.curdir):
         raise UsageError(
             folder, "it is the folder in which you are", "Leave it first (cd ..), or name a new folder in it."
         )
+
+
+@contextmanager
+def new_folder(folder: str) -> Iterator[str]:
+    """Where the folder is built, beside its place; it gets its name at the end. What was made so far is removed with any error.
+
+    Raises what `refuse_occupied` raises, OutputRefused where it cannot be written.
+    """
+    refuse_occupied(folder)
     import secrets  # only makers of homes need them
     import shutil
 

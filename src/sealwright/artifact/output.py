@@ -301,15 +301,10 @@ def _copy(part: FileRange, descriptor: int) -> None:
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
     """All data on disk: one syncfs for each folder where that is cheaper, else one fsync for each file."""
-    if len(written) > 4 * len(folders) and (syncfs := _syncfs()) is not None:
+    if len(written) > 4 * len(folders) and _syncfs() is not None:
         for folder in folders:
             try:
-                descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-                try:
-                    if syncfs(descriptor) != 0:
-                        raise OSError(errno.EIO, os.strerror(errno.EIO))
-                finally:
-                    os.close(descriptor)
+                sync_file_system(folder)
             except OSError as cause:
                 raise _refused(folder, cause) from cause
         return
@@ -322,6 +317,20 @@ def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
                 os.close(descriptor)
         except OSError as cause:
             raise _refused(output.path, cause) from cause
+
+
+def sync_file_system(folder: str) -> None:
+    """Everything that was written to the file system of a folder is on its disk; OSError where it cannot be."""
+    syncfs = _syncfs()
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        if syncfs(descriptor) != 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+    finally:
+        os.close(descriptor)
 
 
 def _give_name(name: str, path: str, replace: Replace) -> None:

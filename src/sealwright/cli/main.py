@@ -31,6 +31,7 @@ COMMANDS = {
     "sign": "sign files and folders",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
+    "station": "check sticks: judge everything on one, write what is allowed onto a clean one",
     "strip": "write a file without the signatures inside it",
     "run": "run a script if it is signed, from a sealed copy of what was verified",
     "init": "make a signing home: keys, certificates, a trust file",

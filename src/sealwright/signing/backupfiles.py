@@ -35,6 +35,7 @@ _FOLDERS = {
     HISTORY: re.compile(r".+"),
     CEREMONY: re.compile(r"(plan|transcript)\.txt|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"),
     PRIVATE: re.compile(r"[0-9a-f]{64}\.json"),
+    "ceremonies": re.compile(r"[0-9a-f]{64}\.json"),
     "pending": re.compile(r"[0-9a-f]{64}\.json"),
     LOSSES: re.compile(r"[0-9]+\.toml(\..+\.p7s)?"),
     f"{LOSSES}/{JOURNAL}": _ENTRIES,

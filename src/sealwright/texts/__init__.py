@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sealwright.texts import artifact, certificates, envelope, errors, keys, running, trust, verdicts
+from sealwright.texts import artifact, certificates, envelope, errors, keys, running, station, trust, verdicts
 from sealwright.texts.text import Text
 
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
     **running.TEXTS,
+    **station.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,
     **certificates.TEXTS,

@@ -17,6 +17,7 @@ from sealwright.texts import (
     releases,
     screen,
     serving,
+    station,
     trustlife,
 )
 
@@ -30,6 +31,7 @@ _TABLES = (
     releases.WORDS,
     screen.WORDS,
     serving.WORDS,
+    station.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
