@@ -387,7 +387,7 @@ def test_a_year_of_certificates(tmp_path: Path) -> None:
     assert revoked.end is not None
     stolen = house.home.key("release", KeyPurpose.ARTIFACT)
     told = signatures_since(house.home, key_digest(stolen.public_key), day(130))
-    assert [one.version for one in told] == ["forged"]
+    assert [one.signed.version for one in told] == ["forged"]
     with pytest.raises(KeyRefused, match="revoked"):
         house.release("r11", "release", "drive", 161)
     house.published(161)

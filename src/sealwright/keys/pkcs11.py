@@ -196,8 +196,8 @@ class Worker:
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
-        # a question larger than the pipe must not wait for ever on a worker that hangs
-        os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
+        if sys.platform != "win32":  # a question larger than the pipe must not wait for ever on a worker that hangs
+            os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def ask(self, question: Message, timeout_s: float) -> Message:
         """One question and its answer; WorkerLost if none comes in time."""

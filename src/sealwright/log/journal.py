@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
+from sealwright.artifact.folders import sync_folder
 from sealwright.errors import HomeLocked, JournalError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 
@@ -63,6 +65,8 @@ class EntryType(StrEnum):
     PENDING = "pending"
     STAMPED = "stamped"
     FORGOTTEN = "forgotten"
+    # of where signed artifacts were released (signing/released.py); `released` is the register's word for the end of a hold
+    PUBLISHED = "published"
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
     LOST = "lost"
@@ -354,14 +358,14 @@ def _acquire(lock: int, folder: str, wait_s: float) -> None:
 
 
 def _lock_now(lock: int) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        return
-    import fcntl
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _set_torn_line_aside(descriptor: int, folder: str) -> None:
@@ -426,21 +430,6 @@ def _recorded(fields: dict[str, Field], path: str, number: int) -> Recorded:
         raise _damaged(path, number, "an unknown type") from cause
     own = {name: value for name, value in fields.items() if name not in ("seq", "previous", "type")}
     return Recorded(number, type_, own)
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder durable; OSError where the disk fails."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as cause:
-        # some network file systems cannot sync a folder, and say so in this way; anything else is a failing disk
-        if cause.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: str, number: int, what: str) -> JournalError:

@@ -22,6 +22,7 @@ from cryptography import x509
 
 from sealwright import __version__
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import refuse_occupied, sync_folder
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.source import read_file
@@ -32,7 +33,7 @@ from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, OpenKey
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11, path_of
-from sealwright.log.journal import Journal, sync_folder
+from sealwright.log.journal import Journal
 from sealwright.pki.authority import Issuer, Subject
 from sealwright.signing.authority import LIST_VALID, make_list
 from sealwright.signing.ceremonyplan import (
@@ -148,8 +149,7 @@ def run_ceremony(text: bytes, subject: str, folder: str, session: Session) -> tu
     CeremonyRefused where somebody or something is missing or refuses a step, UsageError for a folder with something in it, and
     whatever keys and authorities raise.
     """
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
+    refuse_occupied(folder)
     plan, nonce = parse_plan(text, subject), check_nonce(session.nonce)
     files = read_attendance(session.attendance)
     with runs_beside(folder, session.left) as runs:

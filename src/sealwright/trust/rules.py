@@ -180,7 +180,7 @@ def _fill(
         return fits, []
     if fits:
         problems += [
-            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, entry.seen.subject)
+            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, _unmapped(entry))
             for entry in fits
             if not entry.seen.person
         ]
@@ -232,13 +232,18 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
         and (not wanted.persons or seen.person in wanted.persons)
     )
     if not pinned:
-        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
+        found = (wanted.persons and entry.absent) or seen.subject
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", found)]
     if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, "a post-quantum signature", seen.algorithm)]
     purposes = wanted.purposes or SIGNING_PURPOSES
     if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
+
+
+def _unmapped(entry: Judged) -> str:
+    return f"{entry.seen.subject} ({entry.absent})" if entry.absent else entry.seen.subject
 
 
 def _speaks_of_claims(rule: Rule, asked: Asked) -> bool:
@@ -267,7 +272,7 @@ def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
             if one.seen.key == other.seen.key or same_person:
                 findings.append(reject("SW-SIGNERS-NOT-DISTINCT", rule.name, other.seen.source, one.seen.source))
             elif not (one.seen.person and other.seen.person) and (one.anchor == other.anchor or same_organisation):
-                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
+                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, _unmapped(one)))
     return findings
 
 
