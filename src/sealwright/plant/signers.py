@@ -80,11 +80,15 @@ class CertificateSeen(NamedTuple):
 
 
 class StampSeen(NamedTuple):
-    """A timestamp of a signature. authority: the subject of its certificate, time: what it says; problem: why it proves nothing, or ""."""
+    """A timestamp of a signature. authority: the subject of its certificate, time: what it says; problem: why it proves nothing, or "".
+
+    chain: the authority's certificate and those above it that came with the token.
+    """
 
     authority: str
     time: datetime | None
     problem: str
+    chain: tuple[CertificateSeen, ...] = ()
 
 
 class SignatureSeen(NamedTuple):
@@ -271,12 +275,13 @@ def _stamp(token: bytes, signature: bytes) -> StampSeen:
         read = read_token(token, "timestamp")
     except SealwrightError as cause:
         return StampSeen("", None, cause.what)
-    (leaf, *_) = chain_of(read.certificate, read.certificates)
+    chain = chain_of(read.certificate, read.certificates)
+    authority = chain[0].subject if chain else ""
     try:
         check_token(read, signature)
     except SealwrightError as cause:
-        return StampSeen(leaf.subject, read.gen_time, cause.what)
-    return StampSeen(leaf.subject, read.gen_time, "")
+        return StampSeen(authority, read.gen_time, cause.what, chain)
+    return StampSeen(authority, read.gen_time, "", chain)
 
 
 @lru_cache(maxsize=512)

@@ -1,0 +1,299 @@
+"""What a worker does for a survey: open each file of a folder once, without following links, and say who signed it.
+
+Most files of a share are signed by nobody and like no format that could be: their first and last bytes and the names beside them
+say so, and one read gives their digest. The others are looked at whole (`signers.py`), and judged where there is a trust file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sealwright.artifact.source import OpenArtifact, opened_as, unreadable
+from sealwright.errors import SealwrightError
+from sealwright.findings import Severity
+from sealwright.formats.format import Search
+from sealwright.formats.known import MAX_TAIL_BYTES, could_be_signed_inside, ends_of
+from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
+from sealwright.plant.walk import opened_below
+from sealwright.trust.verify import Verifier
+
+SMALL = 256 * 1024
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_CHANGED = "it changed while it was read"
+
+
+class Chunk(NamedTuple):
+    """Some files of one folder. root, inside: how to get there without following a link; path: the folder for people and formats.
+
+    names: raw; beside: names in the folder that may be the signatures of these, None where they are not known and `names` were
+    named by whoever asked, so that links are followed; trees: whether `names` are folders with manifests.
+    """
+
+    root: bytes
+    inside: bytes
+    path: bytes
+    names: tuple[bytes, ...]
+    beside: tuple[bytes, ...] | None = ()
+    trees: bool = False
+
+
+class Judgement(NamedTuple):
+    """What `verify` with the trust file says. why: the first thing that stands against it."""
+
+    outcome: str
+    rule: str
+    code: str
+    why: str
+
+
+class SignatureRow(NamedTuple):
+    """A signature without its certificates. signer: identity of whose it is, "" for nobody's; certificate: digest of the leaf or ""."""
+
+    signer: str
+    certificate: str
+    format: str
+    slot: str
+    state: str
+    algorithm: str
+    weakness: str
+    authority: str
+    stamped: float
+    stamp_problem: str
+    product: str
+    version: str
+    generation: int | None
+    code: str
+    why: str
+
+
+class SignerRow(NamedTuple):
+    """A signer, and one certificate of it. next_end: the next of the chain that ends; chain: DER, leaf first."""
+
+    signer: str
+    subject: str
+    issuer: str
+    certificate: str
+    key: str
+    not_before: float
+    not_after: float
+    next_end: float
+    chain: tuple[bytes, ...]
+
+
+class FileRow(NamedTuple):
+    """A file or tree. place: in the chunk; digest: b"" where there is none; why: of what could not be read; judged: by the trust file."""
+
+    place: int
+    size: int
+    digest: bytes
+    state: str
+    why: str = ""
+    signatures: tuple[SignatureRow, ...] = ()
+    judged: Judgement | None = None
+
+
+class Answer(NamedTuple):
+    """About one chunk. signers: those that this worker had not told of before; stamps: identity and chain of new authorities."""
+
+    files: list[FileRow]
+    signers: list[SignerRow]
+    stamps: list[tuple[str, tuple[bytes, ...]]]
+
+
+class Worker:
+    """Answers about chunks; knows which certificates it has told of, and keeps the folder that it looked into last."""
+
+    def __init__(self, verifier: Verifier | None, now: float) -> None:
+        self.verifier = verifier
+        self.now = now
+        self.told: set[tuple[str, str]] = set()
+        self.stamps: set[str] = set()
+        self.new: list[SignerRow] = []
+        self.new_stamps: list[tuple[str, tuple[bytes, ...]]] = []
+        self.root: tuple[bytes, int] = (b"", -1)
+        self.folder: tuple[bytes, bytes, int] = (b"", b"", -1)
+
+    def __call__(self, chunk: Chunk) -> Answer:
+        """One row for each name, in their order."""
+        self.new, self.new_stamps = [], []
+        return Answer(self._files(chunk), self.new, self.new_stamps)
+
+    def _files(self, chunk: Chunk) -> list[FileRow]:
+        folder = os.fsdecode(chunk.path)
+        inside = os.path.join(folder, "") if folder else ""
+        if chunk.trees or chunk.beside is None:
+            return [self._whole(at, inside + os.fsdecode(name)) for at, name in enumerate(chunk.names)]
+        try:
+            descriptor = self._folder(chunk)
+        except OSError as cause:
+            why = unreadable("", cause).what
+            return [FileRow(at, 0, b"", State.UNREADABLE.value, why) for at in range(len(chunk.names))]
+        beside = [os.fsdecode(name) for name in chunk.beside]
+        search = Search(beside=beside)
+        return [
+            self._file(at, name, inside + os.fsdecode(name), descriptor, search) for at, name in enumerate(chunk.names)
+        ]
+
+    def _folder(self, chunk: Chunk) -> int:
+        if self.folder[:2] != (chunk.root, chunk.inside) or self.folder[2] < 0:
+            if self.folder[2] >= 0:
+                os.close(self.folder[2])
+                self.folder = (b"", b"", -1)
+            if self.root[0] != chunk.root or self.root[1] < 0:
+                if self.root[1] >= 0:
+                    os.close(self.root[1])
+                    self.root = (b"", -1)
+                self.root = (chunk.root, os.open(chunk.root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)))
+            self.folder = (chunk.root, chunk.inside, opened_below(self.root[1], chunk.inside))
+        return self.folder[2]
+
+    def _file(self, at: int, name: bytes, path: str, folder: int, search: Search) -> FileRow:
+        try:
+            descriptor = os.open(name, _FLAGS, dir_fd=folder)
+        except OSError as cause:
+            return FileRow(at, 0, b"", State.UNREADABLE.value, unreadable("", cause).what)
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                return FileRow(at, 0, b"", State.UNREADABLE.value, "it is no longer a regular file")
+            if not _has_beside(path, search):
+                row = _unsigned(at, path, descriptor, before)
+                if row is not None:
+                    return row
+            with opened_as(path, os.dup(descriptor)) as source:
+                return self._seen(at, look(path, search._replace(source=source)), source)
+        except OSError as cause:
+            return FileRow(at, 0, b"", State.UNREADABLE.value, unreadable("", cause).what)
+        finally:
+            os.close(descriptor)
+
+    def _whole(self, at: int, path: str) -> FileRow:
+        return self._seen(at, look(path), None)
+
+    def _seen(self, at: int, seen: FileSeen, source: OpenArtifact | None) -> FileRow:
+        digest = seen.digest.value if seen.digest is not None else b""
+        signatures = tuple(self._row(one) for one in seen.signatures)
+        why = seen.why[0].sentence if seen.why else ""
+        judged = self._judged(seen, source) if signatures and self.verifier is not None else None
+        return FileRow(at, seen.size, digest, seen.state.value, why, signatures, judged)
+
+    def _judged(self, seen: FileSeen, source: OpenArtifact | None) -> Judgement | None:
+        if self.verifier is None:
+            return None
+        try:
+            verdict = self.verifier.verify(seen.path) if source is None else self.verifier.verify_opened(source)
+        except SealwrightError as cause:
+            return Judgement("rejected", "", cause.code, str(cause))
+        against = (one for one in verdict.findings if one.severity in (Severity.REJECT, Severity.UNDECIDED))
+        first = next(against, None)
+        code, why = (first.code, first.sentence) if first is not None else ("", "")
+        return Judgement(verdict.outcome.value, verdict.rule, code, why)
+
+    def _row(self, one: SignatureSeen) -> SignatureRow:
+        signer = identity(one)
+        leaf = one.chain[0] if one.chain else None
+        certificate = str(leaf.certificate) if leaf is not None else ""
+        if signer and (signer, certificate) not in self.told:
+            self.told.add((signer, certificate))
+            self.new.append(self._signer(signer, certificate, one))
+        stamp = one.stamp
+        if stamp is not None and stamp.chain:
+            authority = str(stamp.chain[0].certificate)
+            if authority not in self.stamps:
+                self.stamps.add(authority)
+                self.new_stamps.append((authority, tuple(each.der for each in stamp.chain)))
+        problem = next((each.problem for each in one.stamps if each.problem), "")
+        why = one.why[0] if one.why else None
+        return SignatureRow(
+            signer=signer,
+            certificate=certificate,
+            format=one.format,
+            slot=one.slot.value,
+            state=one.state.value,
+            algorithm=one.algorithm,
+            weakness=one.weakness,
+            authority=stamp.authority if stamp is not None else "",
+            stamped=stamp.time.timestamp() if stamp is not None and stamp.time is not None else 0.0,
+            stamp_problem=problem,
+            product=one.claims.product or "",
+            version=one.claims.version or "",
+            generation=one.claims.generation,
+            code=why.code if why is not None else "",
+            why=why.sentence if why is not None else "",
+        )
+
+    def _signer(self, signer: str, certificate: str, one: SignatureSeen) -> SignerRow:
+        ends = [each.not_after.timestamp() for each in one.chain]
+        leaf: CertificateSeen | None = one.chain[0] if one.chain else None
+        return SignerRow(
+            signer=signer,
+            subject=one.subject,
+            issuer=one.issuer,
+            certificate=certificate,
+            key=str(leaf.key or "") if leaf is not None else "",
+            not_before=leaf.not_before.timestamp() if leaf is not None else 0.0,
+            not_after=ends[0] if ends else 0.0,
+            next_end=min((end for end in ends if end > self.now), default=0.0),
+            chain=tuple(each.der for each in one.chain),
+        )
+
+
+def identity(one: SignatureSeen) -> str:
+    """By what signatures are put together: a name, and the key that vouches for it.
+
+    Anybody can make a certificate with another's name in it, so the name alone is nobody: beside it stands the key of the issuer
+    that came with the signature, else the signer's own. Bare signatures go by what they call their signer; "" where nothing is said.
+    """
+    if not one.chain:
+        return f"bare {one.format} {one.called}" if one.called else ""
+    vouching = one.chain[1] if len(one.chain) > 1 else one.chain[0]
+    return f"{vouching.key or vouching.certificate} {one.subject}"
+
+
+def _has_beside(path: str, search: Search) -> bool:
+    name = path.rpartition(os.sep)[2] + "."
+    return any(one.startswith(name) for one in search.beside or ())
+
+
+def _unsigned(at: int, path: str, descriptor: int, before: os.stat_result) -> FileRow | None:
+    """The row of a file that is like no signed one; None where it has to be looked at."""
+    size = before.st_size
+    if size <= SMALL:
+        data = os.pread(descriptor, size + 1, 0) if hasattr(os, "pread") else os.read(descriptor, size + 1)
+        if len(data) != size or _changed(descriptor, before):
+            return FileRow(at, size, b"", State.UNREADABLE.value, _CHANGED)
+        if could_be_signed_inside(data[:8], data[-MAX_TAIL_BYTES:], path):
+            return None
+        return FileRow(at, size, hashlib.sha256(data).digest(), State.UNSIGNED.value)
+    with opened_as(path, os.dup(descriptor)) as source:
+        if could_be_signed_inside(*ends_of(source), path):
+            return None
+        try:
+            digest = whole_digest(source)
+        except SealwrightError as cause:
+            return FileRow(at, size, b"", State.UNREADABLE.value, cause.what)
+    return FileRow(at, size, digest.value, State.UNSIGNED.value)
+
+
+def _changed(descriptor: int, before: os.stat_result) -> bool:
+    after = os.fstat(descriptor)
+    return (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )
+
+
+def parts(chunk: Chunk) -> Sequence[Chunk]:
+    """Its files one by one; nothing for a chunk of one."""
+    return [chunk._replace(names=(name,)) for name in chunk.names] if len(chunk.names) > 1 else []
