@@ -2,7 +2,8 @@
 
 SQLite makes it in the folder for temporary files (SQLITE_TMPDIR, TMPDIR, else /var/tmp) and removes its name at once, so nothing is
 left behind and nothing is written beside what was surveyed. Asked at the end for groups: signers, copies, versions, folders.
-Every question has an order, so that two surveys of the same files read the same.
+Every question has an order, so that two surveys of the same files read the same. Paths come as they are, with lone surrogates for
+bytes that are no UTF-8: whoever shows them escapes them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sealwright.artifact.names import display
 from sealwright.plant.looking import Answer, Chunk, FileRow
 from sealwright.plant.signers import State
 from sealwright.plant.walk import Left, NotRead
@@ -31,7 +31,7 @@ CREATE TABLE certificate (signer INTEGER, digest TEXT, key TEXT, not_before REAL
 CREATE TABLE authority (digest TEXT PRIMARY KEY, chain BLOB);
 CREATE TABLE signature (file INTEGER, signer INTEGER, certificate TEXT, format TEXT, slot TEXT, state TEXT, algorithm TEXT,
   weakness TEXT, authority TEXT, stamped REAL, stamp_problem TEXT, product TEXT, version TEXT, generation TEXT, code TEXT, why TEXT);
-CREATE TABLE judged (file INTEGER, outcome TEXT, rule TEXT, code TEXT, why TEXT);
+CREATE TABLE judged (file INTEGER PRIMARY KEY, outcome TEXT, rule TEXT, code TEXT, why TEXT);
 CREATE TABLE left (path BLOB, why TEXT, what TEXT);
 """
 _TOLD = """
@@ -134,6 +134,14 @@ class Copies(NamedTuple):
     paths: tuple[str, ...]
 
 
+class CopiesTotal(NamedTuple):
+    """groups: of files with the same bytes; files, size: of those that are copies of another one."""
+
+    groups: int
+    files: int
+    size: int
+
+
 class Version(NamedTuple):
     """One version of a product. path: of one of its files."""
 
@@ -159,14 +167,23 @@ class FolderLine(NamedTuple):
     size: int
 
 
+class Reason(NamedTuple):
+    """Why so many files would be refused; sentence and path are of the first of them."""
+
+    code: str
+    number: int
+    why: str
+    path: str
+
+
 class RuleLine(NamedTuple):
-    """What a trust file's rule would do. rule: "" where none speaks; reasons: sentence and path of the first of each kind of refusal."""
+    """What a trust file's rule would do with signed files. rule: "" where none speaks."""
 
     rule: str
     allowed: int
     refused: int
     undecided: int
-    reasons: tuple[tuple[str, int, str, str], ...]
+    reasons: tuple[Reason, ...]
 
 
 class Spool:
@@ -253,12 +270,19 @@ class Spool:
         left = self._tallies('SELECT why, count(*) FROM "left" GROUP BY why ORDER BY why')
         return Counts(states, folders, size, trees, left)
 
-    def by_signer(self) -> Iterator[SignerLine]:
-        """Those who signed most come first."""
+    @property
+    def signers_total(self) -> int:
+        """How many signers there are."""
+        (number,) = self.base.execute("SELECT count(DISTINCT signer) FROM signature").fetchone()
+        return int(number)
+
+    def by_signer(self, limit: int = -1) -> Iterator[SignerLine]:
+        """Those who signed most come first; -1 is no limit."""
         ranked = self.base.execute(
             "SELECT signer.id, subject, issuer, count(DISTINCT file) AS files FROM signature JOIN signer"
-            " ON signer.id = signature.signer GROUP BY signer.id ORDER BY files DESC, subject, issuer, signer.id"
-        )
+            " ON signer.id = signature.signer GROUP BY signer.id ORDER BY files DESC, subject, issuer, signer.id LIMIT ?",
+            (limit,),
+        ).fetchall()
         for signer, subject, issuer, files in ranked:
             (stamped,) = self._one("sum(stamped > 0)", signer)
             (every,) = self._one("count(*)", signer)
@@ -283,7 +307,7 @@ class Spool:
         marks = ",".join("?" * len(wanted))
         found = self.base.execute(_TOLD.format(marks=marks), (*wanted, *wanted))
         for path, name, state, subject, form, code, why in found:
-            yield Told(shown(path, name), state, subject or "", form, code, why or "")
+            yield Told(_raw(path, name), state, subject or "", form, code, why or "")
 
     def signed(self) -> Iterator[tuple[str, str, str, int, tuple[sqlite3.Row, ...]]]:
         """Every file with a signature: path as it is, state, digest, size, and its signatures."""
@@ -298,10 +322,9 @@ class Spool:
                 (file,),
             )
             cursor.row_factory = sqlite3.Row
-            raw = os.fsdecode(os.path.join(path, name))
-            yield raw, state, _digest(digest), size, tuple(cursor.fetchall())
+            yield _raw(path, name), state, _digest(digest), size, tuple(cursor.fetchall())
 
-    def unsigned(self, limit: int) -> Iterator[FolderLine]:
+    def unsigned(self, limit: int = -1) -> Iterator[FolderLine]:
         """The folders with the most unsigned files of their own."""
         found = self.base.execute(
             "SELECT folder.path, count(*) AS files, sum(size) FROM file JOIN folder ON folder.id = file.folder"
@@ -309,7 +332,7 @@ class Spool:
             (limit,),
         )
         for path, files, size in found:
-            yield FolderLine(shown(path), files, size)
+            yield FolderLine(_raw(path), files, size)
 
     def copies(self, limit: int, named: int) -> Iterator[Copies]:
         """Files with the same bytes, those first that take most room. named: how many paths of each."""
@@ -326,15 +349,16 @@ class Spool:
                 " ORDER BY folder.path, file.name LIMIT ?",
                 (digest, named),
             )
-            yield Copies(_digest(digest), size, number, tuple(shown(*one) for one in paths))
+            yield Copies(_digest(digest), size, number, tuple(_raw(*one) for one in paths))
 
-    def copies_total(self) -> tuple[int, int]:
-        """How many files are copies of another one, and their bytes."""
-        number, size = self.base.execute(
-            "SELECT coalesce(sum(number - 1), 0), coalesce(sum(size * (number - 1)), 0) FROM (SELECT size, count(*) AS number"
-            " FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree GROUP BY digest HAVING number > 1)"
+    @property
+    def copies_total(self) -> CopiesTotal:
+        """How much of it is there more than once."""
+        found = self.base.execute(
+            "SELECT count(*), coalesce(sum(number - 1), 0), coalesce(sum(size * (number - 1)), 0) FROM (SELECT size,"
+            " count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree GROUP BY digest HAVING number > 1)"
         ).fetchone()
-        return int(number), int(size)
+        return CopiesTotal(*found)
 
     def products(self) -> Iterator[Product]:
         """Products of which one signer's claims name several versions."""
@@ -349,7 +373,7 @@ class Spool:
                 (product, signer),
             ).fetchall()
             lines = tuple(
-                Version(version, generation, files, shown(*self.base.execute(_PATH, (file,)).fetchone()))
+                Version(version, generation, files, _raw(*self.base.execute(_PATH, (file,)).fetchone()))
                 for version, generation, files, file in versions
             )
             yield Product(product, subject or "", lines)
@@ -376,14 +400,11 @@ class Spool:
                 " GROUP BY code ORDER BY number DESC, code",
                 (rule,),
             ).fetchall()
-            told = []
-            for _, number, file in reasons:
+            lines = []
+            for code, number, file in reasons:
                 (why,) = self.base.execute("SELECT why FROM judged WHERE file = ?", (file,)).fetchone()
-                told.append((why, number, shown(*self.base.execute(_PATH, (file,)).fetchone())))
-            lines = tuple(
-                (code, number, why, path) for (code, _, _), (why, number, path) in zip(reasons, told, strict=True)
-            )
-            yield RuleLine(rule, allowed, refused, undecided, lines)
+                lines.append(Reason(code, number, why, _raw(*self.base.execute(_PATH, (file,)).fetchone())))
+            yield RuleLine(rule, allowed, refused, undecided, tuple(lines))
 
     def _tallies(self, query: str) -> tuple[Tally, ...]:
         return tuple(map(Tally._make, self.base.execute(query)))
@@ -441,9 +462,8 @@ class Spool:
             )
 
 
-def shown(*parts: bytes) -> str:
-    """A path as it may be shown."""
-    return display(os.path.join(*parts))
+def _raw(*parts: bytes) -> str:
+    return os.fsdecode(os.path.join(*parts))
 
 
 def _digest(value: bytes | None) -> str:

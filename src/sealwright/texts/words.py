@@ -7,7 +7,18 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, ceremony, commands, homes, keyscreen, listing, screen, serving, trustlife
+from sealwright.texts import (
+    authority,
+    ceremony,
+    commands,
+    homes,
+    keyscreen,
+    listing,
+    screen,
+    serving,
+    survey,
+    trustlife,
+)
 
 _TABLES = (
     authority.WORDS,
@@ -18,6 +29,7 @@ _TABLES = (
     listing.WORDS,
     screen.WORDS,
     serving.WORDS,
+    survey.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
