@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder (with everything below it) or file")
     parser.add_argument("--html", metavar="FILE", help="write the report as one page of HTML as well")
+    parser.add_argument(
+        "--draft-trust", metavar="FILE", help="write a trial trust file with the narrowest rules for these signers"
+    )
     parser.add_argument("--trust", metavar="FILE", help="show rule by rule what this trust file would refuse")
     parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
     add_json(parser)
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     now, started = datetime.now(UTC), time.monotonic()
     _check_outputs(args)
     verifier = _verifier(args, now)
+    rules = [one.name for one in verifier.believed.trust.rules] if verifier is not None else None
     names = [display(path) for path in args.paths]
     if args.json:
         from sealwright.cli.surveyjson import begun
@@ -68,35 +72,56 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             from sealwright.cli.surveyjson import lines
 
-            for line in lines(spool, now, seconds, code, judged=verifier is not None):
+            for line in lines(spool, now, seconds, code, rules):
                 sys.stdout.write(line + "\n")
         else:
-            for line in _text(spool, now, seconds, judged=verifier is not None):
+            for line in _text(spool, now, seconds, rules):
                 sys.stdout.write(line + "\n")
-        if args.html is not None:
-            from sealwright.artifact.output import write_atomic
-            from sealwright.cli.surveyhtml import page
-
-            whole = "".join(page(spool, names, now, seconds, judged=verifier is not None))
-            write_atomic(args.html, whole.encode("utf-8", "backslashreplace"))
-            print(say("survey.wrote", path=display(args.html)), file=sys.stderr)
+        _write(args, spool, names, now, seconds, rules)
     return code
+
+
+def _write(
+    args: argparse.Namespace, spool: Spool, names: list[str], now: datetime, seconds: float, rules: list[str] | None
+) -> None:
+    """The files that were asked for; what was written is said on stderr."""
+    from sealwright.artifact.names import display
+    from sealwright.artifact.output import write_atomic
+    from sealwright.texts.words import say
+
+    if args.html is not None:
+        from sealwright.cli.surveyhtml import page
+
+        whole = "".join(page(spool, names, now, seconds, rules))
+        write_atomic(args.html, whole.encode("utf-8", "backslashreplace"))
+        print(say("survey.wrote", path=display(args.html)), file=sys.stderr)
+    if args.draft_trust is not None:
+        from sealwright.plant.drafttrust import draft_trust
+
+        drafted = draft_trust(spool, now)
+        write_atomic(args.draft_trust, drafted.text)
+        path = display(args.draft_trust)
+        print(say("survey.drafted", path=path, anchors=drafted.anchors, rules=drafted.rules), file=sys.stderr)
+        for left in drafted.left:
+            print(say("survey.not-drafted", why=display(left)), file=sys.stderr)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """UsageError, before anything is read, for an output that is there or would lie among what is surveyed."""
     from sealwright.errors import UsageError
 
-    if args.html is None:
-        return
-    target = os.path.realpath(args.html)
-    if os.path.lexists(args.html):
-        raise UsageError(args.html, "it is already there", "Name a new file, or remove it first.")
-    for path in args.paths:
-        if os.path.isdir(path) and os.path.commonpath((os.path.realpath(path), target)) == os.path.realpath(path):
-            raise UsageError(
-                args.html, f"it would lie in {path}, and a survey writes nothing there", "Name a place outside of it."
-            )
+    for output in (args.html, args.draft_trust):
+        if output is None:
+            continue
+        if os.path.lexists(output):
+            raise UsageError(output, "it is already there", "Name a new file, or remove it first.")
+        target = os.path.realpath(output)
+        for path in args.paths:
+            above = os.path.realpath(path)
+            if os.path.isdir(path) and os.path.commonpath((above, target)) == above:
+                raise UsageError(
+                    output, f"it would lie in {path}, and a survey writes nothing there", "Name a place outside of it."
+                )
 
 
 def _verifier(args: argparse.Namespace, now: datetime) -> Verifier | None:
@@ -118,7 +143,7 @@ def _code(spool: Spool) -> int:
     return INCOMPLETE if counts.unread else 0
 
 
-def _text(spool: Spool, now: datetime, seconds: float, *, judged: bool) -> Iterator[str]:
+def _text(spool: Spool, now: datetime, seconds: float, rules: Sequence[str] | None) -> Iterator[str]:
     from sealwright.cli.surveyreport import Limits, next_steps, sections, size_text, states
     from sealwright.texts.words import say
 
@@ -134,11 +159,11 @@ def _text(spool: Spool, now: datetime, seconds: float, *, judged: bool) -> Itera
         yield say("survey.incomplete", number=f"{counts.unread:,}")
     for _, number, words in states(spool):
         yield f"  {number:>9,}  {words}"
-    for section in sections(spool, now, Limits(signers=100, others=20), judged=judged):
+    for section in sections(spool, now, Limits(signers=100, others=20), rules):
         if section.number:
             yield ""
             yield from _section(section)
-    steps = list(next_steps(spool, drafted=judged))
+    steps = list(next_steps(spool, drafted=rules is not None))
     if steps:
         yield ""
         yield from (say("survey.next", step=step) for step in steps)

@@ -30,9 +30,11 @@ article { border-top: 1px solid #ccc; padding: .5rem 0; break-inside: avoid; } a
 """
 
 
-def page(spool: Spool, paths: Sequence[str], now: datetime, seconds: float, *, judged: bool) -> Iterator[str]:
+def page(
+    spool: Spool, paths: Sequence[str], now: datetime, seconds: float, rules: Sequence[str] | None
+) -> Iterator[str]:
     """The page in pieces. paths: as they may be shown."""
-    every = list(sections(spool, now, LIMITS, judged=judged))
+    every = list(sections(spool, now, LIMITS, rules))
     counts = spool.counts
     heading = escape(say("survey.html.heading"))
     yield (

@@ -21,7 +21,7 @@ def begun(paths: Sequence[str], now: datetime) -> str:
     return line({"kind": "survey", "version": 1, "paths": list(paths), "time": now})
 
 
-def lines(spool: Spool, now: datetime, seconds: float, exit_code: int, *, judged: bool) -> Iterator[str]:
+def lines(spool: Spool, now: datetime, seconds: float, exit_code: int, rules: Sequence[str] | None) -> Iterator[str]:
     """The other lines."""
     yield from (_signer(one, now) for one in spool.by_signer())
     for path, state, digest, size, signatures in spool.signed():
@@ -81,8 +81,8 @@ def lines(spool: Spool, now: datetime, seconds: float, exit_code: int, *, judged
             for one in product.versions
         ]
         yield line({"kind": "versions", "product": product.product, "signer": product.signer, "versions": versions})
-    if judged:
-        for rule in spool.rules():
+    if rules is not None:
+        for rule in spool.rules(rules):
             reasons = [
                 {"code": one.code, "number": one.number, "why": one.why, "path": one.path} for one in rule.reasons
             ]

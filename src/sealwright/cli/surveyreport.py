@@ -6,7 +6,7 @@ moves a cursor or turns a line around; the page escapes once more, for HTML.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -53,14 +53,14 @@ class Limits(NamedTuple):
     others: int
 
 
-def sections(spool: Spool, now: datetime, limits: Limits, *, judged: bool) -> Iterator[Section]:
-    """In the order in which a plant engineer asks. judged: whether there was a trust file."""
+def sections(spool: Spool, now: datetime, limits: Limits, rules: Sequence[str] | None = None) -> Iterator[Section]:
+    """In the order in which a plant engineer asks. rules: the names of those of the trust file, where there is one."""
     most = limits.others
-    if judged:
-        rules = list(spool.rules())
-        yield Section(
-            "rules", say("survey.section.rules", number=f"{len(rules):,}"), len(rules), _first(rules, most, _rule)
-        )
+    if rules is not None:
+        lines = list(spool.rules(rules))
+        items = (*map(_rule, lines), Item(say("survey.unsigned-refused"), (_refused(spool),)))
+        title = say("survey.section.rules", number=f"{len(rules):,}")
+        yield Section("rules", title, len(items), iter(items))
     number = spool.signers_total
     signers = (_signer(one, now) for one in spool.by_signer(limits.signers))
     yield Section("signers", say("survey.section.signers", number=f"{number:,}"), number, signers)
@@ -228,7 +228,7 @@ def _rule(one: RuleLine) -> Item:
             (say("survey.label.undecided"), one.undecided),
         )
         if number
-    ]
+    ] or [Fact(say("survey.label.files"), say("survey.none"))]
     facts += [
         Fact(
             say("survey.label.why"),
@@ -237,6 +237,10 @@ def _rule(one: RuleLine) -> Item:
         for each in one.reasons
     ]
     return Item(display(one.rule) or say("survey.rule.none"), tuple(facts))
+
+
+def _refused(spool: Spool) -> Fact:
+    return Fact(say("survey.label.refused"), f"{spool.counts.of(State.UNSIGNED):,}")
 
 
 def _tallies(some: Iterable[Tally]) -> str:

@@ -48,7 +48,8 @@ class Chunk(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What `verify` with the trust file says. why: the first thing that stands against it."""
+    """What `verify` with the trust file says. rule: the first that decided, "" where no signature counts; why: the first thing that
+    stands against it."""
 
     outcome: str
     rule: str
@@ -197,7 +198,9 @@ class Worker:
         against = (one for one in verdict.findings if one.severity in (Severity.REJECT, Severity.UNDECIDED))
         first = next(against, None)
         code, why = (first.code, first.sentence) if first is not None else ("", "")
-        return Judgement(verdict.outcome.value, verdict.rule, code, why)
+        # a rule that nobody's signature counts for is only the next one that could have spoken
+        counts = any(one.accepted for one in verdict.signers)
+        return Judgement(verdict.outcome.value, verdict.rule if counts else "", code, why)
 
     def _row(self, one: SignatureSeen) -> SignatureRow:
         signer = identity(one)

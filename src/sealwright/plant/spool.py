@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -112,6 +112,17 @@ class SignerLine(NamedTuple):
     def next_end(self) -> datetime | None:
         """When next a certificate ends, of all that came with its signatures."""
         return min((one.next_end for one in self.certificates if one.next_end is not None), default=None)
+
+
+class Use(NamedTuple):
+    """What a certificate was seen to sign. chain: DER, leaf first; product: "" where none is claimed; stamped: all of it is."""
+
+    chain: tuple[bytes, ...]
+    format: str
+    slot: str
+    product: str
+    files: int
+    stamped: bool
 
 
 class Told(NamedTuple):
@@ -301,6 +312,22 @@ class Spool:
                 certificates=tuple(self._certificates(signer)),
             )
 
+    def intact(self) -> Iterator[Use]:
+        """Every use of every certificate whose signatures hold, for a draft of a trust file."""
+        found = self.base.execute(
+            "SELECT chain, format, slot, product, count(DISTINCT file), sum(stamped > 0) = count(*) FROM signature"
+            " JOIN certificate ON certificate.signer = signature.signer AND certificate.digest = signature.certificate"
+            " WHERE state = 'intact' GROUP BY signature.signer, signature.certificate, format, slot, product"
+            " ORDER BY signature.certificate, format, slot, product"
+        )
+        for chain, form, slot, product, files, stamped in found:
+            yield Use(pickle.loads(chain), form, slot, product, files, bool(stamped))  # noqa: S301 (this process wrote it)
+
+    def authorities(self) -> Iterator[tuple[bytes, ...]]:
+        """The chain, in DER, of each timestamp authority of which some token was in order."""
+        for (chain,) in self.base.execute("SELECT chain FROM authority ORDER BY digest"):
+            yield pickle.loads(chain)  # noqa: S301 (this process wrote it)
+
     def told(self, *states: State) -> Iterator[Told]:
         """The files of which some signature, or the file itself, is in one of these states, by path."""
         wanted = [one.value for one in states]
@@ -388,8 +415,15 @@ class Spool:
         for path, reason, what in found:
             yield NotRead(path, Left(reason), what)
 
-    def rules(self) -> Iterator[RuleLine]:
-        """Rule by rule, what the trust file would do with the signed files."""
+    def rules(self, names: Sequence[str]) -> Iterator[RuleLine]:
+        """Rule by rule, what the trust file would do with the signed files. names: of all its rules; what counts for none is last."""
+        asked = {one.rule: one for one in self._judged()}
+        for name in names:
+            yield asked.get(name, RuleLine(name, 0, 0, 0, ()))
+        if "" in asked:
+            yield asked[""]
+
+    def _judged(self) -> Iterator[RuleLine]:
         found = self.base.execute(
             "SELECT rule, sum(outcome = 'trusted'), sum(outcome = 'rejected'), sum(outcome = 'undecided') FROM judged"
             " GROUP BY rule ORDER BY rule = '', rule"
