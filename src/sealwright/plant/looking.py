@@ -12,11 +12,11 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sealwright.artifact.source import OpenArtifact, opened_as, unreadable
+from sealwright.artifact.source import HeldArtifact, OpenArtifact, opened_as, unreadable
 from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
 from sealwright.formats.format import Search
-from sealwright.formats.known import MAX_TAIL_BYTES, could_be_signed_inside, ends_of
+from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed_inside, ends_of
 from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
 from sealwright.trust.verify import Verifier
@@ -29,7 +29,6 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_CHANGED = "it changed while it was read"
 
 
 class Chunk(NamedTuple):
@@ -103,9 +102,18 @@ class FileRow(NamedTuple):
     judged: Judgement | None = None
 
 
+class Plain(NamedTuple):
+    """The unsigned files of a chunk: of each its place, size and digest, in lists of their own because they are nearly all."""
+
+    places: list[int]
+    sizes: list[int]
+    digests: list[bytes]
+
+
 class Answer(NamedTuple):
     """About one chunk. signers: those that this worker had not told of before; stamps: identity and chain of new authorities."""
 
+    plain: Plain
     files: list[FileRow]
     signers: list[SignerRow]
     stamps: list[tuple[str, tuple[bytes, ...]]]
@@ -119,15 +127,16 @@ class Worker:
         self.now = now
         self.told: set[tuple[str, str]] = set()
         self.stamps: set[str] = set()
+        self.plain = Plain([], [], [])
         self.new: list[SignerRow] = []
         self.new_stamps: list[tuple[str, tuple[bytes, ...]]] = []
         self.root: tuple[bytes, int] = (b"", -1)
         self.folder: tuple[bytes, bytes, int] = (b"", b"", -1)
 
     def __call__(self, chunk: Chunk) -> Answer:
-        """One row for each name, in their order."""
-        self.new, self.new_stamps = [], []
-        return Answer(self._files(chunk), self.new, self.new_stamps)
+        """Every name is in the answer once."""
+        self.new, self.new_stamps, self.plain = [], [], Plain([], [], [])
+        return Answer(self.plain, self._files(chunk), self.new, self.new_stamps)
 
     def _files(self, chunk: Chunk) -> list[FileRow]:
         folder = os.fsdecode(chunk.path)
@@ -138,12 +147,11 @@ class Worker:
             descriptor = self._folder(chunk)
         except OSError as cause:
             why = unreadable("", cause).what
-            return [FileRow(at, 0, b"", State.UNREADABLE.value, why) for at in range(len(chunk.names))]
+            return [_unread(at, why) for at in range(len(chunk.names))]
         beside = [os.fsdecode(name) for name in chunk.beside]
         search = Search(beside=beside)
-        return [
-            self._file(at, name, inside + os.fsdecode(name), descriptor, search) for at, name in enumerate(chunk.names)
-        ]
+        rows = (self._file(at, name, inside, descriptor, search) for at, name in enumerate(chunk.names))
+        return [row for row in rows if row is not None]
 
     def _folder(self, chunk: Chunk) -> int:
         if self.folder[:2] != (chunk.root, chunk.inside) or self.folder[2] < 0:
@@ -158,25 +166,58 @@ class Worker:
             self.folder = (chunk.root, chunk.inside, opened_below(self.root[1], chunk.inside))
         return self.folder[2]
 
-    def _file(self, at: int, name: bytes, path: str, folder: int, search: Search) -> FileRow:
+    def _file(self, at: int, raw: bytes, inside: str, folder: int, search: Search) -> FileRow | None:
+        """The row of a file, or None where it is unsigned and noted among the plain ones."""
+        name = os.fsdecode(raw)
         try:
-            descriptor = os.open(name, _FLAGS, dir_fd=folder)
+            descriptor = os.open(raw, _FLAGS, dir_fd=folder)
         except OSError as cause:
-            return FileRow(at, 0, b"", State.UNREADABLE.value, unreadable("", cause).what)
+            return _unread(at, unreadable("", cause).what)
+        source: OpenArtifact | None = None
         try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                return FileRow(at, 0, b"", State.UNREADABLE.value, "it is no longer a regular file")
-            if not _has_beside(path, search):
-                row = _unsigned(at, path, descriptor, before)
-                if row is not None:
-                    return row
-            with opened_as(path, os.dup(descriptor)) as source:
-                return self._seen(at, look(path, search._replace(source=source)), source)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return _unread(at, "it is no longer a regular file")
+            alone = not (search.beside and _has_beside(name, search))
+            if status.st_size <= SMALL:
+                data = _pread(descriptor, status.st_size + 1, 0)
+                if alone and not could_be_signed_inside(data[:HEAD_BYTES], data[-MAX_TAIL_BYTES:], name):
+                    return self._unsigned(at, descriptor, status, data)
+                source = HeldArtifact(inside + name, descriptor, status, data)
+            else:
+                source = opened_as(inside + name, descriptor)
+                if alone and not could_be_signed_inside(*ends_of(source), name):
+                    self._noted(at, source.size, whole_digest(source).value)
+                    return None
+            return self._seen(at, look(source.path, search._replace(source=source)), source)
+        except SealwrightError as cause:
+            return _unread(at, cause.what)
         except OSError as cause:
-            return FileRow(at, 0, b"", State.UNREADABLE.value, unreadable("", cause).what)
+            return _unread(at, unreadable("", cause).what)
         finally:
-            os.close(descriptor)
+            if source is not None:
+                source.close()
+            else:
+                os.close(descriptor)
+
+    def _unsigned(self, at: int, descriptor: int, before: os.stat_result, data: bytes) -> FileRow | None:
+        """A small file that is like no signed one."""
+        after = os.fstat(descriptor)
+        if (
+            len(data) != before.st_size
+            or after.st_size != before.st_size
+            or after.st_mtime_ns != before.st_mtime_ns
+            or after.st_ctime_ns != before.st_ctime_ns
+        ):
+            return _unread(at, "it changed while it was read")
+        self._noted(at, before.st_size, hashlib.sha256(data).digest())
+        return None
+
+    def _noted(self, at: int, size: int, digest: bytes) -> None:
+        places, sizes, digests = self.plain
+        places.append(at)
+        sizes.append(size)
+        digests.append(digest)
 
     def _whole(self, at: int, path: str) -> FileRow:
         return self._seen(at, look(path), None)
@@ -263,38 +304,16 @@ def identity(one: SignatureSeen) -> str:
     return f"{vouching.key or vouching.certificate} {one.subject}"
 
 
-def _has_beside(path: str, search: Search) -> bool:
-    name = path.rpartition(os.sep)[2] + "."
-    return any(one.startswith(name) for one in search.beside or ())
+def _has_beside(name: str, search: Search) -> bool:
+    return any(one.startswith(name + ".") for one in search.beside or ())
 
 
-def _unsigned(at: int, path: str, descriptor: int, before: os.stat_result) -> FileRow | None:
-    """The row of a file that is like no signed one; None where it has to be looked at."""
-    size = before.st_size
-    if size <= SMALL:
-        data = os.pread(descriptor, size + 1, 0) if hasattr(os, "pread") else os.read(descriptor, size + 1)
-        if len(data) != size or _changed(descriptor, before):
-            return FileRow(at, size, b"", State.UNREADABLE.value, _CHANGED)
-        if could_be_signed_inside(data[:8], data[-MAX_TAIL_BYTES:], path):
-            return None
-        return FileRow(at, size, hashlib.sha256(data).digest(), State.UNSIGNED.value)
-    with opened_as(path, os.dup(descriptor)) as source:
-        if could_be_signed_inside(*ends_of(source), path):
-            return None
-        try:
-            digest = whole_digest(source)
-        except SealwrightError as cause:
-            return FileRow(at, size, b"", State.UNREADABLE.value, cause.what)
-    return FileRow(at, size, digest.value, State.UNSIGNED.value)
+def _unread(at: int, why: str) -> FileRow:
+    return FileRow(at, 0, b"", State.UNREADABLE.value, why)
 
 
-def _changed(descriptor: int, before: os.stat_result) -> bool:
-    after = os.fstat(descriptor)
-    return (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
-        before.st_size,
-        before.st_mtime_ns,
-        before.st_ctime_ns,
-    )
+def _pread(descriptor: int, size: int, offset: int) -> bytes:
+    return os.pread(descriptor, size, offset) if hasattr(os, "pread") else os.read(descriptor, size)
 
 
 def parts(chunk: Chunk) -> Sequence[Chunk]:

@@ -13,9 +13,10 @@ import pickle
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import NamedTuple
 
-from sealwright.plant.looking import Answer, Chunk, FileRow
+from sealwright.plant.looking import Answer, Chunk, FileRow, Plain
 from sealwright.plant.signers import State
 from sealwright.plant.walk import Left, NotRead
 
@@ -41,6 +42,9 @@ SELECT folder.path, file.name, told.state, subject, format, code, told.why FROM 
   UNION ALL SELECT id, state, '', '', '', why FROM file WHERE state IN ({marks}) AND why IS NOT NULL
 ) AS told JOIN file ON file.id = told.file JOIN folder ON folder.id = file.folder ORDER BY folder.path, file.name
 """
+_PLAIN = "INSERT INTO file (folder, name, size, digest, state, tree) VALUES (?, ?, ?, ?, 'unsigned', 0)"
+_FILE = "INSERT INTO file (folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
 
 
@@ -206,7 +210,6 @@ class Spool:
             self.base.execute(f"PRAGMA {pragma}")
         self.base.executescript(_TABLES)
         self.base.execute("BEGIN")
-        self.files = 0
         self.signers: dict[str, int] = {}
         self.folders: dict[bytes, int] = {}
 
@@ -222,7 +225,7 @@ class Spool:
         if answer is None:
             why = "the process that read it ended: too large or too odd for this machine"
             lost = [FileRow(at, 0, b"", State.UNREADABLE.value, why) for at in range(len(chunk.names))]
-            answer = Answer(lost, [], [])
+            answer = Answer(Plain([], [], []), lost, [], [])
         for one in answer.signers:
             signer = self._signer(one.signer, one.subject, one.issuer)
             if one.chain:
@@ -232,24 +235,30 @@ class Spool:
                 )
         for digest, chain in answer.stamps:
             self.base.execute("INSERT OR IGNORE INTO authority VALUES (?,?)", (digest, pickle.dumps(chain)))
-        files, signatures = [], []
+        places, sizes, digests = answer.plain
+        if places:
+            names = map(chunk.names.__getitem__, places)
+            self.base.executemany(_PLAIN, zip(repeat(folder), names, sizes, digests))
         for one_file in answer.files:
-            self.files += 1
-            name = chunk.names[one_file.place]
-            files.append(
-                (self.files, folder, name, one_file.size, one_file.digest or None, one_file.state, int(chunk.trees),
-                 one_file.why or None)
-            )  # fmt: skip
-            if one_file.judged is not None:
-                self.base.execute("INSERT INTO judged VALUES (?,?,?,?,?)", (self.files, *one_file.judged))
-            for each in one_file.signatures:
-                generation = "" if each.generation is None else str(each.generation)
-                row2 = each._replace(generation=None)[1:]
-                signer_id = self._signer(each.signer, "", "") if each.signer else None
-                signatures.append((self.files, signer_id, *row2[:11], generation, *row2[12:]))
-        self.base.executemany("INSERT INTO file VALUES (?,?,?,?,?,?,?,?)", files)
-        if signatures:
-            self.base.executemany(f"INSERT INTO signature VALUES ({','.join('?' * 16)})", signatures)  # noqa: S608
+            self._add(one_file, folder, chunk)
+
+    def _add(self, row: FileRow, folder: int, chunk: Chunk) -> None:
+        values = (
+            folder,
+            chunk.names[row.place],
+            row.size,
+            row.digest or None,
+            row.state,
+            int(chunk.trees),
+            row.why or None,
+        )
+        file = self.base.execute(_FILE, values).lastrowid
+        if row.judged is not None:
+            self.base.execute("INSERT INTO judged VALUES (?,?,?,?,?)", (file, *row.judged))
+        for one in row.signatures:
+            signer = self._signer(one.signer, "", "") if one.signer else None
+            generation = "" if one.generation is None else str(one.generation)
+            self.base.execute(_SIGNATURE, (file, signer, *one._replace(generation=None)[1:12], generation, *one[13:]))
 
     def left(self, one: NotRead) -> None:
         """Something that the walk left alone."""
