@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sealwright.artifact.names import display
 from sealwright.artifact.source import HeldArtifact, OpenArtifact, opened_as, unreadable
 from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
@@ -57,7 +58,7 @@ class Judgement(NamedTuple):
 
 
 class SignatureRow(NamedTuple):
-    """A signature without its certificates. signer: identity of whose it is, "" for nobody's; certificate: digest of the leaf or ""."""
+    """A signature without its certificates, its sentences escaped for the screen. signer: identity of whose it is, "" for nobody's; certificate: digest of the leaf or ""."""
 
     signer: str
     certificate: str
@@ -225,7 +226,7 @@ class Worker:
     def _seen(self, at: int, seen: FileSeen, source: OpenArtifact | None) -> FileRow:
         digest = seen.digest.value if seen.digest is not None else b""
         signatures = tuple(self._row(one) for one in seen.signatures)
-        why = seen.why[0].sentence if seen.why else ""
+        why = display(seen.why[0].sentence) if seen.why else ""
         judged = self._judged(seen, source) if signatures and self.verifier is not None else None
         return FileRow(at, seen.size, digest, seen.state.value, why, signatures, judged)
 
@@ -235,10 +236,10 @@ class Worker:
         try:
             verdict = self.verifier.verify(seen.path) if source is None else self.verifier.verify_opened(source)
         except SealwrightError as cause:
-            return Judgement("rejected", "", cause.code, str(cause))
+            return Judgement("rejected", "", cause.code, display(str(cause)))
         against = (one for one in verdict.findings if one.severity in (Severity.REJECT, Severity.UNDECIDED))
         first = next(against, None)
-        code, why = (first.code, first.sentence) if first is not None else ("", "")
+        code, why = (first.code, display(first.sentence)) if first is not None else ("", "")
         # a rule that nobody's signature counts for is only the next one that could have spoken
         counts = any(one.accepted for one in verdict.signers)
         return Judgement(verdict.outcome.value, verdict.rule if counts else "", code, why)
@@ -265,15 +266,15 @@ class Worker:
             slot=one.slot.value,
             state=one.state.value,
             algorithm=one.algorithm,
-            weakness=one.weakness,
+            weakness=display(one.weakness),
             authority=stamp.authority if stamp is not None else "",
             stamped=stamp.time.timestamp() if stamp is not None and stamp.time is not None else 0.0,
-            stamp_problem=problem,
-            product=one.claims.product or "",
-            version=one.claims.version or "",
+            stamp_problem=display(problem),
+            product=_storable(one.claims.product or ""),
+            version=_storable(one.claims.version or ""),
             generation=one.claims.generation,
             code=why.code if why is not None else "",
-            why=why.sentence if why is not None else "",
+            why=display(why.sentence) if why is not None else "",
         )
 
     def _signer(self, signer: str, certificate: str, one: SignatureSeen) -> SignerRow:
@@ -302,6 +303,11 @@ def identity(one: SignatureSeen) -> str:
         return f"bare {one.format} {one.called}" if one.called else ""
     vouching = one.chain[1] if len(one.chain) > 1 else one.chain[0]
     return f"{vouching.key or vouching.certificate} {one.subject}"
+
+
+def _storable(text: str) -> str:
+    """A text as SQLite takes it; a lone surrogate is written as an escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _has_beside(name: str, search: Search) -> bool:

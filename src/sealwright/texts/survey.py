@@ -40,7 +40,6 @@ WORDS: dict[str, str] = {
     "survey.label.copies": "copies",
     "survey.label.path": "path",
     "survey.label.version": "version",
-    "survey.label.size": "size",
     "survey.label.allowed": "allowed",
     "survey.label.refused": "refused",
     "survey.label.undecided": "undecided",
