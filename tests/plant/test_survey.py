@@ -251,7 +251,7 @@ def test_a_tree_that_is_deeper_than_anybody_needs_is_cut_and_said(tmp_path: Path
         with looked(tmp_path) as spool:
             (deep,) = spool.not_read(Left.DEEP)
             assert deep.path.count(b"/d") == MAX_DEPTH
-            assert spool.counts.unread == 0
+            assert spool.counts.unread == 1
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
@@ -291,13 +291,19 @@ def test_a_file_that_grows_while_it_is_read_is_said_to_have_changed(
     assert (row.state, row.why) == ("unreadable", "it changed while it was read")
 
 
-def test_a_large_file_is_read_in_blocks_and_has_its_digest(tmp_path: Path) -> None:
+def test_a_large_file_is_read_whole_only_where_another_one_has_its_size(tmp_path: Path) -> None:
     data = bytes(range(256)) * 4096
     (tmp_path / "large.bin").write_bytes(data)
-    (tmp_path / "copy.bin").write_bytes(data)
+    (tmp_path / "other.bin").write_bytes(bytes(reversed(data)))
+    (tmp_path / "alone.bin").write_bytes(data[1:])
+    for number in range(6):
+        (tmp_path / f"copy{number}.bin").write_bytes(data)
     with looked(tmp_path) as spool:
         (copies,) = spool.copies(10, 10)
         assert copies.digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+        assert copies.number == 7
+        (unread,) = spool.base.execute("SELECT count(*) FROM file WHERE digest IS NULL").fetchone()
+        assert unread == 1
 
 
 def _dying(deadly: bytes) -> Callable[[Chunk], Answer]:
@@ -356,3 +362,14 @@ def test_a_path_may_be_one_file_or_nothing_at_all(tmp_path: Path) -> None:
     path.with_name("drive.bin.p7s").write_bytes(p7s(SIGNER, b"x"))
     with looked(path, tmp_path / "gone") as spool:
         assert states(spool) == {"intact": 1, "unreadable": 1}
+
+
+def test_what_is_named_twice_is_no_copy_of_itself(tmp_path: Path) -> None:
+    below = tmp_path / "share" / "below"
+    below.mkdir(parents=True)
+    (below / "a.bin").write_bytes(b"a")
+    (tmp_path / "linked").symlink_to(below)
+    with looked(tmp_path / "share", below, tmp_path / "share", tmp_path / "linked", below / "a.bin") as spool:
+        assert spool.counts.total == 1
+    with looked(below, tmp_path / "linked") as spool:
+        assert spool.counts.total == 1

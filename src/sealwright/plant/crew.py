@@ -50,7 +50,7 @@ class Crew(Generic[Q, A]):
             return
         again: list[Q] = []
         # one more than there are cores, so that none waits while this process is busy
-        for _ in range(cores() + 1):
+        while len(self.idle) < cores() + 1:
             self._fork()
         more = True
         while more or again or self.busy:

@@ -36,7 +36,8 @@ class Chunk(NamedTuple):
     """Some files of one folder. root, inside: how to get there without following a link; path: the folder for people and formats.
 
     names: raw; beside: names in the folder that may be the signatures of these, None where they are not known and `names` were
-    named by whoever asked, so that links are followed; trees: whether `names` are folders with manifests.
+    named by whoever asked, so that links are followed; trees: whether `names` are folders with manifests. files: their numbers in the
+    spool, where they were looked at already and only their digests are wanted.
     """
 
     root: bytes
@@ -45,6 +46,7 @@ class Chunk(NamedTuple):
     names: tuple[bytes, ...]
     beside: tuple[bytes, ...] | None = ()
     trees: bool = False
+    files: tuple[int, ...] = ()
 
 
 class Judgement(NamedTuple):
@@ -104,11 +106,14 @@ class FileRow(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """The unsigned files of a chunk: of each its place, size and digest, in lists of their own because they are nearly all."""
+    """The unsigned files of a chunk: of each its place, size and digest, in lists of their own because they are nearly all.
+
+    A large one is not read as long as it can be no copy of another: then its digest is None.
+    """
 
     places: list[int]
     sizes: list[int]
-    digests: list[bytes]
+    digests: list[bytes | None]
 
 
 class Answer(NamedTuple):
@@ -151,6 +156,8 @@ class Worker:
             return [_unread(at, why) for at in range(len(chunk.names))]
         beside = [os.fsdecode(name) for name in chunk.beside]
         search = Search(beside=beside)
+        if chunk.files:
+            return [row for at, name in enumerate(chunk.names) if (row := self._digested(at, name, inside, descriptor))]
         rows = (self._file(at, name, inside, descriptor, search) for at, name in enumerate(chunk.names))
         return [row for row in rows if row is not None]
 
@@ -188,7 +195,7 @@ class Worker:
             else:
                 source = opened_as(inside + name, descriptor)
                 if alone and not could_be_signed_inside(*ends_of(source), name):
-                    self._noted(at, source.size, whole_digest(source).value)
+                    self._noted(at, source.size, None)
                     return None
             return self._seen(at, look(source.path, search._replace(source=source)), source)
         except SealwrightError as cause:
@@ -214,7 +221,20 @@ class Worker:
         self._noted(at, before.st_size, hashlib.sha256(data).digest())
         return None
 
-    def _noted(self, at: int, size: int, digest: bytes) -> None:
+    def _digested(self, at: int, raw: bytes, inside: str, folder: int) -> FileRow | None:
+        """A large file that nobody signed, read because another one has its size."""
+        try:
+            descriptor = os.open(raw, _FLAGS, dir_fd=folder)
+        except OSError as cause:
+            return _unread(at, unreadable("", cause).what)
+        with opened_as(inside + os.fsdecode(raw), descriptor) as source:
+            try:
+                self._noted(at, source.size, whole_digest(source).value)
+            except SealwrightError as cause:
+                return _unread(at, cause.what)
+        return None
+
+    def _noted(self, at: int, size: int, digest: bytes | None) -> None:
         places, sizes, digests = self.plain
         places.append(at)
         sizes.append(size)
@@ -324,4 +344,6 @@ def _pread(descriptor: int, size: int, offset: int) -> bytes:
 
 def parts(chunk: Chunk) -> Sequence[Chunk]:
     """Its files one by one; nothing for a chunk of one."""
-    return [chunk._replace(names=(name,)) for name in chunk.names] if len(chunk.names) > 1 else []
+    if len(chunk.names) == 1:
+        return []
+    return [chunk._replace(names=(name,), files=chunk.files[at : at + 1]) for at, name in enumerate(chunk.names)]

@@ -13,7 +13,7 @@ import pickle
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import repeat
+from itertools import groupby, islice, repeat
 from typing import NamedTuple
 
 from sealwright.plant.looking import Answer, Chunk, FileRow, Plain
@@ -22,9 +22,10 @@ from sealwright.plant.walk import Left, NotRead
 
 CACHE_KIB = 16 * 1024
 MAX_KEPT = 5_000  # numbers of folders and signers that are not asked of the database again
+FEW = 4  # large files at a time
 LISTED = "listed"  # unsigned by itself, and in a folder whose signed manifest holds
 _TABLES = """
-CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB UNIQUE NOT NULL);
+CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB UNIQUE NOT NULL, root BLOB, inside BLOB);
 CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER, name BLOB, size INTEGER, digest BLOB, state TEXT, tree INTEGER, why TEXT);
 CREATE TABLE signer (id INTEGER PRIMARY KEY, identity TEXT UNIQUE, subject TEXT, issuer TEXT);
 CREATE TABLE certificate (signer INTEGER, digest TEXT, key TEXT, not_before REAL, not_after REAL, next_end REAL, chain BLOB,
@@ -43,6 +44,11 @@ SELECT folder.path, file.name, told.state, subject, format, code, told.why FROM 
 ) AS told JOIN file ON file.id = told.file JOIN folder ON folder.id = file.folder ORDER BY folder.path, file.name
 """
 _PLAIN = "INSERT INTO file (folder, name, size, digest, state, tree) VALUES (?, ?, ?, ?, 'unsigned', 0)"
+_DIGEST = "UPDATE file SET size = ?, digest = ? WHERE id = ?"
+_LATER = """
+SELECT root, inside, path, name, file.id FROM file JOIN folder ON folder.id = file.folder WHERE digest IS NULL AND state = 'unsigned'
+  AND NOT tree AND size IN (SELECT size FROM file WHERE NOT tree GROUP BY size HAVING count(*) > 1) ORDER BY +file.id
+"""
 _FILE = "INSERT INTO file (folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
@@ -71,8 +77,9 @@ class Counts(NamedTuple):
 
     @property
     def unread(self) -> int:
-        """What could not be read, and nobody could know beforehand."""
-        return self.of(State.UNREADABLE) + sum(one.number for one in self.left if one.what == Left.UNREADABLE.value)
+        """What was asked for and could not be read."""
+        missing = (Left.UNREADABLE.value, Left.DEEP.value)
+        return self.of(State.UNREADABLE) + sum(one.number for one in self.left if one.what in missing)
 
     def of(self, *states: str) -> int:
         """The files in some states."""
@@ -221,7 +228,7 @@ class Spool:
 
     def add(self, chunk: Chunk, answer: Answer | None) -> None:
         """What a worker answered; where it died the reason is said of each file."""
-        folder = self._folder(chunk.path)
+        folder = self._folder(chunk)
         if answer is None:
             why = "the process that read it ended: too large or too odd for this machine"
             lost = [FileRow(at, 0, b"", State.UNREADABLE.value, why) for at in range(len(chunk.names))]
@@ -236,6 +243,11 @@ class Spool:
         for digest, chain in answer.stamps:
             self.base.execute("INSERT OR IGNORE INTO authority VALUES (?,?)", (digest, pickle.dumps(chain)))
         places, sizes, digests = answer.plain
+        if chunk.files:
+            self.base.executemany(_DIGEST, zip(sizes, digests, map(chunk.files.__getitem__, places), strict=True))
+            lost_files = [(one.why, chunk.files[one.place]) for one in answer.files]
+            self.base.executemany("UPDATE file SET state = 'unreadable', why = ? WHERE id = ?", lost_files)
+            return
         if places:
             names = map(chunk.names.__getitem__, places)
             self.base.executemany(_PLAIN, zip(repeat(folder), names, sizes, digests))
@@ -263,6 +275,14 @@ class Spool:
     def left(self, one: NotRead) -> None:
         """Something that the walk left alone."""
         self.base.execute("INSERT INTO left VALUES (?,?,?)", (one.path, one.why.value, one.what))
+
+    def later(self) -> Iterator[Chunk]:
+        """The large unsigned files that may be copies of another, because it has the same size; asked once, after the first look."""
+        # the order wants a sorted copy, so that what changes meanwhile is not met again
+        for (root, inside, path), found in groupby(self.base.execute(_LATER), key=lambda row: row[:3]):
+            while some := list(islice(found, FEW)):
+                names, files = tuple(row[3] for row in some), tuple(row[4] for row in some)
+                yield Chunk(root, inside, path, names, files=files)
 
     def settle(self) -> None:
         """After the last answer: what lies in folders whose signed manifest holds is no unsigned file."""
@@ -452,10 +472,12 @@ class Spool:
     def _tallies(self, query: str) -> tuple[Tally, ...]:
         return tuple(map(Tally._make, self.base.execute(query)))
 
-    def _folder(self, path: bytes) -> int:
+    def _folder(self, chunk: Chunk) -> int:
+        path = chunk.path
         known = self.folders.get(path)
         if known is None:
-            self.base.execute("INSERT OR IGNORE INTO folder (path) VALUES (?)", (path,))
+            values = (path, chunk.root, chunk.inside)
+            self.base.execute("INSERT OR IGNORE INTO folder (path, root, inside) VALUES (?, ?, ?)", values)
             (known,) = self.base.execute("SELECT id FROM folder WHERE path = ?", (path,)).fetchone()
             if len(self.folders) >= MAX_KEPT:
                 self.folders.clear()

@@ -4,7 +4,9 @@
 2. What is seen goes into a spool on disk (`spool.py`), so that memory does not grow with the number of files.
 3. Signature files are looked at with the file they lie beside, as `verify --recursive` does it; one that lies alone is a file.
 4. A folder with a signed manifest is looked at as a whole as well; what is in it is then listed, not unsigned.
-5. With a trust file each signed file is judged as `verify` judges it, so that it shows what enforcing would refuse.
+5. A large file that nobody signed is read whole only where another one has its size, because it may be a copy: of a medium that
+   holds little else than images and archives only the ends are read.
+6. With a trust file each signed file is judged as `verify` judges it, so that it shows what enforcing would refuse.
 
     with survey([b"/media/stick"], now=datetime.now(UTC)) as seen:
         for signer in seen.by_signer(): print(signer.subject, signer.files)
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from sealwright.artifact.progress import Progress
@@ -22,7 +25,7 @@ from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_l
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Answer, Chunk, Worker, parts
 from sealwright.plant.spool import Spool
-from sealwright.plant.walk import Listed, NotRead, is_folder, walk
+from sealwright.plant.walk import MAX_DEPTH, Listed, NotRead, is_folder, walk
 from sealwright.trust.verify import Verifier
 
 CHUNK = 64
@@ -43,6 +46,8 @@ def survey(
                 spool.add(chunk, answer)
                 if progress is not None:
                     progress.advance(len(chunk.names))
+            for chunk, answer in crew.answers(spool.later()):
+                spool.add(chunk, answer)
         spool.settle()
     except BaseException:
         spool.base.close()
@@ -51,7 +56,7 @@ def survey(
 
 
 def _chunks(paths: Iterable[bytes], spool: Spool) -> Iterator[Chunk]:
-    for path in dict.fromkeys(paths):
+    for path in _apart(paths):
         if not is_folder(path):
             folder, _, name = path.rpartition(b"/")
             above = folder or (b"/" if path.startswith(b"/") else b"")
@@ -63,6 +68,26 @@ def _chunks(paths: Iterable[bytes], spool: Spool) -> Iterator[Chunk]:
                 spool.left(found)
             else:
                 yield from _of_folder(path, found)
+
+
+def _apart(paths: Iterable[bytes]) -> list[bytes]:
+    """The paths without those that are looked at with another one: what is named twice is no copy of itself."""
+    places: dict[bytes, bytes] = {}
+    for path in paths:
+        places.setdefault(os.path.realpath(path), path)
+    return [
+        path for place, path in places.items() if not any(_holds(other, place) for other in places if other != place)
+    ]
+
+
+def _holds(folder: bytes, place: bytes) -> bool:
+    """Whether a walk of one comes to the other."""
+    inside = place.removeprefix(folder.rstrip(b"/") + b"/")
+    if inside == place or inside.count(b"/") >= MAX_DEPTH - 1:
+        return False
+    with suppress(OSError):
+        return os.lstat(folder).st_dev == os.lstat(place).st_dev
+    return False
 
 
 def _own_manifest(path: bytes) -> Iterator[Chunk]:

@@ -25,7 +25,7 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Left(StrEnum):
-    """Why something was not read. UNREADABLE is the only one that nobody could know beforehand."""
+    """Why something was not read. With UNREADABLE and DEEP files are missing that were asked for; the others are no part of it."""
 
     UNREADABLE = "unreadable"
     LINK = "link"
