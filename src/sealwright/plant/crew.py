@@ -49,8 +49,7 @@ class Crew(Generic[Q, A]):
                 yield question, self.answer(question)
             return
         again: list[Q] = []
-        # one more than there are cores, so that none waits while this process is busy
-        while len(self.idle) < cores() + 1:
+        while len(self.idle) < cores():
             self._fork()
         more = True
         while more or again or self.busy:

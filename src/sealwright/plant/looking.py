@@ -23,6 +23,7 @@ from sealwright.plant.walk import opened_below
 from sealwright.trust.verify import Verifier
 
 SMALL = 256 * 1024
+MAX_HELD = 32  # files that are open until the plain ones of a chunk are done
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -158,8 +159,23 @@ class Worker:
         search = Search(beside=beside)
         if chunk.files:
             return [row for at, name in enumerate(chunk.names) if (row := self._digested(at, name, inside, descriptor))]
-        rows = (self._file(at, name, inside, descriptor, search) for at, name in enumerate(chunk.names))
-        return [row for row in rows if row is not None]
+        rows: list[FileRow] = []
+        held: list[tuple[int, OpenArtifact]] = []
+        for at, name in enumerate(chunk.names):
+            found = self._file(at, name, inside, descriptor, search)
+            if isinstance(found, FileRow):
+                rows.append(found)
+            elif found is not None:
+                held.append((at, found))
+            if len(held) == MAX_HELD:
+                rows += [self._looked(place, source, search) for place, source in held]
+                held.clear()
+        # after the others, so that the code for each kind of file stays in the processor's cache
+        return rows + [self._looked(at, source, search) for at, source in held]
+
+    def _looked(self, at: int, source: OpenArtifact, search: Search) -> FileRow:
+        with source:
+            return self._seen(at, look(source.path, search._replace(source=source)), source)
 
     def _folder(self, chunk: Chunk) -> int:
         if self.folder[:2] != (chunk.root, chunk.inside) or self.folder[2] < 0:
@@ -174,8 +190,8 @@ class Worker:
             self.folder = (chunk.root, chunk.inside, opened_below(self.root[1], chunk.inside))
         return self.folder[2]
 
-    def _file(self, at: int, raw: bytes, inside: str, folder: int, search: Search) -> FileRow | None:
-        """The row of a file, or None where it is unsigned and noted among the plain ones."""
+    def _file(self, at: int, raw: bytes, inside: str, folder: int, search: Search) -> FileRow | OpenArtifact | None:
+        """None for an unsigned file, which is noted among the plain ones; a file that has to be looked at, open; or why it is not read."""
         name = os.fsdecode(raw)
         try:
             descriptor = os.open(raw, _FLAGS, dir_fd=folder)
@@ -197,7 +213,9 @@ class Worker:
                 if alone and not could_be_signed_inside(*ends_of(source), name):
                     self._noted(at, source.size, None)
                     return None
-            return self._seen(at, look(source.path, search._replace(source=source)), source)
+            kept, source = source, None
+            descriptor = -1
+            return kept
         except SealwrightError as cause:
             return _unread(at, cause.what)
         except OSError as cause:
@@ -205,7 +223,7 @@ class Worker:
         finally:
             if source is not None:
                 source.close()
-            else:
+            elif descriptor >= 0:
                 os.close(descriptor)
 
     def _unsigned(self, at: int, descriptor: int, before: os.stat_result, data: bytes) -> FileRow | None:

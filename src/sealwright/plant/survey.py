@@ -21,6 +21,8 @@ from contextlib import suppress
 from datetime import datetime
 
 from sealwright.artifact.progress import Progress
+from sealwright.formats.embedded import embedded_format
+from sealwright.formats.known import EMBEDDED
 from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Answer, Chunk, Worker, parts
@@ -28,7 +30,7 @@ from sealwright.plant.spool import Spool
 from sealwright.plant.walk import MAX_DEPTH, Listed, NotRead, is_folder, walk
 from sealwright.trust.verify import Verifier
 
-CHUNK = 64
+CHUNK = 128
 _NUMBERED = re.compile(rb"(.+)\.[0-9]\.tsr\Z", re.DOTALL)
 
 
@@ -40,6 +42,10 @@ def survey(
     Nothing raises: what cannot be read is in the spool. verifier: a believed trust file, for `Spool.rules`.
     """
     spool = Spool()
+    if any(map(is_folder, paths)):
+        # before the workers are forked, which else would import them each for itself
+        for name in EMBEDDED:
+            embedded_format(name)
     try:
         with Crew[Chunk, Answer](Worker(verifier, now.timestamp()), parts) as crew:
             for chunk, answer in crew.answers(_chunks(paths, spool)):
