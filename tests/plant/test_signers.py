@@ -13,12 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from kit.certs import Made, made, resigned
 from kit.efi import GRUB_OF_DEBIAN, SHIM, tiny
+from kit.inside import sign_inside
 from kit.kernel import MODULE
+from kit.modules import INFO, tiny_module
 from kit.openssl import run
 from kit.pki import NOW, Pki, p7s, token
 from kit.signedfiles import MAKERS, format_of
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.formats.format import Extent, Search
+from sealwright.formats.kmod import MARK
 from sealwright.formats.registry import find
 from sealwright.plant.signers import FileSeen, State, look
 
@@ -235,3 +238,44 @@ def _sign_by_openssl(folder: Path, path: Path, leaf: Made, digest: str, *above: 
     command += ["-inkey", "leaf.key", "-outform", "DER", "-out", f"{path}.p7s"]
     accepted, words = run(command, cwd=folder)
     assert accepted, words
+
+
+def test_an_old_kernel_module_signed_with_sha1_is_weak_and_calls_its_signer(tmp_path: Path) -> None:
+    plain, leaf = tmp_path / "old.ko", made("kernel key", key=_rsa(2048))
+    plain.write_bytes(tiny_module())
+    _pem(tmp_path, leaf)
+    for digest, wanted in (("sha256", State.BARE), ("sha1", State.WEAK)):
+        command = [
+            "openssl",
+            "cms",
+            "-sign",
+            "-binary",
+            "-noattr",
+            "-nocerts",
+            "-nosmimecap",
+            "-md",
+            digest,
+            "-in",
+            str(plain),
+        ]
+        accepted, words = run(
+            [*command, "-signer", "leaf.pem", "-inkey", "leaf.key", "-outform", "DER", "-out", "cms"], cwd=tmp_path
+        )
+        assert accepted, words
+        cms = (tmp_path / "cms").read_bytes()
+        path = tmp_path / f"{digest}.ko"
+        path.write_bytes(tiny_module() + cms + INFO.pack(0, 0, 2, 0, 0, bytes(3), len(cms)) + MARK)
+        state, called = only(look(str(path)))
+        assert state is wanted
+        assert called.endswith(" of CN=kernel key")
+
+
+def test_an_xml_signature_with_sha1_is_weak(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.xml", tmp_path / "signed.xml"
+    plain.write_bytes(b"<recipe><oven>230</oven></recipe>")
+    sign_inside(plain, SIGNER, path, "xmldsig")
+    assert only(look(str(path))) == (State.INTACT, "CN=release,O=ACME")
+    sha256, sha1 = b"http://www.w3.org/2001/04/xmlenc#sha256", b"http://www.w3.org/2000/09/xmldsig#sha1"
+    assert sha256 in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(sha256, sha1))
+    assert look(str(path)).state is State.WEAK

@@ -25,6 +25,7 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
 from sealwright.artifact.tree import manifest_of_tree
 from sealwright.envelope.kinds import MANIFEST
+from sealwright.errors import OutputRefused
 from sealwright.plant import crew as crew_module
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Answer, Chunk, Worker, parts
@@ -373,3 +374,23 @@ def test_what_is_named_twice_is_no_copy_of_itself(tmp_path: Path) -> None:
         assert spool.counts.total == 1
     with looked(below, tmp_path / "linked") as spool:
         assert spool.counts.total == 1
+
+
+def test_a_spool_without_room_is_a_typed_error_and_leaves_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with looked(tmp_path) as spool:
+        assert spool.counts.total == 1
+    add = Spool.add
+
+    def full(self: Spool, chunk: Chunk, answer: Answer | None) -> None:
+        self.base.execute("PRAGMA max_page_count = 1")
+        add(self, chunk, answer)
+        self.base.execute("CREATE TABLE more AS SELECT zeroblob(100000000)")
+
+    monkeypatch.setattr(Spool, "add", full)
+    with pytest.raises(OutputRefused, match="TMPDIR"), looked(tmp_path):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Say at once what is looked at, look, report; the exit code of the module's text."""
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
+    from sealwright.plant.spool import spooling
     from sealwright.plant.survey import survey
     from sealwright.texts.words import say
 
@@ -66,17 +67,17 @@ def run(args: argparse.Namespace) -> int:
         print(say("survey.warning"), flush=True)
     with TerminalProgress("looking", unit="files") as progress:
         spool = survey([os.fsencode(path) for path in args.paths], now=now, progress=progress, verifier=verifier)
-    with spool:
+    with spooling(), spool:
         seconds = time.monotonic() - started
         code = _code(spool)
         if args.json:
             from sealwright.cli.surveyjson import lines
 
-            for line in lines(spool, now, seconds, code, rules):
-                sys.stdout.write(line + "\n")
+            said = lines(spool, now, seconds, code, rules)
         else:
-            for line in _text(spool, now, seconds, rules):
-                sys.stdout.write(line + "\n")
+            said = _text(spool, now, seconds, rules)
+        for line in said:
+            sys.stdout.write(line + "\n")
         _write(args, spool, names, now, seconds, rules)
     return code
 

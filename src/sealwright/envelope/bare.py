@@ -28,7 +28,14 @@ from sealwright.envelope.asn1 import der
 from sealwright.envelope.certified import Certified, certified_or_none, name_text, short
 from sealwright.envelope.cms import SAYS_NOTHING, BrokenSigner, Envelope, Signer
 from sealwright.envelope.cms_write import SigningCertificate
-from sealwright.errors import BadSignature, LimitExceeded, MalformedEnvelope, SealwrightError, UnknownSigner
+from sealwright.errors import (
+    BadSignature,
+    LimitExceeded,
+    MalformedEnvelope,
+    SealwrightError,
+    UnknownSigner,
+    WeakAlgorithm,
+)
 
 MAX_BYTES = 1 << 20
 MAX_SIGNATURE_BYTES = 8192
@@ -119,7 +126,7 @@ def read_bare_cms(
     try:
         signers = _signers(infos[0], signed, delivered, (*inside, *certificates), subject)
     except SealwrightError as cause:
-        signers = (BrokenSigner(cause),)
+        signers = (BrokenSigner(cause, b"", _named_as(infos[0].sid)),)
     return Envelope(types.DATA.dotted_string, None, inside, signers)
 
 
@@ -183,8 +190,10 @@ def _signers(
         raise MalformedEnvelope(subject, "it has attributes, and signatures of this format have none", _AGAIN)
     identifier = asn1.encode_der(info.digest_algorithm)
     name = READ_DIGESTS.get(identifier)
-    if name is None or identifier not in [asn1.encode_der(one) for one in signed.digest_algorithms.as_list()]:
-        raise MalformedEnvelope(subject, "its digest algorithm is not SHA-2, or not that of the SignedData", _AGAIN)
+    if name is None:
+        raise WeakAlgorithm(subject, "a digest algorithm that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
+    if identifier not in [asn1.encode_der(one) for one in signed.digest_algorithms.as_list()]:
+        raise MalformedEnvelope(subject, "its digest algorithm is not that of the SignedData", _AGAIN)
     found: list[Signer] = []
     reason: SealwrightError | None = None
     digest = delivered(name)

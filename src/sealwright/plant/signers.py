@@ -228,7 +228,8 @@ def _broken(candidate: Candidate, signer: BrokenSigner, bag: tuple[bytes, ...]) 
     why = (reject(signer.reason.code, candidate.source, found=signer.reason.what), *candidate.findings)
     weakness = signer.reason.what if signer.reason.code == _WEAK else _weakness(chain)
     state = State.WEAK if weakness else _state_of(why)
-    return _seen(candidate, state, why, chain=chain)._replace(weakness=weakness)
+    called = "" if chain else display(signer.called)
+    return _seen(candidate, state, why, chain=chain, called=called)._replace(weakness=weakness)
 
 
 def _seen(

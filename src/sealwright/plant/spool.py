@@ -12,10 +12,12 @@ import os
 import pickle
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby, islice, repeat
 from typing import NamedTuple
 
+from sealwright.errors import OutputRefused
 from sealwright.plant.looking import Answer, Chunk, FileRow, Plain
 from sealwright.plant.signers import State
 from sealwright.plant.walk import Left, NotRead
@@ -206,6 +208,16 @@ class RuleLine(NamedTuple):
     refused: int
     undecided: int
     reasons: tuple[Reason, ...]
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """OutputRefused where the spool has no room; around everything that writes into it or asks it."""
+    try:
+        yield
+    except sqlite3.Error as cause:
+        step = "Make room in the folder for temporary files, or name another one in the environment variable TMPDIR."
+        raise OutputRefused("the survey's temporary file", f"it cannot be used: {cause}", step) from cause
 
 
 class Spool:

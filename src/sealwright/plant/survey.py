@@ -26,7 +26,7 @@ from sealwright.formats.known import EMBEDDED
 from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Answer, Chunk, Worker, parts
-from sealwright.plant.spool import Spool
+from sealwright.plant.spool import Spool, spooling
 from sealwright.plant.walk import MAX_DEPTH, Listed, NotRead, is_folder, walk
 from sealwright.trust.verify import Verifier
 
@@ -39,7 +39,7 @@ def survey(
 ) -> Spool:
     """Look at every path and below; the caller closes what is returned. now: which certificate ends next is counted from here.
 
-    Nothing raises: what cannot be read is in the spool. verifier: a believed trust file, for `Spool.rules`.
+    What cannot be read is in the spool; OutputRefused only where that has no room. verifier: a believed trust file, for `Spool.rules`.
     """
     spool = Spool()
     if any(map(is_folder, paths)):
@@ -47,14 +47,14 @@ def survey(
         for name in EMBEDDED:
             embedded_format(name)
     try:
-        with Crew[Chunk, Answer](Worker(verifier, now.timestamp()), parts) as crew:
+        with spooling(), Crew[Chunk, Answer](Worker(verifier, now.timestamp()), parts) as crew:
             for chunk, answer in crew.answers(_chunks(paths, spool)):
                 spool.add(chunk, answer)
                 if progress is not None:
                     progress.advance(len(chunk.names))
             for chunk, answer in crew.answers(spool.later()):
                 spool.add(chunk, answer)
-        spool.settle()
+            spool.settle()
     except BaseException:
         spool.base.close()
         raise
