@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kit.certs import Made, made, resigned
-from kit.efi import GRUB_OF_DEBIAN, SHIM, tiny
+from kit.efi import CODE, GRUB_OF_DEBIAN, SHIM, tiny
 from kit.inside import sign_inside
 from kit.kernel import MODULE
 from kit.modules import INFO, tiny_module
@@ -179,6 +179,32 @@ def test_an_authenticode_signature_with_sha1_is_weak_and_named(tmp_path: Path) -
         accepted, words = run([*command, "-out", out], cwd=tmp_path)
         assert accepted, words
         assert only(look(str(out))) == (wanted, "CN=old tools"), words
+
+
+def test_of_two_authenticode_signatures_the_weak_one_is_told_and_the_newer_one_counts(tmp_path: Path) -> None:
+    plain, old, both, leaf = (
+        tmp_path / "tool.exe",
+        tmp_path / "old.exe",
+        tmp_path / "both.exe",
+        made("tools", key=_rsa(2048)),
+    )
+    plain.write_bytes(tiny())
+    _pem(tmp_path, leaf)
+    command = ["osslsigncode", "sign", "-certs", "leaf.pem", "-key", "leaf.key"]
+    for words in (["-h", "sha1", "-in", plain, "-out", old], ["-h", "sha256", "-nest", "-in", old, "-out", both]):
+        accepted, said = run([*command, *words], cwd=tmp_path)
+        assert accepted, said
+    assert look(str(old)).state is State.WEAK
+    seen = look(str(both))
+    assert seen.state is State.INTACT
+    assert [(one.state, one.subject) for one in seen.signatures] == [
+        (State.WEAK, "CN=tools"),
+        (State.INTACT, "CN=tools"),
+    ]
+    data = bytearray(both.read_bytes())
+    data[data.index(CODE) + 3] ^= 1
+    both.write_bytes(data)
+    assert look(str(both)).signatures[1].state is State.BROKEN
 
 
 def test_a_bare_image_whose_own_digest_does_not_fit_is_broken(tmp_path: Path) -> None:

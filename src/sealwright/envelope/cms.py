@@ -162,6 +162,7 @@ def _read(data: bytes, profile: Profile, subject: str) -> Envelope:
             nested += reader.nested
         except SealwrightError as cause:
             signers.append(BrokenSigner(cause, _named_by_sid(info.sid, certificates)))
+            nested += reader.nested_in_broken()  # a signature of its own: SHA-256 inside an old one with SHA-1
         except ValueError as cause:
             reason = MalformedEnvelope(subject, f"a signed attribute is not DER: {short(cause)}", _AGAIN)
             signers.append(BrokenSigner(reason, _named_by_sid(info.sid, certificates)))
@@ -339,6 +340,12 @@ class _Reader:
             binds_certificate=bound,
             findings=tuple(self.findings),
         )
+
+    def nested_in_broken(self) -> tuple[bytes, ...]:
+        """The signatures nested in one that cannot be used itself, of Authenticode."""
+        if self.profile is Profile.FOREIGN_AUTHENTICODE:
+            self._tokens()
+        return self.nested
 
     def _attributes(self, attributes: list[types.Attribute]) -> dict[OID, TLV]:
         if len(attributes) > types.MAX_ATTRIBUTES:
