@@ -344,6 +344,50 @@ class OpenArtifact:
         )
 
 
+class HeldArtifact(OpenArtifact):
+    """A small file whose bytes are in memory already; the descriptor says whether it has changed since it was looked at.
+
+    A survey reads each small file once and asks its formats afterwards, without a system call for each question.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, path: str, descriptor: int, status: os.stat_result, data: bytes) -> None:
+        super().__init__(path, descriptor, _stamp(status))
+        self._data = data
+        if len(data) != self.size:
+            raise self._changed()
+
+    def blocks(
+        self, ranges: Sequence[tuple[int, int] | bytes], progress: Progress | None = None
+    ) -> Iterator[memoryview]:
+        """As of any artifact."""
+        whole = memoryview(self._data)
+        for one in ranges:
+            if isinstance(one, bytes):
+                yield memoryview(one)
+                continue
+            at, end = one
+            if end > self.size:
+                raise self._changed()
+            for start in range(at, end, BLOCK):
+                block = whole[start : min(start + BLOCK, end)]
+                yield block
+                if progress is not None:
+                    progress.advance(len(block))
+
+    def fill(self, offset: int, views: Sequence[memoryview]) -> None:
+        """As of any artifact."""
+        for view in views:
+            if offset + len(view) > self.size:
+                raise self._changed()
+            view[:] = self._data[offset : offset + len(view)]
+            offset += len(view)
+
+    def _read_exactly(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+
 def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
     """Open a regular file for reading, or take over what `reading_ahead` opened; Unreadable for everything else."""
     name = os.fspath(path)

@@ -28,6 +28,7 @@ MAX_COLUMNS = 100
 
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
+    "survey": "see who signed what in a folder, share or stick, without a trust file",
     "sign": "sign files and folders",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",

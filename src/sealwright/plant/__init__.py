@@ -1,1 +1,1 @@
-"""What a device or server does with a verdict before something runs on it."""
+"""What a plant does with deliveries: survey, receive, accept, records, and the checking station."""

@@ -18,6 +18,7 @@ from sealwright.texts import (
     screen,
     serving,
     station,
+    survey,
     trustlife,
 )
 
@@ -32,6 +33,7 @@ _TABLES = (
     screen.WORDS,
     serving.WORDS,
     station.WORDS,
+    survey.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
