@@ -60,6 +60,7 @@ class KeyPurpose(StrEnum):
     LOG = "log"
     APPROVAL = "approval"
     BACKUP = "backup"
+    RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True)

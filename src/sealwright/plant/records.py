@@ -1,0 +1,451 @@
+"""The installation record: one statement for each verdict, which an auditor reads without us.
+
+    # sealwright record 1
+    # folder 5f0c9a…                                   of this chain of records, drawn when it began
+    # number 17
+    # previous sha256:9b0c…                            SHA-256 of the text of number 16; `none` in the first
+    # outcome trusted
+    # purpose install
+    # name drive.bin
+    # size 1048576
+    # format detached
+    # content sha256:5891…                             what deny lists and logs know the artifact by
+    # file sha256:5891…                                all bytes of the file, read from the same open file
+    # claim product line 3 drive
+    # signer accepted maker key sha256:… certificate sha256:… subject CN=ACME Release 2026,O=ACME
+    # rule drive firmware
+    # mode enforce
+    # finding note SW-SIGNATURE-IGNORED 1
+    # claimed 2026-05-09T08:00:00Z by the signer
+    # proved 2026-05-09T08:00:02Z by http://tsa.acme.example
+    # floor 2026-10-01T00:00:00Z by what this verifier knew to be past
+    # judged 2026-11-26T02:03:34Z by clock
+    # trust version 3 stage production digest sha256:… id 4f1d2a…
+    # believed its fingerprint was given
+    # rollback checked
+    # host pc7
+    # account uid:1000
+    # clock 2026-11-26T02:03:34Z
+    # sealwright 0.1.0
+    # key sha256:…                                     the station's, whose signature lies beside; or: # unsigned no station key
+    5891b5b522d5df08…  drive.bin                       so that `sha256sum -c` checks the artifact; of a folder its manifest
+
+1. UTF-8, LF, these lines in this order, those left out that have nothing to say; there is one form, and the reader refuses any other.
+2. A `%` and whatever an editor would not show (controls, directions, odd spaces, octets that are no UTF-8) is percent-encoded,
+   so that a name can neither make a line nor hide one. A file whose name needs that has no sum line.
+3. Persons are ids only (DESIGN, Values): the account is its number, a signer whom the trust file maps to a person is that id, and the
+   subject stands only where it maps nobody. Findings are codes and how often, without their words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import unquote_to_bytes
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.errors import MalformedArtifact
+from sealwright.findings import Severity
+from sealwright.formats.format import Slot
+from sealwright.log.canonical import read_time, time_text
+from sealwright.trust.verdict import Outcome, Purpose, SignerSeen, Verdict
+
+FIRST_LINE = "# sealwright record 1"
+FILE, SIGNATURE = "record.txt", "record.txt.p7s"
+NONE = "none"
+UNSIGNED = "no station key"
+MAX_BYTES = 1 << 20
+MAX_TEXT = 500
+MAX_SIGNERS = 64
+MAX_CODES = 200
+FOLDER_DIGITS = 32
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}")
+_CODE = re.compile(r"SW-[A-Z0-9-]{1,60}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """What whoever verified says beside: ids, which nothing proves. "" where nothing was said."""
+
+    person: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """Where it was verified. account: `uid:` and its number; version: of Sealwright; key: that signs the record, if one does."""
+
+    host: str
+    account: str
+    version: str
+    key: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A record's place in its chain. previous: of the text before, None in the first."""
+
+    folder: str
+    number: int
+    previous: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignerNamed:
+    """One signature of the artifact. person: the trust file's id; subject: "" where there is one."""
+
+    accepted: bool
+    slot: Slot
+    key: Digest | None
+    certificate: Digest | None
+    person: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A finding's code, and how often it was found."""
+
+    severity: Severity
+    code: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A time and who says so."""
+
+    time: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trusting:
+    """The trust file that decided, and why it was believed."""
+
+    id: str
+    version: int
+    stage: str
+    digest: Digest
+    believed: str
+    rollback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is recorded of one verdict, before it has a place in a chain. listed: the file of the sum line, "" for none."""
+
+    outcome: Outcome
+    purpose: Purpose
+    name: str
+    size: int
+    format: str
+    content: Digest | None
+    file: Digest | None
+    product: str
+    version: str
+    generation: int | None
+    signers: tuple[SignerNamed, ...]
+    rule: str
+    mode: str
+    findings: tuple[Counted, ...]
+    claimed: Timed | None
+    proved: Timed | None
+    floor: Timed | None
+    judged: Timed
+    trust: Trusting
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One statement. clock: what the station's clock showed when the verdict was reached, aware."""
+
+    link: Link
+    facts: Facts
+    asserted: Asserted
+    station: Station
+    clock: datetime
+
+
+def facts_of(verdict: Verdict, file: Digest | None) -> Facts:
+    """What is recorded of a verdict. file: SHA-256 of all bytes, from the open file that was judged."""
+    times, trust, claims = verdict.times, verdict.trust, verdict.claims
+    counted = Counter((finding.severity, finding.code) for finding in verdict.findings)
+    return Facts(
+        outcome=verdict.outcome,
+        purpose=verdict.purpose,
+        name=_short(os.path.basename(os.path.abspath(verdict.path))),
+        size=verdict.size,
+        format=verdict.format,
+        content=verdict.artifact,
+        file=file,
+        product=_short(claims.product or ""),
+        version=_short(claims.version or ""),
+        generation=claims.generation,
+        signers=tuple(map(_named, verdict.signers[:MAX_SIGNERS])),
+        rule=_short(verdict.rule),
+        mode=verdict.mode,
+        findings=tuple(Counted(*about, times) for about, times in list(counted.items())[:MAX_CODES]),
+        claimed=_timed(times.claimed, "the signer"),
+        proved=_timed(times.proved, times.by or "a proof"),
+        floor=_timed(times.floor, "what this verifier knew to be past"),
+        judged=Timed(times.judged.replace(microsecond=0), _short(times.source)),
+        trust=Trusting(trust.id, trust.version, trust.stage, trust.digest, _short(trust.believed), trust.rollback),
+    )
+
+
+def record_text(record: Record) -> bytes:
+    """The one form of a record."""
+    text = "".join(f"{line}\n" for line in (FIRST_LINE, *(f"# {name} {value}" for name, value in _lines(record))))
+    return (text + _sum_line(record.facts)).encode()
+
+
+def parse_record(data: bytes, subject: str) -> Record:
+    """Read a record; MalformedArtifact for anything but its one form."""
+    try:
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"{len(data)} bytes, at most {MAX_BYTES}")
+        lines = data.decode().split("\n")
+        if lines.pop() or not lines or lines[0] != FIRST_LINE:
+            raise ValueError(f"it does not begin with {FIRST_LINE!r} and end with a line feed")
+        body = [line for line in lines[1:] if line.startswith("# ")]
+        record = _Reader([line[2:].partition(" ")[::2] for line in body]).record()
+        if record_text(record) != data:
+            raise ValueError("it is not written as this program writes it")
+    except (ValueError, IndexError, OverflowError) as cause:
+        raise MalformedArtifact(
+            subject, f"it is no record ({cause})"[:200], "Keep it as evidence; compare it with a copy of the folder."
+        ) from cause
+    return record
+
+
+def _lines(record: Record) -> Iterator[tuple[str, str]]:
+    link, facts, station, trust = record.link, record.facts, record.station, record.facts.trust
+    yield "folder", link.folder
+    yield "number", str(link.number)
+    yield "previous", str(link.previous or NONE)
+    yield "outcome", facts.outcome.value
+    yield "purpose", facts.purpose.value
+    yield "name", escaped(facts.name)
+    yield "size", str(facts.size)
+    digests = (("content", facts.content), ("file", facts.file))
+    yield from _given(("format", facts.format), *((name, str(value or "")) for name, value in digests))
+    claims = (("product", facts.product), ("version", facts.version))
+    yield from (("claim", f"{name} {escaped(value)}") for name, value in claims if value)
+    if facts.generation is not None:
+        yield "claim", f"generation {facts.generation}"
+    for one in facts.signers:
+        how = "accepted" if one.accepted else "refused"
+        who = f"person {escaped(one.person)}" if one.person else f"subject {escaped(one.subject) or NONE}"
+        yield "signer", f"{how} {one.slot} key {one.key or NONE} certificate {one.certificate or NONE} {who}"
+    yield from _given(("rule", escaped(facts.rule)), ("mode", facts.mode))
+    yield from (("finding", f"{one.severity} {one.code} {one.times}") for one in facts.findings)
+    for name in ("claimed", "proved", "floor", "judged"):
+        if (timed := getattr(facts, name)) is not None:
+            yield name, f"{time_text(timed.time)} by {escaped(timed.by)}"
+    yield "trust", f"version {trust.version} stage {trust.stage} digest {trust.digest} id {escaped(trust.id)}"
+    yield "believed", escaped(trust.believed)
+    yield "rollback", trust.rollback
+    yield "host", escaped(station.host)
+    yield "account", station.account
+    yield from _given(("person", record.asserted.person), ("change", record.asserted.change))
+    yield "clock", time_text(record.clock)
+    yield "sealwright", station.version
+    yield ("key", str(station.key)) if station.key is not None else ("unsigned", UNSIGNED)
+
+
+def _given(*lines: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in lines if value)
+
+
+class _Reader:
+    """Takes the lines in their order. What it lets pass is compared with the one form afterwards."""
+
+    def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
+        self.lines = lines
+        self.at = 0
+
+    def record(self) -> Record:
+        """Every line; ValueError for one that is missing, and for what a value cannot be."""
+        folder, number = _matching(r"[0-9a-f]{32}", self.value("folder")), _number(self.value("number"))
+        previous = self.value("previous")
+        link = Link(folder, number, None if previous == NONE else Digest.parse(previous))
+        outcome, purpose = Outcome(self.value("outcome")), Purpose(self.value("purpose"))
+        name, size = self.text("name"), _number(self.value("size"))
+        form, content, file = self.maybe("format"), self.digest("content"), self.digest("file")
+        claims = dict(line.partition(" ")[::2] for line in self.every("claim"))
+        generation = claims.get("generation")
+        facts = Facts(
+            outcome=outcome,
+            purpose=purpose,
+            name=name,
+            size=size,
+            format=_matching(r"[a-z0-9+-]{0,200}", form),
+            content=content,
+            file=file,
+            product=plain(claims.get("product", "")),
+            version=plain(claims.get("version", "")),
+            generation=None if generation is None else int(_matching(r"-?[0-9]{1,19}", generation)),
+            signers=tuple(map(_signer, self.every("signer"))),
+            rule=plain(self.maybe("rule")),
+            mode=_matching(r"[a-z]{0,20}", self.maybe("mode")),
+            findings=tuple(map(_counted, self.every("finding"))),
+            claimed=self.time("claimed"),
+            proved=self.time("proved"),
+            floor=self.time("floor"),
+            judged=_parsed_time(self.value("judged")),
+            trust=self.trust(),
+        )
+        host, account = self.text("host"), _matching(r"uid:[0-9]{1,10}|unknown", self.value("account"))
+        asserted = Asserted(_identifier(self.maybe("person")), _identifier(self.maybe("change")))
+        clock, version = read_time(self.value("clock")), _matching(r"[0-9A-Za-z.+-]{1,40}", self.value("sealwright"))
+        key = self.digest("key")
+        if key is None:
+            _matching(UNSIGNED, self.value("unsigned"))
+        if self.at != len(self.lines):
+            raise ValueError(f"a line {self.lines[self.at][0][:40]!r} too many or at a wrong place")
+        return Record(link, facts, asserted, Station(host, account, version, key), clock)
+
+    def value(self, name: str) -> str:
+        """The line of a name, which must come now."""
+        if self.at >= len(self.lines) or self.lines[self.at][0] != name:
+            raise ValueError(f"the line {name!r} is not where it belongs")
+        self.at += 1
+        return self.lines[self.at - 1][1]
+
+    def maybe(self, name: str) -> str:
+        """The same; "" where it is not there."""
+        return self.value(name) if self.at < len(self.lines) and self.lines[self.at][0] == name else ""
+
+    def every(self, name: str) -> Iterator[str]:
+        """All lines of a name that come now."""
+        while self.at < len(self.lines) and self.lines[self.at][0] == name:
+            yield self.value(name)
+
+    def text(self, name: str) -> str:
+        """A text, decoded."""
+        return plain(self.value(name))
+
+    def digest(self, name: str) -> Digest | None:
+        """A digest, where it is there."""
+        found = self.maybe(name)
+        return Digest.parse(found) if found else None
+
+    def time(self, name: str) -> Timed | None:
+        """A time, where it is there."""
+        found = self.maybe(name)
+        return _parsed_time(found) if found else None
+
+    def trust(self) -> Trusting:
+        """The trust file's lines."""
+        words = self.value("trust").split(" ", 7)
+        if len(words) != 8 or words[0::2] != ["version", "stage", "digest", "id"]:
+            raise ValueError("the line 'trust' is not whole")
+        return Trusting(
+            plain(words[7]),
+            _number(words[1]),
+            _matching(r"[a-z]{1,20}", words[3]),
+            Digest.parse(words[5]),
+            self.text("believed"),
+            _matching(r"[a-z ]{1,40}", self.value("rollback")),
+        )
+
+
+def _signer(line: str) -> SignerNamed:
+    words = line.split(" ", 7)
+    if len(words) != 8 or words[2:5:2] != ["key", "certificate"] or words[6] not in ("person", "subject"):
+        raise ValueError("a line 'signer' is not whole")
+    if words[0] not in ("accepted", "refused"):
+        raise ValueError("a signer is neither accepted nor refused")
+    key, certificate = (None if word == NONE else Digest.parse(word) for word in (words[3], words[5]))
+    named = plain(words[7])
+    person = named if words[6] == "person" else ""
+    subject = "" if person or words[7] == NONE else named
+    return SignerNamed(words[0] == "accepted", Slot(words[1]), key, certificate, person, subject)
+
+
+def _counted(line: str) -> Counted:
+    severity, code, times = line.split(" ")
+    return Counted(Severity(severity), _matching(_CODE.pattern, code), _number(times))
+
+
+def _parsed_time(line: str) -> Timed:
+    time, found, by = line.partition(" by ")
+    if not found:
+        raise ValueError("a time does not say whose it is")
+    return Timed(read_time(time), plain(by))
+
+
+def _named(seen: SignerSeen) -> SignerNamed:
+    subject = "" if seen.person else _short(seen.subject)
+    return SignerNamed(seen.accepted, seen.slot, seen.key, seen.certificate, _short(seen.person), subject)
+
+
+def _timed(time: datetime | None, by: str) -> Timed | None:
+    return None if time is None else Timed(time.replace(microsecond=0), _short(by))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def _number(text: str) -> int:
+    return int(_matching(_NUMBER.pattern, text))
+
+
+def _identifier(text: str) -> str:
+    return _matching(IDENTIFIER.pattern, text) if text else ""
+
+
+def _matching(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"{text[:40]!r} is not what belongs there")
+    return text
+
+
+def sum_name(facts: Facts) -> tuple[Digest, str] | None:
+    """Which file `sha256sum -c` is told to look at, beside the artifact: itself, or a folder's manifest."""
+    if facts.file is not None:
+        return facts.file, facts.name
+    if "manifest" in facts.format.split("+") and facts.content is not None:
+        return facts.content, f"{facts.name}.manifest"
+    return None
+
+
+def _sum_line(facts: Facts) -> str:
+    wanted = sum_name(facts)
+    if wanted is None or wanted[0].algorithm is not HashName.SHA256:
+        return ""
+    digest, name = wanted
+    if escaped(name) != name.replace("%", "%25") or name == "-":
+        return ""
+    mark = "\\" if "\\" in name else ""
+    return f"{mark}{digest.value.hex()}  " + name.replace("\\", "\\\\") + "\n"
+
+
+def escaped(text: str) -> str:
+    """A text as a line holds it: `%`, what cannot be seen, and spaces that could be overlooked are percent-encoded."""
+    if text.isascii() and text.isprintable() and "%" not in text and " ".join(text.split()) == text:
+        return text
+    out = []
+    for at, character in enumerate(text):
+        category = unicodedata.category(character)
+        lone = character == " " and 0 < at < len(text) - 1 and text[at - 1] != " "
+        if character == "%" or (category in _HIDDEN and not lone):
+            octets = character.encode("utf-8", "surrogateescape" if character >= "\udc80" else "replace")
+            out.append("".join(f"%{octet:02x}" for octet in octets))
+        else:
+            out.append(character)
+    return "".join(out)
+
+
+def plain(text: str) -> str:
+    """The text that `escaped` wrote; octets that are no UTF-8 come as lone surrogates, as `os.fsdecode` writes them."""
+    return unquote_to_bytes(text).decode("utf-8", "surrogateescape") if "%" in text else text
