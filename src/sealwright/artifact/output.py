@@ -296,7 +296,7 @@ def _copy(part: FileRange, descriptor: int) -> None:
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
     """All data on disk: one syncfs for each folder where that is cheaper, else one fsync for each file."""
-    if len(written) > 4 * len(folders) and (syncfs := _syncfs()) is not None:
+    if len(written) > 4 * len(folders) and (syncfs := system_syncfs()) is not None:
         for folder in folders:
             try:
                 descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
@@ -354,7 +354,7 @@ def _sync_folder(folder: str) -> None:
             raise _refused(folder, cause) from cause
 
 
-def _syncfs() -> Callable[[int], int] | None:
+def system_syncfs() -> Callable[[int], int] | None:
     """The C library's syncfs, or None."""
     import ctypes  # start-up time; only batches need it
 

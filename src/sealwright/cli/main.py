@@ -29,6 +29,7 @@ MAX_COLUMNS = 100
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "sign": "sign files and folders",
+    "record": "list, check and export the installation records that verify --record wrote",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "strip": "write a file without the signatures inside it",

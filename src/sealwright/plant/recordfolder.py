@@ -26,9 +26,9 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.output import DEFAULT_MODE, system_syncfs
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.log.journal import sync_folder
@@ -42,14 +42,12 @@ _GROUP = re.compile(r"[0-9]{6}")
 _RECORD = re.compile(r"[0-9]{9}")
 NEW = ".new-"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES if os.name == "nt" else errno.EEXIST)
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+FEW = 4
 
 
-class Written(NamedTuple):
-    """A text and its signature, b"" for none."""
-
-    text: bytes
-    signature: bytes = b""
+Maker = Callable[[Link], bytes]
+Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,65 +103,73 @@ def end_of(folder: str) -> Link:
     return Link(last.link.folder, newest + 1, Digest.of(text))
 
 
-def append(folder: str, count: int, make: Callable[[Sequence[Link]], Sequence[bytes]], sign: Sign) -> list[str]:
-    """Write records, durably; their paths in order. One sync for all of them.
+def append(folder: str, makers: Sequence[Maker], sign: Sign) -> list[str]:
+    """Write records, durably; their paths in order.
 
-    make: the texts for the places that are given; it is called again for those whose numbers another writer took.
-    sign: the signatures of texts, b"" each where there is no key. Raises OutputRefused, and what `end_of` and `sign` raise.
+    makers: each gives the text for a place, and is asked again where another writer took that one. sign: the signatures of texts, b""
+    each where there is no key. Raises OutputRefused, and what `end_of` and `sign` raise; some may be there already then.
     """
     paths: list[str] = []
     for _ in range(MAX_ROUNDS):
-        paths += _round(folder, count - len(paths), make, sign)
-        if len(paths) == count:
+        paths += _round(folder, makers[len(paths) :], sign)
+        if len(paths) == len(makers):
             return paths
     raise OutputRefused(folder, "other writers take every number", "Try again, or use a folder for each station.")
 
 
-Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
-
-
-def _round(folder: str, count: int, make: Callable[[Sequence[Link]], Sequence[bytes]], sign: Sign) -> list[str]:
+def _round(folder: str, makers: Sequence[Maker], sign: Sign) -> list[str]:
     """Those that got their numbers: all of them, or as many as came before another writer's."""
-    texts: list[bytes] = []
     link = end_of(folder)
-    for _ in range(count):
-        (text,) = make([link])
-        texts.append(text)
-        link = Link(link.folder, link.number + 1, Digest.of(text))
-    first = link.number - count
+    first, texts = link.number, []
+    for maker in makers:
+        texts.append(maker(link))
+        link = Link(link.folder, link.number + 1, Digest.of(texts[-1]))
     signatures = sign(texts)
     made: list[str] = []
     try:
-        try:
-            for text, signature in zip(texts, signatures, strict=True):
-                made.append(os.path.join(folder, NEW + secrets.token_hex(8)))
-                _write(made[-1], Written(text, signature))
-            _sync(made)
-            return _named(folder, made, first)
-        except OSError as cause:
-            raise _refused(folder, cause) from cause
+        for text, signature in zip(texts, signatures, strict=True):
+            made.append(os.path.join(folder, NEW + secrets.token_hex(8)))
+            _write(made[-1], text, signature)
+        _sync(folder, made)
+        return _named(folder, made, first)
+    except OSError as cause:
+        raise _refused(folder, cause) from cause
     finally:
         for path in made:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(path: str, written: Written) -> None:
+def _write(path: str, text: bytes, signature: bytes) -> None:
     os.mkdir(path)
-    for name, data in ((FILE, written.text), (SIGNATURE, written.signature)):
+    for name, data in ((FILE, text), (SIGNATURE, signature)):
         if not data:
             continue
-        descriptor = os.open(os.path.join(path, name), _FLAGS, 0o644)
+        descriptor = os.open(os.path.join(path, name), _FLAGS, DEFAULT_MODE)
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _sync(made: Sequence[str]) -> None:
+def _sync(folder: str, made: Sequence[str]) -> None:
+    """All that was written, on disk: one syncfs where that is cheaper, else one fsync for each file and its folder."""
+    if len(made) > FEW and (syncfs := system_syncfs()) is not None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if syncfs(descriptor) != 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        finally:
+            os.close(descriptor)
+        return
     for path in made:
+        for name in os.listdir(path):
+            descriptor = os.open(os.path.join(path, name), os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         sync_folder(path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sealwright.texts import artifact, certificates, envelope, errors, keys, running, trust, verdicts
+from sealwright.texts import artifact, certificates, envelope, errors, keys, records, running, trust, verdicts
 from sealwright.texts.text import Text
 
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
     **running.TEXTS,
+    **records.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,
     **certificates.TEXTS,

@@ -7,7 +7,18 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 
 from __future__ import annotations
 
-from sealwright.texts import authority, ceremony, commands, homes, keyscreen, listing, screen, serving, trustlife
+from sealwright.texts import (
+    authority,
+    ceremony,
+    commands,
+    homes,
+    keyscreen,
+    listing,
+    records,
+    screen,
+    serving,
+    trustlife,
+)
 
 _TABLES = (
     authority.WORDS,
@@ -16,6 +27,7 @@ _TABLES = (
     homes.WORDS,
     keyscreen.WORDS,
     listing.WORDS,
+    records.WORDS,
     screen.WORDS,
     serving.WORDS,
     trustlife.WORDS,
