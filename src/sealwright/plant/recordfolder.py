@@ -220,6 +220,8 @@ def stored(folder: str) -> Iterator[Stored]:
     check_folder(folder)
     for group in sorted(name for name in _names(folder) if _GROUP.fullmatch(name)):
         above = os.path.join(folder, group)
+        if os.path.islink(above):  # `strays` tells of it
+            continue
         for name in sorted(name for name in _names(above) if _is_record(group, name)):
             yield read_stored(os.path.join(above, name), int(name))
 

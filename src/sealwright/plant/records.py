@@ -67,6 +67,8 @@ FOLDER_DIGITS = 32
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}")
 _CODE = re.compile(r"SW-[A-Z0-9-]{1,60}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+# lone surrogates that stand for no octet of a name; JSON of others may hold them
+_NO_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 
 
@@ -393,6 +395,7 @@ def _timed(time: datetime | None, by: str) -> Timed | None:
 
 
 def _short(text: str) -> str:
+    text = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
@@ -434,13 +437,13 @@ def escaped(text: str) -> str:
     """A text as a line holds it: `%`, what cannot be seen, and spaces that could be overlooked are percent-encoded."""
     if text.isascii() and text.isprintable() and "%" not in text and " ".join(text.split()) == text:
         return text
+    text = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
     out = []
     for at, character in enumerate(text):
         category = unicodedata.category(character)
         lone = character == " " and 0 < at < len(text) - 1 and text[at - 1] != " "
         if character == "%" or (category in _HIDDEN and not lone):
-            octets = character.encode("utf-8", "surrogateescape" if character >= "\udc80" else "replace")
-            out.append("".join(f"%{octet:02x}" for octet in octets))
+            out.append("".join(f"%{octet:02x}" for octet in character.encode("utf-8", "surrogateescape")))
         else:
             out.append(character)
     return "".join(out)
