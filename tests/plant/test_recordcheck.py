@@ -207,7 +207,7 @@ def test_the_newest_records_are_missed_by_the_line_kept_outside_and_by_nothing_i
     shutil.rmtree(place_of(str(old), 6))
     assert told(old) == []
     assert told(old, contains=end) == [("SW-RECORD-END", str(old))]
-    write(old, 2, STATION)  # and the station, which knows nothing of it, goes on
+    write(old, 2, STATION, at=NOW + HOUR)  # and the station, which knows nothing of it, goes on
     assert told(old) == []
     assert told(old, contains=end) == [("SW-RECORD-END", str(old))]
     assert told(folder, contains=end) == []
@@ -228,7 +228,13 @@ def test_a_folder_begun_anew_is_not_the_one_that_was_written_down(folder: Path) 
 def test_a_line_that_was_not_copied_rightly_is_no_accusation(folder: Path) -> None:
     line = end_of(folder).line
     assert parse_end(f"  {line}\n").count == 6
-    for wrong in (line.replace("count=6", "count=7"), line[:-1], "sealwright-home 1 id=00", line.replace(" 1 ", " 2 "), ""):
+    for wrong in (
+        line.replace("count=6", "count=7"),
+        line[:-1],
+        "sealwright-home 1 id=00",
+        line.replace(" 1 ", " 2 "),
+        "",
+    ):
         with pytest.raises(UsageError):
             parse_end(wrong)
 
@@ -251,10 +257,11 @@ def test_every_bit_of_a_signed_record_counts_here_and_for_openssl(folder: Path, 
         assert told(folder), at
         assert not cms_verify(signature, text, tmp_path / "ca.pem")[0], at
     text.write_bytes(good)
-    assert told(folder) == []
+    trust = believed(PKI)
+    assert told(folder, TrustedStations(trust, NOW)) == []
     for at, other in flips(sealed, step=1):
         signature.write_bytes(other)
-        ours = not told(folder)
+        ours = not told(folder, TrustedStations(trust, NOW))
         if at % 29 == 0 or ours:
             accepted = cms_verify(signature, text, tmp_path / "ca.pem")[0]
             assert accepted or not ours, at  # what we accept, OpenSSL accepts
@@ -280,18 +287,18 @@ def test_a_key_for_anything_else_signs_no_record(tmp_path: Path, profile) -> Non
 def test_a_denied_or_revoked_station_counts_no_more(folder: Path) -> None:
     denied = Denied("key", STATION.key_digest, "stolen with the laptop", None)
     assert told(folder, TrustedStations(believed(PKI), NOW)) == []
-    assert {code for code, _ in told(folder, TrustedStations(believed(PKI, denied=[denied]), NOW))} == {"SW-RECORD-SIGNER"}
+    assert {code for code, _ in told(folder, TrustedStations(believed(PKI, denied=[denied]), NOW))} == {
+        "SW-RECORD-SIGNER"
+    }
     pki = Pki.make("Plant")
     station = pki.leaf("pc7", profile=RECORD_SIGNER)
     other = folder.parent / "other"
     write(other, 1, station)
-    policy = [{"issuer": pki.intermediate.pem, "max_age": 90}]
     good = believed(pki, crls=[pki.crl()])
     assert told(other, TrustedStations(good, NOW)) == []
     pki.revoke(station, NOW - DAY, x509.ReasonFlags.key_compromise)
     revoked = believed(pki, crls=[pki.crl(number=2)])
     assert {code for code, _ in told(other, TrustedStations(revoked, NOW))} == {"SW-RECORD-SIGNER"}
-    assert policy
 
 
 def test_records_outlive_the_stations_certificate(folder: Path) -> None:
@@ -350,5 +357,3 @@ def test_the_keys_of_two_stations_are_named_one_by_one(folder: Path) -> None:
     both: Stations = PinnedKeys(frozenset(Digest.parse(one.key_digest) for one in (STATION, OTHER)))
     assert told(folder, both) == []
     assert told(folder) == [("SW-RECORD-SIGNER", "7")]
-
-

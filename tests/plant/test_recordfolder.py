@@ -225,7 +225,9 @@ def killed_at(folder: Path, pattern: str) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("pattern", [f"{call}:{when}" for call in ("fsync", "rename", "sync_folder") for when in ("before", "after")])
+@pytest.mark.parametrize(
+    "pattern", [f"{call}:{when}" for call in ("fsync", "rename", "sync_folder") for when in ("before", "after")]
+)
 def test_a_crash_leaves_the_record_whole_or_none(folder: Path, pattern: str) -> None:
     write(folder)
     killed_at(folder, pattern)
@@ -249,7 +251,17 @@ def traced(folder: Path) -> Iterator[str]:
         "print('VERDICT', flush=True)\n"
     )
     said = subprocess.run(
-        ["strace", "-f", "-y", "-e", "trace=rename,renameat,renameat2,fsync,write,mkdir", sys.executable, "-c", script, folder],
+        [
+            "strace",
+            "-f",
+            "-y",
+            "-e",
+            "trace=rename,renameat,renameat2,fsync,write,mkdir",
+            sys.executable,
+            "-c",
+            script,
+            folder,
+        ],
         capture_output=True,
         text=True,
         check=True,
