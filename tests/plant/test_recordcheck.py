@@ -11,7 +11,7 @@ from cryptography import x509
 
 from kit.mutate import flips
 from kit.openssl import cms_verify
-from kit.pki import DAY, HOUR, NOW, Pki, Signer, p7s
+from kit.pki import DAY, HOUR, NOW, Pki, p7s
 from kit.records import copied, signature_of, text_of, write
 from kit.trust import believed
 from sealwright.artifact.digest import Digest
