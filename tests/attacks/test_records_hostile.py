@@ -15,13 +15,14 @@ import pytest
 from kit.openssl import cms_verify
 from kit.pki import DAY, NOW, Pki, p7s
 from kit.records import signature_of, text_of, write
-from kit.trust import believed, codes, judge, signed_file
+from kit.trust import RULE, believed, codes, judge, signed_file
 from kit.verdicts import signer, verdict
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.findings import reject
-from sealwright.pki.profiles import CODE_SIGNER, RECORD_SIGNER
+from sealwright.pki.oids import RECORD_SIGNING
+from sealwright.pki.profiles import CODE_SIGNER, EMAIL_PROTECTION, RECORD_SIGNER, UPDATE_PACKAGE_SIGNING
 from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations
 from sealwright.plant.recordexport import COLUMNS, Wanted, cell, heading, kept, row
 from sealwright.trust.verdict import Outcome
@@ -49,6 +50,15 @@ def test_a_record_key_that_signs_a_file_by_other_means_is_refused(tmp_path: Path
     trust = believed(PKI)
     assert judge(signed_file(good, PKI.leaf("release", profile=CODE_SIGNER)), trust).outcome is Outcome.TRUSTED
     assert codes(judge(signed_file(bad, STATION), trust)) == ["SW-CERT-PURPOSE"]
+
+
+@pytest.mark.parametrize("purposes", [[RECORD_SIGNING], [RECORD_SIGNING, UPDATE_PACKAGE_SIGNING]])
+def test_no_rule_accepts_a_record_key_not_even_one_for_any_purpose(tmp_path: Path, purposes: list[str]) -> None:
+    """The twin has any other purpose, such as the mail certificate of a small maker."""
+    rule = RULE | {"signer": [{"anchors": ["root"], "purposes": ["any"]}]}
+    for wanted, found in (([EMAIL_PROTECTION], []), (purposes, ["SW-CERT-PURPOSE"])):
+        path = signed_file(tmp_path, PKI.leaf("pc7", profile=RECORD_SIGNER, purposes=wanted))
+        assert codes(judge(path, believed(PKI, rule=[rule]))) == found
 
 
 def test_a_signature_over_a_record_serves_for_no_artifact(tmp_path: Path) -> None:
