@@ -219,7 +219,7 @@ def sealwright(plant: Path, *around: str) -> subprocess.CompletedProcess[str]:
 def test_a_full_disk_allows_no_install(plant: Path) -> None:
     """A file system with room for a few records and no more; the twin is the first one, and the one after room was made."""
     script = (
-        'mount -t tmpfs -o size=64k,nr_inodes=40 tmpfs "$0" || exit 99\n'
+        'mount -t tmpfs -o size=1m,nr_inodes=14 tmpfs "$0" || exit 99\n'
         'n=0; while "$@" > "$0.out" 2>&1; do n=$((n+1)); [ $n -lt 40 ] || exit 98; done\n'
         'head -1 "$0.out"; echo "after $n"\n'
         'rm -r "$0/000000/$(ls "$0/000000" | tail -1)"; "$@" > /dev/null 2>&1; echo "then $?"\n'
@@ -240,9 +240,8 @@ def test_a_read_only_medium_allows_no_install(plant: Path) -> None:
 
 
 def test_a_folder_of_somebody_else_allows_no_install(plant: Path) -> None:
-    for path in (plant, *plant.parents):
-        if path.stat().st_mode & 0o005 != 0o005 and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
+    for path in (plant / "home", plant, *plant.parents[:-2]):
+        path.chmod(path.stat().st_mode | 0o055)
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     done = sealwright(plant, *nobody)
     assert done.returncode == 1, done
@@ -309,6 +308,20 @@ def test_the_check_says_what_it_did_not_check_and_gives_the_line_to_keep(run: Ru
         shutil.rmtree(record(plant, number).parent)
     code, out, _ = run("record", "check", records, "--key", station, "--contains", line)
     assert (code, "does not contain what was written down" in out) == (1, True)
+
+
+def test_the_stations_journal_misses_what_was_removed_from_the_share(run: Run, plant: Path) -> None:
+    """Who can write to the folder and not to the station's home cannot take the newest records away unseen."""
+    for _ in range(3):
+        assert run(*verify(plant))[0] == 0
+    words = ["record", "check", plant / "records", "--trust", plant / "home" / "trust.toml"]
+    asked = [*words, "--station-home", plant / "home"]
+    assert run(*words)[0] == run(*asked)[0] == 0
+    shutil.rmtree(record(plant, 3).parent)
+    assert run(*words)[0] == 0
+    code, out, _ = run(*asked)
+    assert (code, "it ends at 2, the station's journal has signed 3" in out) == (1, True)
+    assert run("record", "check", plant / "records", "--station-home", plant)[0] == 2
 
 
 def test_keys_are_named_by_digest_certificate_or_public_key(run: Run, plant: Path) -> None:

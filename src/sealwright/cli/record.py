@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   sealwright record check records --trust trust.toml                genuine, whole, and signed by stations of this trust file?
   sealwright record check records --key station.pem                 the same for one station's certificate or public key
   sealwright record check records --key station.pem --contains records.line    does it still contain what was written down?
+  sealwright record check records --key station.pem --station-home station     and all that the station signed?
   sealwright record export records --out logbook.csv --since 2026-01-01T00:00:00Z --product "line 3"
 """
 MAX_KEY_BYTES = 64 * 1024
@@ -44,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a station's key: sha256:… as records name it, or PEM of its certificate or public key (repeat)",
+    )
+    check.add_argument(
+        "--station-home",
+        metavar="HOME",
+        action="append",
+        default=[],
+        help="a station's home: does the folder have all that its journal says was signed? (repeat)",
     )
     check.add_argument("--contains", metavar="LINE", help="the line of an earlier check, or a file with it")
     add_json(check)
@@ -106,7 +114,7 @@ def run_check(args: argparse.Namespace) -> int:
     from sealwright.cli.jsonout import finding_object, line
     from sealwright.plant.recordcheck import Check, is_wrong
 
-    check = Check(args.folder, _stations(args), _end(args.contains))
+    check = Check(args.folder, _stations(args), _end(args.contains), _signed(args.station_home))
     wrong = 0
     with TerminalProgress("checking", unit="records") as progress:
         for finding in check.findings(progress):
@@ -233,6 +241,20 @@ def _end(text: str | None) -> End | None:
     if not text.startswith(WORD) and os.path.lexists(text):
         text = read_file(text, MAX_LINE_BYTES).decode("utf-8", "backslashreplace")
     return parse_end(text)
+
+
+def _signed(homes: list[str]) -> dict[str, int]:
+    """The highest number that any of the stations signed, by folder."""
+    if not homes:
+        return {}
+    from sealwright.plant.station import highest_signed  # only where a journal is asked
+    from sealwright.signing.home import open_home
+
+    highest: dict[str, int] = {}
+    for home in homes:
+        for folder, number in highest_signed(open_home(home)).items():
+            highest[folder] = max(number, highest.get(folder, 0))
+    return highest
 
 
 def _say_finding(finding: Finding) -> None:

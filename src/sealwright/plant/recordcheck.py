@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -150,12 +150,14 @@ class TrustedStations:
 class Check:
     """One run over a folder; its numbers are final when `findings` has ended.
 
+    signed: the highest number that stations' journals have signed, by folder id (`station.highest_signed`);
     keys: how many records each key signed, by the digest's text, "" for none; folder: the id that the first readable record says.
     """
 
     path: str
     stations: Stations | None = None
     contains: End | None = None
+    signed: Mapping[str, int] = field(default_factory=dict)
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -182,6 +184,10 @@ class Check:
         if self.contains is not None and number < self.contains.count:
             yield reject(
                 "SW-RECORD-END", self.path, found=f"it ends at {number}, written down was {self.contains.count}"
+            )
+        if (highest := self.signed.get(self._id, 0)) > number:
+            yield reject(
+                "SW-RECORD-END", self.path, found=f"it ends at {number}, the station's journal has signed {highest}"
             )
         if self._id and previous is not None:
             self.end = End(self._id, number, previous)

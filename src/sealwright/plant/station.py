@@ -16,8 +16,10 @@ from sealwright.envelope.kinds import RECORD
 from sealwright.errors import UsageError
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
-from sealwright.plant.records import FILE
-from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
+from sealwright.log.journal import EntryType, read_history
+from sealwright.plant.recordfolder import MAX_NUMBER
+from sealwright.plant.records import FILE, parse_record
+from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
 
 
@@ -35,25 +37,43 @@ class StationKey:
         return key_digest(self.enrolled.public_key)
 
     def sign(self, texts: Sequence[bytes]) -> list[bytes]:
-        """Detached CMS of the kind `record` over each text. Raises what the pipeline raises."""
+        """Detached CMS of the kind `record` over each text, which must be a record (RULES 2). Raises what the pipeline raises."""
         if not texts:
             return []
-        names = {HashName.SHA256, self.enrolled.algorithm.digest}
-        batch = [
-            Prepared(
-                RECORD.name,
-                RECORD.name,
-                FILE,
-                {name: Digest.of(text, name) for name in names},
-                None,
-                len(text),
-                Coverage.whole(len(text)),
-                Claims(),
-            )
-            for text in texts
-        ]
+        batch = [self._prepared(text) for text in texts]
         with Pipeline(self.home, self.enrolled, self.pin) as pipeline:
             return [pipeline.sealed(made).envelope for made in pipeline.sign(batch, datetime.now(UTC))]
+
+    def _prepared(self, text: bytes) -> Prepared:
+        """Its place in its chain is what the journal has as its claims, so that the journal shows what the folder lacks."""
+        link = parse_record(text, FILE).link
+        return Prepared(
+            format=RECORD.name,
+            kind=RECORD.name,
+            path=FILE,
+            digests={name: Digest.of(text, name) for name in (HashName.SHA256, self.enrolled.algorithm.digest)},
+            content=None,
+            size=len(text),
+            coverage=Coverage.whole(len(text)),
+            claims=Claims(product=link.folder, generation=link.number),
+        )
+
+
+def highest_signed(home: Home) -> dict[str, int]:
+    """The highest number that a station's journal has signed for each folder of records, by the folder's id. Raises JournalError."""
+    asked: dict[str, tuple[str, int]] = {}
+    highest: dict[str, int] = {}
+    for entry in read_history(home.path(JOURNAL)):
+        request = str(entry.fields.get("request", ""))
+        if entry.type is EntryType.INTENT and entry.fields.get("kind") == RECORD.name:
+            folder, number = str(entry.fields.get("product", "")), str(entry.fields.get("generation", ""))
+            if number.isdecimal() and len(number) <= len(str(MAX_NUMBER)):
+                asked[request] = folder, int(number)
+        elif request in asked:
+            place, count = asked.pop(request)
+            if entry.type is EntryType.RESULT:
+                highest[place] = max(count, highest.get(place, 0))
+    return highest
 
 
 def enrolled_for_records(home: Home, wanted: str | None) -> EnrolledKey:

@@ -41,7 +41,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-RECORD-END": Text(
         "the folder does not contain what was written down of it: {found}",
-        "Newest records were removed or the folder was put back to an older copy; find the newest copy.",
+        "Newest records were removed, the folder was put back to an older copy, or the last verification was interrupted before it answered; find the newest copy.",
     ),
     "SW-RECORD-UNTRUE": Text(
         "the record {subject} was signed outside its certificate's dates ({found})",
