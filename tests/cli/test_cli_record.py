@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,16 +241,18 @@ def test_a_read_only_medium_allows_no_install(plant: Path) -> None:
 
 
 def test_a_folder_of_somebody_else_allows_no_install(plant: Path) -> None:
-    for path in (plant / "home", plant, *plant.parents[:-2]):
-        path.chmod(path.stat().st_mode | 0o055)
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-    done = sealwright(plant, *nobody)
-    assert done.returncode == 1, done
-    assert "this user may not write there" in done.stdout
-    os.chown(plant / "records", 65534, 65534)
-    done = sealwright(plant, *nobody)
-    assert done.returncode == 0, done
-    assert "# account uid:65534\n" in record(plant).read_text()
+    with tempfile.TemporaryDirectory() as name:  # pytest shuts the folders above its own to others
+        open_to_all = Path(shutil.copytree(plant, Path(name) / "plant"))
+        for path in (Path(name), open_to_all, open_to_all / "home"):
+            path.chmod(0o755)
+        done = sealwright(open_to_all, *nobody)
+        assert done.returncode == 1, done
+        assert "this user may not write there" in done.stdout
+        os.chown(open_to_all / "records", 65534, 65534)
+        done = sealwright(open_to_all, *nobody)
+        assert done.returncode == 0, done
+        assert "# account uid:65534\n" in record(open_to_all).read_text()
 
 
 def test_no_key_backend_is_loaded_where_no_station_key_is_given(plant: Path) -> None:

@@ -44,8 +44,9 @@ TEXTS: dict[str, Text] = {
         "Newest records were removed, the folder was put back to an older copy, or the last verification was interrupted before it answered; find the newest copy.",
     ),
     "SW-RECORD-UNTRUE": Text(
-        "the record {subject} was signed outside its certificate's dates ({found})",
+        "the record {subject} was signed outside the dates of its station's certificate ({found})",
         "See whether the station's clock was wrong then.",
+        plain="the record {subject} was signed outside the dates of its station ({found})",
     ),
 }
 
