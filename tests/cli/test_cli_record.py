@@ -12,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
 from kit.openssl import cms_verify, sums
 from kit.signedfiles import MAKERS
+from sealwright.cli import verify as verify_command
 from sealwright.cli.main import main
+from sealwright.plant import recorder, station
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -311,6 +314,63 @@ def test_the_check_says_what_it_did_not_check_and_gives_the_line_to_keep(run: Ru
         shutil.rmtree(record(plant, number).parent)
     code, out, _ = run("record", "check", records, "--key", station, "--contains", line)
     assert (code, "does not contain what was written down" in out) == (1, True)
+
+
+def test_an_empty_folder_is_not_called_whole(run: Run, plant: Path) -> None:
+    for more in ((), ("--json",)):
+        assert run("record", "check", plant / "records", *more)[0] == 1
+    assert run(*verify(plant))[0] == 0
+    assert run("record", "check", plant / "records")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("year", "written", "remarks"), [(1970, True, ["SW-RECORD-UNTRUE"]), (2026, True, []), (2099, False, [])]
+)
+def test_a_hostile_clock_makes_no_record_that_looks_right(
+    run: Run, plant: Path, monkeypatch: pytest.MonkeyPatch, year: int, written: bool, remarks: list[str]
+) -> None:
+    """1970: signed, judged by the floor, and remarked. 2099: the station's certificate has ended, so nothing is signed or installed."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            now = datetime.now(tz)
+            return now if year == 2026 else now.replace(year=year, day=1)
+
+    with monkeypatch.context() as patch:
+        for module in (verify_command, recorder, station):
+            patch.setattr(module, "datetime", Clock)
+        code, out, _ = run(*verify(plant, "--details", "--purpose", "run"))
+    assert record(plant).exists() is written
+    assert ("SW-RECORD-NOT-WRITTEN" in out) is not written
+    assert code == 0
+    if not written:
+        return
+    text = record(plant).read_text()
+    assert f"# clock {year}-" in text
+    assert f"# judged {datetime.now(UTC):%Y-%m}" in text
+    _, out, _ = run("record", "check", plant / "records", "--trust", plant / "home" / "trust.toml", "--json")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [one["code"] for one in told if "code" in one] == remarks
+    assert told[-1]["problems"] == 0
+
+
+def test_a_station_of_another_pki_is_enrolled_with_its_certificate(run: Run, plant: Path) -> None:
+    """As docs/records.md shows it; an artifact's certificate of the same authority makes no station."""
+    ca = plant / "home"
+    for profile, wanted in (("code-signer", 1), ("record-signer", 0)):
+        uri, home, records = f"file:{plant / profile}.key", plant / f"{profile}-home", plant / f"{profile}-records"
+        records.mkdir()
+        assert run("init", home)[0] == 0
+        assert run("key", "create", uri)[0] == 0
+        (plant / "pc7.csr").write_text(run("key", "csr", uri, "--subject", "CN=pc7")[1])
+        issue = ["cert", "issue", plant / "pc7.csr", "--home", ca, "--profile", profile, "--provenance", "development"]
+        assert run(*issue, "--out", plant / f"{profile}.pem")[0] == 0
+        name = ["--name", "station", "--purpose", "record"]
+        assert run("key", "import-certificate", plant / f"{profile}.pem", "--home", home, "--key", uri, *name)[0] == 0
+        words = ["verify", plant / "drive.bin", "--trust", ca / "trust.toml", "--record", records]
+        assert run(*words, "--station-home", home)[0] == 0
+        assert run("record", "check", records, "--trust", ca / "trust.toml")[0] == wanted
 
 
 def test_the_stations_journal_misses_what_was_removed_from_the_share(run: Run, plant: Path) -> None:

@@ -109,7 +109,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """What is wrong, then what there is, then the line to keep outside. Exit code 1 where something is wrong."""
+    """What is wrong, then what there is, then the line to keep outside. Exit code 1 where something is wrong, or nothing is there."""
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import finding_object, line
     from sealwright.plant.recordcheck import Check, is_wrong
@@ -128,7 +128,7 @@ def run_check(args: argparse.Namespace) -> int:
         print(line(_summary(check, wrong)))
     else:
         _say_summary(check, wrong)
-    return 1 if wrong else 0
+    return 0 if check.count and not wrong else 1
 
 
 def run_export(args: argparse.Namespace) -> int:
