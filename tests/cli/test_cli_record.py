@@ -373,6 +373,17 @@ def test_a_station_of_another_pki_is_enrolled_with_its_certificate(run: Run, pla
         assert run("record", "check", records, "--trust", ca / "trust.toml")[0] == wanted
 
 
+def test_verifications_at_once_with_one_key_lose_no_record(run: Run, plant: Path) -> None:
+    words = [sys.executable, "-m", "sealwright", *map(str, verify(plant)), "--quiet"]
+    words[4:4] = [str(plant / "drive.bin")] * 2
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    running = [subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) for _ in range(5)]
+    assert [one.wait(timeout=120) for one in running] == [0] * 5
+    known = ["--trust", plant / "home" / "trust.toml", "--station-home", plant / "home"]
+    code, out, _ = run("record", "check", plant / "records", *known, "--json")
+    assert (code, json.loads(out)["records"]) == (0, 15)
+
+
 def test_the_stations_journal_misses_what_was_removed_from_the_share(run: Run, plant: Path) -> None:
     """Who can write to the folder and not to the station's home cannot take the newest records away unseen."""
     for _ in range(3):
