@@ -25,7 +25,7 @@ from sealwright.plant import recordfolder
 from sealwright.plant.recordcheck import Check
 from sealwright.plant.recorder import Judged
 from sealwright.plant.recordfolder import append, end_of, stored
-from sealwright.plant.records import parse_record
+from sealwright.plant.recordreader import parse_record
 from sealwright.trust.verdict import Outcome, Purpose
 
 

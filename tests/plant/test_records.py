@@ -18,6 +18,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.errors import MalformedArtifact
 from sealwright.findings import reject, warning
+from sealwright.plant.recordreader import parse_record
 from sealwright.plant.records import (
     MAX_BYTES,
     Asserted,
@@ -26,7 +27,6 @@ from sealwright.plant.records import (
     Station,
     escaped,
     facts_of,
-    parse_record,
     plain,
     record_text,
 )

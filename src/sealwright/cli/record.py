@@ -81,6 +81,7 @@ def run_list(args: argparse.Namespace) -> int:
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import line
+    from sealwright.cli.recordjson import record_object
     from sealwright.log.canonical import time_text
     from sealwright.plant.recordexport import kept
     from sealwright.texts.words import say
@@ -96,7 +97,7 @@ def run_list(args: argparse.Namespace) -> int:
                 continue
             shown += 1
             if args.json:
-                print(line(_object(one)))
+                print(line(record_object(one)))
                 continue
             record, facts = one.record, one.record.facts
             signed = say("record.signed") if record.station.key is not None else say("record.unsigned")
@@ -312,72 +313,3 @@ def _say_unread(one: Kept, as_json: bool) -> None:
     if as_json:
         print(line({"number": one.number, "path": one.path, "problem": one.problem}))
     print(say("record.unread", path=display(one.path), why=display(one.problem)), file=sys.stderr)
-
-
-def _object(one: Kept) -> dict[str, object]:
-    """Everything that a record says."""
-    from sealwright.plant.records import Timed
-
-    if one.record is None:
-        raise ValueError("it was not read")
-    link, facts, asserted, station = one.record.link, one.record.facts, one.record.asserted, one.record.station
-
-    def timed(value: Timed | None) -> dict[str, object] | None:
-        return None if value is None else {"time": value.time, "by": value.by}
-
-    return {
-        "number": one.number,
-        "path": one.path,
-        "digest": str(one.digest),
-        "folder": link.folder,
-        "previous": _text(link.previous),
-        "outcome": facts.outcome.value,
-        "purpose": facts.purpose.value,
-        "name": facts.name,
-        "size": facts.size,
-        "format": facts.format or None,
-        "content": _text(facts.content),
-        "file": _text(facts.file),
-        "product": facts.product or None,
-        "version": facts.version or None,
-        "generation": facts.generation,
-        "signers": [
-            {
-                "accepted": signer.accepted,
-                "slot": signer.slot.value,
-                "key": _text(signer.key),
-                "certificate": _text(signer.certificate),
-                "person": signer.person or None,
-                "subject": signer.subject or None,
-            }
-            for signer in facts.signers
-        ],
-        "rule": facts.rule or None,
-        "mode": facts.mode or None,
-        "findings": [
-            {"severity": found.severity.value, "code": found.code, "times": found.times} for found in facts.findings
-        ],
-        "claimed": timed(facts.claimed),
-        "proved": timed(facts.proved),
-        "floor": timed(facts.floor),
-        "judged": timed(facts.judged),
-        "trust": {
-            "id": facts.trust.id,
-            "version": facts.trust.version,
-            "stage": facts.trust.stage,
-            "digest": str(facts.trust.digest),
-            "believed": facts.trust.believed,
-            "rollback": facts.trust.rollback,
-        },
-        "host": station.host,
-        "account": station.account,
-        "person": asserted.person or None,
-        "change": asserted.change or None,
-        "clock": one.record.clock,
-        "sealwright": station.version,
-        "key": _text(station.key),
-    }
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -31,7 +31,8 @@ from sealwright.formats.format import Candidate, Slot
 from sealwright.log.canonical import time_text
 from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.plant.recordfolder import Stored, stored, strays
-from sealwright.plant.records import Record, parse_record
+from sealwright.plant.recordreader import parse_record
+from sealwright.plant.records import Record
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
 from sealwright.trust.signatures import judge_candidate

@@ -19,7 +19,8 @@ from sealwright.artifact.names import display
 from sealwright.errors import SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.plant.recordfolder import stored
-from sealwright.plant.records import Record, Timed, parse_record
+from sealwright.plant.recordreader import parse_record
+from sealwright.plant.records import Record, Timed
 from sealwright.trust.verdict import Outcome, Purpose
 
 # what a spreadsheet takes for a formula at the beginning of a cell, the wide forms of East Asian ones too

@@ -32,7 +32,8 @@ from sealwright.artifact.output import DEFAULT_MODE, system_syncfs
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import OutputRefused, SealwrightError
 from sealwright.log.journal import sync_folder
-from sealwright.plant.records import FILE, FOLDER_DIGITS, MAX_BYTES, SIGNATURE, Link, parse_record
+from sealwright.plant.recordreader import parse_record
+from sealwright.plant.records import FILE, FOLDER_DIGITS, MAX_BYTES, SIGNATURE, Link
 
 IN_GROUP = 1000
 MAX_NUMBER = 999_999_999

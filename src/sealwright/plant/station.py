@@ -18,7 +18,8 @@ from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
 from sealwright.log.journal import EntryType, read_history
 from sealwright.plant.recordfolder import MAX_NUMBER
-from sealwright.plant.records import FILE, parse_record
+from sealwright.plant.recordreader import parse_record
+from sealwright.plant.records import FILE
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
 
