@@ -83,7 +83,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", metavar="DIR", required=True, help="the signing home (made by `sealwright init`)")
 
 
-def add_pin_file(parser: argparse.ArgumentParser) -> None:
+def add_pin_file(parser: argparse._ActionsContainer) -> None:
     """--pin-file; a PIN is never an argument."""
     parser.add_argument(
         "--pin-file", metavar="FILE", help="file with the token's PIN, readable by you alone (else you are asked)"

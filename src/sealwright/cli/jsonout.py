@@ -16,8 +16,8 @@ from sealwright.findings import Finding
 from sealwright.trust.verdict import SignerSeen, Verdict
 
 
-def verdict_line(verdict: Verdict, headline: str) -> str:
-    """The object of one path. headline: the clause after the instruction, "" where there is none."""
+def verdict_line(verdict: Verdict, headline: str, record: str = "") -> str:
+    """The object of one path. headline: the clause after the instruction, record: the folder of its record; "" where there is none."""
     times, trust = verdict.times, verdict.trust
     return line(
         {
@@ -56,6 +56,7 @@ def verdict_line(verdict: Verdict, headline: str) -> str:
                 for part in verdict.coverage.ranges
             ],
             "hypothetical": verdict.hypothetical,
+            "record": record or None,
         }
     )
 

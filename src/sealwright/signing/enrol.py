@@ -44,6 +44,7 @@ from sealwright.pki.profiles import (
     LOG,
     OCSP_RESPONDER,
     PERSON,
+    RECORD_SIGNER,
     TIMESTAMP_AUTHORITY,
     UPDATE_SIGNER,
     Profile,
@@ -114,6 +115,7 @@ ROLES = {
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
+    "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
 }
 
 

@@ -62,6 +62,7 @@ class KeyPurpose(StrEnum):
     LOG = "log"
     APPROVAL = "approval"
     BACKUP = "backup"
+    RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True)

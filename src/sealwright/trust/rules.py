@@ -17,8 +17,9 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.findings import Finding, reject, undecided, warning
 from sealwright.formats.format import Component, Slot
+from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
-from sealwright.trust.certificate import ANY_PURPOSE, same_subject
+from sealwright.trust.certificate import ANY_PURPOSE, purposes_of, same_subject
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Denied, Rule, SignerRule, TrustFile
 from sealwright.trust.signatures import Judged, denied_generation, denies
@@ -237,7 +238,9 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
     if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, "a post-quantum signature", seen.algorithm)]
     purposes = wanted.purposes or SIGNING_PURPOSES
-    if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
+    # a station's key for records signs nothing else, whatever a rule allows: it lies on a machine that installs
+    for_records = RECORD_SIGNING in purposes_of((entry.certificate,))
+    if for_records or (ANY_PURPOSE not in purposes and not entry.purposes & set(purposes)):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
 
