@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import BinaryIO, cast
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -184,17 +185,28 @@ class TokenKey:
         self._worker = again._worker
 
 
+_START = "import sys; sys.path += sys.argv[1:]; from sealwright.keys.pkcs11_worker import main; main()"
+
+
 class WorkerLost(Exception):
     """The worker died, hung or answered nonsense."""
+
+
+def _worker_command() -> list[str]:
+    """As `python -I -m`, which takes no module from the environment or the current folder; those that belong to no installation
+    (the portable folder of docs/bundle.md) are found where this process found them."""
+    flags = ["-I", *(["-S"] if sys.flags.no_site else []), *(["-B"] if sys.dont_write_bytecode else [])]
+    origins = [found.origin for name in ("sealwright", "pkcs11", "asn1crypto") if (found := find_spec(name))]
+    folders = dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins if origin)
+    return [sys.executable, *flags, "-c", _START, *folders]
 
 
 class Worker:
     """The spawned process of `pkcs11_worker.py`, and its two pipes."""
 
     def __init__(self) -> None:
-        arguments = [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
         self._process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            _worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         # a question larger than the pipe must not wait for ever on a worker that hangs
         os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)

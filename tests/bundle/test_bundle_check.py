@@ -1,0 +1,105 @@
+"""HOW-TO-CHECK.txt as a person types it, with OpenSSL and coreutils alone, and Sealwright beside them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit.bundles import Bundle, replace
+from sealwright.cli.main import main
+
+
+def typed(bundle: Bundle) -> list[str]:
+    """The answers to the page's commands, in turn; stops where one fails."""
+    page = (bundle.folder / "HOW-TO-CHECK.txt").read_text()
+    commands = re.findall(r"^ +\$ (.*)$", page, re.MULTILINE)
+    assert len(commands) == 6
+    answers = []
+    for command in commands:
+        done = subprocess.run(["bash", "-c", command], cwd=bundle.folder.parent, capture_output=True, text=True)
+        if done.returncode:
+            break
+        answers.append(done.stdout + done.stderr)
+    return answers
+
+
+def whole(bundle: Bundle) -> bool:
+    """What the page says must be seen was seen."""
+    answers = typed(bundle)
+    if len(answers) < 6:
+        return False
+    _, signature, sums, listed, found, _ = answers
+    return "CMS Verification successful" in signature and sums == "" and listed.strip() == found.strip()
+
+
+def one_byte_more(bundle: Bundle) -> None:
+    page = bundle.folder / "sbom.cdx.json"
+    replace(page, page.read_bytes() + b" ")
+
+
+def one_module_more(bundle: Bundle) -> None:
+    (bundle.folder / "portable" / "lib" / "any" / "argparse.py").write_text("")
+
+
+def one_file_less(bundle: Bundle) -> None:
+    (bundle.folder / "install.sh").unlink()
+
+
+def a_link_in_place_of_a_file(bundle: Bundle) -> None:
+    (bundle.folder / "link").symlink_to("install.sh")
+
+
+def another_list(bundle: Bundle) -> None:
+    manifest = bundle.beside(".manifest")
+    replace(manifest, manifest.read_bytes().replace(b"claim version ", b"claim version 9"))
+
+
+def another_signature(bundle: Bundle) -> None:
+    data = bytearray(bundle.beside(".manifest.p7s").read_bytes())
+    data[-200] ^= 1
+    replace(bundle.beside(".manifest.p7s"), bytes(data))
+
+
+def signed_by_another(bundle: Bundle) -> None:
+    home = bundle.folder.parent / "home"
+    assert main(["init", str(home)]) == 0
+    bundle.beside(".manifest").unlink()
+    bundle.beside(".manifest.p7s").unlink()
+    assert main(["sign", str(bundle.folder), "--home", str(home), "--product", "Sealwright"]) == 0
+
+
+def judged(bundle: Bundle) -> int:
+    return main(["verify", str(bundle.folder), "--trust", str(bundle.trust), "--product", "Sealwright"])
+
+
+ALTERED = (
+    one_byte_more,
+    one_module_more,
+    one_file_less,
+    a_link_in_place_of_a_file,
+    another_list,
+    another_signature,
+    signed_by_another,
+)
+
+
+@pytest.mark.parametrize("alter", ALTERED)
+def test_the_page_refuses_what_verify_refuses(alter: Callable[[Bundle], None], bundle: Bundle, tmp_path: Path) -> None:
+    carried = bundle.carried(tmp_path)
+    assert whole(carried)
+    assert judged(carried) == 0
+    alter(carried)
+    assert not whole(carried)
+    assert judged(carried) == 1
+
+
+def test_the_fingerprint_is_that_of_the_certificate_which_signed(bundle: Bundle) -> None:
+    answers = typed(bundle)
+    der = subprocess.run(["openssl", "x509", "-in", bundle.trust.with_name("ca.pem"), "-outform", "DER"], capture_output=True)
+    digest = subprocess.run(["sha256sum"], input=der.stdout, capture_output=True, check=True).stdout.split()[0].decode()
+    assert answers[0].strip().endswith(":".join(re.findall("..", digest.upper())))
+    assert answers[5].split() == "#! claim product Sealwright #! claim version 0.1.0 #! claim generation 1000".split()
