@@ -48,12 +48,16 @@ def _make(args: argparse.Namespace) -> int:
         source = unpacked(ROOT, args.revision, commit)
         folder = Path(making, bundle.name_of(source))
         bundle.made(source, folder, args.cache)
-        signed(source, folder, Signer(args.home, args.key, args.pin_file) if args.home else development(source, args.cache))
+        signed(
+            source, folder, Signer(args.home, args.key, args.pin_file) if args.home else development(source, args.cache)
+        )
         place = args.out / folder.name
         for ending in ("", *bundle.BESIDE):
             _replace(folder.with_name(folder.name + ending), place.with_name(place.name + ending))
     size = subprocess.run(["du", "-sh", place], capture_output=True, text=True, check=True).stdout.split()[0]
-    print(f"{os.path.relpath(place)}: {size}, of commit {source.commit[:12]}; to check it: {place.name}/HOW-TO-CHECK.txt")
+    print(
+        f"{os.path.relpath(place)}: {size}, of commit {source.commit[:12]}; to check it: {place.name}/HOW-TO-CHECK.txt"
+    )
     return 0
 
 

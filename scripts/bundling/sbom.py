@@ -50,7 +50,9 @@ def text(source: Source, wheels: Sequence[Wheel]) -> str:
         bom.register_dependency(components[name], [components[need] for need in sorted(wanted)])
     written = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
     if (wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(written)) is not None:
-        raise BundleRefused("sbom.cdx.json", f"it is not valid CycloneDX: {wrong.data}", "Mend scripts/bundling/sbom.py.")
+        raise BundleRefused(
+            "sbom.cdx.json", f"it is not valid CycloneDX: {wrong.data}", "Mend scripts/bundling/sbom.py."
+        )
     return written
 
 
@@ -75,9 +77,7 @@ def _component(wheels: Sequence[Wheel]) -> Component:
 
 def _file(wheel: Wheel) -> Component:
     purl = PackageURL("pypi", name=wheel.name, version=wheel.version, qualifiers={"file_name": wheel.path.name})
-    return Component(
-        type=ComponentType.FILE, name=wheel.path.name, bom_ref=str(purl), purl=purl, hashes=[_hash(wheel)]
-    )
+    return Component(type=ComponentType.FILE, name=wheel.path.name, bom_ref=str(purl), purl=purl, hashes=[_hash(wheel)])
 
 
 def _hash(wheel: Wheel) -> HashType:

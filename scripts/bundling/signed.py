@@ -51,6 +51,10 @@ def signed(source: Source, folder: Path, signer: Signer) -> None:
 def _sealwright(source: Source, *words: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(source.folder / "src")}
     # a PIN may be asked for on the terminal; what is said of success names the folder it is made in, and nobody needs it
-    done = subprocess.run([sys.executable, "-P", "-m", "sealwright", *words], env=environment, stdout=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sealwright", *words], env=environment, stdout=subprocess.DEVNULL
+    )
     if done.returncode:
-        raise BundleRefused("the signature", f"`sealwright {words[0]}` refused, see above", "Mend that, then try again.")
+        raise BundleRefused(
+            "the signature", f"`sealwright {words[0]}` refused, see above", "Mend that, then try again."
+        )

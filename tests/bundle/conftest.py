@@ -28,8 +28,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def delivery(tmp_path_factory: pytest.TempPathFactory) -> Delivery:
-    """A drive's firmware, signed."""
+    """A drive's firmware, signed, and readable by everybody."""
     folder = tmp_path_factory.mktemp("delivery")
+    folder.chmod(0o755)
     file = folder / "drive.bin"
     file.write_bytes(b"firmware" * 1000)
     assert main(["init", str(folder / "home")]) == 0

@@ -6,16 +6,23 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from kit.bundles import Bundle, Delivery, in_namespaces, replace
+from kit.bundles import Bundle, Delivery, in_namespaces, other_value, replace
 from kit.tokens import PIN, TOKEN, softhsm
 from sealwright.cli.main import main
 
-VERIFY = ("sh", "/mnt/stick/portable/sealwright", "verify", "/mnt/delivery/drive.bin", "--trust", "/mnt/delivery/home/trust.toml")
+VERIFY = (
+    "sh",
+    "/mnt/stick/portable/sealwright",
+    "verify",
+    "/mnt/delivery/drive.bin",
+    "--trust",
+    "/mnt/delivery/home/trust.toml",
+)
 
 
 def on_site(bundle: Bundle, delivery: Path, options: str = "ro") -> subprocess.CompletedProcess[str]:
@@ -27,9 +34,7 @@ def altered_content(folder: Path) -> None:
 
 
 def altered_signature(folder: Path) -> None:
-    data = bytearray((folder / "drive.bin.p7s").read_bytes())
-    data[-200] ^= 1
-    replace(folder / "drive.bin.p7s", bytes(data))
+    other_value(folder / "drive.bin.p7s")
 
 
 def signed_by_another(folder: Path) -> None:
@@ -39,10 +44,9 @@ def signed_by_another(folder: Path) -> None:
 
 @pytest.mark.parametrize("alter", [altered_content, altered_signature, signed_by_another])
 def test_a_file_is_judged_from_a_read_only_stick_without_network_by_anybody(
-    alter: object, bundle: Bundle, delivery: Delivery, tmp_path: Path
+    alter: Callable[[Path], None], bundle: Bundle, delivery: Delivery, tmp_path: Path
 ) -> None:
     shutil.copytree(delivery.file.parent, tmp_path / "delivery")
-    assert callable(alter)
     good = on_site(bundle, tmp_path / "delivery")
     assert (good.returncode, good.stdout.splitlines()[0], good.stderr) == (0, "INSTALL: allowed", "")
     alter(tmp_path / "delivery")
@@ -96,7 +100,9 @@ def test_neither_a_venv_nor_a_variable_nor_the_current_folder_adds_a_module(
 
 
 def test_it_has_every_command_of_the_installation(bundle: Bundle) -> None:
-    installed = subprocess.run([sys.executable, "-m", "sealwright", "--help"], capture_output=True, text=True, check=True)
+    installed = subprocess.run(
+        [sys.executable, "-m", "sealwright", "--help"], capture_output=True, text=True, check=True
+    )
     assert started(bundle, "--help").stdout == installed.stdout
 
 

@@ -27,7 +27,9 @@ def contents(bundle: Bundle) -> dict[str, tuple[str, int, int]]:
 
 
 def test_another_build_has_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
-    revision = subprocess.run(["git", "rev-parse", commit_of_work_tree()], cwd=ROOT, capture_output=True, text=True).stdout
+    revision = subprocess.run(
+        ["git", "rev-parse", commit_of_work_tree()], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     first = build(tmp_path / "a", revision.strip())
     second = build(tmp_path / "elsewhere" / "b", revision.strip(), umask=0o077, zone="Pacific/Auckland")
     assert contents(first) == contents(second)
@@ -36,7 +38,9 @@ def test_another_build_has_the_same_bytes(bundle: Bundle, tmp_path: Path) -> Non
 
 
 def test_every_wheel_is_one_that_was_pinned(bundle: Bundle) -> None:
-    listed = (ROOT / "requirements" / "base.txt").read_text() + (bundle.folder / "wheels" / "requirements.txt").read_text()
+    listed = (ROOT / "requirements" / "base.txt").read_text() + (
+        bundle.folder / "wheels" / "requirements.txt"
+    ).read_text()
     wheels = sorted((bundle.folder / "wheels").glob("*.whl"))
     assert len(wheels) > 20
     for wheel in wheels:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.alter import flip
+from sealwright.envelope.cms import Profile, Signer, read_envelope
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "bundle"
 
@@ -72,6 +75,14 @@ def replace(path: Path, data: bytes) -> None:
     path.chmod(mode)
 
 
+def other_value(path: Path) -> None:
+    """A signature file with another signature value."""
+    data = path.read_bytes()
+    (signer,) = read_envelope(data, Profile.OURS, "the signature").signers
+    assert isinstance(signer, Signer)
+    replace(path, flip(data, data.index(signer.signature) + len(signer.signature) - 1))
+
+
 def in_namespaces(mounts: Iterable[tuple[Path, str, str]], *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as nobody, without network, HOME or any variable but PATH, where /mnt holds what is mounted there.
 
@@ -79,7 +90,11 @@ def in_namespaces(mounts: Iterable[tuple[Path, str, str]], *command: str) -> sub
     """
     lines = ["set -e", "mount -t tmpfs -o mode=755 none /mnt"]
     for folder, name, options in mounts:
-        lines += [f"mkdir /mnt/{name}", f"mount --bind '{folder}' /mnt/{name}", f"mount -o remount,bind,{options} /mnt/{name}"]
+        lines += [
+            f"mkdir /mnt/{name}",
+            f"mount --bind '{folder}' /mnt/{name}",
+            f"mount -o remount,bind,{options} /mnt/{name}",
+        ]
     lines += ["cd /", 'exec setpriv --reuid=65534 --regid=65534 --clear-groups env -i "PATH=$0" "$@"']
     path = f"{sys.base_prefix}/bin:/usr/bin:/bin"
     return subprocess.run(

@@ -22,7 +22,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import BinaryIO, cast
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -185,7 +184,7 @@ class TokenKey:
         self._worker = again._worker
 
 
-_START = "import sys; sys.path += sys.argv[1:]; from sealwright.keys.pkcs11_worker import main; main()"
+_START = "import sys; sys.path[:] = sys.argv[1:]; from sealwright.keys.pkcs11_worker import main; main()"
 
 
 class WorkerLost(Exception):
@@ -193,12 +192,11 @@ class WorkerLost(Exception):
 
 
 def _worker_command() -> list[str]:
-    """As `python -I -m`, which takes no module from the environment or the current folder; those that belong to no installation
-    (the portable folder of docs/bundle.md) are found where this process found them."""
-    flags = ["-I", *(["-S"] if sys.flags.no_site else []), *(["-B"] if sys.dont_write_bytecode else [])]
-    origins = [found.origin for name in ("sealwright", "pkcs11", "asn1crypto") if (found := find_spec(name))]
-    folders = dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins if origin)
-    return [sys.executable, *flags, "-c", _START, *folders]
+    """Isolated: no module comes from the environment or the current folder. Started without the machine's packages (-S: the
+    portable folder of docs/bundle.md), this process is one whose folders the launcher chose; the worker gets the same ones."""
+    if sys.flags.isolated and sys.flags.no_site:
+        return [sys.executable, "-I", "-S", "-B", "-c", _START, *sys.path]
+    return [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
 
 
 class Worker:
