@@ -55,10 +55,12 @@ def _copied(wheel: Wheel, folder: Path) -> Wheel:
 
 def _requirements(source: Source, carried: Sequence[Wheel]) -> str:
     """Pins of exactly the files that are carried."""
-    pins = [Pin("sealwright", source.version, "", frozenset(w.sha256 for w in carried if w.name == "sealwright"))]
-    for pin in wheels.pinned(source):
-        pins.append(Pin(pin.name, pin.version, pin.marker, frozenset(w.sha256 for w in carried if w.name == pin.name)))
-    return written(pins)
+
+    def hashes(name: str) -> frozenset[str]:
+        return frozenset(wheel.sha256 for wheel in carried if wheel.name == name)
+
+    theirs = [Pin(pin.name, pin.version, pin.marker, hashes(pin.name)) for pin in wheels.pinned(source)]
+    return written([Pin("sealwright", source.version, "", hashes("sealwright")), *theirs])
 
 
 def _place(source: Source, name: str, folder: Path) -> None:

@@ -102,4 +102,5 @@ def test_the_fingerprint_is_that_of_the_certificate_which_signed(bundle: Bundle)
     )
     digest = subprocess.run(["sha256sum"], input=der.stdout, capture_output=True, check=True).stdout.split()[0].decode()
     assert answers[0].strip().endswith(":".join(re.findall("..", digest.upper())))
-    assert answers[5].split() == "#! claim product Sealwright #! claim version 0.1.0 #! claim generation 1000".split()
+    claims = ["#! claim product Sealwright", "#! claim version 0.1.0", "#! claim generation 1000"]
+    assert answers[5].splitlines() == claims

@@ -4,6 +4,8 @@ Started as `python -I -S -B launch.py ARGUMENTS` by the launchers beside it, so 
 module. This file has to be readable by every Python, so that an old one can say what is missing.
 """
 
+# ruff: noqa: B905, RUF005, UP031 -- an old Python reads neither of the newer ways
+
 import os
 import sys
 
