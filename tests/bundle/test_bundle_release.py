@@ -32,7 +32,7 @@ def clone(tmp_path: Path, bundle: Bundle) -> Path:
     """A clone of the work tree with its tag; the bundle was made first, so that the wheels are in the cache."""
     assert bundle.folder.is_dir()
     folder = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--no-local", str(ROOT), str(folder))
+    git(tmp_path, "clone", "-q", "--shared", str(ROOT), str(folder))
     commit = subprocess.run(
         ["git", "rev-parse", commit_of_work_tree()], cwd=ROOT, capture_output=True, text=True
     ).stdout
