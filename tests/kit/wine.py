@@ -45,16 +45,21 @@ def on_windows(path: Path) -> str:
 def cmd(folder: Path, *words: str, search: Path | None = None) -> tuple[int, str]:
     """Type a command into cmd.exe in a folder; its exit code and what it said. search: the one folder that is added to PATH."""
     environment = _environment() | ({"WINEPATH": on_windows(search)} if search else {})
-    done = subprocess.run(
-        ["wine", "cmd", "/c", *words],
-        cwd=folder,
-        env=environment,
-        input=b"",
-        capture_output=True,
-        timeout=120,
-        check=False,
+    reading, writing = os.pipe()
+    command = ["wine", "cmd", "/c", *words]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=writing, stderr=writing
     )
-    return done.returncode, (done.stdout + done.stderr).decode(errors="replace").replace("\r\n", "\n")
+    os.close(writing)
+    with open(reading, "rb") as said:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            code = process.wait(timeout=60)
+        finally:
+            process.kill()
+        os.set_blocking(reading, False)  # a service that Wine started meanwhile keeps the pipe open
+        return code, (said.read() or b"").decode(errors="replace").replace("\r\n", "\n")
 
 
 @cache
@@ -63,12 +68,15 @@ def _environment() -> dict[str, str]:
     folder = Path(tempfile.mkdtemp(prefix="wine-"))
     environment = {
         **os.environ,
-        "WINEPREFIX": str(folder / "c"),
+        "WINEPREFIX": str(folder),
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
         "DISPLAY": "",
     }
-    subprocess.run(["wineboot", "--init"], env=environment, check=True, capture_output=True, timeout=120)
+    nowhere = subprocess.DEVNULL  # services that are started now never close a pipe
+    subprocess.run(["wineserver", "-p"], env=environment, check=True)  # stays: its start costs each command seconds
+    boot = ["wineboot", "--init"]
+    subprocess.run(boot, env=environment, check=True, timeout=60, stdin=nowhere, stdout=nowhere, stderr=nowhere)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(subprocess.run, ["wineserver", "-k"], env=environment, capture_output=True)  # of this prefix only
     return environment
