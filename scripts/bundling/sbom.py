@@ -48,7 +48,7 @@ def text(source: Source, wheels: Sequence[Wheel]) -> str:
     for name, group in projects.items():
         wanted = {need for wheel in group for need in _needs(wheel)}
         bom.register_dependency(components[name], [components[need] for need in sorted(wanted)])
-    written = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
+    written: str = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
     if (wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(written)) is not None:
         raise BundleRefused(
             "sbom.cdx.json", f"it is not valid CycloneDX: {wrong.data}", "Mend scripts/bundling/sbom.py."

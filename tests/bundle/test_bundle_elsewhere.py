@@ -42,7 +42,7 @@ def elsewhere(program: str, *words: str | Path) -> subprocess.CompletedProcess[s
 
 def verified(delivery: Delivery, *paths: Path) -> tuple[int, str, str]:
     fingerprint = hashlib.sha256(delivery.trust.read_bytes()).hexdigest()
-    words = ["verify", *paths, "--trust", delivery.trust, "--trust-fingerprint", fingerprint]
+    words: list[str | Path] = ["verify", *paths, "--trust", delivery.trust, "--trust-fingerprint", fingerprint]
     done = elsewhere(COMMAND, *words)
     return done.returncode, done.stdout.partition("\n")[0], done.stderr
 

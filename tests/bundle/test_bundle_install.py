@@ -12,14 +12,14 @@ from kit.network import without_network
 
 
 def install(bundle: Bundle, target: Path) -> subprocess.CompletedProcess[str]:
-    command = [*without_network(), "sh", bundle.folder / "install.sh", target]
+    command = [*without_network(), "sh", str(bundle.folder / "install.sh"), str(target)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_an_installation_without_network_verifies(bundle: Bundle, delivery: Delivery, tmp_path: Path) -> None:
     done = install(bundle, tmp_path / "opt")
     assert done.returncode == 0, done.stderr
-    words = ["verify", delivery.file, "--trust", delivery.trust]
+    words = ["verify", str(delivery.file), "--trust", str(delivery.trust)]
     judged = subprocess.run([tmp_path / "opt/bin/sealwright", *words], capture_output=True, text=True)
     assert (judged.returncode, judged.stdout.splitlines()[0]) == (0, "INSTALL: allowed")
     again = install(bundle, tmp_path / "opt")

@@ -32,7 +32,7 @@ def windows_python() -> Path:
     (folder / "python" / "_wmi.pyd").unlink()
     (folder / "random.def").write_text(_RANDOM)
     library = folder / "python" / "bcryptprimitives.dll"
-    link = ["ld", "-m", "i386pep", "-shared", "-e", "0", "-o", library, folder / "random.def"]
+    link = ["ld", "-m", "i386pep", "-shared", "-e", "0", "-o", str(library), str(folder / "random.def")]
     subprocess.run(link, check=True, capture_output=True)
     return folder / "python"
 
