@@ -2,7 +2,7 @@
 
     NAME/wheels/          every wheel, and requirements.txt that pins each of them
     NAME/portable/        the same unpacked, with launchers
-    NAME/install.sh, install.cmd, HOW-TO-CHECK.txt, sbom.cdx.json, docs/, LICENSE
+    NAME/install.sh, install.cmd, HOW-TO-CHECK.txt, sbom.cdx.json, README.md, docs/, LICENSE
     NAME.manifest, NAME.manifest.p7s, NAME.ca.pem
 
 It is made in a folder beside its place and renamed last.
@@ -43,9 +43,9 @@ def made(source: Source, folder: Path, cache: Path) -> None:
     for name in ("install.sh", "install.cmd", "HOW-TO-CHECK.txt"):
         _place(source, name, folder)
     (folder / "sbom.cdx.json").write_text(sbom.text(source, carried))
-    shutil.copyfile(source.folder / "LICENSE", folder / "LICENSE")
-    shutil.copytree(source.folder / "docs", folder / "docs" / "docs")
-    shutil.copyfile(source.folder / "README.md", folder / "docs" / "README.md")
+    shutil.copytree(source.folder / "docs", folder / "docs")
+    for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"):
+        shutil.copyfile(source.folder / name, folder / name)
     _even(folder, source.epoch)
 
 

@@ -41,7 +41,18 @@ def signed(source: Source, folder: Path, signer: Signer) -> None:
     authority = folder.with_name(folder.name + ".ca.pem")
     shutil.copyfile(signer.home / "ca.pem", authority)
     manifest = folder.with_name(folder.name + ".manifest")
-    check = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", f"{manifest}.p7s", "-content", str(manifest)]
+    check = [
+        "openssl",
+        "cms",
+        "-verify",
+        "-binary",
+        "-inform",
+        "DER",
+        "-in",
+        f"{manifest}.p7s",
+        "-content",
+        str(manifest),
+    ]
     check += ["-CAfile", str(authority), "-purpose", "any", "-out", os.devnull]
     if (done := subprocess.run(check, capture_output=True, text=True)).returncode:
         why = done.stderr.strip().splitlines()[-1]
