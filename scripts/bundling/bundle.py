@@ -34,7 +34,7 @@ def made(source: Source, folder: Path, cache: Path) -> None:
     kept = folder / "wheels"
     kept.mkdir(parents=True)
     ours = wheels.built(source, kept)
-    theirs = [_copied(wheel, kept) for wheel in wheels.fetched(source, cache)]
+    theirs = [_copied(wheel, kept) for wheel in wheels.fetched(_base(source), cache)]
     carried = [ours, *theirs]
     (kept / "requirements.txt").write_text(_requirements(source, carried))
     portable.unpacked(carried, folder / "portable" / "lib")
@@ -49,6 +49,10 @@ def made(source: Source, folder: Path, cache: Path) -> None:
     _even(folder, source.epoch)
 
 
+def _base(source: Source) -> Path:
+    return source.folder / "requirements" / "base.txt"
+
+
 def _copied(wheel: Wheel, folder: Path) -> Wheel:
     return Wheel.of(Path(shutil.copyfile(wheel.path, folder / wheel.path.name)))
 
@@ -59,7 +63,7 @@ def _requirements(source: Source, carried: Sequence[Wheel]) -> str:
     def hashes(name: str) -> frozenset[str]:
         return frozenset(wheel.sha256 for wheel in carried if wheel.name == name)
 
-    theirs = [Pin(pin.name, pin.version, pin.marker, hashes(pin.name)) for pin in wheels.pinned(source)]
+    theirs = [Pin(pin.name, pin.version, pin.marker, hashes(pin.name)) for pin in wheels.pinned(_base(source))]
     return written([Pin("sealwright", source.version, "", hashes("sealwright")), *theirs])
 
 

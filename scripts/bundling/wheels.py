@@ -69,16 +69,15 @@ def built(source: Source, folder: Path) -> Wheel:
     return Wheel.of(folder / done.stdout.split()[-1])
 
 
-def pinned(source: Source) -> tuple[Pin, ...]:
-    """What the base installation needs."""
-    name = "requirements/base.txt"
-    return parsed((source.folder / name).read_text(), name)
+def pinned(requirements: Path) -> tuple[Pin, ...]:
+    """What a requirements file asks for."""
+    return parsed(requirements.read_text(), requirements.name)
 
 
-def fetched(source: Source, cache: Path) -> tuple[Wheel, ...]:
+def fetched(requirements: Path, cache: Path) -> tuple[Wheel, ...]:
     """The pinned wheels for all systems and Pythons, from the cache where they are, else from the index."""
-    text = (source.folder / "requirements/base.txt").read_text()
-    allowed = {digest for pin in pinned(source) for digest in pin.hashes}
+    text = requirements.read_text()
+    allowed = {digest for pin in pinned(requirements) for digest in pin.hashes}
     found: dict[str, Wheel] = {}
     for system in SYSTEMS:
         for version in PYTHONS:
@@ -86,11 +85,11 @@ def fetched(source: Source, cache: Path) -> tuple[Wheel, ...]:
             folder = cache / f"{system.name}-cp{version[0]}{version[1]}-{wanted}"
             if not _complete(folder, allowed):
                 print(f"fetching wheels for {system.name}, Python {version[0]}.{version[1]}", file=sys.stderr)
-                _fetch(source, system, version, folder)
+                _fetch(requirements, system, version, folder)
             found |= {path.name: Wheel.of(path) for path in folder.glob("*.whl")}
     strange = [wheel.path.name for wheel in found.values() if wheel.sha256 not in allowed]
     if strange:
-        raise BundleRefused(strange[0], "its hash is not one of requirements/base.txt", f"Remove {cache}.")
+        raise BundleRefused(strange[0], "its hash is not one of those that are pinned", f"Remove {cache}.")
     return tuple(found[name] for name in sorted(found))
 
 
@@ -107,7 +106,7 @@ def _complete(folder: Path, allowed: set[str]) -> bool:
     return not bad
 
 
-def _fetch(source: Source, system: System, version: tuple[int, int], folder: Path) -> None:
+def _fetch(requirements: Path, system: System, version: tuple[int, int], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     python = f"{version[0]}{version[1]}"
     words = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--implementation", "cp"]
@@ -115,9 +114,7 @@ def _fetch(source: Source, system: System, version: tuple[int, int], folder: Pat
     for platform in system.platforms:
         words += ["--platform", platform]
     pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-input"]
-    done = subprocess.run(
-        [*pip, *words, "-r", source.folder / "requirements/base.txt", "-d", folder], capture_output=True, text=True
-    )
+    done = subprocess.run([*pip, *words, "-r", requirements, "-d", folder], capture_output=True, text=True)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         raise BundleRefused(
@@ -138,3 +135,7 @@ def member(wheel: Wheel, ending: str) -> bytes:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":  # python -m bundling.wheels REQUIREMENTS CACHE: so that nothing has to be fetched later
+    fetched(Path(sys.argv[1]), Path(sys.argv[2]))

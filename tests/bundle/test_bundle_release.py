@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundles import CACHE, ROOT, Bundle, commit_of_work_tree
+from kit.bundles import CACHE, ROOT, Bundle
 from kit.openssl import cms_verify, run, sums
 from kit.tokens import PIN, another_token
 from sealwright.cli.main import main
@@ -30,13 +30,9 @@ def git(folder: Path, *words: str) -> None:
 @pytest.fixture
 def clone(tmp_path: Path, bundle: Bundle) -> Path:
     """A clone of the work tree with its tag; the bundle was made first, so that the wheels are in the cache."""
-    assert bundle.folder.is_dir()
     folder = tmp_path / "clone"
     git(tmp_path, "clone", "-q", "--shared", str(ROOT), str(folder))
-    commit = subprocess.run(
-        ["git", "rev-parse", commit_of_work_tree()], cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    git(folder, "fetch", "-q", f"{ROOT}", commit.strip())
+    git(folder, "fetch", "-q", str(ROOT), bundle.commit)
     git(folder, "checkout", "-q", "FETCH_HEAD")
     git(folder, "tag", "v0.1.0")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,13 @@ class Bundle:
     def beside(self, ending: str) -> Path:
         """`.manifest`, `.manifest.p7s` or `.ca.pem`."""
         return self.folder.with_name(self.folder.name + ending)
+
+    @property
+    def commit(self) -> str:
+        """What it was made of, as its parts list says."""
+        parts = json.loads((self.folder / "sbom.cdx.json").read_text())
+        (commit,) = [one["value"] for one in parts["metadata"]["properties"] if one["name"] == "sealwright:commit"]
+        return str(commit)
 
     @property
     def trust(self) -> Path:
