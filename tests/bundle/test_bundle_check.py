@@ -95,6 +95,20 @@ def test_the_page_refuses_what_verify_refuses(alter: Callable[[Bundle], None], b
     assert judged(carried) == 1
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_a_medium_that_keeps_no_modes_is_still_whole(mode: int, bundle: Bundle, tmp_path: Path) -> None:
+    """FAT shows one mode for all files; the launcher is started with `sh` there."""
+    subprocess.run(["cp", "-r", *bundle.folder.parent.glob(bundle.folder.name + "*"), tmp_path], check=True)
+    carried = Bundle(tmp_path / bundle.folder.name)
+    for path in carried.folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+    assert whole(carried)
+    assert judged(carried) == 0
+    launcher = carried.folder / "portable" / "sealwright"
+    assert subprocess.run(["sh", launcher, "--version"], capture_output=True).stdout == b"sealwright 0.1.0\n"
+
+
 def test_the_fingerprint_is_that_of_the_certificate_which_signed(bundle: Bundle) -> None:
     answers = typed(bundle)
     der = subprocess.run(

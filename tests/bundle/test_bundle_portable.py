@@ -12,21 +12,17 @@ from pathlib import Path
 import pytest
 
 from kit.bundles import Bundle, Delivery, in_namespaces, other_value, replace
+from kit.network import fingerprint
 from kit.tokens import PIN, TOKEN, softhsm
 from sealwright.cli.main import main
 
-VERIFY = (
-    "sh",
-    "/mnt/stick/portable/sealwright",
-    "verify",
-    "/mnt/delivery/drive.bin",
-    "--trust",
-    "/mnt/delivery/home/trust.toml",
-)
-
 
 def on_site(bundle: Bundle, delivery: Path, options: str = "ro") -> subprocess.CompletedProcess[str]:
-    return in_namespaces([(bundle.folder, "stick", options), (delivery, "delivery", "ro")], *VERIFY)
+    """What the plant engineer types, with the stick and the delivery in /mnt."""
+    mounts = [(bundle.folder, "stick", options), (delivery, "delivery", "ro")]
+    words = ["verify", "/mnt/delivery/drive.bin", "--trust", "/mnt/delivery/home/trust.toml"]
+    words += fingerprint(delivery / "home" / "trust.toml")
+    return in_namespaces(mounts, "sh", "/mnt/stick/portable/sealwright", *words)
 
 
 def altered_content(folder: Path) -> None:

@@ -92,21 +92,30 @@ def other_value(path: Path) -> None:
 
 
 def in_namespaces(mounts: Iterable[tuple[Path, str, str]], *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as nobody, without network, HOME or any variable but PATH, where /mnt holds what is mounted there.
+    """Run a command without rights, network, HOME or any variable but PATH, where /mnt holds what is mounted there.
 
     mounts: a folder, its name in /mnt, and the options it is mounted with, such as "ro,noexec".
     """
     lines = ["set -e", "mount -t tmpfs -o mode=755 none /mnt"]
     for folder, name, options in mounts:
-        lines += [
-            f"mkdir /mnt/{name}",
-            f"mount --bind '{folder}' /mnt/{name}",
-            f"mount -o remount,bind,{options} /mnt/{name}",
-        ]
-    lines += ["cd /", 'exec setpriv --reuid=65534 --regid=65534 --clear-groups env -i "PATH=$0" "$@"']
+        place = f"/mnt/{name}"
+        lines += [f"mkdir {place}", f"mount --bind '{folder}' {place}", f"mount -o remount,bind,{options} {place}"]
+    root = os.geteuid() == 0
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups" if root else ""
+    lines += ["cd /", f'exec {nobody} env -i "PATH=$0" "$@"']
     path = f"{sys.base_prefix}/bin:/usr/bin:/bin"
     return subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", "\n".join(lines), path, *command],
+        [
+            "unshare",
+            *([] if root else ["--map-root-user"]),
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            "\n".join(lines),
+            path,
+            *command,
+        ],
         capture_output=True,
         text=True,
         timeout=120,
