@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from kit.bundles import Bundle, Delivery, other_value, replace
+from kit.openssl import cms_verify
 from kit.wine import cmd, on_windows, windows_python
 from sealwright.cli.main import COMMANDS, main
 
@@ -100,3 +101,19 @@ def test_an_interpreter_carried_in_the_folder_is_used(bundle: Bundle, tmp_path: 
     shutil.copytree(windows_python(), carried.folder / "portable" / "python")
     code, said = cmd(tmp_path, on_windows(carried.folder / "portable" / "sealwright.cmd"), "--version")
     assert (code, said) == (0, "sealwright 0.1.0\n")
+
+
+def test_what_is_signed_on_windows_is_checked_elsewhere(bundle: Bundle, tmp_path: Path) -> None:
+    """With a development key; its journal has the same octets as one written here, and goes on here."""
+    (tmp_path / "recipe.csv").write_bytes(b"a;b\r\n1;2\r\n")
+    code, said = sealwright(bundle, tmp_path, "init", "home")
+    assert code == 0, said
+    code, said = sealwright(bundle, tmp_path, "sign", "recipe.csv", "--home", "home")
+    assert code == 0, said
+    accepted, said = cms_verify(tmp_path / "recipe.csv.p7s", tmp_path / "recipe.csv", tmp_path / "home" / "ca.pem")
+    assert accepted, said
+    assert b"\r" not in (tmp_path / "home" / "journal" / "journal.jsonl").read_bytes()
+    for key in (tmp_path / "home" / "keys").iterdir():
+        key.chmod(0o600)
+    assert main(["verify", str(tmp_path / "recipe.csv"), "--trust", str(tmp_path / "home" / "trust.toml")]) == 0
+    assert main(["sign", str(tmp_path / "recipe.csv"), "--home", str(tmp_path / "home"), "--replace"]) == 0

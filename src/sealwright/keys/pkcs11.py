@@ -194,6 +194,10 @@ class WorkerLost(Exception):
 def _worker_command() -> list[str]:
     """Isolated: no module comes from the environment or the current folder. Started without the machine's packages (-S: the
     portable folder of docs/bundle.md), this process is one whose folders the launcher chose; the worker gets the same ones."""
+    if sys.platform == "win32":  # whose select() knows sockets alone, so that a token that hangs would hang us
+        raise KeyUnavailable(
+            "pkcs11:", "keys in tokens are not used on Windows yet", "Sign on Linux; to verify needs no token."
+        )
     if sys.flags.isolated and sys.flags.no_site:
         return [sys.executable, "-I", "-S", "-B", "-c", _START, *sys.path]
     return [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
@@ -206,8 +210,8 @@ class Worker:
         self._process = subprocess.Popen(
             _worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
-        # a question larger than the pipe must not wait for ever on a worker that hangs
-        os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
+        if sys.platform != "win32":  # a question larger than the pipe must not wait for ever on a worker that hangs
+            os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def ask(self, question: Message, timeout_s: float) -> Message:
         """One question and its answer; WorkerLost if none comes in time."""
