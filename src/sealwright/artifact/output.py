@@ -301,7 +301,7 @@ def _copy(part: FileRange, descriptor: int) -> None:
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
     """All data on disk: one syncfs for each folder where that is cheaper, else one fsync for each file."""
-    if len(written) > 4 * len(folders) and system_syncfs() is not None:
+    if len(written) > 4 * len(folders) and _syncfs() is not None:
         for folder in folders:
             try:
                 sync_file_system(folder)
@@ -321,7 +321,7 @@ def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
 
 def sync_file_system(folder: str) -> None:
     """Everything that was written to the file system of a folder is on its disk; OSError where it cannot be."""
-    syncfs = system_syncfs()
+    syncfs = _syncfs()
     if syncfs is None:
         os.sync()
         return
@@ -361,7 +361,7 @@ def _sync_folder(folder: str) -> None:
         raise _refused(folder, cause) from cause
 
 
-def system_syncfs() -> Callable[[int], int] | None:
+def _syncfs() -> Callable[[int], int] | None:
     """The C library's syncfs, or None."""
     import ctypes  # start-up time; only batches need it
 
