@@ -16,9 +16,10 @@ from kit.manifests import claimed
 from kit.pki import DAY, Pki, p7s
 from kit.signedfiles import MAKERS
 from sealwright.artifact.claims import Claims
-from sealwright.errors import UsageError
+from sealwright.errors import LimitExceeded, UsageError
 from sealwright.formats.format import Extent, Search
 from sealwright.formats.registry import find
+from sealwright.plant import drafttrust
 from sealwright.plant.drafttrust import Drafted, draft_trust
 from sealwright.plant.survey import survey
 from sealwright.trust.belief import load_trust
@@ -191,3 +192,14 @@ def test_many_signers_of_many_authorities_fit_into_one_file(tmp_path: Path) -> N
     paths = sorted(tmp_path.glob("*.bin"))
     assert outcomes(tmp_path, draft, paths) == [("trusted", "")] * 40
     assert all(anchor.environment is Environment.PRODUCTION for anchor in parsed(draft).anchors)
+
+
+def test_more_signers_than_a_rule_can_name_are_refused_with_a_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed(tmp_path / "a.bin")
+    signed(tmp_path / "b.bin", OTHER)
+    assert drafted(tmp_path).rules == 1
+    monkeypatch.setattr(drafttrust, "MAX_SIGNERS", 1)
+    with pytest.raises(LimitExceeded, match="2 signers under one authority"):
+        drafted(tmp_path)

@@ -6,6 +6,7 @@ moves a cursor or turns a line around; the page escapes once more, for HTML.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -20,6 +21,8 @@ from sealwright.texts.words import say
 T = TypeVar("T")
 LEFT_ALONE = (Left.MOUNT, Left.LOOP, Left.DEEP, Left.SPECIAL, Left.LINK)
 PATHS_OF_A_COPY = 5
+MOST_IN_A_LINE = 12
+MOST_CHARACTERS = 600
 ORDER = (State.INTACT.value, State.BARE.value, State.WEAK.value, State.BROKEN.value, State.UNREADABLE.value, LISTED, State.UNSIGNED.value)  # fmt: skip
 
 
@@ -80,13 +83,13 @@ def sections(spool: Spool, now: datetime, limits: Limits, rules: Sequence[str] |
         "unreadable", say("survey.section.unreadable", number=f"{number:,}"), number, islice(_unreadable(spool), most)
     )
     number = spool.counts.of(State.UNSIGNED)
-    folders = (Item(display(one.path), (_files(one.files, one.size),)) for one in spool.unsigned(most))
+    folders = (Item(_shown(one.path), (_files(one.files, one.size),)) for one in spool.unsigned(most))
     yield Section("unsigned", say("survey.section.unsigned", number=f"{number:,}"), number, folders)
     number = spool.copies_total.groups
     copies = (
-        Item(display(one.paths[0]), (
+        Item(_shown(one.paths[0]), (
             Fact(say("survey.label.copies"), say("survey.copies", number=f"{one.number:,}", size=size_text(one.size))),
-            *(Fact(say("survey.label.path"), display(path)) for path in one.paths[1:]),
+            *(Fact(say("survey.label.path"), _shown(path)) for path in one.paths[1:]),
         ))
         for one in spool.copies(most, PATHS_OF_A_COPY)
     )  # fmt: skip
@@ -135,31 +138,31 @@ def size_text(size: int) -> str:
 
 
 def _signer(one: SignerLine, now: datetime) -> Item:
-    facts = [Fact(say("survey.label.issuer"), one.issuer)] if one.issuer else []
+    facts = [Fact(say("survey.label.issuer"), _shown(one.issuer))] if one.issuer else []
     facts.append(
         Fact(say("survey.label.files"), say("survey.files", number=f"{one.files:,}", kinds=_tallies(one.formats)))
     )
     if [each.what for each in one.states] != [State.INTACT.value]:
         facts.append(Fact(say("survey.label.states"), _tallies(one.states)))
     if one.algorithms:
-        facts.append(Fact(say("survey.label.algorithm"), ", ".join(each.what for each in one.algorithms)))
+        facts.append(Fact(say("survey.label.algorithm"), _listed([each.what for each in one.algorithms])))
     facts.append(Fact(say("survey.label.timestamp"), _stamps(one)))
     facts.append(Fact(say("survey.label.ends"), _ends(one, now)))
     if one.next_end is not None:
         facts.append(Fact(say("survey.label.next"), day(one.next_end)))
     if one.products:
-        facts.append(Fact(say("survey.label.products"), ", ".join(map(display, one.products))))
+        facts.append(Fact(say("survey.label.products"), _listed(one.products)))
     keys = dict.fromkeys(each.key for each in one.certificates if each.key)
     facts += [Fact(say("survey.label.key"), key) for key in islice(keys, PATHS_OF_A_COPY)] or [
         Fact(say("survey.label.key"), say("survey.no-key"))
     ]
-    return Item(one.subject or say("survey.nobody"), tuple(facts))
+    return Item(_shown(one.subject) or say("survey.nobody"), tuple(facts))
 
 
 def _stamps(one: SignerLine) -> str:
     if not one.stamped:
         return say("survey.not-stamped")
-    names = "; ".join(each.what for each in one.authorities)
+    names = _listed([each.what for each in one.authorities])
     return say(
         "survey.stamped", stamped=f"{one.stamped:,}", every=f"{one.stamped + one.unstamped:,}", authorities=names
     )
@@ -175,13 +178,13 @@ def _ends(one: SignerLine, now: datetime) -> str:
 
 
 def _told(one: Told) -> Item:
-    facts = [Fact(say("survey.label.signer"), display(one.signer))] if one.signer else []
-    return Item(display(one.path), (*facts, Fact(say("survey.label.why"), display(one.why))))
+    facts = [Fact(say("survey.label.signer"), _shown(one.signer))] if one.signer else []
+    return Item(_shown(one.path), (*facts, Fact(say("survey.label.why"), _shown(one.why))))
 
 
 def _unreadable(spool: Spool) -> Iterator[Item]:
     for one in spool.not_read(Left.UNREADABLE):
-        yield Item(display(one.path), (Fact(say("survey.label.why"), display(one.what)),))
+        yield Item(_shown(os.fsdecode(one.path)), (Fact(say("survey.label.why"), _shown(one.what)),))
     yield from map(_told, spool.told(State.UNREADABLE))
 
 
@@ -190,22 +193,22 @@ def _files(number: int, size: int) -> Fact:
 
 
 def _product(one: Product) -> Item:
-    facts = [Fact(say("survey.label.signer"), display(one.signer))] if one.signer else []
+    facts = [Fact(say("survey.label.signer"), _shown(one.signer))] if one.signer else []
     for each in one.versions:
-        version = display(each.version) or say("survey.none")
+        version = _shown(each.version) or say("survey.none")
         said = (
             say(
                 "survey.version",
                 version=version,
                 generation=each.generation,
                 files=f"{each.files:,}",
-                path=display(each.path),
+                path=_shown(each.path),
             )
             if each.generation
-            else say("survey.version-plain", version=version, files=f"{each.files:,}", path=display(each.path))
+            else say("survey.version-plain", version=version, files=f"{each.files:,}", path=_shown(each.path))
         )
         facts.append(Fact(say("survey.label.version"), said))
-    return Item(display(one.product), tuple(facts))
+    return Item(_shown(one.product), tuple(facts))
 
 
 def _left(one: NotRead) -> Item:
@@ -216,7 +219,7 @@ def _left(one: NotRead) -> Item:
         Left.SPECIAL: say("survey.left.special"),
         Left.LINK: say("survey.left.link"),
     }
-    return Item(display(one.path), (Fact(say("survey.label.why"), words[one.why]),))
+    return Item(_shown(os.fsdecode(one.path)), (Fact(say("survey.label.why"), words[one.why]),))
 
 
 def _rule(one: RuleLine) -> Item:
@@ -232,19 +235,35 @@ def _rule(one: RuleLine) -> Item:
     facts += [
         Fact(
             say("survey.label.why"),
-            say("survey.reason", number=f"{each.number:,}", why=display(each.why), path=display(each.path)),
+            say("survey.reason", number=f"{each.number:,}", why=_shown(each.why), path=_shown(each.path)),
         )
         for each in one.reasons
     ]
-    return Item(display(one.rule) or say("survey.rule.none"), tuple(facts))
+    return Item(_shown(one.rule) or say("survey.rule.none"), tuple(facts))
 
 
 def _refused(spool: Spool) -> Fact:
     return Fact(say("survey.label.refused"), f"{spool.counts.of(State.UNSIGNED):,}")
 
 
-def _tallies(some: Iterable[Tally]) -> str:
-    return ", ".join(say("survey.tally", what=display(one.what), number=f"{one.number:,}") for one in some)
+def _tallies(some: Sequence[Tally]) -> str:
+    return _listed([say("survey.tally", what=one.what, number=f"{one.number:,}") for one in some])
+
+
+def _listed(some: Sequence[str]) -> str:
+    """The first of some words, which somebody else may have made many."""
+    named = "; ".join(map(_shown, some[:MOST_IN_A_LINE]))
+    return (
+        say("survey.and-more", named=named, number=f"{len(some) - MOST_IN_A_LINE:,}")
+        if len(some) > MOST_IN_A_LINE
+        else named
+    )
+
+
+def _shown(text: str) -> str:
+    """As it may be shown, and no longer than anybody reads."""
+    shown = display(text)
+    return shown if len(shown) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…"
 
 
 def _first(some: Iterable[T], limit: int, item: Callable[[T], Item]) -> Iterator[Item]:

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.names import display
-from sealwright.artifact.section import MAX_TEXT
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.artifact.section import MAX_ITEMS, MAX_TEXT
+from sealwright.errors import LimitExceeded, SealwrightError, UsageError
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.plant.spool import Spool, Use
 from sealwright.trust.certificate import (
@@ -51,6 +51,7 @@ REVIEW = timedelta(days=90)
 PINNED = timedelta(days=365)
 MAX_PRODUCTS = 20  # in one rule, so that a line has few enough dots
 MAX_DOTS = 80
+MAX_SIGNERS = MAX_ITEMS
 OWNER = "NAME THE OWNER OF THIS RULE"
 REASON = "drafted from a survey; nothing of it was checked with the maker yet"
 OFFICER, RECOVERY = "replace-this-officer", "replace-this-recovery"
@@ -194,6 +195,9 @@ def _plain(seen: _Seen) -> tuple[object, ...]:
 
 def _entry(rule: _Rule, names: _Names, anchors: Sequence[str], environment: str, now: datetime) -> dict[str, Toml]:
     seen = rule.seen
+    if len(seen.pins) > MAX_SIGNERS:
+        step = "Survey fewer folders at a time, and write one trust file for each."
+        raise LimitExceeded("--draft-trust", f"{len(seen.pins)} signers under one authority", step)
     signer: dict[str, Toml] = {"slot": rule.slot, "anchors": list(anchors)}
     if seen.pinned:
         signer |= {"certificates": sorted(seen.pins), "pins_until": (seen.until or now).replace(microsecond=0)}

@@ -25,6 +25,7 @@ WORDS: dict[str, str] = {
     "survey.section.rules": "What the trust file would do ({number})",
     "survey.none": "none",
     "survey.more": "and {number} more (--json lists all)",
+    "survey.and-more": "{named}; and {number} more",
     "survey.nobody": "nobody named",
     "survey.label.issuer": "issued by",
     "survey.label.files": "files",
