@@ -216,6 +216,13 @@ def test_a_script_runs_as_its_page_says(tmp_path: Path) -> None:
     assert (code, "kept 7 days" in said) == (0, True), said
 
 
+def test_the_page_on_accepting_is_typed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "accepting.md").read_text().partition("## Try it here")[2]
+    commands = re.findall(r"^    (.+)$", page, re.MULTILINE)
+    code, said = bash(tmp_path, *commands)
+    assert (code, "INSTALL: allowed" in said, "drive.bin.p7s: OK" in said) == (0, True, True), said
+
+
 def bash(folder: Path, *commands: str) -> tuple[int, str]:
     """Commands typed one after the other until one fails: the exit code, and all that was said."""
     path = f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}"

@@ -172,3 +172,9 @@ class MediumGone(SealwrightError):
     """A stick was pulled out, or stopped answering, before everything on it was read; nothing of it counts."""
 
     code = "SW-STATION-MEDIUM-GONE"
+
+
+class AcceptanceRefused(SealwrightError):
+    """What was delivered cannot be accepted as it was asked; nothing was signed for it."""
+
+    code = "SW-ACCEPTANCE-REFUSED"

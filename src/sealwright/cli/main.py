@@ -31,6 +31,7 @@ COMMANDS = {
     "survey": "see who signed what in a folder, share or stick, without a trust file",
     "sign": "sign files and folders",
     "record": "list, check and export the installation records that verify --record wrote",
+    "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "station": "check sticks: judge everything on one, write what is allowed onto a clean one",

@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="slot",
         choices=("maker", "plant", "pq"),
         default="maker",
-        help="whose signature this is: the maker's (else), a plant's acceptance (NAME.plant.p7s), one by a post-quantum key (NAME.pq.p7s)",
+        help="whose signature this is: the maker's (else), a plant's (NAME.plant.p7s; with scope and reports: `sealwright accept`), one by a post-quantum key (NAME.pq.p7s)",
     )
     parser.add_argument(
         "--format",

@@ -48,7 +48,7 @@ from sealwright.errors import (
 from sealwright.findings import Severity
 from sealwright.formats.archive import Archive, ArchiveObject, record_path
 from sealwright.formats.format import Candidate, Found
-from sealwright.formats.sidecar import MANIFEST_SUFFIX, is_beside
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, RECEIVING_SUFFIX, is_beside
 from sealwright.trust.belief import Believed
 from sealwright.trust.evidence import follow, weigh
 from sealwright.trust.ground import Ground
@@ -66,6 +66,7 @@ from sealwright.trust.verdict import Outcome, Purpose
 from sealwright.trust.verify import Request, Verifier
 
 BATCH = 10_000
+LISTS_A_TREE = (MANIFEST_SUFFIX, RECEIVING_SUFFIX)
 Stamp = Callable[[Digest], bytes]
 
 
@@ -139,13 +140,13 @@ class Renewal:
 
 
 def signed_artifacts(paths: Iterable[str]) -> Iterator[str]:
-    """Files, and folders that have a manifest, each once; other folders are looked through. A link is not followed."""
+    """Files, and folders that have a manifest or a receiving record, each once; other folders are looked through. A link is not followed."""
     for path in paths:
         if not os.path.isdir(path) or os.path.lexists(record_path(path).removesuffix(".ers")):
             yield path
             continue
         for folder, folders, names in os.walk(path):
-            trees = sorted(one for one in folders if f"{one}{MANIFEST_SUFFIX}" in names)
+            trees = sorted(one for one in folders if {f"{one}{suffix}" for suffix in LISTS_A_TREE} & {*names})
             present, inside = {*names}, [*folders]
             folders[:] = sorted(one for one in folders if one not in trees)
             yield from (os.path.join(folder, one) for one in trees)
@@ -212,7 +213,7 @@ def _tree_around(path: str) -> str | None:
     """The nearest folder around a record that has a manifest of its own."""
     folder = os.path.dirname(os.path.abspath(record_path(path)))
     while (above := os.path.dirname(folder)) != folder:
-        if os.path.lexists(folder + MANIFEST_SUFFIX):
+        if any(os.path.lexists(folder + suffix) for suffix in LISTS_A_TREE):
             return folder
         folder = above
     return None

@@ -18,6 +18,7 @@ from sealwright.texts import (
     releases,
     screen,
     serving,
+    statements,
     station,
     survey,
     trustlife,
@@ -36,6 +37,7 @@ _TABLES = (
     serving.WORDS,
     station.WORDS,
     survey.WORDS,
+    statements.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}
