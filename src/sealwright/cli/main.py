@@ -36,6 +36,7 @@ COMMANDS = {
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "station": "check sticks: judge everything on one, write what is allowed onto a clean one",
     "strip": "write a file without the signatures inside it",
+    "receive": "write and sign how a file that came unsigned was received",
     "run": "run a script if it is signed, from a sealed copy of what was verified",
     "init": "make a signing home: keys, certificates, a trust file",
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
