@@ -138,9 +138,14 @@ def run_export(args: argparse.Namespace) -> int:
     from sealwright.artifact.output import Made, Output, Replace, refuse_taken, write_batch
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import line
+    from sealwright.errors import UsageError
     from sealwright.plant.recordexport import heading, kept, row
     from sealwright.texts.words import say
 
+    if args.json and args.out is None:
+        raise UsageError(
+            "--json", "the rows are printed", "Name a file with --out, or use `sealwright record list --json`."
+        )
     wanted, replace = _wanted(args), Replace.YES if args.replace else Replace.NO
     counted = {"rows": 0, "unread": 0}
 
