@@ -210,9 +210,20 @@ def test_two_hosts_write_into_one_share(tmp_path: Path) -> None:
     assert [one.returncode for one in hosts] == [0, 0]
     check = Check(str(folder), PinnedKeys(frozenset(map(Digest.parse, keys))))
     assert list(check.findings(Silent())) == []
-    assert (check.count, check.keys) == (60, dict.fromkeys(keys, 30))
+    assert (check.count, check.wrote) == (60, {(keys[0], "pc7"): 30, (keys[1], "pc8"): 30})
     one_missing = Check(str(folder), PinnedKeys(frozenset([Digest.parse(keys[0])])))
     assert {found.code for found in one_missing.findings(Silent())} == {"SW-RECORD-SIGNER"}
+
+
+def test_a_station_that_speaks_for_another_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A station may write any host into its records: whose key it was stands beside, in the records and in the check."""
+    folder, other = tmp_path / "records", PKI.leaf("pc8", profile=RECORD_SIGNER)
+    write(folder, 2, STATION, host="pc7")
+    write(folder, 1, other, host="pc7")
+    assert main(["record", "check", str(folder), "--key", STATION.key_digest, "--key", other.key_digest]) == 0
+    shown = capsys.readouterr().out
+    assert f"pc7: 2 signed by {STATION.key_digest}" in shown
+    assert f"pc7: 1 signed by {other.key_digest}" in shown
 
 
 def test_openssl_reads_what_two_stations_of_one_plant_wrote(tmp_path: Path) -> None:

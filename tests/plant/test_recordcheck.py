@@ -343,7 +343,7 @@ def test_the_check_counts_what_it_saw(folder: Path) -> None:
     write(folder, 2)
     check = Check(str(folder), PINNED)
     list(check.findings(Silent()))
-    assert (check.count, check.keys) == (8, {STATION.key_digest: 6, "": 2})
+    assert (check.count, check.wrote) == (8, {(STATION.key_digest, "pc7"): 6, ("", "pc7"): 2})
 
 
 def test_an_empty_folder_is_whole_and_says_nothing(tmp_path: Path) -> None:
