@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from kit.mutate import changed
 from kit.openssl import cms_verify
 from kit.pki import DAY, NOW, Pki, p7s
 from kit.records import signature_of, text_of, write
@@ -23,7 +25,7 @@ from sealwright.cli.main import main
 from sealwright.findings import reject
 from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNER, EMAIL_PROTECTION, RECORD_SIGNER, UPDATE_PACKAGE_SIGNING
-from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations
+from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations, is_wrong
 from sealwright.plant.recordexport import COLUMNS, Wanted, cell, heading, kept, row
 from sealwright.trust.verdict import Outcome
 
@@ -245,5 +247,25 @@ def test_a_large_signature_or_text_is_refused_unread(tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.truncate(8 << 30)
         assert wrong(folder) == ["SW-RECORD-DAMAGED"]
+        path.write_bytes(good)
+    assert wrong(folder) == []
+
+
+def test_a168_a_mutated_record_or_signature_is_named_and_never_a_traceback(tmp_path: Path) -> None:
+    """Checked, listed and chained to: each ends in findings or a refusal, and what was signed never passes when it was changed."""
+    folder = tmp_path / "records"
+    write(folder, 1, STATION)
+    trust = believed(PKI)
+    for path in (text_of(folder, 1), signature_of(folder, 1)):
+        good = path.read_bytes()
+        for other in changed(good, random.Random(7)):
+            path.write_bytes(other)
+            found = [
+                one.code for one in Check(str(folder), TrustedStations(trust, NOW)).findings(Silent()) if is_wrong(one)
+            ]
+            assert found or other == good or path.name.endswith(".p7s")
+            list(kept(str(folder), Wanted()))
+        path.write_bytes(b"")
+        assert wrong(folder)
         path.write_bytes(good)
     assert wrong(folder) == []
