@@ -21,7 +21,7 @@ from kit.openssl import cms_verify, sums
 from kit.signedfiles import MAKERS
 from sealwright.cli import verify as verify_command
 from sealwright.cli.main import main
-from sealwright.plant import recorder, station
+from sealwright.plant import recorder, stationkey
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -358,7 +358,7 @@ def test_a_hostile_clock_makes_no_record_that_looks_right(
             return now if year == 2026 else now.replace(year=year, day=1)
 
     with monkeypatch.context() as patch:
-        for module in (verify_command, recorder, station):
+        for module in (verify_command, recorder, stationkey):
             patch.setattr(module, "datetime", Clock)
         code, out, _ = run(*verify(plant, "--details", "--purpose", "run"))
     assert record(plant).exists() is written

@@ -13,7 +13,7 @@ from kit.openssl import cms_verify
 from sealwright.cli.main import main
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.keys.key import KeyKind
-from sealwright.plant import station
+from sealwright.plant import stationkey
 
 KINDS = (KeyKind.P256, KeyKind.P384, KeyKind.RSA3072, KeyKind.RSA3072_PSS)
 CASES = [(backend, kind) for backend in Backend for kind in KINDS if kind in MAKES[backend]]
@@ -35,13 +35,13 @@ def test_a_wrong_pin_is_given_to_the_token_once(
     house = houses[Backend.TOKEN.name]
     station_key = house.maker("record", KeyKind.P256)
     opened = []
-    true = station.Pipeline
+    true = stationkey.Pipeline
 
     def counted(*words: object) -> object:
         opened.append(words)
         return true(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(station, "Pipeline", counted)
+    monkeypatch.setattr(stationkey, "Pipeline", counted)
     (tmp_path / "records").mkdir()
     drive, wrong = tmp_path / "drive.bin", tmp_path / "pin"
     drive.write_bytes(b"firmware")

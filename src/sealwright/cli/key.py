@@ -306,7 +306,7 @@ def run_control_tree(args: argparse.Namespace) -> int:
             "Make one with `sealwright key enrol fit`.",
         )
     parts = with_required_key(args.file, key.certificate, key.algorithm)
-    write_batch([Output(args.out, parts)], replace=Replace.YES if args.replace else Replace.NO)
+    write_batch([Output(args.out, parts)], replace=Replace.YES if args.replace else Replace.OFFERED)
     name = key_name(key.certificate)
     if args.json:
         from sealwright.cli.jsonout import line

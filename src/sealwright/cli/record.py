@@ -254,7 +254,7 @@ def _signed(homes: list[str]) -> dict[str, int]:
     """The highest number that any of the stations signed, by folder."""
     if not homes:
         return {}
-    from sealwright.plant.station import highest_signed  # only where a journal is asked
+    from sealwright.plant.stationkey import highest_signed  # only where a journal is asked
     from sealwright.signing.home import open_home
 
     highest: dict[str, int] = {}

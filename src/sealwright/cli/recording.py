@@ -61,7 +61,7 @@ def recorder_of(args: argparse.Namespace) -> Recorder:
         _say_first(args.record)
         return Recorder(args.record, station, asserted, unsigned)
     from sealwright.cli.arguments import pin_of
-    from sealwright.plant.station import StationKey, enrolled_for_records  # key backends, only where a key is used
+    from sealwright.plant.stationkey import StationKey, enrolled_for_records  # key backends, only where a key is used
     from sealwright.signing.home import open_home
 
     home = open_home(args.station_home)

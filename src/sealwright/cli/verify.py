@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   sealwright verify project/ backup/ --trust trust.toml --purpose restore     folders, each by its manifest
   sealwright verify delivery/ --recursive --trust trust.toml --json           each file by its own signature
   sealwright verify plc.bin --trust trust.toml --hardware cpu-1515 --product "line 3"
+  sealwright verify plc.bin --trust trust.toml --line line-3      accepted by the plant for this line
   sealwright verify drive.bin --trust /media/stick/trust.toml --trust-fingerprint "WORDS OF THE CARD"
   sealwright verify drive.bin --trust trust.toml --at 2031-01-01T00:00:00Z    would it still be allowed then?
   sealwright verify drive.bin --trust trust.toml --record records --station-home station --change CHG-4711
@@ -55,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", help="remember here what was accepted, and refuse to go back")
     parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
     parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
+    parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
     record = parser.add_argument_group("installation record")
     record.add_argument(
         "--record", metavar="DIR", help="write a record of each verdict into this folder, which must be there"
@@ -133,6 +135,7 @@ def _run(args: argparse.Namespace) -> int:
         state=args.state,
         hardware=args.hardware,
         product=args.product,
+        line=args.line,
         recursive=args.recursive,
     )
     recorder = None

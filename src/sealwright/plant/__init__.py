@@ -1,1 +1,1 @@
-"""What a plant does with verdicts: what was found is recorded, signed by the station that found it."""
+"""What a plant does with deliveries: survey, receive, accept, records, and the checking station."""

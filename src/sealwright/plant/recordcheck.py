@@ -151,7 +151,7 @@ class TrustedStations:
 class Check:
     """One run over a folder; its numbers are final when `findings` has ended.
 
-    signed: the highest number that stations' journals have signed, by folder id (`station.highest_signed`);
+    signed: the highest number that stations' journals have signed, by folder id (`stationkey.highest_signed`);
     wrote: how many records each key signed for each host that they name, the key as text, "" for none.
     """
 

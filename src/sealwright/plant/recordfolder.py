@@ -28,10 +28,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.output import DEFAULT_MODE, system_syncfs
+from sealwright.artifact.folders import sync_folder
+from sealwright.artifact.output import DEFAULT_MODE, sync_file_system
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import OutputRefused, SealwrightError
-from sealwright.log.journal import sync_folder
 from sealwright.plant.recordreader import parse_record
 from sealwright.plant.records import FILE, FOLDER_DIGITS, MAX_BYTES, SIGNATURE, Link
 
@@ -156,13 +156,8 @@ def _write(path: str, text: bytes, signature: bytes) -> None:
 
 def _sync(folder: str, made: Sequence[str]) -> None:
     """All that was written, on disk: one syncfs where that is cheaper, else one fsync for each file and its folder."""
-    if len(made) > FEW and (syncfs := system_syncfs()) is not None:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            if syncfs(descriptor) != 0:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-        finally:
-            os.close(descriptor)
+    if len(made) > FEW:
+        sync_file_system(folder)
         return
     for path in made:
         for name in os.listdir(path):

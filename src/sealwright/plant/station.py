@@ -1,96 +1,163 @@
-"""The station's key: it signs records and nothing else, through the one pipeline, with its home's journal.
+"""The checking station's work on one medium: copied into a private place, judged there, and handed on from there (A150, A153).
 
-The home is opened and locked for each batch alone: two verifications at once wait for each other's signatures, not for each other's files.
+    medium -> intake (copies, a thread of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
+
+1. What is judged is the private copy, under the names it has on the medium: the process works inside the private folder.
+2. A file that belongs to another one as its signature is judged with it. A folder with a manifest beside it is one thing.
+3. What the intake did not take is refused by name. Where the medium was not read to its end, nothing of it is allowed: no verdict
+   given before counts, and nothing is written to a clean stick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
-from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.kinds import RECORD
-from sealwright.errors import KeyRefused, KeyUnavailable, SealwrightError, UsageError
-from sealwright.formats.format import Coverage, Prepared
-from sealwright.keys.pin import Pin
-from sealwright.log.journal import EntryType, read_history
-from sealwright.plant.recordfolder import MAX_NUMBER
-from sealwright.plant.recordreader import parse_record
-from sealwright.plant.records import FILE
-from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
-from sealwright.signing.pipeline import Pipeline
+from sealwright.artifact.source import known_digests
+from sealwright.findings import Finding
+from sealwright.formats.sidecar import is_beside
+from sealwright.plant.intake import Group, Intake, Taken, Tree
+from sealwright.trust.verdict import Verdict
+from sealwright.trust.verify import Verifier
+
+AT_ONCE = 64
+_AHEAD = 512
+PREFIX = "intake-"
 
 
-@dataclass(slots=True)
-class StationKey:
-    """An enrolled key for records. failed: why it could not be used, after which it is not tried again: a wrong PIN, given to a token
-    once for each file, would lock it."""
+class Judged(NamedTuple):
+    """A verdict on one thing of the medium. files: its own and its signatures', as they were copied."""
 
-    home: Home
-    enrolled: EnrolledKey
-    pin: Pin | None
-    failed: SealwrightError | None = None
+    verdict: Verdict
+    files: tuple[Taken, ...]
 
-    @property
-    def digest(self) -> Digest:
-        """By which records name it."""
-        return key_digest(self.enrolled.public_key)
 
-    def sign(self, texts: Sequence[bytes]) -> list[bytes]:
-        """Detached CMS of the kind `record` over each text, which must be a record (RULES 2). Raises what the pipeline raises."""
-        if not texts:
-            return []
-        if self.failed is not None:
-            raise self.failed
-        batch = [self._prepared(text) for text in texts]
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The medium was read to its end. files, size_bytes: of everything that was copied."""
+
+    files: int
+    size_bytes: int
+
+
+@contextmanager
+def private_place(folder: str) -> Iterator[str]:
+    """An empty folder for one medium's copies that only this account may enter; it and what is left of earlier ones is removed."""
+    for name in os.listdir(folder):
+        if name.startswith(PREFIX):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Work in a folder, so that names in verdicts are those below it."""
+    before = os.open(".", os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def judge_medium(intake: Intake, verifier: Verifier) -> Iterator[Judged | Finding | Ended]:
+    """Everything of a medium as it is judged; the last is `Ended`.
+
+    Raises what the intake raises: then nothing of the medium is allowed, whatever was said before.
+    """
+    with _inside(intake.private), known_digests() as intake.know:
+        waiting: list[_Asked] = []
+        with _Reader(intake) as reader:
+            while (found := reader.next(wait=not waiting)) is not _END:
+                if isinstance(found, Finding):
+                    yield found
+                    continue
+                if found is not None:
+                    waiting += _asked(found)
+                if waiting and (found is None or len(waiting) >= AT_ONCE):
+                    yield from _judged(waiting, verifier)
+                    waiting = []
+        yield from _judged(waiting, verifier)
+    yield Ended(intake.files, intake.size_bytes)
+
+
+class _Asked(NamedTuple):
+    path: str
+    beside: Collection[str] | None
+    files: tuple[Taken, ...]
+
+
+def _asked(found: Group | Tree) -> Iterator[_Asked]:
+    """What is to be judged of it: all but the signatures of others, each with those that are its own."""
+    if isinstance(found, Tree):
+        yield _Asked(os.fsdecode(found.name), None, found.files)
+        return
+    listing = found.listing
+    names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
+    beside = {name for name in names if is_beside(listing.path, name, listing.files, listing.folders)}
+    for name, one in names.items():
+        if name not in beside:
+            own = (names[other] for other in beside if other.startswith(name + "."))
+            yield _Asked(os.fsdecode(one.name), listing.every, (one, *own))
+
+
+def _judged(asked: Sequence[_Asked], verifier: Verifier) -> Iterator[Judged]:
+    verdicts = verifier.verify_all([(one.path, one.beside) for one in asked])
+    for one, verdict in zip(asked, verdicts, strict=True):
+        yield Judged(verdict, one.files)
+
+
+_END: Final = object()
+
+
+class _Reader:
+    """The intake in a thread of its own, so that one thing is judged while the next is copied."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._found: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> _Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._found.get(timeout=0.05)
+        self._thread.join()
+
+    def next(self, *, wait: bool) -> Any:
+        """What came next, `_END` after the last; None where nothing is there yet and it is not waited for."""
         try:
-            with Pipeline(self.home, self.enrolled, self.pin) as pipeline:
-                return [pipeline.sealed(made).envelope for made in pipeline.sign(batch, datetime.now(UTC))]
-        except (KeyUnavailable, KeyRefused) as cause:
-            self.failed = cause
-            raise
+            found = self._found.get(block=wait)
+        except queue.Empty:
+            return None
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
-    def _prepared(self, text: bytes) -> Prepared:
-        """Its place in its chain is what the journal has as its claims, so that the journal shows what the folder lacks."""
-        link = parse_record(text, FILE).link
-        return Prepared(
-            format=RECORD.name,
-            kind=RECORD.name,
-            path=FILE,
-            digests={name: Digest.of(text, name) for name in (HashName.SHA256, self.enrolled.algorithm.digest)},
-            content=None,
-            size=len(text),
-            coverage=Coverage.whole(len(text)),
-            claims=Claims(product=link.folder, generation=link.number),
-        )
-
-
-def highest_signed(home: Home) -> dict[str, int]:
-    """The highest number that a station's journal has signed for each folder of records, by the folder's id. Raises JournalError."""
-    asked: dict[str, tuple[str, int]] = {}
-    highest: dict[str, int] = {}
-    for entry in read_history(home.path(JOURNAL)):
-        request = str(entry.fields.get("request", ""))
-        if entry.type is EntryType.INTENT and entry.fields.get("kind") == RECORD.name:
-            folder, number = str(entry.fields.get("product", "")), str(entry.fields.get("generation", ""))
-            if number.isdecimal() and len(number) <= len(str(MAX_NUMBER)):
-                asked[request] = folder, int(number)
-        elif request in asked:
-            place, count = asked.pop(request)
-            if entry.type is EntryType.RESULT:
-                highest[place] = max(count, highest.get(place, 0))
-    return highest
-
-
-def enrolled_for_records(home: Home, wanted: str | None) -> EnrolledKey:
-    """The key of a home that signs records; UsageError that tells how to make one."""
-    if wanted is None and not any(key.purpose is KeyPurpose.RECORD for key in home.keys):
-        raise UsageError(
-            home.folder,
-            "no key is enrolled for records",
-            f"Make one, once: sealwright key enrol record --home {home.folder} --name station",
-        )
-    return home.key(wanted, KeyPurpose.RECORD, RECORD, RECORD.name)
+    def _read(self) -> None:
+        try:
+            for found in self._intake.take():
+                if self._stopped:
+                    return
+                self._found.put(found)
+            self._found.put(_END)
+        except Exception as cause:  # noqa: BLE001 (raised again where it is waited for)
+            self._found.put(cause)
