@@ -19,7 +19,7 @@ from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.receiving import Evidence
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.errors import LimitExceeded, OutputRefused, ReceivingRefused
-from sealwright.log.journal import sync_folder
+from sealwright.artifact.folders import sync_folder
 
 MAX_EVIDENCE = 100
 MAX_FILE_BYTES = 32 << 20
