@@ -168,6 +168,12 @@ class BackupRefused(SealwrightError):
     code = "SW-BACKUP-REFUSED"
 
 
+class MediumGone(SealwrightError):
+    """A stick was pulled out, or stopped answering, before everything on it was read; nothing of it counts."""
+
+    code = "SW-STATION-MEDIUM-GONE"
+
+
 class ReceivingRefused(SealwrightError):
     """What was received cannot get the receiving record that was asked for; nothing was recorded or signed."""
 

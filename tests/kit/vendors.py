@@ -18,7 +18,18 @@ class Gpg:
 
     def __call__(self, *arguments: str | Path, at: str = "", text: str = "") -> str:
         """What it says on stdout."""
-        begin = ["gpg", "--homedir", self.folder, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+        begin = [
+            "gpg",
+            "--homedir",
+            self.folder,
+            "--batch",
+            "--yes",
+            "--quiet",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+        ]
         clock = ["--faked-system-time", at] if at else []
         done = subprocess.run(
             [str(one) for one in (*begin, *clock, *arguments)], input=text.encode(), capture_output=True, timeout=120, check=False

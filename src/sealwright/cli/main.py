@@ -28,10 +28,13 @@ MAX_COLUMNS = 100
 
 COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
+    "survey": "see who signed what in a folder, share or stick, without a trust file",
     "sign": "sign files and folders",
+    "record": "list, check and export the installation records that verify --record wrote",
     "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
+    "station": "check sticks: judge everything on one, write what is allowed onto a clean one",
     "strip": "write a file without the signatures inside it",
     "receive": "write and sign how a file that came unsigned was received",
     "run": "run a script if it is signed, from a sealed copy of what was verified",
@@ -39,6 +42,7 @@ COMMANDS = {
     "inspect": "show what a file, signature, token, certificate or manifest is, without judging it",
     "key": "list, create, show, certify and attest keys",
     "cert": "issue, renew, replace, suspend and revoke certificates; see what ends when",
+    "released": "write down where signed files went: a portal, a stick, an update server",
     "ca": "revocation lists, cross-signing, and requests to an authority above",
     "trust": "make, change, compare, sign, install and watch trust files; revocation bundles",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",

@@ -76,6 +76,14 @@ EMBEDDED: dict[str, Known] = {
     ),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
+_INSIDE = [known for known in EMBEDDED.values() if not known.described and not known.beside]
+_BY_MORE = [known for known in _INSIDE if known.tail or known.endings]
+_BY_HEAD = tuple(
+    head
+    for known in _INSIDE
+    if known not in _BY_MORE
+    for head in (known.head if isinstance(known.head, tuple) else (known.head,))
+)
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
 
@@ -87,5 +95,14 @@ def ends_of(source: OpenArtifact) -> tuple[bytes, bytes]:
 
 def may_be_signed_inside(source: OpenArtifact) -> bool:
     """Whether a format speaks for a file at first sight."""
-    head, tail = ends_of(source)
-    return any(known.fits(head, tail, source.path) for known in EMBEDDED.values())
+    return could_be_signed_inside(*ends_of(source), source.path)
+
+
+def could_be_signed_inside(head: bytes, tail: bytes, path: str) -> bool:
+    """The same, by the first and last bytes. A survey asks it of every file."""
+    if head.startswith(_BY_HEAD):
+        return True
+    for known in _BY_MORE:  # noqa: SIM110 (a survey asks this of every file, and a generator takes as long as all the rest)
+        if known.fits(head, tail, path):
+            return True
+    return False

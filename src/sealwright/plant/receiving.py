@@ -346,7 +346,7 @@ def _sign(where: str, target: str, record: Receiving, text: bytes, person: str, 
     ):
         now = sign.clock()
         (made,) = pipeline.sign([prepared], now)
-        (stamps,) = stamper.stamp([made.value])
+        (stamps,) = stamper.stamp([Digest.of(made.value)])
         to_come = stamper.wanted - len(stamps)
         waiting = Pending(
             target=os.path.abspath(where),

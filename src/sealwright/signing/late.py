@@ -226,7 +226,7 @@ class LateStamper:
             if not made:
                 raise self.stamper.pool.unavailable(wanted)
         else:
-            made += self.stamper.stamp([standing.value])[0]
+            made += self.stamper.stamp([standing.digest])[0]
             if made[0].signer in without:
                 raise UsageError(
                     path, "the home's own authority has stamped it already", "Name another one with --timestamp."

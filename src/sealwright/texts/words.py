@@ -15,9 +15,13 @@ from sealwright.texts import (
     keyscreen,
     listing,
     receiving,
+    records,
+    releases,
     screen,
     serving,
     statements,
+    station,
+    survey,
     trustlife,
 )
 
@@ -28,9 +32,13 @@ _TABLES = (
     homes.WORDS,
     keyscreen.WORDS,
     listing.WORDS,
+    releases.WORDS,
+    records.WORDS,
     receiving.WORDS,
     screen.WORDS,
     serving.WORDS,
+    station.WORDS,
+    survey.WORDS,
     statements.WORDS,
     trustlife.WORDS,
 )
