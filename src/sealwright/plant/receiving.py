@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -176,7 +177,7 @@ def _refuse_what_is_there(inspected: Inspected, target: str) -> bool:
 def _alone_in(folder: str) -> Iterator[None]:
     """Of several who receive into one folder at once, one after the other looks and writes; a file system without locks has none."""
     descriptor = -1
-    if os.name != "nt":
+    if sys.platform != "win32":
         import fcntl
 
         descriptor = os.open(folder or ".", os.O_RDONLY)
