@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ LOCKED = "locked"
 WAIT_S = 10.0
 START = "0" * 64
 _TAIL = 64 * 1024
+_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # else Windows ends lines in two octets
 _SHORTER = "Nothing was signed; sign with fewer or shorter claims."
 
 
@@ -116,7 +118,7 @@ class Journal:
         try:
             _acquire(lock, folder, wait_s)
             path = os.path.join(folder, FILE)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             try:
                 _set_torn_line_aside(descriptor, folder)
                 count, previous = _end(descriptor, path)
@@ -209,7 +211,7 @@ def read_history(folder: str) -> Iterator[Recorded]:
 def end_of(path: str) -> tuple[int, str]:
     """Number and hash after the last line of a journal's file, without a lock; (0, START) where there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | _BINARY)
     except FileNotFoundError:
         return 0, START
     except OSError as cause:
@@ -226,7 +228,7 @@ def whole_end(path: str) -> tuple[int, int, str]:
     The lines before are never changed, so they are a journal by themselves.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDWR | _BINARY)
     except OSError as cause:
         raise _error(path, f"it cannot be read ({cause.strerror})") from cause
     try:
@@ -354,10 +356,10 @@ def _acquire(lock: int, folder: str, wait_s: float) -> None:
 
 
 def _lock_now(lock: int) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
         return
     import fcntl
 

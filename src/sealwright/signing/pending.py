@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def one_at_a_time(home: str) -> Iterator[None]:
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the home's folder.") from cause
     try:
-        if os.name != "nt":
+        if sys.platform != "win32":
             import fcntl
 
             try:
