@@ -28,9 +28,11 @@ from sealwright.envelope.kinds import MANIFEST
 from sealwright.errors import OutputRefused
 from sealwright.plant import crew as crew_module
 from sealwright.plant.crew import Crew
-from sealwright.plant.looking import Answer, Chunk, Worker, parts
+from sealwright.plant.looking import Worker
+from sealwright.plant.rows import Answer, Chunk, parts
+from sealwright.plant.seen import LISTED
 from sealwright.plant.signers import State
-from sealwright.plant.spool import LISTED, Spool
+from sealwright.plant.spool import Spool
 from sealwright.plant.survey import survey
 from sealwright.plant.walk import MAX_DEPTH, Left
 
