@@ -23,9 +23,11 @@ from kit.signedfiles import MAKERS
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
+from sealwright.artifact.source import open_artifact
 from sealwright.artifact.tree import manifest_of_tree
 from sealwright.envelope.kinds import MANIFEST
 from sealwright.errors import OutputRefused
+from sealwright.formats.known import could_be_signed_inside, ends_of, may_be_signed_inside
 from sealwright.plant import crew as crew_module
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
@@ -433,3 +435,13 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
         check=True,
     )
     assert int(said.stdout) < 40  # MiB, most of it the database's own cache, which is bounded
+
+
+def test_the_quick_look_overlooks_no_format(tmp_path: Path) -> None:
+    for name, make in MAKERS.items():
+        (tmp_path / name).mkdir()
+        path = make(tmp_path / name)
+        with open_artifact(str(path)) as source:
+            assert may_be_signed_inside(source), name
+            assert could_be_signed_inside(*ends_of(source), path.name.upper()), name
+    assert not could_be_signed_inside(b"plain te", b"xt without any signature inside.", "notes.txt")
