@@ -40,11 +40,12 @@ def verify(
     state: str | None = None,
     hardware: str = "",
     product: str = "",
+    line: str = "",
     at: datetime | None = None,
 ) -> Verdict:
     """Judge one file or folder by a trust file; reads files only, opens no network socket.
 
-    purpose: "install", "run" or "restore"; at: judge as if it were this time (aware), hypothetically; state: folder of the
+    purpose: "install", "run" or "restore"; hardware, product, line: what it is meant for (line: production line); at: judge as if it were this time (aware), hypothetically; state: folder of the
     verifier's memory. An artifact that is not to be trusted is a verdict, not an exception. Raises MalformedTrust or
     TrustRefused for a trust file that cannot be used, UsageError for a call that cannot mean anything.
     """
@@ -66,6 +67,7 @@ def verify(
         state=state,
         hardware=hardware,
         product=product,
+        line=line,
     )
     (verdict,) = verify_paths([path], load_trust(trust, fingerprint=trust_fingerprint), request)
     return verdict

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from kit.mutate import flips, truncations
 from kit.openssl import run, sums
-from sealwright.artifact import manifest as manifests
+from sealwright.artifact import sums as manifests
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
-from sealwright.artifact.manifest import FileEntry, Link, Manifest, Over, manifest_bytes, parse_manifest
+from sealwright.artifact.manifest import Link, Manifest, Over, manifest_bytes, parse_manifest
+from sealwright.artifact.sums import FileEntry
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
 from sealwright.errors import MalformedArtifact, SealwrightError
 

@@ -29,7 +29,6 @@ FULL: dict[str, Toml] = {
     "fresh_for": "90d",
     "grace": "10d",
     "minimum_generation": 3,
-    "grades": ["compared"],
     "hardware": ["cpu"],
     "signer": [{**SIGNER, "count": 2, "persons": ["olga", "jan"]}],
 }
@@ -126,13 +125,13 @@ def test_each_change_is_said_with_its_weight_and_its_mark(
 
 LOOSER: Sequence[tuple[str, Toml]] = [
     ("timestamp", "optional"), ("fresh_for", "91d"), ("fresh_for", None), ("grace", "11d"), ("minimum_generation", 2),
-    ("minimum_generation", None), ("grades", ["compared", "uncompared"]), ("hardware", None), ("hardware", ["cpu", "cpu2"]),
+    ("minimum_generation", None), ("hardware", None), ("hardware", ["cpu", "cpu2"]),
     ("without_clock", "allow"), ("products", ["pump"]), ("formats", ["pe"]), ("signer", [{**SIGNER, "count": 1, "persons": ["olga", "jan"]}]),
     ("signer", [{**SIGNER, "count": 2}]), ("signer", [{**SIGNER, "count": 2, "persons": ["olga", "jan"], "purposes": ["any"]}]),
     ("signer", [{**SIGNER, "count": 2, "persons": ["olga", "rolf"]}]), ("signer", [{**SIGNER, "slot": "plant"}]),
 ]  # fmt: skip
 STRICTER: Sequence[tuple[str, Toml]] = [
-    ("log", "required"), ("fresh_for", "89d"), ("grace", None), ("minimum_generation", 4), ("grades", None),
+    ("log", "required"), ("fresh_for", "89d"), ("grace", None), ("minimum_generation", 4),
     ("signer", [{**SIGNER, "count": 2, "persons": ["olga", "jan"]}, {**SIGNER, "slot": "plant"}]),
 ]  # fmt: skip
 
@@ -150,6 +149,18 @@ def test_a_rule_that_asks_for_more_trusts_less(name: str, value: Toml) -> None:
     changed = {key: one for key, one in {**FULL, name: value}.items() if one is not None}
     (found,) = between({"rule": [FULL]}, {"rule": [changed]})
     assert (found.weight, found.attention) == (R, False)
+
+
+def test_what_may_stand_in_for_a_makers_signature_is_weighed() -> None:
+    receiver = {**SIGNER, "slot": "plant", "count": 0}
+    takes = {**RULE, "signer": [SIGNER, receiver], "grades": ["compared"]}
+    more = {**takes, "grades": ["compared", "uncompared"]}
+    by_others = {**takes, "signer": [SIGNER, receiver, {**receiver, "persons": ["jan"]}]}
+    for old, new, weight in (
+        ({**RULE, "signer": [SIGNER]}, takes, A), (takes, more, A), (more, takes, R), (takes, by_others, A), (by_others, takes, R)
+    ):  # fmt: skip
+        (found,) = between({"rule": [old]}, {"rule": [new]})
+        assert (found.weight, found.attention) == (weight, weight is A)
 
 
 def test_the_mode_of_a_rule_and_who_answers_for_it_are_said() -> None:

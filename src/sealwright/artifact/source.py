@@ -49,6 +49,7 @@ Stamp = tuple[int, int, int, int, int]
 
 
 _AHEAD: dict[str, OpenArtifact] = {}
+_KNOWN: dict[Stamp, Digest] = {}
 
 
 class OpenArtifact:
@@ -86,6 +87,10 @@ class OpenArtifact:
             for name, state in zip(missing, states, strict=True):
                 self._digests[name] = Digest(name, state.digest())
         return {name: self._digests[name] for name in names}
+
+    def take_digest(self, digest: Digest) -> None:
+        """What the whole file's digest is known to be."""
+        self._digests[digest.algorithm] = digest
 
     def digest_ranges(
         self,
@@ -397,7 +402,26 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
         os.close(descriptor)
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, socket or FIFO"
         raise Unreadable(name, f"it is {kind}, not a regular file", "Name a regular file.")
-    return OpenArtifact(name, descriptor, _stamp(status))
+    opened = OpenArtifact(name, descriptor, _stamp(status))
+    if _KNOWN and (digest := _KNOWN.get(_stamp(status))) is not None:
+        opened.take_digest(digest)
+    return opened
+
+
+@contextmanager
+def known_digests() -> Iterator[Callable[[int, Digest], None]]:
+    """Files that this process wrote itself, where nobody else can write, are not digested again. Gives what to call with each, still open.
+
+    A file is known by size, times and identity; one that was touched since is read like any other.
+    """
+
+    def know(descriptor: int, digest: Digest) -> None:
+        _KNOWN[_stamp(os.fstat(descriptor))] = digest
+
+    try:
+        yield know
+    finally:
+        _KNOWN.clear()
 
 
 def opened_as(path: str, descriptor: int) -> OpenArtifact:

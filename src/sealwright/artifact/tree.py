@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.hashing import hash_tree
-from sealwright.artifact.manifest import FileEntry, Manifest, Over
+from sealwright.artifact.manifest import Manifest, Over
 from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
+from sealwright.artifact.sums import FileEntry
 from sealwright.artifact.walk import Walked
 from sealwright.errors import MalformedArtifact
 from sealwright.findings import Finding, note, reject

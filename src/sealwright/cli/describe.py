@@ -93,6 +93,13 @@ def _manifest(data: bytes, name: str) -> Description | None:
     return Description(say("kind.manifest"), tuple(facts))
 
 
+def _statement(data: bytes, name: str) -> Description | None:
+    from sealwright.cli.statementfacts import facts_of  # few files are statements of a plant
+
+    found = facts_of(data, name)
+    return Description(*found) if found is not None else None
+
+
 def _trust(data: bytes, name: str) -> Description | None:
     if not data.startswith(b"# sealwright trust "):
         return None
@@ -434,6 +441,7 @@ _PURPOSES = {
 }
 _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _manifest,
+    _statement,
     _trust,
     _deny,
     _ours,

@@ -124,13 +124,15 @@ def _beside(path: str) -> list[tuple[str, str]]:
     """The signature files that lie beside an artifact."""
     from sealwright.formats.known import BESIDE
     from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
-    from sealwright.formats.sidecar import PROOF_SUFFIXES, SUFFIXES
+    from sealwright.formats.sidecar import PROOF_SUFFIXES, STATEMENT_SUFFIXES, SUFFIXES
     from sealwright.texts.words import say
 
     plain = path.rstrip("/" + os.sep) or path
     wanted = [".tsr", ".ers", SUFFIX + ".ers", SUFFIX, *SUFFIXES.values()]
     wanted += [SUFFIX + suffix for suffix in SUFFIXES.values()]
     wanted += [*PROOF_SUFFIXES.values(), *(SUFFIX + suffix for suffix in PROOF_SUFFIXES.values())]
+    for statement in STATEMENT_SUFFIXES:
+        wanted += [statement, f"{statement}.p7s", f"{statement}.tsr", f"{statement}.tlog-proof"]
     wanted += [ending for endings in BESIDE.values() for ending in endings]
     found = [os.path.basename(plain) + suffix for suffix in wanted if os.path.lexists(plain + suffix)]
     return [("beside it", ", ".join(found) or say("fact.no-signature"))]

@@ -7,7 +7,9 @@ keeps its bytes as lone surrogates, as Python's `os.fsdecode` writes them.
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
@@ -15,9 +17,13 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Finding
 from sealwright.trust.verdict import SignerSeen, Verdict
 
+if TYPE_CHECKING:
+    from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
+    from sealwright.artifact.receiving import Receiving
 
-def verdict_line(verdict: Verdict, headline: str) -> str:
-    """The object of one path. headline: the clause after the instruction, "" where there is none."""
+
+def verdict_line(verdict: Verdict, headline: str, record: str = "") -> str:
+    """The object of one path. headline: the clause after the instruction, record: the folder of its record; "" where there is none."""
     times, trust = verdict.times, verdict.trust
     return line(
         {
@@ -56,6 +62,9 @@ def verdict_line(verdict: Verdict, headline: str) -> str:
                 for part in verdict.coverage.ranges
             ],
             "hypothetical": verdict.hypothetical,
+            "accepted": accepted_object(verdict.accepted) if verdict.accepted else None,
+            "received": _received(verdict.received),
+            "record": record or None,
         }
     )
 
@@ -152,4 +161,43 @@ def _signer(signer: SignerSeen) -> dict[str, object]:
         "provenance": signer.provenance,
         "accepted": signer.accepted,
         "logged": signer.logged or None,
+        "statement": signer.statement or None,
+    }
+
+
+def accepted_object(acceptance: Acceptance) -> dict[str, object]:
+    """Who accepted it, for where and until when."""
+    return {
+        "time": moment(acceptance.accepted),
+        "person": acceptance.person,
+        "lines": list(acceptance.lines),
+        "hardware": list(acceptance.hardware),
+        "not_before": moment(acceptance.not_before),
+        "until": moment(acceptance.until),
+        "reports": [
+            {"name": os.fsdecode(one.name), "digest": str(Digest(acceptance.algorithm, one.digest))}
+            for one in acceptance.reports
+        ],
+        "note": _digest(acceptance.note),
+    }
+
+
+def _received(record: Receiving | None) -> dict[str, object] | None:
+    if record is None:
+        return None
+    return {
+        "grade": record.grade.value,
+        "source": record.source,
+        "time": moment(record.received),
+        "persons": list(record.persons),
+        "reason": record.reason or None,
+        "evidence": [
+            {
+                "kind": one.kind,
+                "name": os.fsdecode(one.name),
+                "digest": str(Digest(record.algorithm, one.digest)),
+                "size": one.size,
+            }
+            for one in record.evidence
+        ],
     }

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.names import display
 from sealwright.findings import Finding, Severity
@@ -26,6 +27,9 @@ from sealwright.formats.format import Extent, Range, Slot
 from sealwright.texts import TEXTS
 from sealwright.texts.words import say
 from sealwright.trust.verdict import Outcome, Purpose, SignerSeen, Verdict
+
+if TYPE_CHECKING:
+    from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
 
 _ORDER = (Severity.REJECT, Severity.UNDECIDED, Severity.WARNING)
 _DIGEST = re.compile(r"(sha(?:256|384|512)):([0-9a-f]{12})[0-9a-f]{52,}")
@@ -102,10 +106,12 @@ def _body(verdict: Verdict, detail: Detail) -> Iterator[str]:
     yield _what(verdict)
     yield from _reasons(verdict, detail)
     yield from _signers(verdict)
+    if verdict.accepted is not None:
+        yield _accepted(verdict.accepted)
     yield _date(verdict)
     if verdict.trust.stage == "trial":
         yield say("verify.trial")
-    yield say("verify.next", step=_next_step(verdict))
+    yield say("verify.next", step=next_step(verdict))
     if verdict.purpose is Purpose.RUN and verdict.outcome is Outcome.REJECTED:
         yield say("verify.safe-state")
     if verdict.contact:
@@ -158,7 +164,7 @@ def _signers(verdict: Verdict) -> Iterator[str]:
 
 
 def _signed(signer: SignerSeen, verdict: Verdict) -> str:
-    name, part = name_in(signer.subject), say(f"verify.part.{signer.slot}")
+    name, part = name_in(signer.subject), say(f"verify.part.{signer.statement or signer.slot}")
     if signer.person and signer.organisation:
         who = say("verify.who-both", name=name, person=signer.person, organisation=signer.organisation)
     elif signer.person:
@@ -170,6 +176,16 @@ def _signed(signer: SignerSeen, verdict: Verdict) -> str:
     whom = _for_whom(verdict) if signer.slot is Slot.MAKER else ""
     line = say("verify.signed-for", who=who, part=part, whom=whom) if whom else say("verify.signed", who=who, part=part)
     return line if signer.accepted else say("verify.not-counted", line=line)
+
+
+def _accepted(acceptance: Acceptance) -> str:
+    """When and for where the plant accepted it."""
+    places = [*acceptance.lines, *acceptance.hardware]
+    where = say("verify.accepted-for", places=", ".join(places)) if places else say("verify.accepted-anywhere")
+    parts = {"time": moment(acceptance.accepted), "where": where, "reports": len(acceptance.reports)}
+    if acceptance.until is None:
+        return say("verify.accepted", **parts)
+    return say("verify.accepted-until", **parts, until=moment(acceptance.until))
 
 
 def _for_whom(verdict: Verdict) -> str:
@@ -190,7 +206,8 @@ def _date(verdict: Verdict) -> str:
     return say("verify.date-unknown")
 
 
-def _next_step(verdict: Verdict) -> str:
+def next_step(verdict: Verdict) -> str:
+    """What the person at the machine does next."""
     if verdict.outcome is Outcome.TRUSTED:
         if verdict.hypothetical:
             return say("verify.next-hypothetical")

@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
     parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
+    parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
     parser.add_argument(
         "--ssh", metavar="FOLDER", help="take script and arguments from SSH_ORIGINAL_COMMAND; only from here"
     )
@@ -94,6 +95,7 @@ def _run(args: argparse.Namespace, path: str, arguments: list[str]) -> int:
         state=args.state,
         hardware=args.hardware,
         product=args.product,
+        line=args.line,
     )
     believed = _believed(args, request)
     with sealed_copy(path, MAX_BYTES) as copy:

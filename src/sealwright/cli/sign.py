@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="slot",
         choices=("maker", "plant", "pq"),
         default="maker",
-        help="whose signature this is: the maker's (else), a plant's acceptance (NAME.plant.p7s), one by a post-quantum key (NAME.pq.p7s)",
+        help="whose signature this is: the maker's (else), a plant's (NAME.plant.p7s; with scope and reports: `sealwright accept`), one by a post-quantum key (NAME.pq.p7s)",
     )
     parser.add_argument(
         "--format",
@@ -131,7 +131,7 @@ def _run(args: argparse.Namespace) -> int:
         slot=Slot(args.slot),
         out=args.out,
         recursive=args.recursive,
-        replace=Replace.YES if args.replace else Replace.NO,
+        replace=Replace.YES if args.replace else Replace.OFFERED,
         pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form, layout), form or ""))),
         format=form,
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,

@@ -349,7 +349,7 @@ def _weigh_signers(
             continue
         now = next((other for other in left if other.slot is one.slot), None)
         if now is None:
-            looser.append(f"no {one.slot} signer")
+            (looser if one.count else stricter).append(f"no {one.slot} signer")
             continue
         left.remove(now)
         if now.count != one.count:
@@ -362,7 +362,8 @@ def _weigh_signers(
         if now.pins_until != one.pins_until:
             sooner = one.pins_until is not None and now.pins_until is not None and now.pins_until < one.pins_until
             (stricter if sooner else looser).append("pins_until")
-    stricter += [f"one more {one.slot} signer" for one in left]
+    for one in left:  # a signer of whom nothing is wanted may sign receiving records
+        (stricter if one.count else looser).append(f"one more {one.slot} signer")
 
 
 def _notes(old: TrustFile, new: TrustFile) -> Iterator[Change]:

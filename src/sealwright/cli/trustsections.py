@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sealwright.artifact.grade import Grade
 from sealwright.cli.arguments import rfc3339
 
 if TYPE_CHECKING:
@@ -177,6 +178,21 @@ def _rule_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", metavar="TEXT", action="append", default=[], help=f"{words} (may come again)")
     parser.add_argument("--count", metavar="N", type=int, default=1, help="how many distinct signers")
+    for name, words in (
+        ("plant", "the anchor of the plant's signers, who must accept it too"),
+        ("plant-person", "who may sign for the plant"),
+    ):
+        parser.add_argument(f"--{name}", metavar="TEXT", action="append", default=[], help=f"{words} (may come again)")
+    parser.add_argument(
+        "--plant-count", metavar="N", type=int, default=1, help="how many (0: they sign receiving records, and no more)"
+    )
+    parser.add_argument(
+        "--grade",
+        choices=tuple(Grade),
+        action="append",
+        default=[],
+        help="receiving records that stand in for a maker's signature (may come again)",
+    )
     parser.add_argument("--timestamp", choices=("required", "optional"), default="optional")
     parser.add_argument("--fresh-for", metavar="AGE", help="how old the trust file may be to install, such as 90d")
     parser.add_argument("--grace", metavar="AGE", help="how much longer with a warning")
@@ -189,12 +205,17 @@ def _rule(draft: Draft, args: argparse.Namespace) -> list[str]:
     signer: dict[str, Toml] = {"slot": "maker", "anchors": args.anchor}
     lists = {"purposes": args.purpose, "subjects": args.subject, "persons": args.person}
     signer |= {key: value for key, value in lists.items() if value} | ({"count": args.count} if args.count != 1 else {})
+    signers: list[Toml] = [signer]
+    if args.plant:
+        plant: dict[str, Toml] = {"slot": "plant", "anchors": args.plant, "persons": args.plant_person}
+        counted = {"count": args.plant_count} if args.plant_count != 1 else {}
+        signers.append({key: value for key, value in plant.items() if value} | counted)
     entry: dict[str, Toml] = {"name": args.name, "environment": args.environment}
-    lists = {"products": args.product, "formats": args.format, "hardware": args.hardware}
+    lists = {"grades": args.grade, "products": args.product, "formats": args.format, "hardware": args.hardware}
     entry |= {key: value for key, value in lists.items() if value} | {"timestamp": args.timestamp}
     words = {"fresh_for": args.fresh_for, "grace": args.grace, "contact": args.contact}
     entry |= {key: value for key, value in words.items() if value}
-    draft.add(("rule",), entry | {"signer": [signer]})
+    draft.add(("rule",), entry | {"signer": signers})
     draft.checked()
     return [sentence(draft.trust.rules[-1])]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from sealwright.artifact.names import display
 from sealwright.cli.jsonout import moment as json_moment
 from sealwright.cli.render import moment
+from sealwright.formats.format import Slot
 from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate
 from sealwright.trust.model import CrlPolicy, Denied, LogKey, Person, Quorum, Rule, SignerRule, TrustFile
@@ -105,10 +107,15 @@ def sentence(rule: Rule) -> str:
         what = say("rule.what-format", what=what, formats=either.join(rule.formats))
     if rule.hardware:
         what = say("rule.what-hardware", what=what, hardware=either.join(rule.hardware))
-    signers, needs = both.join(map(_signer, rule.signers)), ", ".join(_needs(rule))
+    signers = both.join(_signer(one) for one in rule.signers if one.count)
+    needs = ", ".join(_needs(rule))
     parts = {"what": what, "environment": rule.environment, "signers": signers}
     said = say("rule.sentence-needs", **parts, needs=needs) if needs else say("rule.sentence", **parts)
-    return say("rule.sentence-expiry", sentence=said) if rule.ignores_expiry else said
+    said = say("rule.sentence-expiry", sentence=said) if rule.ignores_expiry else said
+    if not rule.grades:
+        return said
+    receivers = either.join(_signer(replace(one, count=1)) for one in rule.signers if one.slot is Slot.PLANT)
+    return say("rule.sentence-grades", sentence=said, grades=either.join(rule.grades), receivers=receivers)
 
 
 def denial(entry: Denied) -> str:

@@ -1,8 +1,9 @@
 """`FILE.ers` beside an artifact, and what it may protect: the one list of data objects of a group (RULES 1; decision 0013).
 
-In this order: the artifact (of a folder its manifest), its manifest and list, its signature files by slot, those of its
-manifest, late timestamps, what formats keep beside it, the log's proof. Each file is an object as it lies there; signatures
-and tokens inside a file are protected with it. Certificates and revocation lists are in the record itself.
+In this order: the artifact (of a folder its manifest, or without one its receiving record), its manifest and list, its signature
+files by slot, those of its manifest, late timestamps, what formats keep beside it, the log's proof, the plant's statements with
+theirs. Each file is an object as it lies there; signatures and tokens inside a file are protected with it. The reports and the
+evidence that statements list are bound by the statements and are no objects. Certificates and revocation lists are in the record itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.source import open_artifact, read_file_or_none
+from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
 from sealwright.envelope.ers import MAX_BYTES, Record, read_record
 from sealwright.errors import SealwrightError
 from sealwright.formats.format import Found, Search
@@ -24,6 +25,8 @@ from sealwright.formats.sidecar import (
     LATE_SUFFIX,
     MANIFEST_SUFFIX,
     PROOF_SUFFIXES,
+    RECEIVING_SUFFIX,
+    STATEMENT_SUFFIXES,
     SUFFIXES,
     late_paths,
 )
@@ -79,8 +82,12 @@ class Archive(NamedTuple):
 
 
 def record_path(path: str) -> str:
-    """Where the record of an artifact lies: beside a file, and of a folder beside its manifest."""
-    return (plain_folder(path) + MANIFEST_SUFFIX if os.path.isdir(path) else path) + SUFFIX
+    """Where the record of an artifact lies: beside a file, and of a folder beside its manifest, else its receiving record."""
+    if not os.path.isdir(path):
+        return path + SUFFIX
+    folder = plain_folder(path)
+    received = not os.path.lexists(folder + MANIFEST_SUFFIX) and os.path.lexists(folder + RECEIVING_SUFFIX)
+    return folder + (RECEIVING_SUFFIX if received else MANIFEST_SUFFIX) + SUFFIX
 
 
 def find_archived(path: str, search: Search) -> Found:
@@ -117,13 +124,39 @@ def companions_of(target: str, wanted: Collection[HashName], signature: str | No
     """The files beside an artifact that belong to its group, in the order of the list; and a signature named elsewhere."""
     names = (LIST, *COMPANIONS) if target.endswith(MANIFEST_SUFFIX) else COMPANIONS
     more = [path for stem in (target, target + MANIFEST_SUFFIX) for path in late_paths(stem, Search())[1:]]
-    for suffix in (*names, *(path.removeprefix(target) for path in more)):
-        if os.path.isfile(target + suffix) and os.path.getsize(target + suffix) <= MAX_COMPANION_BYTES:
+    paths = dict.fromkeys([*(target + suffix for suffix in names), *more, *_statement_files(target)])
+    for path in paths:
+        if path != target and os.path.isfile(path) and os.path.getsize(path) <= MAX_COMPANION_BYTES:
             with suppress(SealwrightError):  # what cannot be read is not protected, and said where it is needed
-                yield small_object(target + suffix, wanted)
+                yield small_object(path, wanted)
     if signature is not None and not signature.startswith(target):
         with suppress(SealwrightError):
             yield small_object(signature, wanted)
+
+
+def _statement_files(target: str) -> Iterator[str]:
+    """Where the plant's statements about an artifact lie, with their signatures, timestamps and log proofs."""
+    folders = (target.removesuffix(suffix) for suffix in (RECEIVING_SUFFIX, MANIFEST_SUFFIX) if target.endswith(suffix))
+    about = next((folder for folder in folders if os.path.isdir(folder)), target)
+    for statement in (about + suffix for suffix in STATEMENT_SUFFIXES):
+        if os.path.isfile(statement):
+            yield statement
+            signatures = signatures_of_record(about) if statement.endswith(RECEIVING_SUFFIX) else [f"{statement}.p7s"]
+            yield from signatures
+            yield from late_paths(statement, Search())
+            yield from (one.removesuffix(".p7s") + ".tlog-proof" for one in signatures)
+
+
+def signatures_of_record(about: str) -> list[str]:
+    """The signature files of everybody whom the receiving record of a file or folder names; none where it cannot be read."""
+    from sealwright.artifact.receiving import MAX_BYTES as MAX_RECORD_BYTES
+    from sealwright.artifact.receiving import parse_receiving  # start-up time: few files have one
+
+    try:
+        record = parse_receiving(read_file(about + RECEIVING_SUFFIX, MAX_RECORD_BYTES), about)
+    except SealwrightError:
+        return []
+    return [about + record.signature_suffix(person) for person in record.persons]
 
 
 def small_object(path: str, wanted: Collection[HashName]) -> ArchiveObject:

@@ -14,14 +14,13 @@ from collections.abc import Collection
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.progress import Progress
-from sealwright.artifact.source import open_artifact
+from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.errors import UsageError
 from sealwright.formats.format import Candidate, Coverage, Found, Prepared, Search
-from sealwright.formats.sidecar import read_late_tokens, read_sidecars
+from sealwright.formats.sidecar import OURS, read_late_tokens, read_sidecars
 
 NAME = "detached"
 KIND = "file"
-OUR_FIRST_LINE = b"# sealwright "
 
 
 class Detached:
@@ -36,10 +35,7 @@ class Detached:
         if claims:
             raise UsageError(path, "a bare signature cannot carry claims", "Sign it with a manifest.")
         with open_artifact(path) as source:
-            if source.read_at(0, len(OUR_FIRST_LINE)) == OUR_FIRST_LINE:
-                raise UsageError(
-                    path, "it begins like a Sealwright manifest or trust file", "Use the command that signs this kind."
-                )
+            refuse_ours(source)
             digests = source.digests(algorithms, progress)
             return Prepared(NAME, KIND, path, digests, None, source.size, Coverage.whole(source.size), claims)
 
@@ -72,3 +68,11 @@ class Detached:
             for sidecar in sidecars
         )
         return Found(path, size, candidates, artifact)
+
+
+def refuse_ours(source: OpenArtifact) -> None:
+    """UsageError for content that begins like one of our own statements: each kind is signed by its own command only (RULES 1)."""
+    if source.read_at(0, len(OURS)) == OURS:
+        raise UsageError(
+            source.path, "it begins like a Sealwright manifest or trust file", "Use the command that signs this kind."
+        )

@@ -25,9 +25,16 @@ from sealwright.envelope.cms import Envelope
 from sealwright.findings import Finding
 
 if TYPE_CHECKING:
+    from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
     from sealwright.artifact.output import Parts  # start-up time: `verify` writes nothing
-    from sealwright.formats.archive import Archive  # start-up time: few files have one
+    from sealwright.artifact.receiving import Receiving  # start-up time: few files have one
+    from sealwright.formats.archive import Archive, ArchiveObject  # start-up time: few files have one
     from sealwright.formats.layouttext import Layout
+
+
+# the formats of the plant's statements about an artifact of any format
+ACCEPTANCE = "acceptance"
+RECEIVING = "receiving"
 
 
 class Slot(StrEnum):
@@ -144,6 +151,8 @@ class Candidate(NamedTuple):
     contents: digests of delivered files that a statement is about, as far as deny lists ask for them; lists: the digest by which a
     manifest binds its files;
     name: of the delivered content, for people; log_proof: the proof that lies beside it, that it is in a log.
+    statement: what the plant says of the artifact, where it is that which is signed; bound: the signature files that it lists, as far
+    as they lie here unchanged; about: the format that speaks for the artifact which a statement is about.
     """
 
     source: str
@@ -161,6 +170,9 @@ class Candidate(NamedTuple):
     name: str = ""
     log_proof: LogProofFile | None = None
     lists: HashName | None = None
+    statement: Acceptance | Receiving | None = None
+    bound: tuple[ArchiveObject, ...] = ()
+    about: str = ""
 
 
 class Search(NamedTuple):

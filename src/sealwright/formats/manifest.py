@@ -14,12 +14,14 @@ from typing import NamedTuple
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.hashing import hash_tree
-from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_bytes, parse_manifest
+from sealwright.artifact.manifest import Manifest, Over, manifest_bytes, parse_manifest
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file, read_file_or_none
+from sealwright.artifact.sums import FileEntry
 from sealwright.artifact.tree import compare_tree, manifest_of_tree
 from sealwright.errors import MalformedArtifact, SealwrightError
 from sealwright.findings import Finding, reject
+from sealwright.formats.detached import refuse_ours
 from sealwright.formats.format import Candidate, Companion, Coverage, Found, Prepared, Search
 from sealwright.formats.sidecar import MANIFEST_SUFFIX as SUFFIX
 from sealwright.formats.sidecar import read_late_tokens, read_sidecars
@@ -134,6 +136,7 @@ def check_manifest(prepared: Prepared) -> None:
 
 def _manifest_of_file(path: str, algorithm: HashName, claims: Claims, progress: Progress | None) -> Manifest:
     with open_artifact(path) as source:
+        refuse_ours(source)
         digest = source.digests((algorithm,), progress)[algorithm]
         entry = FileEntry(os.fsencode(os.path.basename(path)), digest.value)
         return Manifest(algorithm, Over.FILE, claims, (entry,), total_bytes=source.size)

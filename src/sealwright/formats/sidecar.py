@@ -1,6 +1,8 @@
 """Signature files that lie beside what they sign (RULES 1): `NAME.p7s`, `NAME.plant.p7s`, `NAME.pq.p7s`, `NAME.tsr`.
 
 Each signature has a log proof of its own: `NAME.tlog-proof` is the maker's, `NAME.plant.tlog-proof` and `NAME.pq.tlog-proof` the others'.
+The plant's statements lie there too: `NAME.plant.manifest` and `NAME.received.manifest` with their signatures, and the evidence of
+the second in the folder `NAME.received`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,13 @@ MAX_PROOF_BYTES = 256 * 1024
 MAX_LATE = 8
 _NUMBERED = re.compile(rf"(.+)\.([2-{MAX_LATE}])\.tsr\Z", re.DOTALL)
 MANIFEST_SUFFIX = ".manifest"
+ACCEPTANCE_SUFFIX = ".plant.manifest"
+RECEIVING_SUFFIX = ".received.manifest"
+STATEMENT_SUFFIXES = (ACCEPTANCE_SUFFIX, RECEIVING_SUFFIX)
+EVIDENCE_SUFFIX = ".received"
 RECORD_SUFFIX = ".ers"
 MANIFEST_LINE = b"# sealwright manifest 1 "
+OURS = b"# sealwright "
 RESERVED = (".p7s", ".xmldsig", ".tsr", ".ers", ".tlog-proof", ".manifest", ".manifest.list")
 IMA_LIST_SUFFIX = ".ima"
 # what the verification of a file reads, or names if it cannot
@@ -50,6 +57,7 @@ _BY_CONTENT = {
     ".ers": re.compile(rb"\x30"),
     **dict.fromkeys(reversed(PROOF_SUFFIXES.values()), re.compile(rb"c2sp\.org/tlog-proof@")),
 }
+_DER = (SUFFIXES[Slot.MAKER], LATE_SUFFIX)
 _ENDINGS = (*_READ, *_BY_CONTENT)
 _ENDINGS_RAW = tuple(os.fsencode(ending) for ending in _ENDINGS)
 
@@ -82,23 +90,39 @@ def is_beside(folder: str, name: str, files: Collection[str], folders: Collectio
     Nothing may be hidden so: what has such a name is read with the file it belongs to, or is like a signature (A066).
     files, folders: the names in the folder.
     """
-    if not name.endswith(_ENDINGS):
+    evidence = folder.endswith(EVIDENCE_SUFFIX)
+    if not evidence and not name.endswith(_ENDINGS):
         return False
-    if any(name.removesuffix(ending) in files for ending in _READ if name.endswith(ending)):
+    if evidence or name.endswith(STATEMENT_SUFFIXES) or f"{RECEIVING_SUFFIX}." in name:
+        from sealwright.formats.statementnames import is_of_statement  # start-up time: few files have one
+
+        if is_of_statement(folder, name, files, folders):
+            return True
+    stems = [name.removesuffix(ending) for ending in _READ if name.endswith(ending)]
+    stems = [stem for stem in stems if stem in files]
+    if any(not is_beside(folder, stem, files, folders) for stem in stems):
         return True
+    if stems:  # of a signature or statement, which is not judged itself: nobody reads it, so it must be like one
+        return name.endswith(_DER) and _is_der(os.path.join(folder, name))
     if (numbered := _NUMBERED.match(name)) is not None and numbered[1] in files:
         # it is read with that file, if none is missing before it
         before = (
             f"{numbered[1]}{LATE_SUFFIX}",
             *(f"{numbered[1]}.{n}{LATE_SUFFIX}" for n in range(2, int(numbered[2]))),
         )
-        return all(one in files for one in before)
+        return all(one in files for one in before) and (
+            not is_beside(folder, numbered[1], files, folders) or _is_der(os.path.join(folder, name))
+        )
     ending = next((one for one in _BY_CONTENT if name.endswith(one)), "")
     stem = name.removesuffix(ending)
     if not ending or not (stem in files or stem in folders):
         return False
     path = os.path.join(folder, name)
     return _BY_CONTENT[ending].match(_head(path)) is not None and (ending != IMA_LIST_SUFFIX or _is_list(path))
+
+
+def _is_der(path: str) -> bool:
+    return _head(path)[:1] == b"\x30"
 
 
 def _is_list(path: str) -> bool:
@@ -140,12 +164,15 @@ def has_sidecar(target: str, search: Search) -> bool:
 
 
 def has_record(path: str, search: Search) -> bool:
-    """Whether an evidence record lies beside a file, or beside the manifest of a folder."""
+    """Whether an evidence record lies beside a file, or beside the manifest or receiving record of a folder."""
     if search.beside is not None:
         return search.sees(path + RECORD_SUFFIX)
     if os.path.lexists(path + RECORD_SUFFIX):
         return True
-    return os.path.isdir(path) and os.path.lexists(os.path.abspath(path) + MANIFEST_SUFFIX + RECORD_SUFFIX)
+    return os.path.isdir(path) and any(
+        os.path.lexists(os.path.abspath(path) + suffix + RECORD_SUFFIX)
+        for suffix in (MANIFEST_SUFFIX, RECEIVING_SUFFIX)
+    )
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:
@@ -250,18 +277,13 @@ def with_log_proofs(found: Found, target: str, search: Search) -> Found:
 
     target: the artifact; what signs its manifest is proved beside the manifest.
     """
-    stems = {
-        candidate.format: target + (MANIFEST_SUFFIX if candidate.format == "manifest" else "")
-        for candidate in found.candidates
-    }
-    paths = {(form, slot): stem + suffix for form, stem in stems.items() for slot, suffix in PROOF_SUFFIXES.items()}
-    there = {which for which, path in paths.items() if search.sees(path)}
-    if not there:
+    paths = [_proof_path(candidate, target) for candidate in found.candidates]
+    proofs = {path: _log_proof(path) for path in dict.fromkeys(paths) if search.sees(path)}
+    if not proofs:
         return found
-    proofs = {which: _log_proof(paths[which]) for which in there}
     candidates = []
-    for candidate in found.candidates:
-        match proofs.get((candidate.format, candidate.slot)):
+    for candidate, path in zip(found.candidates, paths, strict=True):
+        match proofs.get(path):
             case LogProofFile() as proof:
                 candidates.append(candidate._replace(log_proof=proof))
             case Finding() as finding:
@@ -271,6 +293,13 @@ def with_log_proofs(found: Found, target: str, search: Search) -> Found:
     return found._replace(candidates=tuple(candidates))
 
 
+def _proof_path(candidate: Candidate, target: str) -> str:
+    if candidate.statement is not None:
+        signature = os.path.join(os.path.dirname(target), candidate.source)
+        return signature.removesuffix(SUFFIXES[Slot.MAKER]) + PROOF_SUFFIXES[Slot.MAKER]
+    return target + (MANIFEST_SUFFIX if candidate.format == "manifest" else "") + PROOF_SUFFIXES[candidate.slot]
+
+
 def _log_proof(path: str) -> LogProofFile | Finding | None:
     name = os.path.basename(path)
     try:
@@ -278,6 +307,12 @@ def _log_proof(path: str) -> LogProofFile | Finding | None:
     except SealwrightError as cause:
         return warning("SW-LOG-PROOF-REFUSED", name, found=cause.what)
     return None if data is None else LogProofFile(name, data)
+
+
+def read_sidecar(path: str, slot: Slot) -> Sidecar | None:
+    """One signature file; None where it is not there."""
+    data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
+    return None if data is None else _read(path, slot, data)
 
 
 def _read(path: str, slot: Slot, data: bytes) -> Sidecar:

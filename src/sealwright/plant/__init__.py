@@ -1,1 +1,1 @@
-"""What a plant does with what it gets: look at deliveries before there is a trust file."""
+"""What a plant does with deliveries: survey, receive, accept, records, and the checking station."""

@@ -25,8 +25,8 @@ from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import ChangedWhileRead, SealwrightError, TooLateToStamp, Unreadable, UsageError
 from sealwright.findings import Finding
 from sealwright.formats.format import Candidate, Search
-from sealwright.formats.registry import find
-from sealwright.formats.sidecar import MANIFEST_SUFFIX, MAX_ENVELOPE_BYTES, next_late_path
+from sealwright.formats.registry import find, stated
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, MAX_ENVELOPE_BYTES, STATEMENT_SUFFIXES, next_late_path
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamppool import AT_ONCE, Stamp
 from sealwright.signing.home import JOURNAL, Home
@@ -103,7 +103,9 @@ def signatures_of(
 
 def _standing(path: str, signature: str | None, candidate: Candidate) -> Iterator[Standing]:
     target = path.rstrip("/" + os.sep) or path
-    if candidate.format == "manifest" and not target.endswith(MANIFEST_SUFFIX):
+    if candidate.statement is not None:
+        target = os.path.join(os.path.dirname(target), candidate.name)
+    elif candidate.format == "manifest" and not target.endswith(MANIFEST_SUFFIX):
         target += MANIFEST_SUFFIX
     envelope = candidate.envelope or _foreign(target, signature, candidate)
     for signer in envelope.signers:
@@ -224,7 +226,7 @@ class LateStamper:
             if not made:
                 raise self.stamper.pool.unavailable(wanted)
         else:
-            made += self.stamper.stamp([standing.value])[0]
+            made += self.stamper.stamp([standing.digest])[0]
             if made[0].signer in without:
                 raise UsageError(
                     path, "the home's own authority has stamped it already", "Name another one with --timestamp."
@@ -289,7 +291,7 @@ def forget(home: Home, path: str, reason: str) -> list[Pending]:
     if not 3 <= len(reason) <= 200 or not reason.isprintable():
         raise UsageError("--reason", f"{reason[:40]!r} is no reason", "Write 3 to 200 printable characters.")
     wanted = os.path.abspath(path)
-    places = {wanted, wanted + MANIFEST_SUFFIX}
+    places = {wanted, *(wanted + suffix for suffix in (MANIFEST_SUFFIX, *STATEMENT_SUFFIXES))}
     items = [one for one in read_pending(home.folder) if one.target in places or one.file == wanted]
     if not items:
         raise UsageError(path, "nothing is pending for it", "See `sealwright stamp --status`.")
@@ -300,6 +302,8 @@ def forget(home: Home, path: str, reason: str) -> list[Pending]:
 
 
 def _artifact(target: str) -> str:
+    if (about := stated(target)) is not None:
+        return about
     stem = target.removesuffix(MANIFEST_SUFFIX)
     return stem if stem != target and os.path.lexists(stem) else target
 

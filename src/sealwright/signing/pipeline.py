@@ -31,6 +31,7 @@ from sealwright.formats.jar import check_manifest as check_jar
 from sealwright.formats.jar import statement_of
 from sealwright.formats.manifest import check_manifest
 from sealwright.formats.rauc import check_manifest as check_rauc_manifest
+from sealwright.formats.statements import check_statement
 from sealwright.formats.swupdate import check_description
 from sealwright.formats.verity import check_root
 from sealwright.keys.backends import open_key
@@ -53,6 +54,7 @@ PURPOSE_OF_KIND = {
     "transcript": KeyPurpose.TRUST,
     "backup": KeyPurpose.BACKUP,
     "loss": KeyPurpose.TRUST,
+    "record": KeyPurpose.RECORD,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
 # and whoever approves may be an officer of a ceremony
@@ -65,6 +67,8 @@ _ALSO = {
 # Small content is the client's word: it is parsed and must be what we would write (RULES 2).
 CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "manifest": check_manifest,
+    "acceptance": check_statement,
+    "receiving": check_statement,
     "authenticode": check_indirect_data,
     "rauc-verity": check_rauc_manifest,
     "swupdate": check_description,

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +22,6 @@ from typing import NamedTuple
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Output, Pair, Replace, refuse_taken, write_pairs
 from sealwright.artifact.source import open_artifact, read_file_or_none
-from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.ers import (
     MAX_BYTES,
     HashTree,
@@ -38,7 +36,7 @@ from sealwright.envelope.ers import (
     record_bytes,
     renewed_hash,
 )
-from sealwright.envelope.tsp import read_response, read_token, timestamp_request
+from sealwright.envelope.tsp import read_token
 from sealwright.errors import (
     ChangedWhileRead,
     LimitExceeded,
@@ -50,12 +48,7 @@ from sealwright.errors import (
 from sealwright.findings import Severity
 from sealwright.formats.archive import Archive, ArchiveObject, record_path
 from sealwright.formats.format import Candidate, Found
-from sealwright.formats.sidecar import MANIFEST_SUFFIX, is_beside
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
-from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.timestamp import Imprint, LocalAuthority, fetch_timestamp
-from sealwright.signing.home import JOURNAL, Home, KeyPurpose
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, RECEIVING_SUFFIX, is_beside
 from sealwright.trust.belief import Believed
 from sealwright.trust.evidence import follow, weigh
 from sealwright.trust.ground import Ground
@@ -73,6 +66,7 @@ from sealwright.trust.verdict import Outcome, Purpose
 from sealwright.trust.verify import Request, Verifier
 
 BATCH = 10_000
+LISTS_A_TREE = (MANIFEST_SUFFIX, RECEIVING_SUFFIX)
 Stamp = Callable[[Digest], bytes]
 
 
@@ -146,13 +140,13 @@ class Renewal:
 
 
 def signed_artifacts(paths: Iterable[str]) -> Iterator[str]:
-    """Files, and folders that have a manifest, each once; other folders are looked through. A link is not followed."""
+    """Files, and folders that have a manifest or a receiving record, each once; other folders are looked through. A link is not followed."""
     for path in paths:
         if not os.path.isdir(path) or os.path.lexists(record_path(path).removesuffix(".ers")):
             yield path
             continue
         for folder, folders, names in os.walk(path):
-            trees = sorted(one for one in folders if f"{one}{MANIFEST_SUFFIX}" in names)
+            trees = sorted(one for one in folders if {f"{one}{suffix}" for suffix in LISTS_A_TREE} & {*names})
             present, inside = {*names}, [*folders]
             folders[:] = sorted(one for one in folders if one not in trees)
             yield from (os.path.join(folder, one) for one in trees)
@@ -219,7 +213,7 @@ def _tree_around(path: str) -> str | None:
     """The nearest folder around a record that has a manifest of its own."""
     folder = os.path.dirname(os.path.abspath(record_path(path)))
     while (above := os.path.dirname(folder)) != folder:
-        if os.path.lexists(folder + MANIFEST_SUFFIX):
+        if any(os.path.lexists(folder + suffix) for suffix in LISTS_A_TREE):
             return folder
         folder = above
     return None
@@ -420,33 +414,3 @@ def _checked(plan: _Plan, data: bytes, ground: Ground, asked: Renewal) -> Record
     if evidence is None or evidence.content is None:
         raise MalformedEnvelope(name, "the new record is not over the file", "Try again when nobody writes to it.")
     return record
-
-
-def local_stamp(home: Home, pin: Pin | None, now: Callable[[], datetime]) -> Stamp:
-    """Timestamps of the home's own authority, recorded before and after as every signature is."""
-
-    def stamp(root: Digest) -> bytes:
-        enrolled = home.key(None, KeyPurpose.TIMESTAMP)
-        key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
-        try:
-            with Journal.open(home.path(JOURNAL)) as journal:
-                request = secrets.token_hex(16)
-                parts = {"kind": "timestamp", "key": str(key_digest(enrolled.public_key)), "artifact": str(root)}
-                journal.append([Entry(EntryType.INTENT, {"request": request, **parts})])
-                token = LocalAuthority(enrolled.certificate, enrolled.chain, key, now).tokens([Imprint(root)])[0]
-                journal.append([Entry(EntryType.RESULT, {"request": request, "token": str(Digest.of(token))})])
-            return token
-        finally:
-            key.close()
-
-    return stamp
-
-
-def remote_stamp(url: str) -> Stamp:
-    """Timestamps of an authority on the network."""
-
-    def stamp(root: Digest) -> bytes:
-        nonce = secrets.randbits(63)
-        return read_response(fetch_timestamp(url, timestamp_request(root, nonce)), root, nonce, url)
-
-    return stamp

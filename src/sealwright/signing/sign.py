@@ -161,6 +161,21 @@ def sign_paths(
     check_claims(options.claims)
     check_options(options)
     kind = kind_for(options.format, options.layout)
+
+    def prepare(path: str, algorithms: tuple[HashName, ...]) -> Prepared:
+        return _prepared(path, options, algorithms, progress)
+
+    yield from sign_each(artifacts(paths, options), kind, home, options, prepare)
+
+
+def sign_each(
+    listed: Iterable[str | NotSigned],
+    kind: ContentKind,
+    home: Home,
+    options: SignOptions,
+    prepare: Callable[[str, tuple[HashName, ...]], Prepared],
+) -> Iterator[Signed | NotSigned]:
+    """The same for what `prepare` makes of each path, asked for with the algorithms of its digests; it may refuse one path alone."""
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
     wanted = options.timestamp if options.timestamp is not None else home.timestamp
     if options.timestamp is None and not kind.carries_tokens:
@@ -170,14 +185,13 @@ def sign_paths(
         closing(_stamper(wanted, home, kind, options, pipeline)) as stamper,
     ):
         algorithms = (kind.digest_name(enrolled.algorithm),)
-        listed: Iterable[str | NotSigned] = artifacts(paths, options)
         if options.format is not None and options.replace is Replace.YES:
             listed = list(listed)
         places = _Places(_identities(listed) if isinstance(listed, list) else frozenset())
         batch: list[Prepared | NotSigned] = []
         held_bytes = 0  # made to be written behind the artifacts, such as hash trees
         for path in listed:
-            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, places, progress)
+            one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, places, prepare)
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
             if len(batch) == BATCH or held_bytes >= HELD_BYTES:
@@ -285,12 +299,12 @@ def _prepare(
     options: SignOptions,
     algorithms: tuple[HashName, ...],
     places: _Places,
-    progress: Progress | None,
+    prepare: Callable[[str, tuple[HashName, ...]], Prepared],
 ) -> Prepared | NotSigned:
     try:
         if os.path.basename(path).endswith(RESERVED):
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
-        prepared = _prepared(path, options, algorithms, progress)
+        prepared = prepare(path, algorithms)
         targets = _targets(prepared, options)
         if options.format is not None:
             for target in targets:
@@ -353,7 +367,7 @@ def _finish(
     ready = [entry for entry in batch if isinstance(entry, Prepared)]
     now = options.clock()
     made = pipeline.sign(ready, now) if ready else []
-    stamps = stamper.stamp([one.value for one in made])
+    stamps = stamper.stamp([Digest.of(one.value) for one in made])
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     waiting: dict[int, Pending] = {}
@@ -417,7 +431,7 @@ def _target(prepared: Prepared, options: SignOptions) -> str:
 
 def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[tuple[Prepared, SealwrightError]]:
     """Write what was signed; those of it of which nothing was written, with the reason."""
-    alone = [one for one in pairs if replace is Replace.NO or len(one[1].outputs) == 1]
+    alone = [one for one in pairs if replace is not Replace.YES or len(one[1].outputs) == 1]
     together = [one for one in pairs if replace is Replace.YES and len(one[1].outputs) > 1]
     answers = replace_pairs([pair for _, pair in together])
     answers += write_pairs([pair for _, pair in alone], replace=replace)

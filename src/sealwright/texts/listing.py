@@ -149,6 +149,8 @@ WORDS: dict[str, str] = {
 LABELS: dict[str, str] = {
     name: name
     for name in (
+        "about", "accepted", "compared", "evidence", "grade", "old signature", "person", "production lines", "received", "reports", "source",
+        "weaknesses", "with signatures",
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
         "denied", "digest", "digests", "ends", "entries", "entry", "environment", "first line", "format", "from", "generation", "hardware",
         "id", "issued", "issuer", "its signature", "key", "lists", "log", "made", "memory digest", "memory image", "next", "not covered", "number", "officers", "over",

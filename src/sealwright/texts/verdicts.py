@@ -38,8 +38,8 @@ TEXTS: dict[str, Text] = {
         plain="{subject}: the delivered file is not the one that was signed",
     ),
     "SW-ACCEPTANCE-MISSING": Text(
-        "{subject}: the plant has not signed this, and the rule wants its signature",
-        "Have it accepted and signed by the plant first.",
+        "{subject}: the rule wants the plant's word beside the maker's signature, and there is none",
+        "Have it tested and accepted by the plant first (`sealwright accept`).",
         "the plant has not accepted it",
     ),
     "SW-SIGNATURE-PQ-MISSING": Text(

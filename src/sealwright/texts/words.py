@@ -14,8 +14,13 @@ from sealwright.texts import (
     homes,
     keyscreen,
     listing,
+    receiving,
+    records,
+    releases,
     screen,
     serving,
+    statements,
+    station,
     survey,
     trustlife,
 )
@@ -27,9 +32,14 @@ _TABLES = (
     homes.WORDS,
     keyscreen.WORDS,
     listing.WORDS,
+    releases.WORDS,
+    records.WORDS,
+    receiving.WORDS,
     screen.WORDS,
     serving.WORDS,
+    station.WORDS,
     survey.WORDS,
+    statements.WORDS,
     trustlife.WORDS,
 )
 WORDS: dict[str, str] = {name: words for table in _TABLES for name, words in table.items()}

@@ -144,7 +144,8 @@ class Freshness(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class SignerRule:
     """Who may fill one slot. anchors: names; subjects: exact RFC 4514 subjects; keys, certificates: pins; purposes: EKU OIDs,
-    any one of which the leaf must have (none: any signing purpose); count: distinct signers wanted; pins_until: end of a leaf pin."""
+    any one of which the leaf must have (none: any signing purpose); count: distinct signers wanted, 0 for those of
+    the slot `plant` who sign receiving records and nothing more is wanted of; pins_until: end of a leaf pin."""
 
     slot: Slot
     anchors: tuple[str, ...]

@@ -3,6 +3,8 @@
 A rule speaks of an artifact if its products and formats fit. Rules that name the product beat those that name none, and
 those that name the format beat those that do not; of the rules left, those that speak of an anchor that signed here (all
 of them, if none does) must ALL be satisfied: the strictest decides, and adding a lax rule never opens a strict one.
+A receiving record stands in for a maker's signature where a rule lists its grade; an acceptance fills the slot `plant` of a rule
+for any format (`statements.py`).
 Claims count only from signatures that hold and count for the rule (A029); two that differ refuse. What a program says of its
 components is no other claim than that of who signs it as part of a product; each component has to be new enough all the same.
 """
@@ -15,34 +17,27 @@ from datetime import datetime
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
-from sealwright.findings import Finding, reject, undecided, warning
-from sealwright.formats.format import Component, Slot
+from sealwright.findings import Finding, Severity, reject, undecided, warning
+from sealwright.formats.format import ACCEPTANCE, RECEIVING, Component, Slot
+from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
-from sealwright.trust.certificate import ANY_PURPOSE, same_subject
+from sealwright.trust.certificate import ANY_PURPOSE, purposes_of, same_subject
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Denied, Rule, SignerRule, TrustFile
 from sealwright.trust.signatures import Judged, denied_generation, denies
 from sealwright.trust.times import Judgement
-from sealwright.trust.verdict import Purpose
+from sealwright.trust.verdict import Asked, Purpose
 
 ML_DSA = "ML-DSA-"
 MINIMUM = "the trust file's minimum"
 # What a rule without `purposes` takes: a certificate for servers, mail or timestamps signs nothing (A046).
 SIGNING_PURPOSES = (UPDATE_PACKAGE_SIGNING, CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING)
+_STOPS = (Severity.REJECT, Severity.UNDECIDED)
 _MISSING = {
     Slot.MAKER: "SW-SIGNATURE-MISSING",
     Slot.PLANT: "SW-ACCEPTANCE-MISSING",
     Slot.PQ: "SW-SIGNATURE-PQ-MISSING",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the asker said of the place: purpose, and the product and hardware it is meant for ("" where not said)."""
-
-    purpose: Purpose
-    product: str = ""
-    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,7 @@ def describe(claims: Claims) -> str:
 
 def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: Asked, when: Judgement) -> Decision:
     """The deciding rules applied to what was judged. Findings are empty only if every one of them is satisfied."""
-    formats = {entry.candidate.format for entry in judged if entry.seen.accepted} or {
-        entry.candidate.format for entry in judged
-    }
+    formats = _formats(judged)
     speaking = _speaking(trust.rules, claims, formats, judged)
     if not speaking:
         # a refused signature has no claims left to choose a rule by: why it was refused is the answer that helps
@@ -119,9 +112,22 @@ def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: 
     ]
     best = max(((bool(rule.products), bool(rule.formats)) for rule in fitting), default=None)
     closest = [rule for rule in fitting if (bool(rule.products), bool(rule.formats)) == best]
-    signed_under = {entry.anchor.name for entry in judged if entry.seen.accepted and entry.anchor is not None}
-    of_these = [rule for rule in closest if signed_under & {name for slot in rule.signers for name in slot.anchors}]
+    accepted = [entry for entry in judged if entry.seen.accepted]
+    of_these = [rule for rule in closest if any(_names_signer(rule, entry) for entry in accepted)]
     return of_these or closest
+
+
+def _names_signer(rule: Rule, entry: Judged) -> bool:
+    """Whether a rule speaks of the anchor of a signature; of a plant's statement, whose kind nobody else's has, in its own slot."""
+    slots = [one for one in rule.signers if not entry.candidate.about or one.slot is Slot.PLANT]
+    return entry.anchor is not None and any(entry.anchor.name in one.anchors for one in slots)
+
+
+def _formats(judged: Sequence[Judged]) -> set[str]:
+    """As what an artifact is signed; what the plant says of it counts only where nothing else does."""
+    accepted = [entry for entry in judged if entry.seen.accepted]
+    makers = [entry for entry in accepted if not entry.candidate.about]
+    return {entry.candidate.about or entry.candidate.format for entry in makers or accepted or judged}
 
 
 def _speaks_of(rule: Rule, formats: Collection[str]) -> bool:
@@ -135,8 +141,12 @@ def _satisfy(
     findings: list[Finding] = []
     counted: list[Judged] = []
     bound = claims if _speaks_of_claims(rule, asked) else Claims()
-    for wanted in rule.signers:
-        fits, problems = _fill(rule, wanted, judged, bound, when.judged)
+    # the plant comes last: what it accepted is what counts beside it
+    for wanted in sorted(rule.signers, key=lambda one: one.slot is Slot.PLANT):
+        beside = tuple(counted)
+        fits, problems = _fill(rule, wanted, judged, bound, beside, asked, when.judged)
+        if problems and wanted.slot is Slot.MAKER and rule.grades:
+            fits, problems = _received(rule, judged, bound, when.judged, problems)
         counted += fits
         findings += problems
     findings += _distinct(rule, counted)
@@ -157,35 +167,79 @@ def _satisfy(
 
 
 def _fill(
-    rule: Rule, wanted: SignerRule, judged: Sequence[Judged], claims: Claims, at: datetime
+    rule: Rule,
+    wanted: SignerRule,
+    judged: Sequence[Judged],
+    claims: Claims,
+    beside: Sequence[Judged],
+    asked: Asked,
+    at: datetime,
 ) -> tuple[list[Judged], list[Finding]]:
-    """The signatures that fill one slot, or why none does. claims: what each of them must bind; empty for nothing."""
-    in_slot = [
-        entry for entry in judged if entry.seen.slot is wanted.slot and _speaks_of(rule, (entry.candidate.format,))
-    ]
+    """The signatures that fill one slot with warnings about them, or why none does.
+
+    claims: what each of them must bind; empty for nothing. beside: what fills the other slots.
+    """
+    if wanted.count == 0:
+        return [], []
+    in_slot = [entry for entry in judged if entry.seen.slot is wanted.slot and _may_fill(rule, entry)]
     if not in_slot:
         return [], [reject(_MISSING[wanted.slot], rule.name)]
     fits: list[Judged] = []
     problems: list[Finding] = []
+    told: list[Finding] = []
     for entry in in_slot:
         why = _why_not(rule, wanted, entry, claims, at)
+        if not why and entry.candidate.format == ACCEPTANCE:
+            from sealwright.trust.statements import about_acceptance  # start-up time: few files have one
+
+            about = about_acceptance(entry, beside, asked, at)
+            why = [finding for finding in about if finding.severity in _STOPS]
+            told += [] if why else about
         if why:
             problems += why
         else:
             fits.append(entry)
     if fits and wanted.count == 1:
-        return fits, []
+        return fits, told
     different = _different(fits)
     if fits and different >= wanted.count:
-        return fits, []
+        return fits, told
     if fits:
         problems += [
-            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, entry.seen.subject)
+            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, _unmapped(entry))
             for entry in fits
             if not entry.seen.person
         ]
         problems.append(reject("SW-SIGNERS-TOO-FEW", rule.name, str(wanted.count), str(different)))
     return fits, problems
+
+
+def _may_fill(rule: Rule, entry: Judged) -> bool:
+    """Whether a signature can be what a rule asks for: of a format it speaks of, or an acceptance, which is of any."""
+    if entry.candidate.format == RECEIVING:
+        return False  # it stands in for a maker's signature, or for none
+    return entry.candidate.format == ACCEPTANCE or _speaks_of(rule, (entry.candidate.format,))
+
+
+def _received(
+    rule: Rule, judged: Sequence[Judged], claims: Claims, at: datetime, missing: list[Finding]
+) -> tuple[list[Judged], list[Finding]]:
+    """The signatures of a receiving record that stands in for a maker's, with what must be said of it; or why none does."""
+    records = [entry for entry in judged if entry.candidate.format == RECEIVING]
+    if not records:
+        return [], missing
+    from sealwright.trust.statements import stand_in  # start-up time: few files have one
+
+    receivers = [one for one in rule.signers if one.slot is Slot.PLANT]
+    reasons = {entry.seen.source: [_why_not(rule, one, entry, claims, at) for one in receivers] for entry in records}
+    fits, findings = stand_in(rule, records, reasons, _different)
+    return fits, findings if fits else [*findings, *missing]
+
+
+def takes_record(rule: Rule, judged: Sequence[Judged], at: datetime) -> bool:
+    """Whether a rule would take the receiving record among some signatures, needed or not."""
+    fits, _ = _received(rule, judged, Claims(), at, [])
+    return bool(fits)
 
 
 def _different(fits: Sequence[Judged]) -> int:
@@ -232,13 +286,20 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
         and (not wanted.persons or seen.person in wanted.persons)
     )
     if not pinned:
-        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
+        found = (wanted.persons and entry.absent) or seen.subject
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", found)]
     if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, "a post-quantum signature", seen.algorithm)]
     purposes = wanted.purposes or SIGNING_PURPOSES
-    if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
+    # a station's key for records signs nothing else, whatever a rule allows: it lies on a machine that installs
+    for_records = RECORD_SIGNING in purposes_of((entry.certificate,))
+    if for_records or (ANY_PURPOSE not in purposes and not entry.purposes & set(purposes)):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
+
+
+def _unmapped(entry: Judged) -> str:
+    return f"{entry.seen.subject} ({entry.absent})" if entry.absent else entry.seen.subject
 
 
 def _speaks_of_claims(rule: Rule, asked: Asked) -> bool:
@@ -258,7 +319,7 @@ def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
     findings = []
     for number, one in enumerate(counted):
         for other in counted[:number]:
-            if one.seen.slot is other.seen.slot:
+            if _part(one) is _part(other):
                 continue
             if Slot.PQ in (one.seen.slot, other.seen.slot) and one.seen.key != other.seen.key:
                 continue  # the same party's second algorithm, no second party
@@ -267,8 +328,13 @@ def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
             if one.seen.key == other.seen.key or same_person:
                 findings.append(reject("SW-SIGNERS-NOT-DISTINCT", rule.name, other.seen.source, one.seen.source))
             elif not (one.seen.person and other.seen.person) and (one.anchor == other.anchor or same_organisation):
-                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
+                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, _unmapped(one)))
     return findings
+
+
+def _part(entry: Judged) -> Slot:
+    """The part a signature plays; who received something in place of its maker does not accept it too."""
+    return Slot.MAKER if entry.candidate.format == RECEIVING else entry.seen.slot
 
 
 def _claimed(rule: Rule, claims: Claims, asked: Asked) -> list[Finding]:

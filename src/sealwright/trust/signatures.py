@@ -28,7 +28,7 @@ from sealwright.envelope.cms import Signer, check_signer
 from sealwright.envelope.kinds import AUTHENTICODE, KINDS
 from sealwright.errors import ContentChanged, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
-from sealwright.formats.format import Candidate
+from sealwright.formats.format import ACCEPTANCE, RECEIVING, Candidate
 from sealwright.pki.oids import CONSTRUCTIONS, DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.pki.profiles import CODE_SIGNING
 from sealwright.trust.ageing import hash_names, key_names, path_names, withdrawn
@@ -52,7 +52,8 @@ THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judg
 class Judged(NamedTuple):
     """A signature and what was found about it. It counts for a rule only if `seen.accepted`.
 
-    expired: why it does not count for a rule to which it matters that certificates end; logged: the log it is proved to be in, or "".
+    expired: why it does not count for a rule to which it matters that certificates end; logged: the log it is proved to be in, or "";
+    absent: why its signer's register entry does not count then, or "".
     """
 
     candidate: Candidate
@@ -66,6 +67,7 @@ class Judged(NamedTuple):
     findings: tuple[Finding, ...]
     expired: Finding | None = None
     logged: str = ""
+    absent: str = ""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -99,6 +101,7 @@ class Standing(NamedTuple):
     person: Person | None
     findings: tuple[Finding, ...]
     expired: Finding | None
+    absent: str = ""
 
     @property
     def gravity(self) -> int:
@@ -130,7 +133,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         about = candidate.name if isinstance(cause, ContentChanged) else source
         findings.append(reject(cause.code, about, found=cause.what))
     # What the manifest lists is believed only as far as its own signature holds; its differences always refuse.
-    findings.extend(candidate.findings)
+    findings.extend(_about(candidate, ground.purpose))
     kept = evidence.proves(candidate, signer.signature) if intact and evidence is not None else None
     proof, logged = None, ""
     if intact:
@@ -173,6 +176,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
             algorithm=signer.algorithm.name,
             provenance=standing.provenance,
             logged=logged,
+            statement=_statement(candidate),
             accepted=intact and anchor is not None and not any(f.severity is Severity.REJECT for f in findings),
         ),
         candidate.claims,
@@ -184,7 +188,18 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         tuple(findings),
         standing.expired,
         logged,
+        standing.absent,
     )
+
+
+def _about(candidate: Candidate, purpose: Purpose) -> list[Finding]:
+    """What was found before anybody was judged; that a report was left behind never stops what runs."""
+    return [
+        found._replace(severity=Severity.WARNING)
+        if found.code == "SW-ATTACHMENT-MISSING" and purpose is Purpose.RUN
+        else found
+        for found in candidate.findings
+    ]
 
 
 def _proved(
@@ -288,8 +303,9 @@ def _new_standing(
         findings.extend(_revocation(path, proved, lists, ground))
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
-    person = ground.person_of(known, proved or ground.judgement.judged)
-    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired)
+    at = proved or ground.judgement.judged
+    person, absent = ground.person_of(known, at), ground.absence(known, at)
+    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired, absent)
 
 
 def _path(
@@ -344,7 +360,7 @@ def _denials(candidate: Candidate, ground: Ground) -> list[Finding]:
     if not ground.denied:
         return []
     digests = {candidate.artifact, *candidate.contents, *candidate.digests.values()} - {None}
-    formats = dict.fromkeys((candidate.format, family(candidate.format), "*"))
+    formats = dict.fromkeys((candidate.format, candidate.about, family(candidate.format), "*"))
     names = [("artifact", f"{format_name} {digest}") for digest in digests for format_name in formats]
     findings = [
         reject("SW-DENIED-ARTIFACT", candidate.source, found=ground.denials[name].reason)
@@ -439,6 +455,10 @@ def _construction(candidate: Candidate, known: Facts) -> list[Finding]:
     return [reject("SW-KEY-CONSTRUCTION", known.subject, construction.value, ", ".join(names))]
 
 
+def _statement(candidate: Candidate) -> str:
+    return candidate.format if candidate.format in (ACCEPTANCE, RECEIVING) else ""
+
+
 def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:
     nothing = SignerSeen(
         source=candidate.source,
@@ -452,6 +472,7 @@ def _unreadable(candidate: Candidate, findings: tuple[Finding, ...]) -> Judged:
         algorithm="",
         provenance="",
         accepted=False,
+        statement=_statement(candidate),
     )
     return Judged(candidate, nothing, Claims(), None, None, frozenset(), None, None, findings)
 

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.grade import Grade
 from sealwright.artifact.section import TRUST, Section, read_toml
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES, TIMELESS
@@ -58,7 +59,7 @@ STAGES = ("ordinary", "trial")
 PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
 PURPOSES = ("install", "run", "restore")
 EXPIRY = ("counts", "as the device")
-GRADES = ("compared", "old-signature", "uncompared", "found-in-use")
+GRADES = tuple(Grade)
 EKU_NAMES = {
     "codeSigning": "1.3.6.1.5.5.7.3.3",
     "configSigning": "1.3.6.1.5.5.7.3.41",
@@ -216,11 +217,15 @@ def quorum(section: Section) -> Quorum:
 def _public_key(section: Section) -> bytes:
     text = section.raw("key")
     try:
-        key = load_pem_public_key((text or "").encode())
+        pem = (text or "").encode()
+        key = load_pem_public_key(pem)
         algorithm_for(key, subject=section.where)
+        check_encoding(cast("PublicKey", key), pem, subject=section.where)
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
+    except SealwrightError as cause:
+        raise section.wrong("key", f"a public key of an accepted algorithm ({cause.what})") from cause
+    except (ValueError, UnsupportedAlgorithm) as cause:
         raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
     return der
 
@@ -355,21 +360,31 @@ def _rule(section: Section) -> Rule:
         raise section.wrong("expiry", "left out unless `formats` names only some of " + ", ".join(TIMELESS))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
+    if all(signer.count == 0 for signer in signers):
+        raise section.wrong("signer", "at least one [[rule.signer]] with a count of 1 or more")
+    if rule.grades and not {Slot.MAKER, Slot.PLANT} <= {signer.slot for signer in signers}:
+        raise section.wrong(
+            "grades",
+            "left out unless there is a [[rule.signer]] of slot maker and one of slot plant, who signs the records",
+        )
+    if not rule.grades and any(signer.count == 0 for signer in signers):
+        raise section.wrong("count", "1 or more, unless `grades` says which receiving records these signers sign")
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):
         raise section.wrong("mode", "given with `owner`, `reason` and `review` where it is not audit")
     return rule
 
 
 def _signer(section: Section) -> SignerRule:
+    slot = Slot(section.word("slot", tuple(Slot), "maker"))
     signer = SignerRule(
-        slot=Slot(section.word("slot", tuple(Slot), "maker")),
+        slot=slot,
         anchors=section.texts("anchors"),
         subjects=section.texts("subjects"),
         keys=section.digests("keys"),
         certificates=section.digests("certificates"),
         purposes=tuple(_purpose(section, name) for name in section.texts("purposes")),
         persons=section.texts("persons"),
-        count=section.number("count", 1, 1),
+        count=section.number("count", 0 if slot is Slot.PLANT else 1, 1),
         pins_until=section.time_or_none("pins_until"),
     )
     if not signer.anchors:

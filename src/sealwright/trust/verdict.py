@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.findings import Finding, Severity
 from sealwright.formats.format import Coverage, Slot
+
+if TYPE_CHECKING:
+    from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
+    from sealwright.artifact.receiving import Receiving
 
 
 class Purpose(StrEnum):
@@ -18,6 +22,15 @@ class Purpose(StrEnum):
     INSTALL = "install"
     RUN = "run"
     RESTORE = "restore"
+
+
+class Asked(NamedTuple):
+    """What the asker said of the place: purpose, and the product, hardware and production line it is meant for ("" where not said)."""
+
+    purpose: Purpose
+    product: str = ""
+    hardware: str = ""
+    line: str = ""
 
 
 class Outcome(StrEnum):
@@ -37,6 +50,7 @@ class SignerSeen(NamedTuple):
     """One signature that was judged. key, certificate: SHA-256 of SPKI and TBSCertificate, None if unreadable.
 
     logged: the log that it is proved to be in, the entry and how many witnesses saw it there; "" where it is not proved.
+    statement: what of the plant's is signed, "acceptance" or "receiving"; "" for a signature of the artifact.
     """
 
     source: str
@@ -51,6 +65,7 @@ class SignerSeen(NamedTuple):
     provenance: str
     accepted: bool
     logged: str = ""
+    statement: str = ""
 
 
 class Times(NamedTuple):
@@ -79,7 +94,10 @@ class TrustSeen(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided."""
+    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided.
+
+    accepted: the plant's acceptance that counted; received: the receiving record that stood in for a maker's signature.
+    """
 
     path: str
     purpose: Purpose
@@ -97,6 +115,8 @@ class Verdict(NamedTuple):
     claims: Claims
     coverage: Coverage
     hypothetical: bool = False
+    accepted: Acceptance | None = None
+    received: Receiving | None = None
 
     def with_findings(self, extra: tuple[Finding, ...]) -> Verdict:
         """The same verdict with more findings; the outcome can only get worse."""

@@ -21,25 +21,27 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
-from sealwright.formats.format import Coverage, Found, Search
+from sealwright.formats.format import ACCEPTANCE, RECEIVING, Coverage, Found, Search
 from sealwright.formats.registry import find
 from sealwright.formats.sidecar import has_record
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
-from sealwright.trust.rules import MINIMUM, Asked, Decision, agreed_claims, decide, old_components, older_than
+from sealwright.trust.rules import MINIMUM, Decision, agreed_claims, decide, old_components, older_than, takes_record
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
 from sealwright.trust.times import Judgement, judgement, raised
-from sealwright.trust.verdict import Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
+from sealwright.trust.verdict import Asked, Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
 
 if TYPE_CHECKING:
+    from sealwright.artifact.acceptance import Acceptance
+    from sealwright.artifact.receiving import Receiving
     from sealwright.trust.evidence import Evidence
 
 T = TypeVar("T")
@@ -51,8 +53,8 @@ MANY = 64
 class Request:
     """What is asked. clock: the time now (aware); at: judge as if it were this time (hypothetical, moves no floor).
 
-    signature: the one signature file to read; state: folder of the verifier's memory; hardware, product: what the place
-    is; recursive: judge each file of a folder by its own signature instead of the folder by its manifest.
+    signature: the one signature file to read; state: folder of the verifier's memory; hardware, product, line: what the place
+    is (line: production line); recursive: judge each file of a folder by its own signature instead of the folder by its manifest.
     """
 
     clock: datetime
@@ -62,6 +64,7 @@ class Request:
     state: str | None = None
     hardware: str = ""
     product: str = ""
+    line: str = ""
     recursive: bool = False
 
 
@@ -90,8 +93,10 @@ def artifacts(paths: Iterable[str], request: Request) -> Iterator[tuple[str, Col
             folders.sort()
             links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
             files, present, inside = {*names}, {*names, *folders}, os.path.join(folder, "")
+            # a folder of evidence that is asked about by itself is not judged with the file that it is about
+            place = inside if folder == path else folder
             for name in sorted([*names, *links]):
-                if is_beside(folder, name, files, folders):
+                if is_beside(place, name, files, folders):
                     continue
                 count += 1
                 if count > MAX_FILES_IN_FOLDER:
@@ -119,7 +124,7 @@ class Verifier:
         self.deny_name = f"deny {trust.id} {trust.version}"
         self._check_newest()
         self.ground = self._ground(self.when)
-        self.asked = Asked(request.purpose, request.product, request.hardware)
+        self.asked = Asked(request.purpose, request.product, request.hardware, request.line)
         self.trust_seen = TrustSeen(
             id=trust.id,
             version=trust.version,
@@ -134,18 +139,24 @@ class Verifier:
         found = self._found(path, progress, beside)
         return self._settled(found, self._judged(found))
 
-    def examine(self, path: str) -> tuple[Found, list[Judged], Verdict]:
+    def examine(self, path: str, progress: Progress | None = None) -> tuple[Found, list[Judged], Verdict]:
         """The same with all that was seen on the way, the objects of an evidence record too, whether there is one or not."""
         from sealwright.formats.archive import find_archived  # only renewals want it
 
-        found = find_archived(path, self._search(None, None))
+        found = find_archived(path, self._search(progress, None))
         judged = self._judged(found)
         return found, judged, self._settled(found, judged)
 
-    def verify_opened(self, source: OpenArtifact) -> Verdict:
+    def verify_opened(self, source: OpenArtifact, progress: Progress | None = None) -> Verdict:
         """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
-        found = self._found(source.path, None, None, source)
+        found = self._found(source.path, progress, None, source)
         return self._settled(found, self._judged(found))
+
+    def examine_opened(self, source: OpenArtifact, progress: Progress | None = None) -> tuple[list[Judged], Verdict]:
+        """The same with each signature that was judged."""
+        found = self._found(source.path, progress, None, source)
+        judged = self._judged(found)
+        return judged, self._settled(found, judged)
 
     def verify_all(self, artifacts: Sequence[tuple[str, Collection[str] | None]]) -> list[Verdict]:
         """The same for many. Each step is done for all before the next begins: its code and tables stay in the cache."""
@@ -243,6 +254,8 @@ class Verifier:
             *(f for entry in judged if _counts(entry, decision) for f in entry.findings),
             *(f for entry in judged if not decision.counted for f in entry.findings if f.code in _ABOUT_PROOFS),
         ]
+        if self.request.recursive:
+            findings += _unaccounted(judged, decision, when)
         if found.candidates or not found.findings:
             findings += [f for f in decision.findings if f not in findings]
         if decision.counted and found.components:
@@ -362,7 +375,22 @@ class Verifier:
             claims=claims,
             coverage=main[0].candidate.coverage if main else Coverage(()),
             hypothetical=when.hypothetical,
+            accepted=cast("Acceptance | None", _counted_statement(decision, ACCEPTANCE)),
+            received=cast("Receiving | None", _counted_statement(decision, RECEIVING)),
         )
+
+
+def _unaccounted(judged: list[Judged], decision: Decision, when: Judgement) -> list[Finding]:
+    """Evidence that was passed over because a record lists it, and no rule that decided here takes that record (A066)."""
+    entry = next((one for one in judged if one.candidate.format == RECEIVING and one.candidate.statement), None)
+    if entry is None or any(takes_record(rule, judged, when.judged) for rule in decision.rules):
+        return []
+    pieces = len(cast("Receiving", entry.candidate.statement).evidence)
+    return [reject("SW-EVIDENCE-UNACCOUNTED", entry.candidate.name, found=str(pieces))] if pieces else []
+
+
+def _counted_statement(decision: Decision, form: str) -> Acceptance | Receiving | None:
+    return next((entry.candidate.statement for entry in decision.counted if entry.candidate.format == form), None)
 
 
 def _judge(found: Found, ground: Ground) -> list[Judged]:
@@ -411,6 +439,10 @@ _MOST_TELLING = (
     "SW-KEY-DEVELOPMENT",
     "SW-KEY-UNPROVED",
     "SW-CERT-REVOKED",
+    "SW-ACCEPTANCE-OTHER-FILE",
+    "SW-ACCEPTANCE-OTHER-SIGNATURE",
+    "SW-RECEIVING-OTHER-FILE",
+    "SW-GRADE-NOT-ALLOWED",
 )
 # Why a date is not proved is told also of a signature that does not count for want of one.
 _ABOUT_PROOFS = frozenset(
