@@ -25,16 +25,8 @@ from sealwright.keys.backends import destroy_key, import_key
 from sealwright.keys.file import PrivateKey
 from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
-from sealwright.signing.ceremonyplan import (
-    KIND,
-    attend,
-    attended,
-    new_nonce,
-    parse_plan,
-    read_attendance,
-    read_plan,
-    statement,
-)
+from sealwright.signing.attendance import KIND, attend, attended, new_nonce, read_attendance, statement
+from sealwright.signing.ceremonyplan import parse_plan, read_plan
 from sealwright.signing.home import open_home
 from sealwright.signing.init import signed_text
 from sealwright.signing.transcript import parse_transcript
@@ -88,6 +80,13 @@ def come(run: Run, homes: dict[str, Path], plan: Path, nonce: str, *persons: str
     for person, file in zip(persons, files, strict=True):
         run("attend", plan, "--nonce", nonce, "--home", homes[person], "--person", person, "--out", file)
     return files
+
+
+def begin_to_run(run: Run, homes: dict[str, Path], plan: Path, *persons: str) -> tuple[str | Path, ...]:
+    """A new nonce, attended by eva and jan unless others are named: what to run."""
+    nonce = begun(run, plan)
+    files = come(run, homes, plan, nonce, *(persons or ("eva", "jan")))
+    return "run", plan, "--home", plan.with_name("ca"), "--nonce", nonce, "--attendance", *files
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +210,10 @@ def test_a_stranger_attends_nothing(tmp_path: Path, homes: dict[str, Path], run:
     eva, jan = come(run, homes, plan, nonce, "eva", "jan")
     parsed, now = read_plan(str(plan)), datetime.now(UTC)
     attend_as = ("attend", plan, "--nonce", nonce, "--out", tmp_path / "m.p7s", "--home")
-    assert "is jan's in [officers]" in run(*attend_as, homes["eva"], "--person", "jan", code=2)
-    assert "is mallory's in [officers]" in run(*attend_as, homes["mallory"], "--person", "mallory", code=2)
+    assert "is jan's in [officers] or [witnesses]" in run(*attend_as, homes["eva"], "--person", "jan", code=2)
+    assert "is mallory's in [officers] or [witnesses]" in run(
+        *attend_as, homes["mallory"], "--person", "mallory", code=2
+    )
     home = open_home(str(homes["mallory"]))
     officer = next(key for key in home.keys if key.name == "officer")
     forged = signed_text(statement(parsed, nonce), KIND, "m.p7s", home, officer, now, None)
@@ -263,9 +264,8 @@ def test_an_officer_may_attend_by_the_key_that_approves(tmp_path: Path, homes: d
     keys = ("--officer", f"mia={mia}/certificates/mia.pem", "--threshold", "1")
     run("plan", tmp_path / "plan.txt", "--title", "one", "--root", "r", "--intermediate", "i", *keys)
     nonce = new_nonce()
-    plan = attend(
-        str(tmp_path / "plan.txt"), nonce, open_home(str(mia)), "mia", str(tmp_path / "mia.p7s"), datetime.now(UTC)
-    )
+    plan = read_plan(str(tmp_path / "plan.txt"))
+    attend(plan, nonce, open_home(str(mia)), "mia", str(tmp_path / "mia.p7s"), datetime.now(UTC))
     (present,) = attended(plan, nonce, read_attendance([str(tmp_path / "mia.p7s")]), datetime.now(UTC))
     assert present.person == "mia"
 
@@ -274,15 +274,14 @@ def test_whoever_does_not_agree_ends_the_ceremony_and_no_home_is_left(
     tmp_path: Path, homes: dict[str, Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(run, homes, tmp_path / "plan.txt")
-    nonce = begun(run, plan)
-    files = come(run, homes, plan, nonce, "eva", "ute")
-    start = ("run", plan, "--home", tmp_path / "ca", "--nonce", nonce, "--attendance", *files)
+    start = begin_to_run(run, homes, plan)
     for answers, where in (("", "before the first step"), ("y\nn\n", "step 1 (root)"), ("y\ny\ny\n", "step 3 (timest")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answers))
         assert where in run(*start, code=1)
-        assert not [path for path in tmp_path.iterdir() if path.name.endswith((".tmp", "ca"))]
+        assert not [path for path in tmp_path.iterdir() if path.name.endswith((".tmp", ".ceremony", "ca"))]
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 6))
-    assert "Step 5 of 5" in run(*start)
+    assert "has used this nonce up" in run(*start, code=1), "something was made by it"
+    assert "Step 5 of 5" in run(*begin_to_run(run, homes, plan))
 
 
 def test_an_altered_transcript_is_signed_by_nobody(copy: Path, run: Run, homes: dict[str, Path]) -> None:
@@ -355,7 +354,7 @@ def test_no_officer_signs_a_transcript_that_does_not_follow_the_plan(
         ('keys = "files"', 'keys = "pkcs11:token=ca?pin-value=1234"', "without a PIN"),
         ('keys = "files"', 'keys = "pkcs11:token=ca;object=root"', "without an object"),
         ('keys = "files"', 'keys = "https://example"', "key string of a token"),
-        ('root = "ACME root"', 'root = "ACME CA"', "another name than the root's"),
+        ('root = "ACME root"', 'root = "ACME CA"', "other names than the root's"),
         ('root = "ACME root"', f'root = "{"x" * 65}"', "at most 64 characters"),
         ('algorithm = "p256"', 'algorithm = "sha1"', "must be one of"),
         ("# sealwright ceremony 1", "# sealwright ceremony 2", "first line"),
@@ -391,13 +390,12 @@ def test_a_device_key_wants_a_second_copy_or_a_reason(
     tmp_path: Path, homes: dict[str, Path], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(run, homes, tmp_path / "plan.txt", "--step", "device-key", "--device-format", "mcuboot")
-    nonce = begun(run, plan)
-    files = come(run, homes, plan, nonce, "eva", "jan")
-    start = ("run", plan, "--home", tmp_path / "ca", "--nonce", nonce, "--attendance", *files)
+    start = begin_to_run(run, homes, plan)
     assert "no second copy of the key is shown" in run(*start, "--yes", code=1)
     safe = tmp_path / "safe.pem"
     assert "safe.pem" in run(*start, "--yes", "--second-copy", f"file:{safe}", code=1), "nothing lies there yet"
     shutil.copy(homes["eva"] / "keys/release.pem", safe)
+    start = begin_to_run(run, homes, plan)
     assert "another key than the device key" in run(*start, "--yes", "--second-copy", f"file:{safe}", code=1)
     assert not (tmp_path / "ca").exists()
 
@@ -407,7 +405,7 @@ def test_a_device_key_wants_a_second_copy_or_a_reason(
         linked = False
 
         def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
-            for key in tmp_path.glob(".ca.*.tmp/keys/device.pem"):
+            for key in tmp_path.glob(".ca.*.ceremony/keys/device.pem"):
                 safe.unlink(missing_ok=True)
                 safe.hardlink_to(key) if self.linked else shutil.copy(key, safe)
             return "y\n"
@@ -415,8 +413,10 @@ def test_a_device_key_wants_a_second_copy_or_a_reason(
     officer = Officer()
     monkeypatch.setattr("sys.stdin", officer)
     officer.linked = True
+    start = begin_to_run(run, homes, plan)
     assert "lies where the first one lies" in run(*start, "--second-copy", f"file:{safe}", code=1)
     officer.linked = False
+    start = begin_to_run(run, homes, plan)
     assert "second copy: file" in run(*start, "--second-copy", f"file:{safe}")
     transcript = parse_transcript((tmp_path / "ca/ceremony/transcript.txt").read_bytes(), "transcript")
     assert "safe.pem" in transcript.made[-1].second_copy
@@ -452,29 +452,18 @@ def test_a_ceremony_in_a_token_with_a_device_key_of_which_two_tokens_have_copies
         import_key(f"{one};object=burnt", private, Pin(PIN))
     more = ("--token", token, "--device-key", f"{token};object=burnt", "--step", "timestamp")
     plan = planned(run, homes, tmp_path / "plan.txt", *more)
-    nonce = begun(run, plan)
-    files = come(run, homes, plan, nonce, "eva", "ute")
-    start = (
-        "run",
-        plan,
-        "--home",
-        tmp_path / "ca",
-        "--nonce",
-        nonce,
-        "--attendance",
-        *files,
-        "--pin-file",
-        pin,
-        "--second-copy",
-    )
+    start = (*begin_to_run(run, homes, plan, "eva", "ute"), "--pin-file", pin, "--second-copy")
     assert "lies where the first one lies" in run(*start, f"{token};object=burnt", "--yes", code=1)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\nn\n"))
     said = run(*start, f"{safe};object=burnt", code=1)
     assert "stopped before step 2" in said
     (left,) = re.findall(r"In the token remain: (pkcs11:\S+)\.", said)
-    assert "already in the token" in run(*start, f"{safe};object=burnt", "--yes", code=1), (
+    start = (*begin_to_run(run, homes, plan, "eva", "ute"), "--pin-file", pin, "--second-copy")
+    said = run(*start, f"{safe};object=burnt", "--yes", code=1)
+    assert re.search(r"already in the token: pkcs11:\S+ \(left by the ceremony", said), (
         "a root of another day is not taken up"
     )
+    assert "pkcs11-tool" in said
     destroy_key(left, Pin(PIN))
     run(*start, f"{safe};object=burnt", "--yes", "--json")
     transcript = parse_transcript((tmp_path / "ca/ceremony/transcript.txt").read_bytes(), "transcript")

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sealwright.artifact.digest import Digest
-    from sealwright.signing.ceremonyplan import Plan, Present
-    from sealwright.signing.transcript import FirstList, Made, Transcript
+    from sealwright.signing.attendance import Present
+    from sealwright.signing.ceremonybook import Leftover
+    from sealwright.signing.ceremonyhost import Host
+    from sealwright.signing.ceremonyplan import Plan
+    from sealwright.signing.transcript import Told, Transcript
 
 OPTIONAL = ("timestamp", "ocsp", "device-key")
 USUAL = ("timestamp", "ocsp")
@@ -38,7 +41,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     attend.add_argument("plan", metavar="PLAN", help="the plan, as this officer read it")
     attend.add_argument("--nonce", metavar="HEX", required=True, help="of this ceremony, as `begin` gave it")
     add_home(attend)
-    attend.add_argument("--person", metavar="ID", required=True, help="the officer whose key it is")
+    attend.add_argument("--person", metavar="ID", required=True, help="the officer or witness whose key it is")
     attend.add_argument("--out", metavar="FILE", required=True, help="the attendance, detached CMS")
     add_pin_file(attend)
     add_json(attend)
@@ -47,7 +50,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     run.add_argument("plan", metavar="PLAN", help="the plan")
     run.add_argument("--home", metavar="DIR", required=True, help="the new home; must not exist, or be empty")
     run.add_argument("--nonce", metavar="HEX", required=True, help="as `begin` gave it")
-    run.add_argument("--attendance", metavar="FILE", nargs="+", required=True, help="of each officer who attends")
+    run.add_argument("--attendance", metavar="FILE", nargs="+", required=True, help="of each officer and witness")
     run.add_argument(
         "--second-copy", metavar="KEY", type=key_string, default="", help="key string of the device key's other copy"
     )
@@ -59,12 +62,13 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     sign.add_argument("transcript", metavar="TRANSCRIPT", help="as the ceremony wrote it")
     sign.add_argument("--plan", metavar="PLAN", help="the plan (else plan.txt beside the transcript)")
     add_home(sign)
-    sign.add_argument("--person", metavar="ID", required=True, help="the officer; writes TRANSCRIPT.ID.p7s")
+    sign.add_argument("--person", metavar="ID", required=True, help="officer or witness; writes TRANSCRIPT.ID.p7s")
     add_pin_file(sign)
     add_json(sign)
     sign.set_defaults(run=run_sign)
     check = add_action(actions, "check", "say whether a transcript holds", examples, "ceremony ")
     check.add_argument("transcript", metavar="TRANSCRIPT", help="its signatures lie beside it")
+    check.add_argument("others", metavar="OTHER", nargs="*", help="further transcripts: none may be of the same nonce")
     check.add_argument("--plan", metavar="PLAN", required=True, help="the plan, from somebody you believe")
     check.add_argument("--home", metavar="DIR", help="ask too whether this home is the one it tells of")
     add_json(check)
@@ -73,18 +77,46 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
 
 def _configure_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("plan", metavar="PLAN", help="the new file")
-    plan.add_argument("--title", metavar="TEXT", required=True, help="what the new home is for")
+    plan.add_argument(
+        "--example",
+        action="store_true",
+        help="a filled plan to rehearse with: officers and a witness get development homes beside it",
+    )
+    plan.add_argument("--title", metavar="TEXT", help="what the new home is for")
     plan.add_argument("--organisation", metavar="TEXT", help="named in the certificates (else the title)")
     plan.add_argument(
         "--officer",
         metavar="ID=FILE",
         action="append",
-        required=True,
+        default=[],
         help="a person and their public key or certificate",
     )
-    plan.add_argument("--threshold", metavar="M", type=int, required=True, help="how many of them must attend and sign")
-    plan.add_argument("--root", metavar="NAME", required=True, help="common name of the root")
-    plan.add_argument("--intermediate", metavar="NAME", required=True, help="common name of the authority below it")
+    plan.add_argument("--threshold", metavar="M", type=int, default=0, help="how many of them must attend and sign")
+    plan.add_argument(
+        "--witness",
+        metavar="ID=FILE",
+        action="append",
+        default=[],
+        help="somebody who watches, is no officer, and signs",
+    )
+    plan.add_argument(
+        "--witness-threshold", metavar="M", type=int, default=0, help="how many witnesses must attend (else all)"
+    )
+    plan.add_argument("--root", metavar="NAME", help="common name of the root")
+    plan.add_argument(
+        "--intermediate",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="common name of an authority below it; the last one certifies what is below them",
+    )
+    plan.add_argument(
+        "--cross-sign",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        help="the certificate of another root that the new one vouches for",
+    )
     plan.add_argument(
         "--token",
         metavar="KEY",
@@ -118,22 +150,27 @@ def run_plan(args: argparse.Namespace) -> int:
     """Write it."""
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
-    from sealwright.signing.ceremonyplan import STEPS, Draft, parse_plan, plan_text
+    from sealwright.signing.ceremonyplan import Draft, parse_plan, plan_text
     from sealwright.texts.words import say
 
+    if args.example:
+        return _example(args)
+    _check_named(args)
     device = ("device_format", "device_algorithm", "device_key", "accept_single_copy", "second_copy")
-    steps = {"root", "intermediate", "revocation-lists", *(args.step or USUAL)}
-    steps |= {"device-key"} if any(getattr(args, name) for name in device) else set()
+    steps = {*(args.step or USUAL)} | ({"device-key"} if any(getattr(args, name) for name in device) else set())
     draft = Draft(
         title=args.title,
         organisation=args.organisation or args.title,
         root=args.root,
-        intermediate=args.intermediate,
-        officers=[_officer(text) for text in args.officer],
+        intermediates=args.intermediate,
+        officers=[_person("--officer", text) for text in args.officer],
         threshold=args.threshold,
+        witnesses=[_person("--witness", text) for text in args.witness],
+        witness_threshold=args.witness_threshold,
+        cross_sign=[_other_root(text) for text in args.cross_sign],
         keys=args.token,
         algorithm=args.algorithm,
-        steps=[step for step in STEPS if step in steps],
+        steps=sorted(steps),
         device_format=args.device_format,
         device_algorithm=args.device_algorithm,
         device_key=args.device_key,
@@ -151,6 +188,8 @@ def run_plan(args: argparse.Namespace) -> int:
     print(
         say("ceremony.planned", title=plan.title, threshold=plan.officers.threshold, persons=_persons(plan), path=path)
     )
+    if 2 * plan.officers.threshold <= len({key.person for key in plan.officers.keys}):
+        print("  " + say("ceremony.minority"))
     if plan.accept_single_copy:
         print("  " + say("ceremony.single-copy", reason=plan.accept_single_copy))
     print("  " + say("ceremony.planned-next", path=path))
@@ -158,17 +197,26 @@ def run_plan(args: argparse.Namespace) -> int:
 
 
 def run_begin(args: argparse.Namespace) -> int:
-    """Nonce and digest."""
+    """Nonce and digest; what a run that was killed left is removed."""
+    from datetime import UTC, datetime
+
     from sealwright.artifact.names import display
-    from sealwright.signing.ceremonyplan import new_nonce, read_plan
+    from sealwright.signing.attendance import new_nonce
+    from sealwright.signing.ceremonybook import open_book
+    from sealwright.signing.ceremonyplan import read_plan
     from sealwright.texts.words import say
 
-    plan, nonce = read_plan(args.plan), new_nonce()
+    plan, nonce, now = read_plan(args.plan), new_nonce(), datetime.now(UTC)
+    with open_book(plan) as book:
+        left = book.sweep(now)
+        book.begin(nonce, now)
     if args.json:
         from sealwright.cli.jsonout import line
 
-        print(line(_plan_object(plan) | {"nonce": nonce}))
+        print(line(_plan_object(plan) | {"nonce": nonce, "left": [_left_object(one) for one in left]}))
         return 0
+    for one in left:
+        _show_left(one)
     _show_plan(plan)
     print(say("ceremony.nonce", nonce=nonce))
     print("  " + say("ceremony.begin-next", path=display(args.plan), nonce=nonce))
@@ -180,13 +228,14 @@ def run_attend(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.signing.ceremonyplan import HOLDS, attend, officer_key, read_plan
+    from sealwright.signing.attendance import HOLDS, attend, officer_key
+    from sealwright.signing.ceremonyplan import read_plan
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
-    home = open_home(args.home)
-    pin = pin_of(args, home.uri(officer_key(read_plan(args.plan), home, args.person, args.plan)))
-    plan = attend(args.plan, args.nonce, home, args.person, args.out, datetime.now(UTC), pin)
+    home, plan = open_home(args.home), read_plan(args.plan)
+    pin = pin_of(args, home.uri(officer_key(plan, home, args.person, args.plan)))
+    attend(plan, args.nonce, home, args.person, args.out, datetime.now(UTC), pin)
     if args.json:
         from sealwright.cli.jsonout import line
 
@@ -205,28 +254,36 @@ def run_run(args: argparse.Namespace) -> int:
     from sealwright.artifact.names import display
     from sealwright.signing.ceremony import Session, run_ceremony
     from sealwright.signing.ceremonyplan import read_plan
-    from sealwright.signing.transcript import FILE, FOLDER
+    from sealwright.signing.home import CEREMONY
+    from sealwright.signing.transcript import FILE
     from sealwright.texts.words import say
 
-    plan = read_plan(args.plan)
+    plan = read_plan(args.plan)  # once: these bytes are the ones that were attended and that are done
 
-    def opening(attended: Plan, present: Sequence[Present]) -> bool:
+    def opening(attended: Plan, present: Sequence[Present], host: Host) -> bool:
         if not args.json:
             _show_plan(attended)
             for one in present:
                 shown = {"person": one.person, "key": one.key, "time": f"{one.time:%Y-%m-%d %H:%M} UTC"}
-                print(say("ceremony.present", **shown))
+                print(say("ceremony.present", role=one.role, **shown))
+            _show_host(host)
         return args.yes or _asked(say("ceremony.ask-begin"))
 
     def agrees(number: int, step: str) -> bool:
-        parts = {"name": plan.name_of(step)} if step != "revocation-lists" else {}
-        where = plan.device_key if step == "device-key" and plan.device_key else plan.token or say("ceremony.files")
-        what = say(f"ceremony.step.{step.rpartition('-')[2]}", where=where, **parts)
+        what = _announced(plan, step)
         if not args.yes:
             return _asked(say("ceremony.ask-step", number=number, all=len(plan.steps), what=what))
         if not args.json:
             print(say("ceremony.say-step", number=number, all=len(plan.steps), what=what))
         return True
+
+    def leaves(left: Leftover) -> None:
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"left": _left_object(left)}))
+        else:
+            _show_left(left)
 
     def copying(location: str) -> bool:
         return args.yes or _asked(say("ceremony.ask-copy", location=location, copy=display(args.second_copy)))
@@ -239,16 +296,19 @@ def run_run(args: argparse.Namespace) -> int:
         tells=_json_made if args.json else _show_made,
         copying=copying,
         opening=opening,
+        leaves=leaves,
         second_copy=args.second_copy,
         pin=pin_of(args, next((uri for uri in (plan.token, plan.device_key) if uri.startswith("pkcs11:")), "")),
     )
-    home, transcript = run_ceremony(args.plan, args.home, session)
-    path = home.path(FOLDER, FILE)
+    home, transcript = run_ceremony(plan, args.home, session)
+    path = home.path(CEREMONY, FILE)
     if args.json:
         from sealwright.cli.jsonout import line
 
-        present = [{"person": one.person, "key": str(one.key)} for one in transcript.present]
-        print(line({"home": args.home, "transcript": path, "plan": str(plan.digest), "present": present}))
+        present = [{"person": one.person, "role": one.role, "key": str(one.key)} for one in transcript.present]
+        said = {"home": args.home, "transcript": path, "plan": str(plan.digest), "present": present}
+        host = {"name": transcript.host.name, "system": transcript.host.system, "up": list(transcript.host.interfaces)}
+        print(line(said | {"register": str(transcript.register), "host": host}))
         return 0
     if transcript.accept_single_copy:
         print(say("ceremony.single-copy", reason=transcript.accept_single_copy))
@@ -262,7 +322,8 @@ def run_sign(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.signing.ceremonyplan import officer_key, read_plan
+    from sealwright.signing.attendance import officer_key
+    from sealwright.signing.ceremonyplan import read_plan
     from sealwright.signing.home import open_home
     from sealwright.signing.transcript import PLAN_FILE, sign_transcript
     from sealwright.texts.words import say
@@ -270,7 +331,7 @@ def run_sign(args: argparse.Namespace) -> int:
     home, path = open_home(args.home), args.plan or os.path.join(os.path.dirname(args.transcript), PLAN_FILE)
     plan = read_plan(path)
     pin = pin_of(args, home.uri(officer_key(plan, home, args.person, path)))
-    out, transcript = sign_transcript(args.transcript, path, home, args.person, datetime.now(UTC), pin)
+    out, transcript = sign_transcript(args.transcript, plan, home, args.person, datetime.now(UTC), pin)
     if args.json:
         from sealwright.cli.jsonout import line
 
@@ -286,19 +347,23 @@ def run_sign(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Whether it holds; an error says why not."""
     from sealwright.artifact.names import display
+    from sealwright.signing.ceremonyplan import read_plan
     from sealwright.signing.home import open_home
-    from sealwright.signing.transcript import check_transcript
+    from sealwright.signing.recordcheck import check_transcript
     from sealwright.texts.words import say
 
-    checked = check_transcript(args.transcript, args.plan, open_home(args.home) if args.home is not None else None)
+    home = open_home(args.home) if args.home is not None else None
+    checked = check_transcript(args.transcript, read_plan(args.plan), home, args.others)
     transcript = checked.transcript
     if args.json:
         from sealwright.cli.jsonout import line
 
         said = {"transcript": args.transcript, "holds": True, "signed": list(checked.signed)}
-        print(line(said | {"plan": str(transcript.plan), "home": args.home, "later": list(checked.later)}))
+        said |= {"plan": str(transcript.plan), "nonce": transcript.nonce, "register": str(transcript.register)}
+        print(line(said | {"home": args.home, "later": list(checked.later)}))
         return 0
     print(say("ceremony.holds", title=transcript.title, persons=", ".join(checked.signed)))
+    print("  " + say("ceremony.only", nonce=transcript.nonce, register=transcript.register))
     _show_everything(transcript)
     if transcript.accept_single_copy:
         print(say("ceremony.single-copy", reason=transcript.accept_single_copy))
@@ -308,14 +373,80 @@ def run_check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _officer(text: str) -> tuple[str, str]:
+def _example(args: argparse.Namespace) -> int:
+    """A rehearsal: plan, homes of those who attend, and what to type."""
+    from datetime import UTC, datetime
+
+    from sealwright.artifact.names import display
+    from sealwright.signing.rehearsal import make_rehearsal
+    from sealwright.texts.words import say
+
+    rehearsal = make_rehearsal(args.plan, datetime.now(UTC))
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        told = {"homes": list(rehearsal.homes), "next": list(rehearsal.commands)}
+        print(line(_plan_object(rehearsal.plan) | {"path": args.plan} | told))
+        return 0
+    print(say("ceremony.rehearsal", path=display(args.plan), homes=", ".join(display(one) for one in rehearsal.homes)))
+    for command in rehearsal.commands:
+        print("  " + command)
+    return 0
+
+
+def _check_named(args: argparse.Namespace) -> None:
     from sealwright.errors import UsageError
+
+    for name in ("title", "officer", "threshold", "root", "intermediate"):
+        if not getattr(args, name):
+            raise UsageError(f"--{name}", "it is missing", "Name it, or see one that is filled with --example.")
+
+
+def _person(option: str, text: str) -> tuple[str, str]:
     from sealwright.trust.intake import public_key_in, public_pem
 
-    person, equals, path = text.partition("=")
-    if not equals or not person or not path:
-        raise UsageError("--officer", f"{text[:80]!r} is not ID=FILE", "Write it like --officer eva=eva.pem")
+    person, path = _named_file(option, text)
     return person, public_pem(public_key_in(path))
+
+
+def _other_root(text: str) -> tuple[str, str]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from sealwright.signing.enrol import read_certificates
+
+    name, path = _named_file("--cross-sign", text)
+    der, _ = read_certificates(path)
+    return name, x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
+
+
+def _named_file(option: str, text: str) -> tuple[str, str]:
+    from sealwright.errors import UsageError
+
+    name, equals, path = text.partition("=")
+    if not equals or not name or not path:
+        raise UsageError(option, f"{text[:80]!r} is not ID=FILE", f"Write it like {option} eva=eva.pem")
+    return name, path
+
+
+def _announced(plan: Plan, step: str) -> str:
+    """What a step will do, in words."""
+    from sealwright.texts.words import say
+
+    where = plan.token or say("ceremony.files")
+    if step == "root":
+        return say("ceremony.step.root", name=plan.name_of(step), where=where)
+    if step in plan.authorities:
+        return say("ceremony.step.intermediate", name=plan.name_of(step), where=where)
+    if step == "timestamp":
+        return say("ceremony.step.timestamp", name=plan.name_of(step), where=where)
+    if step == "ocsp":
+        return say("ceremony.step.ocsp", name=plan.name_of(step), where=where)
+    if step == "device-key":
+        return say("ceremony.step.key", name=plan.name_of(step), where=plan.device_key or where)
+    if step == "cross-sign":
+        return say("ceremony.step.cross", names=", ".join(other.name for other in plan.others))
+    return say("ceremony.step.lists")
 
 
 def _persons(plan: Plan) -> str:
@@ -331,6 +462,7 @@ def _plan_object(plan: Plan) -> dict[str, object]:
         "words": words(plan.digest),
         "threshold": plan.officers.threshold,
         "officers": sorted({key.person for key in plan.officers.keys}),
+        "witnesses": sorted({key.person for key in plan.witnesses.keys}),
         "steps": list(plan.steps),
         "accept_single_copy": plan.accept_single_copy or None,
     }
@@ -345,6 +477,26 @@ def _show_plan(plan: Plan) -> None:
         print("  " + say("ceremony.single-copy", reason=plan.accept_single_copy))
 
 
+def _show_host(host: Host) -> None:
+    from sealwright.texts.words import say
+
+    print(say("ceremony.host", name=host.name, system=host.system))
+    print("  " + (say("ceremony.offline") if host.offline else say("ceremony.online", up=", ".join(host.interfaces))))
+
+
+def _left_object(left: Leftover) -> dict[str, object]:
+    return {"folder": left.folder, "private_keys": left.files, "in_token": list(left.keys)}
+
+
+def _show_left(left: Leftover) -> None:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    print(say("ceremony.left", folder=display(left.folder), files=left.files, nonce=left.nonce[:16]))
+    for key in left.keys:
+        print("  " + say("ceremony.left-key", key=display(key)))
+
+
 def _show_digest(digest: Digest) -> None:
     from sealwright.texts.words import say
     from sealwright.trust.words import groups, words
@@ -354,36 +506,42 @@ def _show_digest(digest: Digest) -> None:
 
 
 def _show_everything(transcript: Transcript) -> None:
-    for made in transcript.made:
-        _show_made(made)
-    for first in transcript.lists:
-        _show_made(first)
+    _show_host(transcript.host)
+    told: list[Told] = [*transcript.made, *transcript.crossed, *transcript.lists]
+    for one in told:
+        _show_made(one)
 
 
-def _show_made(one: Made | FirstList) -> None:
-    from sealwright.signing.transcript import Made, facts
+def _show_made(one: Told) -> None:
+    from sealwright.signing.transcript import FirstList, Made, facts
     from sealwright.texts.words import say
 
-    if not isinstance(one, Made):
+    if isinstance(one, FirstList):
         shown = {"number": one.number, "authority": one.authority, "day": f"{one.until:%Y-%m-%d}"}
         print("  " + say("ceremony.list", digest=one.crl, **shown), flush=True)
         return
-    print("  " + say("ceremony.made", subject=one.subject))
+    if isinstance(one, Made):
+        print("  " + say("ceremony.made", subject=one.subject))
+    else:
+        print("  " + say("ceremony.crossed", root=one.root, subject=one.subject))
     for name, value in facts(one).items():
         print("    " + say("ceremony.fact", name=name, value=value))
-    if one.step == "root":
+    if isinstance(one, Made) and one.step == "root":
         _show_digest(one.certificate)
     sys.stdout.flush()
 
 
-def _json_made(one: Made | FirstList) -> None:
+def _json_made(one: Told) -> None:
     from sealwright.cli.jsonout import line
-    from sealwright.signing.transcript import Made, facts
+    from sealwright.signing.transcript import FirstList, Made, facts
 
-    if isinstance(one, Made):
+    if isinstance(one, FirstList):
+        said = {"step": "revocation-lists", "authority": one.authority, "number": one.number, "crl": str(one.crl)}
+        print(line(said), flush=True)
+    elif isinstance(one, Made):
         print(line({"number": one.number, "step": one.step, "subject": one.subject, **facts(one)}), flush=True)
-        return
-    print(line({"step": "revocation-lists", "authority": one.authority, "number": one.number, "crl": str(one.crl)}))
+    else:
+        print(line({"step": "cross-sign", "root": one.root, "subject": one.subject, **facts(one)}), flush=True)
 
 
 def _asked(question: str) -> bool:

@@ -1,20 +1,19 @@
 """A key ceremony (issue 5): keys, certificates and first revocation lists of a new home, made step by step before its officers.
 
-Before anything is made: enough officers of the plan attend, each by a signature of this plan and nonce of today; a device key has
-its second copy, or the plan says why one is enough. Each step is announced, agreed to, done, and told with the digests of what it
-made. Everything issued goes through the register. At the end every path and list is checked as verifiers would.
+Before anything is made: enough officers of the plan attend, each by a signature of this plan and nonce of today; the nonce was used
+by no run (`ceremonybook.py`); a device key has its second copy, or the plan says why one is enough. Each step is announced, agreed to,
+done, and told with the digests of what it made. Everything issued goes through the register, which the ceremony opens and closes: it
+names the plan, the nonce and the digest of the transcript. At the end every path and list is checked as verifiers would.
 
 The home is built beside its place and renamed, with the transcript in HOME/ceremony: it is there whole or not at all. Keys that
-were made in a token remain there; the error that ends a ceremony early names them.
+were made in a token remain there; the error that ends a ceremony early names them, and so does the next run after a power cut.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,36 +24,35 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import check_signature, key_digest
-from sealwright.envelope.tobesigned import Kind, ToBeSigned
-from sealwright.errors import CeremonyRefused, KeyRefused, OutputRefused, SealwrightError, UsageError
+from sealwright.envelope.algorithms import key_digest
+from sealwright.errors import CeremonyRefused, JournalError, OutputRefused, SealwrightError, UsageError
 from sealwright.keys.backends import create_key, open_key
-from sealwright.keys.key import KeyInfo, OpenKey
+from sealwright.keys.key import KeyInfo
 from sealwright.keys.pin import Pin
-from sealwright.keys.uri import parse_pkcs11, path_of
+from sealwright.keys.pkcs11 import list_token_keys
+from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.journal import Journal
 from sealwright.pki.authority import Issuer, Subject
-from sealwright.signing.authority import LIST_VALID, make_list
+from sealwright.signing.attendance import Present, attended, check_nonce, read_attendance
+from sealwright.signing.authority import LIST_VALID, cross_sign, make_list, pem
+from sealwright.signing.ceremonybook import BROKEN, DONE, Book, Building, Leftover, building_of, open_book
+from sealwright.signing.ceremonycopies import check_copies, device_key, prove_copy
+from sealwright.signing.ceremonyhost import Host, this_host
 from sealwright.signing.ceremonyplan import (
+    CROSS,
     DEVICE,
-    INTERMEDIATE_STEP,
     LISTS,
     MAX_BYTES,
     OCSP_STEP,
-    PROFILE_OF,
     ROOT_STEP,
-    STEPS,
     TIMESTAMP_STEP,
     Plan,
-    Present,
-    attended,
-    check_nonce,
-    parse_plan,
-    read_attendance,
+    profile_of,
 )
 from sealwright.signing.enrol import record, relative_uri
 from sealwright.signing.home import (
     ANCHORS,
+    CEREMONY,
     FILE,
     JOURNAL,
     REGISTER,
@@ -66,26 +64,33 @@ from sealwright.signing.home import (
     open_home,
 )
 from sealwright.signing.init import enrolments
-from sealwright.signing.issued import Issued, read_register
+from sealwright.signing.issued import Ceremony, Issued, read_register
 from sealwright.signing.issuing import chain_below, opened
 from sealwright.signing.register import Order, Register
 from sealwright.signing.transcript import FILE as TRANSCRIPT_FILE
-from sealwright.signing.transcript import FOLDER, PLAN_FILE, FirstList, Made, Transcript, transcript_text
+from sealwright.signing.transcript import FIRST_LINE as TRANSCRIPT_LINE
+from sealwright.signing.transcript import (
+    PLAN_FILE,
+    Crossed,
+    FirstList,
+    Made,
+    Told,
+    Transcript,
+    register_id,
+    transcript_text,
+)
 from sealwright.trust.certificate import load_certificate
 from sealwright.trust.path import NoPath, Strictness, find_path
 
 ROOT_LIST_VALID = timedelta(days=180)  # the root is offline until then
 _KEY_NAMES = {DEVICE: "device"}
 _PURPOSES = {
-    ROOT_STEP: KeyPurpose.CERTIFICATES,
-    INTERMEDIATE_STEP: KeyPurpose.CERTIFICATES,
     TIMESTAMP_STEP: KeyPurpose.TIMESTAMP,
     OCSP_STEP: KeyPurpose.OCSP,
     DEVICE: KeyPurpose.ARTIFACT,
 }
 # what is found of every authority that is judged in a signer's place
 _OF_AUTHORITIES = ("SW-CERT-IS-CA", "SW-CERT-KEY-USAGE")
-_CHALLENGE = b"sealwright second copy 1\n"
 _NEXT = "Begin again with a new nonce, and an empty token."
 
 
@@ -95,15 +100,17 @@ class Session:
 
     agrees: asked before each step with its number and name, False ends the ceremony; tells: of everything that was made.
     copying: asked when the device key was made here, with its location, that it be copied to `second_copy` now.
+    opening: asked before the first step, with who attends and on which machine; leaves: told of what runs that were killed left.
     """
 
     now: datetime
     nonce: str
     attendance: Sequence[str]
     agrees: Callable[[int, str], bool]
-    tells: Callable[[Made | FirstList], None]
+    tells: Callable[[Told], None]
     copying: Callable[[str], bool]
-    opening: Callable[[Plan, Sequence[Present]], bool]
+    opening: Callable[[Plan, Sequence[Present], Host], bool]
+    leaves: Callable[[Leftover], None]
     second_copy: str = ""
     pin: Pin | None = None
 
@@ -119,6 +126,8 @@ class _Work:
     keys: dict[str, EnrolledKey] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     lists: list[FirstList] = field(default_factory=list)
+    crossed: list[Crossed] = field(default_factory=list)
+    building: Building | None = None
     in_token: list[str] = field(default_factory=list)
 
     @property
@@ -137,130 +146,125 @@ class _Work:
         return self.session.pin if self.plan.token else None
 
 
-def run_ceremony(plan_path: str, folder: str, session: Session) -> tuple[Home, Transcript]:
+def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Transcript]:
     """Do what a plan says, into a new or empty folder. CeremonyRefused where somebody or something is missing or refuses a step,
     UsageError for a folder with something in it, and whatever keys and authorities raise."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder) or os.listdir(folder)):
         raise UsageError(folder, "something is there already", "Name a new folder.")
-    text = read_file(plan_path, MAX_BYTES)
-    plan, nonce = parse_plan(text, plan_path), check_nonce(session.nonce)
+    nonce, now = check_nonce(session.nonce), session.now
     files = read_attendance(session.attendance)
-    present = attended(plan, nonce, files, session.now)
-    _check_copies(plan, session, plan_path)
-    if not session.opening(plan, present):
-        raise CeremonyRefused(plan_path, "it was stopped before the first step", "Nothing was made.")
-    full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
-    work = _Work(plan, session, building, full)
-    try:
-        os.makedirs(os.path.join(building, "certificates"))
-        os.makedirs(os.path.join(building, "keys"), mode=0o700)
-        for number, step in enumerate(plan.steps, 1):
-            if not session.agrees(number, step):
-                raise CeremonyRefused(plan_path, f"it was stopped before step {number} ({step})", _NEXT)
-            _first_lists(work) if step == LISTS else _make(work, number, step)
-        _verify(work)
-        transcript = _transcript(work, present, nonce)
-        _keep(work, text, files, transcript)
-        if os.path.isdir(full):
-            os.rmdir(full)
-        os.rename(building, full)
-    except OSError as cause:
-        step = f"Check the folder above it.{work.remains}"
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
-    except SealwrightError as cause:
-        cause.next_step += work.remains
-        raise
-    finally:
-        if os.path.isdir(building):
-            shutil.rmtree(building, ignore_errors=True)
-    return replace(open_home(full), folder=folder), transcript
+    present = attended(plan, nonce, files, now)
+    above = os.path.dirname(os.path.abspath(folder))
+    with open_book(plan) as book:
+        book.check(nonce, now)
+        for left in book.sweep(now, above):
+            session.leaves(left)
+        check_copies(plan, session.second_copy, session.pin)
+        _check_token(plan, session.pin, book)
+        host = this_host()
+        if not session.opening(plan, present, host):
+            raise CeremonyRefused(plan.path, "it was stopped before the first step", "Nothing was made.")
+        if not session.agrees(1, plan.steps[0]):
+            raise CeremonyRefused(plan.path, f"it was stopped before step 1 ({plan.steps[0]})", "Nothing was made.")
+        work = _Work(plan, session, building_of(folder), os.path.abspath(folder))
+        outcome = BROKEN
+        try:
+            os.makedirs(above, exist_ok=True)
+            book.start(nonce, work.folder, now)
+            with closing(Building.make(work.folder, nonce, now)) as building:
+                work.building = building
+                transcript = _work_through(work, present, host, files)
+                building.finish(work.final)
+            outcome = DONE
+        except OSError as cause:
+            step = f"Check the folder above it.{work.remains} {_NEXT}"
+            raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
+        except SealwrightError as cause:
+            cause.next_step += work.remains
+            raise
+        finally:
+            # what `start` wrote has used the nonce up already; on a full disk the reason to tell is the first one
+            with suppress(JournalError):
+                book.end(nonce, outcome, tuple(work.in_token) if outcome == BROKEN else (), now)
+    return replace(open_home(work.final), folder=folder), transcript
 
 
-def _check_copies(plan: Plan, session: Session, subject: str) -> None:
-    """Refused before anything is made (a key burnt into devices can be replaced by nobody)."""
-    if DEVICE not in plan.steps:
-        if session.second_copy:
-            raise UsageError("--second-copy", f"no step of {subject} is {DEVICE}", "Leave it out.")
+def _check_token(plan: Plan, pin: Pin | None, book: Book) -> None:
+    """The names of the new keys are free in the token, before anything is made and the nonce is used up."""
+    if not plan.token.startswith("pkcs11:"):
         return
-    if not session.second_copy:
-        if plan.accept_single_copy:
-            return
-        raise CeremonyRefused(
-            subject,
-            "devices will have its device key burnt in, and no second copy of the key is shown",
-            'Name it with --second-copy KEY, or have a plan attended that says accept_single_copy = "reason".',
-        )
-    if plan.device_key:
-        with closing(_device_key(plan, session.pin)) as key:
-            _prove_copy(plan, session, key.info)
+    names = {_KEY_NAMES.get(step, step) for _, step in plan.making if step != DEVICE or not plan.device_key}
+    there = [seen for seen in list_token_keys(plan.token, pin) if seen.label in names]
+    if not there:
+        return
+    left = {parse_pkcs11(key).label: at for key, at in book.leftovers().items()}
+    told = [
+        f"{seen.uri} (left by the ceremony that was broken off before {left[seen.label]:%Y-%m-%d %H:%M} UTC)"
+        if seen.label in left
+        else seen.uri
+        for seen in there
+    ]
+    raise CeremonyRefused(
+        plan.token,
+        f"already in the token: {', '.join(told)}",
+        "A ceremony wants a token without keys of these names. Delete what an earlier one left by the token's own tool, such as "
+        f"`pkcs11-tool --token-label {parse_pkcs11(plan.token).token} --login --delete-object --type privkey --label "
+        f"{there[0].label}` and the same with --type pubkey; or use another token.",
+    )
 
 
-def _device_key(plan: Plan, pin: Pin | None) -> OpenKey:
-    pin = pin if plan.device_key.startswith("pkcs11:") else None
-    construction = plan.construction_of(DEVICE)
-    return open_key(plan.device_key, pin, algorithm=plan.device_kind.algorithm, construction=construction)
-
-
-def _prove_copy(plan: Plan, session: Session, first: KeyInfo) -> str:
-    """Where the second copy lies, after it signed a fresh challenge that verifies with the first one's public key."""
-    uri = session.second_copy
-    algorithm = plan.device_kind.algorithm
-    pin = session.pin if uri.startswith("pkcs11:") else None
-    challenge = _CHALLENGE + secrets.token_bytes(32)
-    try:
-        with closing(open_key(uri, pin, algorithm=algorithm, construction=plan.construction_of(DEVICE))) as copy:
-            if key_digest(copy.info.public_key) != key_digest(first.public_key):
-                raise CeremonyRefused(uri, "it is another key than the device key", "Copy the device key there.")
-            if _same_place(copy.info.uri, first.uri):
-                raise CeremonyRefused(
-                    uri,
-                    "it lies where the first one lies, and is lost with it",
-                    "Name the copy in another token or on another medium.",
-                )
-            asked = ToBeSigned(Kind.MESSAGE, challenge, algorithm)
-            if not algorithm.signs_message:
-                asked = ToBeSigned(Kind.DIGEST, Digest.of(challenge, algorithm.digest).value, algorithm)
-            (value,) = copy.sign([asked])
-            check_signature(first.public_key, algorithm, value, challenge, subject=uri)
-            return display(copy.info.location)
-    except KeyRefused as cause:
-        raise CeremonyRefused(uri, cause.what, "Show the second copy of the device key itself.") from cause
-
-
-def _same_place(one: str, other: str) -> bool:
-    schemes = {uri.partition(":")[0] for uri in (one, other)}
-    if schemes == {"pkcs11"}:
-        return parse_pkcs11(one).serial == parse_pkcs11(other).serial
-    if schemes == {"tpm"}:  # a blob is good in its own TPM alone
-        return True
-    return schemes == {"file"} and os.path.samefile(path_of(one), path_of(other))
+def _work_through(
+    work: _Work, present: tuple[Present, ...], host: Host, files: Sequence[tuple[str, bytes]]
+) -> Transcript:
+    """Every step, the check of all that was made, and the record."""
+    plan, session = work.plan, work.session
+    os.makedirs(os.path.join(work.folder, "certificates"))
+    os.makedirs(os.path.join(work.folder, CEREMONY))
+    os.makedirs(os.path.join(work.folder, "keys"), mode=0o700)
+    with Register.open(os.path.join(work.folder, REGISTER)) as register:
+        register.open_ceremony(Ceremony(plan.digest, session.nonce, __version__, TRANSCRIPT_LINE, session.now))
+    for number, step in enumerate(plan.steps, 1):
+        if number > 1 and not session.agrees(number, step):
+            raise CeremonyRefused(plan.path, f"it was stopped before step {number} ({step})", _NEXT)
+        if step == LISTS:
+            _first_lists(work)
+        elif step == CROSS:
+            _cross_sign(work)
+        else:
+            _make(work, number, step)
+    _verify(work)
+    transcript = _transcript(work, present, host)
+    _keep(work, files, transcript)
+    return transcript
 
 
 def _make(work: _Work, number: int, step: str) -> None:
     plan, name = work.plan, _KEY_NAMES.get(step, step)
     if step == DEVICE and plan.device_key:
-        with closing(_device_key(plan, work.session.pin)) as key:
+        with closing(device_key(plan, work.session.pin)) as key:
             info = key.info
     else:
-        info = create_key(_uri(work, name), plan.kind_of(step), work.pin)
-        if plan.token:
+        uri = _uri(work, name)
+        if work.building is not None:
+            work.building.making(uri)
+        info = create_key(uri, plan.kind_of(step), work.pin)
+        if plan.token.startswith("pkcs11:"):
             work.in_token.append(info.uri)
     copy = ""
     if step == DEVICE and work.session.second_copy:
         if not plan.device_key and not work.session.copying(display(info.location)):
             raise CeremonyRefused(info.uri, "no second copy of it was made", _NEXT)
-        copy = _prove_copy(plan, work.session, info)
+        copy = prove_copy(plan, work.session.second_copy, work.session.pin, info)
     issued = _certified(work, step, info)
     enrolled = EnrolledKey(
         name=name,
         uri=relative_uri(Home(work.folder, plan.title, ("none",), ()), info.uri),
-        purpose=_PURPOSES[step],
+        purpose=_purpose(step),
         construction=plan.construction_of(step),
         algorithm=info.algorithm,
         provenance=info.provenance,
         certificate=issued.certificate,
-        chain=chain_below(work.keys[INTERMEDIATE_STEP]) if step not in STEPS[:2] else (),
+        chain=chain_below(work.keys[plan.authorities[-1]]) if step not in plan.authorities else (),
     )
     if step == ROOT_STEP:
         _begin(work, enrolled)
@@ -286,6 +290,10 @@ def _make(work: _Work, number: int, step: str) -> None:
     work.session.tells(made)
 
 
+def _purpose(step: str) -> KeyPurpose:
+    return _PURPOSES.get(step, KeyPurpose.CERTIFICATES)
+
+
 def _uri(work: _Work, name: str) -> str:
     token = work.plan.token
     if not token:
@@ -299,7 +307,7 @@ def _uri(work: _Work, name: str) -> str:
 def _certified(work: _Work, step: str, info: KeyInfo) -> Issued:
     plan = work.plan
     order = Order(
-        PROFILE_OF[step],
+        profile_of(step),
         Subject(plan.name_of(step), plan.organisation),
         info.public_key,
         info.provenance,
@@ -312,7 +320,7 @@ def _certified(work: _Work, step: str, info: KeyInfo) -> Issued:
             closing(open_key(info.uri, work.pin, algorithm=algorithm, expected=info.public_key)) as key,
         ):
             return register.issue(order, Issuer(key), work.session.now)
-    above = work.keys[ROOT_STEP if step == INTERMEDIATE_STEP else INTERMEDIATE_STEP]
+    above = work.keys[ROOT_STEP if step in plan.authorities else plan.authorities[-1]]
     with opened(work.home, above, work.pin) as (register, issuer):
         return register.issue(order, issuer, work.session.now)
 
@@ -335,7 +343,8 @@ def _begin(work: _Work, root: EnrolledKey) -> None:
 
 def _first_lists(work: _Work) -> None:
     home = work.home
-    for step, valid in ((ROOT_STEP, ROOT_LIST_VALID), (INTERMEDIATE_STEP, LIST_VALID)):
+    for step in work.plan.authorities:
+        valid = ROOT_LIST_VALID if step == ROOT_STEP else LIST_VALID
         make_list(home, work.keys[step], work.session.now, work.pin, valid)
         by = key_digest(work.keys[step].public_key)
         listed = read_register(home.path(REGISTER)).lists[by]
@@ -344,49 +353,65 @@ def _first_lists(work: _Work) -> None:
         work.session.tells(first)
 
 
+def _cross_sign(work: _Work) -> None:
+    for other in work.plan.others:
+        issued = cross_sign(work.home, other.certificate, ROOT_STEP, work.session.now, work.pin, other.name)
+        write_batch([Output(os.path.join(work.folder, CEREMONY, f"{CROSS}.{other.name}.pem"), pem(issued).encode())])
+        digest, until = Digest.of(issued.certificate), issued.x509.not_valid_after_utc
+        crossed = Crossed(other.name, display(issued.name), issued.key, digest, issued.serial, until)
+        work.crossed.append(crossed)
+        work.session.tells(crossed)
+
+
 def _verify(work: _Work) -> None:
     """What was made is judged as verifiers will judge it, read again from where it was written."""
     home, now = work.home, work.session.now
     loaded = {key.name: load_certificate(key.certificate, key.name) for key in home.keys}
-    root, intermediate = loaded[ROOT_STEP], loaded[INTERMEDIATE_STEP]
+    authorities = [loaded[step] for step in work.plan.authorities]
+    root, *between = authorities
     for made, (name, certificate) in zip(work.made, loaded.items(), strict=True):
-        path = find_path(certificate, [intermediate], [root], now, Strictness.OURS)
-        allowed = _OF_AUTHORITIES if PROFILE_OF[made.step].is_authority else ()
+        path = find_path(certificate, between, [root], now, Strictness.OURS)
+        allowed = _OF_AUTHORITIES if profile_of(made.step).is_authority else ()
         why = (
             path.reason
             if isinstance(path, NoPath)
             else ", ".join(one.code for one in path.findings if one.code not in allowed)
         )
-        if why or Digest.of(home.key(name, _PURPOSES[made.step]).certificate) != made.certificate:
+        if why or Digest.of(home.key(name, _purpose(made.step)).certificate) != made.certificate:
             raise CeremonyRefused(name, f"its certificate does not verify ({why or 'another one was written'})", _NEXT)
-    for first, issuer in zip(work.lists, (root, intermediate), strict=True):
+    for first, issuer in zip(work.lists, authorities, strict=True):
         der = read_file(home.path("trust.d", f"{first.authority}.crl"), MAX_BYTES)
         crl = x509.load_der_x509_crl(der)
         if Digest.of(der) != first.crl or not crl.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
             raise CeremonyRefused(first.authority, "its revocation list does not verify", _NEXT)
 
 
-def _transcript(work: _Work, present: tuple[Present, ...], nonce: str) -> Transcript:
+def _transcript(work: _Work, present: tuple[Present, ...], host: Host) -> Transcript:
     plan = work.plan
     return Transcript(
         version=__version__,
         time=work.session.now.astimezone(UTC).replace(microsecond=0),
         title=plan.title,
         plan=plan.digest,
-        nonce=nonce,
+        nonce=check_nonce(work.session.nonce),
+        register=register_id(work.folder),
         threshold=plan.officers.threshold,
         steps=plan.steps,
+        host=host,
         present=present,
         made=tuple(work.made),
         lists=tuple(work.lists),
+        crossed=tuple(work.crossed),
         accept_single_copy=plan.accept_single_copy,
     )
 
 
-def _keep(work: _Work, plan: bytes, files: Sequence[tuple[str, bytes]], transcript: Transcript) -> None:
-    """Plan, attendance and transcript, in the home."""
-    folder = os.path.join(work.folder, FOLDER)
-    os.makedirs(folder)
-    kept = {PLAN_FILE: plan} | {f"attendance.{number}.p7s": data for number, (_, data) in enumerate(files, 1)}
-    kept[TRANSCRIPT_FILE] = transcript_text(transcript).encode()
+def _keep(work: _Work, files: Sequence[tuple[str, bytes]], transcript: Transcript) -> None:
+    """Plan, attendance and transcript, in the home; the transcript's digest in the register, which is of no other one then."""
+    folder, text = os.path.join(work.folder, CEREMONY), transcript_text(transcript).encode()
+    kept = {PLAN_FILE: work.plan.text}
+    kept |= {f"attendance.{number}.p7s": data for number, (_, data) in enumerate(files, 1)}
+    kept[TRANSCRIPT_FILE] = text
     write_batch([Output(os.path.join(folder, name), data) for name, data in kept.items()])
+    with Register.open(os.path.join(work.folder, REGISTER)) as register:
+        register.close_ceremony(Digest.of(text))
