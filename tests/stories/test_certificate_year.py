@@ -32,6 +32,7 @@ from sealwright.keys.key import KeyKind, Provenance
 from sealwright.log.journal import Journal
 from sealwright.pki.profiles import CODE_SIGNER
 from sealwright.pki.request import certificate_request, read_request
+from sealwright.signing.attendance import attend, new_nonce
 from sealwright.signing.authority import (
     Wanted,
     certify,
@@ -43,7 +44,6 @@ from sealwright.signing.authority import (
     renew,
     revoke,
 )
-from sealwright.signing.attendance import attend, new_nonce
 from sealwright.signing.ceremony import Session, run_ceremony
 from sealwright.signing.ceremonybook import open_book
 from sealwright.signing.ceremonyplan import Draft, plan_text, read_plan
@@ -54,9 +54,9 @@ from sealwright.signing.init import InitOptions, init_home, sign_trust
 from sealwright.signing.issued import REASONS
 from sealwright.signing.issuing import authority_of
 from sealwright.signing.late import LateStamper, Stamped
+from sealwright.signing.recordcheck import check_transcript
 from sealwright.signing.sign import Signed, SignOptions, sign_paths
 from sealwright.signing.stamps import open_stamper
-from sealwright.signing.recordcheck import check_transcript
 from sealwright.signing.transcript import sign_transcript
 from sealwright.trust.archive import zip_of
 from sealwright.trust.belief import load_trust
