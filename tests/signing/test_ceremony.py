@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import re
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -15,11 +13,11 @@ from typing import cast
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from kit.ceremonies import Run, begin_to_run, begun, check, come, planned
 from kit.openssl import cms_verify
 from kit.openssl import run as program
 from kit.tokens import PIN, another_token
 from sealwright.artifact.digest import Digest
-from sealwright.cli.main import main
 from sealwright.errors import CeremonyRefused, LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.keys.backends import destroy_key, import_key
 from sealwright.keys.file import PrivateKey
@@ -31,96 +29,6 @@ from sealwright.signing.home import open_home
 from sealwright.signing.init import signed_text
 from sealwright.signing.transcript import parse_transcript
 from sealwright.trust.words import words
-
-Run = Callable[..., str]
-OFFICERS = ("eva", "jan", "ute")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run one action of the ceremony that must end with an exit code; what it printed."""
-
-    def call(*arguments: str | Path, code: int = 0, of: tuple[str, ...] = ("ca", "ceremony")) -> str:
-        capsys.readouterr()
-        try:
-            found = main([*of, *(str(argument) for argument in arguments)])
-        except SystemExit as cause:
-            found = int(str(cause.code))
-        shown = capsys.readouterr()
-        assert found == code, shown
-        return shown.out + shown.err
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An officer's home each, and a stranger's."""
-    folder = tmp_path_factory.mktemp("officers")
-    for name in (*OFFICERS, "mallory"):
-        assert main(["init", str(folder / name), "--title", name]) == 0
-    return {name: folder / name for name in (*OFFICERS, "mallory")}
-
-
-def planned(run: Run, homes: dict[str, Path], path: Path, *more: str | Path) -> Path:
-    """A plan of two of the three officers."""
-    officers = [f"--officer={name}={homes[name]}/certificates/officer.pem" for name in OFFICERS]
-    names = ("--title", "Line 3", "--organisation", "ACME", "--root", "ACME root", "--intermediate", "ACME CA")
-    run("plan", path, *names, *officers, "--threshold", "2", *more)
-    return path
-
-
-def begun(run: Run, plan: Path) -> str:
-    return str(json.loads(run("begin", plan, "--json"))["nonce"])
-
-
-def come(run: Run, homes: dict[str, Path], plan: Path, nonce: str, *persons: str) -> list[Path]:
-    """The attendance of persons, made in their homes."""
-    files = [plan.with_name(f"{person}.{nonce[:6]}.p7s") for person in persons]
-    for person, file in zip(persons, files, strict=True):
-        run("attend", plan, "--nonce", nonce, "--home", homes[person], "--person", person, "--out", file)
-    return files
-
-
-def begin_to_run(run: Run, homes: dict[str, Path], plan: Path, *persons: str) -> tuple[str | Path, ...]:
-    """A new nonce, attended by eva and jan unless others are named: what to run."""
-    nonce = begun(run, plan)
-    files = come(run, homes, plan, nonce, *(persons or ("eva", "jan")))
-    return "run", plan, "--home", plan.with_name("ca"), "--nonce", nonce, "--attendance", *files
-
-
-@pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory, homes: dict[str, Path]) -> Path:
-    """A ceremony that was held: `plan.txt`, and the home `ca` with its transcript, signed by eva and jan."""
-    folder = tmp_path_factory.mktemp("held")
-
-    def call(*arguments: str | Path, code: int = 0) -> str:
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            assert main(["ca", "ceremony", *(str(argument) for argument in arguments)]) == code
-        return out.getvalue()
-
-    plan = planned(call, homes, folder / "plan.txt", "--step", "timestamp")
-    nonce = begun(call, plan)
-    present = come(call, homes, plan, nonce, "eva", "jan")
-    (folder / "shown").write_text(
-        call("run", plan, "--home", folder / "ca", "--nonce", nonce, "--attendance", *present, "--yes")
-    )
-    for person in ("eva", "jan"):
-        call("sign", folder / "ca/ceremony/transcript.txt", "--home", homes[person], "--person", person)
-    return folder
-
-
-@pytest.fixture
-def copy(held: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
-    shutil.copytree(held, tmp_path / "held")
-    return tmp_path / "held"
-
-
-def check(run: Run, folder: Path, *more: str | Path, code: int = 0) -> str:
-    transcript = folder / "ca" / "ceremony" / "transcript.txt"
-    return run("check", transcript, "--plan", folder / "plan.txt", *(more or ("--home", folder / "ca")), code=code)
 
 
 def test_a_ceremony_tells_every_step_with_the_digests_of_what_it_made(held: Path, run: Run) -> None:
