@@ -23,14 +23,15 @@ from typing import NamedTuple
 
 from sealwright.errors import CeremonyRefused, JournalError, OutputRefused
 from sealwright.log.canonical import Field, read_time, time_text
-from sealwright.log.journal import Entry, EntryType, Journal, read_journal, sync_folder
+from sealwright.log.journal import FILE, Entry, EntryType, Journal, read_journal, sync_folder
 from sealwright.signing.attendance import AHEAD, HOLDS, check_nonce
 from sealwright.signing.ceremonyplan import Plan
 
 SUFFIX = ".book"
 RUN = "run"
 DONE, BROKEN, KILLED = "done", "broken off", "killed"
-_BUILDING = re.compile(r"\..+\.[0-9a-f]{16}\.ceremony")
+NEW = ".new"  # until its lock says that the run lives
+_BUILDING = re.compile(r"\..+\.[0-9a-f]{16}\.ceremony(\.new)?")
 _AGAIN = "Begin again: sealwright ca ceremony begin, and have everybody attend with the new nonce."
 
 
@@ -93,7 +94,7 @@ class Book:
         """
         started = [one for one in self._entries() if one.kind is EntryType.STARTED]
         ended = {one.nonce for one in self._entries() if one.kind is EntryType.ENDED}
-        folders = {one.building: one.nonce for one in started}
+        folders = {f"{one.building}{ending}": one.nonce for one in started for ending in ("", NEW)}
         for path in _buildings(beside) if beside else ():
             folders.setdefault(path, "")
         found = []
@@ -175,7 +176,7 @@ class Building:
     @classmethod
     def make(cls, folder: str, nonce: str, now: datetime) -> Building:
         """A new one; it has its name from the moment on when its lock says that the run lives."""
-        new = f"{folder}.new"
+        new = folder + NEW
         os.mkdir(new)
         journal = Journal.open(os.path.join(new, RUN), wait_s=0)
         try:
@@ -203,7 +204,7 @@ class Building:
     def close(self) -> None:
         """Give the lock back, and remove what is left. Closing twice is fine."""
         self._journal.close()
-        for path in (self.folder, f"{self.folder}.new"):
+        for path in (self.folder, self.folder + NEW):
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -235,6 +236,9 @@ def _looked_at(path: str, nonce: str) -> Iterator[Leftover | None]:
     book says of it."""
     if not _BUILDING.fullmatch(os.path.basename(path)) or os.path.islink(path) or not os.path.isdir(path):
         yield Leftover(nonce, "", 0, ())
+        return
+    if path.endswith(NEW) and not os.path.exists(os.path.join(path, RUN, FILE)):
+        yield None  # its run may be about to lock it; there is nothing in it yet
         return
     try:
         journal = Journal.open(os.path.join(path, RUN), wait_s=0)
