@@ -32,9 +32,9 @@ from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11 import list_token_keys
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.journal import Journal
-from sealwright.pki.authority import Issuer, Subject
+from sealwright.pki.authority import Issuer, Subject, is_development
 from sealwright.signing.attendance import Present, attended, check_nonce, read_attendance
-from sealwright.signing.authority import LIST_VALID, cross_sign, make_list, pem
+from sealwright.signing.authority import LIST_VALID, check_crossed, cross_sign, make_list, pem
 from sealwright.signing.ceremonybook import BROKEN, DONE, Book, Building, Leftover, building_of, open_book
 from sealwright.signing.ceremonycopies import check_copies, device_key, prove_copy
 from sealwright.signing.ceremonyhost import Host, this_host
@@ -155,11 +155,14 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
     files = read_attendance(session.attendance)
     present = attended(plan, nonce, files, now)
     above = os.path.dirname(os.path.abspath(folder))
+    if os.path.isdir(above) and not os.access(above, os.W_OK):
+        raise OutputRefused(folder, "this user may not write there", "Name another folder; the nonce is still good.")
     with open_book(plan) as book:
         book.check(nonce, now)
         for left in book.sweep(now, above):
             session.leaves(left)
         check_copies(plan, session.second_copy, session.pin)
+        _check_others(plan, now)
         _check_token(plan, session.pin, book)
         host = this_host()
         if not session.opening(plan, present, host):
@@ -187,6 +190,17 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
             with suppress(JournalError):
                 book.end(nonce, outcome, tuple(work.in_token) if outcome == BROKEN else (), now)
     return replace(open_home(work.final), folder=folder), transcript
+
+
+def _check_others(plan: Plan, now: datetime) -> None:
+    """The roots to vouch for can be vouched for, before anything is made and the nonce is used up."""
+    for other in plan.others:
+        if is_development(check_crossed(other.certificate, now, other.name)) and plan.token:
+            raise CeremonyRefused(
+                plan.path,
+                f"{other.name} is a development root, and the new one is none",
+                "Have it taken out of the plan.",
+            )
 
 
 def _check_token(plan: Plan, pin: Pin | None, book: Book) -> None:
@@ -222,7 +236,9 @@ def _work_through(
     os.makedirs(os.path.join(work.folder, CEREMONY))
     os.makedirs(os.path.join(work.folder, "keys"), mode=0o700)
     with Register.open(os.path.join(work.folder, REGISTER)) as register:
-        register.open_ceremony(Ceremony(plan.digest, session.nonce, __version__, TRANSCRIPT_LINE, session.now))
+        register.open_ceremony(
+            Ceremony(plan.digest, check_nonce(session.nonce), __version__, TRANSCRIPT_LINE, session.now)
+        )
     for number, step in enumerate(plan.steps, 1):
         if number > 1 and not session.agrees(number, step):
             raise CeremonyRefused(plan.path, f"it was stopped before step {number} ({step})", _NEXT)

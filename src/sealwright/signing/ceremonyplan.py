@@ -69,6 +69,8 @@ KEY_KINDS = ("p256", "p384", "p521", "rsa3072", "rsa4096", "ed25519")
 DEVICE_KINDS = (*KEY_KINDS, "rsa3072-pss", "rsa4096-pss")
 # what checks the device's key: anything that reads our CMS, or a boot loader that reads bare signatures
 DEVICE_FORMATS = ("file", "mcuboot", "fit", "esp32")
+# what the chips make; the backend itself refuses others, but only when its step has come
+TPM_KINDS = ("p256", "p384", "rsa3072")
 MAX_BYTES = 1 << 16
 MAX_NAME = 64
 MAX_TITLE = 40  # " timestamp authority" still fits into a common name
@@ -279,6 +281,9 @@ def parse_plan(data: bytes, subject: str) -> Plan:
     )
     top.done()
     _check_people(plan, top)
+    made_here = {algorithm} | ({plan.device_kind.value} if has_device and not device_key else set())
+    if keys.startswith("tpm:") and not made_here <= set(TPM_KINDS):
+        raise top.wrong("algorithm", "one that a TPM makes: " + ", ".join(TPM_KINDS))
     for _, step in plan.making:
         algorithm_of = plan.kind_of(step).algorithm
         schemes = KINDS[plan.device_format].schemes if step == DEVICE else profile_of(step).schemes

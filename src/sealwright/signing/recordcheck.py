@@ -82,13 +82,23 @@ def check_transcript(path: str, plan: Plan, home: Home | None, others: Sequence[
 def _beside(path: str) -> Iterator[str]:
     """The other records in the same folder, whatever they are called."""
     folder = os.path.dirname(path) or "."
-    for name in sorted(os.listdir(folder))[:MAX_BESIDE]:
-        other = os.path.join(folder, name)
-        if os.path.isfile(other) and not name.endswith(".p7s") and os.path.getsize(other) <= MAX_BYTES:
-            with open(other, "rb") as lines:
-                first = lines.readline(len(FIRST_LINE) + 2)
-            if first.strip() == FIRST_LINE.encode():
-                yield other
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.endswith(".p7s"))
+    except OSError:
+        return  # what nobody can list, nobody sees
+    for name in names[:MAX_BESIDE]:
+        if _is_record(other := os.path.join(folder, name)):
+            yield other
+
+
+def _is_record(path: str) -> bool:
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:
+            return False
+        with open(path, "rb") as lines:
+            return lines.readline(len(FIRST_LINE) + 2).strip() == FIRST_LINE.encode()
+    except OSError:
+        return False
 
 
 def _is_the_only_one(path: str, text: bytes, transcript: Transcript, other: str) -> None:
