@@ -42,18 +42,19 @@ from sealwright.cli.main import main
 sys.exit(main(arguments))
 """
 CEREMONY = "sealwright.signing.ceremony"
+STEPS = "sealwright.signing.ceremonysteps"
 # place, before or after, which call; private keys that lie in the folder then; whether a folder does
 POINTS = [
     ("sealwright.signing.ceremonybook:Book.start", "after", 1, 0, False),
     ("os:rename", "before", 1, 0, True),
     (f"{CEREMONY}:Building.make", "after", 1, 0, True),
-    (f"{CEREMONY}:create_key", "before", 1, 0, True),
-    (f"{CEREMONY}:create_key", "after", 1, 1, True),
-    (f"{CEREMONY}:_certified", "after", 1, 1, True),
-    (f"{CEREMONY}:create_key", "after", 3, 3, True),
-    (f"{CEREMONY}:record", "before", 2, 3, True),
-    (f"{CEREMONY}:make_list", "after", 1, 3, True),
-    (f"{CEREMONY}:_keep", "after", 1, 3, True),
+    (f"{STEPS}:create_key", "before", 1, 0, True),
+    (f"{STEPS}:create_key", "after", 1, 1, True),
+    (f"{STEPS}:_certified", "after", 1, 1, True),
+    (f"{STEPS}:create_key", "after", 3, 3, True),
+    (f"{STEPS}:record", "before", 2, 3, True),
+    (f"{STEPS}:make_list", "after", 1, 3, True),
+    (f"{CEREMONY}:keep", "after", 1, 3, True),
     ("os:rmdir", "before", 1, 3, True),
 ]
 
@@ -114,7 +115,7 @@ def test_a_run_that_was_killed_when_all_was_done_leaves_a_home_that_holds(
 def test_a_run_of_another_plan_in_the_same_folder_finds_it_too(
     tmp_path: Path, homes: dict[str, Path], run: Run
 ) -> None:
-    killed(f"{CEREMONY}:create_key", "after", 2, begin_to_run(run, homes, planned(run, homes, tmp_path / "plan.txt")))
+    killed(f"{STEPS}:create_key", "after", 2, begin_to_run(run, homes, planned(run, homes, tmp_path / "plan.txt")))
     (left,) = buildings(tmp_path)
     (tmp_path / "new").mkdir()
     plan = planned(run, homes, tmp_path / "new/plan.txt")
@@ -168,9 +169,9 @@ def test_a_run_that_lives_is_nobody_s_leftover(tmp_path: Path, homes: dict[str, 
 @pytest.mark.parametrize(
     ("place", "when", "number", "labels"),
     [
-        (f"{CEREMONY}:create_key", "before", 1, []),
-        (f"{CEREMONY}:create_key", "after", 1, ["root"]),
-        (f"{CEREMONY}:_keep", "after", 1, ["root", "intermediate"]),
+        (f"{STEPS}:create_key", "before", 1, []),
+        (f"{STEPS}:create_key", "after", 1, ["root"]),
+        (f"{CEREMONY}:keep", "after", 1, ["root", "intermediate"]),
     ],
 )
 def test_keys_that_a_killed_run_left_in_a_token_are_named_with_what_to_do(
@@ -209,7 +210,7 @@ def test_keys_that_a_killed_run_left_in_a_token_are_named_with_what_to_do(
 def test_keys_of_a_killed_run_in_a_tpm_go_with_their_folder(tmp_path: Path, homes: dict[str, Path], run: Run) -> None:
     tpm()
     plan = planned(run, homes, tmp_path / "plan.txt", "--token", "tpm:", "--step", "timestamp")
-    killed(f"{CEREMONY}:create_key", "after", 2, begin_to_run(run, homes, plan))
+    killed(f"{STEPS}:create_key", "after", 2, begin_to_run(run, homes, plan))
     (left,) = buildings(tmp_path)
     assert len(list(left.glob("keys/*.tss"))) == 2
     assert f"removed {left}, with 2 private keys" in run("begin", plan)

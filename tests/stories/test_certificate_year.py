@@ -44,9 +44,10 @@ from sealwright.signing.authority import (
     renew,
     revoke,
 )
-from sealwright.signing.ceremony import Session, run_ceremony
+from sealwright.signing.ceremony import run_ceremony
 from sealwright.signing.ceremonybook import open_book
 from sealwright.signing.ceremonyplan import Draft, plan_text, read_plan
+from sealwright.signing.ceremonysteps import Session
 from sealwright.signing.compromise import signatures_since
 from sealwright.signing.enrol import enrol, enrol_for, save
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose, open_home
