@@ -92,7 +92,7 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
         finally:
             # what `start` wrote has used the nonce up already; on a full disk the reason to tell is the first one
             with suppress(JournalError):
-                book.end(nonce, outcome, tuple(work.in_token) if outcome == BROKEN else (), now)
+                book.end(nonce, outcome, tuple(work.in_token), now)
     return replace(open_home(work.final), folder=folder), transcript
 
 
@@ -115,11 +115,10 @@ def _check_token(plan: Plan, pin: Pin | None, book: Book) -> None:
     there = [seen for seen in list_token_keys(plan.token, pin) if seen.label in names]
     if not there:
         return
-    left = {(one.token or one.serial, one.label): at for one, at in _parsed(book.leftovers())}
     told, tool = [], ""
     for seen in there:
         uri = parse_pkcs11(seen.uri)
-        at = left.get((uri.token, uri.label)) or left.get((uri.serial, uri.label))
+        at = next((at for one, at in _parsed(book.leftovers()) if _is_left(one, uri)), None)
         told.append(
             seen.uri + (f" (left by the ceremony that was broken off before {at:%Y-%m-%d %H:%M} UTC)" if at else "")
         )
@@ -127,14 +126,20 @@ def _check_token(plan: Plan, pin: Pin | None, book: Book) -> None:
     raise CeremonyRefused(
         plan.token,
         display(f"already in the token: {', '.join(told)}"),
-        "A ceremony wants a token without keys of these names. Delete what an earlier one left by the token's own tool, such as "
-        f"`{tool}` and the same with --type pubkey; or use another token.",
+        "A ceremony wants a token without keys of these names. What an earlier one left, and no home uses, is deleted by the "
+        f"token's own tool, such as `{tool}` and the same with --type pubkey; or use another token.",
     )
 
 
 def _parsed(keys: Mapping[str, datetime]) -> Iterator[tuple[Pkcs11Uri, datetime]]:
     for key, at in keys.items():
         yield parse_pkcs11(key), at
+
+
+def _is_left(left: Pkcs11Uri, seen: Pkcs11Uri) -> bool:
+    """A key of the same name that has another id was made since, and may be the root of a plant."""
+    there = left.serial == seen.serial if left.serial else left.token == seen.token
+    return there and left.label == seen.label and left.id in (None, seen.id)
 
 
 def _work_through(

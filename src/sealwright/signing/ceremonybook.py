@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sealwright.errors import CeremonyRefused, JournalError, OutputRefused
+from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.canonical import Field, read_time, time_text
 from sealwright.log.journal import FILE, Entry, EntryType, Journal, read_journal, sync_folder
 from sealwright.signing.attendance import AHEAD, HOLDS, check_nonce
@@ -84,7 +85,7 @@ class Book:
         self._append(EntryType.STARTED, nonce, now, plan=str(self.plan.digest), building=building)
 
     def end(self, nonce: str, outcome: str, keys: tuple[str, ...], now: datetime) -> None:
-        """How a run went. keys: those that it made in a token and that serve nothing now."""
+        """How a run went. keys: those that it made in a token; they serve nothing unless it is done."""
         self._append(EntryType.ENDED, nonce, now, outcome=outcome, keys=keys)
 
     def sweep(self, now: datetime, beside: str = "") -> tuple[Leftover, ...]:
@@ -110,8 +111,18 @@ class Book:
         return tuple(found)
 
     def leftovers(self) -> dict[str, datetime]:
-        """Keys in tokens that runs left which did not end well, by key string, and when the run ended or was found."""
-        return {key: one.at for one in self._entries() if one.outcome in (BROKEN, KILLED) for key in one.keys}
+        """Keys in tokens that runs left which did not end well, by key string, and when the run ended or was found.
+
+        One whose name a later run that went well could use was deleted before that.
+        """
+        found: dict[str, datetime] = {}
+        for one in self._entries():
+            if one.outcome == DONE:
+                names = {(uri.token, uri.label) for uri in map(parse_pkcs11, one.keys)}
+                uris = {key: parse_pkcs11(key) for key in found}
+                found = {key: at for key, at in found.items() if (uris[key].token, uris[key].label) not in names}
+            found |= {key: one.at for key in one.keys if one.outcome in (BROKEN, KILLED)}
+        return found
 
     def _entries(self) -> Iterator[_Line]:
         for entry in read_journal(self._journal.folder):
@@ -192,6 +203,10 @@ class Building:
         """A key is going to be made; durable before it is."""
         self._journal.append([Entry(EntryType.MAKING, {"key": key})])
 
+    def made(self, key: str) -> None:
+        """It was made; its key string with the id that the token gave it, by which it is told from others of its name."""
+        self._journal.append([Entry(EntryType.MAKING, {"key": key})])
+
     def finish(self, place: str) -> None:
         """The home, whole, in its place, whose folder may be there and empty."""
         if os.path.isdir(place):
@@ -248,15 +263,19 @@ def _looked_at(path: str, nonce: str) -> Iterator[Leftover | None]:
         yield None
         return
     with journal:
-        keys, inside = [], nonce
+        keys: list[str] = []
+        inside = nonce
         for entry in read_journal(journal.folder):
             if entry.type is EntryType.STARTED:
                 inside = check_nonce(str(entry.fields.get("nonce", "")))
-            elif entry.type is EntryType.MAKING:
-                keys.append(str(entry.fields.get("key", "")))
+            elif entry.type is EntryType.MAKING and str(entry.fields.get("key", "")).startswith("pkcs11:"):
+                key = str(entry.fields.get("key", ""))
+                if keys and parse_pkcs11(key).label == parse_pkcs11(keys[-1]).label:
+                    keys.pop()  # it was going to be made, and was
+                keys.append(key)
         place = os.path.join(path, "keys")
         files = [name for name in os.listdir(place) if name.endswith((".pem", ".tss"))] if os.path.isdir(place) else []
-        yield Leftover(inside, path, len(files), tuple(key for key in keys if key.startswith("pkcs11:")))
+        yield Leftover(inside, path, len(files), tuple(keys))
 
 
 def _remove(left: Leftover) -> None:

@@ -144,6 +144,8 @@ def make(work: Work, number: int, step: str) -> None:
         if work.building is not None:
             work.building.making(uri)
         info = create_key(uri, plan.kind_of(step), work.pin)
+        if work.building is not None:
+            work.building.made(info.uri)
         if plan.token.startswith("pkcs11:"):
             work.in_token.append(info.uri)
     copy = ""
