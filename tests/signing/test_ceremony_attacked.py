@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from kit.ceremonies import Run, begin_to_run, begun, check, come, planned
+from kit.mutate import changed
 from kit.tokens import PIN, another_token
+from sealwright.errors import SealwrightError
 from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11 import list_token_keys
 from sealwright.log.journal import EntryType, read_journal
@@ -23,6 +28,7 @@ from sealwright.signing.attendance import KIND, statement
 from sealwright.signing.ceremonyplan import read_plan
 from sealwright.signing.home import JOURNAL, open_home
 from sealwright.signing.init import signed_text
+from sealwright.signing.recordcheck import check_transcript
 from sealwright.signing.transcript import parse_transcript
 
 COMMAND = [sys.executable, "-m", "sealwright", "ca", "ceremony"]
@@ -304,3 +310,58 @@ def test_files_that_lie_beside_a_record_do_not_end_its_check(copy: Path, run: Ru
     (beside / "dangling").symlink_to("nowhere")
     (beside / "large").write_bytes(b"# sealwright transcript 1\n" + b"#" * (1 << 19))
     assert json.loads(check(run, copy, "--json"))["holds"] is True
+
+
+def test_who_interrupts_a_run_is_told_what_it_left_in_the_token(
+    tmp_path: Path, homes: dict[str, Path], run: Run
+) -> None:
+    token, pin = another_token(), tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    plan = planned(run, homes, tmp_path / "plan.txt", "--token", token, "--step", "timestamp")
+    words = [*COMMAND, *(str(one) for one in begin_to_run(run, homes, plan)), "--pin-file", str(pin)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **pipes) as asking:  # type: ignore[call-overload]
+        asking.stdin.write("y\ny\n")
+        asking.stdin.flush()
+        said = ""
+        while "Step 2 of 4" not in said:
+            one = asking.stderr.read(1)
+            assert one, said
+            said += one
+        asking.send_signal(signal.SIGINT)
+        _, rest = asking.communicate(timeout=60)
+    assert asking.returncode == 1
+    assert "it was interrupted" in rest
+    assert "In the token remain: pkcs11:" in rest
+    assert not list(tmp_path.glob(".*.ceremony*"))
+    assert "left by the ceremony" in run(*begin_to_run(run, homes, plan), "--pin-file", pin, "--yes", code=1)
+
+
+@pytest.mark.parametrize("name", ["plan.txt", "ca/ceremony/transcript.txt", "ca/ceremony/attendance.1.p7s"])
+def test_no_byte_of_what_a_check_reads_can_be_changed_or_make_it_fail_untyped(
+    copy: Path, name: str, homes: dict[str, Path]
+) -> None:
+    plan, record, home = copy / "plan.txt", copy / "ca/ceremony/transcript.txt", str(copy / "ca")
+
+    def holds() -> bool:
+        try:
+            check_transcript(str(record), read_plan(str(plan)), open_home(home))
+        except SealwrightError:
+            return False
+        return True
+
+    assert holds()
+    good = (copy / name).read_bytes()
+    some = random.Random(name)
+    for number, bad in enumerate(changed(good, some)):
+        if bad == good or (number > 40 and some.random() > 300 / len(good)):
+            continue
+        (copy / name).write_bytes(bad)
+        started = time.monotonic()
+        held = holds()
+        assert time.monotonic() - started < 2.0
+        # the certificate that an attendance carries only carries the key: what is beside the signature may differ
+        assert not held or name.endswith(".p7s"), bad[:200]
+    (copy / name).write_bytes(good)
+    assert holds()

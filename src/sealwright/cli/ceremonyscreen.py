@@ -59,6 +59,14 @@ def show_plan(plan: Plan) -> None:
     from sealwright.texts.words import say
 
     print(say("ceremony.plan", title=plan.title, steps=", ".join(plan.steps)))
+    names = ", ".join(plan.name_of(step) for _, step in plan.making)
+    print("  " + say("ceremony.plan-makes", names=names, where=plan.token or say("ceremony.files")))
+    print("  " + say("ceremony.plan-officers", threshold=plan.officers.threshold, persons=persons(plan)))
+    if plan.witnesses.keys:
+        watching = ", ".join(sorted({key.person for key in plan.witnesses.keys}))
+        print("  " + say("ceremony.plan-witnesses", threshold=plan.witnesses.threshold, persons=watching))
+    if plan.others:
+        print("  " + say("ceremony.step.cross", names=", ".join(other.name for other in plan.others)))
     show_digest(plan.digest)
     if plan.accept_single_copy:
         print("  " + say("ceremony.single-copy", reason=plan.accept_single_copy))

@@ -89,6 +89,8 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
         except SealwrightError as cause:
             cause.next_step += work.remains
             raise
+        except KeyboardInterrupt as cause:
+            raise CeremonyRefused(plan.path, "it was interrupted", AGAIN + work.remains) from cause
         finally:
             # what `start` wrote has used the nonce up already; on a full disk the reason to tell is the first one
             with suppress(JournalError):
