@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kit.ceremonies import Run, begin_to_run, begun, come, forge_signatures, planned
 from kit.openssl import cms_verify
 from kit.openssl import run as program
-from kit.tokens import tpm
+from kit.tokens import PIN, another_token, tpm
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.errors import MalformedTrust
@@ -335,3 +335,32 @@ def test_only_the_nonce_of_this_ceremony_is_attended_by_a_witness(
     start = ("run", plan, "--home", tmp_path / "ca", "--yes", "--nonce", one, "--attendance")
     assert "no attendance of this plan and nonce" in run(*start, *files, code=1)
     run(*start, *files[:2], *come(run, homes, plan, one, "wim"))
+
+
+def test_a_ceremony_in_a_token_whose_provenance_was_made_better_afterwards(
+    tmp_path: Path, homes: dict[str, Path], run: Run
+) -> None:
+    token, pin = another_token(), tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    more = ("--token", token, "--step", "ocsp", "--intermediate", "second")
+    plan = planned(run, homes, tmp_path / "plan.txt", *more)
+    run(*begin_to_run(run, homes, plan), "--pin-file", pin, "--yes")
+    transcript = tmp_path / "ca/ceremony/transcript.txt"
+    record = parse_transcript(transcript.read_bytes(), "transcript")
+    assert [one.step for one in record.made] == ["root", "intermediate", "intermediate-2", "ocsp"]
+    assert {one.provenance for one in record.made} == {Provenance.HARDWARE_CLAIMED}
+    for person in ("eva", "jan"):
+        run("sign", transcript, "--home", homes[person], "--person", person)
+    assert "holds" in checked(run, tmp_path)
+    text = transcript.read_text()
+    for old, new, why in (
+        ("hardware-claimed", "hardware-attested", "the provenance of its key is hardware-claimed"),
+        ("CKA_NEVER_EXTRACTABLE: true", "CKA_NEVER_EXTRACTABLE: yes", "digest of the transcript is"),
+    ):
+        assert old in text
+        transcript.write_text(text.replace(old, new, 1))
+        forge_signatures(transcript, homes, "eva", "jan")
+        assert why in checked(run, tmp_path, code=1)
+    for key in ("root", "intermediate-2"):
+        assert main(["ca", "crl", "--home", str(tmp_path / "ca"), "--authority", key, "--pin-file", str(pin)]) == 0
