@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -23,7 +24,7 @@ from kit.tokens import PIN, another_token
 from sealwright.errors import SealwrightError
 from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11 import list_token_keys
-from sealwright.log.journal import EntryType, read_journal
+from sealwright.log.journal import EntryType, read_journal, sync_folder
 from sealwright.signing.attendance import KIND, statement
 from sealwright.signing.ceremonyplan import read_plan
 from sealwright.signing.home import JOURNAL, open_home
@@ -365,3 +366,37 @@ def test_no_byte_of_what_a_check_reads_can_be_changed_or_make_it_fail_untyped(
         assert not held or name.endswith(".p7s"), bad[:200]
     (copy / name).write_bytes(good)
     assert holds()
+
+
+@pytest.mark.parametrize("fault", ["disk", "Ctrl-C"])
+def test_what_fails_when_the_home_is_in_its_place_never_calls_its_keys_leftovers(
+    tmp_path: Path, homes: dict[str, Path], run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The last sync of the folder fails, or somebody presses Ctrl-C meanwhile: the root lives, and nobody is told to delete it."""
+    token, pin = another_token(), tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    plan = planned(run, homes, tmp_path / "plan.txt", "--token", token, "--step", "timestamp")
+    start = (*begin_to_run(run, homes, plan), "--pin-file", pin, "--yes")
+
+    def failing(folder: str) -> None:
+        if (tmp_path / "ca/home.toml").exists():
+            if fault == "disk":
+                raise OSError(errno.EIO, "the disk fails")
+            os.kill(os.getpid(), signal.SIGINT)
+        sync_folder(folder)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("sealwright.signing.ceremonybook.sync_folder", failing)
+        said = run(*start, code=1 if fault == "disk" else 0)
+    assert "remain" not in said
+    assert ("whether it is after a power cut is not known" in said) == (fault == "disk")
+    for person in ("eva", "jan"):
+        run("sign", tmp_path / "ca/ceremony/transcript.txt", "--home", homes[person], "--person", person)
+    assert "holds" in check(run, tmp_path)
+    assert json.loads(run("begin", plan, "--json"))["left"] == []
+    command, *again = begin_to_run(run, homes, plan)
+    again[2] = tmp_path / "second"
+    said = run(command, *again, "--pin-file", pin, "--yes", code=1)
+    assert "already in the token" in said
+    assert "left by the ceremony" not in said

@@ -74,7 +74,6 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
         if not session.agrees(1, plan.steps[0]):
             raise CeremonyRefused(plan.path, f"it was stopped before step 1 ({plan.steps[0]})", "Nothing was made.")
         work = Work(plan, session, building_of(folder), os.path.abspath(folder))
-        outcome = BROKEN
         try:
             os.makedirs(above, exist_ok=True)
             book.start(nonce, work.folder, now)
@@ -82,19 +81,24 @@ def run_ceremony(plan: Plan, folder: str, session: Session) -> tuple[Home, Trans
                 work.building = building
                 transcript = _work_through(work, present, host, files)
                 building.finish(work.final)
-            outcome = DONE
         except OSError as cause:
+            if work.finished:
+                what = f"it is there, and whether it is after a power cut is not known ({cause.strerror})"
+                raise OutputRefused(
+                    folder, what, "Copy it to another disk, then sign and check its transcript."
+                ) from cause
             step = f"Check the folder above it.{work.remains} {AGAIN}"
             raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
         except SealwrightError as cause:
             cause.next_step += work.remains
             raise
         except KeyboardInterrupt as cause:
-            raise CeremonyRefused(plan.path, "it was interrupted", AGAIN + work.remains) from cause
+            if not work.finished:
+                raise CeremonyRefused(plan.path, "it was interrupted", AGAIN + work.remains) from cause
         finally:
             # what `start` wrote has used the nonce up already; on a full disk the reason to tell is the first one
             with suppress(JournalError):
-                book.end(nonce, outcome, tuple(work.in_token), now)
+                book.end(nonce, DONE if work.finished else BROKEN, tuple(work.in_token), now)
     return replace(open_home(work.final), folder=folder), transcript
 
 

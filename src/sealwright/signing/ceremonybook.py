@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
+from sealwright.artifact.interrupts import Interrupts
 from sealwright.errors import CeremonyRefused, JournalError, OutputRefused
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.log.canonical import Field, read_time, time_text
@@ -178,10 +179,14 @@ def open_book(plan: Plan) -> Iterator[Book]:
 
 
 class Building:
-    """The folder in which a run makes the home, with the run's own journal, locked; used by one thread."""
+    """The folder in which a run makes the home, with the run's own journal, locked; used by one thread.
+
+    finished: whether the home is in its place, whatever happens then: its keys are nobody's leftovers any more.
+    """
 
     def __init__(self, folder: str, journal: Journal) -> None:
         self.folder = folder
+        self.finished = False
         self._journal = journal
 
     @classmethod
@@ -208,13 +213,19 @@ class Building:
         self._journal.append([Entry(EntryType.MAKING, {"key": key})])
 
     def finish(self, place: str) -> None:
-        """The home, whole, in its place, whose folder may be there and empty."""
-        if os.path.isdir(place):
-            os.rmdir(place)
-        os.rename(self.folder, place)
-        sync_folder(os.path.dirname(place))
-        # only now: until then it is what names the keys in a token that nobody knows of
-        shutil.rmtree(os.path.join(place, RUN))
+        """The home, whole, in its place, whose folder may be there and empty. Ctrl-C waits."""
+        interrupts = Interrupts()
+        interrupts.hold()
+        try:
+            if os.path.isdir(place):
+                os.rmdir(place)
+            os.rename(self.folder, place)
+            self.finished = True
+            sync_folder(os.path.dirname(place))
+            # only now: until then it is what names the keys in a token that nobody knows of
+            shutil.rmtree(os.path.join(place, RUN), ignore_errors=True)
+        finally:
+            interrupts.release()
 
     def close(self) -> None:
         """Give the lock back, and remove what is left. Closing twice is fine."""

@@ -123,6 +123,11 @@ class Work:
         return open_home(self.folder)
 
     @property
+    def finished(self) -> bool:
+        """Whether the home is in its place."""
+        return self.building is not None and self.building.finished
+
+    @property
     def remains(self) -> str:
         """What a ceremony that ends early leaves in the token, for its error."""
         return f" In the token remain: {', '.join(self.in_token)}." if self.in_token else ""
