@@ -34,7 +34,7 @@ def sync_folder(folder: str) -> None:
 def refuse_occupied(folder: str) -> None:
     """UsageError where something is there already, or where one stands in it: whoever stands in a folder that is replaced stands
     in one that has no name any more."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder) or os.listdir(folder)):
         raise UsageError(folder, "something is there already", "Name a new folder.")
     if os.path.isdir(folder) and os.path.samefile(folder, os.curdir):
         raise UsageError(
