@@ -1,10 +1,10 @@
 # `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 SHELL := /bin/bash
 PY := .venv/bin/python
-PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust
+PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust src/sealwright/log src/sealwright/keys src/sealwright/pki src/sealwright/signing
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak
+.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ verifiers: install ## write docs/verifiers.md from what the real verifiers answe
 
 test: lint ## everything that CI runs; ends with pytest's closing line
 	@$(PY) -m pytest -n 2 --dist worksteal
+
+bundle: install ## dist/: what a machine without network installs or carries (docs/bundle.md)
+	@PYTHONPATH=src:scripts $(PY) -m bundling
 
 soak: install ## longer fuzzing of every parser and of certificate paths (twenty minutes)
 	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 -k "mutation or any_bytes or path_generated" --timeout 1200

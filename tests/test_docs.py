@@ -216,6 +216,17 @@ def test_a_script_runs_as_its_page_says(tmp_path: Path) -> None:
     assert (code, "kept 7 days" in said) == (0, True), said
 
 
+def test_a_file_is_received_as_its_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "receiving.md").read_text()
+    named(tmp_path, "drive.bin", FIRMWARE)
+    lines = re.findall(r"^    (.+)$", page, re.MULTILINE)
+    waits = [" || test $? = 3" if line.endswith("# exit code 3") else "" for line in lines]
+    commands = [re.split(r"\s+# ", line)[0] + end for line, end in zip(lines, waits, strict=True)]
+    code, said = bash(tmp_path, "sealwright init home", *commands)
+    assert code == 0, said
+    assert "drive.bin.received/list-from-acme.txt: OK" in said
+
+
 def test_the_page_on_accepting_is_typed(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "accepting.md").read_text().partition("## Try it here")[2]
     commands = re.findall(r"^    (.+)$", page, re.MULTILINE)

@@ -168,6 +168,36 @@ class BackupRefused(SealwrightError):
     code = "SW-BACKUP-REFUSED"
 
 
+class MediumGone(SealwrightError):
+    """A stick was pulled out, or stopped answering, before everything on it was read; nothing of it counts."""
+
+    code = "SW-STATION-MEDIUM-GONE"
+
+
+class ReceivingRefused(SealwrightError):
+    """What was received cannot get the receiving record that was asked for; nothing was recorded or signed."""
+
+    code = "SW-RECEIVING-REFUSED"
+
+
+class NothingCompared(ReceivingRefused):
+    """What the source says of its digests cannot be read, or does not name the file: that is never "nothing to check" (A033)."""
+
+    code = "SW-RECEIVING-NOT-COMPARED"
+
+
+class DiffersFromSource(ReceivingRefused):
+    """The file is another one than the source says."""
+
+    code = "SW-RECEIVING-DIFFERS"
+
+
+class OldSignatureRefused(ReceivingRefused):
+    """A signature of an older kind does not hold, or is too weak to stand for anything."""
+
+    code = "SW-RECEIVING-OLD-SIGNATURE"
+
+
 class AcceptanceRefused(SealwrightError):
     """What was delivered cannot be accepted as it was asked; nothing was signed for it."""
 

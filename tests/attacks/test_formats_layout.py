@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import stat
 import struct
@@ -26,7 +27,7 @@ from sealwright.errors import SealwrightError
 from sealwright.formats.cpio import read_archive
 from sealwright.formats.devicetree import Tree, read_tree
 from sealwright.formats.embedded import embedded_format
-from sealwright.formats.format import Existing, Search
+from sealwright.formats.format import Existing, Extent, Search
 from sealwright.trust.verdict import Outcome
 
 TRUSTED, REJECTED = Outcome.TRUSTED, Outcome.REJECTED
@@ -56,6 +57,27 @@ def test_a055_a_payload_behind_the_pkcs_7_of_a_program(tmp_path: Path) -> None:
     struct.pack_into("<I", bad, table, length + 8)
     struct.pack_into("<I", bad, 236, length + 8)
     assert "more than one PKCS #7 and its padding" in refused(path, bytes(bad))
+
+
+def test_a058_what_authenticode_leaves_out_changes_the_files_digest_and_nothing_that_is_signed(tmp_path: Path) -> None:
+    """A verdict names what is not hashed; the digest of the whole file, which a release names, is another one."""
+    path, data = made(tmp_path, "pe")
+    fresh = judge(path, TRUST)
+    place = struct.unpack_from("<I", data, 60)[0] + 24 + 64
+    left_out = {
+        at for one in fresh.coverage.ranges if one.extent is not Extent.HASHED for at in range(one.start, one.end)
+    }
+    assert left_out >= {*range(place, place + 4)}
+    changed = bytearray(data)
+    changed[place : place + 4] = bytes(one ^ 0x5A for one in changed[place : place + 4])
+    path.write_bytes(changed)
+    verdict = judge(path, TRUST)
+    assert (verdict.outcome, verdict.artifact) == (TRUSTED, fresh.artifact)
+    assert hashlib.sha256(changed).digest() != hashlib.sha256(data).digest()
+    assert refused(path, data[:-1] + bytes([data[-1] ^ 0x5A])), "the padding behind the signature is not left out"
+    directory = struct.unpack_from("<I", data, 60)[0] + 24 + 112 + 4 * 8
+    for at in (directory, directory + 4):
+        assert refused(path, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
 @pytest.mark.parametrize("name", MAKERS)

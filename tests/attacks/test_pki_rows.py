@@ -53,6 +53,7 @@ from sealwright.signing.init import InitOptions, init_home
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.sign import NotSigned, Signed, SignOptions, sign_paths
 from sealwright.trust.certificate import facts, load_certificate
+from sealwright.trust.intake import certificate_in, certificates_in, public_key_in, signer_in
 from sealwright.trust.model import Denied
 from sealwright.trust.trustfile import parse_trust
 from sealwright.trust.verdict import Outcome
@@ -208,6 +209,45 @@ def test_a023_an_officers_key_with_its_curve_spelt_out_is_no_second_key_and_with
     for spki in (right, attackers):
         with pytest.raises(MalformedTrust):
             parse(spki)
+
+
+@pytest.mark.parametrize(
+    "form", [["-param_enc", "explicit"], ["-conv_form", "compressed"]], ids=["spelt out", "compressed"]
+)
+def test_a023_a_key_with_its_curve_spelt_out_is_refused_wherever_officers_hand_one_in_and_never_made_right_for_them(
+    tmp_path: Path, form: list[str]
+) -> None:
+    """An officer's key alone in its section, so that nothing but its encoding speaks against it; and what `trust add` reads."""
+    key, public, certificate = (tmp_path / name for name in ("key.pem", "public.pem", "cert.pem"))
+    assert run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key])[0]
+
+    def written(*how: str) -> str:
+        assert run(["openssl", "ec", "-in", key, "-pubout", "-out", public, *how])[0]
+        return public.read_text()
+
+    def officer(pem: str) -> dict[str, Any]:
+        return trust_parts(PKI, officers={"threshold": 1, "key": [{"person": "olga", "key": pem}]})
+
+    good = written()
+    assert parse_trust(trust_bytes(officer(good)), "trust.toml").officers
+    assert public_key_in(str(public))
+    odd = written(*form)
+    assert run(["openssl", "pkey", "-pubin", "-in", public, "-noout"])[0], "OpenSSL reads it"
+    with pytest.raises(MalformedTrust, match="encoding that is not accepted"):
+        parse_trust(trust_bytes(officer(odd)), "trust.toml")
+    with pytest.raises(SealwrightError, match="encoding that is not accepted"):
+        public_key_in(str(public))
+    assert run(["openssl", "ec", "-pubin", "-in", public, "-pubout", "-param_enc", "named_curve", "-conv_form",
+                "uncompressed", "-out", public])[0]  # fmt: skip
+    assert public.read_text() == good, "the step that the refusal names"
+    root = made("root", ca=True)
+    spki = explicit_twin(root, tmp_path)[0]
+    certificate.write_bytes(root.pem)
+    assert certificates_in(str(certificate)) == [root.der]
+    certificate.write_text(_pem("CERTIFICATE", rebuilt(root, root.key, key=spki)))
+    for read in (certificates_in, public_key_in, signer_in, certificate_in):
+        with pytest.raises(SealwrightError):
+            read(str(certificate))
 
 
 def test_a023_a_request_with_explicit_parameters_gets_no_certificate(tmp_path: Path) -> None:

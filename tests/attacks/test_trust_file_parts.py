@@ -106,16 +106,17 @@ def test_a106_a_signers_own_certificate_is_an_anchor_only_with_an_end(tmp_path: 
 
 
 def test_a106_a_key_in_other_clothes_is_the_same_key() -> None:
-    """One key, once more as a compressed point, fills no quorum of two."""
+    """One key twice fills no quorum of two, and as a compressed point it is none (A023)."""
     key, other = person_key(), person_key()
     people: list[Toml] = [{"id": name, "organisation": "ACME"} for name in ("olga", "otto", "rolf")]
     assert parse(person=people, officers=quorum(2, olga=key, otto=other))
     point = key.key.info.public_key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     body = base64.encodebytes(COMPRESSED_P256 + point).decode()
     dressed = f"-----BEGIN PUBLIC KEY-----\n{body}-----END PUBLIC KEY-----\n"
-    twice = [{"person": "olga", "key": public_pem(key)}, {"person": "otto", "key": dressed}]
-    with pytest.raises(MalformedTrust, match="a different key"):
-        parse(person=people, officers={"threshold": 2, "key": twice})
+    for again, said in ((public_pem(key), "a different key"), (dressed, "encoding that is not accepted")):
+        twice = [{"person": "olga", "key": public_pem(key)}, {"person": "otto", "key": again}]
+        with pytest.raises(MalformedTrust, match=said):
+            parse(person=people, officers={"threshold": 2, "key": twice})
 
 
 @pytest.mark.parametrize("what", ["evidence", "crl", "witness"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,11 +121,12 @@ def test_a_certificate_of_another_house_or_in_place_of_another_wants_the_officer
     assert (code, "'Other'" in said, "--organisation" in said) == (1, True, True)
     assert issue(run, house, "--organisation", "Other", name="other")[0] == 0
     assert issue(run, house)[0] == 0
+    again = ["--out", house / "again.pem"]
     for more, profile in (([], "code-signer"), ([], "config-signer"), (["--common-name", "line 2"], "code-signer")):
-        code, said = issue(run, house, *more, profile=profile)
+        code, said = issue(run, house, *more, *again, profile=profile)
         assert (code, "its key" in said) == (1, True)
     for profile in ("root", "intermediate"):  # a signer's key never becomes an authority's
-        code, said = issue(run, house, profile=profile)
+        code, said = issue(run, house, *again, profile=profile)
         assert (code, "one owner and one purpose" in said) == (1, True), said
 
 
@@ -330,7 +333,8 @@ def test_revoking_a_lost_key_tells_what_it_signed_and_stops_it_everywhere(house:
         "cert", "revoke", "release", "--home", home, "--reason", "keyCompromise", "--compromised-since", LONG_AGO
     )
     assert code == 0
-    assert "signed by this key since then: 1" in said
+    assert "signed by this key since 2020-01-01 00:00Z: 1" in said
+    assert "no release recorded" in said
     assert "intermediate.crl" in said
     assert run("verify", drive, "--trust", home / "trust.toml")[0] == 1
     code, said = run("sign", drive, "--home", home, "--replace")
@@ -459,6 +463,10 @@ def test_a_certificate_that_could_not_be_written_is_still_there_to_be_shown(hous
     before = (house / "line-1.csr").read_bytes()
     assert issue(run, house, "--out", house / "line-1.csr")[0] == 1
     assert (house / "line-1.csr").read_bytes() == before
+    assert run("cert", "show", "line 1", "--home", home)[0] == 2, (
+        "what is there already is seen before anything is issued"
+    )
+    assert issue(run, house, "--out", house / "none" / "line-1.pem")[0] == 1
     code, said = run("cert", "show", "line 1", "--home", home, "--pem")
     assert (code, said.count("BEGIN CERTIFICATE")) == (0, 2)
 
@@ -530,3 +538,37 @@ def test_the_examples_of_the_help_are_those_that_are_parsed(run: Run) -> None:
     for action in ("crl", "cross-sign", "csr"):
         code, said = run("ca", action, "--help")
         assert (code, f"sealwright ca {action}" in said) == (0, True)
+
+
+def test_who_only_looks_waits_for_nobody_and_needs_to_write_nothing(house: Path, run: Run) -> None:
+    """While another process holds the register, and where the home lies on a file system that is mounted read-only."""
+    home = house / "home"
+    assert issue(run, house)[0] == 0
+    looks = [["cert", "list"], ["cert", "show", "line 1"], ["cert", "show", "release", "--pem"], ["cert", "expiring"],
+             ["cert", "show", "line 1", "--json"], ["key", "list"]]  # fmt: skip
+    before = [run(*words, "--home", home) for words in looks]
+    assert [code for code, _ in before] == [0] * len(looks)
+    with Register.open(str(home / "register")):
+        start = time.monotonic()
+        assert [run(*words, "--home", home) for words in looks] == before
+        assert time.monotonic() - start < 5
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && ! touch "$0/x" 2>/dev/null && exec "$@"'
+    for words, (_, said) in zip(looks, before, strict=True):
+        program = [sys.executable, "-m", "sealwright", *words, "--home", str(home)]
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, str(home), *program], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_a_home_from_before_there_was_a_register_is_shown_as_it_will_be_taken_in(house: Path, run: Run) -> None:
+    home = house / "home"
+    _, said = run("cert", "list", "--home", home)
+    assert "release" in said
+    shutil.rmtree(home / "register")
+    assert run("cert", "list", "--home", home) == (0, said)
+    assert run("cert", "show", "release", "--home", home)[0] == 0
+    assert not (home / "register").exists(), "looking changes nothing"
+    assert run("cert", "hold", "release", "--home", home)[0] == 0
+    code, after = run("cert", "list", "--home", home)
+    assert (code, after.count("\n")) == (0, said.count("\n"))

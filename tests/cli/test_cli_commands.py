@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sealwright.cli.main import COMMANDS, main
+from sealwright.signing.issued import read_register
 
 PROGRAM = (sys.executable, "-m", "sealwright")
 
@@ -447,3 +448,42 @@ def test_the_environment_adds_no_trust_a108(run: Run, home: Path, drive: Path, m
     monkeypatch.chdir(home)
     assert run("verify", drive, "--trust", home / "trust.toml")[0] == 0
     assert run("verify", drive)[0] == 2
+
+
+def test_an_output_that_exists_is_refused_and_replace_is_named_where_there_is_such_an_option(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    key, there, artifact = tmp_path / "line.key", tmp_path / "there.md", tmp_path / "drive.bin"
+    artifact.write_bytes(b"firmware")
+    assert run("key", "create", f"file:{key}", "--algorithm", "p256")[0] == 0
+    (tmp_path / "line.csr").write_text(run("key", "csr", f"file:{key}", "--subject", "CN=line")[1])
+    assert run("sign", artifact, "--home", home)[0] == 0
+    issue = (
+        "cert",
+        "issue",
+        tmp_path / "line.csr",
+        "--home",
+        home,
+        "--profile",
+        "code-signer",
+        "--provenance",
+        "development",
+    )
+    assert run(*issue, "--out", tmp_path / "line.pem")[0] == 0
+    for words, option in (
+        (("sign", artifact, "--home", home), True),
+        (("key", "report", "--home", home, "--offline", "--out", there), True),
+        (("ca", "csr", f"file:{key}", "--subject", "CN=a", "--out", there), False),
+        (("cert", "renew", "line", "--home", home, "--out", there), False),
+    ):
+        there.write_text("mine")
+        before = len(read_register(f"{home}/register").issued)
+        code, _, err = run(*words)
+        assert code == 1, words
+        assert "it is already there" in err, words
+        assert ("use --replace" in err) is option, words
+        assert ("name another file" in err) is not option, words
+        assert there.read_text() == "mine"
+        assert len(read_register(f"{home}/register").issued) == before, "nothing is issued that could not be handed out"
+        shown = run(*words[: 1 if words[0] == "sign" else 2], "--help")[1]
+        assert ("--replace" in shown) is option

@@ -17,6 +17,7 @@ from kit.openssl import run as openssl
 from kit.pki import DAY, Pki
 from kit.trust import signed_file, trust_parts, write_trust
 from sealwright.cli.main import main
+from sealwright.log.journal import EntryType, read_journal
 from sealwright.pki.timestamp import ANSWER_TYPE, LocalAuthority
 
 Run = Callable[..., tuple[int, str, str]]
@@ -246,3 +247,21 @@ def test_no_record_is_written_into_a_signed_folder(run: Run, place: Path) -> Non
     assert code == 0, out
     code, out, _ = run("verify", folder / "project", "--trust", home / "trust.toml")
     assert code == 0, out
+
+
+def test_a_timestamp_of_the_home_for_a_record_is_recorded_as_every_one_is_and_needs_a_key_that_is_good(
+    run: Run, place: Path
+) -> None:
+    folder, home = place / "releases", place / "home"
+    before = sum(1 for _ in read_journal(str(home / "journal")))
+    assert run("renew-proofs", folder, "--home", home, "--all")[0] == 0
+    intent, result = list(read_journal(str(home / "journal")))[before:]
+    assert (intent.type, result.type) == (EntryType.INTENT, EntryType.RESULT)
+    assert intent.fields["kind"] == "timestamp"
+    assert intent.fields["request"] == result.fields["request"]
+    records = {path: path.read_bytes() for path in folder.rglob("*.ers")}
+    assert run("cert", "revoke", "timestamp", "--home", home, "--reason", "superseded")[0] == 0
+    code, out, err = run("renew-proofs", folder, "--home", home, "--all")
+    assert code == 1
+    assert "was revoked" in out + err
+    assert records == {path: path.read_bytes() for path in folder.rglob("*.ers")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 import os
 import subprocess
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import cast
 import cryptography_vectors
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,7 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_ssh_public_key,
     pkcs12,
+    ssh,
 )
 
 from kit.openssl import cms_verify, run
@@ -116,7 +121,45 @@ def test_an_encrypted_file_wants_its_own_passphrase(
         read_private_key(path, Pin("wrong"))
 
 
-def test_an_encrypted_openssh_key_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [["-t", "ecdsa", "-b", "256"], ["-t", "ed25519"], ["-t", "rsa", "-b", "3072"]])
+def test_an_openssh_key_with_a_passphrase_is_read_where_bcrypt_is_installed(tmp_path: Path, made: list[str]) -> None:
+    """By `ssh-keygen`, as people have them; without the package, which the base install does without, the way round it is named."""
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", *made, "-N", SECRET.decode(), "-a", "4", "-f", path], check=True)
+    public = load_ssh_public_key(path.with_name("key.pub").read_bytes())
+    with pytest.raises(KeyUnavailable, match="no passphrase was given"):
+        read_private_key(str(path), None)
+    if importlib.util.find_spec("bcrypt") is None:
+        with pytest.raises(KeyUnavailable, match="Install bcrypt, or turn a copy"):
+            read_private_key(str(path), Pin(SECRET.decode()))
+        return
+    found = read_private_key(str(path), Pin(SECRET.decode()))
+    assert found.form == "OpenSSH, encrypted"
+    assert found.public == public
+    with pytest.raises(KeyUnavailable, match="passphrase is wrong"):
+        read_private_key(str(path), Pin("wrong"))
+
+
+def test_an_encrypted_openssh_key_that_hashes_for_hours_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", SECRET.decode(), "-a", "3", "-f", path], check=True)
+    lines = path.read_text().splitlines()
+    data = bytearray(base64.b64decode("".join(lines[1:-1])))
+    at = data.index(b"\0\0\0\x06bcrypt") + 10 + 4 + 4 + 16
+    assert data[at : at + 4] == b"\0\0\0\x03"
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_text("\n".join([lines[0], base64.b64encode(data).decode(), lines[-1], ""]))
+    with pytest.raises(KeyRefused, match=r"hashed 4,294,967,295 times with bcrypt.*ssh-keygen -p -a 100"):
+        read_private_key(str(path), Pin(SECRET.decode()))
+
+
+def test_an_encrypted_openssh_key_is_refused_with_the_command_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> bytes:
+        raise UnsupportedAlgorithm("Need bcrypt module")
+
+    monkeypatch.setattr(ssh, "_bcrypt_kdf", absent)
     data = (Path(cryptography_vectors.__file__).parent / "asymmetric" / "OpenSSH" / "ecdsa-psw.key").read_bytes()
     path = written(tmp_path / "key", data)
     with pytest.raises(KeyUnavailable, match="no passphrase was given"):

@@ -187,4 +187,9 @@ def p7s(
 
 def token(tsa: Signer, value: bytes, at: datetime = NOW) -> bytes:
     """A timestamp token over a signature value."""
-    return LocalAuthority(tsa.certificate, tsa.chain, tsa.key, lambda: at).tokens([Imprint(Digest.of(value))])[0]
+    return token_over(tsa, Digest.of(value), at)
+
+
+def token_over(tsa: Signer, imprint: Digest, at: datetime = NOW) -> bytes:
+    """A timestamp token over whatever has the digest."""
+    return LocalAuthority(tsa.certificate, tsa.chain, tsa.key, lambda: at).tokens([Imprint(imprint)])[0]

@@ -298,10 +298,10 @@ def test_a_key_that_signs_artifacts_gets_no_authority_certificate(home: Path, sa
     key, request = home.parent / "line.key", home.parent / "line.csr"
     make = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     subprocess.run([*make, "-keyout", key, "-subj", "/CN=line 1", "-out", request], check=True, capture_output=True)
-    issue = ("cert", "issue", str(request), "--provenance", "development", "--out", str(home.parent / "line.pem"))
-    assert say(*issue, "--profile", "code-signer")[0] == 0
+    issue = ("cert", "issue", str(request), "--provenance", "development", "--out")
+    assert say(*issue, str(home.parent / "line.pem"), "--profile", "code-signer")[0] == 0
     for profile in ("root", "intermediate"):
-        code, _, complaint = say(*issue, "--profile", profile)
+        code, _, complaint = say(*issue, str(home.parent / "ca.pem"), "--profile", profile)
         assert code == 1
         assert "one owner and one purpose" in complaint
 

@@ -131,7 +131,8 @@ class House:
             return True
 
         def run_with(attendance: list[str]) -> None:
-            run_ceremony(str(plan), self.ca, Session(day(0), nonce, attendance, yes, lambda _: None, yes, yes))
+            session = Session(day(0), nonce, attendance, yes, lambda _: None, yes, yes, lambda _: None)
+            run_ceremony(Path(plan).read_bytes(), str(plan), self.ca, session)
 
         with pytest.raises(CeremonyRefused):
             run_with(present[:1])
@@ -140,8 +141,8 @@ class House:
         sign_transcript(transcript, str(plan), self.people["eva"], "eva", day(0))
         with pytest.raises(CeremonyRefused):
             check_transcript(transcript, str(plan), open_home(self.ca))
-        sign_transcript(transcript, str(plan), self.people["mia"], "mia", day(0))
-        assert check_transcript(transcript, str(plan), open_home(self.ca)).signed == ("eva", "mia")
+        sign_transcript(transcript, str(plan), self.people["jan"], "jan", day(0))
+        assert check_transcript(transcript, str(plan), open_home(self.ca)).signed == ("eva", "jan")
 
     @property
     def home(self) -> Home:
@@ -262,7 +263,7 @@ class House:
             fingerprint = None if now else str(Digest.of(read_file(source, 1 << 20)).value.hex())
             believed = load_trust(source, fingerprint=fingerprint, installed=now)
             to.mkdir(exist_ok=True)
-            install_bundle(source, str(to), believed.trust)
+            install_bundle(source, str(to), believed.trust, datetime.now(UTC))
             install(read_signed(source), str(to), now)
 
     def bring_list(self, plants: str) -> None:
@@ -274,7 +275,7 @@ class House:
             trust = parse_trust((to / "trust.toml").read_bytes(), "trust.toml")
             with copied(str(stick)) as copy:
                 check_bundle(copy, trust, str(to))
-                install_bundle(copy, str(to), trust)
+                install_bundle(copy, str(to), trust, datetime.now(UTC))
 
     def verdict(self, name: str, plant: str, at: float) -> Verdict:
         """What a plant says of an artifact on a day."""
@@ -386,7 +387,7 @@ def test_a_year_of_certificates(tmp_path: Path) -> None:
     assert revoked.end is not None
     stolen = house.home.key("release", KeyPurpose.ARTIFACT)
     told = signatures_since(house.home, key_digest(stolen.public_key), day(130))
-    assert [one.version for one in told] == ["forged"]
+    assert [one.signed.version for one in told] == ["forged"]
     with pytest.raises(KeyRefused, match="revoked"):
         house.release("r11", "release", "drive", 161)
     house.published(161)

@@ -29,9 +29,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kit.manifests import manifest_pair
 from kit.openssl import cms_verify, run, ts_verify
-from kit.pki import DAY, Signer, p7s, person_key, soft_key, token
+from kit.pki import DAY, Signer, p7s, person_key, soft_key, token_over
 from kit.trust import person, quorum, write_trust
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
 from sealwright.cli.render import instruction
 from sealwright.envelope.cms import Profile, read_envelope
 from sealwright.envelope.cms import Signer as Read
@@ -77,8 +78,10 @@ class Stamps:
     at: datetime
     wanted: int = 1
 
-    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
-        return [(Stamp(token(self.tsa, one, self.at), self.at, "local", self.tsa.certificate),) for one in values]
+    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
+        return [
+            (Stamp(token_over(self.tsa, one, self.at), self.at, "local", self.tsa.certificate),) for one in imprints
+        ]
 
     def close(self) -> None:
         return
@@ -154,7 +157,7 @@ class Plant:
             install(signed, str(self.folder), installed)
         with copied(str(bundle)) as source:
             check_bundle(source, new, str(self.folder))
-            install_bundle(source, str(self.folder), new)
+            install_bundle(source, str(self.folder), new, datetime.now(UTC))
 
     def judge(self, path: Path, now: datetime) -> Verdict:
         request = Request(clock=self.clock or now)

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from kit.pki import DAY, NOW, Pki, p7s
+from kit.pki import DAY, HOUR, NOW, Pki, p7s
 from kit.trust import OFFICER, signed_file, trust_parts, write_trust
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, TrustRefused
+from sealwright.pki.crl import Revoked, make_crl
+from sealwright.trust import belief
 from sealwright.trust.belief import MAX_CRLS, load_trust
-from sealwright.trust.bundle import install_bundle
+from sealwright.trust.bundle import MAX_STRANGE, install_bundle
+from sealwright.trust.trustfile import parse_trust
 
 PKI = Pki.make()
 LEAF = PKI.leaf()
@@ -43,6 +47,11 @@ def install(trust: Path, to: Path) -> int:
     return main(["trust", "install", str(trust), "--to", str(to), "--trust-fingerprint", fingerprint])
 
 
+def bring(trust: Path, to: Path) -> tuple[str, ...]:
+    """What lies beside a believed trust file, as `trust install` brings it; the names of what was left out."""
+    return install_bundle(str(trust), str(to), parse_trust(trust.read_bytes(), "trust.toml"), NOW).left_out
+
+
 @pytest.fixture
 def shown(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     return lambda: capsys.readouterr().out
@@ -68,7 +77,7 @@ def test_a104_an_older_deny_list_or_none_at_all_takes_nothing_back(tmp_path: Pat
         assert (to / "deny.toml").read_bytes() == deny_text(2, LEAF.key_digest)
         assert load_trust(str(to / "trust.toml"), fingerprint=None).deny_version == 2
     with pytest.raises(TrustRefused, match="another deny list of version 2"):
-        install_bundle(str(stick(tmp_path / "other", deny_text(2, DENIED))), str(to))
+        bring(stick(tmp_path / "other", deny_text(2, DENIED)), to)
     assert install(stick(tmp_path / "three", deny_text(3, DENIED)), to) == 0
     assert load_trust(str(to / "trust.toml")).deny_version == 3
 
@@ -94,18 +103,104 @@ def test_revocation_lists_add_up_and_the_newer_one_stays(tmp_path: Path, shown: 
     assert len(list((to / "trust.d").iterdir())) == 2
 
 
+def root_list(number: int, serial: int) -> bytes:
+    """A list of the root, whose certificate is in the trust file."""
+    one = Revoked(serial, NOW - number * DAY, None, None)
+    root = PKI.root
+    return make_crl(
+        root.certificate, root.key, number=number, this_update=NOW, next_update=NOW + 30 * DAY, revoked=[one]
+    )
+
+
 def test_more_lists_than_are_read_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    many = {f"{number}.crl": b"list %d" % number for number in range(MAX_CRLS)}
+    many = {f"{number}.crl": root_list(number + 1, number + 1) for number in range(MAX_CRLS)}
     to = tmp_path / "installed"
-    trust = stick(tmp_path / "full", crls=many)
-    install_bundle(str(trust), str(to))
+    assert bring(stick(tmp_path / "full", crls=many), to) == ()
     before = sorted((to / "trust.d").iterdir())
     assert len(before) == MAX_CRLS
-    one = stick(tmp_path / "one", deny_text(1, DENIED), crls={"more.crl": b"one more"})
+    one = stick(tmp_path / "one", deny_text(1, DENIED), crls={"more.crl": root_list(900, 900)})
     with pytest.raises(LimitExceeded, match="65 revocation lists"):
-        install_bundle(str(one), str(to))
+        bring(one, to)
     assert sorted((to / "trust.d").iterdir()) == before
     assert not (to / "deny.toml").exists()
+
+
+def test_lists_of_strangers_do_not_fill_the_places_of_those_that_count(tmp_path: Path) -> None:
+    to, others = tmp_path / "installed", [Pki.make() for _ in range(3)]
+    strange = {f"x{number}.crl": others[number % 3].crl(number=number + 1) for number in range(60)}
+    junk = {"junk.crl": b"no list at all"}
+    left_out = bring(stick(tmp_path / "full", crls={**strange, **junk, "root.crl": root_list(1, 1)}), to)
+    assert len(left_out) == 60 - MAX_STRANGE + 1
+    assert "junk.crl" in left_out
+    assert (to / "trust.d/root.crl").exists()
+    assert len(list((to / "trust.d").iterdir())) == MAX_STRANGE + 1
+    assert len(bring(stick(tmp_path / "again", crls={"y.crl": others[0].crl(number=99)}), to)) == 1
+    assert bring(stick(tmp_path / "good", crls={"root.crl": root_list(2, 2)}), to) == ()
+
+
+def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_stays(tmp_path: Path) -> None:
+    pki = Pki.make()
+    to, intermediate = tmp_path / "installed", pki.intermediate.pem
+
+    def listing(number: int, *entries: Revoked) -> bytes:
+        ca = pki.intermediate
+        made, ends = NOW + number * HOUR, NOW + 30 * DAY
+        return make_crl(ca.certificate, ca.key, number=number, this_update=made, next_update=ends, revoked=entries)
+
+    def bringing(name: str, data: bytes) -> set[bytes]:
+        trust = write_trust(
+            tmp_path / name, trust_parts(pki, intermediate=[{"certificate": intermediate}]), olga=OFFICER
+        )
+        (trust.parent / "trust.d").mkdir()
+        (trust.parent / "trust.d" / f"{name}.crl").write_bytes(data)
+        bring(trust, to)
+        return {path.read_bytes() for path in (to / "trust.d").iterdir()}
+
+    early, late = NOW - 9 * DAY, NOW - 2 * DAY
+    stolen = x509.ReasonFlags.key_compromise
+    first = listing(1, Revoked(5, late, stolen, early))
+    same = listing(2, Revoked(5, late, stolen, early), Revoked(6, late, stolen))
+    forgets = listing(3, Revoked(6, late, stolen))
+    later = listing(4, Revoked(5, late, stolen, late), Revoked(6, late, stolen))
+    harmless = listing(5, Revoked(5, late, stolen, early), Revoked(6, late, x509.ReasonFlags.superseded))
+    whole = listing(6, Revoked(5, early, stolen, early), Revoked(6, early, stolen))
+    assert bringing("a", first) == {first}
+    assert bringing("b", same) == {same}
+    assert bringing("c", forgets) == {same, forgets}
+    assert bringing("d", later) == {same, later}, "the list that forgot an entry says nothing more than the next one"
+    assert bringing("e", harmless) == {same, later, harmless}
+    assert bringing("f", whole) == {whole}
+    assert bringing("g", first) == {whole}, "what is old already is not brought"
+
+
+def test_a150_what_was_checked_is_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to, listed = tmp_path / "installed", root_list(1, 1)
+    good = stick(tmp_path / "good", deny_text(1, DENIED), {"root.crl": listed})
+    checked = belief.load_trust
+
+    def swapped(path: str, **how: object) -> object:
+        believed = checked(path, **how)  # type: ignore[arg-type]
+        (good.parent / "deny.toml").write_bytes(deny_text(9, LEAF.key_digest))
+        (good.parent / "trust.d/root.crl").write_bytes(root_list(7, 7))
+        good.write_bytes(b"# sealwright trust 1\n")
+        return believed
+
+    monkeypatch.setattr(belief, "load_trust", swapped)
+    assert install(good, to) == 0
+    assert (to / "deny.toml").read_bytes() == deny_text(1, DENIED)
+    assert (to / "trust.d/root.crl").read_bytes() == listed
+    assert load_trust(str(to / "trust.toml")).deny_version == 1
+
+
+def test_what_is_wrong_on_a_stick_is_named_by_its_own_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = stick(tmp_path / "good", deny_text(1, DENIED))
+    assert install(good, tmp_path / "installed") == 0
+    (good.parent / "deny.toml").write_bytes(deny_text(2, LEAF.key_digest))
+    capsys.readouterr()
+    assert install(good, tmp_path / "other") == 1
+    said = capsys.readouterr().err
+    assert str(good.parent / "deny.toml") in said
+    assert "sealwright-trust-" not in said
 
 
 def test_a_deny_list_is_shown_and_not_taken_for_a_trust_file(tmp_path: Path, shown: Callable[[], str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit.layouts import DRIVE, METER, PLC, drive_image, layout, named, sign_layout
-from kit.pki import Pki
+from kit.pki import NOW, Pki
 from kit.trust import OFFICER, RULE, judge, knowing, trust_bytes, trust_parts, write_trust
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import Construction
@@ -113,7 +113,7 @@ def test_an_installed_trust_file_has_its_layouts_beside_it(tmp_path: Path) -> No
     path = beside(tmp_path / "stick", entry(DRIVE), drive=DRIVE)
     place = tmp_path / "installed"
     place.mkdir(mode=0o700)
-    install_bundle(str(path), str(place))
+    install_bundle(str(path), str(place), parse_trust(path.read_bytes(), "trust.toml"), NOW)
     assert (place / "trust.d" / "drive.layout").read_text() == DRIVE
     for name in ("trust.toml", "trust.toml.olga.p7s"):
         (place / name).write_bytes((path.parent / name).read_bytes())

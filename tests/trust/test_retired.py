@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.pki import DAY, HOUR, NOW, Pki, Signer, person_key, soft_key
+from kit.pki import DAY, HOUR, NOW, Pki, Signer, p7s, person_key, soft_key
 from kit.trust import RULE, believed, codes, judge, person, signed_file, trust_bytes, trust_parts
 from sealwright.cli.trusttext import denial
 from sealwright.errors import MalformedTrust
@@ -166,5 +166,29 @@ def test_what_a_person_signed_counts_as_theirs_until_they_left(
     verdict = judge(path, trust, clock)
     assert (verdict.outcome is Outcome.TRUSTED) == counts
     assert codes(verdict) == ([] if counts else ["SW-SIGNER-NOT-ALLOWED"])
+    ended = "found the entry of mia in the trust file ended on 2026-10-28"
+    assert counts or any(ended in found.sentence for found in verdict.findings)
     staying = believed(PKI, person=[*people[:-1], person("mia", mia)], rule=[wanted], issued=NOW - 9 * DAY)
     assert judge(path, staying, clock).outcome is Outcome.TRUSTED
+
+
+def test_who_has_not_begun_or_has_left_is_told_from_who_was_never_there(tmp_path: Path) -> None:
+    """Both signatures are needed, so each signer must be a person of the trust file: the finding says why one is none."""
+    mia, tom = (PKI.leaf(name, key=soft_key()) for name in ("mia", "tom"))
+    slots: list[Toml] = [
+        {"anchors": ["root"], "slot": slot, "purposes": ["updatePackageSigning"]} for slot in ("maker", "plant")
+    ]
+    path = signed_file(tmp_path, mia)
+    path.with_name(f"{path.name}.plant.p7s").write_bytes(p7s(tom, path.read_bytes()))
+    others: list[Toml] = [*trust_parts(PKI)["person"], {**person("mia", mia), "organisation": "ACME"}]  # type: ignore[misc]
+    toms = {**person("tom", tom), "organisation": "Plant"}
+    for entry, said in (
+        (toms, ""),
+        (None, "the certificate of CN=tom,O=ACME belongs to no person"),
+        ({**toms, "until": NOW - DAY}, "CN=tom,O=ACME (the entry of tom in the trust file ended on 2026-10-31)"),
+        ({**toms, "from": NOW + DAY}, "CN=tom,O=ACME (the entry of tom in the trust file begins on 2026-11-02)"),
+    ):
+        people = [*others, *([entry] if entry else [])]
+        verdict = judge(path, believed(PKI, person=people, rule=[{**RULE, "signer": slots}]))
+        assert codes(verdict) == (["SW-SIGNER-UNMAPPED"] if said else [])
+        assert not said or any(said in found.sentence for found in verdict.findings)

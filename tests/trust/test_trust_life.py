@@ -187,7 +187,7 @@ def test_a_kill_between_any_two_calls_of_an_installation_leaves_the_old_or_the_n
         new = parse_trust(source.read_bytes(), "x")
 
         def action(to: Path = to, before: object = before, new: object = new) -> None:
-            install_bundle(str(source), str(to), new)  # type: ignore[arg-type]
+            install_bundle(str(source), str(to), new, NOW)  # type: ignore[arg-type]
             install(read_signed(str(source)), str(to), before)  # type: ignore[arg-type]
 
         died = killed_at(number, action)

@@ -81,6 +81,31 @@ def check_members(prefix: bytes, parts: Sequence[bytes], subject: str) -> None:
     _check_apart(prefix, parts, simple, subject)
 
 
+def usable_members(prefix: bytes, parts: Sequence[bytes], subject: str) -> tuple[list[bytes], list[MalformedArtifact]]:
+    """The members of one folder that `check_members` has nothing against, sorted, and what it has against each of the others.
+
+    Of two that would be one file on some system the first in order stays.
+    """
+    try:
+        check_members(prefix, parts, subject)
+    except MalformedArtifact:
+        pass
+    else:
+        return sorted(parts), []
+    good: list[bytes] = []
+    problems: list[MalformedArtifact] = []
+    members: dict[bytes, bytes] = {}
+    for part in sorted(parts):
+        try:
+            check_name(prefix + part, display(prefix + part))
+            _take(members, part, prefix + part, display(prefix + part))
+        except MalformedArtifact as cause:
+            problems.append(cause)
+        else:
+            good.append(part)
+    return good, problems
+
+
 def _enter(open_folders: list[tuple[bytes, list[bytes]]], folder: bytes, subject: str) -> None:
     """Check and leave the folders that are done, and take the parts of the way to the next one as members of their parents."""
     parts = folder.split(b"/") if folder else []

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import ChangedWhileRead, OutputRefused, SealwrightError
@@ -50,9 +51,13 @@ _WHY = {
 
 
 class Replace(Enum):
-    """What happens to an output that exists: NO refuses, YES replaces it, keeping it until the new one is durable."""
+    """What happens to an output that exists: NO refuses, YES replaces it, keeping it until the new one is durable.
+
+    OFFERED refuses too, and names the option --replace, which only some commands have.
+    """
 
     NO = auto()
+    OFFERED = auto()
     YES = auto()
 
 
@@ -107,8 +112,8 @@ def refuse_taken(path: str, replace: Replace) -> None:
     if os.path.isdir(path):
         raise OutputRefused(path, "it is a folder", "Name another folder with --out.")
     if os.path.lexists(path):
-        if replace is Replace.NO:
-            raise _exists(path)
+        if replace is not Replace.YES:
+            raise _exists(path, replace)
         if not os.path.isfile(path):
             raise OutputRefused(path, "it is a device, socket or FIFO", "Name a file, or another folder, with --out.")
 
@@ -296,15 +301,10 @@ def _copy(part: FileRange, descriptor: int) -> None:
 
 def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
     """All data on disk: one syncfs for each folder where that is cheaper, else one fsync for each file."""
-    if len(written) > 4 * len(folders) and (syncfs := _syncfs()) is not None:
+    if len(written) > 4 * len(folders) and _syncfs() is not None:
         for folder in folders:
             try:
-                descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-                try:
-                    if syncfs(descriptor) != 0:
-                        raise OSError(errno.EIO, os.strerror(errno.EIO))
-                finally:
-                    os.close(descriptor)
+                sync_file_system(folder)
             except OSError as cause:
                 raise _refused(folder, cause) from cause
         return
@@ -317,6 +317,23 @@ def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
                 os.close(descriptor)
         except OSError as cause:
             raise _refused(output.path, cause) from cause
+
+
+def sync_file_system(folder: str) -> bool:
+    """Everything that was written to the file system of a folder is on its disk; False where this system can only sync file by file.
+
+    OSError where it cannot be.
+    """
+    syncfs = _syncfs()
+    if syncfs is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        if syncfs(descriptor) != 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _give_name(name: str, path: str, replace: Replace) -> None:
@@ -332,26 +349,19 @@ def _give_name(name: str, path: str, replace: Replace) -> None:
             if isinstance(cause, OSError) and cause.errno not in _NO_LINKS:
                 raise
             if os.path.lexists(path):
-                raise _exists(path) from cause
+                raise _exists(path, replace) from cause
             os.rename(name, path)
     except FileExistsError as cause:
-        raise _exists(path) from cause
+        raise _exists(path, replace) from cause
     except OSError as cause:
         raise _refused(path, cause) from cause
 
 
 def _sync_folder(folder: str) -> None:
-    if os.name == "nt":
-        return
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
     except OSError as cause:
-        if cause.errno != errno.EINVAL:
-            raise _refused(folder, cause) from cause
+        raise _refused(folder, cause) from cause
 
 
 def _syncfs() -> Callable[[int], int] | None:
@@ -365,8 +375,9 @@ def _syncfs() -> Callable[[int], int] | None:
         return None
 
 
-def _exists(path: str) -> OutputRefused:
-    return OutputRefused(path, "it is already there", "Remove it, or use --replace.")
+def _exists(path: str, replace: Replace) -> OutputRefused:
+    way = "use --replace" if replace is Replace.OFFERED else "name another file"
+    return OutputRefused(path, "it is already there", f"Remove it, or {way}.")
 
 
 def _refused(path: str, cause: OSError) -> OutputRefused:

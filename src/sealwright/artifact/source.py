@@ -49,6 +49,7 @@ Stamp = tuple[int, int, int, int, int]
 
 
 _AHEAD: dict[str, OpenArtifact] = {}
+_KNOWN: dict[Stamp, Digest] = {}
 
 
 class OpenArtifact:
@@ -86,6 +87,10 @@ class OpenArtifact:
             for name, state in zip(missing, states, strict=True):
                 self._digests[name] = Digest(name, state.digest())
         return {name: self._digests[name] for name in names}
+
+    def take_digest(self, digest: Digest) -> None:
+        """What the whole file's digest is known to be."""
+        self._digests[digest.algorithm] = digest
 
     def digest_ranges(
         self,
@@ -339,6 +344,50 @@ class OpenArtifact:
         )
 
 
+class HeldArtifact(OpenArtifact):
+    """A small file whose bytes are in memory already; the descriptor says whether it has changed since it was looked at.
+
+    A survey reads each small file once and asks its formats afterwards, without a system call for each question.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, path: str, descriptor: int, status: os.stat_result, data: bytes) -> None:
+        super().__init__(path, descriptor, _stamp(status))
+        self._data = data
+        if len(data) != self.size:
+            raise self._changed()
+
+    def blocks(
+        self, ranges: Sequence[tuple[int, int] | bytes], progress: Progress | None = None
+    ) -> Iterator[memoryview]:
+        """As of any artifact."""
+        whole = memoryview(self._data)
+        for one in ranges:
+            if isinstance(one, bytes):
+                yield memoryview(one)
+                continue
+            at, end = one
+            if end > self.size:
+                raise self._changed()
+            for start in range(at, end, BLOCK):
+                block = whole[start : min(start + BLOCK, end)]
+                yield block
+                if progress is not None:
+                    progress.advance(len(block))
+
+    def fill(self, offset: int, views: Sequence[memoryview]) -> None:
+        """As of any artifact."""
+        for view in views:
+            if offset + len(view) > self.size:
+                raise self._changed()
+            view[:] = self._data[offset : offset + len(view)]
+            offset += len(view)
+
+    def _read_exactly(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+
 def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
     """Open a regular file for reading, or take over what `reading_ahead` opened; Unreadable for everything else."""
     name = os.fspath(path)
@@ -353,7 +402,26 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
         os.close(descriptor)
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, socket or FIFO"
         raise Unreadable(name, f"it is {kind}, not a regular file", "Name a regular file.")
-    return OpenArtifact(name, descriptor, _stamp(status))
+    opened = OpenArtifact(name, descriptor, _stamp(status))
+    if _KNOWN and (digest := _KNOWN.get(_stamp(status))) is not None:
+        opened.take_digest(digest)
+    return opened
+
+
+@contextmanager
+def known_digests() -> Iterator[Callable[[int, Digest], None]]:
+    """Files that this process wrote itself, where nobody else can write, are not digested again. Gives what to call with each, still open.
+
+    A file is known by size, times and identity; one that was touched since is read like any other.
+    """
+
+    def know(descriptor: int, digest: Digest) -> None:
+        _KNOWN[_stamp(os.fstat(descriptor))] = digest
+
+    try:
+        yield know
+    finally:
+        _KNOWN.clear()
 
 
 def opened_as(path: str, descriptor: int) -> OpenArtifact:

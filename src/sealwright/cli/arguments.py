@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
     from sealwright.keys.pin import Pin
+    from sealwright.signing.home import Home
 
 
 def rfc3339(text: str) -> datetime:
@@ -82,7 +83,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", metavar="DIR", required=True, help="the signing home (made by `sealwright init`)")
 
 
-def add_pin_file(parser: argparse.ArgumentParser) -> None:
+def add_pin_file(parser: argparse._ActionsContainer) -> None:
     """--pin-file; a PIN is never an argument."""
     parser.add_argument(
         "--pin-file", metavar="FILE", help="file with the token's PIN, readable by you alone (else you are asked)"
@@ -117,6 +118,23 @@ def layouts_of(args: argparse.Namespace) -> tuple[Layout, ...]:
     from sealwright.formats.layouttext import MAX_BYTES, parse_layout  # few files have one
 
     return (parse_layout(read_file(args.layout, MAX_BYTES), args.layout),)
+
+
+def layouts_known(home: Home | None, args: argparse.Namespace) -> tuple[Layout, ...]:
+    """The one of --layout, else those that the home's trust file names; none where that cannot be read, as `doctor` says."""
+    import os
+
+    from sealwright.errors import SealwrightError
+    from sealwright.signing.home import TRUST
+
+    if args.layout is not None or home is None or not os.path.exists(home.path(TRUST)):
+        return layouts_of(args)
+    from sealwright.trust.belief import load_trust
+
+    try:
+        return load_trust(home.path(TRUST)).layouts
+    except SealwrightError:
+        return ()
 
 
 def pin_of(args: argparse.Namespace, uri: str) -> Pin | None:

@@ -95,7 +95,7 @@ def run_cross_sign(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
     from sealwright.artifact.source import read_file
     from sealwright.pki.profiles import ROOT
     from sealwright.signing.authority import cross_sign, pem
@@ -104,6 +104,7 @@ def run_cross_sign(args: argparse.Namespace) -> int:
     from sealwright.texts.words import say
 
     home, now = open_home(args.home), datetime.now(UTC)
+    refuse_taken(args.out, Replace.NO)  # before anything is issued
     authority = authority_of(home, args.authority, ROOT, now)
     other = _der(read_file(args.file, MAX_BYTES), args.file)
     issued = cross_sign(home, other, authority.name, now, pin_of(args, home.uri(authority)), args.file)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from sealwright.artifact.digest import Digest
     from sealwright.signing.ceremonyplan import Plan, Present
-    from sealwright.signing.transcript import FirstList, Made, Transcript
+    from sealwright.signing.ceremonyruns import Left
+    from sealwright.signing.transcript import Checked, FirstList, Made, Transcript
 
 OPTIONAL = ("timestamp", "ocsp", "device-key")
 USUAL = ("timestamp", "ocsp")
@@ -64,7 +65,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     add_json(sign)
     sign.set_defaults(run=run_sign)
     check = add_action(actions, "check", "say whether a transcript holds", examples, "ceremony ")
-    check.add_argument("transcript", metavar="TRANSCRIPT", help="its signatures lie beside it")
+    check.add_argument("transcript", metavar="TRANSCRIPT", nargs="+", help="its signatures lie beside it")
     check.add_argument("--plan", metavar="PLAN", required=True, help="the plan, from somebody you believe")
     check.add_argument("--home", metavar="DIR", help="ask too whether this home is the one it tells of")
     add_json(check)
@@ -203,12 +204,14 @@ def run_run(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
+    from sealwright.artifact.source import read_file
     from sealwright.signing.ceremony import Session, run_ceremony
-    from sealwright.signing.ceremonyplan import read_plan
+    from sealwright.signing.ceremonyplan import MAX_BYTES, parse_plan
     from sealwright.signing.transcript import FILE, FOLDER
     from sealwright.texts.words import say
 
-    plan = read_plan(args.plan)
+    text = read_file(args.plan, MAX_BYTES)
+    plan = parse_plan(text, args.plan)
 
     def opening(attended: Plan, present: Sequence[Present]) -> bool:
         if not args.json:
@@ -239,10 +242,11 @@ def run_run(args: argparse.Namespace) -> int:
         tells=_json_made if args.json else _show_made,
         copying=copying,
         opening=opening,
+        left=_json_left if args.json else _show_left,
         second_copy=args.second_copy,
         pin=pin_of(args, next((uri for uri in (plan.token, plan.device_key) if uri.startswith("pkcs11:")), "")),
     )
-    home, transcript = run_ceremony(args.plan, args.home, session)
+    home, transcript = run_ceremony(text, args.plan, args.home, session)
     path = home.path(FOLDER, FILE)
     if args.json:
         from sealwright.cli.jsonout import line
@@ -284,20 +288,32 @@ def run_sign(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Whether it holds; an error says why not."""
-    from sealwright.artifact.names import display
+    """Whether each holds, and no two are of one attendance; an error says why not."""
+    from sealwright.errors import UsageError
     from sealwright.signing.home import open_home
-    from sealwright.signing.transcript import check_transcript
+    from sealwright.signing.transcript import check_transcript, refuse_twice
+
+    if len(args.transcript) > 1 and args.home is not None:
+        raise UsageError("--home", "a home is of one ceremony", "Check its transcript alone.")
+    home = open_home(args.home) if args.home is not None else None
+    checked = [(path, check_transcript(path, args.plan, home)) for path in args.transcript]
+    refuse_twice([(path, one.transcript) for path, one in checked])
+    for path, one in checked:
+        _show_checked(args, path, one)
+    return 0
+
+
+def _show_checked(args: argparse.Namespace, path: str, checked: Checked) -> None:
+    from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
-    checked = check_transcript(args.transcript, args.plan, open_home(args.home) if args.home is not None else None)
     transcript = checked.transcript
     if args.json:
         from sealwright.cli.jsonout import line
 
-        said = {"transcript": args.transcript, "holds": True, "signed": list(checked.signed)}
+        said = {"transcript": path, "holds": True, "signed": list(checked.signed)}
         print(line(said | {"plan": str(transcript.plan), "home": args.home, "later": list(checked.later)}))
-        return 0
+        return
     print(say("ceremony.holds", title=transcript.title, persons=", ".join(checked.signed)))
     _show_everything(transcript)
     if transcript.accept_single_copy:
@@ -305,7 +321,6 @@ def run_check(args: argparse.Namespace) -> int:
     print(say("ceremony.no-home") if args.home is None else say("ceremony.home-agrees", home=display(args.home)))
     for later in checked.later:
         print("  " + say("ceremony.later", name=later))
-    return 0
 
 
 def _officer(text: str) -> tuple[str, str]:
@@ -374,6 +389,23 @@ def _show_made(one: Made | FirstList) -> None:
     if one.step == "root":
         _show_digest(one.certificate)
     sys.stdout.flush()
+
+
+def _show_left(left: Left) -> None:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    print(say("ceremony.left", nonce=left.nonce[:8] or "?"))
+    for folder in left.folders:
+        print("  " + say("ceremony.left-folder", path=display(folder)))
+    for key in left.keys:
+        print("  " + say("ceremony.left-key", key=key))
+
+
+def _json_left(left: Left) -> None:
+    from sealwright.cli.jsonout import line
+
+    print(line({"left": {"nonce": left.nonce, "removed": list(left.folders), "keys": list(left.keys)}}), flush=True)
 
 
 def _json_made(one: Made | FirstList) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli import certchange
+from sealwright.cli import certchange, certsigned
 from sealwright.cli.arguments import add_action, add_home, add_json, period
 from sealwright.cli.certchange import about, on_one, print_json
 
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   sealwright cert issue line-1.csr --home ca --profile code-signer --attestation line-1.att --nonce 5eed... --out line-1.pem
   sealwright cert list --home ca                                           everything issued, and its standing
   sealwright cert show 5f3a... --home ca --pem
+  sealwright cert signed line-1 --home ca --since 2026-05-03T00:00:00Z     what its key signed, and where that was released
   sealwright cert expiring --home ca --within 60d                          exit code 1 where something ends: for cron
   sealwright cert renew release --home ca                                  the same key, a new certificate
   sealwright cert rekey release --home ca --name release-2027 --overlap 30d
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     certchange.configure(commands, EXAMPLES)
+    certsigned.configure(commands, EXAMPLES)
     listing = add_action(commands, "list", "everything that was issued here, and its standing", EXAMPLES)
     add_home(listing)
     add_json(listing)
@@ -60,17 +62,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_list(args: argparse.Namespace) -> int:
     """One line a certificate, oldest first."""
     from sealwright.artifact.names import display
-    from sealwright.signing.home import REGISTER, open_home
-    from sealwright.signing.issued import read_register
+    from sealwright.signing.home import open_home
+    from sealwright.signing.issuing import inventory_of
     from sealwright.texts.words import say
 
-    home = open_home(args.home)
-    inventory = read_register(home.path(REGISTER))
+    inventory = inventory_of(open_home(args.home))
     for one in inventory.issued.values():
         if args.json:
             print_json(one)
         else:
             print(display(say("cert.listed", **about(one), standing=_standing(one), profile=one.profile)))
+    for begun in inventory.unfinished.values():
+        told = {name: str(begun[name]) for name in ("serial", "time", "profile", "subject")}
+        if args.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"standing": "begun", **told}))
+        else:
+            print(display(say("cert.begun", **told | {"time": told["time"][:10]})))
     for gap in inventory.gaps:
         if args.json:
             from sealwright.cli.jsonout import line

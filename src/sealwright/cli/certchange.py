@@ -121,7 +121,7 @@ def run_issue(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
     from sealwright.artifact.source import read_file
     from sealwright.errors import UsageError
     from sealwright.pki.authority import Terms
@@ -134,6 +134,7 @@ def run_issue(args: argparse.Namespace) -> int:
 
     if args.profile not in PROFILES:
         raise UsageError(f"--profile {args.profile}", "there is no such profile", "See `sealwright cert profiles`.")
+    refuse_taken(args.out, Replace.NO)  # before anything is issued
     profile, now = PROFILES[args.profile], datetime.now(UTC)
     home = open_home(args.home)
     request = read_request(read_file(args.request, MAX_BYTES), args.request)
@@ -178,12 +179,14 @@ def run_renew(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, refuse_taken, write_atomic
     from sealwright.envelope.algorithms import key_digest
     from sealwright.signing.authority import chain_of, pem, renew
     from sealwright.signing.home import open_home
     from sealwright.texts.words import say
 
+    if args.out is not None:
+        refuse_taken(args.out, Replace.NO)  # before anything is issued
     home = open_home(args.home)
     issued = renew(home, args.which, datetime.now(UTC), pin_of(args, home.keys[0].uri), args.days)
     if args.out is not None:
@@ -240,6 +243,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
+    from sealwright.cli.certsigned import print_affected, print_affected_json
     from sealwright.errors import SealwrightError
     from sealwright.signing.authority import issuer_of, make_list, revoke
     from sealwright.signing.compromise import signatures_since
@@ -263,10 +267,7 @@ def run_revoke(args: argparse.Namespace) -> int:
 
         for one in revoked:
             print(line(_object(one)))
-        for each in affected:
-            print(line({"signed": each.artifact, "at": each.at, "format": each.format, "product": each.product or None,
-                        "version": each.version or None, "generation": each.generation or None,
-                        "signature": each.signature or None}))  # fmt: skip
+        print_affected_json(home, affected)
         print(line({"lists": lists, "problem": why or None, "affected": len(affected)}))
         return 1 if why else 0
     for one in revoked:
@@ -276,21 +277,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     elif lost:
         print("  " + say("cert.revoked-always"))
     if lost:
-        print(say("cert.affected", number=len(affected)) if affected else say("cert.affected-none"))
-        for each in affected:
-            claims = " ".join(text for text in (each.product, each.version) if text) or "-"
-            words = {
-                "time": f"{each.at:%Y-%m-%d %H:%M}Z",
-                "format": each.format,
-                "claims": claims,
-                "artifact": each.artifact,
-            }
-            print(
-                "  "
-                + display(say("cert.affected-one", **words) if each.signature else say("cert.affected-lost", **words))
-            )
-        if affected:
-            print("  " + say("cert.affected-next"))
+        print_affected(home, affected, since)
     for path in lists:
         print(say("cert.list-made", number=_number(path), path=display(path)))
         print("  " + say("cert.list-next"))

@@ -197,6 +197,8 @@ def _register(home: Home, now: datetime) -> tuple[Inventory, Check]:
         return Inventory(), Check("register", Standing.WRONG, f"{cause.subject}: {cause.what}", cause.next_step)
     names = {key_digest(key.public_key): key.name for key in home.keys if key.purpose is KeyPurpose.CERTIFICATES}
     found = f"{len(inventory.issued):,} certificates"
+    if inventory.unfinished:
+        found += f", {len(inventory.unfinished):,} begun and not given out (`sealwright cert list` names them)"
     try:
         for _ in read_journal(home.path(REGISTER)):
             pass

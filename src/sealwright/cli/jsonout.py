@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sealwright.artifact.receiving import Receiving
 
 
-def verdict_line(verdict: Verdict, headline: str) -> str:
-    """The object of one path. headline: the clause after the instruction, "" where there is none."""
+def verdict_line(verdict: Verdict, headline: str, record: str = "") -> str:
+    """The object of one path. headline: the clause after the instruction, record: the folder of its record; "" where there is none."""
     times, trust = verdict.times, verdict.trust
     return line(
         {
@@ -64,6 +64,7 @@ def verdict_line(verdict: Verdict, headline: str) -> str:
             "hypothetical": verdict.hypothetical,
             "accepted": accepted_object(verdict.accepted) if verdict.accepted else None,
             "received": _received(verdict.received),
+            "record": record or None,
         }
     )
 

@@ -51,8 +51,8 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup")
-PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record")
+PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +125,7 @@ def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParse
     make.epilog = f"{make.epilog}\n{FORMATS}  uefi-variable   updates of Secure Boot's variables (PK, KEK, db, dbx)\n"
     make.epilog += "  file, configuration                   plain files and folders; configurations and recipes\n"
     make.epilog += "  timestamp, ocsp, approval, backup     a house's own services, its approvers, its backups\n"
+    make.epilog += "  record                                a station's records of what it verified\n"
     make.add_argument("format", choices=names, metavar="FORMAT", help=f"one of {', '.join(names)}")
     add_home(make)
     make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")
@@ -305,7 +306,7 @@ def run_control_tree(args: argparse.Namespace) -> int:
             "Make one with `sealwright key enrol fit`.",
         )
     parts = with_required_key(args.file, key.certificate, key.algorithm)
-    write_batch([Output(args.out, parts)], replace=Replace.YES if args.replace else Replace.NO)
+    write_batch([Output(args.out, parts)], replace=Replace.YES if args.replace else Replace.OFFERED)
     name = key_name(key.certificate)
     if args.json:
         from sealwright.cli.jsonout import line

@@ -48,7 +48,7 @@ def run_report(args: argparse.Namespace) -> int:
             if ending == "md"
             else html(home.title, rows, now)
         )
-        write_batch([Output(args.out, text.encode())], replace=Replace.YES if args.replace else Replace.NO)
+        write_batch([Output(args.out, text.encode())], replace=Replace.YES if args.replace else Replace.OFFERED)
     if args.json:
         from sealwright.cli.jsonout import line
 

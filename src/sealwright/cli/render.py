@@ -111,7 +111,7 @@ def _body(verdict: Verdict, detail: Detail) -> Iterator[str]:
     yield _date(verdict)
     if verdict.trust.stage == "trial":
         yield say("verify.trial")
-    yield say("verify.next", step=_next_step(verdict))
+    yield say("verify.next", step=next_step(verdict))
     if verdict.purpose is Purpose.RUN and verdict.outcome is Outcome.REJECTED:
         yield say("verify.safe-state")
     if verdict.contact:
@@ -206,7 +206,8 @@ def _date(verdict: Verdict) -> str:
     return say("verify.date-unknown")
 
 
-def _next_step(verdict: Verdict) -> str:
+def next_step(verdict: Verdict) -> str:
+    """What the person at the machine does next."""
     if verdict.outcome is Outcome.TRUSTED:
         if verdict.hypothetical:
             return say("verify.next-hypothetical")

@@ -86,14 +86,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stamp(args: argparse.Namespace) -> Stamp:
+    from sealwright.pki.timestamppool import Pool
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.proofs import local_stamp, remote_stamp
+    from sealwright.signing.stamps import PoolStamper, stamped_here
 
     if args.timestamp is not None:
-        return remote_stamp(args.timestamp)
+        pool = PoolStamper(Pool([args.timestamp]))
+        return lambda root: pool.stamp([root])[0][0].token
     home = open_home(args.home)
     pin = pin_of(args, home.uri(home.key(None, KeyPurpose.TIMESTAMP)))
-    return local_stamp(home, pin, lambda: datetime.now(UTC))
+    return lambda root: stamped_here(home, pin, root)
 
 
 def _report(answers: Iterator[Proofs | Renewed | NotRenewed], args: argparse.Namespace) -> int:

@@ -101,7 +101,7 @@ def run_list(args: argparse.Namespace) -> int:
     entries += [Entry(SHA256, owner, _image_digest(text)) for text in args.hash]
     if not entries:
         raise UsageError("--certificate", "there is nothing to list", "Name certificates, or programs with --hash.")
-    write_atomic(args.out, lists_of(entries), replace=Replace.YES if args.replace else Replace.NO)
+    write_atomic(args.out, lists_of(entries), replace=Replace.YES if args.replace else Replace.OFFERED)
     if args.json:
         from sealwright.cli.jsonout import line
 
@@ -135,7 +135,7 @@ def run_sign(args: argparse.Namespace) -> int:
         time=time,
         append=args.append,
         pin=pin,
-        replace=Replace.YES if args.replace else Replace.NO,
+        replace=Replace.YES if args.replace else Replace.OFFERED,
     )
     if args.json:
         from sealwright.cli.jsonout import line

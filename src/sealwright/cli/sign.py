@@ -131,7 +131,7 @@ def _run(args: argparse.Namespace) -> int:
         slot=Slot(args.slot),
         out=args.out,
         recursive=args.recursive,
-        replace=Replace.YES if args.replace else Replace.NO,
+        replace=Replace.YES if args.replace else Replace.OFFERED,
         pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form, layout), form or ""))),
         format=form,
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,

@@ -12,13 +12,12 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_layout, add_pin_file, layouts_of, period, pin_of
+from sealwright.cli.arguments import add_json, add_layout, add_pin_file, layouts_known, period, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sealwright.formats.layouttext import Layout
     from sealwright.signing.home import Home
     from sealwright.signing.late import NotStamped, Stamped
 
@@ -95,7 +94,7 @@ def _answers(home: Home | None, args: argparse.Namespace, now: datetime) -> Iter
     names = tuple(args.timestamp or (home.timestamp if home is not None else ()))
     if names == (NONE,):
         raise UsageError("--timestamp", "the home has no authority", "Name one with --timestamp.")
-    layouts = _layouts(home, args)
+    layouts = layouts_known(home, args)
     with ExitStack() as stack:
         if home is not None:
             stack.enter_context(one_at_a_time(home.folder))
@@ -111,23 +110,6 @@ def _answers(home: Home | None, args: argparse.Namespace, now: datetime) -> Iter
             yield from late.stamp_pending()
         for path in args.paths:
             yield from late.stamp_file(path, args.signature, args.again)
-
-
-def _layouts(home: Home | None, args: argparse.Namespace) -> tuple[Layout, ...]:
-    """The one named, else those that the home's trust file names; none where that cannot be read, as `doctor` says."""
-    import os
-
-    from sealwright.errors import SealwrightError
-    from sealwright.signing.home import TRUST
-
-    if args.layout is not None or home is None or not os.path.exists(home.path(TRUST)):
-        return layouts_of(args)
-    from sealwright.trust.belief import load_trust
-
-    try:
-        return load_trust(home.path(TRUST)).layouts
-    except SealwrightError:
-        return ()
 
 
 def _say(answer: Stamped | NotStamped, args: argparse.Namespace) -> bool:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.paths:
         target = os.path.join(args.out, os.path.basename(path)) if into else args.out
         try:
-            strip(path, target, Replace.YES if args.replace else Replace.NO, layouts)
+            strip(path, target, Replace.YES if args.replace else Replace.OFFERED, layouts)
         except SealwrightError as cause:
             failed += 1
             if args.json:

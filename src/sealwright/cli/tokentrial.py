@@ -23,7 +23,7 @@ def run_token(args: argparse.Namespace) -> int:
     from sealwright.keys.trial import Result
     from sealwright.texts.words import say
 
-    replace = Replace.YES if args.replace else Replace.NO
+    replace = Replace.YES if args.replace else Replace.OFFERED
     if args.out is not None:
         refuse_taken(args.out, replace)
     now = datetime.now(UTC)

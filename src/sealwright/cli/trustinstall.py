@@ -12,6 +12,7 @@ from sealwright.cli.trustdiff import add_inventory
 
 if TYPE_CHECKING:
     from sealwright.trust.belief import Believed
+    from sealwright.trust.bundle import Brought
     from sealwright.trust.model import TrustFile
 
 
@@ -44,13 +45,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
 
 def run_install(args: argparse.Namespace) -> int:
     """Believe it, by its predecessor or its fingerprint, and put it in place as one batch."""
-    from sealwright.artifact.digest import Digest
-    from sealwright.artifact.names import display
-    from sealwright.errors import TrustRefused
-    from sealwright.texts.words import say
-    from sealwright.trust.belief import load_trust
-    from sealwright.trust.bundle import install_bundle, is_bundle
-    from sealwright.trust.history import history_path, install, read_signed
+    from sealwright.trust.bundle import copied_whole, is_bundle, told_as
 
     if is_bundle(args.file):
         return _install_bundle(args)
@@ -60,70 +55,101 @@ def run_install(args: argparse.Namespace) -> int:
     fingerprint = args.trust_fingerprint
     if installed is None and fingerprint is None:
         fingerprint = _asked_fingerprint(args)
-    believed = load_trust(args.file, fingerprint=fingerprint, installed=installed)
+    with copied_whole(args.file) as copy, told_as(copy, args.file):
+        return _install(args, copy, installed, fingerprint)
+
+
+def _install(args: argparse.Namespace, copy: str, installed: TrustFile | None, fingerprint: str | None) -> int:
+    """Judge the private copy, by the installed one or a fingerprint and nothing else, and install what was judged."""
+    from datetime import UTC, datetime
+
+    from sealwright.trust.belief import load_trust
+    from sealwright.trust.bundle import install_bundle
+    from sealwright.trust.history import history_path, install, read_signed
+
+    believed = load_trust(copy, fingerprint=fingerprint, installed=installed)
     if args.dry_run:
         return _dry_run(args, installed, believed)
-    signed = read_signed(args.file)
-    if Digest.of(signed.text) != believed.trust.digest:
-        raise TrustRefused(args.file, "it changed while it was read", "Install it again from a copy of your own.")
-    brought = install_bundle(args.file, args.to, believed.trust)
-    install(signed, args.to, installed)
+    brought = install_bundle(copy, args.to, believed.trust, datetime.now(UTC))
+    install(read_signed(copy), args.to, installed)
     trust = believed.trust
     path = os.path.join(args.to, "trust.toml")
     kept = history_path(path, installed.version) if installed is not None and installed.digest != trust.digest else None
+    _tell_installed(args, believed, brought, kept)
+    return 0
+
+
+def _tell_installed(args: argparse.Namespace, believed: Believed, brought: Brought, kept: str | None) -> None:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    trust, path = believed.trust, os.path.join(args.to, "trust.toml")
     if args.json:
         from sealwright.cli.jsonout import line
 
         said: dict[str, object] = {"path": args.file, "output": path, "id": trust.id, "version": trust.version}
         said |= {"digest": str(trust.digest), "believed": believed.reason, "kept": kept}
-        print(line(said | {"deny_version": brought.deny_version or None, "new_crls": brought.lists}))
-        return 0
+        print(line(said | _brought_object(brought)))
+        return
     where = display(args.to)
     named = {"version": trust.version, "id": display(trust.id), "folder": where, "reason": believed.reason}
     print(say("trust-install.installed", **named))
     if kept is not None:
         print("  " + say("install.kept", path=display(kept)))
+    _tell_brought(brought)
+    print("  " + say("trust-install.next", trust=display(path), folder=where))
+
+
+def _brought_object(brought: Brought) -> dict[str, object]:
+    left_out = list(brought.left_out)
+    return {"deny_version": brought.deny_version or None, "new_crls": brought.lists, "left_out": left_out}
+
+
+def _tell_brought(brought: Brought) -> None:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
     if brought.deny_version:
         print("  " + say("trust-install.deny", version=brought.deny_version))
     if brought.lists:
         print("  " + say("trust-install.lists", number=brought.lists))
-    print("  " + say("trust-install.next", trust=display(path), folder=where))
-    return 0
+    for name in brought.left_out:
+        print("  " + say("trust-install.left-out", name=display(name)))
 
 
 def _install_bundle(args: argparse.Namespace) -> int:
     """A revocation alone: judged by the installed trust file, from a private copy; it can only take trust away."""
+    from datetime import UTC, datetime
+
     from sealwright.artifact.names import display
     from sealwright.errors import UsageError
     from sealwright.texts.words import say
-    from sealwright.trust.bundle import check_bundle, copied, install_bundle
+    from sealwright.trust.bundle import Brought, check_bundle, copied, install_bundle, told_as
 
     installed = installed_in(args.to)
     if installed is None:
         raise UsageError(
             args.to, "no trust file is installed there", "Install the trust file first; a bundle alone adds no trust."
         )
-    with copied(args.file) as copy:
+    beside = os.path.join(args.file if os.path.isdir(args.file) else os.path.dirname(args.file), "trust.toml")
+    with copied(args.file) as copy, told_as(copy, beside):
         check_bundle(copy, installed, args.to)
         if args.dry_run:
             return _dry_run(args, installed, _with_bundle(copy, args.to))
         before = _deny_version(args.to)
-        brought = install_bundle(copy, args.to, installed)
+        brought = install_bundle(copy, args.to, installed, datetime.now(UTC))
     new = brought.lists > 0 or brought.deny_version > before
     if args.json:
         from sealwright.cli.jsonout import line
 
         said: dict[str, object] = {"path": args.file, "output": args.to, "id": installed.id, "new": new}
-        print(line(said | {"deny_version": brought.deny_version or None, "new_crls": brought.lists}))
+        print(line(said | _brought_object(brought)))
         return 0
-    if not new:
+    if new:
+        print(say("bundle.installed", folder=display(args.to)))
+    else:
         print(say("bundle.nothing-new", path=display(args.file), folder=display(args.to)))
-        return 0
-    print(say("bundle.installed", folder=display(args.to)))
-    if brought.deny_version:
-        print("  " + say("trust-install.deny", version=brought.deny_version))
-    if brought.lists:
-        print("  " + say("trust-install.lists", number=brought.lists))
+    _tell_brought(brought if new else Brought(0, 0, brought.left_out))
     return 0
 
 

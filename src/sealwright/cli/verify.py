@@ -1,7 +1,8 @@
 """Check files and folders offline against one trust file, and say for each what to do.
 
 Exit code: 0 all allowed, 1 something refused, 2 wrong usage, 3 something undecided. Nothing is read but the paths, their
-signature files and the trust file with what lies beside it; no network socket is opened.
+signature files and the trust file with what lies beside it; no network socket is opened. With --record each verdict leaves a
+statement for auditors (docs/records.md) before it is printed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, rfc3339
+from sealwright.cli.arguments import add_json, add_pin_file, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.cli.render import Detail
     from sealwright.errors import SealwrightError
+    from sealwright.plant.recorder import Recorder
     from sealwright.trust.belief import Believed
     from sealwright.trust.verdict import Outcome, Verdict
     from sealwright.trust.verify import Request
@@ -31,6 +33,7 @@ EXAMPLES = """examples:
   sealwright verify plc.bin --trust trust.toml --line line-3      accepted by the plant for this line
   sealwright verify drive.bin --trust /media/stick/trust.toml --trust-fingerprint "WORDS OF THE CARD"
   sealwright verify drive.bin --trust trust.toml --at 2031-01-01T00:00:00Z    would it still be allowed then?
+  sealwright verify drive.bin --trust trust.toml --record records --station-home station --change CHG-4711
 """
 FEW = 16
 HASH_TREES = (".roothash.p7s", ".fsverity.p7s")  # what they sign is made of blocks: a SHA-256 begun early is no use
@@ -54,6 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
     parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
     parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
+    record = parser.add_argument_group("installation record")
+    record.add_argument(
+        "--record", metavar="DIR", help="write a record of each verdict into this folder, which must be there"
+    )
+    record.add_argument("--station-home", metavar="HOME", help="the home whose key signs the records")
+    record.add_argument("--station-key", metavar="NAME", help="which key of it (else its first for records)")
+    record.add_argument("--person", metavar="ID", default="", help="who does this: an id, not a name; recorded as said")
+    record.add_argument("--change", metavar="ID", default="", help="the change or ticket this is for; recorded as said")
+    add_pin_file(record)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--details", action="store_true", help="show keys, certificates, digests and codes as well")
     how.add_argument("--quiet", action="store_true", help="one line for each path that is not allowed, else nothing")
@@ -65,20 +77,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 Answer = tuple[str, "Outcome"]
 
 
-def text_answer(detail: Detail, blank: str, verdict: Verdict) -> Answer:
-    """Turns a verdict into a block of text; blank: one empty line follows it, as between several paths."""
-    from sealwright.cli.render import verdict_text
+def text_answer(detail: Detail, blank: str, verdict: Verdict, record: str = "") -> Answer:
+    """Turns a verdict into a block of text; blank: one empty line follows it, as between several paths; record: where its record is."""
+    from sealwright.cli.render import Detail, verdict_text
 
     text = verdict_text(verdict, detail)
+    if record and detail is not Detail.QUIET:
+        from sealwright.artifact.names import display
+        from sealwright.texts.words import say
+
+        text += "  " + say("verify.record", path=display(record)) + "\n"
     return text and text + blank, verdict.outcome
 
 
-def json_answer(verdict: Verdict) -> Answer:
+def json_answer(verdict: Verdict, record: str = "") -> Answer:
     """Turns a verdict into its line of JSON."""
     from sealwright.cli.jsonout import verdict_line
     from sealwright.cli.render import deciding_clause
 
-    return verdict_line(verdict, deciding_clause(verdict)) + "\n", verdict.outcome
+    return verdict_line(verdict, deciding_clause(verdict), record) + "\n", verdict.outcome
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,6 +119,14 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--signature", "it belongs to one path", "Verify the paths one by one.")
     if args.signature is not None and not os.path.lexists(args.signature):
         raise UsageError(args.signature, "there is no such signature file", "Check the path given with --signature.")
+    if args.record is None and (args.station_home or args.station_key or args.person or args.change):
+        raise UsageError(
+            "verify", "what belongs to a record was given, and no --record", "Name the folder with --record."
+        )
+    if args.record is not None and args.at is not None:
+        raise UsageError(
+            "--at", "a judgement of another time is no evidence of anything", "Leave out --record or --at."
+        )
     request = Request(
         clock=datetime.now(UTC),
         purpose=Purpose(args.purpose),
@@ -113,6 +138,11 @@ def _run(args: argparse.Namespace) -> int:
         line=args.line,
         recursive=args.recursive,
     )
+    recorder = None
+    if args.record is not None:
+        from sealwright.cli.recording import recorder_of  # few verifications leave records
+
+        recorder = recorder_of(args)
     try:
         believed = _believed(args, request)
     except UsageError:
@@ -120,7 +150,7 @@ def _run(args: argparse.Namespace) -> int:
     except SealwrightError as cause:
         return _refuse_all(args, cause, say("verify.trust-unusable"))
     try:
-        return _report(_answers(args, believed, request), args)
+        return _report(_answers(args, believed, request, recorder), args)
     except UsageError:
         raise
     except SealwrightError as cause:
@@ -139,7 +169,9 @@ def _believed(args: argparse.Namespace, request: Request) -> Believed:
     return load_trust(args.trust, fingerprint=args.trust_fingerprint, installed=installed)
 
 
-def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> Iterator[Answer]:
+def _answers(
+    args: argparse.Namespace, believed: Believed, request: Request, recorder: Recorder | None
+) -> Iterator[Answer]:
     """One answer a path. Many go over all cores. Where a person watches, many are counted, and of a few, which may be large, the bytes."""
     from sealwright.cli.render import Detail
 
@@ -148,6 +180,11 @@ def _answers(args: argparse.Namespace, believed: Believed, request: Request) -> 
     use = json_answer if args.json else partial(text_answer, detail, blank)
     from sealwright.artifact.progress import TerminalProgress
 
+    if recorder is not None:
+        from sealwright.cli.recording import recorded_answers
+
+        yield from recorded_answers(args, believed, request, recorder, use)
+        return
     if len(args.paths) > FEW or args.recursive:
         from sealwright.trust.verify import map_paths
 

@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import sync_folder
 from sealwright.errors import OutputRefused
 
 FOLDER = "runs"
@@ -51,7 +52,7 @@ def count(state: str, script: Digest, most: int, now: datetime) -> bool:
         finally:
             os.close(descriptor)
         for folder in (os.path.dirname(path), state):
-            _sync(folder)
+            sync_folder(folder)
     except OSError as cause:
         raise _unusable(state, cause) from cause
     return True
@@ -59,14 +60,6 @@ def count(state: str, script: Digest, most: int, now: datetime) -> bool:
 
 def _path(state: str, script: Digest) -> str:
     return os.path.join(state, FOLDER, script.value.hex())
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unusable(state: str, cause: OSError) -> OutputRefused:

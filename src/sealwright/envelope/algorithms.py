@@ -8,6 +8,7 @@ P-521, Ed25519 and ML-DSA SHA-512.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -256,6 +257,20 @@ def rsa_padding(algorithm: SignatureAlgorithm) -> padding.AsymmetricPadding:
 def key_digest(key: PublicKey) -> Digest:
     """A key's identity: SHA-256 of its SPKI as we encode it (RULES 2)."""
     return Digest.of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def check_encoding(key: PublicKey, data: bytes, *, subject: str) -> None:
+    """WeakAlgorithm where a key, which was read from this SPKI in DER or PEM, does not stand there as we write it (RULES 2, A023).
+
+    Libraries take a curve that is spelt out for the one that it equals; others would take it for another key, or take another curve.
+    """
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if data != spki and b64encode(spki) not in b"".join(data.split()):
+        raise WeakAlgorithm(
+            subject,
+            "its public key is in an encoding that is not accepted (explicit curve parameters, a compressed point)",
+            "Write it with its curve's name: openssl ec -pubin -in FILE -pubout -param_enc named_curve -conv_form uncompressed",
+        )
 
 
 _AGAIN = "Fetch the file and its signature again from the signer; if it fails again, treat the file as altered."

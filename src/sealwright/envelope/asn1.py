@@ -61,6 +61,21 @@ Sid = Union[
 
 
 @asn1.sequence
+class NamePart:
+    """AttributeTypeAndValue (RFC 5280 section 4.1.2.4)."""
+
+    type: OID
+    value: TLV
+
+
+@asn1.sequence
+class NameInside:
+    """One Name; a list has no form of its own at the top."""
+
+    parts: list[asn1.SetOf[NamePart]]
+
+
+@asn1.sequence
 class SignerInfo:
     """SignerInfo (RFC 5652 section 5.3)."""
 

@@ -25,10 +25,17 @@ from sealwright.envelope.algorithms import (
     check_digest_signature,
 )
 from sealwright.envelope.asn1 import der
-from sealwright.envelope.certified import Certified, certified_or_none, short
+from sealwright.envelope.certified import Certified, certified_or_none, name_text, short
 from sealwright.envelope.cms import SAYS_NOTHING, BrokenSigner, Envelope, Signer
 from sealwright.envelope.cms_write import SigningCertificate
-from sealwright.errors import BadSignature, LimitExceeded, MalformedEnvelope, SealwrightError, UnknownSigner
+from sealwright.errors import (
+    BadSignature,
+    LimitExceeded,
+    MalformedEnvelope,
+    SealwrightError,
+    UnknownSigner,
+    WeakAlgorithm,
+)
 
 MAX_BYTES = 1 << 20
 MAX_SIGNATURE_BYTES = 8192
@@ -68,7 +75,7 @@ def bare_signers(
     Where the value fits none, those that are named stand for it: `check_signer` will refuse them with the reason.
     """
     named = _of_type(value, digest, algorithm, certificates, names)
-    return _chosen(named, subject) or (_nobody(subject, called),)
+    return _chosen(named, subject) or (_nobody(subject, called, digest),)
 
 
 def matching_signers(
@@ -87,7 +94,7 @@ def matching_signers(
     of_type = _of_type(value, digest, algorithm, certificates, fits)
     found = tuple(signer for signer in of_type if _fits(signer, subject))
     if found or not of_type:
-        return found or (_nobody(subject, called),)
+        return found or (_nobody(subject, called, digest),)
     what = f"the signature fits none of the {len(of_type)} keys known here that could have made it ({called})"
     return (BrokenSigner(BadSignature(subject, what, _BRING)),)
 
@@ -119,7 +126,7 @@ def read_bare_cms(
     try:
         signers = _signers(infos[0], signed, delivered, (*inside, *certificates), subject)
     except SealwrightError as cause:
-        signers = (BrokenSigner(cause),)
+        signers = (BrokenSigner(cause, b"", _named_as(infos[0].sid)),)
     return Envelope(types.DATA.dotted_string, None, inside, signers)
 
 
@@ -183,8 +190,10 @@ def _signers(
         raise MalformedEnvelope(subject, "it has attributes, and signatures of this format have none", _AGAIN)
     identifier = asn1.encode_der(info.digest_algorithm)
     name = READ_DIGESTS.get(identifier)
-    if name is None or identifier not in [asn1.encode_der(one) for one in signed.digest_algorithms.as_list()]:
-        raise MalformedEnvelope(subject, "its digest algorithm is not SHA-2, or not that of the SignedData", _AGAIN)
+    if name is None:
+        raise WeakAlgorithm(subject, "a digest algorithm that is not SHA-256, SHA-384 or SHA-512", _AGAIN)
+    if identifier not in [asn1.encode_der(one) for one in signed.digest_algorithms.as_list()]:
+        raise MalformedEnvelope(subject, "its digest algorithm is not that of the SignedData", _AGAIN)
     found: list[Signer] = []
     reason: SealwrightError | None = None
     digest = delivered(name)
@@ -201,7 +210,7 @@ def _signers(
     if found:
         return _chosen(found, subject)
     what = f"it names its signer by {_called(info.sid)}, and none of the certificates known here is that one's"
-    return (BrokenSigner(reason or UnknownSigner(subject, what, _BRING)),)
+    return (BrokenSigner(reason or UnknownSigner(subject, what, _BRING), b"", _named_as(info.sid), digest),)
 
 
 def _names(sid: types.Sid, known: Certified) -> bool:
@@ -213,6 +222,12 @@ def _names(sid: types.Sid, known: Certified) -> bool:
 
 def _called(sid: types.Sid) -> str:
     return f"key {sid.value.hex()}" if isinstance(sid.value, bytes) else f"serial {sid.value.serial:x}"
+
+
+def _named_as(sid: types.Sid) -> str:
+    """The same with the issuer's name, as far as it can be read."""
+    issuer = "" if isinstance(sid.value, bytes) else name_text(asn1.encode_der(sid.value.issuer))
+    return f"{_called(sid)} of {issuer}" if issuer else _called(sid)
 
 
 def _of_type(
@@ -230,9 +245,9 @@ def _of_type(
     ]
 
 
-def _nobody(subject: str, called: str) -> BrokenSigner:
+def _nobody(subject: str, called: str, digest: Digest) -> BrokenSigner:
     what = f"it names its signer by {called}, and none of the certificates known here is that one's"
-    return BrokenSigner(UnknownSigner(subject, what, _BRING))
+    return BrokenSigner(UnknownSigner(subject, what, _BRING), b"", called, digest)
 
 
 def _chosen(named: Sequence[Signer], subject: str) -> tuple[Signer, ...]:

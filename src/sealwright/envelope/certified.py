@@ -80,3 +80,30 @@ def short(cause: Exception) -> str:
     if kind is None:
         return text[:160]
     return re.sub(r"(?<!^)(?=[A-Z])", " ", kind[1]).lower()
+
+
+@lru_cache(maxsize=256)
+def name_text(name: bytes) -> str:
+    """A DER Name as RFC 4514 writes it; "" where it cannot be read."""
+    try:
+        inside = asn1.decode_der(types.NameInside, types.der(0x30, name))
+        parts = [
+            x509.RelativeDistinguishedName([x509.NameAttribute(one.type, _text(one.value)) for one in part.as_list()])
+            for part in inside.parts
+        ]
+        return x509.Name(parts).rfc4514_string()
+    except UNREADABLE:
+        return ""
+
+
+def _text(value: asn1.TLV) -> str:
+    """A UTF8String, PrintableString or IA5String; ValueError for another."""
+    text: str
+    match value.tag_bytes:
+        case b"\x13":
+            text = value.parse(asn1.PrintableString).as_str()
+        case b"\x16":
+            text = value.parse(asn1.IA5String).as_str()
+        case _:
+            text = value.parse(str)
+    return text

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
 
+from cryptography import x509
 from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest, HashName
@@ -33,7 +34,7 @@ from sealwright.envelope.algorithms import (
 )
 from sealwright.envelope.asn1 import OID, TLV
 from sealwright.envelope.ber import to_der
-from sealwright.envelope.certified import Certified, certified, certified_or_none, short
+from sealwright.envelope.certified import UNREADABLE, Certified, certified, certified_or_none, short
 from sealwright.envelope.kinds import AUTHENTICODE, FILE
 from sealwright.envelope.shape import Shapes
 from sealwright.errors import (
@@ -93,9 +94,16 @@ class Signer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BrokenSigner:
-    """A SignerInfo that cannot be used, and why."""
+    """A SignerInfo that cannot be used, and why; with what it says all the same, which nothing has checked.
+
+    certificate: DER, where it carries the one that it names; called: its signer by the name or key it gives, where it carries none,
+    and digest: of the content, as the file says it.
+    """
 
     reason: SealwrightError
+    certificate: bytes = b""
+    called: str = ""
+    digest: Digest | None = None
 
 
 class Envelope(NamedTuple):
@@ -153,11 +161,11 @@ def _read(data: bytes, profile: Profile, subject: str) -> Envelope:
             signers.append(reader.signer())
             nested += reader.nested
         except SealwrightError as cause:
-            signers.append(BrokenSigner(cause))
+            signers.append(BrokenSigner(cause, _named_by_sid(info.sid, certificates)))
+            nested += reader.nested_in_broken()  # a signature of its own: SHA-256 inside an old one with SHA-1
         except ValueError as cause:
-            signers.append(
-                BrokenSigner(MalformedEnvelope(subject, f"a signed attribute is not DER: {short(cause)}", _AGAIN))
-            )
+            reason = MalformedEnvelope(subject, f"a signed attribute is not DER: {short(cause)}", _AGAIN)
+            signers.append(BrokenSigner(reason, _named_by_sid(info.sid, certificates)))
     return Envelope(signed.content.type.dotted_string, content, certificates, tuple(signers), tuple(nested))
 
 
@@ -255,6 +263,24 @@ def _certificates(signed: types.SignedData, subject: str) -> tuple[bytes, ...]:
     return tuple(asn1.encode_der(entry) for entry in found)
 
 
+def _named_by_sid(sid: types.Sid, certificates: tuple[bytes, ...]) -> bytes:
+    """The one certificate that a signer identifier names, whatever its key; b"" where there is none, or more than one."""
+    found = [one for one in dict.fromkeys(certificates) if _is_named(sid, one)]
+    return found[0] if len(found) == 1 else b""
+
+
+def _is_named(sid: types.Sid, certificate: bytes) -> bool:
+    try:
+        loaded = x509.load_der_x509_certificate(certificate)
+        if isinstance(sid.value, bytes):
+            return bool(loaded.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest == sid.value)
+        body = asn1.decode_der(types.TbsCertificate, loaded.tbs_certificate_bytes)
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return False
+    issuer = sid.value.issuer
+    return sid.value.serial == body.serial and (issuer.tag_bytes, issuer.data) == (b"\x30", body.issuer.data)
+
+
 class _Reader:
     """One SignerInfo read by the numbered rules above; raises ValueError for an attribute that is not DER."""
 
@@ -314,6 +340,12 @@ class _Reader:
             binds_certificate=bound,
             findings=tuple(self.findings),
         )
+
+    def nested_in_broken(self) -> tuple[bytes, ...]:
+        """The signatures nested in one that cannot be used itself, of Authenticode."""
+        if self.profile is Profile.FOREIGN_AUTHENTICODE:
+            self._tokens()
+        return self.nested
 
     def _attributes(self, attributes: list[types.Attribute]) -> dict[OID, TLV]:
         if len(attributes) > types.MAX_ATTRIBUTES:

@@ -1,7 +1,7 @@
 """Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
-| file, manifest, trust, deny, ceremony, transcript, backup, loss, acceptance, receiving | id-data | absent: the content lies beside (RULES 1) |
+| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
@@ -106,6 +106,8 @@ CEREMONY = ContentKind("ceremony")
 TRANSCRIPT = ContentKind("transcript")
 BACKUP = ContentKind("backup")
 LOSS = ContentKind("loss")
+# what a station found when it verified something (plant/records.py)
+RECORD = ContentKind("record")
 # what a plant says of an artifact: beside the maker's signature, and in its place
 ACCEPTANCE = ContentKind("acceptance")
 RECEIVING = ContentKind("receiving")
@@ -149,6 +151,7 @@ KINDS = {
         TRANSCRIPT,
         BACKUP,
         LOSS,
+        RECORD,
         ACCEPTANCE,
         RECEIVING,
         TIMESTAMP,

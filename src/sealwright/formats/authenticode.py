@@ -18,7 +18,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import DIGEST_IDENTIFIERS, READ_DIGESTS, with_null
 from sealwright.envelope.asn1 import OID, SPC_INDIRECT_DATA, TLV, der
 from sealwright.envelope.ber import element_size
-from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
+from sealwright.envelope.cms import BrokenSigner, Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.kinds import AUTHENTICODE
 from sealwright.errors import LimitExceeded, MalformedArtifact, MalformedEnvelope, SealwrightError, WeakAlgorithm
 from sealwright.findings import Finding, reject
@@ -170,6 +170,7 @@ def pkcs7_size(data: bytes) -> int:
 
 
 def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:
+    envelope = None
     try:
         if hidden := next((what for mark, what in _HIDDEN.items() if mark in data), None):
             raise MalformedEnvelope(subject, f"{hidden} lies in it, which nothing signs", _AGAIN)
@@ -183,5 +184,14 @@ def _read(data: bytes, kinds: tuple[bytes, ...], subject: str) -> Authenticode:
         if not indirect.data[2:].startswith(kinds):
             raise MalformedEnvelope(subject, "it is a signature for another kind of file", _AGAIN)
         return Authenticode(envelope, content, indirect, ())
+    except WeakAlgorithm as cause:
+        if envelope is not None:  # what is too weak to count still says whose it is
+            weak = tuple(_refused(one, cause) for one in envelope.signers)
+            return Authenticode(envelope._replace(signers=weak), b"", None, ())
+        return Authenticode(None, b"", None, (reject(cause.code, subject, found=cause.what),))
     except SealwrightError as cause:
         return Authenticode(None, b"", None, (reject(cause.code, subject, found=cause.what),))
+
+
+def _refused(signer: Signer | BrokenSigner, cause: SealwrightError) -> BrokenSigner:
+    return BrokenSigner(cause, signer.certificate)

@@ -13,6 +13,7 @@ Source: XML Signature Syntax and Processing 1.1, sections 4 and 6.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,7 +38,7 @@ from sealwright.envelope.signedinfo import (
     name_of,
     value_as_read,
 )
-from sealwright.errors import BadSignature, MalformedArtifact, MalformedEnvelope, UnknownSigner
+from sealwright.errors import BadSignature, MalformedArtifact, MalformedEnvelope, UnknownSigner, WeakAlgorithm
 from sealwright.formats.xmlstrict import AS_ROOT, TAG, Form, Layout, Span, canonical, read_layout, tree
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ _WITHOUT_SPACE = str.maketrans("", "", _SPACE)
 _XML = "{http://www.w3.org/XML/1998/namespace}"
 _TAKEN = ("lang", "space")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"})
+_WEAK = re.compile(r"#(?:rsa-|dsa-|ecdsa-)?(?:sha1|md5|ripemd160)\Z")
 _AGAIN = "Ask its maker for the document again."
 
 
@@ -284,6 +286,8 @@ def _algorithm(element: Any, name: str, known: Mapping[str, T]) -> T:
     _children(element, name)
     uri = element.get("Algorithm")
     if uri not in known:
+        if _WEAK.search(uri):
+            raise WeakAlgorithm(name, f"{_local(element)} {uri[:120]!r}", "Ask the signer for a SHA-2 signature.")
         raise _wrong(name, f"{_local(element)} {uri[:120]!r} is not accepted")
     return known[uri]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Sequence
 from typing import cast
 
@@ -157,7 +158,7 @@ def generate(kind: KeyKind) -> PrivateKey:
 
 def _check_owner(path: str, status: os.stat_result) -> None:
     """status: of the descriptor that the key is read from, so that no other file can be put in between."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeyRefused(f"file:{path}", "other users can read the private key", f"Run: chmod 600 {path}")

@@ -184,20 +184,34 @@ class TokenKey:
         self._worker = again._worker
 
 
+_START = "import sys; sys.path[:] = sys.argv[1:]; from sealwright.keys.pkcs11_worker import main; main()"
+
+
 class WorkerLost(Exception):
     """The worker died, hung or answered nonsense."""
+
+
+def _worker_command() -> list[str]:
+    """Isolated: no module comes from the environment or the current folder. Started without the machine's packages (-S: the
+    portable folder of docs/bundle.md), this process is one whose folders the launcher chose; the worker gets the same ones."""
+    if sys.platform == "win32":  # whose select() knows sockets alone, so that a token that hangs would hang us
+        raise KeyUnavailable(
+            "pkcs11:", "keys in tokens are not used on Windows yet", "Sign on Linux; to verify needs no token."
+        )
+    if sys.flags.isolated and sys.flags.no_site:
+        return [sys.executable, "-I", "-S", "-B", "-c", _START, *sys.path]
+    return [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
 
 
 class Worker:
     """The spawned process of `pkcs11_worker.py`, and its two pipes."""
 
     def __init__(self) -> None:
-        arguments = [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
         self._process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            _worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
-        # a question larger than the pipe must not wait for ever on a worker that hangs
-        os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
+        if sys.platform != "win32":  # a question larger than the pipe must not wait for ever on a worker that hangs
+            os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def ask(self, question: Message, timeout_s: float) -> Message:
         """One question and its answer; WorkerLost if none comes in time."""

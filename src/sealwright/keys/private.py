@@ -26,6 +26,7 @@ from sealwright.keys.pin import Pin
 
 MAX_BYTES = 256 * 1024
 MAX_ROUNDS = 10_000_000
+MAX_BCRYPT_ROUNDS = 1_000  # some 8 s; ssh-keygen writes 24 of itself
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 # PBKDF2, the schemes of PKCS#5 version 1 and of PKCS#12, scrypt; their parameters follow
 _PKCS5, _PKCS12 = bytes.fromhex("06092a864886f70d0105"), bytes.fromhex("060a2a864886f70d010c01")
@@ -37,6 +38,7 @@ _DERIVATIONS = re.compile(
     + re.escape(_SCRYPT),
     re.DOTALL,
 )
+_OPENSSH, _BCRYPT = b"openssh-key-v1\0", b"\0\0\0\x06bcrypt"
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{3,40})-----.*?-----END \1-----", re.DOTALL)
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 _PSS_ONLY = bytes.fromhex("06092a864886f70d01010a")
@@ -72,6 +74,7 @@ def read_private_key(path: str, password: Pin | None) -> PrivateFile:
     secret = password.reveal().encode() if password is not None else None
     if secret is not None:
         _check_work(path, data)
+        _check_bcrypt(path, data)
     key, form, certificates = _pem(path, data, secret) if b"-----BEGIN " in data else _binary(path, data, secret)
     if isinstance(key, rsa.RSAPrivateKey) and _PSS_ONLY in _octets(data):
         raise KeyRefused(
@@ -115,6 +118,22 @@ def _check_work(path: str, data: bytes) -> None:
         )
 
 
+def _check_bcrypt(path: str, data: bytes) -> None:
+    """The same for OpenSSH's own form: "openssh-key-v1", cipher, "bcrypt", salt and rounds (PROTOCOL.key of OpenSSH)."""
+    at = (opened := _octets(data)).find(_BCRYPT)
+    if not opened.startswith(_OPENSSH) or at < 0:
+        return
+    options = opened[at + len(_BCRYPT) + 4 :]
+    salt = int.from_bytes(options[:4])
+    rounds = int.from_bytes(options[4 + salt : 8 + salt])
+    if rounds > MAX_BCRYPT_ROUNDS:
+        raise KeyRefused(
+            path,
+            f"its passphrase would be hashed {rounds:,} times with bcrypt; at most {MAX_BCRYPT_ROUNDS:,} are done",
+            "Give a copy of it fewer: ssh-keygen -p -a 100 -f COPY",
+        )
+
+
 def _octets(data: bytes) -> bytes:
     """The DER inside a PEM, or what is DER already; of an encrypted key nothing can be seen."""
     match = _BLOCK.search(data)
@@ -137,7 +156,8 @@ def _pem(path: str, data: bytes, secret: bytes | None) -> tuple[object, str, tup
     kind, block = private[0]
     encrypted = b"ENCRYPTED" in block[:200]
     if kind == "OPENSSH PRIVATE KEY":
-        return _loaded(path, block, secret, "ssh"), "OpenSSH", ()
+        locked = ", encrypted" if _BCRYPT in _octets(block) else ""
+        return _loaded(path, block, secret, "ssh"), f"OpenSSH{locked}", ()
     form = {"RSA PRIVATE KEY": "PKCS#1", "EC PRIVATE KEY": "SEC1"}.get(kind, "PKCS#8")
     return _loaded(path, block, secret if encrypted else None, "pem"), form + (", encrypted" if encrypted else ""), ()
 
@@ -196,8 +216,8 @@ def _loaded(path: str, block: bytes, secret: bytes | None, form: str) -> object:
         if "bcrypt" in str(cause):
             raise KeyUnavailable(
                 path,
-                "it is an OpenSSH key with a passphrase, which is not read here",
-                "Turn a copy of it into PKCS#8, which may be encrypted too: ssh-keygen -p -m PKCS8 -f COPY",
+                "it is an OpenSSH key with a passphrase, which is read only where the package bcrypt is installed",
+                "Install bcrypt, or turn a copy of the key into PKCS#8, which may be encrypted too: ssh-keygen -p -m PKCS8 -f COPY",
             ) from cause
         raise _unreadable(path) from cause
 

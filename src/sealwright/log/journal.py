@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
+from sealwright.artifact.folders import sync_folder
 from sealwright.errors import HomeLocked, JournalError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 
@@ -39,6 +41,7 @@ LOCKED = "locked"
 WAIT_S = 10.0
 START = "0" * 64
 _TAIL = 64 * 1024
+_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # else Windows ends lines in two octets
 _SHORTER = "Nothing was signed; sign with fewer or shorter claims."
 
 
@@ -63,6 +66,8 @@ class EntryType(StrEnum):
     PENDING = "pending"
     STAMPED = "stamped"
     FORGOTTEN = "forgotten"
+    # of where signed artifacts were released (signing/released.py); `released` is the register's word for the end of a hold
+    PUBLISHED = "published"
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
     LOST = "lost"
@@ -116,7 +121,7 @@ class Journal:
         try:
             _acquire(lock, folder, wait_s)
             path = os.path.join(folder, FILE)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             try:
                 _set_torn_line_aside(descriptor, folder)
                 count, previous = _end(descriptor, path)
@@ -209,7 +214,7 @@ def read_history(folder: str) -> Iterator[Recorded]:
 def end_of(path: str) -> tuple[int, str]:
     """Number and hash after the last line of a journal's file, without a lock; (0, START) where there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | _BINARY)
     except FileNotFoundError:
         return 0, START
     except OSError as cause:
@@ -226,7 +231,7 @@ def whole_end(path: str) -> tuple[int, int, str]:
     The lines before are never changed, so they are a journal by themselves.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDWR | _BINARY)
     except OSError as cause:
         raise _error(path, f"it cannot be read ({cause.strerror})") from cause
     try:
@@ -354,14 +359,14 @@ def _acquire(lock: int, folder: str, wait_s: float) -> None:
 
 
 def _lock_now(lock: int) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
-        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        return
-    import fcntl
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _set_torn_line_aside(descriptor: int, folder: str) -> None:
@@ -426,21 +431,6 @@ def _recorded(fields: dict[str, Field], path: str, number: int) -> Recorded:
         raise _damaged(path, number, "an unknown type") from cause
     own = {name: value for name, value in fields.items() if name not in ("seq", "previous", "type")}
     return Recorded(number, type_, own)
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder durable; OSError where the disk fails."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as cause:
-        # some network file systems cannot sync a folder, and say so in this way; anything else is a failing disk
-        if cause.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: str, number: int, what: str) -> JournalError:

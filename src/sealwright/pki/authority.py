@@ -30,6 +30,8 @@ POLICY_OF = {
     Provenance.HARDWARE_ATTESTED: HARDWARE_ATTESTED,
 }
 ANY_POLICY = "2.5.29.32.0"
+ANY_PURPOSE = "2.5.29.37.0"
+_UNDERSTOOD = (x509.BasicConstraints, x509.KeyUsage, x509.CertificatePolicies)
 DEVELOPMENT_MARK = "DEVELOPMENT ONLY"
 SERIAL_BITS = 159
 BACKDATED = timedelta(minutes=5)
@@ -166,8 +168,29 @@ def _check_issuer(above: x509.Certificate, key: OpenKey, now: datetime, profile:
         raise KeyRefused(
             name, "it may not issue certificates of authorities (pathLenConstraint)", "Use the one above it."
         )
+    _check_limits(above, profile, name)
     if above.not_valid_after_utc <= now:
         raise KeyRefused(name, f"it ended on {above.not_valid_after_utc:%Y-%m-%d}", "Make a new authority.")
+
+
+def _check_limits(above: x509.Certificate, profile: Profile, name: str) -> None:
+    """What the PKI above a company's authority put into its certificate: key usage, purposes (A046), demands (A047, A048)."""
+    for extension in above.extensions:
+        value = extension.value
+        if isinstance(value, x509.KeyUsage) and not value.key_cert_sign:
+            raise KeyRefused(name, "it may not issue certificates (key usage)", "Name the certificate of an authority.")
+        if isinstance(value, x509.ExtendedKeyUsage):
+            allowed = {oid.dotted_string for oid in value}
+            if ANY_PURPOSE not in allowed and (profile.is_authority or not allowed.issuperset(profile.purposes)):
+                raise KeyRefused(
+                    name, f"it is for other purposes than a {profile.name} certificate's", "Use another authority."
+                )
+        elif extension.critical and not isinstance(value, _UNDERSTOOD):
+            raise KeyRefused(
+                name,
+                f"it has limits that are not kept here ({extension.oid.dotted_string})",
+                "Ask for an authority's certificate without them.",
+            )
 
 
 def names_issuer(above: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -27,6 +27,7 @@ import os
 import secrets
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -324,7 +325,9 @@ class ClockWatch:
 
 def _boot_time() -> float:
     """Seconds that nobody can set, asleep or awake."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class _Timex(ctypes.Structure):

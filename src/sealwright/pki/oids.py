@@ -24,3 +24,5 @@ CONSTRUCTIONS = {
 TIMESTAMP_POLICY = f"{ARC}.2.1"
 # An extended key usage of ours, so that the certificate of a log's key serves for nothing else
 LOG_SIGNING = f"{ARC}.4.1"
+# The same for the key of a station that records what it verified
+RECORD_SIGNING = f"{ARC}.4.2"

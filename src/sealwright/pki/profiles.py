@@ -13,6 +13,7 @@
     | timestamp-authority  | 10 years  | timeStamping, critical and alone                     | RFC 3161 section 2.3                 |
     | ocsp-responder       | 90 days   | OCSPSigning, with nocheck                            | RFC 6960 section 4.2.2.2             |
     | log                  | 10 years  | one of our own arc                                   | a log's key, and nothing else        |
+    | record-signer        | 10 years  | one of our own arc                                   | a station's records of what it found |
     | person               | 3 years   | documentSigning                                      | approvals, records (RFC 9336)        |
     | tls-server           | 90 days   | serverAuth                                           | the service                          |
     | tls-client           | 460 days  | clientAuth                                           | machines that ask the service        |
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sealwright.envelope.algorithms import Scheme
-from sealwright.pki.oids import LOG_SIGNING
+from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
@@ -107,6 +108,10 @@ OCSP_RESPONDER = Profile(
     "ocsp-responder", 90, purposes=(OCSP_SIGNING,), schemes=_CLASSIC, no_check=True, about="answers of revocation"
 )
 LOG = Profile("log", 10 * YEAR, purposes=(LOG_SIGNING,), about="a log's key")
+# As long as a log's: a certificate that ends on a station must not stop what is installed there
+RECORD_SIGNER = Profile(
+    "record-signer", 10 * YEAR, purposes=(RECORD_SIGNING,), about="a station's records of what it verified"
+)
 PERSON = Profile("person", 3 * YEAR, purposes=(DOCUMENT_SIGNING,), about="approvals, records, trust files")
 TLS_SERVER = Profile(
     "tls-server", 90, purposes=(SERVER_AUTH,), schemes=_CLASSIC, names=Names.HOSTS, about="the service"
@@ -129,6 +134,7 @@ PROFILES = {
         TIMESTAMP_AUTHORITY,
         OCSP_RESPONDER,
         LOG,
+        RECORD_SIGNER,
         PERSON,
         TLS_SERVER,
         TLS_CLIENT,

@@ -24,13 +24,14 @@ from typing import cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from sealwright.envelope.algorithms import (
     MIN_RSA_BITS_TO_SIGN,
     PublicKey,
     SignatureAlgorithm,
     algorithm_for,
+    check_encoding,
     check_rsa,
     key_digest,
 )
@@ -83,13 +84,9 @@ def read_public_key(spki: bytes, *, subject: str) -> PublicKey:
             subject, f"its public key cannot be read: {cause}"[:200], "Ask for a request with another key."
         ) from cause
     algorithm_for(key, subject=subject)
-    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
-        raise WeakAlgorithm(
-            subject,
-            "its public key is in an encoding that is not accepted (explicit curve parameters, a compressed point)",
-            "Write the key with its curve's name and the uncompressed point.",
-        )
-    return cast("PublicKey", key)
+    public = cast("PublicKey", key)
+    check_encoding(public, spki, subject=subject)
+    return public
 
 
 def weakness(key: PublicKey) -> str:

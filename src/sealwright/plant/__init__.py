@@ -1,1 +1,1 @@
-"""What a plant does with what it gets from others, before it installs it and while it keeps it."""
+"""What a plant does with deliveries: survey, receive, accept, records, and the checking station."""

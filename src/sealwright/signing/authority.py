@@ -33,8 +33,8 @@ from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.pki.request import Request, check_request
 from sealwright.signing.enrol import check_name, key_beside, new_key, relative_uri, save
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
-from sealwright.signing.issued import Issued
-from sealwright.signing.issuing import adopt, authority_of, chain_below, issued_by, opened, path_length
+from sealwright.signing.issued import Inventory, Issued
+from sealwright.signing.issuing import adopt, authority_of, chain_below, inventory_of, issued_by, opened, path_length
 from sealwright.signing.register import LOST, Order, Register
 from sealwright.trust.belief import CRL_FOLDER
 from sealwright.trust.certificate import load_certificate, policy_oids, spki_digest
@@ -96,7 +96,7 @@ def renew(home: Home, wanted: str, now: datetime, pin: Pin | None, days: int | N
     mine = next((key for key in home.keys if key.name == wanted), None)
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = _certificate_of(register, mine) if mine is not None else register.inventory.find(wanted)
+        one = _find(register.inventory, home, wanted)
     mine = mine or next((key for key in home.keys if key_digest(key.public_key) == one.key), None)
     if one.signs_until is not None and one.signs_until < now:
         raise KeyRefused(
@@ -149,7 +149,7 @@ def rekey(
         )
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = _certificate_of(register, old)
+        one = _certificate_of(register.inventory, old)
     if one.end is not None and not one.on_hold:
         raise KeyRefused(one.name, f"it was revoked ({one.end.reason.value})", "Enrol a new key: sealwright key enrol")
     authority = issuer_of(home, one)
@@ -194,7 +194,7 @@ def revoke(
     """
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = _find(register, home, wanted)
+        one = _find(register.inventory, home, wanted)
         renewed = reason is x509.ReasonFlags.superseded and register.inventory.successors(one)
         others = [one] if renewed else register.inventory.of_key(one.key)
         worse = reason in LOST
@@ -210,7 +210,7 @@ def suspend(home: Home, wanted: str, now: datetime, person: str = "") -> list[Is
     """Hold a certificate, and every other one of its key that is good: whoever has the key has them all."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = _find(register, home, wanted)
+        one = _find(register.inventory, home, wanted)
         due = [other for other in register.inventory.of_key(one.key) if other.end is None] or [one]
         return [register.hold(other, now, person) for other in due]
 
@@ -219,7 +219,7 @@ def release(home: Home, wanted: str, now: datetime, person: str = "") -> list[Is
     """End the hold of a certificate and of every other one of its key."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = _find(register, home, wanted)
+        one = _find(register.inventory, home, wanted)
         due = [other for other in register.inventory.of_key(one.key) if other.on_hold] or [one]
         return [register.release(other, now, person) for other in due]
 
@@ -228,7 +228,7 @@ def retire(home: Home, wanted: str, now: datetime, until: datetime) -> Issued:
     """Set the end of signing of a key; of a key of the home itself, home.toml keeps to it too."""
     with Register.open(home.path(REGISTER)) as register:
         adopt(home, register)
-        one = register.retire(_find(register, home, wanted), now, until)
+        one = register.retire(_find(register.inventory, home, wanted), now, until)
     mine = next((key for key in home.keys if key_digest(key.public_key) == one.key), None)
     if mine is not None:
         save(home, replace(mine, signs_until=until))
@@ -236,10 +236,8 @@ def retire(home: Home, wanted: str, now: datetime, until: datetime) -> Issued:
 
 
 def found(home: Home, wanted: str) -> Issued:
-    """A certificate of the register, by serial, common name, or a key's name."""
-    with Register.open(home.path(REGISTER)) as register:
-        adopt(home, register)
-        return _find(register, home, wanted)
+    """A certificate of the register, by serial, common name, or a key's name; read only, so that nobody waits for anybody."""
+    return _find(inventory_of(home), home, wanted)
 
 
 def make_list(home: Home, authority: EnrolledKey, now: datetime, pin: Pin | None, valid: timedelta = LIST_VALID) -> str:
@@ -389,9 +387,9 @@ def _broken_off(register: Register, one: Issued, now: datetime) -> Issued | None
     return next((other for other in reversed(good) if other.x509.not_valid_after_utc > now + OVERLAP), None)
 
 
-def _certificate_of(register: Register, key: EnrolledKey) -> Issued:
+def _certificate_of(inventory: Inventory, key: EnrolledKey) -> Issued:
     serial = load_certificate(key.certificate, key.name).serial_number
-    found = [one for one in register.inventory.issued.values() if one.serial == serial]
+    found = [one for one in inventory.issued.values() if one.serial == serial]
     if not found:
         raise UsageError(
             f"key {key.name}", "no authority of this home issued its certificate", "Ask the PKI that issued it."
@@ -399,9 +397,9 @@ def _certificate_of(register: Register, key: EnrolledKey) -> Issued:
     return found[0]
 
 
-def _find(register: Register, home: Home, wanted: str) -> Issued:
+def _find(inventory: Inventory, home: Home, wanted: str) -> Issued:
     mine = next((key for key in home.keys if key.name == wanted), None)
-    return _certificate_of(register, mine) if mine is not None else register.inventory.find(wanted)
+    return _certificate_of(inventory, mine) if mine is not None else inventory.find(wanted)
 
 
 def _organisation(authority: EnrolledKey) -> str:

@@ -15,6 +15,7 @@ from sealwright.signing.home import (
     CEREMONY,
     FILE,
     JOURNAL,
+    PRIVATE,
     TRUST,
 )
 from sealwright.trust.belief import CRL_FOLDER, DENY
@@ -33,6 +34,8 @@ _FOLDERS = {
     CRL_FOLDER: re.compile(r".+"),
     HISTORY: re.compile(r".+"),
     CEREMONY: re.compile(r"(plan|transcript)\.txt|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"),
+    PRIVATE: re.compile(r"[0-9a-f]{64}\.json"),
+    "ceremonies": re.compile(r"[0-9a-f]{64}\.json"),
     "pending": re.compile(r"[0-9a-f]{64}\.json"),
     LOSSES: re.compile(r"[0-9]+\.toml(\..+\.p7s)?"),
     f"{LOSSES}/{JOURNAL}": _ENTRIES,

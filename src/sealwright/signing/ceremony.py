@@ -1,11 +1,11 @@
 """A key ceremony (issue 5): keys, certificates and first revocation lists of a new home, made step by step before its officers.
 
-Before anything is made: enough officers of the plan attend, each by a signature of this plan and nonce of today; a device key has
-its second copy, or the plan says why one is enough. Each step is announced, agreed to, done, and told with the digests of what it
+Before anything is made: enough officers of the plan attend, each by a signature of this plan and nonce of today, and no run has used
+that nonce before (`ceremonyruns.py`); a device key has its second copy, or the plan says why one is enough. Each step is announced, agreed to, done, and told with the digests of what it
 made. Everything issued goes through the register. At the end every path and list is checked as verifiers would.
 
 The home is built beside its place and renamed, with the transcript in HOME/ceremony: it is there whole or not at all. Keys that
-were made in a token remain there; the error that ends a ceremony early names them.
+were made in a token remain there; the error that ends a ceremony early names them, and after a crash the next ceremony does.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cryptography import x509
 
 from sealwright import __version__
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import refuse_occupied, sync_folder
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.source import read_file
@@ -52,6 +53,7 @@ from sealwright.signing.ceremonyplan import (
     parse_plan,
     read_attendance,
 )
+from sealwright.signing.ceremonyruns import BUILDING, Left, Runs, runs_beside
 from sealwright.signing.enrol import record, relative_uri
 from sealwright.signing.home import (
     ANCHORS,
@@ -94,6 +96,7 @@ class Session:
     """One run. attendance: files; second_copy: key string of the device key's other copy, "" for none.
 
     agrees: asked before each step with its number and name, False ends the ceremony; tells: of everything that was made.
+    left: told of what a run before left that never came to its end.
     copying: asked when the device key was made here, with its location, that it be copied to `second_copy` now.
     """
 
@@ -104,6 +107,7 @@ class Session:
     tells: Callable[[Made | FirstList], None]
     copying: Callable[[str], bool]
     opening: Callable[[Plan, Sequence[Present]], bool]
+    left: Callable[[Left], None]
     second_copy: str = ""
     pin: Pin | None = None
 
@@ -116,6 +120,8 @@ class _Work:
     session: Session
     folder: str
     final: str
+    runs: Runs
+    nonce: str
     keys: dict[str, EnrolledKey] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     lists: list[FirstList] = field(default_factory=list)
@@ -137,44 +143,57 @@ class _Work:
         return self.session.pin if self.plan.token else None
 
 
-def run_ceremony(plan_path: str, folder: str, session: Session) -> tuple[Home, Transcript]:
-    """Do what a plan says, into a new or empty folder. CeremonyRefused where somebody or something is missing or refuses a step,
-    UsageError for a folder with something in it, and whatever keys and authorities raise."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
-    text = read_file(plan_path, MAX_BYTES)
-    plan, nonce = parse_plan(text, plan_path), check_nonce(session.nonce)
+def run_ceremony(text: bytes, subject: str, folder: str, session: Session) -> tuple[Home, Transcript]:
+    """Do what a plan says, into a new or empty folder. text: the plan's bytes; subject: its name for errors.
+
+    CeremonyRefused where somebody or something is missing or refuses a step, UsageError for a folder with something in it, and
+    whatever keys and authorities raise.
+    """
+    refuse_occupied(folder)
+    plan, nonce = parse_plan(text, subject), check_nonce(session.nonce)
     files = read_attendance(session.attendance)
-    present = attended(plan, nonce, files, session.now)
-    _check_copies(plan, session, plan_path)
-    if not session.opening(plan, present):
-        raise CeremonyRefused(plan_path, "it was stopped before the first step", "Nothing was made.")
-    full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
-    work = _Work(plan, session, building, full)
-    try:
-        os.makedirs(os.path.join(building, "certificates"))
-        os.makedirs(os.path.join(building, "keys"), mode=0o700)
-        for number, step in enumerate(plan.steps, 1):
-            if not session.agrees(number, step):
-                raise CeremonyRefused(plan_path, f"it was stopped before step {number} ({step})", _NEXT)
-            _first_lists(work) if step == LISTS else _make(work, number, step)
-        _verify(work)
-        transcript = _transcript(work, present, nonce)
-        _keep(work, text, files, transcript)
-        if os.path.isdir(full):
-            os.rmdir(full)
-        os.rename(building, full)
-    except OSError as cause:
-        step = f"Check the folder above it.{work.remains}"
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
-    except SealwrightError as cause:
-        cause.next_step += work.remains
-        raise
-    finally:
-        if os.path.isdir(building):
-            shutil.rmtree(building, ignore_errors=True)
+    with runs_beside(folder, session.left) as runs:
+        runs.refuse_used(nonce)
+        present = attended(plan, nonce, files, session.now)
+        _check_copies(plan, session, subject)
+        if not session.opening(plan, present):
+            raise CeremonyRefused(subject, "it was stopped before the first step", "Nothing was made.")
+        full = os.path.abspath(folder)
+        building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}{BUILDING}")
+        work = _Work(plan, session, building, full, runs, nonce)
+        try:
+            transcript = _do(work, subject, present)
+            _keep(work, text, files, transcript)
+            if os.path.isdir(full):
+                os.rmdir(full)
+            os.rename(building, full)
+            sync_folder(os.path.dirname(full))
+            runs.ended(nonce, "done")
+        except OSError as cause:
+            step = f"Check the folder above it.{work.remains}"
+            raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", step) from cause
+        except SealwrightError as cause:
+            cause.next_step += work.remains
+            runs.ended(nonce, "ended")
+            raise
+        finally:
+            if os.path.isdir(building):
+                shutil.rmtree(building, ignore_errors=True)
     return replace(open_home(full), folder=folder), transcript
+
+
+def _do(work: _Work, subject: str, present: tuple[Present, ...]) -> Transcript:
+    """Every step, agreed to one by one. With the first the nonce is used up."""
+    os.makedirs(os.path.join(work.folder, "certificates"))
+    os.makedirs(os.path.join(work.folder, "keys"), mode=0o700)
+    for number, step in enumerate(work.plan.steps, 1):
+        if not work.session.agrees(number, step):
+            raise CeremonyRefused(subject, f"it was stopped before step {number} ({step})", _NEXT)
+        if number == 1:
+            work.runs.begun(work.nonce, work.session.now)
+        _first_lists(work) if step == LISTS else _make(work, number, step)
+    _verify(work)
+    return _transcript(work, present, work.nonce)
 
 
 def _check_copies(plan: Plan, session: Session, subject: str) -> None:
@@ -246,6 +265,7 @@ def _make(work: _Work, number: int, step: str) -> None:
         info = create_key(_uri(work, name), plan.kind_of(step), work.pin)
         if plan.token:
             work.in_token.append(info.uri)
+            work.runs.made(work.nonce, info.uri)
     copy = ""
     if step == DEVICE and work.session.second_copy:
         if not plan.device_key and not work.session.copying(display(info.location)):

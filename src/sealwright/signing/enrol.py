@@ -44,6 +44,7 @@ from sealwright.pki.profiles import (
     LOG,
     OCSP_RESPONDER,
     PERSON,
+    RECORD_SIGNER,
     TIMESTAMP_AUTHORITY,
     UPDATE_SIGNER,
     Profile,
@@ -66,7 +67,7 @@ from sealwright.signing.issued import Issued, common_name, read_register
 from sealwright.signing.issuing import authority_of, chain_below, opened
 from sealwright.signing.register import Order, Register
 from sealwright.trust.belief import CRL_FOLDER
-from sealwright.trust.certificate import load_certificate, policy_oids, public_key, tbs_digest
+from sealwright.trust.certificate import is_authority, load_certificate, policy_oids, public_key, tbs_digest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -114,6 +115,7 @@ ROLES = {
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
+    "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
 }
 
 
@@ -258,6 +260,10 @@ def enrol(
     if purpose is KeyPurpose.CERTIFICATES:
         construction = Construction.CERTIFICATE
     leaf, chain = read_certificates(path)
+    if purpose is KeyPurpose.CERTIFICATES and not is_authority(load_certificate(leaf, path)):
+        raise KeyRefused(
+            path, "it is not an authority's certificate", "Have one issued to it that may issue others (CA:TRUE)."
+        )
     key = open_key(uri, pin, expected=public_key(load_certificate(leaf, path)), construction=construction)
     info = key.info
     key.close()

@@ -8,6 +8,7 @@
     journal/             the durable record: intent before a key is used, result before a signature leaves
     timestamps/          the same of a timestamp authority that is served from here (`timestamping.py`)
     register/            what its authorities issued, revoked and listed (register.py)
+    private/             texts that the journal has only the digest of, each erasable (privatepart.py)
     ceremony/            plan, attendance and transcript of the ceremony that made it, if one did (ceremony.py)
 
 `file:` and `tpm:` key strings are kept relative to the home, so that it can be moved as a whole.
@@ -42,6 +43,7 @@ ANCHORS = "ca.pem"
 JOURNAL = "journal"
 TIMESTAMPS = "timestamps"
 REGISTER = "register"
+PRIVATE = "private"
 CEREMONY = "ceremony"
 _PLACES = ("crl", "ocsp", "issuer")
 MAX_BYTES = 1 << 20
@@ -60,6 +62,7 @@ class KeyPurpose(StrEnum):
     LOG = "log"
     APPROVAL = "approval"
     BACKUP = "backup"
+    RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True)

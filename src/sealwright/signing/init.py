@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,11 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import new_folder
 from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import Construction
-from sealwright.errors import OutputRefused, UsageError
+from sealwright.errors import UsageError
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, KeyKind, OpenKey
@@ -101,23 +101,12 @@ _PLANS = (
 
 
 def init_home(folder: str, options: InitOptions) -> Home:
-    """Make a home in a new or empty folder; UsageError if something lies there, KeyUnavailable or OutputRefused on the way."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
-    full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
-    try:
+    """Make a home in a new or empty folder; UsageError if something lies there or one stands in it, KeyUnavailable or
+    OutputRefused on the way."""
+    with new_folder(folder) as building:
         os.makedirs(os.path.join(building, "certificates"))
         os.makedirs(os.path.join(building, "keys"), mode=0o700)
         home = _build(building, options)
-        if os.path.isdir(full):
-            os.rmdir(full)
-        os.rename(building, full)
-    except OSError as cause:
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
-    finally:
-        if os.path.isdir(building):
-            shutil.rmtree(building, ignore_errors=True)
     return replace(home, folder=folder)
 
 

@@ -16,6 +16,7 @@ from sealwright.keys.pin import Pin
 from sealwright.pki.authority import Issuer
 from sealwright.pki.profiles import INTERMEDIATE, PROFILES, ROOT, Profile
 from sealwright.signing.home import REGISTER, EnrolledKey, Home, KeyPurpose
+from sealwright.signing.issued import Inventory, Issued, read_register
 from sealwright.signing.register import Register
 from sealwright.trust.certificate import load_certificate
 
@@ -73,6 +74,18 @@ def opened(home: Home, authority: EnrolledKey, pin: Pin | None) -> Iterator[tupl
 
 def adopt(home: Home, register: Register) -> None:
     """Certificates that this home's authorities issued before there was a register are taken into it, once."""
+    for one in _before_the_register(home, register.inventory):
+        register.adopt(one.certificate, one.issuer, one.profile, one.at)
+
+
+def inventory_of(home: Home) -> Inventory:
+    """The register and what `adopt` would take into it, for whoever only reads: without a lock, and without a change."""
+    inventory = read_register(home.path(REGISTER))
+    inventory.issued |= {(one.issuer, one.serial): one for one in _before_the_register(home, inventory)}
+    return inventory
+
+
+def _before_the_register(home: Home, inventory: Inventory) -> Iterator[Issued]:
     authorities = {
         key_digest(key.public_key): load_certificate(key.certificate, key.name)
         for key in home.keys
@@ -81,10 +94,11 @@ def adopt(home: Home, register: Register) -> None:
     for key in home.keys:
         certificate = load_certificate(key.certificate, key.name)
         for by, above in authorities.items():
-            if (by, certificate.serial_number) in register.inventory.issued or certificate.issuer != above.subject:
+            if (by, certificate.serial_number) in inventory.issued or certificate.issuer != above.subject:
                 continue
             if issued_by(certificate, above):
-                register.adopt(key.certificate, by, _profile_of(key), certificate.not_valid_before_utc)
+                at = certificate.not_valid_before_utc
+                yield Issued(certificate.serial_number, by, key.certificate, _profile_of(key), at)
 
 
 def issued_by(certificate: x509.Certificate, above: x509.Certificate) -> bool:

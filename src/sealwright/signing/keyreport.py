@@ -8,7 +8,9 @@ word is a statement of its module; only a TPM's attestation proves (`key attest`
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -207,12 +209,12 @@ def _owner(path: str) -> str:
         status = os.stat(path)
     except OSError as cause:
         return f"{NOT_CHECKED} ({cause.strerror})"
-    try:
-        import pwd  # POSIX only
+    name = f"user {status.st_uid}"
+    if sys.platform != "win32":
+        import pwd
 
-        name = pwd.getpwuid(status.st_uid).pw_name
-    except (ImportError, KeyError):
-        name = f"user {status.st_uid}"
+        with suppress(KeyError):
+            name = pwd.getpwuid(status.st_uid).pw_name
     others = ", and others by its mode" if status.st_mode & 0o077 else ""
     return f"{name}, mode {status.st_mode & 0o777:04o}{others}"
 

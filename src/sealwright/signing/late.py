@@ -25,7 +25,7 @@ from sealwright.envelope.tsp import Token, check_token, read_token
 from sealwright.errors import ChangedWhileRead, SealwrightError, TooLateToStamp, Unreadable, UsageError
 from sealwright.findings import Finding
 from sealwright.formats.format import Candidate, Search
-from sealwright.formats.registry import find
+from sealwright.formats.registry import find, stated
 from sealwright.formats.sidecar import MANIFEST_SUFFIX, MAX_ENVELOPE_BYTES, STATEMENT_SUFFIXES, next_late_path
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamppool import AT_ONCE, Stamp
@@ -226,7 +226,7 @@ class LateStamper:
             if not made:
                 raise self.stamper.pool.unavailable(wanted)
         else:
-            made += self.stamper.stamp([standing.value])[0]
+            made += self.stamper.stamp([standing.digest])[0]
             if made[0].signer in without:
                 raise UsageError(
                     path, "the home's own authority has stamped it already", "Name another one with --timestamp."
@@ -302,6 +302,8 @@ def forget(home: Home, path: str, reason: str) -> list[Pending]:
 
 
 def _artifact(target: str) -> str:
+    if (about := stated(target)) is not None:
+        return about
     stem = target.removesuffix(MANIFEST_SUFFIX)
     return stem if stem != target and os.path.lexists(stem) else target
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, unquote_to_bytes
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.errors import JournalError, OutputRefused
 from sealwright.log.canonical import Field, canonical_json, read_canonical, time_text
-from sealwright.log.journal import sync_folder
 
 FOLDER = "pending"
 LOCK = ".lock"
@@ -121,7 +122,7 @@ def one_at_a_time(home: str) -> Iterator[None]:
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the home's folder.") from cause
     try:
-        if os.name != "nt":
+        if sys.platform != "win32":
             import fcntl
 
             try:

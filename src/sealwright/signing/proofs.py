@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +22,6 @@ from typing import NamedTuple
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.output import Output, Pair, Replace, refuse_taken, write_pairs
 from sealwright.artifact.source import open_artifact, read_file_or_none
-from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.ers import (
     MAX_BYTES,
     HashTree,
@@ -38,7 +36,7 @@ from sealwright.envelope.ers import (
     record_bytes,
     renewed_hash,
 )
-from sealwright.envelope.tsp import read_response, read_token, timestamp_request
+from sealwright.envelope.tsp import read_token
 from sealwright.errors import (
     ChangedWhileRead,
     LimitExceeded,
@@ -51,11 +49,6 @@ from sealwright.findings import Severity
 from sealwright.formats.archive import Archive, ArchiveObject, record_path
 from sealwright.formats.format import Candidate, Found
 from sealwright.formats.sidecar import EVIDENCE_SUFFIX, MANIFEST_SUFFIX, RECEIVING_SUFFIX, is_beside
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
-from sealwright.log.journal import Entry, EntryType, Journal
-from sealwright.pki.timestamp import Imprint, LocalAuthority, fetch_timestamp
-from sealwright.signing.home import JOURNAL, Home, KeyPurpose
 from sealwright.trust.belief import Believed
 from sealwright.trust.evidence import follow, weigh
 from sealwright.trust.ground import Ground
@@ -429,33 +422,3 @@ def _checked(plan: _Plan, data: bytes, ground: Ground, asked: Renewal) -> Record
     if evidence is None or evidence.content is None:
         raise MalformedEnvelope(name, "the new record is not over the file", "Try again when nobody writes to it.")
     return record
-
-
-def local_stamp(home: Home, pin: Pin | None, now: Callable[[], datetime]) -> Stamp:
-    """Timestamps of the home's own authority, recorded before and after as every signature is."""
-
-    def stamp(root: Digest) -> bytes:
-        enrolled = home.key(None, KeyPurpose.TIMESTAMP)
-        key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
-        try:
-            with Journal.open(home.path(JOURNAL)) as journal:
-                request = secrets.token_hex(16)
-                parts = {"kind": "timestamp", "key": str(key_digest(enrolled.public_key)), "artifact": str(root)}
-                journal.append([Entry(EntryType.INTENT, {"request": request, **parts})])
-                token = LocalAuthority(enrolled.certificate, enrolled.chain, key, now).tokens([Imprint(root)])[0]
-                journal.append([Entry(EntryType.RESULT, {"request": request, "token": str(Digest.of(token))})])
-            return token
-        finally:
-            key.close()
-
-    return stamp
-
-
-def remote_stamp(url: str) -> Stamp:
-    """Timestamps of an authority on the network."""
-
-    def stamp(root: Digest) -> bytes:
-        nonce = secrets.randbits(63)
-        return read_response(fetch_timestamp(url, timestamp_request(root, nonce)), root, nonce, url)
-
-    return stamp

@@ -83,9 +83,9 @@ class Register:
         name = order.subject.rfc4514_string() if isinstance(order.subject, x509.Name) else order.subject.common_name
         self._check_issuer(issuer, now)
         self._check_provenance(order, issuer, name)
+        self._check_hold(key, name)
         self._check_known(order, key, name)
         self._check_factors(order.public_key, name)
-        self._check_hold(key, name)
         serial = order.terms.serial if order.terms.serial is not None else self._fresh(by)
         if serial in self._used(by):
             raise KeyRefused(
@@ -302,7 +302,7 @@ class Register:
                 raise KeyRefused(
                     name,
                     f"its key has the certificate {known.serial:x}, until {known.x509.not_valid_after_utc:%Y-%m-%d}",
-                    f"Renew that one: sealwright cert renew {known.serial:x}",
+                    f"Show it with `sealwright cert show {known.serial:x} --pem`, or renew it: sealwright cert renew {known.serial:x}",
                 )
 
 

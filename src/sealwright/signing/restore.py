@@ -19,8 +19,6 @@ checkpoints are refused by the other: two homes with one id cannot be prevented 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import new_folder, sync_folder
 from sealwright.artifact.output import FileRange, Output, Replace, write_atomic, write_batch
 from sealwright.artifact.source import read_file
 from sealwright.errors import BackupRefused, HomeLocked, JournalError, LimitExceeded, OutputRefused, UsageError
@@ -44,11 +43,10 @@ from sealwright.log.journal import (
     closed_journals,
     read_history,
     read_journal,
-    sync_folder,
 )
 from sealwright.signing.backup import Backup, check_origin, home_in, read_backup
 from sealwright.signing.backupfiles import LOSSES
-from sealwright.signing.home import REGISTER, Home, open_home
+from sealwright.signing.home import PRIVATE, REGISTER, Home, open_home
 from sealwright.signing.issued import read_register
 from sealwright.signing.loss import Loss, check_loss
 from sealwright.trust.history import SignedText
@@ -57,7 +55,7 @@ JUMP = 1000
 MAX_MISSING_BYTES = 256 << 20
 MAX_MARKER_BYTES = 64 * 1024
 _FOLDERS = ("certificates", "keys", "journal", "trust.d")
-_PRIVATE = ("keys", "journal", "register", "timestamps", "pending", LOSSES)
+_PRIVATE = ("keys", "journal", "register", "timestamps", "pending", PRIVATE, LOSSES)
 
 
 class How(StrEnum):
@@ -90,14 +88,8 @@ class Unlocked:
 
 def restore(path: str, folder: str, anchors: Sequence[bytes], now: datetime) -> tuple[Home, Backup]:
     """Check a backup and unpack it into a new folder, locked. UsageError where something is there, BackupRefused, OutputRefused."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
-    if os.path.isdir(folder) and os.path.samefile(folder, os.curdir):
-        raise UsageError(folder, "it is the folder in which you are", "Name a new folder.")
-    backup = read_backup(path)
-    full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
-    try:
+    with new_folder(folder) as building:
+        backup = read_backup(path)
         _unpack(backup, building)
         check_origin(backup, anchors, home_in(building))
         _check_journals(backup, building)
@@ -107,15 +99,6 @@ def restore(path: str, folder: str, anchors: Sequence[bytes], now: datetime) -> 
             "ends": backup.ends.line,
         }
         write_atomic(os.path.join(building, LOCKED), canonical_json(marker), replace=Replace.YES, mode=0o600)
-        if os.path.isdir(full):
-            os.rmdir(full)
-        os.rename(building, full)
-        sync_folder(os.path.dirname(full))
-    except OSError as cause:
-        raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
-    finally:
-        if os.path.isdir(building):
-            shutil.rmtree(building, ignore_errors=True)
     return open_home(folder), backup
 
 

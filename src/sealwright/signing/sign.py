@@ -367,7 +367,7 @@ def _finish(
     ready = [entry for entry in batch if isinstance(entry, Prepared)]
     now = options.clock()
     made = pipeline.sign(ready, now) if ready else []
-    stamps = stamper.stamp([one.value for one in made])
+    stamps = stamper.stamp([Digest.of(one.value) for one in made])
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     waiting: dict[int, Pending] = {}
@@ -431,7 +431,7 @@ def _target(prepared: Prepared, options: SignOptions) -> str:
 
 def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[tuple[Prepared, SealwrightError]]:
     """Write what was signed; those of it of which nothing was written, with the reason."""
-    alone = [one for one in pairs if replace is Replace.NO or len(one[1].outputs) == 1]
+    alone = [one for one in pairs if replace is not Replace.YES or len(one[1].outputs) == 1]
     together = [one for one in pairs if replace is Replace.YES and len(one[1].outputs) > 1]
     answers = replace_pairs([pair for _, pair in together])
     answers += write_pairs([pair for _, pair in alone], replace=replace)

@@ -8,21 +8,22 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.tsp import check_token, read_token
-from sealwright.errors import SealwrightError, UsageError
+from sealwright.envelope.tsp import check_own, read_token
+from sealwright.errors import BadSignature, SealwrightError, UsageError
 from sealwright.findings import Finding, warning
 from sealwright.keys.backends import open_key
 from sealwright.keys.pin import Pin
 from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamp import Imprint, LocalAuthority
 from sealwright.pki.timestamppool import MAX_TOKENS, Pool, Stamp
-from sealwright.signing.home import TRUST, Home, KeyPurpose
+from sealwright.signing.home import JOURNAL, TRUST, Home, KeyPurpose
 from sealwright.signing.standing import check_standing
 
 LOCAL = "local"
@@ -40,8 +41,8 @@ class Stamper(Protocol):
 
     wanted: int
 
-    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
-        """The stamps for each signature value; fewer than wanted only where they may come later.
+    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
+        """The stamps for each digest of a signature value; fewer than wanted only where they may come later.
 
         TimestampUnavailable if one does not come and may not come later.
         """
@@ -85,8 +86,8 @@ def open_stamper(
 class _NoStamper:
     wanted = 0
 
-    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
-        return [()] * len(values)
+    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
+        return [()] * len(imprints)
 
     def close(self) -> None:
         return
@@ -100,9 +101,9 @@ class PoolStamper:
         self.wanted = wanted
         self.missing = missing
 
-    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
+    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
         """As `Stamper` says."""
-        made = self.pool.stamp_all([Digest.of(value) for value in values], self.wanted)
+        made = self.pool.stamp_all(imprints, self.wanted)
         if self.missing is Missing.REFUSE and any(len(one) < self.wanted for one in made):
             raise self.pool.unavailable(self.wanted)
         return made
@@ -110,6 +111,16 @@ class PoolStamper:
     def close(self) -> None:
         """Nothing is held."""
         return
+
+
+def stamped_here(home: Home, pin: Pin | None, imprint: Digest, clock: Callable[[], datetime] = utc_now) -> bytes:
+    """One token of the home's own authority, for whoever needs one now and then: the journal is held only meanwhile."""
+    with (
+        Journal.open(home.path(JOURNAL)) as journal,
+        closing(open_stamper(LOCAL, home, pin, journal, clock=clock)) as stamper,
+    ):
+        ((stamp,),) = stamper.stamp([imprint])
+        return stamp.token
 
 
 def doubts(stamps: Sequence[Stamp], strange: Mapping[bytes, Finding], now: datetime) -> tuple[Finding, ...]:
@@ -169,19 +180,18 @@ class _LocalStamper:
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
         self.authority = LocalAuthority(enrolled.certificate, enrolled.chain, self.key, clock)
 
-    def stamp(self, values: Sequence[bytes]) -> list[tuple[Stamp, ...]]:
-        imprints = [Imprint(Digest.of(value)) for value in values]
-        requests = [secrets.token_hex(16) for _ in values]
+    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
+        requests = [secrets.token_hex(16) for _ in imprints]
         self.journal.append(
             [
                 Entry(
                     EntryType.INTENT,
-                    {"request": request, "kind": "timestamp", "key": self.name, "artifact": str(imprint.digest)},
+                    {"request": request, "kind": "timestamp", "key": self.name, "artifact": str(imprint)},
                 )
                 for request, imprint in zip(requests, imprints, strict=True)
             ]
         )
-        tokens = self.authority.tokens(imprints)
+        tokens = self.authority.tokens([Imprint(imprint) for imprint in imprints])
         self.journal.append(
             [
                 Entry(EntryType.RESULT, {"request": request, "token": str(Digest.of(token))})
@@ -190,8 +200,10 @@ class _LocalStamper:
         )
         if not tokens:
             return []
-        first = read_token(tokens[0], "timestamp")
-        check_token(first, values[0])
+        first = read_token(tokens[0], LOCAL)
+        check_own(first, LOCAL)
+        if first.imprint != imprints[0]:
+            raise BadSignature(LOCAL, "its timestamp is over something else", "Nothing was written; report this.")
         return [(Stamp(token, first.gen_time, LOCAL, first.certificate),) for token in tokens]
 
     def close(self) -> None:

@@ -1,16 +1,18 @@
 """The record of a key ceremony: what was made, before whom, one fact a line, and signed by the officers afterwards.
 
 1. It is written with the home, in HOME/ceremony, beside the plan and the attendance: the home is there with its record or not at all.
-2. An officer signs exactly its bytes (kind `transcript`), by the key that the plan names for them.
-3. It holds where enough officers of the plan signed it, the plan is the one it names, and its steps are the plan's. Where the home
-   is at hand too, its register must have every certificate and list that is named, its anchor must be the root that is named, and the
-   attendance kept there must be of those who are named.
+2. An officer signs exactly its bytes (kind `transcript`), by the key that the plan names for them, and of one nonce no second record:
+   the officer's own home remembers (HOME/ceremonies).
+3. It holds where more than half of those who attended signed it, at least the plan's threshold, so that of one attendance two records
+   never hold; the plan is the one it names, and its steps are the plan's. Where the home is at hand too, its register and journal must
+   have every certificate, key and list as named, its anchor must be the root that is named, and the attendance kept there must be of those
+   who are named. What only the token can tell (location, attributes, second copy) and the program's version stand on the officers' word.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, cast
@@ -20,12 +22,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.names import display
 from sealwright.artifact.output import Replace, write_atomic
 from sealwright.artifact.section import Complaint, Section, read_toml
-from sealwright.artifact.source import read_file
+from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import CeremonyRefused, MalformedTrust
 from sealwright.keys.pin import Pin
+from sealwright.log.canonical import Field, canonical_json, read_canonical, time_text
 from sealwright.log.journal import EntryType, read_journal
 from sealwright.signing.ceremonyplan import (
     LISTS,
@@ -38,11 +42,11 @@ from sealwright.signing.ceremonyplan import (
     read_attendance,
     read_plan,
 )
-from sealwright.signing.home import ANCHORS, CEREMONY, REGISTER, Home
+from sealwright.signing.home import ANCHORS, CEREMONY, JOURNAL, REGISTER, Home
 from sealwright.signing.home import MAX_BYTES as MAX_HOME_BYTES
 from sealwright.signing.init import signed_text
 from sealwright.signing.issued import read_register
-from sealwright.trust.history import SignedText, persons_of, reached, read_signed, signing_keys
+from sealwright.trust.history import SignedText, persons_of, read_signed, signing_keys
 from sealwright.trust.toml import Toml, toml_text
 from sealwright.trust.trustfile import officer_key_digest
 
@@ -51,6 +55,7 @@ KIND = "transcript"
 FOLDER = CEREMONY
 FILE = "transcript.txt"
 PLAN_FILE = "plan.txt"
+SIGNED = "ceremonies"  # of an officer's own home
 MAX_BYTES = 1 << 18
 _COMPLAINT = Complaint(MalformedTrust, MAX_BYTES, "Use the transcript as the ceremony wrote it.")
 _NEXT = "Do not use what it describes before the officers have looked at it together."
@@ -202,9 +207,31 @@ def sign_transcript(
     transcript, plan = parse_transcript(text, path), read_plan(plan_path)
     _follows(transcript, plan, path)
     enrolled = officer_key(plan, home, person, plan_path)
+    _use_up(home, transcript, text, path, now)
     target = f"{path}.{person}.p7s"
     write_atomic(target, signed_text(text, KIND, path, home, enrolled, now, pin), replace=Replace.YES)
     return target, transcript
+
+
+def _use_up(home: Home, transcript: Transcript, text: bytes, path: str, now: datetime) -> None:
+    """The officer's home remembers what was signed of this nonce; CeremonyRefused where that was another record."""
+    memory = home.path(SIGNED, f"{transcript.nonce}.json")
+    own: dict[str, Field] = {"transcript": str(Digest.of(text)), "time": time_text(now)}
+    known = read_file_or_none(memory, MAX_BYTES)
+    if known is None:
+        os.makedirs(home.path(SIGNED), mode=0o700, exist_ok=True)
+        write_atomic(memory, canonical_json(own))
+        return
+    try:
+        before = read_canonical(known)
+    except ValueError as cause:
+        raise CeremonyRefused(memory, f"it is damaged ({cause})", "Find out who changed it before you sign.") from cause
+    if before.get("transcript") != own["transcript"]:
+        raise CeremonyRefused(
+            path,
+            f"this officer signed another transcript of the same nonce on {before.get('time')}: {before.get('transcript')}",
+            "One attendance is good for one ceremony: two were run with it, and the other officers must know.",
+        )
 
 
 class Checked(NamedTuple):
@@ -220,16 +247,27 @@ def check_transcript(path: str, plan_path: str, home: Home | None) -> Checked:
     signed = read_signed(path)
     transcript, plan = parse_transcript(signed.text, path), read_plan(plan_path)
     _follows(transcript, plan, path)
-    keys = signing_keys(signed, KIND)
-    persons = tuple(sorted(persons_of(plan.officers, keys)))
-    if not reached(plan.officers, keys):
+    came = {one.person for one in transcript.present}
+    persons = tuple(sorted(persons_of(plan.officers, signing_keys(signed, KIND)) & came))
+    wanted = max(plan.officers.threshold, len(came) // 2 + 1)
+    if len(persons) < wanted:
         raise CeremonyRefused(
             path,
-            f"{plan.officers.threshold} officers of the plan must sign it, signed has {', '.join(persons) or 'none of them'}"
+            f"{wanted} of the officers who attended ({', '.join(sorted(came))}) must sign it, signed has "
+            + (", ".join(persons) or "none of them")
             + _which_fail(signed, plan),
             f"Have the others sign these very bytes: sealwright ca ceremony sign {path}",
         )
     return Checked(transcript, persons, _is_of(transcript, plan, home) if home is not None else ())
+
+
+def refuse_twice(records: Sequence[tuple[str, Transcript]]) -> None:
+    """CeremonyRefused if two different records are of one nonce: each attendance is good for one ceremony."""
+    seen: dict[str, tuple[str, Transcript]] = {}
+    for path, transcript in records:
+        before, other = seen.setdefault(transcript.nonce, (path, transcript))
+        if other != transcript:
+            raise CeremonyRefused(path, f"it is of the same nonce as {before}, and tells of something else", _NEXT)
 
 
 def _which_fail(signed: SignedText, plan: Plan) -> str:
@@ -272,6 +310,11 @@ def _is_of(transcript: Transcript, plan: Plan, home: Home) -> tuple[str, ...]:
     """The home is the one that the record tells of; the authorities that were certified there beside it."""
     register = home.path(REGISTER)
     issued = {Digest.of(one.certificate): one for one in read_register(register).issued.values()}
+    enrolled = {
+        str(entry.fields["key"]): entry.fields
+        for entry in read_journal(home.path(JOURNAL))
+        if entry.type is EntryType.KEY
+    }
     for made in transcript.made:
         one = issued.get(made.certificate)
         if one is None or (one.key, one.serial) != (made.key, made.serial):
@@ -280,15 +323,35 @@ def _is_of(transcript: Transcript, plan: Plan, home: Home) -> tuple[str, ...]:
                 f"its register does not have the certificate of step {made.number} ({made.step}), {made.certificate}",
                 _NEXT,
             )
+        known = enrolled.get(str(made.key), {})
+        for what, said, found in (
+            ("subject", made.subject, display(one.name)),
+            ("until", made.until, one.x509.not_valid_after_utc),
+            ("provenance", made.provenance, known.get("provenance")),
+            ("construction", made.construction, known.get("construction")),
+        ):
+            if said != found:
+                problem = f"step {made.number} ({made.step}) says {what} {said}, and the home has {found}"
+                raise CeremonyRefused(home.folder, problem, _NEXT)
         if plan.name_of(made.step) not in [
             name.value for name in one.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         ]:
             raise CeremonyRefused(home.folder, f"step {made.number} certified {one.name}, not as the plan says", _NEXT)
         if made.step == ROOT_STEP and _anchors(home) != [made.certificate]:
             raise CeremonyRefused(home.path(ANCHORS), "it is not the root that the ceremony made, alone", _NEXT)
-    listed = {str(entry.fields["crl"]) for entry in read_journal(register) if entry.type is EntryType.LISTED}
+    keys = {made.step: str(made.key) for made in transcript.made}
+    listed = {
+        (
+            str(entry.fields["crl"]),
+            int(str(entry.fields["number"])),
+            str(entry.fields["next"]),
+            str(entry.fields["issuer"]),
+        )
+        for entry in read_journal(register)
+        if entry.type is EntryType.LISTED
+    }
     for first in transcript.lists:
-        if str(first.crl) not in listed:
+        if (str(first.crl), first.number, time_text(first.until), keys.get(first.authority)) not in listed:
             raise CeremonyRefused(
                 home.folder, f"its register does not have the revocation list of {first.authority}, {first.crl}", _NEXT
             )

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from sealwright.texts import artifact, certificates, envelope, errors, keys, running, statements, trust, verdicts
+from sealwright.texts import (
+    artifact,
+    certificates,
+    envelope,
+    errors,
+    keys,
+    records,
+    running,
+    statements,
+    station,
+    trust,
+    verdicts,
+)
 from sealwright.texts.text import Text
 
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
+    **records.TEXTS,
     **statements.TEXTS,
     **running.TEXTS,
+    **station.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,
     **certificates.TEXTS,

@@ -110,6 +110,7 @@ WORDS: dict[str, str] = {
     "trust-sign.next-deny": "Next: on every verifier, with {path} and {written} beside trust.toml: sealwright trust install",
     "trust-install.installed": "installed version {version} of {id} in {folder}: {reason}",
     "trust-install.deny": "with version {version} of its deny list",
+    "trust-install.left-out": "left out: {name}: no revocation list, or one more of an issuer that the trust file does not name; if it counts, have its certificate added as an intermediate",
     "trust-install.lists": "with new revocation lists: {number}",
     "trust-install.next": "Next: sealwright verify FILE --trust {trust} --state {folder}",
     "trust-install.ask": "Type the fingerprint from your security officer's card (words or digits):",

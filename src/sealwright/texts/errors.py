@@ -92,4 +92,18 @@ TEXTS: dict[str, Text] = {
         "the backup {subject} cannot be used: {found}",
         "Use another copy of it, or the backup before; nothing was restored.",
     ),
+    "SW-RECEIVING-REFUSED": Text(
+        "{subject} gets no receiving record: {found}", "Say what is missing; nothing was recorded or signed."
+    ),
+    "SW-RECEIVING-NOT-COMPARED": Text(
+        "{subject} compares nothing: {found}", "Ask the vendor for SHA-256 of this file by another way."
+    ),
+    "SW-RECEIVING-DIFFERS": Text(
+        "{subject} is another file than its source says: {found}",
+        "Do not install it. Fetch it again, and tell the vendor if it differs again.",
+    ),
+    "SW-RECEIVING-OLD-SIGNATURE": Text(
+        "the old signature {subject} stands for nothing: {found}",
+        "Receive the file by another grade, or ask the vendor for a signature by today's rules.",
+    ),
 }

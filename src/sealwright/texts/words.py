@@ -14,9 +14,14 @@ from sealwright.texts import (
     homes,
     keyscreen,
     listing,
+    receiving,
+    records,
+    releases,
     screen,
     serving,
     statements,
+    station,
+    survey,
     trustlife,
 )
 
@@ -27,8 +32,13 @@ _TABLES = (
     homes.WORDS,
     keyscreen.WORDS,
     listing.WORDS,
+    releases.WORDS,
+    records.WORDS,
+    receiving.WORDS,
     screen.WORDS,
     serving.WORDS,
+    station.WORDS,
+    survey.WORDS,
     statements.WORDS,
     trustlife.WORDS,
 )

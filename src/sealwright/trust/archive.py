@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from sealwright.artifact.source import read_file
 from sealwright.errors import LimitExceeded, MalformedTrust
-from sealwright.trust.belief import CRL_FOLDER, DENY, MAX_CRLS
+from sealwright.trust.belief import DENY, MAX_CRLS
 from sealwright.trust.history import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
 from sealwright.trust.revocation import MAX_CRL_BYTES
 from sealwright.trust.trustfile import MAX_BYTES
@@ -81,8 +81,8 @@ def write_files(files: Mapping[str, bytes], folder: str) -> None:
     """Put them into a folder, durably, the deny list behind its signatures."""
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
-    if any(name.startswith(CRL_FOLDER) for name in files):
-        os.makedirs(os.path.join(folder, CRL_FOLDER), exist_ok=True)
+    for below in {os.path.dirname(name) for name in files} - {""}:
+        os.makedirs(os.path.join(folder, below), exist_ok=True)
     order = sorted(files.items(), key=lambda one: one[0] == DENY)
     write_batch([Output(os.path.join(folder, name), data) for name, data in order], replace=Replace.YES)
 

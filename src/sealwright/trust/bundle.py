@@ -2,26 +2,33 @@
 
 1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise.
 2. Each list of `trust.d` is added, each signer's certificate and each layout. One of the same name but other content is kept beside it under a name with its digest:
-   lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed.
+   lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed. One that a newer one says
+   all of, as strictly, is removed. A list whose issuer the trust file does not know may be of an authority that signatures
+   bring along, or anybody's: few are kept, so that they cannot fill the places of those that count, and the others are named.
 3. It is written before the trust file: a crash between leaves less trusted, not more.
 So the same trust file is installed again to bring a new deny list, without an officers' meeting.
 
+What is installed was copied before it was judged (`copied`, `copied_whole`): a stick may answer otherwise the second time (A150).
+
 A bundle also travels alone, as a folder or a ZIP archive that holds nothing but `deny.toml`, its signatures and `trust.d/*.crl`:
-4. It is copied before it is judged, and what was judged is installed: a stick may answer otherwise the second time.
-5. The installed trust file judges it: its id, one of its officers, and for a list of an issuer that is known here that issuer's
+4. The installed trust file judges it: its id, one of its officers, and for a list of an issuer that is known here that issuer's
    signature. An older deny list refuses the bundle.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import NamedTuple
 
+from cryptography import x509
+
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.source import read_file, read_file_or_none
-from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
+from sealwright.artifact.source import read_file, read_file_or_none, unreadable
+from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError, TrustRefused
 from sealwright.trust.belief import (
     CRL_FOLDER,
     DENY,
@@ -35,36 +42,115 @@ from sealwright.trust.belief import (
     signed_deny,
 )
 from sealwright.trust.certificate import load_certificate
-from sealwright.trust.history import SignedText, persons_of, read_signed, signing_keys
+from sealwright.trust.history import HISTORY, SignedText, persons_of, read_signed, signing_keys
 from sealwright.trust.model import TrustFile
-from sealwright.trust.revocation import MAX_CRL_BYTES, CrlTable, crl_issuer
+from sealwright.trust.revocation import MAX_CRL_BYTES, CrlTable, crl_issuer, supersedes
 from sealwright.trust.trustfile import MAX_BYTES
+
+_KEPT = re.compile(r"[0-9]{1,10}\.toml(\..+\.p7s)?")
+MAX_STRANGE = 16
+MAX_HISTORY_FILES = 8192
+MAX_HISTORY_BYTES = 64 << 20
 
 
 class Brought(NamedTuple):
-    """deny_version: of the deny list that now lies there, 0 for none; lists: how many revocation lists are new there."""
+    """deny_version: of the deny list that now lies there, 0 for none; lists: how many revocation lists are new there; left_out: the names
+    of those that are no lists, or one too many of issuers that the trust file does not know."""
 
     deny_version: int
     lists: int
+    left_out: tuple[str, ...] = ()
 
 
-def install_bundle(path: str, folder: str, trust: TrustFile | None = None) -> Brought:
+def install_bundle(path: str, folder: str, trust: TrustFile, now: datetime) -> Brought:
     """Bring what lies beside a believed trust file into the folder of the installed one.
 
     trust: the one that will be there; TrustRefused where the deny list that stays is signed by none of its officers, because
-    nothing could be verified any more beside it.
+    nothing could be verified any more beside it. now: aware; lists are compared at this time.
     """
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
     version, files = _deny_list(path, folder, trust)
-    lists = _added(path, folder, crl_names, MAX_CRL_BYTES, "revocation lists")
+    strange = _strange(path, folder, trust)
+    stale, old = _superseded(path, folder, trust, now, strange)
+    lists = _added(path, folder, crl_names, MAX_CRL_BYTES, "revocation lists", {*strange, *stale}, old)
     certificates = _added(path, folder, certificate_names, MAX_BYTES, "certificate files")
     layouts = _added(path, folder, layout_names, MAX_LAYOUT_BYTES, "layouts")
     added = [*lists, *certificates, *layouts]
     if files or added:
         os.makedirs(os.path.join(folder, CRL_FOLDER) if added else folder, exist_ok=True)
         write_batch([Output(target, data) for target, data in (*files, *added)], replace=Replace.YES)
-    return Brought(version, len(lists))
+    written = {os.path.basename(target) for target, _ in lists}
+    for name in old:
+        if name not in written:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, CRL_FOLDER, name))
+    return Brought(version, len(lists), strange)
+
+
+def _list_beside(path: str, name: str) -> bytes:
+    return read_file(os.path.join(os.path.dirname(path), CRL_FOLDER, name), MAX_CRL_BYTES)
+
+
+def _known_issuers(trust: TrustFile) -> list[x509.Certificate]:
+    every = (
+        *(one.certificate for one in trust.anchors),
+        *trust.intermediates,
+        *trust.certificates,
+        *(one.anchor for one in trust.authorities),
+    )
+    return [load_certificate(der, "trust file") for der in dict.fromkeys(every)]
+
+
+def _strange(path: str, folder: str, trust: TrustFile) -> tuple[str, ...]:
+    """The names of what is no list, and of lists of issuers that the trust file does not know, beyond the few that may be."""
+    beside = os.path.join(folder, "trust.toml")
+    there = {data for name in crl_names(beside) if _speaks_of(data := _list_beside(beside, name), trust) is False}
+    left_out = []
+    for name in crl_names(path):
+        data = _list_beside(path, name)
+        known = _speaks_of(data, trust)
+        if known is False and (data in there or len(there) < MAX_STRANGE):
+            there.add(data)
+        elif not known:
+            left_out.append(name)
+    return tuple(left_out)
+
+
+def _speaks_of(der: bytes, trust: TrustFile) -> bool | None:
+    """Whether the trust file knows a list's issuer, by a certificate or in a [[crl]] section; None where it is no list."""
+    try:
+        issuer = crl_issuer(der)
+    except SealwrightError:
+        return None
+    named = {one.issuer for one in trust.crls}
+    return issuer in named or any(one.subject.public_bytes() == issuer for one in _known_issuers(trust))
+
+
+def _superseded(
+    path: str, folder: str, trust: TrustFile, now: datetime, strange: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """Of the lists that are brought, and of those that are there, the names of those of which another one says all, as strictly."""
+    known, beside = _known_issuers(trust), os.path.join(folder, "trust.toml")
+
+    def table(der: bytes) -> CrlTable | None:
+        try:
+            return CrlTable.load(der, [one for one in known if one.subject.public_bytes() == crl_issuer(der)])
+        except SealwrightError:
+            return None  # nobody's, or damaged: it says nothing and takes nothing away
+
+    new = {name: table(_list_beside(path, name)) for name in crl_names(path) if name not in strange}
+    old = {name: table(_list_beside(beside, name)) for name in crl_names(beside)}
+    every = [one for one in (*new.values(), *old.values()) if one is not None]
+
+    def needless(lists: Mapping[str, CrlTable | None]) -> set[str]:
+        return {
+            name
+            for name, one in lists.items()
+            if one is not None and any(supersedes(other, one, now) for other in every)
+        }
+
+    return needless(new), needless(old)
 
 
 def is_bundle(path: str) -> bool:
@@ -89,6 +175,66 @@ def copied(path: str) -> Iterator[str]:
             )
         write_files(files, folder)
         yield os.path.join(folder, "trust.toml")
+
+
+@contextmanager
+def copied_whole(path: str) -> Iterator[str]:
+    """A private copy of a trust file and of what counts of all that lies beside it: signatures, history, deny list, `trust.d`."""
+    import tempfile  # as above
+
+    from sealwright.trust.archive import write_files
+
+    folder = os.path.dirname(path)
+    signed = read_signed(path)
+    files = {"trust.toml": signed.text, **signed.signatures, **folder_files(path)}
+    renamed = os.path.basename(path)
+    files = {
+        (f"trust.toml{name[len(renamed) :]}" if name in signed.signatures else name): data
+        for name, data in files.items()
+    }
+    for names, limit in ((certificate_names, MAX_BYTES), (layout_names, MAX_LAYOUT_BYTES)):
+        files |= {
+            f"{CRL_FOLDER}/{name}": read_file(os.path.join(folder, CRL_FOLDER, name), limit) for name in names(path)
+        }
+    files |= _history_files(os.path.join(folder, HISTORY))
+    with tempfile.TemporaryDirectory(prefix="sealwright-trust-") as private:
+        write_files(files, private)
+        yield os.path.join(private, "trust.toml")
+
+
+def _history_files(folder: str) -> dict[str, bytes]:
+    """The predecessors with their signatures, bounded."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if _KEPT.fullmatch(name))
+    except FileNotFoundError:
+        return {}
+    except OSError as cause:
+        raise unreadable(folder, cause) from cause
+    if len(names) > MAX_HISTORY_FILES:
+        raise LimitExceeded(folder, f"{len(names)} files", f"At most {MAX_HISTORY_FILES} are read.")
+    files, total = {}, 0
+    for name in names:
+        data = read_file(os.path.join(folder, name), MAX_BYTES)
+        total += len(data)
+        if total > MAX_HISTORY_BYTES:
+            raise LimitExceeded(folder, f"more than {MAX_HISTORY_BYTES} bytes", "Keep the newest versions alone.")
+        files[f"{HISTORY}/{name}"] = data
+    return files
+
+
+@contextmanager
+def told_as(copy: str, path: str) -> Iterator[None]:
+    """Errors about a private copy name what its user knows."""
+    private, folder = os.path.dirname(copy), os.path.dirname(path) or os.curdir
+
+    def named(text: str) -> str:
+        return text.replace(copy, path).replace(private, folder)
+
+    try:
+        yield
+    except SealwrightError as cause:
+        cause.subject, cause.what, cause.next_step = named(cause.subject), named(cause.what), named(cause.next_step)
+        raise
 
 
 def folder_files(path: str) -> dict[str, bytes]:
@@ -167,14 +313,25 @@ def _check_staying(target: str, again: Mapping[str, bytes], trust: TrustFile) ->
 
 
 def _added(
-    path: str, folder: str, names_in: Callable[[str], list[str]], limit: int, what: str
+    path: str,
+    folder: str,
+    names_in: Callable[[str], list[str]],
+    limit: int,
+    what: str,
+    left_out: Collection[str] = (),
+    going: Collection[str] = (),
 ) -> list[tuple[str, bytes]]:
+    """What is new there, with its place. left_out: names that are not brought; going: names there that make room."""
     target = os.path.join(folder, CRL_FOLDER)
     there = {
-        name: read_file(os.path.join(target, name), limit) for name in names_in(os.path.join(folder, "trust.toml"))
+        name: read_file(os.path.join(target, name), limit)
+        for name in names_in(os.path.join(folder, "trust.toml"))
+        if name not in going
     }
     added: dict[str, bytes] = {}
     for name in names_in(path):
+        if name in left_out:
+            continue
         data = read_file(os.path.join(os.path.dirname(path), CRL_FOLDER, name), limit)
         if data in there.values() or data in added.values():
             continue

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.algorithms import PublicKey, algorithm_for
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import MalformedEnvelope, SealwrightError
 from sealwright.findings import Finding, reject
@@ -41,9 +41,15 @@ def public_key(certificate: x509.Certificate) -> PublicKey:
 
 
 @lru_cache(maxsize=512)
+def spki_bytes(certificate: x509.Certificate) -> bytes:
+    """The SPKI as we encode it."""
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=512)
 def spki_digest(certificate: x509.Certificate) -> Digest:
     """SHA-256 of the SPKI."""
-    return key_digest(public_key(certificate))
+    return Digest.of(spki_bytes(certificate))
 
 
 @lru_cache(maxsize=512)
@@ -189,6 +195,7 @@ def _loaded(der: bytes) -> x509.Certificate:
     return certificate
 
 
+@lru_cache(maxsize=512)
 def _check_key(certificate: x509.Certificate) -> None:
     try:
         key = certificate.public_key()
@@ -197,7 +204,7 @@ def _check_key(certificate: x509.Certificate) -> None:
             "certificate", "its key cannot be read", "Ask for a certificate with another key."
         ) from cause
     algorithm_for(key, subject="certificate")
-    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) not in certificate.tbs_certificate_bytes:
+    if spki_bytes(certificate) not in certificate.tbs_certificate_bytes:
         raise MalformedEnvelope(
             "certificate", "its key is in an encoding that is not accepted", "Ask for another certificate."
         )

@@ -139,10 +139,16 @@ class Ground:
 
     def person_of(self, known: Facts, at: datetime) -> Person | None:
         """The register entry of a certificate or its key, where it counts at that time."""
-        person = self.people.get(known.certificate) or self.people.get(known.key)
-        if person is None or (person.since and at < person.since) or (person.until and at > person.until):
-            return None
-        return person
+        person = self._entry(known)
+        return None if person is None or _absence(person, at) else person
+
+    def absence(self, known: Facts, at: datetime) -> str:
+        """Why the register entry of a certificate or its key does not count at that time, as a clause; "" where there is none."""
+        person = self._entry(known)
+        return "" if person is None else _absence(person, at)
+
+    def _entry(self, known: Facts) -> Person | None:
+        return self.people.get(known.certificate) or self.people.get(known.key)
 
     def denied_in(self, path: Path, proved: datetime | None) -> tuple[Denied | None, bool]:
         """The denial of a key or certificate of the path that says most, and whether it refuses a signature of that proved time.
@@ -290,3 +296,11 @@ def _list_name(table: CrlTable) -> str:
     """How the memory calls a list: by its issuer's key and, where it says that it is published somewhere, that place."""
     place = "\n".join(sorted(repr(point) for point in table.points))
     return _whole_list(table.issuer_key) + (f" {Digest.of(place.encode())}" if place else "")
+
+
+def _absence(person: Person, at: datetime) -> str:
+    if person.since and at < person.since:
+        return f"the entry of {person.id} in the trust file begins on {person.since:%Y-%m-%d}"
+    if person.until and at > person.until:
+        return f"the entry of {person.id} in the trust file ended on {person.until:%Y-%m-%d}"
+    return ""

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding, key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import UsageError
 from sealwright.trust.certificate import display_name, load_certificate
@@ -86,7 +86,8 @@ def public_key_in(path: str) -> PublicKey:
             break
         except (ValueError, UnsupportedAlgorithm):
             continue
-    if key is None:
+    certified = key is None
+    if certified:
         try:
             key = load_certificate(signer_in(path), path).public_key()
         except UsageError as cause:
@@ -95,7 +96,9 @@ def public_key_in(path: str) -> PublicKey:
                 "it is neither a public key nor a certificate",
                 "Fetch the public half: `sealwright key show`, or openssl pkey -pubout.",
             ) from cause
-    algorithm_for(cast("PublicKey", key), subject=path)
+    algorithm_for(key, subject=path)
+    if not certified:
+        check_encoding(cast("PublicKey", key), data, subject=path)
     return cast("PublicKey", key)
 
 

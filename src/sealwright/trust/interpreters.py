@@ -12,7 +12,7 @@ caller; without it there may be none, because for a client of databases or a pla
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ def interpreter(section: Section) -> Interpreter:
         digest=section.digest("digest") if section.has("digest") else None,
     )
     for key, path in (("path", found.path), ("folder", found.folder)):
-        if not path.startswith("/") or os.path.normpath(path) != path:
+        if not path.startswith("/") or posixpath.normpath(path) != path:
             raise section.wrong(key, "an absolute path without `.`, `..` or a slash too many")
     if not arguments:
         raise section.wrong("arguments", f"given for {kind}: they say what the script is run against")

@@ -3,6 +3,8 @@
 1. By names alone, from the anchors outward: a certificate whose issuer name leads nowhere is dropped before any cryptography.
 2. Depth-first from the leaf, fitting key identifier and shortest way first; at most 8 certificates, 64 signature checks, 500
    partial paths and 16 chains, because OpenSSL alone never goes back and one decoy in the bag would hide a good chain.
+   Where only one certificate can be the issuer of each, nothing is searched: OpenSSL's is the one check of the signatures, and
+   only if it refuses, or a hash is broken, is the search made after all, for the reason that it gives.
 3. Each chain goes to an X509Store that holds only its own anchor, at the given time in UTC, without CRLs; X509_STRICT
    for certificates of our own profiles. Where expiry is ignored, as firmware does, each of them must only have begun. Where an authority demands a certificate policy, `policies.py` looks for it.
    The first chain accepted wins; else the last refusal is the answer.
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from sealwright.errors import SealwrightError
@@ -34,6 +36,7 @@ from sealwright.trust.certificate import (
     facts,
     load_certificate,
     purposes_of,
+    spki_bytes,
     weak_hash,
 )
 
@@ -135,21 +138,32 @@ def find_path(
 ) -> Path | NoPath:
     """Search and judge. at: aware; bag: candidates for issuers in order of preference."""
     search = _Search(list(dict.fromkeys(bag)), list(dict.fromkeys(anchors)))
+    straight = search.straight(leaf)
+    if straight and not any(weak_hash(one) for one in straight[:-1]) and not _refused(straight, at, strictness, expiry):
+        return _path(straight, expiry)
     refusal = None
     for chain in islice(search.walk([leaf]), MAX_CHAINS):
-        refused = _judge(chain, at, strictness, expiry) or _policies(chain)
-        if refused is None:
-            return Path(
-                certificates=tuple(chain),
-                anchor_der=chain[-1].public_bytes(Encoding.DER),
-                valid_from=max(one.not_valid_before_utc for one in chain),
-                valid_until=(min(one.not_valid_after_utc for one in chain) if expiry is Expiry.COUNTS else _FOR_EVER),
-                findings=chain_findings(chain),
-                purposes=purposes_of(tuple(chain)),
-                facts=tuple(facts(one) for one in chain),
-            )
-        refusal = refused
+        refusal = _refused(chain, at, strictness, expiry)
+        if refusal is None:
+            return _path(chain, expiry)
     return refusal or NoPath(search.obstacle or "no certificate in it leads to an anchor of the trust file")
+
+
+def _refused(chain: list[x509.Certificate], at: datetime, strictness: Strictness, expiry: Expiry) -> NoPath | None:
+    return _judge(chain, at, strictness, expiry) or _policies(chain)
+
+
+def _path(chain: list[x509.Certificate], expiry: Expiry) -> Path:
+    """An accepted chain, with what is to be said of it."""
+    return Path(
+        certificates=tuple(chain),
+        anchor_der=chain[-1].public_bytes(Encoding.DER),
+        valid_from=max(one.not_valid_before_utc for one in chain),
+        valid_until=(min(one.not_valid_after_utc for one in chain) if expiry is Expiry.COUNTS else _FOR_EVER),
+        findings=chain_findings(chain),
+        purposes=purposes_of(tuple(chain)),
+        facts=tuple(facts(one) for one in chain),
+    )
 
 
 def _readable(bag: Sequence[bytes]) -> list[x509.Certificate]:
@@ -224,6 +238,16 @@ class _Search:
         self.partial = 0
         self.obstacle = ""
 
+    def straight(self, leaf: x509.Certificate) -> list[x509.Certificate]:
+        """The only chain that names allow, its signatures not checked; empty where there is none or a choice."""
+        path = [leaf]
+        while path[-1] not in self.trusted:
+            issuers = self.by_name.get(path[-1].issuer, ())
+            if len(issuers) != 1 or len(path) >= MAX_DEPTH or _looped(path, issuers[0]):
+                return []
+            path.append(issuers[0])
+        return path
+
     def walk(self, path: list[x509.Certificate]) -> Iterator[list[x509.Certificate]]:
         """Chains that begin with the path, the most promising first."""
         last = path[-1]
@@ -243,12 +267,11 @@ class _Search:
             ),
         )
         for issuer in issuers:
-            looped = any(a.subject == issuer.subject and _key(a) == _key(issuer) for a in path)
-            if not looped and self._signed(last, issuer):
+            if not _looped(path, issuer) and self._signed(last, issuer):
                 yield from self.walk([*path, issuer])
 
     def _signed(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-        question = (certificate, _key(issuer))
+        question = (certificate, spki_bytes(issuer))
         if question not in self.checked:
             if len(self.checked) >= MAX_CHECKS:
                 self.obstacle = f"more than {MAX_CHECKS} certificates claim to be issuers on its way"
@@ -276,8 +299,8 @@ def _steps(bag: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate])
     return steps
 
 
-def _key(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _looped(path: Sequence[x509.Certificate], issuer: x509.Certificate) -> bool:
+    return any(one.subject == issuer.subject and spki_bytes(one) == spki_bytes(issuer) for one in path)
 
 
 def _subject_key(certificate: x509.Certificate) -> bytes | None:

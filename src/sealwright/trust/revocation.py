@@ -34,6 +34,7 @@ from sealwright.trust.certificate import WEAK_HASHES, display_name, facts, publi
 MAX_CRL_BYTES = 32 << 20
 MAX_ENTRIES = 500_000
 LONG_LIST = 1000
+_FRESH_AT_MOST = timedelta(days=400)
 _TIME_TAGS = (0x17, 0x18)
 EXPIRED_CERTS_ON_CRL = "2.5.29.60"
 _NEXT = "Fetch the list again from its issuer."
@@ -127,6 +128,35 @@ def crl_issuer(der: bytes) -> bytes:
         return _parsed(der).issuer.public_bytes()
     except UNREADABLE as cause:
         raise MalformedTrust("CRL", f"it is not a CRL in DER: {cause}"[:200], _NEXT) from cause
+
+
+def supersedes(new: CrlTable, old: CrlTable, now: datetime) -> bool:
+    """Whether an older list of the same issuer and place says nothing any more that the newer one does not say as strictly.
+
+    Of several lists the earliest date wins (RULES 4), so one that knows of an earlier revocation than its successor stays; and
+    one that speaks of certificates which had not ended yet does, while it may still count as fresh and its successor keeps no ended ones.
+    """
+    if (new.issuer, new.issuer_key, new.points) != (old.issuer, old.issuer_key, old.points):
+        return False
+    if new.number <= old.number or new.this_update < old.this_update:
+        return False
+    since = old.keeps_expired_since
+    keeps = new.keeps_expired_since is not None and (since is None or new.keeps_expired_since <= since)
+    long_ago = since is None and old.next_update is not None and old.next_update + _FRESH_AT_MOST < now
+    return (keeps or long_ago) and all(
+        _as_strict(new.entries.get(serial), entry) for serial, entry in old.entries.items()
+    )
+
+
+def _as_strict(new: Entry | None, old: Entry) -> bool:
+    """Whether an entry refuses all that an older one of the same serial does. A hold counts in the newest list alone."""
+    if old.on_hold:
+        return True
+    if new is None or new.on_hold or new.effective > old.effective:
+        return False
+    return (new.reaches_back or not old.reaches_back) and not (
+        new.reason in _HARMLESS_FOR_TOKENS and old.reason not in _HARMLESS_FOR_TOKENS
+    )
 
 
 def revocation(

@@ -19,8 +19,9 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.findings import Finding, Severity, reject, undecided, warning
 from sealwright.formats.format import ACCEPTANCE, RECEIVING, Component, Slot
+from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNING, CONFIG_SIGNING, TRUST_ANCHOR_CONFIG_SIGNING, UPDATE_PACKAGE_SIGNING
-from sealwright.trust.certificate import ANY_PURPOSE, same_subject
+from sealwright.trust.certificate import ANY_PURPOSE, purposes_of, same_subject
 from sealwright.trust.layouts import family
 from sealwright.trust.model import Denied, Rule, SignerRule, TrustFile
 from sealwright.trust.signatures import Judged, denied_generation, denies
@@ -205,7 +206,7 @@ def _fill(
         return fits, told
     if fits:
         problems += [
-            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, entry.seen.subject)
+            reject("SW-SIGNER-UNMAPPED", entry.seen.source, rule.name, _unmapped(entry))
             for entry in fits
             if not entry.seen.person
         ]
@@ -285,13 +286,20 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
         and (not wanted.persons or seen.person in wanted.persons)
     )
     if not pinned:
-        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", seen.subject)]
+        found = (wanted.persons and entry.absent) or seen.subject
+        return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", found)]
     if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, "a post-quantum signature", seen.algorithm)]
     purposes = wanted.purposes or SIGNING_PURPOSES
-    if ANY_PURPOSE not in purposes and not entry.purposes & set(purposes):
+    # a station's key for records signs nothing else, whatever a rule allows: it lies on a machine that installs
+    for_records = RECORD_SIGNING in purposes_of((entry.certificate,))
+    if for_records or (ANY_PURPOSE not in purposes and not entry.purposes & set(purposes)):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
+
+
+def _unmapped(entry: Judged) -> str:
+    return f"{entry.seen.subject} ({entry.absent})" if entry.absent else entry.seen.subject
 
 
 def _speaks_of_claims(rule: Rule, asked: Asked) -> bool:
@@ -320,7 +328,7 @@ def _distinct(rule: Rule, counted: Sequence[Judged]) -> list[Finding]:
             if one.seen.key == other.seen.key or same_person:
                 findings.append(reject("SW-SIGNERS-NOT-DISTINCT", rule.name, other.seen.source, one.seen.source))
             elif not (one.seen.person and other.seen.person) and (one.anchor == other.anchor or same_organisation):
-                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, one.seen.subject))
+                findings.append(reject("SW-SIGNER-UNMAPPED", one.seen.source, rule.name, _unmapped(one)))
     return findings
 
 

@@ -52,7 +52,8 @@ THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judg
 class Judged(NamedTuple):
     """A signature and what was found about it. It counts for a rule only if `seen.accepted`.
 
-    expired: why it does not count for a rule to which it matters that certificates end; logged: the log it is proved to be in, or "".
+    expired: why it does not count for a rule to which it matters that certificates end; logged: the log it is proved to be in, or "";
+    absent: why its signer's register entry does not count then, or "".
     """
 
     candidate: Candidate
@@ -66,6 +67,7 @@ class Judged(NamedTuple):
     findings: tuple[Finding, ...]
     expired: Finding | None = None
     logged: str = ""
+    absent: str = ""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -99,6 +101,7 @@ class Standing(NamedTuple):
     person: Person | None
     findings: tuple[Finding, ...]
     expired: Finding | None
+    absent: str = ""
 
     @property
     def gravity(self) -> int:
@@ -185,6 +188,7 @@ def _judge(candidate: Candidate, signer: Signer, ground: Ground, evidence: Evide
         tuple(findings),
         standing.expired,
         logged,
+        standing.absent,
     )
 
 
@@ -299,8 +303,9 @@ def _new_standing(
         findings.extend(_revocation(path, proved, lists, ground))
     provenance = _provenance(known, path, ground)
     findings.extend(_environment(known, path, anchor, provenance, ground))
-    person = ground.person_of(known, proved or ground.judgement.judged)
-    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired)
+    at = proved or ground.judgement.judged
+    person, absent = ground.person_of(known, at), ground.absence(known, at)
+    return Standing(leaf, known, path, anchor, provenance, person, tuple(findings), expired, absent)
 
 
 def _path(

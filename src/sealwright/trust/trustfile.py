@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.grade import Grade
 from sealwright.artifact.section import TRUST, Section, read_toml
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
+from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding, key_digest
 from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES, TIMELESS
@@ -217,11 +217,15 @@ def quorum(section: Section) -> Quorum:
 def _public_key(section: Section) -> bytes:
     text = section.raw("key")
     try:
-        key = load_pem_public_key((text or "").encode())
+        pem = (text or "").encode()
+        key = load_pem_public_key(pem)
         algorithm_for(key, subject=section.where)
+        check_encoding(cast("PublicKey", key), pem, subject=section.where)
         der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         load_der_public_key(der)
-    except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
+    except SealwrightError as cause:
+        raise section.wrong("key", f"a public key of an accepted algorithm ({cause.what})") from cause
+    except (ValueError, UnsupportedAlgorithm) as cause:
         raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
     return der
 

@@ -147,9 +147,9 @@ class Verifier:
         judged = self._judged(found)
         return found, judged, self._settled(found, judged)
 
-    def verify_opened(self, source: OpenArtifact) -> Verdict:
+    def verify_opened(self, source: OpenArtifact, progress: Progress | None = None) -> Verdict:
         """Judge a file's bytes as they are held open, by the signatures that lie beside its path; the caller closes it."""
-        found = self._found(source.path, None, None, source)
+        found = self._found(source.path, progress, None, source)
         return self._settled(found, self._judged(found))
 
     def examine_opened(self, source: OpenArtifact, progress: Progress | None = None) -> tuple[list[Judged], Verdict]:

@@ -1,0 +1,73 @@
+"""A record as one object of JSON; what is not known is null."""
+
+from __future__ import annotations
+
+from sealwright.plant.recordexport import Kept
+from sealwright.plant.records import Timed
+
+
+def record_object(one: Kept) -> dict[str, object]:
+    """Everything that a record says."""
+    if one.record is None:
+        raise ValueError("it was not read")
+    link, facts, asserted, station = one.record.link, one.record.facts, one.record.asserted, one.record.station
+
+    def timed(value: Timed | None) -> dict[str, object] | None:
+        return None if value is None else {"time": value.time, "by": value.by}
+
+    return {
+        "number": one.number,
+        "path": one.path,
+        "digest": str(one.digest),
+        "folder": link.folder,
+        "previous": _text(link.previous),
+        "outcome": facts.outcome.value,
+        "purpose": facts.purpose.value,
+        "name": facts.name,
+        "size": facts.size,
+        "format": facts.format or None,
+        "content": _text(facts.content),
+        "file": _text(facts.file),
+        "product": facts.product or None,
+        "version": facts.version or None,
+        "generation": facts.generation,
+        "signers": [
+            {
+                "accepted": signer.accepted,
+                "slot": signer.slot.value,
+                "key": _text(signer.key),
+                "certificate": _text(signer.certificate),
+                "person": signer.person or None,
+                "subject": signer.subject or None,
+            }
+            for signer in facts.signers
+        ],
+        "rule": facts.rule or None,
+        "mode": facts.mode or None,
+        "findings": [
+            {"severity": found.severity.value, "code": found.code, "times": found.times} for found in facts.findings
+        ],
+        "claimed": timed(facts.claimed),
+        "proved": timed(facts.proved),
+        "floor": timed(facts.floor),
+        "judged": timed(facts.judged),
+        "trust": {
+            "id": facts.trust.id,
+            "version": facts.trust.version,
+            "stage": facts.trust.stage,
+            "digest": str(facts.trust.digest),
+            "believed": facts.trust.believed,
+            "rollback": facts.trust.rollback,
+        },
+        "host": station.host,
+        "account": station.account,
+        "person": asserted.person or None,
+        "change": asserted.change or None,
+        "clock": one.record.clock,
+        "sealwright": station.version,
+        "key": _text(station.key),
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

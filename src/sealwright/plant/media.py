@@ -1,0 +1,105 @@
+"""What is mounted where: sticks, cards and discs as Linux tells of them in `/proc/self/mountinfo` (proc(5)).
+
+A line has the device's numbers, what of the file system is mounted, where, options, `-`, the kind of file system, its source. Spaces, tabs,
+line feeds and backslashes in names are written as octal escapes. Nothing is mounted or asked of a device here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from sealwright.artifact.source import unreadable
+
+MOUNTS = "/proc/self/mountinfo"
+MAX_BYTES = 4 << 20
+# what sticks, cards and discs come with; `fuseblk` is how NTFS and exFAT appear where a program serves them
+USUAL = frozenset(
+    ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "ext2", "ext3", "ext4", "iso9660", "udf", "squashfs")
+)
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+class Medium(NamedTuple):
+    """One mounted file system. path: where; kind: of file system; device: `major:minor`; read_only: nothing can be written to it."""
+
+    path: str
+    kind: str
+    source: str
+    device: str
+    read_only: bool
+
+    @property
+    def usual(self) -> bool:
+        """Whether sticks have such a file system."""
+        return self.kind in USUAL
+
+
+def parse_mounts(text: str) -> list[Medium]:
+    """Every file system of mountinfo; a line of another shape is none."""
+    found = []
+    for line in text.splitlines():
+        before, separator, behind = line.partition(" - ")
+        left, right = before.split(" "), behind.split(" ")
+        if not separator or len(left) < 6 or len(right) < 3:
+            continue
+        options = {*left[5].split(","), *right[2].split(",")}
+        found.append(Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options))
+    return found
+
+
+def mounted() -> list[Medium]:
+    """What is mounted now. Unreadable where the system does not say."""
+    try:
+        with open(MOUNTS, "rb") as source:
+            return parse_mounts(os.fsdecode(source.read(MAX_BYTES)))
+    except OSError as cause:
+        raise unreadable(MOUNTS, cause) from cause
+
+
+def media_below(folder: str) -> list[Medium]:
+    """What is mounted below a folder, the topmost of each place."""
+    inside = os.path.join(os.path.abspath(folder), "")
+    places = {one.path: one for one in mounted() if one.path.startswith(inside)}
+    return [one for path, one in sorted(places.items())]
+
+
+def medium_of(path: str) -> Medium | None:
+    """The file system that a path lies on, None where none is found."""
+    here = os.path.realpath(path)
+    holding = [one for one in mounted() if os.path.commonpath([here, one.path]) == one.path]
+    longest = max((len(one.path) for one in holding), default=0)
+    return next((one for one in reversed(holding) if len(one.path) == longest), None)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Tells when something is mounted or pulled out."""
+    try:
+        descriptor = os.open(MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as cause:
+        raise unreadable(MOUNTS, cause) from cause
+    try:
+        yield Watch(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Watch:
+    """An open mountinfo. The kernel marks it as exceptional at every change (proc(5))."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLPRI)
+
+    def changed(self, timeout_s: float) -> bool:
+        """Wait for a change at most so long."""
+        return bool(self._poll.poll(int(timeout_s * 1000)))
+
+
+def _plain(field: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), field)

@@ -1,0 +1,182 @@
+"""Records chosen and written as rows: the logbook that NERC CIP-010-4 R1.6 and the Machinery Regulation ask for.
+
+A row says who the source was and whether that was verified (R1.6.1), whether the bytes were (R1.6.2), when, that it was before
+the change, on which machine, by whom, and with what result; and by number, digest and key where the signed record of it is. In the
+cells nothing is a formula (A142): what a spreadsheet would calculate begins with an apostrophe; no cell has a line break.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.names import display
+from sealwright.errors import SealwrightError
+from sealwright.log.canonical import time_text
+from sealwright.plant.recordfolder import stored
+from sealwright.plant.recordreader import parse_record
+from sealwright.plant.records import Record, Timed
+from sealwright.trust.verdict import Outcome, Purpose
+
+# what a spreadsheet takes for a formula at the beginning of a cell, the wide forms of East Asian ones too
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "|", "%")
+_WHEN = {Purpose.INSTALL: "before install", Purpose.RESTORE: "before restore", Purpose.RUN: "while installed"}
+COLUMNS = (
+    "record",
+    "judged_at",
+    "time_source",
+    "clock",
+    "check",
+    "outcome",
+    "source_identity_verified",
+    "source",
+    "source_key",
+    "integrity_verified",
+    "artifact",
+    "size",
+    "file_digest",
+    "content_digest",
+    "product",
+    "version",
+    "generation",
+    "signing_time_proved",
+    "signing_time_proved_by",
+    "findings",
+    "rule",
+    "rule_mode",
+    "trust_file",
+    "trust_file_digest",
+    "trust_stage",
+    "host",
+    "account",
+    "person_as_stated",
+    "change_as_stated",
+    "sealwright_version",
+    "record_digest",
+    "record_key",
+)
+
+
+class Kept(NamedTuple):
+    """A record as it was read, or why it could not be."""
+
+    number: int
+    path: str
+    digest: Digest
+    record: Record | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records. since, until: aware, of the judgement time, until is not in it; "" and None for any."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    outcome: Outcome | None = None
+    product: str = ""
+    host: str = ""
+    artifact: Digest | None = None
+
+    def fits(self, record: Record) -> bool:
+        """Whether a record is one of them."""
+        facts = record.facts
+        time = facts.judged.time
+        return (
+            (self.since is None or time >= self.since)
+            and (self.until is None or time < self.until)
+            and (self.outcome is None or facts.outcome is self.outcome)
+            and (not self.product or facts.product == self.product)
+            and (not self.host or record.station.host == self.host)
+            and (self.artifact is None or self.artifact in (facts.content, facts.file))
+        )
+
+
+def kept(folder: str, wanted: Wanted) -> Iterator[Kept]:
+    """The records that fit, in order, and those that cannot be read, which might. OutputRefused for what is no folder."""
+    for one in stored(folder):
+        if one.problem:
+            yield Kept(one.number, one.path, one.digest, None, one.problem)
+            continue
+        try:
+            record = parse_record(one.text, one.path)
+        except SealwrightError as cause:
+            yield Kept(one.number, one.path, one.digest, None, cause.what)
+            continue
+        if wanted.fits(record):
+            yield Kept(one.number, one.path, one.digest, record)
+
+
+def heading() -> bytes:
+    """The first line."""
+    return _line(COLUMNS)
+
+
+def row(number: int, digest: Digest, record: Record) -> bytes:
+    """The line of a record."""
+    return _line(tuple(map(cell, _values(number, digest, record))))
+
+
+def cell(text: str) -> str:
+    """A text as a cell that no spreadsheet calculates and no terminal obeys."""
+    shown = display(text)
+    return f"'{shown}" if text.startswith(_FORMULA) else shown
+
+
+def _values(number: int, digest: Digest, record: Record) -> tuple[str, ...]:
+    facts, station, trust = record.facts, record.station, record.facts.trust
+    accepted = [one for one in facts.signers if one.accepted]
+    verified = "yes" if accepted else "no"
+    return (
+        str(number),
+        time_text(facts.judged.time),
+        facts.judged.by,
+        time_text(record.clock),
+        _WHEN[facts.purpose],
+        facts.outcome.value,
+        verified,
+        "; ".join(one.person or one.subject for one in accepted),
+        " ".join(str(one.key) for one in accepted if one.key is not None),
+        verified,
+        facts.name,
+        str(facts.size),
+        _text(facts.file),
+        _text(facts.content),
+        facts.product,
+        facts.version,
+        _text(facts.generation),
+        _moment(facts.proved),
+        facts.proved.by if facts.proved is not None else "",
+        " ".join(f"{one.code}({one.severity})" for one in facts.findings),
+        facts.rule,
+        facts.mode,
+        f"{trust.id} version {trust.version}",
+        str(trust.digest),
+        trust.stage,
+        station.host,
+        station.account,
+        record.asserted.person,
+        record.asserted.change,
+        station.version,
+        str(digest),
+        _text(station.key) or "unsigned",
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _moment(timed: Timed | None) -> str:
+    return "" if timed is None else time_text(timed.time)
+
+
+def _line(cells: tuple[str, ...]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().encode("utf-8", "backslashreplace")

@@ -1,0 +1,411 @@
+"""What a survey has seen, on disk instead of in memory: a private SQLite database that has no name and ends with the process.
+
+SQLite makes it in the folder for temporary files (SQLITE_TMPDIR, TMPDIR, else /var/tmp) and removes its name at once, so nothing is
+left behind and nothing is written beside what was surveyed. Asked at the end for groups: signers, copies, versions, folders.
+Every question has an order, so that two surveys of the same files read the same. Paths come as they are, with lone surrogates for
+bytes that are no UTF-8: whoever shows them escapes them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import groupby, islice, repeat
+
+from sealwright.errors import OutputRefused
+from sealwright.plant.rows import Answer, Chunk, FileRow, Plain
+from sealwright.plant.seen import (
+    LISTED,
+    CertificateLine,
+    Copies,
+    CopiesTotal,
+    Counts,
+    FolderLine,
+    Product,
+    Reason,
+    RuleLine,
+    SignerLine,
+    Tally,
+    Told,
+    Use,
+    Version,
+)
+from sealwright.plant.signers import State
+from sealwright.plant.walk import Left, NotRead
+
+CACHE_KIB = 16 * 1024
+MAX_KEPT = 5_000  # numbers of folders and signers that are not asked of the database again
+FEW = 4  # large files at a time
+_TABLES = """
+CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB UNIQUE NOT NULL, root BLOB, inside BLOB);
+CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER, name BLOB, size INTEGER, digest BLOB, state TEXT, tree INTEGER, why TEXT);
+CREATE TABLE signer (id INTEGER PRIMARY KEY, identity TEXT UNIQUE, subject TEXT, issuer TEXT);
+CREATE TABLE certificate (signer INTEGER, digest TEXT, key TEXT, not_before REAL, not_after REAL, next_end REAL, chain BLOB,
+  UNIQUE (signer, digest));
+CREATE TABLE authority (digest TEXT PRIMARY KEY, chain BLOB);
+CREATE TABLE signature (file INTEGER, signer INTEGER, certificate TEXT, format TEXT, slot TEXT, state TEXT, algorithm TEXT,
+  weakness TEXT, authority TEXT, stamped REAL, stamp_problem TEXT, product TEXT, version TEXT, generation TEXT, code TEXT, why TEXT);
+CREATE TABLE judged (file INTEGER PRIMARY KEY, outcome TEXT, rule TEXT, code TEXT, why TEXT);
+CREATE TABLE left (path BLOB, why TEXT, what TEXT);
+"""
+_TOLD = """
+SELECT folder.path, file.name, told.state, subject, format, code, told.why FROM (
+  SELECT file, signature.state, subject, format, code, coalesce(nullif(weakness, ''), why) AS why FROM signature
+    LEFT JOIN signer ON signer.id = signature.signer WHERE signature.state IN ({marks})
+  UNION ALL SELECT id, state, '', '', '', why FROM file WHERE state IN ({marks}) AND why IS NOT NULL
+) AS told JOIN file ON file.id = told.file JOIN folder ON folder.id = file.folder ORDER BY folder.path, file.name
+"""
+_PLAIN = "INSERT INTO file (folder, name, size, digest, state, tree) VALUES (?, ?, ?, ?, 'unsigned', 0)"
+_DIGEST = "UPDATE file SET size = ?, digest = ? WHERE id = ?"
+_LATER = """
+SELECT root, inside, path, name, file.id FROM file JOIN folder ON folder.id = file.folder WHERE digest IS NULL AND state = 'unsigned'
+  AND NOT tree AND size IN (SELECT size FROM file WHERE NOT tree GROUP BY size HAVING count(*) > 1) ORDER BY +file.id
+"""
+_FILE = "INSERT INTO file (folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """OutputRefused where the spool has no room; around everything that writes into it or asks it."""
+    try:
+        yield
+    except sqlite3.Error as cause:
+        step = "Make room in the folder for temporary files, or name another one in the environment variable TMPDIR."
+        raise OutputRefused("the survey's temporary file", f"it cannot be used: {cause}", step) from cause
+
+
+class Spool:
+    """Owns the database; a context manager."""
+
+    def __init__(self) -> None:
+        self.base = sqlite3.connect("", isolation_level=None)
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KIB}", "temp_store = FILE"):
+            self.base.execute(f"PRAGMA {pragma}")
+        self.base.executescript(_TABLES)
+        self.base.execute("BEGIN")
+        self.signers: dict[str, int] = {}
+        self.folders: dict[bytes, int] = {}
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.base.close()
+
+    def add(self, chunk: Chunk, answer: Answer | None) -> None:
+        """What a worker answered; where it died the reason is said of each file."""
+        folder = self._folder(chunk)
+        if answer is None:
+            why = "the process that read it ended: too large or too odd for this machine"
+            lost = [FileRow(at, 0, b"", State.UNREADABLE.value, why) for at in range(len(chunk.names))]
+            answer = Answer(Plain([], [], []), lost, [], [])
+        for one in answer.signers:
+            signer = self._signer(one.signer, one.subject, one.issuer)
+            if one.chain:
+                row = (signer, one.certificate, one.key, one.not_before, one.not_after, one.next_end)
+                self.base.execute(
+                    "INSERT OR IGNORE INTO certificate VALUES (?,?,?,?,?,?,?)", (*row, pickle.dumps(one.chain))
+                )
+        for digest, chain in answer.stamps:
+            self.base.execute("INSERT OR IGNORE INTO authority VALUES (?,?)", (digest, pickle.dumps(chain)))
+        places, sizes, digests = answer.plain
+        if chunk.files:
+            self.base.executemany(_DIGEST, zip(sizes, digests, map(chunk.files.__getitem__, places), strict=True))
+            lost_files = [(one.why, chunk.files[one.place]) for one in answer.files]
+            self.base.executemany("UPDATE file SET state = 'unreadable', why = ? WHERE id = ?", lost_files)
+            return
+        if places:
+            names = map(chunk.names.__getitem__, places)
+            self.base.executemany(_PLAIN, zip(repeat(folder), names, sizes, digests))
+        for one_file in answer.files:
+            self._add(one_file, folder, chunk)
+
+    def _add(self, row: FileRow, folder: int, chunk: Chunk) -> None:
+        values = (
+            folder,
+            chunk.names[row.place],
+            row.size,
+            row.digest or None,
+            row.state,
+            int(chunk.trees),
+            row.why or None,
+        )
+        file = self.base.execute(_FILE, values).lastrowid
+        if row.judged is not None:
+            self.base.execute("INSERT INTO judged VALUES (?,?,?,?,?)", (file, *row.judged))
+        for one in row.signatures:
+            signer = self._signer(one.signer, "", "") if one.signer else None
+            generation = "" if one.generation is None else str(one.generation)
+            self.base.execute(_SIGNATURE, (file, signer, *one._replace(generation=None)[1:12], generation, *one[13:]))
+
+    def left(self, one: NotRead) -> None:
+        """Something that the walk left alone."""
+        self.base.execute("INSERT INTO left VALUES (?,?,?)", (one.path, one.why.value, one.what))
+
+    def later(self) -> Iterator[Chunk]:
+        """The large unsigned files that may be copies of another, because it has the same size; asked once, after the first look."""
+        # the order wants a sorted copy, so that what changes meanwhile is not met again
+        for (root, inside, path), found in groupby(self.base.execute(_LATER), key=lambda row: row[:3]):
+            while some := list(islice(found, FEW)):
+                names, files = tuple(row[3] for row in some), tuple(row[4] for row in some)
+                yield Chunk(root, inside, path, names, files=files)
+
+    def settle(self) -> None:
+        """After the last answer: what lies in folders whose signed manifest holds is no unsigned file."""
+        trees = self.base.execute(
+            "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE tree AND state = 'intact'"
+        ).fetchall()
+        for path, name in trees:
+            tree = os.path.join(path, name)
+            below = tree + b"/"
+            self.base.execute(
+                "UPDATE file SET state = ? WHERE state = 'unsigned' AND NOT tree AND folder IN"
+                " (SELECT id FROM folder WHERE path = ? OR substr(path, 1, ?) = ?)",
+                (LISTED, tree, len(below), below),
+            )
+        self.base.execute("CREATE INDEX of_signer ON signature (signer)")
+        self.base.execute("CREATE INDEX of_file ON signature (file)")
+
+    @property
+    def counts(self) -> Counts:
+        """How much of what."""
+        states = self._tallies("SELECT state, count(*) FROM file WHERE NOT tree GROUP BY state ORDER BY state")
+        (folders,) = self.base.execute("SELECT count(*) FROM folder").fetchone()
+        (size,) = self.base.execute("SELECT coalesce(sum(size), 0) FROM file WHERE NOT tree").fetchone()
+        (trees,) = self.base.execute("SELECT count(*) FROM file WHERE tree AND state != 'unsigned'").fetchone()
+        left = self._tallies('SELECT why, count(*) FROM "left" GROUP BY why ORDER BY why')
+        return Counts(states, folders, size, trees, left)
+
+    @property
+    def signers_total(self) -> int:
+        """How many signers there are."""
+        (number,) = self.base.execute("SELECT count(DISTINCT signer) FROM signature").fetchone()
+        return int(number)
+
+    def by_signer(self, limit: int = -1) -> Iterator[SignerLine]:
+        """Those who signed most come first; -1 is no limit."""
+        ranked = self.base.execute(
+            "SELECT signer.id, subject, issuer, count(DISTINCT file) AS files FROM signature JOIN signer"
+            " ON signer.id = signature.signer GROUP BY signer.id ORDER BY files DESC, subject, issuer, signer.id LIMIT ?",
+            (limit,),
+        ).fetchall()
+        for signer, subject, issuer, files in ranked:
+            (stamped,) = self._one("sum(stamped > 0)", signer)
+            (every,) = self._one("count(*)", signer)
+            yield SignerLine(
+                id=signer,
+                subject=subject,
+                issuer=issuer,
+                files=files,
+                states=self._grouped("state", signer),
+                formats=self._grouped("format", signer),
+                algorithms=self._grouped("algorithm", signer),
+                stamped=stamped,
+                unstamped=every - stamped,
+                authorities=self._grouped("authority", signer),
+                products=tuple(one.what for one in self._grouped("product", signer)),
+                certificates=tuple(self._certificates(signer)),
+            )
+
+    def intact(self) -> Iterator[Use]:
+        """Every use of every certificate whose signatures hold, for a draft of a trust file."""
+        found = self.base.execute(
+            "SELECT chain, format, slot, product, count(DISTINCT file), sum(stamped > 0) = count(*) FROM signature"
+            " JOIN certificate ON certificate.signer = signature.signer AND certificate.digest = signature.certificate"
+            " WHERE state = 'intact' GROUP BY signature.signer, signature.certificate, format, slot, product"
+            " ORDER BY signature.certificate, format, slot, product"
+        )
+        for chain, form, slot, product, files, stamped in found:
+            yield Use(pickle.loads(chain), form, slot, product, files, bool(stamped))  # noqa: S301 (this process wrote it)
+
+    def authorities(self) -> Iterator[tuple[bytes, ...]]:
+        """The chain, in DER, of each timestamp authority of which some token was in order."""
+        for (chain,) in self.base.execute("SELECT chain FROM authority ORDER BY digest"):
+            yield pickle.loads(chain)  # noqa: S301 (this process wrote it)
+
+    def told(self, *states: State) -> Iterator[Told]:
+        """The files of which some signature, or the file itself, is in one of these states, by path."""
+        wanted = [one.value for one in states]
+        marks = ",".join("?" * len(wanted))
+        found = self.base.execute(_TOLD.format(marks=marks), (*wanted, *wanted))
+        for path, name, state, subject, form, code, why in found:
+            yield Told(_raw(path, name), state, subject or "", form, code, why or "")
+
+    def signed(self) -> Iterator[tuple[str, str, str, int, tuple[sqlite3.Row, ...]]]:
+        """Every file with a signature: path as it is, state, digest, size, and its signatures."""
+        found = self.base.execute(
+            "SELECT file.id, folder.path, file.name, state, digest, size FROM file JOIN folder ON folder.id = file.folder"
+            " WHERE EXISTS (SELECT 1 FROM signature WHERE signature.file = file.id) ORDER BY folder.path, file.name"
+        )
+        for file, path, name, state, digest, size in found:
+            cursor = self.base.execute(
+                "SELECT signature.*, subject, issuer FROM signature LEFT JOIN signer ON signer.id = signature.signer"
+                " WHERE file = ? ORDER BY signature.rowid",
+                (file,),
+            )
+            cursor.row_factory = sqlite3.Row
+            yield _raw(path, name), state, _digest(digest), size, tuple(cursor.fetchall())
+
+    def unsigned(self, limit: int = -1) -> Iterator[FolderLine]:
+        """The folders with the most unsigned files of their own."""
+        found = self.base.execute(
+            "SELECT folder.path, count(*) AS files, sum(size) FROM file JOIN folder ON folder.id = file.folder"
+            " WHERE state = 'unsigned' AND NOT tree GROUP BY folder.id ORDER BY files DESC, folder.path LIMIT ?",
+            (limit,),
+        )
+        for path, files, size in found:
+            yield FolderLine(_raw(path), files, size)
+
+    def copies(self, limit: int, named: int) -> Iterator[Copies]:
+        """Files with the same bytes, those first that take most room. named: how many paths of each."""
+        found = self.base.execute(
+            "SELECT digest, size, count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree"
+            " GROUP BY digest HAVING number > 1 ORDER BY size * (number - 1) DESC, digest LIMIT ?",
+            (limit,),
+        ).fetchall()
+        if found:
+            self.base.execute("CREATE INDEX IF NOT EXISTS by_digest ON file (digest)")
+        for digest, size, number in found:
+            paths = self.base.execute(
+                "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE digest = ?"
+                " ORDER BY folder.path, file.name LIMIT ?",
+                (digest, named),
+            )
+            yield Copies(_digest(digest), size, number, tuple(_raw(*one) for one in paths))
+
+    @property
+    def copies_total(self) -> CopiesTotal:
+        """How much of it is there more than once."""
+        found = self.base.execute(
+            "SELECT count(*), coalesce(sum(number - 1), 0), coalesce(sum(size * (number - 1)), 0) FROM (SELECT size,"
+            " count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree GROUP BY digest HAVING number > 1)"
+        ).fetchone()
+        return CopiesTotal(*found)
+
+    def products(self) -> Iterator[Product]:
+        """Products of which one signer's claims name several versions."""
+        found = self.base.execute(
+            "SELECT product, signer, subject FROM signature LEFT JOIN signer ON signer.id = signature.signer WHERE product != ''"
+            " GROUP BY product, signer HAVING count(DISTINCT version || ' ' || generation) > 1 ORDER BY product, subject"
+        ).fetchall()
+        for product, signer, subject in found:
+            versions = self.base.execute(
+                "SELECT version, generation, count(DISTINCT file), min(file) FROM signature WHERE product = ? AND signer IS ?"
+                " GROUP BY version, generation ORDER BY CAST(generation AS INTEGER), version",
+                (product, signer),
+            ).fetchall()
+            lines = tuple(
+                Version(version, generation, files, _raw(*self.base.execute(_PATH, (file,)).fetchone()))
+                for version, generation, files, file in versions
+            )
+            yield Product(product, subject or "", lines)
+
+    def not_read(self, *why: Left) -> Iterator[NotRead]:
+        """What the walk left alone."""
+        marks = ",".join("?" * len(why))
+        found = self.base.execute(
+            f'SELECT path, why, what FROM "left" WHERE why IN ({marks}) ORDER BY path',  # noqa: S608
+            [one.value for one in why],
+        )
+        for path, reason, what in found:
+            yield NotRead(path, Left(reason), what)
+
+    def rules(self, names: Sequence[str]) -> Iterator[RuleLine]:
+        """Rule by rule, what the trust file would do with the signed files. names: of all its rules; what counts for none is last."""
+        asked = {one.rule: one for one in self._judged()}
+        for name in names:
+            yield asked.get(name, RuleLine(name, 0, 0, 0, ()))
+        if "" in asked:
+            yield asked[""]
+
+    def _judged(self) -> Iterator[RuleLine]:
+        found = self.base.execute(
+            "SELECT rule, sum(outcome = 'trusted'), sum(outcome = 'rejected'), sum(outcome = 'undecided') FROM judged"
+            " GROUP BY rule ORDER BY rule = '', rule"
+        ).fetchall()
+        for rule, allowed, refused, undecided in found:
+            reasons = self.base.execute(
+                "SELECT code, count(*) AS number, min(file) FROM judged WHERE rule = ? AND outcome != 'trusted'"
+                " GROUP BY code ORDER BY number DESC, code",
+                (rule,),
+            ).fetchall()
+            lines = []
+            for code, number, file in reasons:
+                (why,) = self.base.execute("SELECT why FROM judged WHERE file = ?", (file,)).fetchone()
+                lines.append(Reason(code, number, why, _raw(*self.base.execute(_PATH, (file,)).fetchone())))
+            yield RuleLine(rule, allowed, refused, undecided, tuple(lines))
+
+    def _tallies(self, query: str) -> tuple[Tally, ...]:
+        return tuple(map(Tally._make, self.base.execute(query)))
+
+    def _folder(self, chunk: Chunk) -> int:
+        path = chunk.path
+        known = self.folders.get(path)
+        if known is None:
+            values = (path, chunk.root, chunk.inside)
+            self.base.execute("INSERT OR IGNORE INTO folder (path, root, inside) VALUES (?, ?, ?)", values)
+            (known,) = self.base.execute("SELECT id FROM folder WHERE path = ?", (path,)).fetchone()
+            if len(self.folders) >= MAX_KEPT:
+                self.folders.clear()
+            self.folders[path] = int(known)
+        return int(known)
+
+    def _signer(self, identity: str, subject: str, issuer: str) -> int:
+        known = self.signers.get(identity)
+        if known is None:
+            self.base.execute(
+                "INSERT OR IGNORE INTO signer (identity, subject, issuer) VALUES (?,?,?)", (identity, subject, issuer)
+            )
+            (known,) = self.base.execute("SELECT id FROM signer WHERE identity = ?", (identity,)).fetchone()
+            if len(self.signers) >= MAX_KEPT:
+                self.signers.clear()
+            self.signers[identity] = int(known)
+        return int(known)
+
+    def _one(self, what: str, signer: int) -> tuple[int]:
+        (found,) = self.base.execute(f"SELECT {what} FROM signature WHERE signer = ?", (signer,)).fetchone()  # noqa: S608
+        return (int(found or 0),)
+
+    def _grouped(self, column: str, signer: int) -> tuple[Tally, ...]:
+        found = self.base.execute(
+            f"SELECT {column}, count(*) AS number FROM signature WHERE signer = ? AND {column} != ''"  # noqa: S608
+            f" GROUP BY {column} ORDER BY number DESC, {column}",
+            (signer,),
+        )
+        return tuple(map(Tally._make, found))
+
+    def _certificates(self, signer: int) -> Iterator[CertificateLine]:
+        found = self.base.execute(
+            "SELECT digest, key, not_before, not_after, next_end, chain,"
+            " (SELECT count(DISTINCT file) FROM signature WHERE signature.signer = certificate.signer"
+            " AND signature.certificate = certificate.digest) FROM certificate WHERE signer = ? ORDER BY not_after, digest",
+            (signer,),
+        ).fetchall()
+        for digest, key, before, after, next_end, chain, files in found:
+            yield CertificateLine(
+                digest=digest,
+                key=key,
+                not_before=_time(before),
+                not_after=_time(after),
+                next_end=_time(next_end) if next_end else None,
+                files=files,
+                chain=pickle.loads(chain),  # noqa: S301 (this process wrote it)
+            )
+
+
+def _raw(*parts: bytes) -> str:
+    return os.fsdecode(os.path.join(*parts))
+
+
+def _digest(value: bytes | None) -> str:
+    return f"sha256:{value.hex()}" if value else ""
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

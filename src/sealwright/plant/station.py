@@ -1,0 +1,163 @@
+"""The checking station's work on one medium: copied into a private place, judged there, and handed on from there (A150, A153).
+
+    medium -> intake (copies, a thread of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
+
+1. What is judged is the private copy, under the names it has on the medium: the process works inside the private folder.
+2. A file that belongs to another one as its signature is judged with it. A folder with a manifest beside it is one thing.
+3. What the intake did not take is refused by name. Where the medium was not read to its end, nothing of it is allowed: no verdict
+   given before counts, and nothing is written to a clean stick.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sealwright.artifact.source import known_digests
+from sealwright.findings import Finding
+from sealwright.formats.sidecar import is_beside
+from sealwright.plant.intake import Group, Intake, Taken, Tree
+from sealwright.trust.verdict import Verdict
+from sealwright.trust.verify import Verifier
+
+AT_ONCE = 64
+_AHEAD = 512
+PREFIX = "intake-"
+
+
+class Judged(NamedTuple):
+    """A verdict on one thing of the medium. files: its own and its signatures', as they were copied."""
+
+    verdict: Verdict
+    files: tuple[Taken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The medium was read to its end. files, size_bytes: of everything that was copied."""
+
+    files: int
+    size_bytes: int
+
+
+@contextmanager
+def private_place(folder: str) -> Iterator[str]:
+    """An empty folder for one medium's copies that only this account may enter; it and what is left of earlier ones is removed."""
+    for name in os.listdir(folder):
+        if name.startswith(PREFIX):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Work in a folder, so that names in verdicts are those below it."""
+    before = os.open(".", os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def judge_medium(intake: Intake, verifier: Verifier) -> Iterator[Judged | Finding | Ended]:
+    """Everything of a medium as it is judged; the last is `Ended`.
+
+    Raises what the intake raises: then nothing of the medium is allowed, whatever was said before.
+    """
+    with _inside(intake.private), known_digests() as intake.know:
+        waiting: list[_Asked] = []
+        with _Reader(intake) as reader:
+            while (found := reader.next(wait=not waiting)) is not _END:
+                if isinstance(found, Finding):
+                    yield found
+                    continue
+                if found is not None:
+                    waiting += _asked(found)
+                if waiting and (found is None or len(waiting) >= AT_ONCE):
+                    yield from _judged(waiting, verifier)
+                    waiting = []
+        yield from _judged(waiting, verifier)
+    yield Ended(intake.files, intake.size_bytes)
+
+
+class _Asked(NamedTuple):
+    path: str
+    beside: Collection[str] | None
+    files: tuple[Taken, ...]
+
+
+def _asked(found: Group | Tree) -> Iterator[_Asked]:
+    """What is to be judged of it: all but the signatures of others, each with those that are its own."""
+    if isinstance(found, Tree):
+        yield _Asked(os.fsdecode(found.name), None, found.files)
+        return
+    listing = found.listing
+    names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
+    beside = {name for name in names if is_beside(listing.path, name, listing.files, listing.folders)}
+    for name, one in names.items():
+        if name not in beside:
+            own = (names[other] for other in beside if other.startswith(name + "."))
+            yield _Asked(os.fsdecode(one.name), listing.every, (one, *own))
+
+
+def _judged(asked: Sequence[_Asked], verifier: Verifier) -> Iterator[Judged]:
+    verdicts = verifier.verify_all([(one.path, one.beside) for one in asked])
+    for one, verdict in zip(asked, verdicts, strict=True):
+        yield Judged(verdict, one.files)
+
+
+_END: Final = object()
+
+
+class _Reader:
+    """The intake in a thread of its own, so that one thing is judged while the next is copied."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._found: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> _Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._found.get(timeout=0.05)
+        self._thread.join()
+
+    def next(self, *, wait: bool) -> Any:
+        """What came next, `_END` after the last; None where nothing is there yet and it is not waited for."""
+        try:
+            found = self._found.get(block=wait)
+        except queue.Empty:
+            return None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def _read(self) -> None:
+        try:
+            for found in self._intake.take():
+                if self._stopped:
+                    return
+                self._found.put(found)
+            self._found.put(_END)
+        except Exception as cause:  # noqa: BLE001 (raised again where it is waited for)
+            self._found.put(cause)

@@ -1,0 +1,118 @@
+"""The portable folder with a Windows Python, under Wine: `sealwright.cmd` as a person types it into cmd.exe."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from kit.bundles import Bundle, Delivery, other_value, replace
+from kit.openssl import cms_verify
+from kit.wine import cmd, on_windows, windows_python
+from sealwright.cli.main import COMMANDS, main
+from sealwright.log.journal import end_of
+
+
+def sealwright(bundle: Bundle, folder: Path, *words: str) -> tuple[int, str]:
+    """In a folder, with Python in PATH."""
+    launcher = on_windows(bundle.folder / "portable" / "sealwright.cmd")
+    return cmd(folder, launcher, *words, search=windows_python())
+
+
+def trusting(delivery: Delivery) -> tuple[str, ...]:
+    fingerprint = hashlib.sha256(delivery.trust.read_bytes()).hexdigest()
+    return "--trust", on_windows(delivery.trust), "--trust-fingerprint", fingerprint
+
+
+def altered_content(folder: Path) -> None:
+    replace(folder / "drive.bin", (folder / "drive.bin").read_bytes() + b"x")
+
+
+def altered_signature(folder: Path) -> None:
+    other_value(folder / "drive.bin.p7s")
+
+
+def signed_by_another(folder: Path) -> None:
+    assert main(["init", str(folder / "other")]) == 0
+    assert main(["sign", str(folder / "drive.bin"), "--home", str(folder / "other"), "--replace"]) == 0
+
+
+def test_files_are_judged_on_windows(bundle: Bundle, delivery: Delivery, tmp_path: Path) -> None:
+    """One command for all, because each start of Wine takes a second."""
+    alterations = (altered_content, altered_signature, signed_by_another)
+    for alter in alterations:
+        shutil.copytree(delivery.file.parent, tmp_path / alter.__name__, ignore=shutil.ignore_patterns("home"))
+    paths = [f"{alter.__name__}\\drive.bin" for alter in alterations]
+    code, said = sealwright(bundle, tmp_path, "verify", *paths, *trusting(delivery))
+    assert (code, said.count("INSTALL: allowed\n")) == (0, 3), said
+    for alter in alterations:
+        alter(tmp_path / alter.__name__)
+    code, said = sealwright(bundle, tmp_path, "verify", *paths, "--quiet", *trusting(delivery))
+    assert code == 1
+    assert [line.partition(": ")[0] for line in said.splitlines()] == paths
+    assert said.count("DO NOT INSTALL") == 3
+
+
+def test_a_folder_named_with_backslashes_is_judged_and_remembered(
+    bundle: Bundle, delivery: Delivery, tmp_path: Path
+) -> None:
+    """The newer one is accepted and remembered, so the older one is refused, which without memory is allowed."""
+    for generation in ("1", "2"):
+        tree = tmp_path / generation / "project"
+        (tree / "sub").mkdir(parents=True)
+        (tree / "sub" / "main.st").write_text(f"program {generation}")
+        words = ["--product", "line 3", "--generation", generation]
+        assert main(["sign", str(tree), "--home", str(delivery.trust.parent), *words]) == 0
+    remembering = ("--state", "state", *trusting(delivery))
+    assert sealwright(bundle, tmp_path, "verify", "1\\project", *trusting(delivery))[0] == 0
+    assert sealwright(bundle, tmp_path, "verify", on_windows(tmp_path / "2" / "project"), *remembering)[0] == 0
+    code, said = sealwright(bundle, tmp_path, "verify", "1\\project", *remembering)
+    assert code == 1, said
+    (tmp_path / "2" / "project" / "sub" / "more.st").write_text("")
+    code, said = sealwright(bundle, tmp_path, "verify", "2\\project", *remembering)
+    assert (code, "there is a file that was not signed" in said) == (1, True), said
+
+
+def test_a_trust_file_is_believed_by_its_fingerprint_alone(bundle: Bundle, delivery: Delivery) -> None:
+    """Windows keeps owners in a way that we do not read."""
+    folder = delivery.file.parent
+    code, said = sealwright(bundle, folder, "verify", "drive.bin", "--trust", "home\\trust.toml")
+    assert (code, "--trust-fingerprint" in said) == (1, True), said
+
+
+def test_every_command_is_there(bundle: Bundle, tmp_path: Path) -> None:
+    code, said = sealwright(bundle, tmp_path, "--help")
+    assert code == 0
+    assert all(f"  {name} " in said for name in COMMANDS)
+
+
+def test_a_python_in_the_current_folder_is_not_started(bundle: Bundle, tmp_path: Path) -> None:
+    """A stick may hold anything; what is started comes from PATH, or from the folder python of the bundle."""
+    for name in ("python.exe", "py.exe", "python.bat", "py.cmd"):
+        (tmp_path / name).write_text("@echo started\r\n")
+    launcher = on_windows(bundle.folder / "portable" / "sealwright.cmd")
+    code, said = cmd(tmp_path, launcher, "--version")
+    assert (code, "Python 3.11 or newer is needed" in said) == (2, True), said
+    code, said = sealwright(bundle, tmp_path, "--version")
+    assert (code, said) == (0, "sealwright 0.1.0\n")
+
+
+def test_an_interpreter_carried_in_the_folder_is_used(bundle: Bundle, tmp_path: Path) -> None:
+    carried = bundle.carried(tmp_path)
+    shutil.copytree(windows_python(), carried.folder / "portable" / "python")
+    code, said = cmd(tmp_path, on_windows(carried.folder / "portable" / "sealwright.cmd"), "--version")
+    assert (code, said) == (0, "sealwright 0.1.0\n")
+
+
+def test_what_is_signed_on_windows_is_checked_elsewhere(bundle: Bundle, tmp_path: Path) -> None:
+    """With a development key; its journal is one that is read here."""
+    (tmp_path / "recipe.csv").write_bytes(b"a;b\r\n1;2\r\n")
+    code, said = sealwright(bundle, tmp_path, "init", "home")
+    assert code == 0, said
+    code, said = sealwright(bundle, tmp_path, "sign", "recipe.csv", "--home", "home")
+    assert code == 0, said
+    accepted, said = cms_verify(tmp_path / "recipe.csv.p7s", tmp_path / "recipe.csv", tmp_path / "home" / "ca.pem")
+    assert accepted, said
+    assert b"\r" not in (tmp_path / "home" / "journal" / "journal.jsonl").read_bytes()
+    assert end_of(str(tmp_path / "home" / "journal" / "journal.jsonl"))[0] > 2
+    assert main(["verify", str(tmp_path / "recipe.csv"), "--trust", str(tmp_path / "home" / "trust.toml")]) == 0

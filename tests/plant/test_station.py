@@ -1,0 +1,382 @@
+"""The checking station on real media: what is allowed, what is not taken, and sticks that are no sticks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit.sticks import STICKS, exfat_stick, ext4_stick, lying_stick
+from sealwright.cli.main import main
+from sealwright.plant import intake as taking
+from sealwright.plant.cleanstick import write_clean
+from sealwright.plant.intake import Group, Intake, Limits, Taken
+from sealwright.plant.media import medium_of, parse_mounts
+
+Check = Callable[..., tuple[int, list[dict[str, object]]]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signing home with its trust file."""
+    folder = tmp_path_factory.mktemp("home") / "home"
+    assert main(["init", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def delivery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed file, a signed tree, and nothing else."""
+    folder = tmp_path_factory.mktemp("delivery")
+    (folder / "target.bin").write_bytes(os.urandom(300_000))
+    (folder / "release").mkdir()
+    (folder / "release/a.cfg").write_bytes(b"a" * 100)
+    (folder / "release/b.bin").write_bytes(os.urandom(5_000_000))
+    assert main(["sign", str(folder / "target.bin"), str(folder / "release"), "--home", str(home)]) == 0
+    return folder
+
+
+@pytest.fixture
+def check(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Check a medium; the exit code and the events. `state` is kept for the test."""
+    (tmp_path / "state").mkdir()
+
+    def call(medium: Path, *more: str | Path) -> tuple[int, list[dict[str, object]]]:
+        words = ["station", "--once", medium, "--trust", home / "trust.toml", "--state", tmp_path / "state", "--json"]
+        code = main([str(word) for word in (*words, *more)])
+        lines = capsys.readouterr().out.splitlines()
+        assert not [name for name in os.listdir(tmp_path / "state") if name.startswith("intake-")]
+        return code, [json.loads(line) for line in lines]
+
+    return call
+
+
+def outcomes(events: list[dict[str, object]]) -> dict[object, object]:
+    """What was said of each thing that was judged."""
+    return {event["name"]: event["outcome"] for event in events if event.get("event") == "judged"}
+
+
+def remarks(events: list[dict[str, object]]) -> list[object]:
+    """The codes of what was not taken."""
+    return sorted(str(event["code"]) for event in events if event.get("event") == "remark")
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A copy that a test may spoil."""
+    source = target / "source"
+    subprocess.run(["cp", "-a", str(folder), str(source)], check=True)
+    return source
+
+
+def error(events: list[dict[str, object]]) -> object:
+    """The code of what ended the check before its end."""
+    return events[-1]["error"]["code"]  # type: ignore[index]
+
+
+GOOD = {"target.bin": "trusted", "release": "trusted"}
+
+
+@pytest.mark.parametrize("stick", STICKS)
+def test_a_signed_delivery_is_allowed_from_every_usual_file_system(
+    stick: Callable[..., object], delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with stick(tmp_path / "image", tmp_path / "stick") as medium:  # type: ignore[attr-defined]
+        subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
+        code, events = check(medium)
+    assert (code, outcomes(events)) == (0, GOOD)
+    assert {*remarks(events)} <= {"SW-TREE-LEFTOVER", "SW-STATION-FILESYSTEM"}
+
+
+def test_what_is_allowed_goes_onto_the_clean_stick_and_sha256sum_agrees(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "tool.exe").write_bytes(b"MZ nobody signed this")
+    with exfat_stick(tmp_path / "image", tmp_path / "clean") as clean:
+        code, events = check(source, "--write", clean)
+        listed = subprocess.run(
+            ["sha256sum", "-c", "sealwright-checked.txt"], cwd=clean, capture_output=True, text=True, check=False
+        )
+        there = sorted(str(one.relative_to(clean)) for one in clean.rglob("*") if one.is_file())
+    assert code == 1
+    assert outcomes(events)["tool.exe"] == "rejected"
+    assert listed.returncode == 0, listed.stderr
+    assert there == [
+        "release.manifest", "release.manifest.p7s", "release/a.cfg", "release/b.bin", "sealwright-checked.txt",
+        "target.bin", "target.bin.p7s",
+    ]  # fmt: skip
+
+
+def test_a_file_changed_in_a_tree_or_beside_its_signature_is_not_allowed(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    assert outcomes(check(delivery)[1]) == GOOD
+    source = copied(delivery, tmp_path)
+    (source / "release/a.cfg").write_bytes(b"A" * 100)
+    with (source / "target.bin").open("r+b") as file:
+        file.write(b"\xff\xff\xff\xff")
+    code, events = check(source)
+    assert code == 1
+    assert outcomes(events) == {"target.bin": "rejected", "release": "rejected"}
+
+
+def test_an_extra_file_in_a_tree_is_not_allowed(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "release/extra.dll").write_bytes(b"x")
+    assert outcomes(check(source)[1])["release"] == "rejected"
+
+
+def test_links_fifos_and_names_that_differ_in_case_are_not_taken(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "link").symlink_to("/etc/passwd")
+    os.mkfifo(source / "fifo")
+    (source / "Target.BIN").write_bytes(b"x")
+    (source / "evil\x1b[2Jname").write_bytes(b"x")
+    code, events = check(source)
+    assert code == 1
+    assert remarks(events) == ["SW-STATION-LINK", "SW-STATION-NAME", "SW-STATION-NAME", "SW-STATION-SPECIAL"]
+    assert "\x1b" not in json.dumps(events).replace("\\u001b", "\x1b")
+    assert outcomes(events)["release"] == "trusted"
+
+
+def test_a_folder_that_leads_back_to_itself_ends(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "loop").symlink_to(source)
+    assert remarks(check(source)[1]) == ["SW-STATION-LINK"]
+
+
+def test_the_leftovers_of_systems_are_named_and_left_alone(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "System Volume Information").mkdir()
+    (source / "System Volume Information/IndexerVolumeGuid").write_bytes(b"x")
+    code, events = check(source)
+    assert (code, remarks(events), outcomes(events)) == (0, ["SW-TREE-LEFTOVER"], GOOD)
+
+
+def test_an_unfinished_download_is_pointed_at(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    (source / "drive.bin.part").write_bytes(b"half")
+    assert remarks(check(source)[1]) == ["SW-STATION-UNFINISHED"]
+
+
+def test_a_stick_that_answers_differently_a_second_time_is_not_allowed(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with lying_stick(delivery, tmp_path / "honest", "honest") as medium:
+        code, events = check(medium, "--read-twice")
+    assert (code, outcomes(events)) == (0, GOOD)
+    for number, more in enumerate([["--read-twice"], []]):
+        with lying_stick(delivery, tmp_path / f"lies-{number}", "lies") as medium:
+            code, events = check(medium, *more)
+        assert code == 1
+        assert remarks(events) == ["SW-STATION-DIFFERS", "SW-STATION-FILESYSTEM"]
+        assert outcomes(events) == {"release": "trusted"}
+
+
+def test_a_stick_pulled_out_leaves_nothing_allowed_and_nothing_written(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    with lying_stick(delivery, tmp_path / "stick", "gone") as medium:
+        code, events = check(medium, "--write", clean)
+    assert code == 1
+    assert error(events) == "SW-STATION-MEDIUM-GONE"
+    assert not any(event.get("event") == "ended" for event in events)
+    assert os.listdir(clean) == []
+
+
+def test_more_files_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check, tmp_path: Path) -> None:
+    source = copied(delivery, tmp_path)
+    assert check(source, "--max-files", "9")[0] == 0
+    (source / "one-more").mkdir()
+    code, events = check(source, "--max-files", "6")
+    assert code == 1
+    assert error(events) == "SW-LIMIT"
+
+
+def test_more_bytes_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check) -> None:
+    assert check(delivery, "--max-bytes", "9000000")[0] == 0
+    code, events = check(delivery, "--max-bytes", "4000000")
+    assert (code, error(events)) == (1, "SW-LIMIT")
+
+
+def test_folders_too_deep_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    deep = tmp_path / "stick"
+    deep.joinpath(*["d"] * 12).mkdir(parents=True)
+    assert list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=12)).take()) == []
+    subprocess.run(["rm", "-rf", str(tmp_path / "private/d")], check=True)
+    with pytest.raises(taking.LimitExceeded):
+        list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=11)).take())
+
+
+def test_an_empty_stick_is_not_allowed(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "stick").mkdir()
+    assert check(tmp_path / "stick")[0] == 1
+
+
+def test_a_file_that_grows_while_it_is_read_is_half_written(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "stick").mkdir()
+    file = tmp_path / "stick/a.bin"
+    file.write_bytes(bytes(3 << 20))
+    one = Intake(str(tmp_path / "stick"), str(tmp_path / "private"))
+    assert [type(found) for found in one.take()] == [Group]
+    (tmp_path / "private/a.bin").unlink()
+
+    def grow(_: int) -> None:
+        with file.open("ab") as out:
+            out.write(b"x")
+
+    found = list(Intake(str(tmp_path / "stick"), str(tmp_path / "private"), told=grow).take())
+    assert [getattr(item, "code", "") for item in found] == ["SW-STATION-CHANGING"]
+    assert os.listdir(tmp_path / "private") == []
+
+
+def taken(folder: Path, name: bytes) -> Taken:
+    """One file of a private folder, as the intake hands it on."""
+    data = (folder / os.fsdecode(name)).read_bytes()
+    return Taken(name, len(data), taking.Digest.of(data))
+
+
+def test_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: Path) -> None:
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    private.mkdir()
+    clean.mkdir()
+    for name in ("a.bin", "b.bin"):
+        (private / name).write_bytes(b"good " + name.encode())
+    files = [taken(private, b"a.bin"), taken(private, b"b.bin")]
+    write_clean(str(clean), str(private), files, ["checked"])
+    assert sorted(os.listdir(clean)) == ["a.bin", "b.bin", "sealwright-checked.txt"]
+    for name in os.listdir(clean):
+        (clean / name).unlink()
+    (private / "b.bin").write_bytes(b"evil b.bin")
+    with pytest.raises(taking.OutputRefused):
+        write_clean(str(clean), str(private), files, ["checked"])
+    assert os.listdir(clean) == []
+
+
+def test_a_used_stick_is_not_written_to(delivery: Path, check: Check, tmp_path: Path) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    (clean / "autorun.inf").write_bytes(b"x")
+    code, events = check(delivery, "--write", clean)
+    assert (code, error(events)) == (1, "SW-OUTPUT-REFUSED")
+    assert os.listdir(clean) == ["autorun.inf"]
+
+
+def test_a_clean_stick_that_is_too_small_stays_empty(delivery: Path, check: Check, tmp_path: Path) -> None:
+    with ext4_stick(tmp_path / "image", tmp_path / "clean", megabytes=4) as clean:
+        code, events = check(delivery, "--write", clean)
+        left = sorted(os.listdir(clean))
+    assert (code, error(events), left) == (1, "SW-OUTPUT-REFUSED", ["lost+found"])
+
+
+def test_the_checked_stick_is_not_the_clean_one(delivery: Path, tmp_path: Path, home: Path) -> None:
+    words = ["station", "--once", str(delivery), "--trust", str(home / "trust.toml"), "--state"]
+    assert main([*words, str(tmp_path)]) == 0
+    assert main([*words, str(tmp_path), "--write", str(delivery / "out")]) == 2
+    assert main([*words, str(delivery / "state")]) == 2
+
+
+def test_the_code_on_a_label_is_read_by_a_reader(delivery: Path, check: Check, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "one").mkdir()
+    for name in ("target.bin", "target.bin.p7s"):
+        (tmp_path / "one" / name).write_bytes((delivery / name).read_bytes())
+    code, events = check(tmp_path / "one", "--label", tmp_path / "labels", "--name", "hall 3; east")
+    assert code == 0
+    text, picture = (Path(str(one)) for one in events[-1]["labels"])  # type: ignore[attr-defined]
+    read = subprocess.run(["zbarimg", "--quiet", "--raw", str(picture)], capture_output=True, text=True, check=True)
+    digest = subprocess.run(["sha256sum", str(delivery / "target.bin")], capture_output=True, text=True, check=True)
+    fields = read.stdout.strip().split(";")
+    assert fields[:3] == ["SEALWRIGHT-1", "ALLOWED", "sha256:" + digest.stdout.split()[0]]
+    assert fields[4] == "hall 3, east"
+    assert digest.stdout.split()[0] in text.read_text().replace(" ", "").replace("\n", "")
+
+
+def test_what_an_earlier_process_left_in_the_private_place_is_removed(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    left = tmp_path / "state/intake-old"
+    left.mkdir()
+    (left / "half.bin").write_bytes(b"x")
+    assert check(delivery)[0] == 0
+    assert not left.exists()
+
+
+MOUNTS = """22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+60 22 8:17 / /media/my\\040stick ro,nosuid - vfat /dev/sdb1 rw,codepage=437
+61 22 0:50 / /media/net rw - fuse.sshfs user@host:/x rw
+nonsense
+"""
+
+
+def test_mountinfo_is_read_with_its_escapes() -> None:
+    found = parse_mounts(MOUNTS)
+    assert [(one.path, one.kind, one.read_only, one.usual) for one in found] == [
+        ("/", "ext4", False, True),
+        ("/media/my stick", "vfat", True, True),
+        ("/media/net", "fuse.sshfs", False, False),
+    ]
+    here = medium_of("/")
+    assert here is not None
+    assert here.path == "/"
+
+
+def screen(session: str) -> str:
+    return subprocess.run(
+        ["tmux", "-L", session, "capture-pane", "-p"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def until(session: str, words: str) -> str:
+    """The screen once it shows some words."""
+    for _ in range(150):
+        if words in (shown := screen(session)):
+            return shown
+        time.sleep(0.2)
+    raise AssertionError(f"{words!r} never came:\n{shown}")
+
+
+def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, delivery: Path, tmp_path: Path) -> None:
+    state, media = tmp_path / "state", tmp_path / "media"
+    state.mkdir()
+    media.mkdir()
+    session = f"station-{os.getpid()}-{time.monotonic_ns()}"
+    command = [
+        sys.executable, "-m", "sealwright", "station", "--watch", media, "--trust", home / "trust.toml", "--state", state,
+        "--print-command", f"tee {tmp_path}/printed",
+    ]  # fmt: skip
+    tmux = ["tmux", "-L", session]
+    subprocess.run(
+        [*tmux, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "32", *map(str, command)], check=True
+    )
+    try:
+        until(session, "F10 end")
+        with ext4_stick(tmp_path / "image", tmp_path / "filled") as medium:
+            subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
+        with ext4_stick(tmp_path / "image", media / "stick", read_only=True):
+            shown = until(session, "Every file on this stick may be used.")
+            assert "██" in shown
+            assert "ALLOWED      target.bin" in shown
+            subprocess.run([*tmux, "send-keys", "F2"], check=True)
+            until(session, "SEALWRIGHT CHECKING STATION")
+            assert "Verdict:  ALLOWED" in (tmp_path / "printed").read_text()
+            subprocess.run([*tmux, "send-keys", "Escape"], check=True)
+            until(session, "Every file on this stick")
+        until(session, "F10 end")
+        with ext4_stick(tmp_path / "image", tmp_path / "filled") as medium:
+            (medium / "target.bin").write_bytes(b"something else")
+        with ext4_stick(tmp_path / "image", media / "stick", read_only=True):
+            shown = until(session, "Some files must not be used.")
+            assert "DO NOT USE   target.bin: the file was changed" in shown
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
