@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from kit.archives import anchors, jarsigner, with_member, zipped
 from kit.certs import made, resigned
-from kit.efi import CODE, GRUB_OF_DEBIAN, SHIM, tiny
+from kit.efi import CODE, GRUB_OF_DEBIAN, SHIM, sbverify, tiny
 from kit.foreign import rsa_key, sign_by_openssl, write_pem
 from kit.inside import sign_inside
 from kit.kernel import MODULE
 from kit.modules import INFO, tiny_module
-from kit.openssl import run
+from kit.openssl import cms_verify, run
 from kit.pki import NOW, Pki, p7s, token
 from kit.signedfiles import MAKERS, format_of
 from sealwright.envelope.cms import Profile, Signer, read_envelope
@@ -284,3 +287,42 @@ def test_an_xml_signature_with_sha1_is_weak(tmp_path: Path) -> None:
     assert sha256 in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(sha256, sha1))
     assert look(str(path)).state is State.WEAK
+
+
+def test_openssl_sbverify_and_jarsigner_agree_on_what_is_intact(tmp_path: Path) -> None:
+    """Good, altered content, altered signature; the makers' certificates are given to the other programs as anchors."""
+    roots = tmp_path / "roots.pem"
+    roots.write_text(PKI.root.pem + PKI.intermediate.pem)
+    drive = beside(tmp_path)
+    signature = drive.with_name("drive.bin.p7s")
+    kept = signature.read_bytes()
+
+    def both() -> tuple[bool, bool]:
+        return look(str(drive)).state is State.INTACT, cms_verify(signature, drive, roots)[0]
+
+    assert both() == (True, True)
+    drive.write_bytes(b"Firmware" + b"firmware" * 49)
+    assert both() == (False, False)
+    drive.write_bytes(b"firmware" * 50)
+    (signer,) = read_envelope(kept, Profile.OURS, "drive.bin.p7s").signers
+    assert isinstance(signer, Signer)
+    signature.write_bytes(kept.replace(signer.signature, signer.signature[:-1] + bytes((signer.signature[-1] ^ 1,))))
+    assert both() == (False, False)
+
+    grub = Path(shutil.copyfile(GRUB_OF_DEBIAN.source, tmp_path / "grub.efi"))
+    (seen,) = look(str(grub)).signatures
+    certificate = tmp_path / "debian.pem"
+    certificate.write_bytes(x509.load_der_x509_certificate(seen.chain[0].der).public_bytes(Encoding.PEM))
+    assert sbverify(grub, certificate)[0]
+    data = bytearray(grub.read_bytes())
+    data[100_000] ^= 1
+    grub.write_bytes(data)
+    assert (look(str(grub)).state, sbverify(grub, certificate)[0]) == (State.BROKEN, False)
+
+    updates = Pki.make()
+    plain = zipped(tmp_path / "plain.jar")
+    jar = sign_inside(plain, updates.leaf("updates"), tmp_path / "signed.jar", "jar")
+    store = anchors(tmp_path, updates)
+    assert (look(str(jar)).state, jarsigner(jar, store)[0]) == (State.INTACT, True)
+    other = with_member(jar, "fw.bin", b"other", tmp_path / "altered.jar")
+    assert (look(str(other)).state, jarsigner(other, store)[0]) == (State.BROKEN, False)
