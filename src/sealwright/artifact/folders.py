@@ -78,6 +78,26 @@ def new_folder(folder: str) -> Iterator[str]:
             shutil.rmtree(building, ignore_errors=True)
 
 
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """One writer at a time in a folder, which is made if it is not there; OutputRefused while another one is at work.
+
+    Where the system or the file system has no such lock there is none.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        lock = _locked(folder)
+    except OSError as cause:
+        raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the folder.") from cause
+    if lock < 0 and sys.platform != "win32":
+        raise OutputRefused(folder, "another process is changing what is in it", "Wait for it, then try again.")
+    try:
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
 def _locked(folder: str) -> int:
     """A descriptor that shows that somebody is at work in a folder, -1 where it is not free or the system has no such lock."""
     if sys.platform == "win32":
