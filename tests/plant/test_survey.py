@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kit.efi import GRUB_OF_DEBIAN, SHIM
+from kit.inside import sign_inside
 from kit.kernel import MODULE
 from kit.manifests import claimed
 from kit.pki import NOW, Pki, p7s
@@ -25,7 +26,7 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
 from sealwright.artifact.source import open_artifact
 from sealwright.artifact.tree import manifest_of_tree
-from sealwright.envelope.kinds import MANIFEST
+from sealwright.envelope.kinds import MANIFEST, Construction
 from sealwright.errors import OutputRefused
 from sealwright.formats.known import could_be_signed_inside, ends_of, may_be_signed_inside
 from sealwright.plant import crew as crew_module
@@ -445,3 +446,15 @@ def test_the_quick_look_overlooks_no_format(tmp_path: Path) -> None:
             assert may_be_signed_inside(source), name
             assert could_be_signed_inside(*ends_of(source), path.name.upper()), name
     assert not could_be_signed_inside(b"plain te", b"xt without any signature inside.", "notes.txt")
+
+
+def test_signatures_of_other_kinds_are_named_and_those_of_ima_are_looked_at(tmp_path: Path) -> None:
+    for name in ("a.iso", "a.iso.asc", "b.bin", "b.bin.minisig", "c.bin", "c.bin.sig", "alone.asc", "d.bin"):
+        (tmp_path / name).write_bytes(name.encode())
+    sign_inside(tmp_path / "d.bin", PKI.leaf("ima", construction=Construction.IMA), tmp_path / "e.bin", "ima")
+    assert (tmp_path / "e.bin.sig").exists()
+    with looked(tmp_path) as spool:
+        named = [os.path.basename(one.path) for one in spool.not_read(Left.ELSEWHERE)]
+        assert named == [b"a.iso.asc", b"b.bin.minisig", b"c.bin.sig"]
+        assert states(spool) == {"bare": 1, "unsigned": 8}
+        assert spool.counts.unread == 0
