@@ -229,8 +229,9 @@ def test_what_a_user_may_not_read_is_counted_and_named(tmp_path: Path) -> None:
         "    print(s.counts.unread, [os.path.basename(o.path) for o in s.not_read(Left.UNREADABLE)],"
         " [os.path.basename(o.path) for o in s.told(State.UNREADABLE)], s.counts.of('unsigned'))"
     )
-    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(0o755)
+    for above in (tmp_path, *tmp_path.parents):
+        if above != Path("/") and above.stat().st_uid == os.getuid():
+            above.chmod(above.stat().st_mode | 0o055)
     said = subprocess.run([sys.executable, "-c", code, str(share)], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "2 [b'closed'] ['mine.bin'] 1"
 
@@ -381,6 +382,11 @@ def test_what_is_named_twice_is_no_copy_of_itself(tmp_path: Path) -> None:
         assert spool.counts.total == 1
 
 
+def children() -> set[str]:
+    """The processes that this one has started and not taken leave of, from whichever test (proc(5))."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
 def test_a_spool_without_room_is_a_typed_error_and_leaves_no_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,10 +401,10 @@ def test_a_spool_without_room_is_a_typed_error_and_leaves_no_worker(
         self.base.execute("CREATE TABLE more AS SELECT zeroblob(100000000)")
 
     monkeypatch.setattr(Spool, "add", full)
+    before = children()
     with pytest.raises(OutputRefused, match="TMPDIR"), looked(tmp_path):
         pass
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= before
 
 
 def test_a_folder_that_leads_back_to_one_above_it_is_named_and_not_entered(tmp_path: Path) -> None:
