@@ -18,6 +18,7 @@ from sealwright.plant import intake as taking
 from sealwright.plant.cleanstick import write_clean
 from sealwright.plant.intake import Group, Intake, Limits, Taken
 from sealwright.plant.media import medium_of, parse_mounts
+from sealwright.plant.station import private_place
 
 Check = Callable[..., tuple[int, list[dict[str, object]]]]
 
@@ -327,6 +328,12 @@ def test_the_code_on_a_label_is_read_by_a_reader(delivery: Path, check: Check, t
     assert digest.stdout.split()[0] in text.read_text().replace(" ", "").replace("\n", "")
 
 
+def test_two_stations_with_one_state_leave_each_other_alone(tmp_path: Path) -> None:
+    with private_place(str(tmp_path)) as one, private_place(str(tmp_path)) as two:
+        assert sorted(os.listdir(tmp_path)) == sorted(os.path.basename(place) for place in (one, two))
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_an_earlier_process_left_in_the_private_place_is_removed(
     delivery: Path, check: Check, tmp_path: Path
 ) -> None:
@@ -403,5 +410,17 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
         with ext4_stick(tmp_path / "image", media / "stick", read_only=True):
             shown = until(session, "Some files must not be used.")
             assert "DO NOT USE   target.bin: the file was changed" in shown
+            # another one, or another partition of the same, does not make it good
+            with ext4_stick(tmp_path / "good", tmp_path / "filled") as medium:
+                subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
+            with ext4_stick(tmp_path / "good", media / "zz", read_only=True):
+                shown = until(session, f"{media}/zz: ALLOWED")
+                assert f"{media}/stick: DO NOT USE" in shown
+        with ext4_stick(tmp_path / "good", media / "zz", read_only=True):
+            until(session, "Every file on this stick")
+        with lying_stick(delivery, media / "pulled", "gone"):
+            until(session, "Nothing of this stick was checked to the end")
+        time.sleep(3)
+        assert "Nothing of this stick was checked" in screen(session), "it stays until the next one comes"
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)

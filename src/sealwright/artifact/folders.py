@@ -61,9 +61,9 @@ def new_folder(folder: str) -> Iterator[str]:
     lock = -1
     try:
         for left in glob.glob(f"{glob.escape(beside)}{'[0-9a-f]' * 8}.tmp"):
-            _remove_unless_locked(left)
+            remove_unless_locked(left)
         os.mkdir(building)
-        lock = _locked(building)
+        lock = locked(building)
         yield building
         if os.path.isdir(full):
             os.rmdir(full)
@@ -86,7 +86,7 @@ def alone_in(folder: str) -> Iterator[None]:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        lock = _locked(folder)
+        lock = locked(folder)
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the folder.") from cause
     if lock < 0 and sys.platform != "win32":
@@ -98,8 +98,9 @@ def alone_in(folder: str) -> Iterator[None]:
             os.close(lock)
 
 
-def _locked(folder: str) -> int:
-    """A descriptor that shows that somebody is at work in a folder, -1 where it is not free or the system has no such lock."""
+def locked(folder: str) -> int:
+    """A descriptor that shows, until it is closed, that somebody is at work in a folder; -1 where it is not free or the system has no
+    such lock."""
     if sys.platform == "win32":
         return -1
     import fcntl
@@ -113,11 +114,12 @@ def _locked(folder: str) -> int:
     return descriptor
 
 
-def _remove_unless_locked(folder: str) -> None:
+def remove_unless_locked(folder: str) -> None:
+    """A folder that a process left which is not at work any more, with all that is in it."""
     import shutil
 
     try:
-        lock = _locked(folder)
+        lock = locked(folder)
     except OSError:  # no folder, or somebody else's
         return
     if lock >= 0:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -108,8 +109,9 @@ class LineTeller:
         if self._shown and now - self._drawn >= REDRAW_S:
             self._drawn = now
             done = say("station.progress", files=f"{files:,}", size=f"{size_bytes / 1e6:,.0f} MB")
-            sys.stderr.write(f"\r\x1b[K{say('station.reading')} {done}")
-            sys.stderr.flush()
+            with _SAYING:
+                sys.stderr.write(f"\r\x1b[K{say('station.reading')} {done}")
+                sys.stderr.flush()
 
     def judged(self, judged: Judged) -> None:
         """The word, the name, and the digest or the reason."""
@@ -137,10 +139,12 @@ class LineTeller:
         self._line(f"{say('station.error'):{_WIDE}}{say('station.nothing-counts')}")
 
     def _line(self, text: str) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-        print(text, flush=True)
+        with _SAYING:
+            if self._shown:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
 
 class JsonTeller:
@@ -211,5 +215,10 @@ def what_follows(result: Result) -> str:
     return say("station.all-allowed") if result.outcome is Outcome.TRUSTED else say("station.some-refused")
 
 
+_SAYING = threading.Lock()  # progress is told by the thread that copies
+
+
 def _say(event: dict[str, object]) -> None:
-    print(line(event), flush=True)
+    with _SAYING:
+        sys.stdout.write(line(event) + "\n")
+        sys.stdout.flush()

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.artifact.source import known_digests
 from sealwright.findings import Finding
 from sealwright.formats.sidecar import is_beside
@@ -49,15 +50,18 @@ class Ended:
 
 @contextmanager
 def private_place(folder: str) -> Iterator[str]:
-    """An empty folder for one medium's copies that only this account may enter; it and what is left of earlier ones is removed."""
+    """An empty folder for one medium's copies that only this account may enter. It is removed, and so is what a crash left of earlier ones."""
     for name in os.listdir(folder):
         if name.startswith(PREFIX):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            remove_unless_locked(os.path.join(folder, name))
     place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+    lock = locked(place)
     try:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
 
 
 @contextmanager
