@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 SHELL := /bin/bash
 PY := .venv/bin/python
-PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust
+PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust src/sealwright/log src/sealwright/keys src/sealwright/pki src/sealwright/signing
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-boot test lint fix bench findings verifiers soak bundle

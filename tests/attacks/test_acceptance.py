@@ -362,6 +362,31 @@ def test_files_whose_names_end_like_statements_are_told_apart(tmp_path: Path, pl
     assert judge(odd, trust).outcome is Outcome.REJECTED
 
 
+@pytest.mark.parametrize("kind", ["plant", "received"])
+@pytest.mark.parametrize("what", ["of another file", "garbage", "unsigned", "a stranger's"])
+def test_statements_that_nobody_asks_for_neither_help_nor_harm(
+    tmp_path: Path, plant: Plant, kind: str, what: str
+) -> None:
+    path, trust = signed_file(tmp_path, plant.release), plant.trust(rule(MAKER))
+    other = signed_file(tmp_path, plant.release, b"other firmware", "other.bin")
+    text, signature = tmp_path / f"drive.bin.{kind}.manifest", tmp_path / f"drive.bin.{kind}.manifest.p7s"
+    signer = Plant().anna if what == "a stranger's" else plant.anna
+    about = other if what == "of another file" else path
+    _ = accept(about, signer) if kind == "plant" else receive(about, signer)
+    if about is other:
+        for ending in ("", ".p7s"):
+            shutil.copy(f"{other}.{kind}.manifest{ending}", f"{path}.{kind}.manifest{ending}")
+    if what == "garbage":
+        text.write_bytes(b"\x00" * 5000)
+    if what == "unsigned":
+        signature.unlink()
+    verdict = judge(path, trust)
+    assert (verdict.outcome, verdict.accepted, verdict.received) == (Outcome.TRUSTED, None, None)
+    assert "SW-SIGNATURE-IGNORED" in [finding.code for finding in verdict.findings]
+    path.with_name("drive.bin.p7s").unlink()
+    assert judge(path, trust).outcome is Outcome.REJECTED
+
+
 @pytest.mark.parametrize("form", ["acceptance", "receiving"])
 def test_mutated_statements_end_soon_and_never_count(
     tmp_path: Path, plant: Plant, form: str, accepted: Path, received: Path

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from kit.mutate import changed
 from kit.openssl import cms_verify
 from kit.pki import DAY, NOW, Pki, p7s
 from kit.records import signature_of, text_of, write
@@ -23,7 +25,7 @@ from sealwright.cli.main import main
 from sealwright.findings import reject
 from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNER, EMAIL_PROTECTION, RECORD_SIGNER, UPDATE_PACKAGE_SIGNING
-from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations
+from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations, is_wrong
 from sealwright.plant.recordexport import COLUMNS, Wanted, cell, heading, kept, row
 from sealwright.trust.verdict import Outcome
 
@@ -210,9 +212,20 @@ def test_two_hosts_write_into_one_share(tmp_path: Path) -> None:
     assert [one.returncode for one in hosts] == [0, 0]
     check = Check(str(folder), PinnedKeys(frozenset(map(Digest.parse, keys))))
     assert list(check.findings(Silent())) == []
-    assert (check.count, check.keys) == (60, dict.fromkeys(keys, 30))
+    assert (check.count, check.wrote) == (60, {(keys[0], "pc7"): 30, (keys[1], "pc8"): 30})
     one_missing = Check(str(folder), PinnedKeys(frozenset([Digest.parse(keys[0])])))
     assert {found.code for found in one_missing.findings(Silent())} == {"SW-RECORD-SIGNER"}
+
+
+def test_a_station_that_speaks_for_another_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A station may write any host into its records: whose key it was stands beside, in the records and in the check."""
+    folder, other = tmp_path / "records", PKI.leaf("pc8", profile=RECORD_SIGNER)
+    write(folder, 2, STATION, host="pc7")
+    write(folder, 1, other, host="pc7")
+    assert main(["record", "check", str(folder), "--key", STATION.key_digest, "--key", other.key_digest]) == 0
+    shown = capsys.readouterr().out
+    assert f"pc7: 2 signed by {STATION.key_digest}" in shown
+    assert f"pc7: 1 signed by {other.key_digest}" in shown
 
 
 def test_openssl_reads_what_two_stations_of_one_plant_wrote(tmp_path: Path) -> None:
@@ -234,5 +247,25 @@ def test_a_large_signature_or_text_is_refused_unread(tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.truncate(8 << 30)
         assert wrong(folder) == ["SW-RECORD-DAMAGED"]
+        path.write_bytes(good)
+    assert wrong(folder) == []
+
+
+def test_a168_a_mutated_record_or_signature_is_named_and_never_a_traceback(tmp_path: Path) -> None:
+    """Checked, listed and chained to: each ends in findings or a refusal, and what was signed never passes when it was changed."""
+    folder = tmp_path / "records"
+    write(folder, 1, STATION)
+    trust = believed(PKI)
+    for path in (text_of(folder, 1), signature_of(folder, 1)):
+        good = path.read_bytes()
+        for other in changed(good, random.Random(7)):
+            path.write_bytes(other)
+            found = [
+                one.code for one in Check(str(folder), TrustedStations(trust, NOW)).findings(Silent()) if is_wrong(one)
+            ]
+            assert found or other == good or path.name.endswith(".p7s")
+            list(kept(str(folder), Wanted()))
+        path.write_bytes(b"")
+        assert wrong(folder)
         path.write_bytes(good)
     assert wrong(folder) == []

@@ -264,3 +264,37 @@ def test_inspect_shows_both_statements_and_never_judges(run: Run, site: Site, dr
     assert code == 0
     for words in ("receiving record", "compared", "telephone", "mail.eml", "old.bin.received.manifest.p7s"):
         assert words in said
+
+
+def test_a_rule_for_records_is_written_and_read_aloud(run: Run, site: Site, tmp_path: Path) -> None:
+    draft = tmp_path / "trust.toml"
+    shutil.copy(site.trust, draft)
+    shutil.copytree(site.plant / "trust.history", tmp_path / "trust.history")
+    for signature in site.plant.glob("trust.toml.*.p7s"):
+        shutil.copy(signature, tmp_path)
+    assert run("trust", "new", "--next", draft)[0] == 0
+    words = ["trust", "add", draft, "rule", "old firmware", *RULE[1:], "--plant", "root", "--plant-count", "0"]
+    code, _, complaints = run(*words)
+    assert code != 0
+    assert "grades" in complaints
+    code, said, _ = run(*words, "--grade", "compared", "--grade", "uncompared")
+    assert code == 0
+    assert "a receiving record (compared or uncompared) by one signer as plant under root" in said
+    assert "signed by one signer as maker under acme;" in said
+
+
+def test_the_proofs_of_a_received_folder_are_renewed_beside_its_record(run: Run, site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "a.st").write_bytes(b"VAR")
+    site.received(folder)
+    assert accept(run, site, folder)[0] == 0
+    said = run("renew-proofs", tmp_path, "--home", site.plant, "--trust", site.trust, "--all")
+    assert said[0] == 0, said
+    assert (tmp_path / "project.received.manifest.ers").exists()
+    code, said, _ = run("verify", folder, "--trust", site.trust, "--json")
+    assert (code, "SW-EVIDENCE-HOLDS" in said) == (0, True)
+    assert run("renew-proofs", tmp_path, "--trust", site.trust, "--status")[0] == 0
+    (tmp_path / "project.received.manifest.ers").write_bytes(b"0garbage")
+    code, said, _ = run("verify", folder, "--trust", site.trust, "--json")
+    assert (code, "SW-EVIDENCE-REFUSED" in said) == (0, True)

@@ -149,6 +149,7 @@ def test_the_second_person_sees_what_is_signed_and_may_say_no(
         assert (code, out) == (1, "")
         assert re.search(r"grade +uncompared\n", err)
         assert "ACME is out of business" in err
+        assert "in the name of release-engineer, by CN=signing home release,OU=DEVELOPMENT ONLY, key sha256:" in err
         assert f"{hashlib.sha256(CONTENT).hexdigest()}  drive.bin" in err
         assert "not signed; nothing was written" in err
     assert everything(tmp_path / "in") == before
@@ -225,6 +226,53 @@ def test_an_old_signature_is_recorded_with_program_and_key(
         ("key", key.name.encode()),
     }
     assert anyone_agrees(record_of(file), home / "ca.pem")
+
+
+@pytest.mark.parametrize("program", ["gpg", "minisign", "openssl"])
+def test_a_signed_list_of_digests_speaks_for_its_files(
+    program: str, gpg: Gpg, run: Run, home: Path, tmp_path: Path
+) -> None:
+    file = delivered(tmp_path)
+    listed = sums(tmp_path, file)
+    if program == "gpg":
+        signature, key = gpg.sign(listed, "ACME Release"), gpg.export("ACME Release", tmp_path / "acme.asc", "--armor")
+    elif program == "minisign":
+        vendor = Minisign(tmp_path, "acme")
+        signature, key = vendor.sign(listed), vendor.public
+    else:
+        private, key = openssl_key(tmp_path, "acme", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+        signature = openssl_sign(listed, private, "sha256")
+    words = ["receive", file, "--grade", "old-signature", "--source", SOURCE, "--compare", listed, "--channel", SOURCE,
+             "--list-signature", signature, "--old-key", key, "--home", home]  # fmt: skip
+    good = listed.read_bytes()
+    listed.write_bytes(good + b"# altered\n")
+    assert "it does not hold for this file" in run(*words)[2]
+    listed.write_bytes(good)
+    delivered(tmp_path, b"altered")
+    assert "Do not install it" in run(*words)[2]
+    assert everything(tmp_path / "in") == {"drive.bin": b"altered"}
+    delivered(tmp_path)
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "over the list SHA256SUMS" in out
+    said = parse_receiving(record_of(file).read_bytes(), "record")
+    assert [one.kind for one in said.evidence] == [kind for _, kind in sorted(
+        [("SHA256SUMS", "digest-list"), (signature.name, "signature"), (key.name, "key")])]  # fmt: skip
+    assert anyone_agrees(record_of(file), home / "ca.pem")
+
+
+def test_a_signed_list_of_weak_digests_gives_no_grade(gpg: Gpg, run: Run, home: Path, tmp_path: Path) -> None:
+    file = delivered(tmp_path)
+    listed = tmp_path / "MD5SUMS"
+    listed.write_text(f"{hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}  drive.bin\n")
+    words = ["receive", file, "--source", SOURCE, "--compare", listed, "--channel", SOURCE, "--list-signature",
+             gpg.sign(listed, "ACME Release"), "--old-key", gpg.export("ACME Release", tmp_path / "acme.gpg"), "--home", home]  # fmt: skip
+    code, _, err = run(*words, "--grade", "old-signature")
+    assert (code, "only md5 agreed" in err) == (1, True)
+    code, _, err = run(*words, "--grade", "old-signature", "--old-signature", words[9])
+    assert (code, "one signature is checked" in err) == (2, True)
+    people = ["--person", "release-engineer", "--person", "p-4", "--reason", "the vendor has no other"]
+    assert run(*words, "--grade", "uncompared", *people)[0] == 3
 
 
 def test_a_weak_old_signature_gives_no_grade_but_may_be_recorded(

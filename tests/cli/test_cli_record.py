@@ -152,6 +152,26 @@ def test_a_folder_is_checked_by_the_manifest_that_its_record_names(run: Run, pla
     assert sums(plant / "project.manifest", plant / "project")[0]
 
 
+def test_a_manifest_named_in_the_place_of_what_it_lists_is_judged_the_same(run: Run, plant: Path) -> None:
+    """`verify NAME.manifest` means NAME, with a record and without; a changed member is refused both times."""
+    (plant / "project").mkdir()
+    (plant / "project" / "a.cfg").write_text("a")
+    assert run("sign", plant / "project", "--home", plant / "home")[0] == 0
+    trust = ["--trust", plant / "home" / "trust.toml"]
+    for wanted in (0, 1):
+        for name in ("project.manifest", "project", "drive.bin.manifest", "drive.bin"):
+            plain = run("verify", plant / name, *trust, "--json")
+            told = run("verify", plant / name, *trust, "--json", "--record", plant / "records")
+            assert plain[0] == told[0] == wanted, name
+            found = json.loads(told[1])
+            text = Path(found.pop("record"), "record.txt").read_text()
+            assert {code["code"] for code in found["findings"]} == {c["code"] for c in json.loads(plain[1])["findings"]}
+            stem = name.removesuffix(".manifest")
+            assert f"# name {stem}{'/' if stem == 'project' else ''}\n" in text
+        (plant / "project" / "a.cfg").write_text("b")
+        (plant / "drive.bin").write_bytes(b"changed")
+
+
 def test_ids_are_recorded_as_said_and_names_are_no_ids(run: Run, plant: Path) -> None:
     assert run(*verify(plant, "--person", "eva", "--change", "CHG-4711"))[0] == 0
     text = record(plant).read_text()
@@ -433,6 +453,7 @@ def test_the_logbook_has_what_cip_010_asks_for(run: Run, plant: Path) -> None:
     assert len(book.read_text().splitlines()) == 2
     code, out, _ = run("record", "export", plant / "records")
     assert (code, len(out.splitlines())) == (0, 3)
+    assert run("record", "export", plant / "records", "--json")[0] == 2
     code, out, _ = run("record", "export", plant / "records", "--out", plant / "b.csv", "--json")
     assert (code, json.loads(out)["records"]) == (0, 2)
 

@@ -276,3 +276,15 @@ def test_ctrl_c_ends_it_and_leaves_no_process_and_no_file(tmp_path: Path) -> Non
         assert not (tmp_path / "r.html").exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_a_survey_opens_no_socket_and_starts_no_program(share: Path) -> None:
+    code = (
+        "import sys\nseen = []\n"
+        "sys.addaudithook(lambda event, _: seen.append(event) if event.startswith(('socket.', 'subprocess.', 'os.system')) else None)\n"
+        "from sealwright.cli.main import main\ncode = main(sys.argv[1:])\nsys.exit(f'opened: {seen}' if seen else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "survey", str(share)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kit.openssl import cms_verify
 from sealwright.cli.main import main
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.keys.key import KeyKind
+from sealwright.plant import stationkey
 
 KINDS = (KeyKind.P256, KeyKind.P384, KeyKind.RSA3072, KeyKind.RSA3072_PSS)
 CASES = [(backend, kind) for backend in Backend for kind in KINDS if kind in MAKES[backend]]
@@ -24,6 +26,44 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, House]:
     for name, backend in [*((backend.name, backend) for backend in Backend), ("stranger", Backend.FILE)]:
         made[name] = House.make(tmp_path_factory.mktemp(name), backend)
     return made
+
+
+def test_a_wrong_pin_is_given_to_the_token_once(
+    houses: dict[str, House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tokens lock after a few. Nothing is installed meanwhile; the twin is the right PIN."""
+    house = houses[Backend.TOKEN.name]
+    station_key = house.maker("record", KeyKind.P256)
+    opened = []
+    true = stationkey.Pipeline
+
+    def counted(*words: object) -> object:
+        opened.append(words)
+        return true(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stationkey, "Pipeline", counted)
+    (tmp_path / "records").mkdir()
+    drive, wrong = tmp_path / "drive.bin", tmp_path / "pin"
+    drive.write_bytes(b"firmware")
+    wrong.write_text("000000\n")
+    wrong.chmod(0o600)
+    assert main(["sign", str(drive), "--home", str(house.home), *house.pin]) == 0
+    words = [
+        "verify",
+        *[str(drive)] * 3,
+        "--trust",
+        str(house.home / "trust.toml"),
+        "--record",
+        str(tmp_path / "records"),
+    ]
+    words += ["--station-home", str(house.home), "--station-key", station_key.name, "--json"]
+    for pin, code, times in (([*house.pin], 0, 3), (["--pin-file", str(wrong)], 1, 1)):
+        capsys.readouterr()
+        opened.clear()
+        assert main([*words, *pin]) == code
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [one["exit_code"] for one in told] == [code] * 3
+        assert len(opened) == times
 
 
 @pytest.mark.parametrize(("backend", "kind"), CASES, ids=lambda one: str(one))

@@ -108,7 +108,16 @@ def _mounted(command: list[str], mount: Path) -> Iterator[None]:
         _until_mounted(mount)
         yield
     finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
+        _unmount(mount)
+
+
+def _unmount(mount: Path) -> None:
+    """Really, so that the file is free for the next mount; lazily only where something will not let go."""
+    for _ in range(100):
+        if subprocess.run(["umount", str(mount)], check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
 
 
 def _sized(image: Path, megabytes: int) -> None:

@@ -55,7 +55,7 @@ def cmd(folder: Path, *words: str, search: Path | None = None) -> tuple[int, str
         if process.stdin:
             process.stdin.close()
         try:
-            code = process.wait(timeout=60)
+            code = process.wait(timeout=120)
         finally:
             process.kill()
         os.set_blocking(reading, False)  # a service that Wine started meanwhile keeps the pipe open
@@ -76,7 +76,7 @@ def _environment() -> dict[str, str]:
     nowhere = subprocess.DEVNULL  # services that are started now never close a pipe
     subprocess.run(["wineserver", "-p"], env=environment, check=True)  # stays: its start costs each command seconds
     boot = ["wineboot", "--init"]
-    subprocess.run(boot, env=environment, check=True, timeout=60, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    subprocess.run(boot, env=environment, check=True, timeout=120, stdin=nowhere, stdout=nowhere, stderr=nowhere)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(subprocess.run, ["wineserver", "-k"], env=environment, capture_output=True)  # of this prefix only
     return environment

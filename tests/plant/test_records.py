@@ -205,9 +205,13 @@ def test_a_name_that_no_terminal_should_see_gets_no_sum_line(tmp_path: Path) -> 
     assert "no properly formatted" in said
 
 
-def test_of_a_folder_the_sum_line_is_of_its_manifest() -> None:
-    text = record_text(record(verdict(path="/media/project"), file=None)).decode()
+def test_of_a_folder_the_sum_line_is_of_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    text = record_text(record(verdict(path=str(tmp_path / "project")), file=None)).decode()
+    assert "# name project/\n" in text
     assert text.endswith(f"\n{ANY.value.hex()}  project.manifest\n")
+    of_a_file = record_text(record(verdict(path=str(tmp_path / "drive.bin")), file=None)).decode()
+    assert ".manifest" not in of_a_file
 
 
 def test_persons_are_ids_and_the_account_is_a_number() -> None:

@@ -23,16 +23,20 @@ from kit.signedfiles import MAKERS
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
+from sealwright.artifact.source import open_artifact
 from sealwright.artifact.tree import manifest_of_tree
 from sealwright.envelope.kinds import MANIFEST
 from sealwright.errors import OutputRefused
+from sealwright.formats.known import could_be_signed_inside, ends_of, may_be_signed_inside
 from sealwright.plant import crew as crew_module
 from sealwright.plant.crew import Crew
-from sealwright.plant.looking import Answer, Chunk, Worker, parts
+from sealwright.plant.looking import Worker
+from sealwright.plant.rows import Answer, Chunk, parts
+from sealwright.plant.seen import LISTED
 from sealwright.plant.signers import State
-from sealwright.plant.spool import LISTED, Spool
+from sealwright.plant.spool import Spool
 from sealwright.plant.survey import survey
-from sealwright.plant.walk import MAX_DEPTH, Left
+from sealwright.plant.walk import MAX_DEPTH, Left, NotRead, _entered, _Frame
 
 PKI = Pki.make()
 SIGNER = PKI.leaf("release")
@@ -394,3 +398,50 @@ def test_a_spool_without_room_is_a_typed_error_and_leaves_no_worker(
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_folder_that_leads_back_to_one_above_it_is_named_and_not_entered(tmp_path: Path) -> None:
+    """As a mount can make it: the same device and number again. Few tests may mount, so the folder above is given the same place."""
+    (tmp_path / "loop").mkdir()
+    here, below = os.open(tmp_path, os.O_RDONLY), os.stat(tmp_path / "loop")
+    frames = [_Frame(here, os.fsencode(tmp_path), b"", (below.st_dev, below.st_ino), [])]
+    try:
+        (found,) = _entered(b"loop", b"loop", frames[0], os.fsencode(tmp_path / "loop"), frames)
+    finally:
+        os.close(here)
+    assert isinstance(found, NotRead)
+    assert found.why is Left.LOOP
+    assert len(frames) == 1
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+    for number in range(20_000):
+        if number % 100 == 0:
+            folder = tmp_path / f"{number:06}"
+            folder.mkdir()
+        (folder / f"file-of-no-maker-{number:06}.dat").write_bytes(b"%d" % number)
+    code = (
+        "import os, resource, sys\nfrom datetime import datetime, UTC\nfrom sealwright.plant.survey import survey\n"
+        "def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with survey([os.fsencode(sys.argv[1])], now=datetime.now(UTC)) as seen: assert seen.counts.total == 100\n"
+        "before = most()\n"
+        "with survey([os.fsencode(sys.argv[2])], now=datetime.now(UTC)) as seen: assert seen.counts.total == 20_000\n"
+        "print((most() - before) // 1024)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "000000"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(said.stdout) < 40  # MiB, most of it the database's own cache, which is bounded
+
+
+def test_the_quick_look_overlooks_no_format(tmp_path: Path) -> None:
+    for name, make in MAKERS.items():
+        (tmp_path / name).mkdir()
+        path = make(tmp_path / name)
+        with open_artifact(str(path)) as source:
+            assert may_be_signed_inside(source), name
+            assert could_be_signed_inside(*ends_of(source), path.name.upper()), name
+    assert not could_be_signed_inside(b"plain te", b"xt without any signature inside.", "notes.txt")

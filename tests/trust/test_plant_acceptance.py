@@ -17,7 +17,8 @@ from kit.statements import MAKER, PLANT, Plant, accept, rule
 from kit.trust import codes, judge, person, signed_file
 from sealwright.artifact.acceptance import Report
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.sums import FileEntry
 from sealwright.keys.key import KeyKind, Provenance
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, verify_paths
@@ -48,6 +49,20 @@ def test_an_acceptance_fills_the_plants_slot_and_openssl_and_sha256sum_agree(tmp
     assert sums(text, tmp_path) == (True, "")
     # where only the maker's is asked for, nothing changes
     assert judge(path, plant.trust(rule(MAKER))).outcome is Outcome.TRUSTED
+
+
+@pytest.mark.parametrize("algorithm", HashName)
+def test_an_acceptance_may_use_any_digest_of_sha_2(tmp_path: Path, plant: Plant, algorithm: HashName) -> None:
+    path, trust = delivered(tmp_path, plant), plant.trust(BOTH)
+    data, signature = path.read_bytes(), (tmp_path / "drive.bin.p7s").read_bytes()
+    listed = (FileEntry(b"drive.bin.p7s", Digest.of(signature, algorithm).value),)
+    accept(path, plant.anna, algorithm=algorithm, artifact=Digest.of(data, algorithm).value, signed_by=listed)
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    bits = int(algorithm.value.removeprefix("sha"))
+    assert sums(tmp_path / "drive.bin.plant.manifest", tmp_path, bits) == (True, "")
+    path.write_bytes(data[:-1])
+    assert judge(path, trust).outcome is Outcome.REJECTED
+    assert not sums(tmp_path / "drive.bin.plant.manifest", tmp_path, bits)[0]
 
 
 def test_an_acceptance_of_another_makers_signature_does_not_count(tmp_path: Path, plant: Plant) -> None:

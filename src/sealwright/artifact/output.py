@@ -319,18 +319,21 @@ def _sync(written: list[tuple[str, Output]], folders: list[str]) -> None:
             raise _refused(output.path, cause) from cause
 
 
-def sync_file_system(folder: str) -> None:
-    """Everything that was written to the file system of a folder is on its disk; OSError where it cannot be."""
+def sync_file_system(folder: str) -> bool:
+    """Everything that was written to the file system of a folder is on its disk; False where this system can only sync file by file.
+
+    OSError where it cannot be.
+    """
     syncfs = _syncfs()
     if syncfs is None:
-        os.sync()
-        return
+        return False
     descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         if syncfs(descriptor) != 0:
             raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
     finally:
         os.close(descriptor)
+    return True
 
 
 def _give_name(name: str, path: str, replace: Replace) -> None:

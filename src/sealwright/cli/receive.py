@@ -28,6 +28,7 @@ EXAMPLES = """examples:
   sealwright receive drive.bin --grade compared --source https://acme.example/drive.bin --compare SHA256SUMS --channel "mail of ACME support, 3 May" --person p-17 --home home
   sealwright receive drive.bin --grade compared --source "ACME, USB stick" --compare sha256:HEX --channel "telephone, Ms. Huber" --person p-17 --home home
   sealwright receive drive.bin --grade old-signature --source https://acme.example/ --old-signature drive.bin.asc --old-key acme.asc --person p-17 --home home
+  sealwright receive drive.bin --grade old-signature --source https://acme.example/ --compare SHA256SUMS --channel "the same page" --list-signature SHA256SUMS.asc --old-key acme.asc --home home
   sealwright receive drive.bin --grade uncompared --source "ACME, USB stick" --evidence mail.eml --reason "ACME is out of business" --person p-17 --person p-4 --home home
   sealwright receive --sign drive.bin.received.manifest --person p-4 --home other-home        the second person, on another machine
   sealwright receive hmi-project/ --grade found-in-use --person p-17 --home home              a whole folder that runs already
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     checks.add_argument("--channel", metavar="TEXT", default="", help="by which other way the digest or list came")
     checks.add_argument("--listed-as", metavar="NAME", help="the file's name in the list, where it was renamed")
     checks.add_argument("--old-signature", metavar="FILE", help="a signature of gpg, minisign or `openssl dgst -sign`")
+    checks.add_argument("--list-signature", metavar="FILE", help="such a signature of the list of --compare, in place of the file's own")  # fmt: skip
     checks.add_argument("--old-key", metavar="FILE", help="the vendor's public key for it")
     checks.add_argument("--evidence", metavar="FILE", action="append", default=[], help="a mail, page, tool output: it is copied and bound (repeat)")  # fmt: skip
     claims = parser.add_argument_group("what it is, by the plant's word")
@@ -101,6 +103,7 @@ def _receive(args: argparse.Namespace) -> int:
         channel=args.channel,
         listed_as=args.listed_as,
         old_signature=args.old_signature,
+        list_signature=args.list_signature,
         old_key=args.old_key,
         evidence=tuple(args.evidence),
         claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
@@ -122,7 +125,16 @@ def _sign(args: argparse.Namespace) -> int:
     from sealwright.plant.receiving import read_to_sign, sign_record
     from sealwright.texts.words import say
 
-    given = (args.grade, args.source, args.reason, args.compare, args.channel, args.listed_as, args.old_signature)
+    given = (
+        args.grade,
+        args.source,
+        args.reason,
+        args.compare,
+        args.channel,
+        args.listed_as,
+        args.old_signature,
+        args.list_signature,
+    )
     if any(given) or args.old_key or args.evidence or args.product or args.version or args.generation is not None:
         raise UsageError("--sign", "a record says what it says", "Leave out what describes the file.")
     if len(args.person) != 1:
@@ -168,6 +180,7 @@ def _show(shown: ToSign) -> None:
     from sealwright.artifact.names import display
     from sealwright.artifact.sums import sum_lines
     from sealwright.cli.statementfacts import facts_of
+    from sealwright.envelope.algorithms import key_digest
     from sealwright.texts.words import say
 
     print(say("receive.shown", person=shown.person), file=sys.stderr)
@@ -175,6 +188,8 @@ def _show(shown: ToSign) -> None:
     width = max(len(label) for label, _ in facts)
     for label, words in facts:
         print(f"  {label:{width}}  {display(words)}", file=sys.stderr)
+    first = {"person": shown.record.persons[0], "subject": display(shown.first_subject), "key": key_digest(shown.first)}
+    print("  " + say("receive.first", **first), file=sys.stderr)
     files = shown.record.files
     for line in sum_lines(files[:MOST_SHOWN]).decode().splitlines():
         print("  " + display(line), file=sys.stderr)

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
 """
 MAX_KEY_BYTES = 64 * 1024
 MAX_LINE_BYTES = 4096
+MAX_WRITERS = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -138,9 +139,14 @@ def run_export(args: argparse.Namespace) -> int:
     from sealwright.artifact.output import Made, Output, Replace, refuse_taken, write_batch
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import line
+    from sealwright.errors import UsageError
     from sealwright.plant.recordexport import heading, kept, row
     from sealwright.texts.words import say
 
+    if args.json and args.out is None:
+        raise UsageError(
+            "--json", "the rows are printed", "Name a file with --out, or use `sealwright record list --json`."
+        )
     wanted, replace = _wanted(args), Replace.YES if args.replace else Replace.NO
     counted = {"rows": 0, "unread": 0}
 
@@ -280,12 +286,12 @@ def _say_summary(check: Check, wrong: int) -> None:
     else:
         first, last = time_text(check.first), time_text(check.last)
         print(say("record.whole", folder=folder, count=count, first=first, last=last))
-    for key, number in sorted(check.keys.items()):
-        print(
-            "  "
-            + (say("record.keys", key=key, count=f"{number:,}") if key else say("record.no-key", count=f"{number:,}"))
-        )
-    if check.stations is None and any(check.keys):
+    for (key, host), number in sorted(check.wrote.items())[:MAX_WRITERS]:
+        how = {"key": key, "host": display(host), "count": f"{number:,}"}
+        print("  " + (say("record.keys", **how) if key else say("record.no-key", **how)))
+    if (more := len(check.wrote) - MAX_WRITERS) > 0:
+        print("  " + say("record.more", number=f"{more:,}"))
+    if check.stations is None and any(key for key, _ in check.wrote):
         print("  " + say("record.signatures-unchecked"))
     if check.end is not None and not wrong:
         print("  " + say("record.keep-line"))
@@ -299,7 +305,9 @@ def _summary(check: Check, wrong: int) -> dict[str, object]:
         "problems": wrong,
         "first": check.first,
         "last": check.last,
-        "keys": {key or "unsigned": number for key, number in sorted(check.keys.items())},
+        "wrote": [
+            {"key": key or None, "host": host, "records": number} for (key, host), number in sorted(check.wrote.items())
+        ],
         "stations_checked": check.stations is not None,
         "end": check.end.line if check.end is not None else None,
     }

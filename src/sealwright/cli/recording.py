@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,24 +44,21 @@ def recorded_answers(
 def recorder_of(args: argparse.Namespace) -> Recorder:
     """Where the records of a command go, and who signs them; UsageError for what cannot be meant, and what the home raises."""
     from sealwright import __version__
-    from sealwright.artifact.names import display
     from sealwright.errors import UsageError
     from sealwright.plant.recorder import Recorder, unsigned
     from sealwright.plant.records import IDENTIFIER, Asserted, Station
-    from sealwright.texts.words import say
 
     for option, value in (("--person", args.person), ("--change", args.change)):
         if value and not IDENTIFIER.fullmatch(value):
             raise UsageError(
                 option, "it is no id", "Give at most 64 letters, digits and . _ : / # -, beginning with one."
             )
-    if os.path.isdir(args.record) and not os.listdir(args.record):
-        print(say("record.first", folder=display(args.record)), file=sys.stderr)
     station = Station(platform.node() or "unknown", _account(), __version__)
     asserted = Asserted(args.person, args.change)
     if args.station_home is None:
         if args.station_key is not None:
             raise UsageError("--station-key", "it is a key of no home", "Name the home with --station-home.")
+        _say_first(args.record)
         return Recorder(args.record, station, asserted, unsigned)
     from sealwright.cli.arguments import pin_of
     from sealwright.plant.stationkey import StationKey, enrolled_for_records  # key backends, only where a key is used
@@ -69,7 +67,18 @@ def recorder_of(args: argparse.Namespace) -> Recorder:
     home = open_home(args.station_home)
     enrolled = enrolled_for_records(home, args.station_key)
     key = StationKey(home, enrolled, pin_of(args, home.uri(enrolled)))
+    _say_first(args.record)
     return Recorder(args.record, Station(station.host, station.account, __version__, key.digest), asserted, key.sign)
+
+
+def _say_first(folder: str) -> None:
+    """Where there is no record yet, which may be a share that is not mounted."""
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    with suppress(OSError):  # what cannot be read cannot be written either, which the verdict says
+        if not os.listdir(folder):
+            print(say("record.first", folder=display(folder)), file=sys.stderr)
 
 
 def _account() -> str:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 
 from sealwright.cli.jsonout import line, moment
 from sealwright.cli.surveyreport import LEFT_ALONE
+from sealwright.plant.seen import SignerLine, Tally
 from sealwright.plant.signers import State
-from sealwright.plant.spool import SignerLine, Spool, Tally
+from sealwright.plant.spool import Spool
 from sealwright.plant.walk import Left
 
 

@@ -13,8 +13,9 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from sealwright.artifact.names import display
+from sealwright.plant.seen import LISTED, Product, RuleLine, SignerLine, Tally, Told
 from sealwright.plant.signers import State
-from sealwright.plant.spool import LISTED, Product, RuleLine, SignerLine, Spool, Tally, Told
+from sealwright.plant.spool import Spool
 from sealwright.plant.walk import MAX_DEPTH, Left, NotRead
 from sealwright.texts.words import say
 

@@ -82,6 +82,7 @@ def short(cause: Exception) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", kind[1]).lower()
 
 
+@lru_cache(maxsize=256)
 def name_text(name: bytes) -> str:
     """A DER Name as RFC 4514 writes it; "" where it cannot be read."""
     try:

@@ -77,11 +77,12 @@ EMBEDDED: dict[str, Known] = {
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
 _INSIDE = [known for known in EMBEDDED.values() if not known.described and not known.beside]
-_BY_MORE = [known for known in _INSIDE if known.tail or known.endings]
+_BY_ENDING = tuple(ending for known in _INSIDE for ending in known.endings)
+_BY_TAIL = [(known.tail, known.behind) for known in _INSIDE if known.tail]
 _BY_HEAD = tuple(
     head
     for known in _INSIDE
-    if known not in _BY_MORE
+    if not known.tail and not known.endings
     for head in (known.head if isinstance(known.head, tuple) else (known.head,))
 )
 _TAILS = any(known.tail for known in EMBEDDED.values())
@@ -95,14 +96,15 @@ def ends_of(source: OpenArtifact) -> tuple[bytes, bytes]:
 
 def may_be_signed_inside(source: OpenArtifact) -> bool:
     """Whether a format speaks for a file at first sight."""
-    return could_be_signed_inside(*ends_of(source), source.path)
+    head, tail = ends_of(source)
+    return any(known.fits(head, tail, source.path) for known in EMBEDDED.values())
 
 
 def could_be_signed_inside(head: bytes, tail: bytes, path: str) -> bool:
-    """The same, by the first and last bytes. A survey asks it of every file."""
-    if head.startswith(_BY_HEAD):
+    """Whether a file that begins and ends so is worth a look at all. A survey asks it of every file, so it is quick and says yes too often."""
+    if head.startswith(_BY_HEAD) or path.lower().endswith(_BY_ENDING):
         return True
-    for known in _BY_MORE:  # noqa: SIM110 (a survey asks this of every file, and a generator takes as long as all the rest)
-        if known.fits(head, tail, path):
+    for end, behind in _BY_TAIL:  # noqa: SIM110 (a generator would take as long as all the rest)
+        if tail[: len(tail) - behind].endswith(end):
             return True
     return False

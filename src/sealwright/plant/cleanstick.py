@@ -58,7 +58,7 @@ def write_clean(
             writing.copy(one)
         text = _list_text(heading, (one for _, one in every))
         writing.write(_free_name({name for name, _ in every}), text)
-        sync_file_system(target)
+        writing.make_durable()
         for _, one in every:
             writing.check(one)
     except OSError as cause:
@@ -107,6 +107,17 @@ class _Writing:
             _write(copy, data)
         finally:
             os.close(copy)
+
+    def make_durable(self) -> None:
+        """All of it on the stick."""
+        if sync_file_system(os.fsdecode(self.target)):
+            return
+        for path in (*self.files, *self.folders):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def check(self, one: Taken) -> None:
         """OutputRefused if the target gives back something else."""

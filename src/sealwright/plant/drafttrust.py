@@ -29,7 +29,8 @@ from sealwright.artifact.names import display
 from sealwright.artifact.section import MAX_ITEMS, MAX_TEXT
 from sealwright.errors import LimitExceeded, SealwrightError, UsageError
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
-from sealwright.plant.spool import Spool, Use
+from sealwright.plant.seen import Use
+from sealwright.plant.spool import Spool
 from sealwright.trust.certificate import (
     display_name,
     is_authority,

@@ -1,7 +1,7 @@
 """Receiving inspection: what a person says of a file or folder, checked as far as it can be, becomes the text of a receiving record.
 
     compared        --compare DIGEST or LIST, that came another way (--channel) than the file (--source)
-    old-signature   --old-signature and --old-key, checked by openssl, gpgv or minisign
+    old-signature   --old-signature (or --list-signature, of the list) and --old-key, checked by openssl, gpgv or minisign
     uncompared      two persons and a reason
     found-in-use    origin unknown; from now on changes show
 
@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class Asked:
     """What the person who receives says and names.
 
     source: URL or vendor; persons: ids, who signs now first; compare: a digest, or the path of a list; channel: by which way that came;
-    listed_as: the name the list has for the file; the rest are paths.
+    listed_as: the name the list has for the file; list_signature: an old signature of the list; the rest are paths.
     """
 
     grade: Grade
@@ -83,6 +83,7 @@ class Asked:
     channel: str = ""
     listed_as: str | None = None
     old_signature: str | None = None
+    list_signature: str | None = None
     old_key: str | None = None
     evidence: tuple[str, ...] = ()
     claims: Claims = Claims()
@@ -112,11 +113,13 @@ def inspect(path: str, asked: Asked, now: datetime, progress: Progress | None = 
     artifact = artifact_path(path)
     source = Source(asked.compare) if asked.compare is not None else None
     given = _given(asked)
+    of_list = _check_list(source, given, asked) if asked.list_signature is not None else None
     kept = put_together(_kept(source, given), read_evidence(asked.evidence))
     if os.path.isdir(artifact):
         looked = _look_at_folder(artifact, asked, source, progress)
     else:
-        looked = _look_at_file(artifact, asked, source, given, progress)
+        looked = _look_at_file(artifact, asked, source, None if of_list is not None else given, progress)
+    old = looked.old or of_list
     record = Receiving(
         name=os.fsencode(os.path.basename(artifact)),
         grade=asked.grade,
@@ -126,7 +129,7 @@ def inspect(path: str, asked: Asked, now: datetime, progress: Progress | None = 
         contents=looked.contents,
         evidence=tuple(one.noted for one in kept),
         comparison=looked.comparison,
-        old_signature=_noted(looked.old) if looked.old is not None else None,
+        old_signature=_noted(old) if old is not None else None,
         reason=asked.reason,
     )
     return Inspected(artifact, record, receiving_bytes(record), kept)
@@ -166,8 +169,15 @@ def check_asked(asked: Asked) -> None:
         raise UsageError(
             "--person", "nobody is named, or somebody twice", "Name each person once, who signs now first."
         )
-    if (asked.old_signature is None) is not (asked.old_key is None):
-        raise UsageError("--old-signature", "it is checked with a key that you name", "Give --old-key as well.")
+    signatures = [one for one in (asked.old_signature, asked.list_signature) if one is not None]
+    if len(signatures) is not (0 if asked.old_key is None else 1):
+        raise UsageError(
+            "--old-signature",
+            "one signature is checked with one key that you name",
+            "Give --old-key as well, or neither.",
+        )
+    if asked.list_signature is not None and asked.compare is None:
+        raise UsageError("--list-signature", "the list that it signs is not given", "Give the list with --compare.")
     if asked.compare is None and (asked.channel or asked.listed_as):
         raise UsageError("--channel", "there is nothing that came by it", "Give the digest or list with --compare.")
     if asked.compare is not None and not asked.channel:
@@ -182,7 +192,7 @@ def check_asked(asked: Asked) -> None:
         )
     if asked.grade is Grade.COMPARED:
         _check_apart(asked)
-    if asked.grade is Grade.OLD_SIGNATURE and asked.old_signature is None:
+    if asked.grade is Grade.OLD_SIGNATURE and not signatures:
         raise ReceivingRefused(
             "grade old-signature", "no signature is given", "Give it with --old-signature, and the key with --old-key."
         )
@@ -207,10 +217,24 @@ def _check_apart(asked: Asked) -> None:
 
 
 def _given(asked: Asked) -> Given | None:
-    if asked.old_signature is None or asked.old_key is None:
+    path = asked.old_signature or asked.list_signature
+    if path is None or asked.old_key is None:
         return None
-    signature, key = read_file(asked.old_signature, MAX_SIGNATURE_BYTES), read_file(asked.old_key, MAX_KEY_BYTES)
-    return Given(asked.old_signature, signature, asked.old_key, key)
+    return Given(path, read_file(path, MAX_SIGNATURE_BYTES), asked.old_key, read_file(asked.old_key, MAX_KEY_BYTES))
+
+
+def _check_list(source: Source | None, given: Given | None, asked: Asked) -> Checked:
+    """An old signature of the list, whose digests then speak for the vendor."""
+    if source is None or source.data is None or given is None:
+        raise UsageError("--list-signature", "a digest that was told is no list", "Give the list with --compare.")
+    found = states(DIGESTS)
+    for state in found.values():
+        state.update(source.data)
+    with Workshop() as workshop:
+        copy = workshop.place("content", source.data)
+        old = check_old_signature(given, copy, {name: state.digest() for name, state in found.items()}, workshop)
+    _check_old(old, given, asked)
+    return replace(old, how=f"{old.how}, over the list {os.path.basename(source.subject)}")
 
 
 def _kept(source: Source | None, given: Given | None) -> list[Kept]:
@@ -279,7 +303,7 @@ def _read_once(
 
 def _check_compared(wanted: Wanted, found: dict[str, bytes], path: str, asked: Asked) -> None:
     check_same(wanted, found, path)
-    if asked.grade is Grade.COMPARED:
+    if asked.grade is Grade.COMPARED or (asked.grade is Grade.OLD_SIGNATURE and asked.list_signature is not None):
         check_strong(wanted, path)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from sealwright.artifact.names import display
 from sealwright.artifact.source import HeldArtifact, OpenArtifact, opened_as, unreadable
@@ -18,6 +16,7 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
 from sealwright.formats.format import Search
 from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed_inside, ends_of
+from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow
 from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
 from sealwright.trust.verify import Verifier
@@ -31,99 +30,6 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_BINARY", 0)
 )
-
-
-class Chunk(NamedTuple):
-    """Some files of one folder. root, inside: how to get there without following a link; path: the folder for people and formats.
-
-    names: raw; beside: names in the folder that may be the signatures of these, None where they are not known and `names` were
-    named by whoever asked, so that links are followed; trees: whether `names` are folders with manifests. files: their numbers in the
-    spool, where they were looked at already and only their digests are wanted.
-    """
-
-    root: bytes
-    inside: bytes
-    path: bytes
-    names: tuple[bytes, ...]
-    beside: tuple[bytes, ...] | None = ()
-    trees: bool = False
-    files: tuple[int, ...] = ()
-
-
-class Judgement(NamedTuple):
-    """What `verify` with the trust file says. rule: the first that decided, "" where no signature counts; why: the first thing that
-    stands against it."""
-
-    outcome: str
-    rule: str
-    code: str
-    why: str
-
-
-class SignatureRow(NamedTuple):
-    """A signature without its certificates, its sentences escaped for the screen. signer: identity of whose it is, "" for nobody's; certificate: digest of the leaf or ""."""
-
-    signer: str
-    certificate: str
-    format: str
-    slot: str
-    state: str
-    algorithm: str
-    weakness: str
-    authority: str
-    stamped: float
-    stamp_problem: str
-    product: str
-    version: str
-    generation: int | None
-    code: str
-    why: str
-
-
-class SignerRow(NamedTuple):
-    """A signer, and one certificate of it. next_end: the next of the chain that ends; chain: DER, leaf first."""
-
-    signer: str
-    subject: str
-    issuer: str
-    certificate: str
-    key: str
-    not_before: float
-    not_after: float
-    next_end: float
-    chain: tuple[bytes, ...]
-
-
-class FileRow(NamedTuple):
-    """A file or tree. place: in the chunk; digest: b"" where there is none; why: of what could not be read; judged: by the trust file."""
-
-    place: int
-    size: int
-    digest: bytes
-    state: str
-    why: str = ""
-    signatures: tuple[SignatureRow, ...] = ()
-    judged: Judgement | None = None
-
-
-class Plain(NamedTuple):
-    """The unsigned files of a chunk: of each its place, size and digest, in lists of their own because they are nearly all.
-
-    A large one is not read as long as it can be no copy of another: then its digest is None.
-    """
-
-    places: list[int]
-    sizes: list[int]
-    digests: list[bytes | None]
-
-
-class Answer(NamedTuple):
-    """About one chunk. signers: those that this worker had not told of before; stamps: identity and chain of new authorities."""
-
-    plain: Plain
-    files: list[FileRow]
-    signers: list[SignerRow]
-    stamps: list[tuple[str, tuple[bytes, ...]]]
 
 
 class Worker:
@@ -358,10 +264,3 @@ def _unread(at: int, why: str) -> FileRow:
 
 def _pread(descriptor: int, size: int, offset: int) -> bytes:
     return os.pread(descriptor, size, offset) if hasattr(os, "pread") else os.read(descriptor, size)
-
-
-def parts(chunk: Chunk) -> Sequence[Chunk]:
-    """Its files one by one; nothing for a chunk of one."""
-    if len(chunk.names) == 1:
-        return []
-    return [chunk._replace(names=(name,), files=chunk.files[at : at + 1]) for at, name in enumerate(chunk.names)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ from sealwright.signing.home import TRUST, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, take_away
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.stamps import Missing, open_stamper, utc_now
+from sealwright.trust.certificate import display_name, load_certificate
 from sealwright.trust.trustfile import MAX_BYTES as MAX_TRUST_BYTES
 from sealwright.trust.trustfile import parse_trust
 
@@ -175,7 +177,7 @@ def _refuse_what_is_there(inspected: Inspected, target: str) -> bool:
 def _alone_in(folder: str) -> Iterator[None]:
     """Of several who receive into one folder at once, one after the other looks and writes; a file system without locks has none."""
     descriptor = -1
-    if os.name != "nt":
+    if sys.platform != "win32":
         import fcntl
 
         descriptor = os.open(folder or ".", os.O_RDONLY)
@@ -244,13 +246,17 @@ def check_delivered(path: str, record: Receiving, progress: Progress | None = No
 
 @dataclass(frozen=True, slots=True)
 class ToSign:
-    """A record that a further person is shown and then signs: the very bytes that were read once. first: the first person's key."""
+    """A record that a further person is shown and then signs: the very bytes that were read once.
+
+    first: the key that signed for the first person; first_subject: what its certificate calls it. Whose it is, `verify` judges.
+    """
 
     path: str
     person: str
     text: bytes
     record: Receiving
     first: PublicKey
+    first_subject: str
 
 
 def read_to_sign(path: str, person: str, progress: Progress | None = None) -> ToSign:
@@ -272,7 +278,9 @@ def read_to_sign(path: str, person: str, progress: Progress | None = None) -> To
     if os.path.lexists(target):
         raise ReceivingRefused(path, f"{person} signed it already ({target})", "Nothing is to be done.")
     check_delivered(path, record, progress)
-    return ToSign(path, person, text, record, _first_key(path, text, record))
+    first = _first_signer(path, text, record)
+    subject = display_name(load_certificate(first.certificate, path).subject)
+    return ToSign(path, person, text, record, first.key, subject)
 
 
 def sign_record(shown: ToSign, sign: SignWith) -> Signed:
@@ -296,8 +304,8 @@ def _refuse_taken(path: str) -> None:
         raise OutputRefused(path, "it is already there", _NOT_WRITTEN)
 
 
-def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
-    """The key whose signature of the record holds, of its first person's file. ReceivingRefused where none does; whose it is, `verify` judges."""
+def _first_signer(path: str, text: bytes, record: Receiving) -> Signer:
+    """The signer of the first person's file, whose signature of the record holds; ReceivingRefused where none does."""
     name = _signature(path, record, record.persons[0])
     data = read_file_or_none(name, MAX_ENVELOPE_BYTES)
     if data is None:
@@ -310,7 +318,7 @@ def _first_key(path: str, text: bytes, record: Receiving) -> PublicKey:
         raise ReceivingRefused(
             path, f"its first signature does not hold ({why})", "Fetch record and signature again."
         ) from cause
-    return signer.key
+    return signer
 
 
 def _sign(where: str, target: str, record: Receiving, text: bytes, person: str, sign: SignWith) -> _Made:

@@ -151,8 +151,8 @@ class TrustedStations:
 class Check:
     """One run over a folder; its numbers are final when `findings` has ended.
 
-    signed: the highest number that stations' journals have signed, by folder id (`station.highest_signed`);
-    keys: how many records each key signed, by the digest's text, "" for none; folder: the id that the first readable record says.
+    signed: the highest number that stations' journals have signed, by folder id (`stationkey.highest_signed`);
+    wrote: how many records each key signed for each host that they name, the key as text, "" for none.
     """
 
     path: str
@@ -163,7 +163,7 @@ class Check:
     first: datetime | None = None
     last: datetime | None = None
     end: End | None = None
-    keys: dict[str, int] = field(default_factory=dict)
+    wrote: dict[tuple[str, str], int] = field(default_factory=dict)
     _id: str = ""
     _clocks: dict[str, datetime] = field(default_factory=dict)
 
@@ -230,8 +230,8 @@ class Check:
 
     def _about_signature(self, one: Stored, record: Record, name: str) -> Iterator[Finding]:
         key = record.station.key
-        shown = str(key or "")
-        self.keys[shown] = self.keys.get(shown, 0) + 1
+        writer = str(key or ""), record.station.host
+        self.wrote[writer] = self.wrote.get(writer, 0) + 1
         if key is None:
             if one.signature is not None:
                 yield reject(

@@ -156,8 +156,7 @@ def _write(path: str, text: bytes, signature: bytes) -> None:
 
 def _sync(folder: str, made: Sequence[str]) -> None:
     """All that was written, on disk: one syncfs where that is cheaper, else one fsync for each file and its folder."""
-    if len(made) > FEW:
-        sync_file_system(folder)
+    if len(made) > FEW and sync_file_system(folder):
         return
     for path in made:
         for name in os.listdir(path):

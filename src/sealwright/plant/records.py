@@ -139,7 +139,7 @@ class Trusting:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is recorded of one verdict, before it has a place in a chain. listed: the file of the sum line, "" for none."""
+    """What is recorded of one verdict, before it has a place in a chain. name: of a folder with `/` behind it."""
 
     outcome: Outcome
     purpose: Purpose
@@ -180,7 +180,7 @@ def facts_of(verdict: Verdict, file: Digest | None) -> Facts:
     return Facts(
         outcome=verdict.outcome,
         purpose=verdict.purpose,
-        name=_short(os.path.basename(os.path.abspath(verdict.path))),
+        name=_short(os.path.basename(os.path.abspath(verdict.path))) + ("/" if os.path.isdir(verdict.path) else ""),
         size=verdict.size,
         format=verdict.format,
         content=verdict.artifact,
@@ -263,8 +263,8 @@ def sum_name(facts: Facts) -> tuple[Digest, str] | None:
     """Which file `sha256sum -c` is told to look at, beside the artifact: itself, or a folder's manifest."""
     if facts.file is not None:
         return facts.file, facts.name
-    if "manifest" in facts.format.split("+") and facts.content is not None:
-        return facts.content, f"{facts.name}.manifest"
+    if facts.name.endswith("/") and "manifest" in facts.format.split("+") and facts.content is not None:
+        return facts.content, f"{facts.name[:-1]}.manifest"
     return None
 
 

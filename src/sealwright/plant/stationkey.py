@@ -13,7 +13,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import RECORD
-from sealwright.errors import UsageError
+from sealwright.errors import KeyRefused, KeyUnavailable, SealwrightError, UsageError
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.keys.pin import Pin
 from sealwright.log.journal import EntryType, read_history
@@ -24,13 +24,15 @@ from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pipeline import Pipeline
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StationKey:
-    """An enrolled key for records."""
+    """An enrolled key for records. failed: why it could not be used, after which it is not tried again: a wrong PIN, given to a token
+    once for each file, would lock it."""
 
     home: Home
     enrolled: EnrolledKey
     pin: Pin | None
+    failed: SealwrightError | None = None
 
     @property
     def digest(self) -> Digest:
@@ -41,9 +43,15 @@ class StationKey:
         """Detached CMS of the kind `record` over each text, which must be a record (RULES 2). Raises what the pipeline raises."""
         if not texts:
             return []
+        if self.failed is not None:
+            raise self.failed
         batch = [self._prepared(text) for text in texts]
-        with Pipeline(self.home, self.enrolled, self.pin) as pipeline:
-            return [pipeline.sealed(made).envelope for made in pipeline.sign(batch, datetime.now(UTC))]
+        try:
+            with Pipeline(self.home, self.enrolled, self.pin) as pipeline:
+                return [pipeline.sealed(made).envelope for made in pipeline.sign(batch, datetime.now(UTC))]
+        except (KeyUnavailable, KeyRefused) as cause:
+            self.failed = cause
+            raise
 
     def _prepared(self, text: bytes) -> Prepared:
         """Its place in its chain is what the journal has as its claims, so that the journal shows what the folder lacks."""

@@ -25,7 +25,8 @@ from sealwright.formats.embedded import embedded_format
 from sealwright.formats.known import EMBEDDED
 from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
 from sealwright.plant.crew import Crew
-from sealwright.plant.looking import Answer, Chunk, Worker, parts
+from sealwright.plant.looking import Worker
+from sealwright.plant.rows import Answer, Chunk, parts
 from sealwright.plant.spool import Spool, spooling
 from sealwright.plant.walk import MAX_DEPTH, Listed, NotRead, is_folder, walk
 from sealwright.trust.verify import Verifier

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -93,7 +94,8 @@ class Runs:
 
     def _read(self) -> list[dict[str, Field]]:
         """Every line but one that a crash cut short, which is cut off."""
-        data = os.pread(self._descriptor, MAX_BYTES + 1, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        data = os.read(self._descriptor, MAX_BYTES + 1)
         whole, _, torn = data.rpartition(b"\n")
         if torn:
             os.ftruncate(self._descriptor, len(data) - len(torn))
@@ -133,14 +135,13 @@ def runs_beside(folder: str, tells: Callable[[Left], None]) -> Iterator[Runs]:
 
 
 def _lock(descriptor: int, path: str) -> None:
-    if os.name == "nt":
-        return
-    import fcntl
+    if sys.platform != "win32":
+        import fcntl
 
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as cause:
-        raise CeremonyRefused(path, "another ceremony is at work for this home", "Wait for its end.") from cause
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            raise CeremonyRefused(path, "another ceremony is at work for this home", "Wait for its end.") from cause
 
 
 def _tell_of_crashes(runs: Runs, full: str, tells: Callable[[Left], None]) -> None:

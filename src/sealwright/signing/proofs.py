@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,7 +48,7 @@ from sealwright.errors import (
 from sealwright.findings import Severity
 from sealwright.formats.archive import Archive, ArchiveObject, record_path
 from sealwright.formats.format import Candidate, Found
-from sealwright.formats.sidecar import MANIFEST_SUFFIX, RECEIVING_SUFFIX, is_beside
+from sealwright.formats.sidecar import EVIDENCE_SUFFIX, MANIFEST_SUFFIX, RECEIVING_SUFFIX, is_beside
 from sealwright.trust.belief import Believed
 from sealwright.trust.evidence import follow, weigh
 from sealwright.trust.ground import Ground
@@ -146,13 +146,21 @@ def signed_artifacts(paths: Iterable[str]) -> Iterator[str]:
             yield path
             continue
         for folder, folders, names in os.walk(path):
-            trees = sorted(one for one in folders if {f"{one}{suffix}" for suffix in LISTS_A_TREE} & {*names})
             present, inside = {*names}, [*folders]
+            trees = sorted(one for one in folders if _is_listed(one, present, inside))
             folders[:] = sorted(one for one in folders if one not in trees)
             yield from (os.path.join(folder, one) for one in trees)
             for name in sorted(names):
                 if not is_beside(folder, name, present, inside):
                     yield os.path.join(folder, name)
+
+
+def _is_listed(name: str, files: Collection[str], folders: Collection[str]) -> bool:
+    """Whether a manifest or record lists a folder. What has the name of the manifest of a folder of evidence is the record of something else."""
+    stem = name.removesuffix(EVIDENCE_SUFFIX)
+    if stem != name and (stem in files or stem in folders):
+        return False
+    return any(f"{name}{suffix}" in files for suffix in LISTS_A_TREE)
 
 
 def status(paths: Iterable[str], asked: Renewal) -> Iterator[Proofs]:

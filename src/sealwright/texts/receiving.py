@@ -19,6 +19,7 @@ WORDS: dict[str, str] = {
     "receive.signed": "signed {record} -> {outputs}",
     "receive.complete": "Everybody whom it names has signed.",
     "receive.shown": "This is what {person} signs:",
+    "receive.first": "signed before, in the name of {person}, by {subject}, key {key} (`sealwright verify` judges whose that is)",
     "receive.more": "and {number} files more",
     "receive.ask": "Sign it as {person}? [y/N] ",
     "receive.not-signed": "not signed; nothing was written",
