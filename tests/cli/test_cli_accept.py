@@ -125,6 +125,20 @@ def test_what_the_maker_signed_is_accepted_and_others_agree(run: Run, site: Site
     assert verify(run, site, drive, "--line", "line-3") == 1
 
 
+def test_a_station_of_one_line_allows_what_was_accepted_for_it(
+    run: Run, site: Site, drive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert accept(run, site, drive, "--line", "line-3")[0] == 0
+    state, clean = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("clean")
+    words = ["station", "--once", drive.parent, "--trust", site.trust, "--state", state]
+    code, said, _ = run(*words, "--line", "line-3", "--write", clean)
+    assert (code, "ALLOWED      drive.bin" in said) == (0, True), said
+    listed = clean / "sealwright-checked.txt"
+    assert "# for line line-3\n" in listed.read_text()
+    assert run(*words, "--line", "line-4")[0] == 1
+    assert run(*words)[0] == 3
+
+
 def test_folders_and_many_paths_are_accepted_each_by_itself(run: Run, site: Site, drive: Path) -> None:
     folder = drive.parent / "project"
     folder.mkdir()
