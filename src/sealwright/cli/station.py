@@ -29,7 +29,6 @@ EXAMPLES = """examples:
   sealwright station --watch /media --trust trust.toml --state /var/lib/station      the kiosk: fills the screen
   sealwright station --once /media/stick --trust trust.toml --state state            one stick, told in lines
   sealwright station --once /media/stick --trust trust.toml --state state --write /media/clean --label labels
-  sealwright station --once /media/stick --trust trust.toml --state state --line line-3         accepted by the plant for line 3 alone
   sealwright station --once /media/stick --trust trust.toml --state state --read-twice --json
 """
 
@@ -43,8 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
     parser.add_argument("--state", metavar="DIR", required=True, help="the station's memory: what it accepted and saw")
     parser.add_argument("--private", metavar="DIR", help="where sticks are copied to (default: inside --state)")
-    parser.add_argument("--line", metavar="TEXT", default="", help="the production line that sticks are checked for")
-    parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware that they are checked for")
     parser.add_argument("--write", metavar="DIR", help="write what is allowed onto this empty stick or folder")
     parser.add_argument("--label", metavar="DIR", help="write a label of each stick here: text, and a QR code as PNG")
     parser.add_argument("--print-command", metavar="TEXT", help="program that prints labels from its standard input")
@@ -103,8 +100,7 @@ def _verifier(args: argparse.Namespace) -> tuple[Believed, Verifier]:
 
     state = os.path.abspath(args.state)
     believed = load_trust(args.trust, fingerprint=args.trust_fingerprint, installed=installed_in(state))
-    request = Request(clock=datetime.now(UTC), state=state, line=args.line, hardware=args.hardware)
-    return believed, Verifier(believed, request)
+    return believed, Verifier(believed, Request(clock=datetime.now(UTC), state=state))
 
 
 def _refuse_same(medium: str, option: str, place: str) -> None:
@@ -161,10 +157,8 @@ def _written(args: argparse.Namespace, believed: Believed, place: str, result: R
         return None
     from sealwright.plant.cleanstick import write_clean
 
-    meant = [f"for {name} {value}" for name, value in (("line", args.line), ("hardware", args.hardware)) if value]
     heading = (
         f"checked by {_station(args)} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        *meant,
         f"trust file {believed.trust.id} version {believed.trust.version}, {believed.trust.digest}",
     )
     return write_clean(args.write, place, result.allowed, heading)

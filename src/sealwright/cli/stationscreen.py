@@ -177,9 +177,7 @@ class Station(App[None]):
     def _command(self, medium: Medium) -> list[str]:
         args = self._args
         command = [sys.executable, "-m", "sealwright", "station", "--once", medium.path, "--json"]
-        options = (
-            "trust", "trust_fingerprint", "state", "private", "line", "hardware", "name", "max_files", "max_bytes",
-        )  # fmt: skip
+        options = ("trust", "trust_fingerprint", "state", "private", "name", "max_files", "max_bytes")
         given = {option: getattr(args, option) for option in options}
         command += [f"--{option.replace('_', '-')}={value}" for option, value in given.items() if value is not None]
         if args.read_twice:
