@@ -108,7 +108,8 @@ class Share:
             plain.unlink()
 
     def _cima(self) -> None:
-        leaf = self._signer("Cima Recipes", self.cima, purposes=[CODE_SIGNING])
+        leaf = self._signer("Cima Recipes", self.cima)
+        (self.folder / "cima.pem").write_bytes(leaf.pem)
         for number in range(RECIPES):
             path = self.of("cima") / f"recipe-{number:02}.csv"
             path.write_text(f"rye;{200 + number}\n")
@@ -125,6 +126,7 @@ class Share:
             "plain": (self._signer("Dorn plain", self.dorn), []),
         }
         for kind, (leaf, options) in kinds.items():
+            (self.folder / f"dorn-{kind}.pem").write_bytes(leaf.pem)
             for number in range(BAD):
                 path = self.of("dorn") / f"{kind}-{number}.bin"
                 path.write_bytes(f"valve {kind} {number}\n".encode() * 50)

@@ -15,59 +15,80 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kit.share import FILES, Share
+from kit.share import DRIVE, FILES, PROJECT, Share
+from kit.tokens import PIN, another_token
+from sealwright.cli.main import main
 
 LETTER = {"trusted": "T", "rejected": "R", "undecided": "U"}
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where things are judged. words: of `verify`; before: what starts it; base: where the files lie there (else the share)."""
+
+    words: list[str | Path]
+    before: tuple[str, ...] = ()
+    base: str = "share"
+
+
 @dataclass
 class Week:
-    """The plant: a folder for each of its machines, and the commands that were typed."""
+    """The plant: its folder, its share, its machines, and the commands that were typed."""
 
     folder: Path
     share: Share
-    places: dict[str, list[str | Path]] = field(default_factory=dict)
+    capture: pytest.CaptureFixture[str]
+    places: dict[str, Place] = field(default_factory=dict)
 
-    def type(self, *words: str | Path, code: int = 0, before: tuple[str, ...] = (), at: Path | None = None) -> str:
-        """One command as people type it, in the plant's folder: what it printed. before: words that start it elsewhere."""
+    def type(self, *words: str | Path, code: int = 0) -> str:
+        """One command as people type it, in the plant's folder: what it printed."""
+        self.capture.readouterr()
+        ended = main([str(word) for word in words])
+        shown = self.capture.readouterr()
+        assert ended == code, (words, ended, shown.out[-3000:] + shown.err[-3000:])
+        return shown.out
+
+    def started(self, before: tuple[str, ...], *words: str | Path, code: int) -> str:
+        """The same as another process, on a machine of another kind."""
         command = [*before, sys.executable, "-m", "sealwright", *map(str, words)]
-        done = subprocess.run(
-            command, cwd=at or self.folder, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code, (command, done.returncode, done.stdout[-3000:] + done.stderr[-3000:])
         return done.stdout
 
     def table(self, expected: str) -> None:
-        """Compare with rows such as `acme/drive-01.bin TR`; the first row names the places, one for each letter."""
+        """Compare with rows such as `acme/drive-01.bin T R`; the first row names the places."""
         head, *rows = (line.split() for line in expected.strip().splitlines())
         names = [row[0] for row in rows]
         said = {place: self.verdicts(place, names) for place in head}
         found = [[name, *(LETTER[said[place][name]["outcome"]] for place in head)] for name in names]
-        wrong = [(row, good) for row, good in zip(found, rows, strict=True) if row != good]
         told = [
-            (place, row[0], [(one["severity"], one["code"]) for one in said[place][row[0]]["findings"]])
-            for row, good in wrong
-            for place, a, b in zip(head, row[1:], good[1:], strict=True)
-            if a != b
+            (place, row[0], is_, [(one["severity"], one["code"]) for one in said[place][row[0]]["findings"]])
+            for row, good in zip(found, rows, strict=True)
+            for place, is_, wanted in zip(head, row[1:], good[1:], strict=True)
+            if is_ != wanted
         ]
-        assert not wrong, told
+        assert found == rows, told
 
-    def verdicts(self, place: str, names: list[str]) -> dict[str, dict]:
+    def verdicts(self, name: str, names: list[str]) -> dict[str, Any]:
         """What a place says of each."""
-        before, base, words = self.places[place]
-        command = [*before, sys.executable, "-m", "sealwright", "verify", *names, *map(str, words), "--json"]
-        done = subprocess.run(command, cwd=base, capture_output=True, text=True, timeout=120, check=False)
-        found = [json.loads(line) for line in done.stdout.splitlines()]
-        assert len(found) == len(names), done.stdout + done.stderr
+        place = self.places[name]
+        words = ["verify", *(f"{place.base}/{one}" for one in names), *place.words, "--json"]
+        code = 1  # there is always something that is refused
+        out = self.started(place.before, *words, code=code) if place.before else self.type(*words, code=code)
+        found = [json.loads(line) for line in out.splitlines()]
+        assert len(found) == len(names), out
         return dict(zip(names, found, strict=True))
 
 
@@ -95,7 +116,7 @@ def surveyed(week: Week) -> None:
     signers = {one["subject"] for one in lines if one["kind"] == "signer"}
     assert {"CN=ACME Release,O=ACME", "CN=Borg Tools,O=ACME", "CN=Cima Recipes", "CN=Dorn mail"} <= signers
     assert lines[-1]["kind"] == "summary"
-    week.places["trial"] = [(), share, ["--trust", week.folder / "trial.toml"]]
+    week.places["trial"] = Place(["--trust", week.folder / "trial.toml"])
     week.table(
         """
         trial
@@ -143,15 +164,76 @@ SAMPLES = {
 }
 
 
+
+NORDHOF = ["--organisation", "Nordhof bakery"]
+PUMP = "Eltec pump"
+
+
+def homes(week: Week) -> None:
+    """Officers with keys of their own, two persons of the plant with tokens, the station."""
+    pin = week.folder / "pin.txt"
+    pin.write_text(PIN + "\n")
+    pin.chmod(0o600)
+    for name in ("eva", "jan", "safe", "gate"):
+        week.type("init", name, *NORDHOF, "--title", name)
+    for name in ("anna", "bert"):
+        week.type("init", name, *NORDHOF, "--title", name, "--token", another_token(), "--pin-file", "pin.txt")
+    week.type("key", "enrol", "record", "--home", "gate", "--name", "gate")
+
+
+def narrowed(week: Week) -> None:
+    """Tuesday: out of the draft becomes a trust file that the makers were asked about, signed and installed."""
+    homes(week)
+    (week.folder / "office").mkdir()
+    trust = week.folder / "office" / "trust.toml"
+    shutil.copy("trial.toml", trust)
+
+    def change(*words: str | Path) -> None:
+        week.type("trust", words[0], trust, *words[1:])
+
+    for name, more in (("eva", ()), ("jan", ("--threshold", "2")), ("safe", ("--recovery",))):
+        change("add", "person", name, *NORDHOF)
+        key = "recovery" if name == "safe" else "officer"
+        change("add", "officer", name, "--key", f"{name}/certificates/{key}.pem", *more)
+    for kind in ("officer", "recovery"):
+        change("remove", kind, f"replace-this-{kind}")
+        change("remove", "person", f"replace-this-{kind}")
+    for name, person in (("anna", "p-17"), ("bert", "p-4")):
+        change("add", "anchor", f"{name}/ca.pem", "--name", name, "--environment", "production")
+        change("add", "authority", f"{name}/ca.pem", "--name", f"{name} timestamps")
+        change("add", "person", person, *NORDHOF, "--certificate", f"{name}/certificates/release.pem")
+    change("add", "evidence", "cima.pem", "--provenance", "hardware-claimed")
+    change("add", "evidence", "dorn-mail.pem", "--provenance", "hardware-claimed")
+    change("add", "evidence", "dorn-ended.pem", "--provenance", "hardware-claimed")
+    grades = [word for grade in ("compared", "old-signature", "uncompared") for word in ("--grade", grade)]
+    people = ["--plant", "anna", "--plant", "bert", "--plant-person", "p-17", "--plant-person", "p-4", "--plant-count", "0"]
+    change("add", "rule", "pumps of Eltec", "--product", PUMP, "--environment", "production", *grades, *people)
+    trust.write_text(by_hand(trust.read_text()))
+    week.type("trust", "check", trust, code=1)
+    for officer in ("eva", "jan"):
+        week.type("trust", "sign", trust, "--home", officer, "--person", officer)
+    week.type("trust", "check", trust)
+
+
+def by_hand(text: str) -> str:
+    """What an editor does to the draft: no trial any more, one rule for each product, narrower purposes, timestamps, names."""
+    text = re.sub(r"(?m)^# A trial:.*\nstage = \"trial\"\n", "", text)
+    text = text.replace('environment = "test"', 'environment = "production"').replace('mode = "audit"', 'mode = "enforce"')
+    text = text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711").replace("emailProtection", "codeSigning")
+    return text
+
+
 @pytest.fixture
-def week(tmp_path: Path) -> Iterator[Week]:
+def week(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Week]:
     """Before Monday."""
     share = Share.make(tmp_path, datetime.now(UTC).replace(microsecond=0))
     share.tamper()
     assert share.count() == FILES
-    return Week(tmp_path, share)
+    monkeypatch.chdir(tmp_path)
+    return Week(tmp_path, share, capfd)
 
 
 @pytest.mark.timeout(300)
 def test_the_first_week_in_a_plant(week: Week) -> None:
     surveyed(week)
+    narrowed(week)
