@@ -49,6 +49,7 @@ def check(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Che
 
     def call(medium: Path, *more: str | Path) -> tuple[int, list[dict[str, object]]]:
         words = ["station", "--once", medium, "--trust", home / "trust.toml", "--state", tmp_path / "state", "--json"]
+        capsys.readouterr()
         code = main([str(word) for word in (*words, *more)])
         lines = capsys.readouterr().out.splitlines()
         assert not [name for name in os.listdir(tmp_path / "state") if name.startswith("intake-")]
@@ -111,6 +112,30 @@ def test_what_is_allowed_goes_onto_the_clean_stick_and_sha256sum_agrees(
         "release.manifest", "release.manifest.p7s", "release/a.cfg", "release/b.bin", "sealwright-checked.txt",
         "target.bin", "target.bin.p7s",
     ]  # fmt: skip
+
+
+def test_every_verdict_leaves_its_record_signed_by_the_station(
+    delivery: Path, check: Check, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = tmp_path / "station"
+    assert main(["init", str(station)]) == 0
+    assert main(["key", "enrol", "record", "--home", str(station), "--name", "gate"]) == 0
+    (tmp_path / "records").mkdir()
+    source = copied(delivery, tmp_path)
+    (source / "tool.exe").write_bytes(b"MZ")
+    monkeypatch.chdir(tmp_path)
+    assert outcomes(check(source, "--record", "records", "--station-home", "station")[1]) == {
+        **GOOD,
+        "tool.exe": "rejected",
+    }
+    assert main(["record", "check", "records", "--key", str(station / "certificates/gate.pem")]) == 0
+    texts = sorted((tmp_path / "records").rglob("record.txt"))
+    assert len(texts) == 3
+    assert sum(one.with_name("record.txt.p7s").exists() or one.with_name("record.p7s").exists() for one in texts) == 3
+    (tmp_path / "records").chmod(0o500)
+    assert outcomes(check(source, "--record", "gone", "--station-home", "station")[1]) == dict.fromkeys(
+        {**GOOD, "tool.exe": ""}, "rejected"
+    )
 
 
 def test_a_file_changed_in_a_tree_or_beside_its_signature_is_not_allowed(

@@ -95,6 +95,19 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
 
 
+def add_record(parser: argparse.ArgumentParser) -> None:
+    """--record, and who signs the record."""
+    record = parser.add_argument_group("installation record")
+    record.add_argument(
+        "--record", metavar="DIR", help="write a record of each verdict into this folder, which must be there"
+    )
+    record.add_argument("--station-home", metavar="HOME", help="the home whose key signs the records")
+    record.add_argument("--station-key", metavar="NAME", help="which key of it (else its first for records)")
+    record.add_argument("--person", metavar="ID", default="", help="who does this: an id, not a name; recorded as said")
+    record.add_argument("--change", metavar="ID", default="", help="the change or ticket this is for; recorded as said")
+    add_pin_file(record)
+
+
 def timestamps_of(named: list[str] | None) -> tuple[str, ...]:
     """The authorities of --timestamp for a home; UsageError for what is none."""
     from sealwright.errors import UsageError

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json
+from sealwright.cli.arguments import add_json, add_record
 
 if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
     from sealwright.cli.stationlines import Result, Teller
     from sealwright.findings import Finding
     from sealwright.plant.intake import Limits
-    from sealwright.plant.station import Ended
+    from sealwright.plant.station import Ended, Judge
     from sealwright.trust.belief import Believed
     from sealwright.trust.verify import Verifier
 
@@ -49,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-files", metavar="N", type=_count, help="files and folders of a stick at most (200000)")
     parser.add_argument("--max-bytes", metavar="N", type=_count, help="bytes at most (default: what --private holds)")
     parser.add_argument("--read-twice", action="store_true", help="read all of each file twice, not a part of it")
+    parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
+    parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
+    add_record(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -74,7 +77,8 @@ def _once(args: argparse.Namespace) -> int:
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
-    for option, place in (("--write", args.write), ("--private", args.private), ("--state", args.state)):
+    places = (("--write", args.write), ("--private", args.private), ("--state", args.state), ("--record", args.record))
+    for option, place in places:
         if place is not None:
             _refuse_same(args.once, option, place)
     if args.write is not None:
@@ -100,7 +104,9 @@ def _verifier(args: argparse.Namespace) -> tuple[Believed, Verifier]:
 
     state = os.path.abspath(args.state)
     believed = load_trust(args.trust, fingerprint=args.trust_fingerprint, installed=installed_in(state))
-    return believed, Verifier(believed, Request(clock=datetime.now(UTC), state=state))
+    return believed, Verifier(
+        believed, Request(clock=datetime.now(UTC), state=state, line=args.line, hardware=args.hardware)
+    )
 
 
 def _refuse_same(medium: str, option: str, place: str) -> None:
@@ -123,7 +129,7 @@ def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Te
     result = Result()
     for finding in _about(args.once):
         teller.remark(finding)
-    for one in judge_medium(intake, verifier):
+    for one in judge_medium(intake, _judge(args, verifier)):
         if isinstance(one, Judged):
             result.count(one)
             teller.judged(one)
@@ -133,6 +139,21 @@ def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Te
         else:
             return result, one
     raise AssertionError("a medium ends or fails")
+
+
+def _judge(args: argparse.Namespace, verifier: Verifier) -> Judge:
+    """How things are judged: with an installation record of each verdict where that is asked for."""
+    if args.record is None:
+        return verifier.verify_all
+    from sealwright.cli.recording import recorder_of
+    from sealwright.plant.recorder import recorded
+    from sealwright.plant.station import AT_ONCE
+
+    for name in ("record", "station_home", "pin_file"):  # the work is done inside the private folder
+        if (given := getattr(args, name)) is not None:
+            setattr(args, name, os.path.abspath(given))
+    recorder = recorder_of(args)
+    return lambda asked: [one.verdict for one in recorded(verifier, iter(asked), recorder, AT_ONCE, None)]
 
 
 def _limits(args: argparse.Namespace) -> Limits:

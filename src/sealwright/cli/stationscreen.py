@@ -177,9 +177,14 @@ class Station(App[None]):
     def _command(self, medium: Medium) -> list[str]:
         args = self._args
         command = [sys.executable, "-m", "sealwright", "station", "--once", medium.path, "--json"]
-        options = ("trust", "trust_fingerprint", "state", "private", "name", "max_files", "max_bytes")
+        options = (
+            "trust", "trust_fingerprint", "state", "private", "name", "max_files", "max_bytes", "line", "hardware",
+            "record", "station_home", "station_key", "person", "change", "pin_file",
+        )  # fmt: skip
         given = {option: getattr(args, option) for option in options}
-        command += [f"--{option.replace('_', '-')}={value}" for option, value in given.items() if value is not None]
+        command += [
+            f"--{option.replace('_', '-')}={value}" for option, value in given.items() if value not in (None, "")
+        ]
         if args.read_twice:
             command.append("--read-twice")
         command.append(f"--label={self._label_folder()}")

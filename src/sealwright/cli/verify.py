@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_pin_file, rfc3339
+from sealwright.cli.arguments import add_json, add_record, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.cli.render import Detail
@@ -57,15 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
     parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
     parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
-    record = parser.add_argument_group("installation record")
-    record.add_argument(
-        "--record", metavar="DIR", help="write a record of each verdict into this folder, which must be there"
-    )
-    record.add_argument("--station-home", metavar="HOME", help="the home whose key signs the records")
-    record.add_argument("--station-key", metavar="NAME", help="which key of it (else its first for records)")
-    record.add_argument("--person", metavar="ID", default="", help="who does this: an id, not a name; recorded as said")
-    record.add_argument("--change", metavar="ID", default="", help="the change or ticket this is for; recorded as said")
-    add_pin_file(record)
+    add_record(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--details", action="store_true", help="show keys, certificates, digests and codes as well")
     how.add_argument("--quiet", action="store_true", help="one line for each path that is not allowed, else nothing")

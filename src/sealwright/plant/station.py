@@ -15,7 +15,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -25,8 +25,8 @@ from sealwright.findings import Finding
 from sealwright.formats.sidecar import is_beside
 from sealwright.plant.intake import Group, Intake, Taken, Tree
 from sealwright.trust.verdict import Verdict
-from sealwright.trust.verify import Verifier
 
+Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdict]]
 AT_ONCE = 64
 _AHEAD = 512
 PREFIX = "intake-"
@@ -72,8 +72,8 @@ def _inside(folder: str) -> Iterator[None]:
         os.close(before)
 
 
-def judge_medium(intake: Intake, verifier: Verifier) -> Iterator[Judged | Finding | Ended]:
-    """Everything of a medium as it is judged; the last is `Ended`.
+def judge_medium(intake: Intake, judge: Judge) -> Iterator[Judged | Finding | Ended]:
+    """Everything of a medium as it is judged; the last is `Ended`. judge: `Verifier.verify_all`, or what records its verdicts too.
 
     Raises what the intake raises: then nothing of the medium is allowed, whatever was said before.
     """
@@ -87,9 +87,9 @@ def judge_medium(intake: Intake, verifier: Verifier) -> Iterator[Judged | Findin
                 if found is not None:
                     waiting += _asked(found)
                 if waiting and (found is None or len(waiting) >= AT_ONCE):
-                    yield from _judged(waiting, verifier)
+                    yield from _judged(waiting, judge)
                     waiting = []
-        yield from _judged(waiting, verifier)
+        yield from _judged(waiting, judge)
     yield Ended(intake.files, intake.size_bytes)
 
 
@@ -113,8 +113,8 @@ def _asked(found: Group | Tree) -> Iterator[_Asked]:
             yield _Asked(os.fsdecode(one.name), listing.every, (one, *own))
 
 
-def _judged(asked: Sequence[_Asked], verifier: Verifier) -> Iterator[Judged]:
-    verdicts = verifier.verify_all([(one.path, one.beside) for one in asked])
+def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged]:
+    verdicts = judge([(one.path, one.beside) for one in asked])
     for one, verdict in zip(asked, verdicts, strict=True):
         yield Judged(verdict, one.files)
 
