@@ -294,6 +294,21 @@ def test_a_rule_for_records_is_written_and_read_aloud(run: Run, site: Site, tmp_
     assert code == 0
     assert "a receiving record (compared or uncompared) by one signer as plant under root" in said
     assert "signed by one signer as maker under acme;" in said
+    never = [
+        *words[:3],
+        "rule",
+        "vendor who never signs",
+        "--environment",
+        "development",
+        "--plant",
+        "root",
+        "--plant-count",
+        "0",
+    ]
+    assert run(*never, "--purpose", "codeSigning", "--grade", "compared")[0] != 0  # a purpose, and of nobody
+    code, said, _ = run(*never, "--grade", "compared")
+    assert code == 0
+    assert "any product for development: signed by no maker; in place of" in said
 
 
 def test_the_proofs_of_a_received_folder_are_renewed_beside_its_record(run: Run, site: Site, tmp_path: Path) -> None:

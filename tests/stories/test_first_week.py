@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from kit.share import DRIVE, FILES, PROJECT, Share
+from kit.share import FILES, Share
 from kit.tokens import PIN, another_token
 from sealwright.cli.main import main
 
@@ -164,7 +164,6 @@ SAMPLES = {
 }
 
 
-
 NORDHOF = ["--organisation", "Nordhof bakery"]
 PUMP = "Eltec pump"
 
@@ -206,7 +205,18 @@ def narrowed(week: Week) -> None:
     change("add", "evidence", "dorn-mail.pem", "--provenance", "hardware-claimed")
     change("add", "evidence", "dorn-ended.pem", "--provenance", "hardware-claimed")
     grades = [word for grade in ("compared", "old-signature", "uncompared") for word in ("--grade", grade)]
-    people = ["--plant", "anna", "--plant", "bert", "--plant-person", "p-17", "--plant-person", "p-4", "--plant-count", "0"]
+    people = [
+        "--plant",
+        "anna",
+        "--plant",
+        "bert",
+        "--plant-person",
+        "p-17",
+        "--plant-person",
+        "p-4",
+        "--plant-count",
+        "0",
+    ]
     change("add", "rule", "pumps of Eltec", "--product", PUMP, "--environment", "production", *grades, *people)
     trust.write_text(by_hand(trust.read_text()))
     week.type("trust", "check", trust, code=1)
@@ -218,9 +228,10 @@ def narrowed(week: Week) -> None:
 def by_hand(text: str) -> str:
     """What an editor does to the draft: no trial any more, one rule for each product, narrower purposes, timestamps, names."""
     text = re.sub(r"(?m)^# A trial:.*\nstage = \"trial\"\n", "", text)
-    text = text.replace('environment = "test"', 'environment = "production"').replace('mode = "audit"', 'mode = "enforce"')
-    text = text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711").replace("emailProtection", "codeSigning")
-    return text
+    text = text.replace('environment = "test"', 'environment = "production"').replace(
+        'mode = "audit"', 'mode = "enforce"'
+    )
+    return text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711").replace("emailProtection", "codeSigning")
 
 
 @pytest.fixture
