@@ -13,6 +13,7 @@ After each step a table says what each place makes of each thing; it was written
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from typing import Any
 
 import pytest
 
-from kit.share import FILES, Share
+from kit.share import DRIVE, FILES, PROJECT, Share
 from kit.tokens import PIN, another_token
 from sealwright.cli.main import main
 
@@ -51,6 +52,7 @@ class Week:
     share: Share
     capture: pytest.CaptureFixture[str]
     places: dict[str, Place] = field(default_factory=dict)
+    fingerprint: str = ""
 
     def type(self, *words: str | Path, code: int = 0) -> str:
         """One command as people type it, in the plant's folder: what it printed."""
@@ -184,6 +186,7 @@ def narrowed(week: Week) -> None:
     """Tuesday: out of the draft becomes a trust file that the makers were asked about, signed and installed."""
     homes(week)
     (week.folder / "office").mkdir()
+    (week.folder / "installed").mkdir()
     trust = week.folder / "office" / "trust.toml"
     shutil.copy("trial.toml", trust)
 
@@ -223,15 +226,60 @@ def narrowed(week: Week) -> None:
     for officer in ("eva", "jan"):
         week.type("trust", "sign", trust, "--home", officer, "--person", officer)
     week.type("trust", "check", trust)
+    card = week.type("trust", "show", trust, "--card")
+    week.fingerprint = hashlib.sha256(trust.read_bytes()).hexdigest()
+    assert week.fingerprint in card.replace(" ", "").replace("\n", "")
+    week.type("trust", "install", trust, "--to", "installed", "--trust-fingerprint", "0" * 64, code=1)
+    week.type("trust", "install", trust, "--to", "installed", "--trust-fingerprint", week.fingerprint)
+    week.places["office"] = Place(["--trust", "installed/trust.toml"])
+    week.table(
+        """
+        trial office
+        acme/drive-01.bin T R
+        acme/drive-02.bin T R
+        acme/drive-38.bin R R
+        acme/drive-39.bin R R
+        acme/project T T
+        borg/line-01.ps1 T T
+        borg/line-29.ps1 R R
+        borg/tool-0.ps1 T R
+        cima/recipe-01.csv T T
+        cima/recipe-19.csv R R
+        dorn/sha1-0.bin R R
+        dorn/small-0.bin R R
+        dorn/ended-0.bin R R
+        dorn/mail-0.bin T R
+        dorn/plain-0.bin R R
+        eltec/pump-0.bin R R
+        eltec/pump-1.bin R R
+        eltec/pump-2.bin R R
+        notes/000.txt R R
+        """
+    )
 
 
 def by_hand(text: str) -> str:
-    """What an editor does to the draft: no trial any more, one rule for each product, narrower purposes, timestamps, names."""
+    """What an editor does to the draft: no trial any more, narrower rules, one for each product, and who answers for them."""
     text = re.sub(r"(?m)^# A trial:.*\nstage = \"trial\"\n", "", text)
-    text = text.replace('environment = "test"', 'environment = "production"').replace(
-        'mode = "audit"', 'mode = "enforce"'
+    text = text.replace('environment = "test"', 'environment = "production"').replace('mode = "audit"', 'mode = "enforce"')
+    text = text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711")
+    text = text.replace("drafted from a survey; nothing of it was checked with the maker yet", "asked by telephone")
+    # a certificate for mail signs no firmware, and what Borg does not stamp is not proved to be older than its certificate's end
+    text = text.replace('purposes = ["1.3.6.1.5.5.7.3.4"]', 'purposes = ["codeSigning"]')
+    text = text.replace('formats = ["powershell"]\nenvironment = "production"\ntimestamp = "optional"',
+                        'formats = ["powershell"]\nenvironment = "production"\ntimestamp = "required"')  # fmt: skip
+    ((begin, end),) = [one.span() for one in re.finditer(r'\[\[rule\]\]\nname = "ACME(.|\n)*?(?=\n\[\[rule\]\])', text)]
+    both = text[begin:end]
+    drives, lines = (
+        re.sub(r'name = ".*"\nproducts = .*', f'name = "{product}"\nproducts = ["{product}"]', both)
+        for product in (DRIVE, PROJECT)
     )
-    return text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711").replace("emailProtection", "codeSigning")
+    accepted = '\n[[rule.signer]]\nslot = "plant"\nanchors = ["anna", "bert"]\npersons = ["p-17", "p-4"]\n'
+    drives = drives.replace('timestamp = "required"', 'timestamp = "required"\nwithout_clock = "allow"') + accepted
+    text = text[:begin] + drives + "\n" + lines + text[end:]
+    owned = re.search(r"mode = .*\nowner = .*\nreason = .*\nreview = .*\n", both)
+    assert owned
+    return text.replace(f'products = ["{PUMP}"]\n', f'products = ["{PUMP}"]\n{owned[0]}')
 
 
 @pytest.fixture
