@@ -138,6 +138,35 @@ def test_a_station_of_one_line_allows_what_was_accepted_for_it(
     assert run(*words)[0] == 3
 
 
+def test_a_station_hands_on_what_was_received_with_its_evidence_and_nothing_else(
+    run: Run, site: Site, tmp_path: Path
+) -> None:
+    medium = tmp_path / "medium"
+    (medium / "project").mkdir(parents=True)
+    (medium / "project" / "a.st").write_bytes(b"VAR")
+    (medium / "old.bin").write_bytes(b"unsigned")
+    for name in ("old.bin", "project"):
+        assert accept(run, site, site.received(medium / name))[0] == 0
+    (tmp_path / "state").mkdir()
+    words = ["station", "--once", medium, "--trust", site.trust, "--state", tmp_path / "state"]
+    for turn in range(3):  # what is judged before its evidence is there would be refused now and then
+        clean = tmp_path / f"clean-{turn}"
+        clean.mkdir()
+        code, said, _ = run(*words, "--write", clean)
+        assert (code, said.count("ALLOWED      ")) == (0, 3), said
+        assert [verify(run, site, clean / name) for name in ("old.bin", "project")] == [0, 0]
+    assert {one.name for one in clean.rglob("*.eml")} == {"mail.eml"}
+    assert (clean / "project.received" / "mail.eml").exists()
+    (medium / "old.bin.received" / "evil.exe").write_bytes(b"MZ")
+    (tmp_path / "after").mkdir()
+    code, said, _ = run(*words, "--write", tmp_path / "after")
+    assert (code, "DO NOT USE   old.bin.received/evil.exe" in said) == (1, True), said
+    assert not list((tmp_path / "after").rglob("evil.exe"))
+    (medium / "project.received" / "mail.eml").write_bytes(b"Somebody else wrote this")
+    code, said, _ = run(*words)
+    assert (code, "DO NOT USE   project:" in said, "DO NOT USE   project.received/mail.eml" in said) == (1, True, True)
+
+
 def test_folders_and_many_paths_are_accepted_each_by_itself(run: Run, site: Site, drive: Path) -> None:
     folder = drive.parent / "project"
     folder.mkdir()

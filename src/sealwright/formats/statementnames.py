@@ -42,8 +42,13 @@ def _suffix(record: Receiving, person: str) -> str:
 
 def _is_evidence(folder: str, name: str) -> bool:
     """Of a file that lies beside the folder, and is judged there with its record."""
+    return os.path.isfile(folder.removesuffix(FOLDER_SUFFIX)) and is_listed_evidence(folder, name)
+
+
+def is_listed_evidence(folder: str, name: str) -> bool:
+    """Whether the receiving record beside a folder of evidence lists a file in it, with this very content."""
     stem = folder.removesuffix(FOLDER_SUFFIX)
-    if not os.path.isfile(stem) or os.path.islink(os.path.join(folder, name)):
+    if stem == folder or os.path.islink(os.path.join(folder, name)):
         return False
     record = _record(stem + RECEIVING_SUFFIX)
     if record is None or os.fsdecode(record.name) != os.path.basename(stem):
