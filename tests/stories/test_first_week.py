@@ -390,7 +390,7 @@ def crossed(week: Week, stick: Path, clean: Path) -> None:
     assert not [name for name in there if name.startswith(("dorn", "notes", "acme/drive-03", "acme/drive-38"))]
     assert {"eltec/pump-1.bin.received/pump-1.bin.asc", "acme/project/main.st", "cima/recipe-01.csv.p7s"} <= there
 
-    cell = (*without_network(), "faketime", "@1970-01-01 00:00:30")
+    cell = (*without_network(), "faketime", "1970-01-01 00:00:30")
     week.started(cell, "trust", "install", week.folder / "office" / "trust.toml", "--to", week.folder / "cell",
                  "--trust-fingerprint", week.fingerprint, code=0)  # fmt: skip
     trusted = ["--trust", week.folder / "cell" / "trust.toml", *fingerprint(week.folder / "cell" / "trust.toml")]
@@ -432,6 +432,8 @@ def test_the_first_week_in_a_plant(week: Week) -> None:
     surveyed(week)
     narrowed(week)
     received(week)
-    with ext4_stick(week.folder / "stick.image", week.folder / "stick", megabytes=8) as stick:
-        with ext4_stick(week.folder / "clean.image", week.folder / "clean", megabytes=8) as clean:
-            crossed(week, stick, clean)
+    with (
+        ext4_stick(week.folder / "stick.image", week.folder / "stick", megabytes=8) as stick,
+        ext4_stick(week.folder / "clean.image", week.folder / "clean", megabytes=8) as clean,
+    ):
+        crossed(week, stick, clean)
