@@ -110,6 +110,7 @@ class Share:
     def _cima(self) -> None:
         leaf = self._signer("Cima Recipes", self.cima)
         (self.folder / "cima.pem").write_bytes(leaf.pem)
+        (self.folder / "cima-root.pem").write_bytes(self.cima.pem)
         for number in range(RECIPES):
             path = self.of("cima") / f"recipe-{number:02}.csv"
             path.write_text(f"rye;{200 + number}\n")

@@ -13,6 +13,7 @@ After each step a table says what each place makes of each thing; it was written
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -29,7 +30,7 @@ from typing import Any
 import pytest
 
 from kit.network import fingerprint, without_network
-from kit.openssl import run
+from kit.openssl import cms_verify, run
 from kit.share import DRIVE, FILES, PROJECT, Share
 from kit.sticks import ext4_stick
 from kit.tokens import PIN, another_token
@@ -180,11 +181,12 @@ def homes(week: Week) -> None:
     pin = week.folder / "pin.txt"
     pin.write_text(PIN + "\n")
     pin.chmod(0o600)
-    for name in ("eva", "jan", "safe", "gate"):
+    for name in ("eva", "jan", "safe", "gate", "line"):
         week.type("init", name, *NORDHOF, "--title", name)
     for name in ("anna", "bert"):
         week.type("init", name, *NORDHOF, "--title", name, "--token", another_token(), "--pin-file", "pin.txt")
-    week.type("key", "enrol", "record", "--home", "gate", "--name", "gate")
+    for station in ("gate", "line"):
+        week.type("key", "enrol", "record", "--home", station, "--name", station)
 
 
 def narrowed(week: Week) -> None:
@@ -210,6 +212,8 @@ def narrowed(week: Week) -> None:
         change("add", "anchor", f"{name}/ca.pem", "--name", name, "--environment", "production")
         change("add", "authority", f"{name}/ca.pem", "--name", f"{name} timestamps")
         change("add", "person", person, *NORDHOF, "--certificate", f"{name}/certificates/release.pem")
+    for station in ("gate", "line"):  # whose records count; their keys are files, which no rule accepts
+        change("add", "anchor", f"{station}/ca.pem", "--name", station, "--environment", "development")
     change("add", "evidence", "cima.pem", "--provenance", "hardware-claimed")
     change("add", "evidence", "dorn-mail.pem", "--provenance", "hardware-claimed")
     change("add", "evidence", "dorn-ended.pem", "--provenance", "hardware-claimed")
@@ -381,15 +385,18 @@ def crossed(week: Week, stick: Path, clean: Path) -> None:
         dorn/mail-0.bin R R
         eltec/pump-0.bin T T
         eltec/pump-1.bin T T
+        eltec/pump-1.bin.asc R R
         eltec/pump-2.bin T T
         notes/000.txt R R
         """
-    )
+    )  # the old signature lies beside as a file that nobody signed; what counts is its copy in the evidence
+    assert len(week.judged["station"]) == len(ON_THE_STICK) + 1
     agreed(["sha256sum", "--quiet", "--strict", "-c", "sealwright-checked.txt"], clean)
     there = {str(one.relative_to(clean)) for one in clean.rglob("*") if one.is_file()}
     assert not [name for name in there if name.startswith(("dorn", "notes", "acme/drive-03", "acme/drive-38"))]
     assert {"eltec/pump-1.bin.received/pump-1.bin.asc", "acme/project/main.st", "cima/recipe-01.csv.p7s"} <= there
 
+    assert without_network()
     cell = (*without_network(), "faketime", "1970-01-01 00:00:30")
     week.started(cell, "trust", "install", week.folder / "office" / "trust.toml", "--to", week.folder / "cell",
                  "--trust-fingerprint", week.fingerprint, code=0)  # fmt: skip
@@ -409,6 +416,110 @@ def crossed(week: Week, stick: Path, clean: Path) -> None:
         eltec/pump-2.bin U U
         """
     )
+
+
+def installed(week: Week, stick: Path, clean: Path) -> None:
+    """Friday night, in the cell: one drive is installed, four things are refused, and each leaves its record."""
+    for name in ("cell-state", "line-records"):
+        (week.folder / name).mkdir()
+    cell = week.places["cell"]
+    record = ["--record", week.folder / "line-records", "--station-home", week.folder / "line", "--person", "p-17"]
+    at_night = ["--change", "CHG-4711", "--state", week.folder / "cell-state", *record]
+    for path, line, code in (
+        (clean / "acme" / "drive-02.bin", "line-3", 0),
+        (clean / "acme" / "drive-02.bin", "line-4", 1),  # accepted for another line
+        (stick / "acme" / "drive-38.bin", "line-3", 1),  # changed
+        (stick / "dorn" / "mail-0.bin", "line-3", 1),  # a certificate for mail
+        (stick / "notes" / "000.txt", "line-3", 1),  # of nobody
+    ):
+        week.started(cell.before, "verify", path, *cell.words[:-2], "--line", line, *at_night, code=code)
+    week.table(
+        """
+        cell
+        acme/drive-01.bin T
+        acme/drive-02.bin T
+        """
+    )
+
+
+NIGHT = [
+    ("drive-02.bin", "trusted", ""),
+    ("drive-02.bin", "rejected", "SW-ACCEPTANCE-LINE"),
+    ("drive-38.bin", "rejected", "SW-FILE-CHANGED"),
+    ("mail-0.bin", "rejected", "SW-CERT-PURPOSE"),
+    ("000.txt", "rejected", "SW-SIGNATURE-MISSING"),
+]
+
+
+def audited(week: Week, stick: Path) -> None:
+    """The week by other programs: OpenSSL and sha256sum alone; then what `record` says, which must be the same."""
+    share = week.folder / "share"
+    for name, files in (("gate-records", len(week.judged["station"])), ("line-records", len(NIGHT))):
+        folder, home = week.folder / name, name.removesuffix("-records")
+        texts = sorted(folder.rglob("record.txt"))
+        assert len(texts) == files
+        before = "none"
+        for text in texts:
+            signed(text.with_name("record.txt.p7s"), text, week.folder / home / "ca.pem")
+            assert f"# previous {before}\n" in text.read_text()
+            before = f"sha256:{digest_of(text)}"
+            (named,) = re.findall(r"(?m)^[0-9a-f]{64}  (.+)$", text.read_text())
+            (place,) = {one.parent for one in stick.rglob(named) if one.parent.suffix != ".received"}
+            agreed(["sha256sum", "--quiet", "--strict", "-c", text], place)
+        said = week.type("record", "check", name, "--trust", "installed/trust.toml", "--station-home", home)
+        assert f"count={files} last={before.removeprefix('sha256:')}" in said
+        week.type("record", "check", name, "--key", f"{home}/certificates/{home}.pem")
+        week.type("record", "export", name, "--out", f"{name}.csv")
+        with open(f"{name}.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["record_digest"] for row in rows] == [f"sha256:{digest_of(text)}" for text in texts]
+        if name == "line-records":
+            found = [(row["artifact"], row["outcome"], row["findings"], row["change_as_stated"]) for row in rows]
+            assert [one[:2] for one in found] == [one[:2] for one in NIGHT]
+            assert all(row["clock"].startswith("1970-01-01T") and row["time_source"] == "floor" for row in rows)
+            assert all(code in one[2] and one[3] == "CHG-4711" for one, (_, _, code) in zip(found, NIGHT, strict=True))
+        else:
+            outcomes = {name: one["outcome"] for name, one in week.judged["station"].items()}
+            assert {row["artifact"].rstrip("/"): row["outcome"] for row in rows} == {
+                Path(k).name: v for k, v in outcomes.items()
+            }
+
+    anna, bert = week.folder / "anna" / "ca.pem", week.folder / "bert" / "ca.pem"
+    for number, signers in enumerate(((anna,), (anna,), (anna, bert))):
+        record = share / "eltec" / f"pump-{number}.bin.received.manifest"
+        for ending, ca in zip((".p7s", ".p-4.p7s"), signers, strict=False):
+            signed(record.with_name(record.name + ending), record, ca)
+        agreed(["sha256sum", "--quiet", "--strict", "-c", record.name], record.parent)
+    for name in ("drive-01.bin", "drive-02.bin"):
+        text = share / "acme" / f"{name}.plant.manifest"
+        signed(text.with_name(f"{text.name}.p7s"), text, bert)
+        agreed(["sha256sum", "--quiet", "--strict", "-c", text.name], text.parent)
+    for officer in ("eva", "jan"):
+        text = week.folder / "installed" / "trust.toml"
+        signed(
+            text.with_name(f"trust.toml.{officer}.p7s"), text, week.folder / officer / "certificates" / "officer.pem"
+        )
+
+    root = week.folder / "acme.pem"
+    root.write_text(week.share.acme.root.pem)
+    for number, genuine, unchanged in ((1, True, True), (38, True, False), (39, False, True)):
+        text = share / "acme" / f"drive-{number:02}.bin.manifest"
+        signed(text.with_name(f"{text.name}.p7s"), text, root, genuine)
+        agreed(["sha256sum", "--quiet", "--strict", "-c", text.name], text.parent, unchanged)
+    for recipe, good in ((1, True), (19, False)):
+        path = share / "cima" / f"recipe-{recipe:02}.csv"
+        signed(path.with_name(f"{path.name}.p7s"), path, week.folder / "cima-root.pem", good)
+
+
+def signed(signature: Path, content: Path, anchors: Path, good: bool = True) -> None:
+    """`openssl cms -verify` as our pages write it."""
+    accepted, said = cms_verify(signature, content, anchors)
+    assert accepted is good, (signature, said)
+
+
+def digest_of(path: Path) -> str:
+    """What sha256sum says."""
+    return subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def agreed(words: list[str | Path], folder: Path, good: bool = True) -> None:
@@ -437,3 +548,5 @@ def test_the_first_week_in_a_plant(week: Week) -> None:
         ext4_stick(week.folder / "clean.image", week.folder / "clean", megabytes=8) as clean,
     ):
         crossed(week, stick, clean)
+        installed(week, stick, clean)
+        audited(week, stick)
