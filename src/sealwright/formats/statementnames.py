@@ -22,6 +22,16 @@ from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, RECEIVING_SUFFIX, STAT
 _OF_A_PERSON = re.compile(rf"(.+){re.escape(RECEIVING_SUFFIX)}\.([^/]+)\.p7s\Z", re.DOTALL)
 
 
+def received_by(folder: bytes, present: Collection[bytes]) -> bytes:
+    """What the evidence in a folder is about, b"" where it is no folder of evidence. present: the names beside it.
+
+    The record beside it has the name that a manifest of the folder would have, and is none.
+    """
+    stem = folder.removesuffix(os.fsencode(FOLDER_SUFFIX))
+    there = stem != folder and stem in present and stem + os.fsencode(RECEIVING_SUFFIX) in present
+    return stem if there else b""
+
+
 def is_of_statement(folder: str, name: str, files: Collection[str], folders: Collection[str]) -> bool:
     """Whether a name is that of a statement, of a further signature of one, or of evidence. files, folders: the names in the folder."""
     for suffix in STATEMENT_SUFFIXES:

@@ -33,6 +33,7 @@ from sealwright.artifact.names import display, usable_members
 from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import LimitExceeded, MediumGone, OutputRefused
 from sealwright.findings import Finding, note, reject, warning
+from sealwright.formats.statementnames import received_by
 
 BLOCK = 256 * 1024
 MAX_FILES = 200_000
@@ -162,11 +163,7 @@ class Intake:
         yield from refused
         present = frozenset((*names, *folders))
         listing = _listing(prefix, names, folders)
-        evidence = {
-            name: name.removesuffix(EVIDENCE_SUFFIX)
-            for name in folders
-            if name.endswith(EVIDENCE_SUFFIX) and {name.removesuffix(EVIDENCE_SUFFIX), name + TREE_SUFFIX} <= present
-        }
+        evidence = {name: stem for name in folders if (stem := received_by(name, present))}
         trees: dict[bytes, tuple[Taken, ...]] = {
             name: ()
             for name in folders
