@@ -55,6 +55,7 @@ class Week:
     folder: Path
     share: Share
     capture: pytest.CaptureFixture[str]
+    tampered: set[str]
     places: dict[str, Place] = field(default_factory=dict)
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)
     fingerprint: str = ""
@@ -484,6 +485,10 @@ def audited(week: Week, stick: Path) -> None:
                 Path(k).name: v for k, v in outcomes.items()
             }
 
+    later = [json.loads(line) for line in week.type("survey", "share", "--json", code=1).splitlines()]
+    broken = {os.path.relpath(str(one["path"]), "share") for one in later if one.get("state") == "broken"}
+    assert broken == week.tampered  # what the plant wrote since Monday is known for what it is
+
     anna, bert = week.folder / "anna" / "ca.pem", week.folder / "bert" / "ca.pem"
     for number, signers in enumerate(((anna,), (anna,), (anna, bert))):
         record = share / "eltec" / f"pump-{number}.bin.received.manifest"
@@ -532,10 +537,10 @@ def agreed(words: list[str | Path], folder: Path, good: bool = True) -> None:
 def week(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Week]:
     """Before Monday."""
     share = Share.make(tmp_path, datetime.now(UTC).replace(microsecond=0))
-    share.tamper()
+    tampered = set(share.tamper())
     assert share.count() == FILES
     monkeypatch.chdir(tmp_path)
-    return Week(tmp_path, share, capfd)
+    return Week(tmp_path, share, capfd, tampered)
 
 
 @pytest.mark.timeout(300)
