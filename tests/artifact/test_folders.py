@@ -54,7 +54,6 @@ def test_an_empty_folder_is_filled_and_a_full_one_left_alone(tmp_path: Path) -> 
 
 def test_what_was_built_is_gone_with_any_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with new_folder(str(tmp_path / "good")) as building:
-        os.mkdir(building)
         Path(building, "file").write_text("x")
         assert not (tmp_path / "good").exists()
     assert (tmp_path / "good" / "file").exists()
@@ -62,8 +61,7 @@ def test_what_was_built_is_gone_with_any_error(tmp_path: Path, monkeypatch: pyte
         (OSError(28, "No space left on device"), OutputRefused),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ):
-        with pytest.raises(said), new_folder(str(tmp_path / "bad")) as building:
-            os.mkdir(building)
+        with pytest.raises(said), new_folder(str(tmp_path / "bad")):
             raise problem
         assert os.listdir(tmp_path) == ["good"]
     for taken in ("good", "good/file"):
@@ -71,8 +69,8 @@ def test_what_was_built_is_gone_with_any_error(tmp_path: Path, monkeypatch: pyte
             raise AssertionError
     with monkeypatch.context() as full, pytest.raises(OutputRefused, match="No space left"):
         full.setattr(folders.os, "rename", _fails)
-        with new_folder(str(tmp_path / "late")) as building:
-            os.mkdir(building)
+        with new_folder(str(tmp_path / "late")):
+            pass
     assert os.listdir(tmp_path) == ["good"]
 
 
@@ -98,3 +96,33 @@ def test_a_folder_whose_names_cannot_be_synced_is_no_error_and_a_failing_disk_is
     shutil.rmtree(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(str(tmp_path))
+
+
+KILLED = """
+import os, signal, sys
+from sealwright.artifact.folders import new_folder
+with new_folder(sys.argv[1]) as building:
+    os.makedirs(os.path.join(building, "keys"))
+    open(os.path.join(building, "keys/root.pem"), "w").write("a key")
+    print(building, flush=True)
+    sys.stdin.read() if len(sys.argv) > 2 else os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    died = subprocess.run([sys.executable, "-c", KILLED, str(home)], capture_output=True, text=True, check=False)
+    left = Path(died.stdout.strip())
+    assert died.returncode == -9
+    assert (left / "keys/root.pem").exists()
+    command = [sys.executable, "-c", KILLED, str(home), "wait"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as living:
+        assert living.stdout is not None
+        building = Path(living.stdout.readline().strip())
+        assert not left.exists()
+        with pytest.raises(RuntimeError), new_folder(str(home)):
+            raise RuntimeError
+        assert (building / "keys/root.pem").exists()
+        living.communicate("")
+    assert living.returncode == 0
+    assert (home / "keys/root.pem").exists()

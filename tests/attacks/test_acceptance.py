@@ -363,7 +363,9 @@ def test_files_whose_names_end_like_statements_are_told_apart(tmp_path: Path, pl
 
 
 @pytest.mark.parametrize("kind", ["plant", "received"])
-@pytest.mark.parametrize("what", ["of another file", "garbage", "unsigned", "a stranger's"])
+@pytest.mark.parametrize(
+    "what", ["of another file", "garbage", "unsigned", "a stranger's", "huge", "a folder", "a huge signature", "a pipe"]
+)
 def test_statements_that_nobody_asks_for_neither_help_nor_harm(
     tmp_path: Path, plant: Plant, kind: str, what: str
 ) -> None:
@@ -378,8 +380,19 @@ def test_statements_that_nobody_asks_for_neither_help_nor_harm(
             shutil.copy(f"{other}.{kind}.manifest{ending}", f"{path}.{kind}.manifest{ending}")
     if what == "garbage":
         text.write_bytes(b"\x00" * 5000)
-    if what == "unsigned":
+    if what in ("unsigned", "a folder", "a pipe"):
         signature.unlink()
+    if what == "huge":
+        with text.open("wb") as file:
+            file.truncate(200 << 20)
+    if what == "a folder":
+        text.unlink()
+        text.mkdir()
+    if what == "a huge signature":
+        signature.write_bytes(bytes(2 << 20))
+    if what == "a pipe":
+        text.unlink()
+        os.mkfifo(text)
     verdict = judge(path, trust)
     assert (verdict.outcome, verdict.accepted, verdict.received) == (Outcome.TRUSTED, None, None)
     assert "SW-SIGNATURE-IGNORED" in [finding.code for finding in verdict.findings]

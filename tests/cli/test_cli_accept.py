@@ -257,6 +257,17 @@ def test_who_may_not_sign_for_the_plant_is_told(run: Run, site: Site, drive: Pat
     assert accept(run, site, drive)[0] == 0
 
 
+def test_a_key_that_no_rule_would_take_signs_nothing(run: Run, site: Site, drive: Path, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    assert run("init", stranger)[0] == 0
+    code, _, complaints = run("accept", drive, "--home", stranger, "--trust", site.trust, "--timestamp", "none")
+    assert code == 1
+    assert "anchor" in complaints
+    assert not drive.with_name("drive.bin.plant.manifest").exists()
+    assert accept(run, site, drive)[0] == 0
+    assert verify(run, site, drive) == 0
+
+
 def test_it_is_accepted_again_only_where_that_is_said(run: Run, site: Site, drive: Path) -> None:
     assert accept(run, site, drive, "--line", "line-3")[0] == 0
     assert accept(run, site, drive, "--line", "line-4")[0] == 1

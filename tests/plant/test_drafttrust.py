@@ -12,11 +12,15 @@ import pytest
 
 from kit.certs import made
 from kit.efi import GRUB_OF_DEBIAN, SHIM
+from kit.foreign import rsa_key, sign_by_openssl, stamp_by_openssl
 from kit.manifests import claimed
 from kit.pki import DAY, Pki, p7s
 from kit.signedfiles import MAKERS
 from kit.statements import Plant, accept, receive
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
+from sealwright.envelope.cms import Profile, Signer, read_envelope
+from sealwright.envelope.tsp import timestamp_request
 from sealwright.errors import LimitExceeded, UsageError
 from sealwright.formats.format import Extent, Search
 from sealwright.formats.registry import find
@@ -169,13 +173,11 @@ def test_broken_weak_and_bare_signatures_are_in_no_rule_and_nothing_else_is_an_e
 
 
 def test_names_that_nobody_could_read_are_pinned_and_never_written_raw(tmp_path: Path) -> None:
-    from test_signers import _rsa, _sign_by_openssl
-
     path = tmp_path / "drive.bin"
     path.write_bytes(b"firmware")
     root = made("root", ca=True, before=CLOCK - DAY, after=CLOCK + 100 * DAY)
-    odd = made('evil\x1b[2J"]\n[[rule]]', root, key=_rsa(2048), before=CLOCK - DAY, after=CLOCK + 100 * DAY)
-    _sign_by_openssl(tmp_path, path, odd, "sha256", root)
+    odd = made('evil\x1b[2J"]\n[[rule]]', root, key=rsa_key(2048), before=CLOCK - DAY, after=CLOCK + 100 * DAY)
+    sign_by_openssl(path, odd, "sha256", root)
     draft = drafted(path)
     assert b"\x1b" not in draft.text
     (rule,) = parsed(draft).rules
@@ -216,4 +218,36 @@ def test_what_a_plant_received_and_accepted_drafts_nobody_and_stops_nothing(tmp_
     (rule,) = parsed(draft).rules
     assert (rule.formats, rule.signers[0].subjects) == (("detached",), ("CN=release,O=ACME",))
     assert {one.partition(":")[0] for one in draft.left} == {"acceptance", "receiving"}
+    assert outcomes(tmp_path, draft, [path]) == [("trusted", "")]
+
+
+def test_an_authority_whose_tokens_name_it_by_sha1_only_is_pinned_by_its_key(tmp_path: Path) -> None:
+    """As many public authorities do, and did for years."""
+    share = tmp_path / "share"
+    share.mkdir()
+    path = signed(share / "drive.bin")
+    (signer,) = read_envelope((share / "drive.bin.p7s").read_bytes(), Profile.OURS, "drive").signers
+    assert isinstance(signer, Signer)
+    answer = stamp_by_openssl(tmp_path, timestamp_request(Digest.of(signer.signature), 7), "sha1")
+    (share / "drive.bin.tsr").write_bytes(answer)
+    draft = drafted(share)
+    trust = parsed(draft)
+    assert trust.rules[0].timestamp == "required"
+    assert trust.authorities[0].key is not None
+    later = CLOCK + 5 * DAY / 1440  # the token was made after this test began
+    home = tmp_path / "trust"
+    home.mkdir(mode=0o700)
+    (home / "trial.toml").write_bytes(draft.text)
+    (verdict,) = verify_paths([str(path)], load_trust(str(home / "trial.toml")), Request(clock=later))
+    assert verdict.outcome is Outcome.TRUSTED, verdict.findings
+
+
+def test_the_plants_signature_gets_a_rule_of_its_own_slot(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    plant = Pki.make("Plant", at=CLOCK - 40 * DAY).leaf("acceptance", at=CLOCK - 10 * DAY)
+    path = signed(share / "drive.bin")
+    signed(share / "drive.bin", plant, slot=".plant")
+    draft = drafted(share)
+    assert sorted(rule.signers[0].slot.value for rule in parsed(draft).rules) == ["maker", "plant"]
     assert outcomes(tmp_path, draft, [path]) == [("trusted", "")]

@@ -7,16 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from kit.certs import Made, made, resigned
-from kit.efi import CODE, GRUB_OF_DEBIAN, SHIM, tiny
+from kit.archives import anchors, jarsigner, with_member, zipped
+from kit.certs import made, resigned
+from kit.efi import CODE, GRUB_OF_DEBIAN, SHIM, sbverify, tiny
+from kit.foreign import rsa_key, sign_by_openssl, write_pem
 from kit.inside import sign_inside
 from kit.kernel import MODULE
 from kit.modules import INFO, tiny_module
-from kit.openssl import run
+from kit.openssl import cms_verify, run
 from kit.pki import NOW, Pki, p7s, token
 from kit.signedfiles import MAKERS, format_of
 from sealwright.envelope.cms import Profile, Signer, read_envelope
@@ -143,12 +145,12 @@ def test_sha1_md5_and_short_rsa_are_weak_and_say_whose_they_are(tmp_path: Path) 
     path.write_bytes(b"firmware")
     root = made("old root", ca=True)
     for name, leaf, digest in (
-        ("good", made("good vendor", root, key=_rsa(2048)), "sha256"),
-        ("sha1", made("sha1 vendor", root, key=_rsa(2048)), "sha1"),
-        ("md5", made("md5 vendor", root, key=_rsa(2048)), "md5"),
-        ("short", made("short vendor", root, key=_rsa(1024)), "sha256"),
+        ("good", made("good vendor", root, key=rsa_key(2048)), "sha256"),
+        ("sha1", made("sha1 vendor", root, key=rsa_key(2048)), "sha1"),
+        ("md5", made("md5 vendor", root, key=rsa_key(2048)), "md5"),
+        ("short", made("short vendor", root, key=rsa_key(1024)), "sha256"),
     ):
-        _sign_by_openssl(tmp_path, path, leaf, digest)
+        sign_by_openssl(path, leaf, digest)
         seen = look(str(path))
         wanted = State.INTACT if name == "good" else State.WEAK
         assert only(seen) == (wanted, f"CN={name} vendor"), name
@@ -158,21 +160,21 @@ def test_sha1_md5_and_short_rsa_are_weak_and_say_whose_they_are(tmp_path: Path) 
 def test_a_certificate_that_was_itself_signed_with_sha1_is_weak(tmp_path: Path) -> None:
     path = tmp_path / "drive.bin"
     path.write_bytes(b"firmware")
-    root = made("root", ca=True, key=_rsa(2048))
-    good = made("vendor", root, key=_rsa(2048))
-    _sign_by_openssl(tmp_path, path, good, "sha256", root)
+    root = made("root", ca=True, key=rsa_key(2048))
+    good = made("vendor", root, key=rsa_key(2048))
+    sign_by_openssl(path, good, "sha256", root)
     assert only(look(str(path))) == (State.INTACT, "CN=vendor")
     old = resigned(good, root.key, hashes.SHA1())  # noqa: S303
-    _sign_by_openssl(tmp_path, path, old, "sha256", root)
+    sign_by_openssl(path, old, "sha256", root)
     seen = look(str(path))
     assert only(seen) == (State.WEAK, "CN=vendor")
     assert "sha1" in seen.signatures[0].weakness
 
 
 def test_an_authenticode_signature_with_sha1_is_weak_and_named(tmp_path: Path) -> None:
-    plain, leaf = tmp_path / "tool.exe", made("old tools", key=_rsa(2048))
+    plain, leaf = tmp_path / "tool.exe", made("old tools", key=rsa_key(2048))
     plain.write_bytes(tiny())
-    _pem(tmp_path, leaf)
+    write_pem(tmp_path, leaf)
     for digest, wanted in (("sha256", State.INTACT), ("sha1", State.WEAK)):
         out = tmp_path / f"{digest}.exe"
         command = ["osslsigncode", "sign", "-certs", "leaf.pem", "-key", "leaf.key", "-h", digest, "-in", plain]
@@ -186,10 +188,10 @@ def test_of_two_authenticode_signatures_the_weak_one_is_told_and_the_newer_one_c
         tmp_path / "tool.exe",
         tmp_path / "old.exe",
         tmp_path / "both.exe",
-        made("tools", key=_rsa(2048)),
+        made("tools", key=rsa_key(2048)),
     )
     plain.write_bytes(tiny())
-    _pem(tmp_path, leaf)
+    write_pem(tmp_path, leaf)
     command = ["osslsigncode", "sign", "-certs", "leaf.pem", "-key", "leaf.key"]
     for words in (["-h", "sha1", "-in", plain, "-out", old], ["-h", "sha256", "-nest", "-in", old, "-out", both]):
         accepted, said = run([*command, *words], cwd=tmp_path)
@@ -219,7 +221,7 @@ def test_a_bare_image_whose_own_digest_does_not_fit_is_broken(tmp_path: Path) ->
 def test_names_in_certificates_reach_nobody_raw(tmp_path: Path) -> None:
     path = tmp_path / "drive.bin"
     path.write_bytes(b"firmware")
-    _sign_by_openssl(tmp_path, path, made("evil\x1b[2J\u202evendor", key=_rsa(2048)), "sha256")
+    sign_by_openssl(path, made("evil\x1b[2J\u202evendor", key=rsa_key(2048)), "sha256")
     state, subject = only(look(str(path)))
     assert state is State.INTACT
     assert subject.isprintable()
@@ -246,30 +248,10 @@ def test_a_timestamp_over_another_signature_proves_nothing(tmp_path: Path) -> No
     assert [stamp.problem for stamp in one.stamps] == ["it was made for another signature"]
 
 
-def _rsa(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
-
-
-def _pem(folder: Path, one: Made) -> None:
-    (folder / "leaf.pem").write_bytes(one.pem)
-    (folder / "leaf.key").write_bytes(one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _sign_by_openssl(folder: Path, path: Path, leaf: Made, digest: str, *above: Made) -> None:
-    _pem(folder, leaf)
-    command = ["openssl", "cms", "-sign", "-cades", "-binary", "-md", digest, "-in", str(path), "-signer", "leaf.pem"]
-    if above:
-        (folder / "above.pem").write_bytes(b"".join(one.pem for one in above))
-        command += ["-certfile", "above.pem"]
-    command += ["-inkey", "leaf.key", "-outform", "DER", "-out", f"{path}.p7s"]
-    accepted, words = run(command, cwd=folder)
-    assert accepted, words
-
-
 def test_an_old_kernel_module_signed_with_sha1_is_weak_and_calls_its_signer(tmp_path: Path) -> None:
-    plain, leaf = tmp_path / "old.ko", made("kernel key", key=_rsa(2048))
+    plain, leaf = tmp_path / "old.ko", made("kernel key", key=rsa_key(2048))
     plain.write_bytes(tiny_module())
-    _pem(tmp_path, leaf)
+    write_pem(tmp_path, leaf)
     for digest, wanted in (("sha256", State.BARE), ("sha1", State.WEAK)):
         command = [
             "openssl",
@@ -305,3 +287,42 @@ def test_an_xml_signature_with_sha1_is_weak(tmp_path: Path) -> None:
     assert sha256 in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(sha256, sha1))
     assert look(str(path)).state is State.WEAK
+
+
+def test_openssl_sbverify_and_jarsigner_agree_on_what_is_intact(tmp_path: Path) -> None:
+    """Good, altered content, altered signature; the makers' certificates are given to the other programs as anchors."""
+    roots = tmp_path / "roots.pem"
+    roots.write_text(PKI.root.pem + PKI.intermediate.pem)
+    drive = beside(tmp_path)
+    signature = drive.with_name("drive.bin.p7s")
+    kept = signature.read_bytes()
+
+    def both() -> tuple[bool, bool]:
+        return look(str(drive)).state is State.INTACT, cms_verify(signature, drive, roots)[0]
+
+    assert both() == (True, True)
+    drive.write_bytes(b"Firmware" + b"firmware" * 49)
+    assert both() == (False, False)
+    drive.write_bytes(b"firmware" * 50)
+    (signer,) = read_envelope(kept, Profile.OURS, "drive.bin.p7s").signers
+    assert isinstance(signer, Signer)
+    signature.write_bytes(kept.replace(signer.signature, signer.signature[:-1] + bytes((signer.signature[-1] ^ 1,))))
+    assert both() == (False, False)
+
+    grub = Path(shutil.copyfile(GRUB_OF_DEBIAN.source, tmp_path / "grub.efi"))
+    (seen,) = look(str(grub)).signatures
+    certificate = tmp_path / "debian.pem"
+    certificate.write_bytes(x509.load_der_x509_certificate(seen.chain[0].der).public_bytes(Encoding.PEM))
+    assert sbverify(grub, certificate)[0]
+    data = bytearray(grub.read_bytes())
+    data[100_000] ^= 1
+    grub.write_bytes(data)
+    assert (look(str(grub)).state, sbverify(grub, certificate)[0]) == (State.BROKEN, False)
+
+    updates = Pki.make()
+    plain = zipped(tmp_path / "plain.jar")
+    jar = sign_inside(plain, updates.leaf("updates"), tmp_path / "signed.jar", "jar")
+    store = anchors(tmp_path, updates)
+    assert (look(str(jar)).state, jarsigner(jar, store)[0]) == (State.INTACT, True)
+    other = with_member(jar, "fw.bin", b"other", tmp_path / "altered.jar")
+    assert (look(str(other)).state, jarsigner(other, store)[0]) == (State.BROKEN, False)

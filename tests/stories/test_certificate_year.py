@@ -32,6 +32,7 @@ from sealwright.keys.key import KeyKind, Provenance
 from sealwright.log.journal import Journal
 from sealwright.pki.profiles import CODE_SIGNER
 from sealwright.pki.request import certificate_request, read_request
+from sealwright.signing.attendance import attend, new_nonce
 from sealwright.signing.authority import (
     Wanted,
     certify,
@@ -43,8 +44,10 @@ from sealwright.signing.authority import (
     renew,
     revoke,
 )
-from sealwright.signing.ceremony import Session, run_ceremony
-from sealwright.signing.ceremonyplan import Draft, attend, new_nonce, plan_text
+from sealwright.signing.ceremony import run_ceremony
+from sealwright.signing.ceremonybook import open_book
+from sealwright.signing.ceremonyplan import Draft, plan_text, read_plan
+from sealwright.signing.ceremonysteps import Session
 from sealwright.signing.compromise import signatures_since
 from sealwright.signing.enrol import enrol, enrol_for, save
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose, open_home
@@ -52,9 +55,10 @@ from sealwright.signing.init import InitOptions, init_home, sign_trust
 from sealwright.signing.issued import REASONS
 from sealwright.signing.issuing import authority_of
 from sealwright.signing.late import LateStamper, Stamped
+from sealwright.signing.recordcheck import check_transcript
 from sealwright.signing.sign import Signed, SignOptions, sign_paths
 from sealwright.signing.stamps import open_stamper
-from sealwright.signing.transcript import check_transcript, sign_transcript
+from sealwright.signing.transcript import sign_transcript
 from sealwright.trust.archive import zip_of
 from sealwright.trust.belief import load_trust
 from sealwright.trust.bundle import check_bundle, copied, folder_files, install_bundle
@@ -119,30 +123,35 @@ class House:
 
     def _ceremony(self, officers: tuple[str, ...]) -> None:
         """Root, intermediate and timestamp authority, made before two of three officers, who sign the transcript."""
-        plan = self.folder / "plan.txt"
+        path = self.folder / "plan.txt"
         keys = [(name, public(officer_key(self.people[name]))) for name in officers]
-        steps = ("root", "intermediate", "timestamp", "revocation-lists")
-        plan.write_text(plan_text(Draft("ACME", "ACME", "ACME root", "ACME signing CA", keys, 2, steps=steps)))
+        draft = Draft("ACME", "ACME", "ACME root", ["ACME signing CA"], keys, 2, steps=("timestamp",))
+        path.write_text(plan_text(draft))
+        plan = read_plan(str(path))
         nonce, present = new_nonce(), [str(self.folder / f"{name}-attends.p7s") for name in officers[:2]]
-        for name, path in zip(officers, present, strict=False):
-            attend(str(plan), nonce, self.people[name], name, path, day(0))
+        with open_book(plan) as book:
+            book.begin(nonce, day(0))
+        for name, out in zip(officers, present, strict=False):
+            attend(plan, nonce, self.people[name], name, out, day(0))
 
         def yes(*_: object) -> bool:
             return True
 
+        def nothing(*_: object) -> None:
+            return None
+
         def run_with(attendance: list[str]) -> None:
-            session = Session(day(0), nonce, attendance, yes, lambda _: None, yes, yes, lambda _: None)
-            run_ceremony(Path(plan).read_bytes(), str(plan), self.ca, session)
+            run_ceremony(plan, self.ca, Session(day(0), nonce, attendance, yes, nothing, yes, yes, nothing))
 
         with pytest.raises(CeremonyRefused):
             run_with(present[:1])
         run_with(present)
         transcript = str(Path(self.ca) / "ceremony" / "transcript.txt")
-        sign_transcript(transcript, str(plan), self.people["eva"], "eva", day(0))
+        sign_transcript(transcript, plan, self.people["eva"], "eva", day(0))
         with pytest.raises(CeremonyRefused):
-            check_transcript(transcript, str(plan), open_home(self.ca))
-        sign_transcript(transcript, str(plan), self.people["jan"], "jan", day(0))
-        assert check_transcript(transcript, str(plan), open_home(self.ca)).signed == ("eva", "jan")
+            check_transcript(transcript, plan, open_home(self.ca))
+        sign_transcript(transcript, plan, self.people["mia"], "mia", day(0))
+        assert check_transcript(transcript, plan, open_home(self.ca)).signed == ("eva", "mia")
 
     @property
     def home(self) -> Home:

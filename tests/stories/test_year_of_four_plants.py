@@ -157,7 +157,7 @@ class Plant:
             install(signed, str(self.folder), installed)
         with copied(str(bundle)) as source:
             check_bundle(source, new, str(self.folder))
-            install_bundle(source, str(self.folder), new, datetime.now(UTC))
+            install_bundle(source, str(self.folder), new, self.clock or datetime.now(UTC))
 
     def judge(self, path: Path, now: datetime) -> Verdict:
         request = Request(clock=self.clock or now)

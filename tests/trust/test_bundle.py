@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography import x509
 from kit.pki import DAY, HOUR, NOW, Pki, p7s
 from kit.trust import OFFICER, signed_file, trust_parts, write_trust
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import alone_in
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, TrustRefused
 from sealwright.pki.crl import Revoked, make_crl
@@ -129,8 +131,14 @@ def test_lists_of_strangers_do_not_fill_the_places_of_those_that_count(tmp_path:
     to, others = tmp_path / "installed", [Pki.make() for _ in range(3)]
     strange = {f"x{number}.crl": others[number % 3].crl(number=number + 1) for number in range(60)}
     junk = {"junk.crl": b"no list at all"}
+    namesake = Pki.make()  # the same names, other keys
+    forged = make_crl(
+        namesake.root.certificate, namesake.root.key, number=9, this_update=NOW, next_update=NOW + DAY, revoked=[]
+    )
+    junk["zz-forged.crl"] = forged
     left_out = bring(stick(tmp_path / "full", crls={**strange, **junk, "root.crl": root_list(1, 1)}), to)
-    assert len(left_out) == 60 - MAX_STRANGE + 1
+    assert len(left_out) == 60 - MAX_STRANGE + 2
+    assert "zz-forged.crl" in left_out
     assert "junk.crl" in left_out
     assert (to / "trust.d/root.crl").exists()
     assert len(list((to / "trust.d").iterdir())) == MAX_STRANGE + 1
@@ -147,13 +155,13 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
         made, ends = NOW + number * HOUR, NOW + 30 * DAY
         return make_crl(ca.certificate, ca.key, number=number, this_update=made, next_update=ends, revoked=entries)
 
-    def bringing(name: str, data: bytes) -> set[bytes]:
+    def bringing(name: str, data: bytes, at: datetime = NOW + 61 * DAY) -> set[bytes]:
         trust = write_trust(
             tmp_path / name, trust_parts(pki, intermediate=[{"certificate": intermediate}]), olga=OFFICER
         )
         (trust.parent / "trust.d").mkdir()
         (trust.parent / "trust.d" / f"{name}.crl").write_bytes(data)
-        bring(trust, to)
+        install_bundle(str(trust), str(to), parse_trust(trust.read_bytes(), "trust.toml"), at)
         return {path.read_bytes() for path in (to / "trust.d").iterdir()}
 
     early, late = NOW - 9 * DAY, NOW - 2 * DAY
@@ -165,12 +173,24 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
     harmless = listing(5, Revoked(5, late, stolen, early), Revoked(6, late, x509.ReasonFlags.superseded))
     whole = listing(6, Revoked(5, early, stolen, early), Revoked(6, early, stolen))
     assert bringing("a", first) == {first}
-    assert bringing("b", same) == {same}
+    assert bringing("b", same, NOW) == {first, same}, "a clock may be behind, and then the older one is the fresh one"
+    assert bringing("b2", same) == {same}
     assert bringing("c", forgets) == {same, forgets}
     assert bringing("d", later) == {same, later}, "the list that forgot an entry says nothing more than the next one"
     assert bringing("e", harmless) == {same, later, harmless}
     assert bringing("f", whole) == {whole}
     assert bringing("g", first) == {whole}, "what is old already is not brought"
+
+
+def test_two_who_install_at_once_do_not_mix_what_they_bring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to, two = tmp_path / "installed", stick(tmp_path / "two", deny_text(2, DENIED))
+    assert install(stick(tmp_path / "one", deny_text(1, DENIED)), to) == 0
+    with alone_in(str(to)):
+        assert install(two, to) == 1
+        assert "another process is changing what is in it" in capsys.readouterr().err
+    assert (to / "deny.toml").read_bytes() == deny_text(1, DENIED)
+    assert install(two, to) == 0
+    assert (to / "deny.toml").read_bytes() == deny_text(2, DENIED)
 
 
 def test_a150_what_was_checked_is_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ with new_folder("line3") as building:
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,17 +36,18 @@ def sync_folder(folder: str) -> None:
 def refuse_occupied(folder: str) -> None:
     """UsageError where something is there already, or where one stands in it: whoever stands in a folder that is replaced stands
     in one that has no name any more."""
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(folder, "something is there already", "Name a new folder.")
     if os.path.isdir(folder) and os.path.samefile(folder, os.curdir):
         raise UsageError(
             folder, "it is the folder in which you are", "Leave it first (cd ..), or name a new folder in it."
         )
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder) or os.listdir(folder)):
+        raise UsageError(folder, "something is there already", "Name a new folder.")
 
 
 @contextmanager
 def new_folder(folder: str) -> Iterator[str]:
-    """Where the folder is built, beside its place; it gets its name at the end. What was made so far is removed with any error.
+    """Where the folder is built, beside its place; it gets its name at the end. What was made so far is removed with any error, and
+    after a crash by the next one who makes the same folder: there may be keys in it.
 
     Raises what `refuse_occupied` raises, OutputRefused where it cannot be written.
     """
@@ -53,8 +56,14 @@ def new_folder(folder: str) -> Iterator[str]:
     import shutil
 
     full = os.path.abspath(folder)
-    building = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{secrets.token_hex(4)}.tmp")
+    beside = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.")
+    building = f"{beside}{secrets.token_hex(4)}.tmp"
+    lock = -1
     try:
+        for left in glob.glob(f"{glob.escape(beside)}{'[0-9a-f]' * 8}.tmp"):
+            _remove_unless_locked(left)
+        os.mkdir(building)
+        lock = _locked(building)
         yield building
         if os.path.isdir(full):
             os.rmdir(full)
@@ -63,5 +72,54 @@ def new_folder(folder: str) -> Iterator[str]:
     except OSError as cause:
         raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Check the folder above it.") from cause
     finally:
+        if lock >= 0:
+            os.close(lock)
         if os.path.isdir(building):
             shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """One writer at a time in a folder, which is made if it is not there; OutputRefused while another one is at work.
+
+    Where the system or the file system has no such lock there is none.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        lock = _locked(folder)
+    except OSError as cause:
+        raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the folder.") from cause
+    if lock < 0 and sys.platform != "win32":
+        raise OutputRefused(folder, "another process is changing what is in it", "Wait for it, then try again.")
+    try:
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _locked(folder: str) -> int:
+    """A descriptor that shows that somebody is at work in a folder, -1 where it is not free or the system has no such lock."""
+    if sys.platform == "win32":
+        return -1
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+def _remove_unless_locked(folder: str) -> None:
+    import shutil
+
+    try:
+        lock = _locked(folder)
+    except OSError:  # no folder, or somebody else's
+        return
+    if lock >= 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)

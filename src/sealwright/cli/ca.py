@@ -14,11 +14,13 @@ EXAMPLES = """examples:
   sealwright ca csr 'pkcs11:token=ca;object=signing' --subject 'CN=Signing CA,O=ACME' --out signing.csr
   sealwright ca ceremony plan plan.txt --title "ACME signing" --officer eva=eva.pem --officer jan=jan.pem --threshold 2 \
 --root "ACME root" --intermediate "ACME signing CA" --token pkcs11:token=ca
+  sealwright ca ceremony plan rehearsal/plan.txt --example           a filled plan, and homes of people to rehearse with
   sealwright ca ceremony begin plan.txt                              a nonce, and the plan's words to read aloud
   sealwright ca ceremony attend plan.txt --nonce NONCE --home eva --person eva --out eva.p7s
   sealwright ca ceremony run plan.txt --home ca --nonce NONCE --attendance eva.p7s jan.p7s
   sealwright ca ceremony sign ca/ceremony/transcript.txt --home eva --person eva
   sealwright ca ceremony check ca/ceremony/transcript.txt --plan plan.txt --home ca
+  sealwright ca ceremony check one/transcript.txt other/transcript.txt --plan plan.txt   neither where both have one nonce
 """
 
 

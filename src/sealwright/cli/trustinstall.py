@@ -63,6 +63,8 @@ def _install(args: argparse.Namespace, copy: str, installed: TrustFile | None, f
     """Judge the private copy, by the installed one or a fingerprint and nothing else, and install what was judged."""
     from datetime import UTC, datetime
 
+    from sealwright.artifact.folders import alone_in
+    from sealwright.errors import TrustRefused
     from sealwright.trust.belief import load_trust
     from sealwright.trust.bundle import install_bundle
     from sealwright.trust.history import history_path, install, read_signed
@@ -70,8 +72,11 @@ def _install(args: argparse.Namespace, copy: str, installed: TrustFile | None, f
     believed = load_trust(copy, fingerprint=fingerprint, installed=installed)
     if args.dry_run:
         return _dry_run(args, installed, believed)
-    brought = install_bundle(copy, args.to, believed.trust, datetime.now(UTC))
-    install(read_signed(copy), args.to, installed)
+    with alone_in(args.to):
+        if installed_in(args.to) != installed:
+            raise TrustRefused(args.to, "another one was installed there meanwhile", "Install it again.")
+        brought = install_bundle(copy, args.to, believed.trust, datetime.now(UTC))
+        install(read_signed(copy), args.to, installed)
     trust = believed.trust
     path = os.path.join(args.to, "trust.toml")
     kept = history_path(path, installed.version) if installed is not None and installed.digest != trust.digest else None
@@ -121,6 +126,7 @@ def _install_bundle(args: argparse.Namespace) -> int:
     """A revocation alone: judged by the installed trust file, from a private copy; it can only take trust away."""
     from datetime import UTC, datetime
 
+    from sealwright.artifact.folders import alone_in
     from sealwright.artifact.names import display
     from sealwright.errors import UsageError
     from sealwright.texts.words import say
@@ -136,8 +142,10 @@ def _install_bundle(args: argparse.Namespace) -> int:
         check_bundle(copy, installed, args.to)
         if args.dry_run:
             return _dry_run(args, installed, _with_bundle(copy, args.to))
-        before = _deny_version(args.to)
-        brought = install_bundle(copy, args.to, installed, datetime.now(UTC))
+        with alone_in(args.to):
+            check_bundle(copy, installed, args.to)
+            before = _deny_version(args.to)
+            brought = install_bundle(copy, args.to, installed, datetime.now(UTC))
     new = brought.lists > 0 or brought.deny_version > before
     if args.json:
         from sealwright.cli.jsonout import line

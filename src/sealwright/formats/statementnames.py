@@ -92,7 +92,7 @@ def _record(path: str) -> Receiving | None:
     return _read_record(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # a record may list half a million files
 def _read_record(path: str, _inode: int, _size: int, _changed: int) -> Receiving | None:
     try:
         return parse_receiving(read_file(path, MAX_BYTES), path)

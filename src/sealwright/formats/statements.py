@@ -53,11 +53,11 @@ class _Compared(NamedTuple):
 def find_acceptance(path: str, about: str, search: Search) -> Found | None:
     """The acceptance beside a file or folder; None where there is none. about: the format that speaks for the artifact."""
     lies = path + ACCEPTANCE_SUFFIX
-    data = read_file_or_none(lies, MAX_ACCEPTANCE_BYTES)
-    if data is None or _is_of_another(data, path + ".plant"):
-        return None
     name = os.path.basename(lies)
     try:
+        data = read_file_or_none(lies, MAX_ACCEPTANCE_BYTES)
+        if data is None or _is_of_another(data, path + ".plant"):
+            return None
         acceptance = parse_acceptance(data, name)
     except SealwrightError as cause:
         return _unreadable(path, ACCEPTANCE, name, reject(cause.code, name, found=cause.what))
@@ -72,11 +72,11 @@ def find_acceptance(path: str, about: str, search: Search) -> Found | None:
 def find_receiving(path: str, about: str, search: Search) -> Found | None:
     """The receiving record beside a file or folder, with one candidate for each person it names; None where there is none."""
     lies = path + RECEIVING_SUFFIX
-    data = read_file_or_none(lies, MAX_RECORD_BYTES)
-    if data is None or _is_of_another(data, path + ".received"):
-        return None
     name = os.path.basename(lies)
     try:
+        data = read_file_or_none(lies, MAX_RECORD_BYTES)
+        if data is None or _is_of_another(data, path + ".received"):
+            return None
         record = parse_receiving(data, name)
     except SealwrightError as cause:
         return _unreadable(path, RECEIVING, name, reject(cause.code, name, found=cause.what))
@@ -211,7 +211,11 @@ def _attached(folder: str, shown: str, entries: Iterable[FileEntry], algorithm: 
 
 
 def _sidecar(path: str, person: str) -> Sidecar:
-    found = read_sidecar(path, Slot.PLANT)
+    try:
+        found = read_sidecar(path, Slot.PLANT)
+    except SealwrightError as cause:
+        refusal = reject(cause.code, os.path.basename(path), found=cause.what)
+        return Sidecar(path, Slot.PLANT, None, (refusal,))
     if found is not None:
         return found
     missing = reject("SW-STATEMENT-UNSIGNED", os.path.basename(path), wanted=person)

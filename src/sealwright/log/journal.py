@@ -71,6 +71,14 @@ class EntryType(StrEnum):
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
     LOST = "lost"
+    # of key ceremonies: a register that one opened, and its record; an officer's own; the book beside a plan (ceremonybook.py)
+    CEREMONY = "ceremony"
+    TRANSCRIPT = "transcript"
+    ATTENDED = "attended"
+    BEGUN = "begun"
+    STARTED = "started"
+    MAKING = "making"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 1. The maker's signature must hold under the trust file, as `verify` judges it for an installation; of what the plant itself still
    owes, nothing is asked. A receiving record may stand in where the rule takes it.
-2. The signer is the person to whom the trust file maps the key, and the rule lets that person sign for the plant.
+2. The key's certificate counts today under the trust file, which maps it to a person, and the rule lets that person sign for the
+   plant: what nobody would take is not signed.
 3. What is listed is what was judged: the file as it was held open, and signature files that hold every signature that counted.
 4. It is signed through the one pipeline, with an artifact key of the plant's home; manifest first, signature last (RULES 1).
 The reports that lie beside are listed so that `sha256sum -c` checks them; others are bound by their digests alone.
@@ -34,9 +35,8 @@ from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, MANIFEST_SUFFIX, RECEI
 from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
 from sealwright.signing.sign import NotSigned, Signed, SignOptions, sign_each
 from sealwright.trust.belief import Believed
-from sealwright.trust.certificate import facts, load_certificate
 from sealwright.trust.model import Person, Rule
-from sealwright.trust.signatures import Judged
+from sealwright.trust.signatures import Judged, worth_now
 from sealwright.trust.statements import is_bound
 from sealwright.trust.verdict import Outcome, Verdict
 from sealwright.trust.verify import Request, Verifier
@@ -59,11 +59,15 @@ class Scope:
 
 
 class _Judging(NamedTuple):
-    """What one path is judged by. believed: the trust file as it is, of which the verifier asks the makers' part alone."""
+    """What one path is judged by. believed: the trust file as it is, of which the verifier asks the makers' part alone.
+
+    person, anchor: who signs, and the name of the anchor under which.
+    """
 
     verifier: Verifier
     believed: Believed
     person: Person
+    anchor: str
     scope: Scope
     now: datetime
     progress: Progress | None
@@ -82,12 +86,12 @@ def accept_paths(
     _check_scope(scope, now)
     enrolled = home.key(options.key, KeyPurpose.ARTIFACT, ACCEPTANCE)
     verifier = Verifier(_asking_the_maker(believed), Request(clock=now))
-    person = _person(verifier, enrolled, scope.person, now)
+    person, anchor = _signer(verifier, enrolled, scope.person)
 
     def prepare(path: str, algorithms: tuple[HashName, ...]) -> Prepared:
         (algorithm,) = algorithms
         target = plain_folder(path) if os.path.isdir(path) else path
-        judging = _Judging(verifier, believed, person, scope, now, progress)
+        judging = _Judging(verifier, believed, person, anchor, scope, now, progress)
         return _prepared(target, _accepted(target, algorithm, judging), enrolled)
 
     yield from sign_each(paths, ACCEPTANCE, home, options, prepare)
@@ -110,9 +114,16 @@ def _check_scope(scope: Scope, now: datetime) -> None:
         raise UsageError("--until", f"{scope.until:%Y-%m-%d %H:%M} UTC is past", "Name a later time, or leave it out.")
 
 
-def _person(verifier: Verifier, enrolled: EnrolledKey, wanted: str | None, now: datetime) -> Person:
-    known = facts(load_certificate(enrolled.certificate, f"key {enrolled.name}"))
-    person = verifier.ground.person_of(known, now)
+def _signer(verifier: Verifier, enrolled: EnrolledKey, wanted: str | None) -> tuple[Person, str]:
+    """The person and the anchor of a key; AcceptanceRefused where its signatures count for nobody today."""
+    standing = worth_now(enrolled.certificate, enrolled.chain, verifier.ground)
+    grave = (Severity.REJECT, Severity.UNDECIDED)
+    why = next((one for one in standing.findings_of(f"key {enrolled.name}") if one.severity in grave), None)
+    if why is not None or standing.anchor is None:
+        said = why.sentence if why is not None else "its certificate ends at no anchor of the trust file"
+        step = "Have the plant's authority written into the trust file, or sign with another key."
+        raise AcceptanceRefused(f"key {enrolled.name}", said, step)
+    known, person = standing.known, standing.person
     if person is None:
         raise AcceptanceRefused(
             f"key {enrolled.name}",
@@ -123,7 +134,7 @@ def _person(verifier: Verifier, enrolled: EnrolledKey, wanted: str | None, now: 
         raise AcceptanceRefused(
             f"key {enrolled.name}", f"the trust file maps it to {person.id}, not to {wanted}", "Sign with your own key."
         )
-    return person
+    return person, standing.anchor.name
 
 
 def _accepted(
@@ -179,10 +190,10 @@ def _check_verdict(path: str, verdict: Verdict, judging: _Judging) -> None:
             f"the rule {rule.name} asks for no maker's signature, so there is none to accept",
             "Sign it as the plant: sealwright sign --as plant.",
         )
-    if not _may_sign(rule, person):
+    if not _may_sign(rule, person, judging.anchor):
         raise AcceptanceRefused(
             path,
-            f"the rule {rule.name} lets others sign for the plant, not {person.id}",
+            f"the rule {rule.name} lets others sign for the plant, not {person.id} (under {judging.anchor})",
             "Ask one of them to accept it.",
         )
     for hardware in judging.scope.hardware:
@@ -195,10 +206,10 @@ def _check_verdict(path: str, verdict: Verdict, judging: _Judging) -> None:
             )
 
 
-def _may_sign(rule: Rule, person: Person) -> bool:
-    """Whether a rule takes a person's signature for the plant, as far as it names persons; one that asks for none takes any."""
+def _may_sign(rule: Rule, person: Person, anchor: str) -> bool:
+    """Whether a rule takes a person's signature for the plant under an anchor; one that asks for none takes any."""
     plant = [one for one in rule.signers if one.slot is Slot.PLANT and one.count]
-    return not plant or any(not one.persons or person.id in one.persons for one in plant)
+    return not plant or any(anchor in one.anchors and (not one.persons or person.id in one.persons) for one in plant)
 
 
 def _signature_files(path: str, algorithm: HashName) -> list[ArchiveObject]:

@@ -30,6 +30,7 @@ from sealwright.artifact.section import MAX_ITEMS, MAX_TEXT
 from sealwright.errors import LimitExceeded, SealwrightError, UsageError
 from sealwright.formats.format import ACCEPTANCE, RECEIVING
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
+from sealwright.plant.rows import StampRow
 from sealwright.plant.seen import Use
 from sealwright.plant.spool import Spool
 from sealwright.trust.certificate import (
@@ -125,14 +126,13 @@ def draft_trust(spool: Spool, now: datetime) -> Drafted:
     text = first_text(_first(now))
     for der in anchors:
         text += "\n" + table_text(("anchor",), _anchor(der, called[der], environments[der]))
-    authorities = _authorities(spool.authorities())
-    for der in authorities:
-        text += "\n" + table_text(("authority",), {"name": names.of(_loaded(der)), "anchor": _pem(_loaded(der))})
+    authorities = _authorities(spool.authorities(), names)
+    for entry in authorities:
+        text += "\n" + table_text(("authority",), entry)
     rules = list(_merged(scopes))
     for rule in rules:
         also = [called[der] for der in anchors if _same_key(der, rule.anchor)]
-        entry = _entry(rule, names, also, environments[rule.anchor], now)
-        text += "\n" + table_text(("rule",), entry)
+        text += "\n" + table_text(("rule",), _entry(rule, names, also, environments[rule.anchor], now))
     data = Draft(text.encode(), "trial trust file").checked()
     return Drafted(data, len(anchors), len(authorities), len(rules), tuple(left))
 
@@ -240,16 +240,19 @@ def _environments(uses: Sequence[tuple[Use, Certificates]], anchors: Sequence[by
     return {der: words.copy().pop() if len(words) == 1 else "test" for der, words in found.items()}
 
 
-def _authorities(chains: Iterable[tuple[bytes, ...]]) -> list[bytes]:
-    """The topmost certificate of each authority's token, once."""
-    found: dict[bytes, None] = {}
-    for chain in chains:
+def _authorities(seen: Iterable[StampRow], names: _Names) -> list[dict[str, Toml]]:
+    """The topmost certificate that came with each authority's tokens, once; with the key where tokens name theirs by SHA-1 only."""
+    found: dict[tuple[bytes, str], dict[str, Toml]] = {}
+    for one in seen:
         try:
-            load_certificate(chain[-1], "certificate")
+            leaf, top = (load_certificate(der, "certificate") for der in (one.chain[0], one.chain[-1]))
         except SealwrightError:
             continue
-        found[chain[-1]] = None
-    return list(found)
+        key = "" if one.bound else str(spki_digest(leaf))
+        if (one.chain[-1], key) not in found:
+            entry: dict[str, Toml] = {"name": names.of(top if one.bound else leaf), "anchor": _pem(top)}
+            found[one.chain[-1], key] = entry | ({"key": key} if key else {})
+    return list(found.values())
 
 
 def _anchor(der: bytes, name: str, environment: str) -> dict[str, Toml]:

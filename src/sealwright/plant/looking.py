@@ -16,7 +16,7 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
 from sealwright.formats.format import Search
 from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed_inside, ends_of
-from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow
+from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow, StampRow
 from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
 from sealwright.trust.verify import Verifier
@@ -39,10 +39,10 @@ class Worker:
         self.verifier = verifier
         self.now = now
         self.told: set[tuple[str, str]] = set()
-        self.stamps: set[str] = set()
+        self.stamps: set[tuple[str, bool]] = set()
         self.plain = Plain([], [], [])
         self.new: list[SignerRow] = []
-        self.new_stamps: list[tuple[str, tuple[bytes, ...]]] = []
+        self.new_stamps: list[StampRow] = []
         self.root: tuple[bytes, int] = (b"", -1)
         self.folder: tuple[bytes, bytes, int] = (b"", b"", -1)
 
@@ -197,10 +197,11 @@ class Worker:
             self.new.append(self._signer(signer, certificate, one))
         stamp = one.stamp
         if stamp is not None and stamp.chain:
-            authority = str(stamp.chain[0].certificate)
+            authority = (str(stamp.chain[0].certificate), stamp.bound)
             if authority not in self.stamps:
                 self.stamps.add(authority)
-                self.new_stamps.append((authority, tuple(each.der for each in stamp.chain)))
+                chain = tuple(each.der for each in stamp.chain)
+                self.new_stamps.append(StampRow(authority[0], chain, stamp.bound))
         problem = next((each.problem for each in one.stamps if each.problem), "")
         why = one.why[0] if one.why else None
         return SignatureRow(

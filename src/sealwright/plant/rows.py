@@ -67,6 +67,14 @@ class SignerRow(NamedTuple):
     chain: tuple[bytes, ...]
 
 
+class StampRow(NamedTuple):
+    """A timestamp authority. certificate: its digest; chain: DER, its own first; bound: as in `StampSeen`."""
+
+    certificate: str
+    chain: tuple[bytes, ...]
+    bound: bool
+
+
 class FileRow(NamedTuple):
     """A file or tree. place: in the chunk; digest: b"" where there is none; why: of what could not be read; judged: by the trust file."""
 
@@ -91,12 +99,12 @@ class Plain(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """About one chunk. signers: those that this worker had not told of before; stamps: identity and chain of new authorities."""
+    """About one chunk. signers, stamps: those that this worker had not told of before."""
 
     plain: Plain
     files: list[FileRow]
     signers: list[SignerRow]
-    stamps: list[tuple[str, tuple[bytes, ...]]]
+    stamps: list[StampRow]
 
 
 def parts(chunk: Chunk) -> Sequence[Chunk]:

@@ -82,13 +82,15 @@ class CertificateSeen(NamedTuple):
 class StampSeen(NamedTuple):
     """A timestamp of a signature. authority: the subject of its certificate, time: what it says; problem: why it proves nothing, or "".
 
-    chain: the authority's certificate and those above it that came with the token.
+    chain: the authority's certificate and those above it that came with the token; bound: whether the token names it by more than
+    SHA-1, without which only a pinned key counts.
     """
 
     authority: str
     time: datetime | None
     problem: str
     chain: tuple[CertificateSeen, ...] = ()
+    bound: bool = False
 
 
 class SignatureSeen(NamedTuple):
@@ -282,7 +284,7 @@ def _stamp(token: bytes, signature: bytes) -> StampSeen:
         check_token(read, signature)
     except SealwrightError as cause:
         return StampSeen(authority, read.gen_time, cause.what, chain)
-    return StampSeen(authority, read.gen_time, "", chain)
+    return StampSeen(authority, read.gen_time, "", chain, read.binds_certificate)
 
 
 @lru_cache(maxsize=512)

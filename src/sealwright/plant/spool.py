@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import groupby, islice, repeat
 
 from sealwright.errors import OutputRefused
-from sealwright.plant.rows import Answer, Chunk, FileRow, Plain
+from sealwright.plant.rows import Answer, Chunk, FileRow, Plain, StampRow
 from sealwright.plant.seen import (
     LISTED,
     CertificateLine,
@@ -46,7 +46,7 @@ CREATE TABLE file (id INTEGER PRIMARY KEY, folder INTEGER, name BLOB, size INTEG
 CREATE TABLE signer (id INTEGER PRIMARY KEY, identity TEXT UNIQUE, subject TEXT, issuer TEXT);
 CREATE TABLE certificate (signer INTEGER, digest TEXT, key TEXT, not_before REAL, not_after REAL, next_end REAL, chain BLOB,
   UNIQUE (signer, digest));
-CREATE TABLE authority (digest TEXT PRIMARY KEY, chain BLOB);
+CREATE TABLE authority (digest TEXT PRIMARY KEY, chain BLOB, bound INTEGER);
 CREATE TABLE signature (file INTEGER, signer INTEGER, certificate TEXT, format TEXT, slot TEXT, state TEXT, algorithm TEXT,
   weakness TEXT, authority TEXT, stamped REAL, stamp_problem TEXT, product TEXT, version TEXT, generation TEXT, code TEXT, why TEXT);
 CREATE TABLE judged (file INTEGER PRIMARY KEY, outcome TEXT, rule TEXT, code TEXT, why TEXT);
@@ -67,6 +67,9 @@ SELECT root, inside, path, name, file.id FROM file JOIN folder ON folder.id = fi
 """
 _FILE = "INSERT INTO file (folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_AUTHORITY = (
+    "INSERT INTO authority VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET bound = min(bound, excluded.bound)"
+)
 _PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
 
 
@@ -112,8 +115,8 @@ class Spool:
                 self.base.execute(
                     "INSERT OR IGNORE INTO certificate VALUES (?,?,?,?,?,?,?)", (*row, pickle.dumps(one.chain))
                 )
-        for digest, chain in answer.stamps:
-            self.base.execute("INSERT OR IGNORE INTO authority VALUES (?,?)", (digest, pickle.dumps(chain)))
+        for stamp in answer.stamps:
+            self.base.execute(_AUTHORITY, (stamp.certificate, pickle.dumps(stamp.chain), stamp.bound))
         places, sizes, digests = answer.plain
         if chunk.files:
             self.base.executemany(_DIGEST, zip(sizes, digests, map(chunk.files.__getitem__, places), strict=True))
@@ -224,10 +227,10 @@ class Spool:
         for chain, form, slot, product, files, stamped in found:
             yield Use(pickle.loads(chain), form, slot, product, files, bool(stamped))  # noqa: S301 (this process wrote it)
 
-    def authorities(self) -> Iterator[tuple[bytes, ...]]:
-        """The chain, in DER, of each timestamp authority of which some token was in order."""
-        for (chain,) in self.base.execute("SELECT chain FROM authority ORDER BY digest"):
-            yield pickle.loads(chain)  # noqa: S301 (this process wrote it)
+    def authorities(self) -> Iterator[StampRow]:
+        """Each timestamp authority of which some token was in order; bound only if all of them are."""
+        for digest, chain, bound in self.base.execute("SELECT digest, chain, bound FROM authority ORDER BY digest"):
+            yield StampRow(digest, pickle.loads(chain), bool(bound))  # noqa: S301 (this process wrote it)
 
     def told(self, *states: State) -> Iterator[Told]:
         """The files of which some signature, or the file itself, is in one of these states, by path."""

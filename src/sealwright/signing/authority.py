@@ -256,10 +256,8 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     The new certificate has the other's room for authorities below it, as far as this one's has it. KeyRefused for what is no
     authority or has ended.
     """
-    certificate = load_certificate(other, source)
+    certificate = check_crossed(other, now, source)
     basic = _check_other(certificate, source)
-    if certificate.not_valid_after_utc <= now:
-        raise KeyRefused(source, f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}", "Ask for the current one.")
     authority = authority_of(home, name, ROOT, now)
     if key_digest(authority.public_key) == spki_digest(certificate):
         raise KeyRefused(
@@ -270,8 +268,6 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     if room is not None and wanted > room - 1:
         wanted = room - 1
     days = min(ROOT.days, (certificate.not_valid_after_utc - now).days)
-    if days < 1:
-        raise KeyRefused(source, "it ends within a day", "Ask for the current one.")
     provenance = Provenance.DEVELOPMENT if is_development(certificate) else Provenance.HARDWARE_CLAIMED
     terms = Terms(
         days=days, path_length=wanted, publication=home.publication, key_identifier=_key_identifier(certificate)
@@ -280,6 +276,17 @@ def cross_sign(home: Home, other: bytes, name: str | None, now: datetime, pin: P
     order = Order(CROSS_SIGNED, certificate.subject, public, provenance, terms=terms)
     with opened(home, authority, pin) as (register, issuer):
         return register.issue(order, issuer, now)
+
+
+def check_crossed(other: bytes, now: datetime, source: str) -> x509.Certificate:
+    """Another authority's certificate (DER) that can be cross-signed now; KeyRefused for any other one."""
+    certificate = load_certificate(other, source)
+    _check_other(certificate, source)
+    if certificate.not_valid_after_utc <= now:
+        raise KeyRefused(source, f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}", "Ask for the current one.")
+    if (certificate.not_valid_after_utc - now).days < 1:
+        raise KeyRefused(source, "it ends within a day", "Ask for the current one.")
+    return certificate
 
 
 def _check_other(certificate: x509.Certificate, source: str) -> x509.BasicConstraints:

@@ -33,9 +33,10 @@ _FOLDERS = {
     "certificates": re.compile(r".+\.pem"),
     CRL_FOLDER: re.compile(r".+"),
     HISTORY: re.compile(r".+"),
-    CEREMONY: re.compile(r"(plan|transcript)\.txt|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"),
+    CEREMONY: re.compile(
+        r"(plan|transcript)\.txt|cross-sign\..+\.pem|attendance\.[0-9]+\.p7s|transcript\.txt\..+\.p7s"
+    ),
     PRIVATE: re.compile(r"[0-9a-f]{64}\.json"),
-    "ceremonies": re.compile(r"[0-9a-f]{64}\.json"),
     "pending": re.compile(r"[0-9a-f]{64}\.json"),
     LOSSES: re.compile(r"[0-9]+\.toml(\..+\.p7s)?"),
     f"{LOSSES}/{JOURNAL}": _ENTRIES,

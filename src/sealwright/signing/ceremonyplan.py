@@ -3,43 +3,40 @@
     # sealwright ceremony 1
     title = "ACME signing"           the new home
     organisation = "ACME GmbH"       named in every certificate
-    root = "ACME root 2026"          common names of both authorities
-    intermediate = "ACME signing CA 2026"
+    root = "ACME root 2026"          common names of the authorities; the last intermediate certifies all that is below
+    intermediates = ["ACME signing CA 2026"]
     keys = "pkcs11:token=ca"         where keys are made; "files" for development keys
     algorithm = "p256"
-    steps = ["root", "intermediate", "timestamp", "ocsp", "device-key", "revocation-lists"]
+    steps = ["root", "intermediate", "timestamp", "ocsp", "device-key", "cross-sign", "revocation-lists"]
     accept_single_copy = "reason"    only of a plan with a device-key of which there is no second copy
     [officers]                       threshold and [[officers.key]], as in trust files
+    [witnesses]                      the same of people who are no officers: they attend and sign the transcript too
+    [[cross_sign]]                   name and certificate of another root that the new one vouches for
 
 1. An officer attends by signing this plan's digest and the nonce of the day, on their own machine (kind `ceremony`). Where the
    plan changed by one byte, or the nonce is another day's, the signature counts for nobody.
+   What one makes of it is in `attendance.py`.
 2. What devices have burnt in can be replaced by nobody: a plan with a device-key wants a second copy that was seen to sign, or a
    reason why one copy is enough, which everybody who attends has signed.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.output import write_atomic
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.cms import Profile as EnvelopeProfile
-from sealwright.envelope.cms import Signer, check_signer, read_envelope
+from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import KINDS, Construction
-from sealwright.errors import CeremonyRefused, LimitExceeded, MalformedTrust, SealwrightError, UsageError
+from sealwright.errors import MalformedTrust, SealwrightError
 from sealwright.keys.key import KeyKind
-from sealwright.keys.pin import Pin
 from sealwright.keys.uri import parse_pkcs11
 from sealwright.pki.profiles import (
     DEVICE_CODE_SIGNER,
@@ -49,23 +46,19 @@ from sealwright.pki.profiles import (
     TIMESTAMP_AUTHORITY,
     Profile,
 )
-from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
-from sealwright.signing.init import signed_text
-from sealwright.trust.history import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, persons_of
-from sealwright.trust.model import Quorum
+from sealwright.trust.certificate import load_certificate
+from sealwright.trust.model import OfficerKey, Quorum
 from sealwright.trust.toml import Toml, toml_text
-from sealwright.trust.trustfile import officer_key_digest, quorum
+from sealwright.trust.trustfile import quorum
 
 FIRST_LINE = "# sealwright ceremony 1"
-ATTENDANCE_LINE = "# sealwright attendance 1"
-KIND = "ceremony"
 FILES = "files"
 DEVICE = "device-key"
 LISTS = "revocation-lists"
+CROSS = "cross-sign"
 ROOT_STEP, INTERMEDIATE_STEP, TIMESTAMP_STEP, OCSP_STEP = "root", "intermediate", "timestamp", "ocsp"
-STEPS = (ROOT_STEP, INTERMEDIATE_STEP, TIMESTAMP_STEP, OCSP_STEP, DEVICE, LISTS)
-_ALWAYS = (ROOT_STEP, INTERMEDIATE_STEP, LISTS)
-PROFILE_OF: dict[str, Profile] = {
+OPTIONAL = (TIMESTAMP_STEP, OCSP_STEP, DEVICE, CROSS)
+_PROFILES: dict[str, Profile] = {
     ROOT_STEP: ROOT,
     INTERMEDIATE_STEP: INTERMEDIATE,
     TIMESTAMP_STEP: TIMESTAMP_AUTHORITY,
@@ -76,12 +69,14 @@ KEY_KINDS = ("p256", "p384", "p521", "rsa3072", "rsa4096", "ed25519")
 DEVICE_KINDS = (*KEY_KINDS, "rsa3072-pss", "rsa4096-pss")
 # what checks the device's key: anything that reads our CMS, or a boot loader that reads bare signatures
 DEVICE_FORMATS = ("file", "mcuboot", "fit", "esp32")
+# what the chips make; the backend itself refuses others, but only when its step has come
+TPM_KINDS = ("p256", "p384", "rsa3072")
 MAX_BYTES = 1 << 16
 MAX_NAME = 64
 MAX_TITLE = 40  # " timestamp authority" still fits into a common name
-NONCE_BYTES = 32
-HOLDS = timedelta(hours=24)
-AHEAD = timedelta(minutes=15)
+MAX_INTERMEDIATES = 8
+MAX_CROSSED = 8
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PERSON = re.compile(r"[\w@+][\w.@+-]{0,63}")
 _COMPLAINT = Complaint(
     MalformedTrust, MAX_BYTES, "Correct the plan; attendance signed before is of the plan as it was."
@@ -92,27 +87,55 @@ _COMMENTS = """
 # Steps are done in this order. What they make is named in a transcript, which the officers sign afterwards."""
 
 
+class OtherRoot(NamedTuple):
+    """A root of somebody else, or of the past, that the new one vouches for. certificate: DER."""
+
+    name: str
+    certificate: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A ceremony's plan. digest: of its bytes; token: key string of a token, "" for development keys in files.
+    """A ceremony's plan. text: the bytes it was read from, once; path: what they were called; digest: of the bytes.
+
+    token: key string of a token, "" for development keys in files; witnesses: none has the threshold 0.
 
     device_key: key string of a device key that was made before, "" where the ceremony makes it; accept_single_copy: the reason,
     or "" where a second copy must be shown.
     """
 
+    path: str
+    text: bytes = field(repr=False)
     digest: Digest
     title: str
     organisation: str
     root: str
-    intermediate: str
+    intermediates: tuple[str, ...]
     token: str
     kind: KeyKind
     steps: tuple[str, ...]
     officers: Quorum
+    witnesses: Quorum
     device_kind: KeyKind
+    others: tuple[OtherRoot, ...] = ()
     device_format: str = "file"
     device_key: str = ""
     accept_single_copy: str = ""
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The steps that make the root and each intermediate."""
+        return (ROOT_STEP, *intermediate_steps(len(self.intermediates)))
+
+    @property
+    def making(self) -> tuple[tuple[int, str], ...]:
+        """The steps that certify a key of the new home, with their numbers."""
+        return tuple((number, step) for number, step in enumerate(self.steps, 1) if step not in (CROSS, LISTS))
+
+    @property
+    def people(self) -> tuple[OfficerKey, ...]:
+        """Officers and witnesses."""
+        return (*self.officers.keys, *self.witnesses.keys)
 
     def kind_of(self, step: str) -> KeyKind:
         """The kind of key that a step makes."""
@@ -122,7 +145,7 @@ class Plan:
         """The common name that a step certifies."""
         names = {
             ROOT_STEP: self.root,
-            INTERMEDIATE_STEP: self.intermediate,
+            **dict(zip(self.authorities[1:], self.intermediates, strict=True)),
             TIMESTAMP_STEP: f"{self.title} timestamp authority",
             OCSP_STEP: f"{self.title} OCSP responder",
             DEVICE: f"{self.title} device key",
@@ -131,57 +154,80 @@ class Plan:
 
     def construction_of(self, step: str) -> Construction:
         """The one way in which the key of a step signs."""
-        if PROFILE_OF[step].is_authority:
+        if profile_of(step).is_authority:
             return Construction.CERTIFICATE
         return KINDS[self.device_format].construction if step == DEVICE else Construction.CMS_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a plan is written from. officers: (person, public key in PEM)."""
+    """What a plan is written from. officers, witnesses: (person, public key in PEM); steps: of `OPTIONAL`.
+
+    cross_sign: (name, certificate in PEM) of other roots; their step comes with them.
+    """
 
     title: str
     organisation: str
     root: str
-    intermediate: str
+    intermediates: Sequence[str]
     officers: Sequence[tuple[str, str]]
     threshold: int
     keys: str = FILES
     algorithm: str = KeyKind.P256.value
-    steps: Sequence[str] = _ALWAYS
+    steps: Sequence[str] = ()
+    witnesses: Sequence[tuple[str, str]] = ()
+    witness_threshold: int = 0
+    cross_sign: Sequence[tuple[str, str]] = ()
     device_format: str = ""
     device_algorithm: str = ""
     device_key: str = ""
     accept_single_copy: str = ""
 
 
-class Present(NamedTuple):
-    """An officer who attended. key: by which they signed; time: when, as they say."""
-
-    person: str
-    key: Digest
-    time: datetime
-
-
 def plan_text(draft: Draft) -> str:
     """The plan's text, which parses; MalformedTrust where what it is made of makes no plan."""
+    wanted = {*draft.steps, *([CROSS] if draft.cross_sign else [])}
     top: dict[str, Toml] = {
         "title": draft.title,
         "organisation": draft.organisation,
         "root": draft.root,
-        "intermediate": draft.intermediate,
+        "intermediates": list(draft.intermediates),
         "keys": draft.keys,
         "algorithm": draft.algorithm,
-        "steps": list(draft.steps),
+        "steps": list(_ordered(wanted, len(draft.intermediates))),
     }
     for name in ("device_format", "device_algorithm", "device_key", "accept_single_copy"):
         if value := getattr(draft, name):
             top[name] = value
-    keys: list[Toml] = [{"person": person, "key": pem} for person, pem in draft.officers]
-    top["officers"] = {"threshold": draft.threshold, "key": keys}
+    top["officers"] = _quorum_table(draft.threshold, draft.officers)
+    if draft.witnesses:
+        top["witnesses"] = _quorum_table(draft.witness_threshold or len(draft.witnesses), draft.witnesses)
+    if draft.cross_sign:
+        top["cross_sign"] = [{"name": name, "certificate": pem} for name, pem in draft.cross_sign]
     text = toml_text(FIRST_LINE + _COMMENTS, top)
     parse_plan(text.encode(), "plan")
     return text
+
+
+def _quorum_table(threshold: int, people: Sequence[tuple[str, str]]) -> Toml:
+    keys: list[Toml] = [{"person": person, "key": pem} for person, pem in people]
+    return {"threshold": threshold, "key": keys}
+
+
+def intermediate_steps(count: int) -> tuple[str, ...]:
+    """`intermediate`, `intermediate-2`, ..."""
+    return (INTERMEDIATE_STEP, *(f"{INTERMEDIATE_STEP}-{number}" for number in range(2, count + 1)))
+
+
+def _ordered(steps: Collection[str], intermediates: int) -> tuple[str, ...]:
+    """Those of the steps that may be left out, in their order, with those that may not."""
+    some = (step for step in OPTIONAL if step in steps)
+    return (ROOT_STEP, *intermediate_steps(intermediates), *some, LISTS)
+
+
+def profile_of(step: str) -> Profile:
+    """What a step's certificate is."""
+    return _PROFILES[INTERMEDIATE_STEP if step.startswith(INTERMEDIATE_STEP) else step]
 
 
 def read_plan(path: str) -> Plan:
@@ -192,9 +238,12 @@ def read_plan(path: str) -> Plan:
 def parse_plan(data: bytes, subject: str) -> Plan:
     """A plan, strictly: every key is known, the steps stand in their order, enough distinct persons can attend."""
     top = read_toml(data, subject, FIRST_LINE, _COMPLAINT)
-    steps = top.texts("steps")
-    if steps != tuple(step for step in STEPS if step in (*steps, *_ALWAYS)):
-        raise top.wrong("steps", "some of these in this order, with the first two and the last: " + ", ".join(STEPS))
+    intermediates = _intermediates(top)
+    steps, others = top.texts("steps"), _others(top)
+    if steps != _ordered(steps, len(intermediates)) or (CROSS in steps) != bool(others):
+        every = ", ".join(_ordered(OPTIONAL, len(intermediates)))
+        wanted = f"in this order, without what of {', '.join(OPTIONAL)} is not done: {every}"
+        raise top.wrong("steps", f"{wanted}; {CROSS} where there is a [[cross_sign]], and only there")
     keys = top.text("keys")
     if keys != FILES and not keys.startswith(("pkcs11:", "tpm:")):
         raise top.wrong("keys", f'"{FILES}" or the key string of a token or TPM')
@@ -212,35 +261,83 @@ def parse_plan(data: bytes, subject: str) -> Plan:
     if device_key and (not device_key.startswith(("file:", "pkcs11:", "tpm:")) or "pin-value" in device_key.lower()):
         raise top.wrong("device_key", "a key string without a PIN in it")
     plan = Plan(
+        path=subject,
+        text=data,
         digest=Digest.of(data),
         title=_name(top, "title", MAX_TITLE),
         organisation=_name(top, "organisation", MAX_NAME),
         root=_name(top, "root", MAX_NAME),
-        intermediate=_name(top, "intermediate", MAX_NAME),
+        intermediates=intermediates,
         token="" if keys == FILES else keys,
         kind=KeyKind(algorithm),
         steps=steps,
         officers=quorum(top.table("officers")),
+        witnesses=quorum(top.table("witnesses")) if top.has("witnesses") else Quorum(0, ()),
+        others=others,
         device_kind=KeyKind(top.word("device_algorithm", DEVICE_KINDS, algorithm)),
         device_format=top.word("device_format", DEVICE_FORMATS, "file"),
         device_key=device_key,
         accept_single_copy=top.text("accept_single_copy", ""),
     )
     top.done()
-    if plan.root == plan.intermediate:
-        raise top.wrong("intermediate", "another name than the root's")
-    for person in {key.person for key in plan.officers.keys}:
-        if not _PERSON.fullmatch(person):
-            raise top.wrong("officers", f"persons named like file names, not {person!r}")
-    for step in steps[:-1]:
+    _check_people(plan, top)
+    made_here = {algorithm} | ({plan.device_kind.value} if has_device and not device_key else set())
+    if keys.startswith("tpm:") and not made_here <= set(TPM_KINDS):
+        raise top.wrong("algorithm", "one that a TPM makes: " + ", ".join(TPM_KINDS))
+    for _, step in plan.making:
         algorithm_of = plan.kind_of(step).algorithm
-        schemes = KINDS[plan.device_format].schemes if step == DEVICE else PROFILE_OF[step].schemes
+        schemes = KINDS[plan.device_format].schemes if step == DEVICE else profile_of(step).schemes
         if algorithm_of.scheme not in schemes:
             raise top.wrong(
                 "device_algorithm" if step == DEVICE else "algorithm",
                 f"one that verifiers of a {step} read: " + ", ".join(sorted(schemes)),
             )
     return plan
+
+
+def _intermediates(top: Section) -> tuple[str, ...]:
+    """Different names, none of them the root's, which is read here too."""
+    names = top.texts("intermediates")
+    if not 1 <= len(names) <= MAX_INTERMEDIATES:
+        raise top.wrong("intermediates", f"a list of 1 to {MAX_INTERMEDIATES} names")
+    if any(len(name) > MAX_NAME or name != name.strip() for name in names):
+        raise top.wrong("intermediates", f"names of at most {MAX_NAME} characters, as certificates have them")
+    if top.left.get("root") in names:
+        raise top.wrong("intermediates", "other names than the root's")
+    return names
+
+
+def _others(top: Section) -> tuple[OtherRoot, ...]:
+    found = []
+    for one in top.tables("cross_sign"):
+        name, pem = one.name("name"), one.raw("certificate") or ""
+        try:
+            (loaded,) = x509.load_pem_x509_certificates(pem.encode())
+            load_certificate(loaded.public_bytes(Encoding.DER), name)
+        except (*UNREADABLE, SealwrightError) as cause:
+            raise one.wrong("certificate", "one certificate in PEM (BEGIN CERTIFICATE)") from cause
+        found.append(OtherRoot(name, loaded.public_bytes(Encoding.DER)))
+        one.done()
+    different = len({one.name for one in found}) == len({one.certificate for one in found}) == len(found)
+    if len(found) > MAX_CROSSED or not different:
+        raise top.wrong("cross_sign", f"at most {MAX_CROSSED} roots, each named once and there once")
+    if not all(_FILE_NAME.fullmatch(one.name) for one in found):
+        raise top.wrong("cross_sign", "roots named like file names, of a-z, 0-9, dot and dash")
+    return tuple(found)
+
+
+def _check_people(plan: Plan, top: Section) -> None:
+    """One person has one name and one part: nobody counts twice, or watches themselves."""
+    officers, witnesses = ({key.person for key in side.keys} for side in (plan.officers, plan.witnesses))
+    for person in officers | witnesses:
+        if not _PERSON.fullmatch(person):
+            raise top.wrong("officers", f"persons named like file names, not {person!r}")
+    if len({person.casefold() for person in officers | witnesses}) != len(officers) + len(witnesses):
+        raise top.wrong(
+            "officers", "different persons, whose names differ in more than capitals; a witness is no officer"
+        )
+    if len({key.spki for key in plan.people}) != len(plan.people):
+        raise top.wrong("witnesses", "people with keys of their own")
 
 
 def _names_a_token(keys: str) -> bool:
@@ -256,110 +353,3 @@ def _name(top: Section, key: str, most: int) -> str:
     if len(text) > most:
         raise top.wrong(key, f"a text of at most {most} characters, as certificates have it")
     return text
-
-
-def new_nonce() -> str:
-    """The nonce of one ceremony, in hexadecimal."""
-    return secrets.token_hex(NONCE_BYTES)
-
-
-def check_nonce(text: str) -> str:
-    """The same, typed in; UsageError where it is none."""
-    nonce = text.strip().lower()
-    if not re.fullmatch(f"[0-9a-f]{{{2 * NONCE_BYTES}}}", nonce):
-        raise UsageError(
-            f"nonce {text[:80]}",
-            f"it is not {2 * NONCE_BYTES} hexadecimal digits",
-            "Copy it as `sealwright ca ceremony begin PLAN` showed it.",
-        )
-    return nonce
-
-
-def statement(plan: Plan, nonce: str) -> bytes:
-    """What whoever attends signs."""
-    return toml_text(ATTENDANCE_LINE, {"plan": str(plan.digest), "nonce": nonce}).encode()
-
-
-def officer_key(plan: Plan, home: Home, person: str, subject: str) -> EnrolledKey:
-    """The key by which a person signs as an officer of a plan; UsageError where the home has none of theirs."""
-    for enrolled in home.keys:
-        if enrolled.purpose not in (KeyPurpose.TRUST, KeyPurpose.APPROVAL):
-            continue
-        own = enrolled.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if any(key.person == person and key.spki == own for key in plan.officers.keys):
-            return enrolled
-    raise UsageError(
-        subject,
-        f"no key of {home.folder} is {person}'s in [officers]",
-        "Officers: " + ", ".join(sorted({key.person for key in plan.officers.keys})) + ". Name yourself with --person.",
-    )
-
-
-def attend(path: str, nonce: str, home: Home, person: str, out: str, now: datetime, pin: Pin | None = None) -> Plan:
-    """Sign, as an officer of the plan in `path`, that one attends the ceremony with this nonce; the plan that was signed."""
-    plan, nonce = read_plan(path), check_nonce(nonce)
-    enrolled = officer_key(plan, home, person, path)
-    envelope = signed_text(statement(plan, nonce), KIND, os.path.basename(out), home, enrolled, now, pin)
-    write_atomic(out, envelope)
-    return plan
-
-
-def signers_of(data: bytes, text: bytes, kind: str, subject: str) -> dict[Digest, datetime | None]:
-    """Whose signatures of one file hold over these very bytes, and when each says it was made; the first error where none does."""
-    digests = {name: Digest.of(text, name) for name in HashName}
-    found: dict[Digest, datetime | None] = {}
-    failed: SealwrightError | None = None
-    for signer in read_envelope(data, EnvelopeProfile.OURS, subject).signers:
-        try:
-            if not isinstance(signer, Signer):
-                raise signer.reason
-            check_signer(signer, digests, kind, subject)
-            found[key_digest(signer.key)] = signer.claimed_time
-        except SealwrightError as cause:
-            failed = failed or cause
-    if not found:
-        raise failed or CeremonyRefused(subject, "there is no signature in it", "Have it signed again.")
-    return found
-
-
-def attended(plan: Plan, nonce: str, files: Sequence[tuple[str, bytes]], now: datetime) -> tuple[Present, ...]:
-    """Who attends: files of `attend`, by name. CeremonyRefused where one is not of this plan, nonce and day, or too few attend."""
-    if len(files) > MAX_SIGNATURES:
-        raise LimitExceeded("attendance", f"{len(files)} files", f"At most {MAX_SIGNATURES} are read.")
-    persons = {officer_key_digest(key.spki): key.person for key in plan.officers.keys}
-    present: dict[Digest, Present] = {}
-    for name, data in files:
-        try:
-            signers = signers_of(data, statement(plan, nonce), KIND, name)
-        except CeremonyRefused:
-            raise
-        except SealwrightError as cause:
-            raise CeremonyRefused(
-                name,
-                f"it is no attendance of this plan and nonce ({cause.what})",
-                "Compare the plan's words and the nonce, then attend again: sealwright ca ceremony attend",
-            ) from cause
-        for key, time in signers.items():
-            if key not in persons:
-                raise CeremonyRefused(name, f"{key} is the key of no officer of the plan", "Leave this file out.")
-            if time is None or not now - HOLDS <= time <= now + AHEAD:
-                when = "without a time" if time is None else f"on {time:%Y-%m-%d %H:%M} UTC"
-                raise CeremonyRefused(
-                    name,
-                    f"{persons[key]} signed {when}, and it is {now:%Y-%m-%d %H:%M} UTC",
-                    "Begin again with a new nonce, and look at both clocks.",
-                )
-            present.setdefault(key, Present(persons[key], key, time))
-    who = persons_of(plan.officers, frozenset(present))
-    if len(who) < plan.officers.threshold:
-        raise CeremonyRefused(
-            "attendance",
-            f"{plan.officers.threshold} officers must attend, and here is {', '.join(sorted(who)) or 'none of them'}",
-            "Add the file of each officer with --attendance.",
-        )
-    return tuple(sorted(present.values(), key=lambda one: (one.person, str(one.key))))
-
-
-def read_attendance(paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """The files, bounded."""
-    return [(path, read_file(path, MAX_SIGNATURE_BYTES)) for path in paths]

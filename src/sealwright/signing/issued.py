@@ -43,7 +43,7 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Issued:
     """One certificate of the register. issuer, key: SPKI digests; end: None while it is good; signs_until: the key's end of
-    signing, if one was set."""
+    signing, if one was set; provenance: as recorded before it was signed, "" of one that was taken in."""
 
     serial: int
     issuer: Digest
@@ -53,6 +53,7 @@ class Issued:
     renews: int | None = None
     end: End | None = None
     signs_until: datetime | None = None
+    provenance: str = ""
 
     @property
     def x509(self) -> x509.Certificate:
@@ -99,11 +100,25 @@ class Lost:
     jump: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """The key ceremony that a register was opened by. plan: digest of the plan; version: of the program; form: the first line of
+    the record that it writes; record: digest of that record, None while the ceremony lasts."""
+
+    plan: Digest
+    nonce: str
+    version: str
+    form: str
+    at: datetime
+    record: Digest | None = None
+
+
 @dataclass(slots=True)
 class Inventory:
     """What a register's entries add up to; it grows as entries are taken in. issued: by (issuer, serial), oldest first; lists:
     the newest of each issuer; numbers: the highest number an issuer ever used; unfinished: what was going to be issued and
-    never was, by request: a crash burnt these serials; gaps: what loss records name; least: no list has a number up to it.
+    never was, by request: a crash burnt these serials; gaps: what loss records name; least: no list has a number up to it;
+    ceremony: what opened it, None for a home that was made without one; crls: every list that was published.
     """
 
     issued: dict[tuple[Digest, int], Issued] = field(default_factory=dict)
@@ -112,10 +127,14 @@ class Inventory:
     unfinished: dict[str, Mapping[str, Field]] = field(default_factory=dict)
     gaps: list[Lost] = field(default_factory=list)
     least: int = 0
+    ceremony: Ceremony | None = None
+    crls: dict[Digest, Listed] = field(default_factory=dict)
 
     def take(self, entry: Recorded, folder: str) -> None:
         """One more entry; JournalError where it does not fit what stands before it."""
         try:
+            if entry.type is EntryType.CEREMONY and entry.number != 0:
+                raise ValueError("a ceremony opens a register or none")
             self._take(entry.type, entry.fields)
         except (KeyError, ValueError, SealwrightError) as cause:
             raise JournalError(
@@ -153,7 +172,8 @@ class Inventory:
             case EntryType.LISTED:
                 times = read_time(fields["time"]), read_time(fields["next"])
                 by = _digest(fields)
-                self.lists[by] = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+                listed = Listed(by, _number(fields), Digest.parse(str(fields["crl"])), *times)
+                self.lists[by] = self.crls[listed.crl] = listed
             case EntryType.LOST:
                 gap = Lost(
                     str(fields["loss"]), _whole(fields, "entries"), read_time(fields["time"]), _whole(fields, "jump")
@@ -161,6 +181,14 @@ class Inventory:
                 self.gaps.append(gap)
                 self.least += gap.jump
                 self.numbers = {by: number + gap.jump for by, number in self.numbers.items()}
+            case EntryType.CEREMONY:
+                nonce, version, form = (str(fields[name]) for name in ("nonce", "version", "form"))
+                plan = Digest.parse(str(fields["plan"]))
+                self.ceremony = Ceremony(plan, nonce, version, form, read_time(fields["time"]))
+            case EntryType.TRANSCRIPT:
+                if self.ceremony is None or self.ceremony.record is not None:
+                    raise ValueError("no ceremony is open")
+                self.ceremony = replace(self.ceremony, record=Digest.parse(str(fields["record"])))
             case _:
                 raise ValueError(f"type {kind}")
 
@@ -224,6 +252,7 @@ def _issued(about: Mapping[str, Field], der: bytes) -> Issued:
         profile=str(about["profile"]),
         at=read_time(about["time"]),
         renews=int(str(about["renews"]), 16) if "renews" in about else None,
+        provenance=str(about.get("provenance", "")),
     )
 
 

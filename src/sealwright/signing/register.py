@@ -38,7 +38,7 @@ from sealwright.log.journal import Entry, EntryType, Journal, Recorded
 from sealwright.pki.authority import Issuer, Subject, Terms, is_development, issue, new_serial
 from sealwright.pki.crl import Revoked, make_crl
 from sealwright.pki.profiles import Profile
-from sealwright.signing.issued import Inventory, Issued, common_name, common_name_of, read_register
+from sealwright.signing.issued import Ceremony, Inventory, Issued, common_name, common_name_of, read_register
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest
 
 LOST = frozenset((x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise))
@@ -75,6 +75,22 @@ class Register:
         except BaseException:
             journal.close()
             raise
+
+    def open_ceremony(self, ceremony: Ceremony) -> None:
+        """The first entry of a register that a ceremony makes: it binds the register to the plan and to the nonce, once."""
+        fields: dict[str, Field] = {
+            "id": secrets.token_hex(16),
+            "plan": str(ceremony.plan),
+            "nonce": ceremony.nonce,
+            "version": ceremony.version,
+            "form": ceremony.form,
+            "time": time_text(ceremony.at),
+        }
+        self._append(Entry(EntryType.CEREMONY, fields))
+
+    def close_ceremony(self, record: Digest) -> None:
+        """What the ceremony's record is: from then on no other one is of this register."""
+        self._append(Entry(EntryType.TRANSCRIPT, {"record": str(record)}))
 
     def issue(self, order: Order, issuer: Issuer, now: datetime) -> Issued:
         """Check (point 2), record the serial, sign, record the certificate. Raises what `authority.issue` raises, JournalError."""

@@ -227,7 +227,7 @@ def _gap(loss: Loss, digest: str, old: End, now: datetime) -> dict[str, Field]:
 
 def _unpack(backup: Backup, building: str) -> None:
     folders = {os.path.dirname(one.name) for one in backup.members} | set(_FOLDERS)
-    os.makedirs(building, mode=0o755)
+    os.makedirs(building, mode=0o755, exist_ok=True)
     for name in sorted(folders - {""}):
         private = name.split("/")[0] in _PRIVATE
         os.makedirs(os.path.join(building, name), mode=0o700 if private else 0o755, exist_ok=True)

@@ -3,7 +3,7 @@
 1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise.
 2. Each list of `trust.d` is added, each signer's certificate and each layout. One of the same name but other content is kept beside it under a name with its digest:
    lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed. One that a newer one says
-   all of, as strictly, is removed. A list whose issuer the trust file does not know may be of an authority that signatures
+   all of, as strictly, is removed. A list that no issuer in the trust file signed may be of an authority that signatures
    bring along, or anybody's: few are kept, so that they cannot fill the places of those that count, and the others are named.
 3. It is written before the trust file: a crash between leaves less trusted, not more.
 So the same trust file is installed again to bring a new deny list, without an officers' meeting.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -55,7 +55,7 @@ MAX_HISTORY_BYTES = 64 << 20
 
 class Brought(NamedTuple):
     """deny_version: of the deny list that now lies there, 0 for none; lists: how many revocation lists are new there; left_out: the names
-    of those that are no lists, or one too many of issuers that the trust file does not know."""
+    of those that are no lists, or one too many that no issuer of the trust file signed."""
 
     deny_version: int
     lists: int
@@ -98,33 +98,46 @@ def _known_issuers(trust: TrustFile) -> list[x509.Certificate]:
         *trust.intermediates,
         *trust.certificates,
         *(one.anchor for one in trust.authorities),
+        *(one.certificate for one in trust.crls if one.certificate),
     )
     return [load_certificate(der, "trust file") for der in dict.fromkeys(every)]
 
 
 def _strange(path: str, folder: str, trust: TrustFile) -> tuple[str, ...]:
-    """The names of what is no list, and of lists of issuers that the trust file does not know, beyond the few that may be."""
-    beside = os.path.join(folder, "trust.toml")
-    there = {data for name in crl_names(beside) if _speaks_of(data := _list_beside(beside, name), trust) is False}
+    """The names of what is no list, and of lists that no issuer of the trust file signed, beyond the few that may be."""
+    known, beside = _known_issuers(trust), os.path.join(folder, "trust.toml")
+    there = {data for name in crl_names(beside) if not _is_signed(data := _list_beside(beside, name), known)}
     left_out = []
     for name in crl_names(path):
         data = _list_beside(path, name)
-        known = _speaks_of(data, trust)
-        if known is False and (data in there or len(there) < MAX_STRANGE):
+        if _is_signed(data, known):
+            continue
+        if _is_list(data) and (data in there or len(there) < MAX_STRANGE):
             there.add(data)
-        elif not known:
+        else:
             left_out.append(name)
     return tuple(left_out)
 
 
-def _speaks_of(der: bytes, trust: TrustFile) -> bool | None:
-    """Whether the trust file knows a list's issuer, by a certificate or in a [[crl]] section; None where it is no list."""
+def _is_list(der: bytes) -> bool:
+    try:
+        crl_issuer(der)
+    except SealwrightError:
+        return False
+    return True
+
+
+def _is_signed(der: bytes, known: Sequence[x509.Certificate]) -> bool:
+    """Whether one of the issuers signed it; a name alone could be anybody's."""
+    return _table(der, known) is not None
+
+
+def _table(der: bytes, known: Sequence[x509.Certificate]) -> CrlTable | None:
     try:
         issuer = crl_issuer(der)
+        return CrlTable.load(der, [one for one in known if one.subject.public_bytes() == issuer])
     except SealwrightError:
         return None
-    named = {one.issuer for one in trust.crls}
-    return issuer in named or any(one.subject.public_bytes() == issuer for one in _known_issuers(trust))
 
 
 def _superseded(
@@ -132,15 +145,9 @@ def _superseded(
 ) -> tuple[set[str], set[str]]:
     """Of the lists that are brought, and of those that are there, the names of those of which another one says all, as strictly."""
     known, beside = _known_issuers(trust), os.path.join(folder, "trust.toml")
-
-    def table(der: bytes) -> CrlTable | None:
-        try:
-            return CrlTable.load(der, [one for one in known if one.subject.public_bytes() == crl_issuer(der)])
-        except SealwrightError:
-            return None  # nobody's, or damaged: it says nothing and takes nothing away
-
-    new = {name: table(_list_beside(path, name)) for name in crl_names(path) if name not in strange}
-    old = {name: table(_list_beside(beside, name)) for name in crl_names(beside)}
+    now = min(now, trust.expires)  # a clock that is far ahead removes nothing
+    new = {name: _table(_list_beside(path, name), known) for name in crl_names(path) if name not in strange}
+    old = {name: _table(_list_beside(beside, name), known) for name in crl_names(beside)}
     every = [one for one in (*new.values(), *old.values()) if one is not None]
 
     def needless(lists: Mapping[str, CrlTable | None]) -> set[str]:

@@ -93,12 +93,14 @@ class LogKey(NamedTuple):
 class CrlPolicy(NamedTuple):
     """CRLs of one issuer (an anchor or intermediate by subject, DER name): oldest acceptable number, maximum age a purpose.
 
+    certificate: of the issuer, as the trust file has it; its key may be another one than that of the issuer on a path.
     A purpose missing from `max_age` uses the CRL's own nextUpdate.
     """
 
     issuer: bytes
     min_number: int
     max_age: Mapping[str, timedelta]
+    certificate: bytes = b""
 
 
 class KeyEvidence(NamedTuple):

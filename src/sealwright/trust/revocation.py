@@ -35,6 +35,7 @@ MAX_CRL_BYTES = 32 << 20
 MAX_ENTRIES = 500_000
 LONG_LIST = 1000
 _FRESH_AT_MOST = timedelta(days=400)
+_NEEDED_FOR = timedelta(days=30)
 _TIME_TAGS = (0x17, 0x18)
 EXPIRED_CERTS_ON_CRL = "2.5.29.60"
 _NEXT = "Fetch the list again from its issuer."
@@ -133,19 +134,20 @@ def crl_issuer(der: bytes) -> bytes:
 def supersedes(new: CrlTable, old: CrlTable, now: datetime) -> bool:
     """Whether an older list of the same issuer and place says nothing any more that the newer one does not say as strictly.
 
-    Of several lists the earliest date wins (RULES 4), so one that knows of an earlier revocation than its successor stays; and
-    one that speaks of certificates which had not ended yet does, while it may still count as fresh and its successor keeps no ended ones.
+    Of several lists the earliest date wins (RULES 4), so one that knows of an earlier revocation than its successor stays. So does one
+    that may still count as fresh: where the clock is behind its successor is from the future; and longer where its successor keeps no
+    certificates that ended, because it may speak of some that had not ended yet.
     """
     if (new.issuer, new.issuer_key, new.points) != (old.issuer, old.issuer_key, old.points):
         return False
-    if new.number <= old.number or new.this_update < old.this_update:
+    if new.number <= old.number or new.this_update < old.this_update or old.next_update is None:
         return False
     since = old.keeps_expired_since
     keeps = new.keeps_expired_since is not None and (since is None or new.keeps_expired_since <= since)
-    long_ago = since is None and old.next_update is not None and old.next_update + _FRESH_AT_MOST < now
-    return (keeps or long_ago) and all(
-        _as_strict(new.entries.get(serial), entry) for serial, entry in old.entries.items()
-    )
+    stays = _NEEDED_FOR if keeps else _FRESH_AT_MOST
+    if old.next_update + stays >= now or not (keeps or since is None):
+        return False
+    return all(_as_strict(new.entries.get(serial), entry) for serial, entry in old.entries.items())
 
 
 def _as_strict(new: Entry | None, old: Entry) -> bool:

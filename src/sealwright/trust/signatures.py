@@ -258,6 +258,11 @@ def _ageing(
     return [refuse("SW-ALGORITHM-WITHDRAWN", candidate.source, _day(one.until), one.name) for one in gone]
 
 
+def worth_now(certificate: bytes, chain: tuple[bytes, ...], ground: Ground) -> Standing:
+    """What a certificate is worth for a signature that is made now. DER; chain: those above it. Raises where it cannot be read."""
+    return _standing(certificate, chain, None, (), (), ground)
+
+
 def _standing(
     certificate: bytes,
     bag: tuple[bytes, ...],

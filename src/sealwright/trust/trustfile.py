@@ -288,10 +288,9 @@ def _witness_threshold(top: Section, witnesses: tuple[LogKey, ...]) -> int:
 
 
 def _crl(section: Section) -> CrlPolicy:
-    issuer = load_certificate(_certificate(section, "issuer"), section.where)
-    return CrlPolicy(
-        issuer.subject.public_bytes(), section.number("min_number", 0, 0), section.durations("max_age", PURPOSES)
-    )
+    der = _certificate(section, "issuer")
+    name = load_certificate(der, section.where).subject.public_bytes()
+    return CrlPolicy(name, section.number("min_number", 0, 0), section.durations("max_age", PURPOSES), der)
 
 
 def _minimums(top: Section) -> dict[str, int]:
