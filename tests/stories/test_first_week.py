@@ -31,7 +31,7 @@ import pytest
 
 from kit.network import fingerprint, without_network
 from kit.openssl import cms_verify, run
-from kit.share import DRIVE, FILES, PROJECT, Share
+from kit.share import FILES, PUMP, Share, by_hand
 from kit.sticks import ext4_stick
 from kit.tokens import PIN, another_token
 from sealwright.cli.main import main
@@ -174,7 +174,6 @@ SAMPLES = {
 
 
 NORDHOF = ["--organisation", "Nordhof bakery"]
-PUMP = "Eltec pump"
 
 
 def homes(week: Week) -> None:
@@ -267,32 +266,6 @@ def narrowed(week: Week) -> None:
         notes/000.txt R R
         """
     )
-
-
-def by_hand(text: str) -> str:
-    """What an editor does to the draft: no trial any more, narrower rules, one for each product, and who answers for them."""
-    text = re.sub(r"(?m)^# A trial:.*\nstage = \"trial\"\n", "", text)
-    text = text.replace('environment = "test"', 'environment = "production"').replace(
-        'mode = "audit"', 'mode = "enforce"'
-    )
-    text = text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711")
-    text = text.replace("drafted from a survey; nothing of it was checked with the maker yet", "asked by telephone")
-    # a certificate for mail signs no firmware, and what Borg does not stamp is not proved to be older than its certificate's end
-    text = text.replace('purposes = ["1.3.6.1.5.5.7.3.4"]', 'purposes = ["codeSigning"]')
-    text = text.replace('formats = ["powershell"]\nenvironment = "production"\ntimestamp = "optional"',
-                        'formats = ["powershell"]\nenvironment = "production"\ntimestamp = "required"')  # fmt: skip
-    ((begin, end),) = [one.span() for one in re.finditer(r'\[\[rule\]\]\nname = "ACME(.|\n)*?(?=\n\[\[rule\]\])', text)]
-    both = text[begin:end]
-    drives, lines = (
-        re.sub(r'name = ".*"\nproducts = .*', f'name = "{product}"\nproducts = ["{product}"]', both)
-        for product in (DRIVE, PROJECT)
-    )
-    accepted = '\n[[rule.signer]]\nslot = "plant"\nanchors = ["anna", "bert"]\npersons = ["p-17", "p-4"]\n'
-    drives = drives.replace('timestamp = "required"', 'timestamp = "required"\nwithout_clock = "allow"') + accepted
-    text = text[:begin] + drives + "\n" + lines + text[end:]
-    owned = re.search(r"mode = .*\nowner = .*\nreason = .*\nreview = .*\n", both)
-    assert owned
-    return text.replace(f'products = ["{PUMP}"]\n', f'products = ["{PUMP}"]\n{owned[0]}')
 
 
 BY_ANNA = ["--person", "p-17", "--home", "anna", "--pin-file", "pin.txt"]
