@@ -179,6 +179,20 @@ def test_who_received_it_does_not_accept_it_too(tmp_path: Path, plant: Plant) ->
     assert codes(judge(path, trust))[0] == "SW-ACCEPTANCE-OTHER-SIGNATURE"
 
 
+def test_why_a_record_does_not_count_is_said_first_where_its_product_leads_to_no_rule_any_more(
+    tmp_path: Path, plant: Plant
+) -> None:
+    path = unsigned(tmp_path)
+    ours, others = rule(RECEIVER, grades=["compared"], products=["pump"], name="pumps"), rule(MAKER, name="others")
+    trust = plant.trust(ours, others)
+    assert codes(judge(path, trust)) == ["SW-SIGNATURE-MISSING"]
+    record = receive(path, plant.anna)
+    receive(path, plant.anna, contents=replace(record.contents, claims=Claims(product="pump")))
+    assert judge(path, trust).outcome is Outcome.TRUSTED
+    (tmp_path / "drive.bin.received" / "mail.eml").unlink()
+    assert codes(judge(path, trust)) == ["SW-ATTACHMENT-MISSING", "SW-SIGNATURE-MISSING"]
+
+
 def test_changed_content_evidence_or_signature_is_refused(tmp_path: Path, plant: Plant) -> None:
     path, trust = unsigned(tmp_path), plant.trust(COMPARED)
     receive(path, plant.anna)
