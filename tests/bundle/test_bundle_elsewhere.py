@@ -49,7 +49,7 @@ def verified(delivery: Delivery, *paths: Path) -> tuple[int, str, str]:
 
 def test_the_portable_rooms_and_every_command_can_be_imported() -> None:
     names = [module.name for module in pkgutil.walk_packages(sealwright.__path__, "sealwright.")]
-    wanted = [name for name in names if name.split(".")[1] in ROOMS]
+    wanted = [name for name in names if name.split(".")[1] in ROOMS and name != "sealwright.cli.stationscreen"]
     assert len(wanted) > 100
     done = elsewhere(IMPORTS, *wanted)
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,7 @@ def test_a_file_of_the_cache_that_was_changed_is_fetched_again(bundle: Bundle, t
     """What stands in the cache is believed by its hash alone: the changed wheel of this copy is found before it is used."""
     assert bundle
     shutil.copytree(CACHE, tmp_path / "cache")
-    wheel = next((tmp_path / "cache").glob("*/tomlkit-*.whl"))
+    wheel = next((tmp_path / "cache").glob("*/argcomplete-*.whl"))
     wheel.write_bytes(wheel.read_bytes() + b"x")
     program = (
         "import sys; from pathlib import Path; from bundling import wheels\n"

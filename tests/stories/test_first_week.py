@@ -124,6 +124,8 @@ def surveyed(week: Week) -> None:
     assert {name: states.get(name, "unsigned") for name in SAMPLES} == SAMPLES
     signers = {one["subject"] for one in lines if one["kind"] == "signer"}
     assert {"CN=ACME Release,O=ACME", "CN=Borg Tools,O=ACME", "CN=Cima Recipes", "CN=Dorn mail"} <= signers
+    left = {(os.path.relpath(one["path"], "share"), one["why"]) for one in lines if one["kind"] == "left"}
+    assert left == {("eltec/pump-1.bin.asc", "elsewhere")}
     assert lines[-1]["kind"] == "summary"
     week.places["trial"] = Place(["--trust", week.folder / "trial.toml"])
     week.table(
@@ -366,6 +368,9 @@ def crossed(week: Week, stick: Path, clean: Path) -> None:
     )  # the old signature lies beside as a file that nobody signed; what counts is its copy in the evidence
     assert len(week.judged["station"]) == len(ON_THE_STICK) + 1
     agreed(["sha256sum", "--quiet", "--strict", "-c", "sealwright-checked.txt"], clean)
+    (label,) = (week.folder / "labels").glob("*.txt")
+    listed = digest_of(clean / "sealwright-checked.txt")
+    assert re.sub(r"\s", "", label.read_text()).count(listed) == 1  # the label is about the clean stick
     there = {str(one.relative_to(clean)) for one in clean.rglob("*") if one.is_file()}
     assert not [name for name in there if name.startswith(("dorn", "notes", "acme/drive-03", "acme/drive-38"))]
     assert {"eltec/pump-1.bin.received/pump-1.bin.asc", "acme/project/main.st", "cima/recipe-01.csv.p7s"} <= there

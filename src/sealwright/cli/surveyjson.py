@@ -62,7 +62,7 @@ def lines(spool: Spool, now: datetime, seconds: float, exit_code: int, rules: Se
         yield line({"kind": "problem", "path": one.path, "why": one.why, "code": one.code or None})
     for left in spool.not_read(Left.UNREADABLE):
         yield line({"kind": "problem", "path": os.fsdecode(left.path), "why": left.what, "code": None})
-    for left in spool.not_read(*LEFT_ALONE):
+    for left in spool.not_read(*LEFT_ALONE, Left.ELSEWHERE):
         yield line({"kind": "left", "path": os.fsdecode(left.path), "why": left.why.value})
     for folder in spool.unsigned():
         yield line({"kind": "unsigned", "folder": folder.path, "files": folder.files, "size": folder.size})

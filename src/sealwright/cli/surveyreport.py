@@ -86,6 +86,9 @@ def sections(spool: Spool, now: datetime, limits: Limits, rules: Sequence[str] |
     number = spool.counts.of(State.UNSIGNED)
     folders = (Item(_shown(one.path), (_files(one.files, one.size),)) for one in spool.unsigned(most))
     yield Section("unsigned", say("survey.section.unsigned", number=f"{number:,}"), number, folders)
+    number = _count(spool.not_read(Left.ELSEWHERE))
+    title = say("survey.section.elsewhere", number=f"{number:,}")
+    yield Section("elsewhere", title, number, _first(spool.not_read(Left.ELSEWHERE), most, _left))
     number = spool.copies_total.groups
     copies = (
         Item(_shown(one.paths[0]), (
@@ -219,6 +222,7 @@ def _left(one: NotRead) -> Item:
         Left.DEEP: say("survey.left.deep", depth=MAX_DEPTH),
         Left.SPECIAL: say("survey.left.special"),
         Left.LINK: say("survey.left.link"),
+        Left.ELSEWHERE: say("survey.left.elsewhere"),
     }
     return Item(_shown(os.fsdecode(one.path)), (Fact(say("survey.label.why"), words[one.why]),))
 

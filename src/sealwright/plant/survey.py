@@ -29,10 +29,11 @@ from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
 from sealwright.plant.rows import Answer, Chunk, parts
 from sealwright.plant.spool import Spool, spooling
-from sealwright.plant.walk import MAX_DEPTH, Listed, NotRead, is_folder, walk
+from sealwright.plant.walk import MAX_DEPTH, Left, Listed, NotRead, is_folder, walk
 from sealwright.trust.verify import Verifier
 
 CHUNK = 128
+ELSEWHERE = (b".asc", b".gpg", b".sig", b".sign", b".minisig")
 _NUMBERED = re.compile(rb"(.+)\.[0-9]\.tsr\Z", re.DOTALL)
 
 
@@ -75,7 +76,27 @@ def _chunks(paths: Iterable[bytes], spool: Spool) -> Iterator[Chunk]:
             if isinstance(found, NotRead):
                 spool.left(found)
             else:
+                for one in _signed_elsewhere(found):
+                    spool.left(one)
                 yield from _of_folder(path, found)
+
+
+def _signed_elsewhere(listed: Listed) -> Iterator[NotRead]:
+    """What looks like signatures of kinds that are not checked here; `.sig` may be IMA's, which are."""
+    names = [name for name in listed.files if name.endswith(ELSEWHERE)]
+    if not names:
+        return
+    known, texts = set(listed.files), _texts(listed)
+    for name in names:
+        ending = next(one for one in ELSEWHERE if name.endswith(one))
+        path = os.path.join(listed.path, name)
+        ours = ending == b".sig" and is_beside(os.fsdecode(listed.path), os.fsdecode(name), *texts)
+        if name.removesuffix(ending) in known and not ours:
+            yield NotRead(path, Left.ELSEWHERE)
+
+
+def _texts(listed: Listed) -> tuple[set[str], set[str]]:
+    return {os.fsdecode(name) for name in listed.files}, {os.fsdecode(name) for name in listed.folders}
 
 
 def _apart(paths: Iterable[bytes]) -> list[bytes]:
@@ -124,7 +145,7 @@ def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
         for at in range(0, len(files), CHUNK):
             yield Chunk(root, listed.inside, listed.path, tuple(files[at : at + CHUNK]))
         return
-    text, folders = {os.fsdecode(name) for name in files}, {os.fsdecode(name) for name in listed.folders}
+    text, folders = _texts(listed)
     place = os.fsdecode(listed.path)
     beside = {name for name in maybe if is_beside(place, os.fsdecode(name), text, folders)}
     owners = _owners(maybe, known)

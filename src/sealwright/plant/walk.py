@@ -25,7 +25,10 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Left(StrEnum):
-    """Why something was not read. With UNREADABLE and DEEP files are missing that were asked for; the others are no part of it."""
+    """Why something was not read. With UNREADABLE and DEEP files are missing that were asked for; the others are no part of it.
+
+    ELSEWHERE: it looks like a signature of another kind (GPG, minisign) for the file whose name it begins with, and that is not checked.
+    """
 
     UNREADABLE = "unreadable"
     LINK = "link"
@@ -33,6 +36,7 @@ class Left(StrEnum):
     MOUNT = "mount"
     LOOP = "loop"
     DEEP = "deep"
+    ELSEWHERE = "elsewhere"
 
 
 class NotRead(NamedTuple):

@@ -19,6 +19,8 @@ WORDS: dict[str, str] = {
     "survey.section.weak": "Too weak to count ({number})",
     "survey.section.unreadable": "Not readable ({number})",
     "survey.section.unsigned": "Unsigned, by folder ({number})",
+    "survey.section.elsewhere": "Signed in another way, which a survey does not check ({number})",
+    "survey.left.elsewhere": "GPG, minisign or the like: sealwright receive takes it as an old signature (--old-signature)",
     "survey.section.copies": "Copies: the same bytes more than once ({number})",
     "survey.section.versions": "Several versions of one product ({number})",
     "survey.section.left": "Left alone ({number})",
