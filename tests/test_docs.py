@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from kit.openssl import run
 from kit.packages import wixl
 from kit.powershell import FILES as SCRIPTS
 from kit.samples import project
+from kit.share import Share, by_hand
+from kit.tokens import PIN, make_token
 from kit.uboot import compiled
 from kit.uboot import fit as mkimage
 from kit.updates import swupdate as judged_by_swupdate
@@ -232,6 +235,30 @@ def test_the_page_on_accepting_is_typed(tmp_path: Path) -> None:
     commands = re.findall(r"^    (.+)$", page, re.MULTILINE)
     code, said = bash(tmp_path, *commands)
     assert (code, "INSTALL: allowed" in said, "drive.bin.p7s: OK" in said) == (0, True, True), said
+
+
+def test_the_first_week_goes_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command ends as it says, with the first line of its answer where that is shown."""
+    Share.make(tmp_path, datetime.now(UTC).replace(microsecond=0)).tamper()
+    named(tmp_path, "pin.txt", PIN).chmod(0o600)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(make_token(tmp_path / "tokens", "anna")))
+    run(["softhsm2-util", "--init-token", "--free", "--label", "bert", "--pin", PIN, "--so-pin", "87654321"])
+    page = (ROOT / "docs" / "first-week.md").read_text()
+    lines = re.findall(r"^    (.+)$|^(<!-- the editor -->)$", page, re.MULTILINE)
+    shown = [line or "edit" for line, _ in lines]
+    for at, line in enumerate(shown):
+        if line == "edit":
+            trust = tmp_path / "office" / "trust.toml"
+            trust.write_text(by_hand(trust.read_text()))
+        if line.startswith("$ "):
+            command, _, remark = line[2:].partition("     # exit code ")
+            if "WORDS OF THE CARD" in command:
+                trust = (tmp_path / "office" / "trust.toml").read_bytes()
+                command = command.replace("WORDS OF THE CARD", hashlib.sha256(trust).hexdigest())
+            code, said = bash(tmp_path, command)
+            assert code == int(remark or 0), said
+            following = shown[at + 1] if at + 1 < len(shown) else ""
+            assert following.startswith(("$ ", "edit")) or following in said, said
 
 
 def bash(folder: Path, *commands: str) -> tuple[int, str]:

@@ -125,6 +125,48 @@ def test_what_the_maker_signed_is_accepted_and_others_agree(run: Run, site: Site
     assert verify(run, site, drive, "--line", "line-3") == 1
 
 
+def test_a_station_of_one_line_allows_what_was_accepted_for_it(
+    run: Run, site: Site, drive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert accept(run, site, drive, "--line", "line-3")[0] == 0
+    state, clean = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("clean")
+    words = ["station", "--once", drive.parent, "--trust", site.trust, "--state", state]
+    code, said, _ = run(*words, "--line", "line-3", "--write", clean)
+    assert (code, "ALLOWED      drive.bin" in said) == (0, True), said
+    assert sums(clean / "sealwright-checked.txt", clean) == (True, "")
+    assert run(*words, "--line", "line-4")[0] == 1
+    assert run(*words)[0] == 3
+
+
+def test_a_station_hands_on_what_was_received_with_its_evidence_and_nothing_else(
+    run: Run, site: Site, tmp_path: Path
+) -> None:
+    medium = tmp_path / "medium"
+    (medium / "project").mkdir(parents=True)
+    (medium / "project" / "a.st").write_bytes(b"VAR")
+    (medium / "old.bin").write_bytes(b"unsigned")
+    for name in ("old.bin", "project"):
+        assert accept(run, site, site.received(medium / name))[0] == 0
+    (tmp_path / "state").mkdir()
+    words = ["station", "--once", medium, "--trust", site.trust, "--state", tmp_path / "state"]
+    for turn in range(3):  # what is judged before its evidence is there would be refused now and then
+        clean = tmp_path / f"clean-{turn}"
+        clean.mkdir()
+        code, said, _ = run(*words, "--write", clean)
+        assert (code, said.count("ALLOWED      ")) == (0, 3), said
+        assert [verify(run, site, clean / name) for name in ("old.bin", "project")] == [0, 0]
+    assert {one.name for one in clean.rglob("*.eml")} == {"mail.eml"}
+    assert (clean / "project.received" / "mail.eml").exists()
+    (medium / "old.bin.received" / "evil.exe").write_bytes(b"MZ")
+    (tmp_path / "after").mkdir()
+    code, said, _ = run(*words, "--write", tmp_path / "after")
+    assert (code, "DO NOT USE   old.bin.received/evil.exe" in said) == (1, True), said
+    assert not list((tmp_path / "after").rglob("evil.exe"))
+    (medium / "project.received" / "mail.eml").write_bytes(b"Somebody else wrote this")
+    code, said, _ = run(*words)
+    assert (code, "DO NOT USE   project:" in said, "DO NOT USE   project.received/mail.eml" in said) == (1, True, True)
+
+
 def test_folders_and_many_paths_are_accepted_each_by_itself(run: Run, site: Site, drive: Path) -> None:
     folder = drive.parent / "project"
     folder.mkdir()
@@ -292,6 +334,21 @@ def test_a_rule_for_records_is_written_and_read_aloud(run: Run, site: Site, tmp_
     assert code == 0
     assert "a receiving record (compared or uncompared) by one signer as plant under root" in said
     assert "signed by one signer as maker under acme;" in said
+    never = [
+        *words[:3],
+        "rule",
+        "vendor who never signs",
+        "--environment",
+        "development",
+        "--plant",
+        "root",
+        "--plant-count",
+        "0",
+    ]
+    assert run(*never, "--purpose", "codeSigning", "--grade", "compared")[0] != 0  # a purpose, and of nobody
+    code, said, _ = run(*never, "--grade", "compared")
+    assert code == 0
+    assert "any product for development: signed by no maker; in place of" in said
 
 
 def test_the_proofs_of_a_received_folder_are_renewed_beside_its_record(run: Run, site: Site, tmp_path: Path) -> None:

@@ -156,8 +156,10 @@ def test_what_may_stand_in_for_a_makers_signature_is_weighed() -> None:
     takes = {**RULE, "signer": [SIGNER, receiver], "grades": ["compared"]}
     more = {**takes, "grades": ["compared", "uncompared"]}
     by_others = {**takes, "signer": [SIGNER, receiver, {**receiver, "persons": ["jan"]}]}
+    never_signs = {**takes, "signer": [receiver]}
     for old, new, weight in (
-        ({**RULE, "signer": [SIGNER]}, takes, A), (takes, more, A), (more, takes, R), (takes, by_others, A), (by_others, takes, R)
+        ({**RULE, "signer": [SIGNER]}, takes, A), (takes, more, A), (more, takes, R), (takes, by_others, A), (by_others, takes, R),
+        (takes, never_signs, R), (never_signs, takes, A),
     ):  # fmt: skip
         (found,) = between({"rule": [old]}, {"rule": [new]})
         assert (found.weight, found.attention) == (weight, weight is A)

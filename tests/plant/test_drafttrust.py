@@ -16,6 +16,7 @@ from kit.foreign import rsa_key, sign_by_openssl, stamp_by_openssl
 from kit.manifests import claimed
 from kit.pki import DAY, Pki, p7s
 from kit.signedfiles import MAKERS
+from kit.statements import Plant, accept, receive
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.cms import Profile, Signer, read_envelope
@@ -205,6 +206,19 @@ def test_more_signers_than_a_rule_can_name_are_refused_with_a_next_step(
     monkeypatch.setattr(drafttrust, "MAX_SIGNERS", 1)
     with pytest.raises(LimitExceeded, match="2 signers under one authority"):
         drafted(tmp_path)
+
+
+def test_what_a_plant_received_and_accepted_drafts_nobody_and_stops_nothing(tmp_path: Path) -> None:
+    plant = Plant()
+    path = signed(tmp_path / "drive.bin")
+    accept(path, plant.anna)
+    (tmp_path / "old.bin").write_bytes(b"unsigned")
+    receive(tmp_path / "old.bin", plant.bert)
+    draft = drafted(tmp_path)
+    (rule,) = parsed(draft).rules
+    assert (rule.formats, rule.signers[0].subjects) == (("detached",), ("CN=release,O=ACME",))
+    assert {one.partition(":")[0] for one in draft.left} == {"acceptance", "receiving"}
+    assert outcomes(tmp_path, draft, [path]) == [("trusted", "")]
 
 
 def test_an_authority_whose_tokens_name_it_by_sha1_only_is_pinned_by_its_key(tmp_path: Path) -> None:

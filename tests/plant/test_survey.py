@@ -21,6 +21,7 @@ from kit.manifests import claimed
 from kit.pki import NOW, Pki, p7s
 from kit.samples import project
 from kit.signedfiles import MAKERS
+from kit.statements import Plant, receive
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
@@ -136,6 +137,22 @@ def test_a_signature_beside_its_file_is_no_file_of_its_own_and_one_that_lies_alo
     (tmp_path / "stray.p7s").write_bytes(p7s(SIGNER, b"something"))
     with looked(tmp_path) as spool:
         assert states(spool) == {"intact": 2, "unsigned": 1}
+
+
+@pytest.mark.usefixtures("how")
+def test_the_evidence_of_what_was_received_is_no_signed_folder_and_not_broken(tmp_path: Path) -> None:
+    plant = Plant()
+    (tmp_path / "drive.bin").write_bytes(b"unsigned")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "a.st").write_bytes(b"VAR")
+    for name in ("drive.bin", "project"):
+        receive(tmp_path / name, plant.anna)
+    with looked(tmp_path) as spool:
+        assert states(spool).get("broken", 0) == 0
+        assert states(spool)["intact"] == 1
+    (tmp_path / "drive.bin").write_bytes(b"changed!")
+    with looked(tmp_path) as spool:
+        assert states(spool)["broken"] == 1
 
 
 def test_a_folder_of_hundreds_of_signed_files_finds_each_ones_signature(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from sealwright.trust.model import (
     TimestampAuthority,
     TrustFile,
 )
-from sealwright.trust.trustfile import officer_key_digest
+from sealwright.trust.trustfile import NEVER_SIGNS, officer_key_digest
 
 
 class Weight(Enum):
@@ -352,6 +352,9 @@ def _weigh_signers(
             (looser if one.count else stricter).append(f"no {one.slot} signer")
             continue
         left.remove(now)
+        if NEVER_SIGNS in (one, now):
+            (stricter if now == NEVER_SIGNS else looser).append("anchors")
+            continue
         if now.count != one.count:
             (stricter if now.count > one.count else looser).append("count")
         for name in ("anchors", "subjects", "keys", "certificates", "purposes", "persons"):

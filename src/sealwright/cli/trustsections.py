@@ -205,7 +205,8 @@ def _rule(draft: Draft, args: argparse.Namespace) -> list[str]:
     signer: dict[str, Toml] = {"slot": "maker", "anchors": args.anchor}
     lists = {"purposes": args.purpose, "subjects": args.subject, "persons": args.person}
     signer |= {key: value for key, value in lists.items() if value} | ({"count": args.count} if args.count != 1 else {})
-    signers: list[Toml] = [signer]
+    makers_sign = args.anchor or len(signer) > 2 or not args.grade  # else the receiving records alone count
+    signers: list[Toml] = [signer] if makers_sign else []
     if args.plant:
         plant: dict[str, Toml] = {"slot": "plant", "anchors": args.plant, "persons": args.plant_person}
         counted = {"count": args.plant_count} if args.plant_count != 1 else {}

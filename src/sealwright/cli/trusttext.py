@@ -107,7 +107,7 @@ def sentence(rule: Rule) -> str:
         what = say("rule.what-format", what=what, formats=either.join(rule.formats))
     if rule.hardware:
         what = say("rule.what-hardware", what=what, hardware=either.join(rule.hardware))
-    signers = both.join(_signer(one) for one in rule.signers if one.count)
+    signers = both.join(_signer(one) for one in rule.signers if one.count and one.anchors) or say("rule.no-signer")
     needs = ", ".join(_needs(rule))
     parts = {"what": what, "environment": rule.environment, "signers": signers}
     said = say("rule.sentence-needs", **parts, needs=needs) if needs else say("rule.sentence", **parts)

@@ -22,6 +22,16 @@ from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, RECEIVING_SUFFIX, STAT
 _OF_A_PERSON = re.compile(rf"(.+){re.escape(RECEIVING_SUFFIX)}\.([^/]+)\.p7s\Z", re.DOTALL)
 
 
+def received_by(folder: bytes, present: Collection[bytes]) -> bytes:
+    """What the evidence in a folder is about, b"" where it is no folder of evidence. present: the names beside it.
+
+    The record beside it has the name that a manifest of the folder would have, and is none.
+    """
+    stem = folder.removesuffix(os.fsencode(FOLDER_SUFFIX))
+    there = stem != folder and stem in present and stem + os.fsencode(RECEIVING_SUFFIX) in present
+    return stem if there else b""
+
+
 def is_of_statement(folder: str, name: str, files: Collection[str], folders: Collection[str]) -> bool:
     """Whether a name is that of a statement, of a further signature of one, or of evidence. files, folders: the names in the folder."""
     for suffix in STATEMENT_SUFFIXES:
@@ -42,8 +52,13 @@ def _suffix(record: Receiving, person: str) -> str:
 
 def _is_evidence(folder: str, name: str) -> bool:
     """Of a file that lies beside the folder, and is judged there with its record."""
+    return os.path.isfile(folder.removesuffix(FOLDER_SUFFIX)) and is_listed_evidence(folder, name)
+
+
+def is_listed_evidence(folder: str, name: str) -> bool:
+    """Whether the receiving record beside a folder of evidence lists a file in it, with this very content."""
     stem = folder.removesuffix(FOLDER_SUFFIX)
-    if not os.path.isfile(stem) or os.path.islink(os.path.join(folder, name)):
+    if stem == folder or os.path.islink(os.path.join(folder, name)):
         return False
     record = _record(stem + RECEIVING_SUFFIX)
     if record is None or os.fsdecode(record.name) != os.path.basename(stem):

@@ -8,7 +8,7 @@
    there is one rule, because all rules that are equally close must be met (`trust/rules.py`).
 4. Timestamp authorities that were seen are named; a timestamp is demanded where every signature of the rule had one.
 5. Without a word from the maker about its keys the environment is `test`: production wants evidence (RULES 2).
-Broken, weak and bare signatures are in no rule. A survey of a clean delivery drafts its maker; one of a poisoned share drafts
+Broken, weak and bare signatures are in no rule, nor are the statements of a plant about what it received and accepted. A survey of a clean delivery drafts its maker; one of a poisoned share drafts
 whoever poisoned it. That is why it is a trial, and why each anchor has to be compared with its maker.
 """
 
@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from sealwright.artifact.names import display
 from sealwright.artifact.section import MAX_ITEMS, MAX_TEXT
 from sealwright.errors import LimitExceeded, SealwrightError, UsageError
+from sealwright.formats.format import ACCEPTANCE, RECEIVING
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.plant.rows import StampRow
 from sealwright.plant.seen import Use
@@ -141,6 +142,9 @@ def _usable(uses: Iterable[Use]) -> tuple[list[tuple[Use, Certificates]], list[s
     found: list[tuple[Use, Certificates]] = []
     left: dict[str, None] = {}
     for use in uses:
+        if use.format in (ACCEPTANCE, RECEIVING):
+            left[f"{use.format}: a plant's statement; which of them count is for your officers to say"] = None
+            continue
         try:
             chain = tuple(load_certificate(der, "certificate") for der in use.chain)
         except SealwrightError as cause:

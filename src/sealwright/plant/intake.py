@@ -21,7 +21,7 @@ import os
 import random
 import stat
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,12 +33,14 @@ from sealwright.artifact.names import display, usable_members
 from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import LimitExceeded, MediumGone, OutputRefused
 from sealwright.findings import Finding, note, reject, warning
+from sealwright.formats.statementnames import received_by
 
 BLOCK = 256 * 1024
 MAX_FILES = 200_000
 MAX_DEPTH = 40
 SPARE_BYTES = 64 << 20  # stays free in the private place
 TREE_SUFFIX = b".manifest"
+EVIDENCE_SUFFIX = b".received"  # beside what was received, with a record of this name and TREE_SUFFIX
 _SENT = 1 << 20
 _INLINE = 4 << 20
 _QUEUED = 16
@@ -90,17 +92,22 @@ class Listing(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Files of one folder whose names begin alike, as those of a file and its signatures do; listing: of that folder."""
+    """Files of one folder whose names begin alike, as those of a file and its signatures do; listing: of that folder.
+
+    evidence: what is in the folders beside them where the evidence of a receiving record is kept.
+    """
 
     files: tuple[Taken, ...]
     listing: Listing
+    evidence: tuple[Taken, ...] = ()
 
 
 class Tree(NamedTuple):
-    """A folder with a manifest beside it. files: all that are in it, and what lies beside it under its name."""
+    """A folder with a manifest or receiving record beside it. files: all that are in it, and what lies beside it under its name."""
 
     name: bytes
     files: tuple[Taken, ...]
+    evidence: tuple[Taken, ...] = ()
 
 
 @dataclass(slots=True)
@@ -156,7 +163,12 @@ class Intake:
         yield from refused
         present = frozenset((*names, *folders))
         listing = _listing(prefix, names, folders)
-        trees: dict[bytes, tuple[Taken, ...]] = {name: () for name in folders if name + TREE_SUFFIX in present}
+        evidence = {name: stem for name in folders if (stem := received_by(name, present))}
+        trees: dict[bytes, tuple[Taken, ...]] = {
+            name: ()
+            for name in folders
+            if name not in evidence and {name + TREE_SUFFIX, name + EVIDENCE_SUFFIX + TREE_SUFFIX} & present
+        }
         for owner, members in _grouped(names, present):
             answers = [self._file(source, target, prefix, name) for name in members]
             yield from (one for one in answers if isinstance(one, Finding))
@@ -168,17 +180,37 @@ class Intake:
             taken = tuple(one for one in answers if isinstance(one, Taken))
             if owner in trees:
                 trees[owner] = taken
-            if taken:
-                yield Group(taken, listing)
+            kept: list[Taken] = []
+            for name in (name for name, stem in evidence.items() if stem in members):
+                kept += yield from self._evidence(source, target, prefix, name, depth)
+            if taken or kept:
+                yield Group(taken, listing, tuple(kept))
         for name in folders:
+            if name in evidence:
+                continue  # it is taken with what it is about
             inside: list[Taken] = []
             for found in self._inside(source, target, prefix, name, depth):
                 if name in trees and not isinstance(found, Finding):
-                    inside += found.files
+                    inside += (*found.files, *found.evidence)
                 else:
                     yield found
             if name in trees:
-                yield Tree(prefix + name, (*trees[name], *inside))
+                kept = []
+                if name + EVIDENCE_SUFFIX in evidence:
+                    kept += yield from self._evidence(source, target, prefix, name + EVIDENCE_SUFFIX, depth)
+                yield Tree(prefix + name, (*trees[name], *inside), tuple(kept))
+
+    def _evidence(
+        self, source: int, target: int, prefix: bytes, name: bytes, depth: int
+    ) -> Generator[Finding, None, Iterable[Taken]]:
+        """Everything in a folder of evidence, which is judged with what it is about; the findings are yielded."""
+        taken: dict[bytes, Taken] = {}
+        for found in self._inside(source, target, prefix, name, depth):
+            if isinstance(found, Finding):
+                yield found
+            else:
+                taken |= {one.name: one for one in (*found.files, *found.evidence)}
+        return taken.values()
 
     def _inside(
         self, source: int, target: int, prefix: bytes, name: bytes, depth: int

@@ -3,7 +3,8 @@
     medium -> intake (copies, a thread of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
 
 1. What is judged is the private copy, under the names it has on the medium: the process works inside the private folder.
-2. A file that belongs to another one as its signature is judged with it. A folder with a manifest beside it is one thing.
+2. A file that belongs to another one as its signature, or as evidence of how it was received, is judged with it. A folder with a
+   manifest or receiving record beside it is one thing.
 3. What the intake did not take is refused by name. Where the medium was not read to its end, nothing of it is allowed: no verdict
    given before counts, and nothing is written to a clean stick.
 """
@@ -15,7 +16,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -24,7 +25,8 @@ from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.artifact.source import known_digests
 from sealwright.findings import Finding
 from sealwright.formats.sidecar import is_beside
-from sealwright.plant.intake import Group, Intake, Taken, Tree
+from sealwright.formats.statementnames import is_listed_evidence
+from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Taken, Tree
 from sealwright.trust.verdict import Verdict
 
 Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdict]]
@@ -104,17 +106,34 @@ class _Asked(NamedTuple):
 
 
 def _asked(found: Group | Tree) -> Iterator[_Asked]:
-    """What is to be judged of it: all but the signatures of others, each with those that are its own."""
+    """What is to be judged of it: all but the signatures of others and the evidence about them, each with what is its own."""
     if isinstance(found, Tree):
-        yield _Asked(os.fsdecode(found.name), None, found.files)
+        listed, others = _evidence(found.evidence)
+        yield _Asked(os.fsdecode(found.name), None, (*found.files, *listed))
+        yield from others
         return
     listing = found.listing
     names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
     beside = {name for name in names if is_beside(listing.path, name, listing.files, listing.folders)}
+    listed, others = _evidence(found.evidence)
     for name, one in names.items():
         if name not in beside:
             own = (names[other] for other in beside if other.startswith(name + "."))
-            yield _Asked(os.fsdecode(one.name), listing.every, (one, *own))
+            kept = (other for other in listed if other.name.startswith(one.name + EVIDENCE_SUFFIX + b"/"))
+            yield _Asked(os.fsdecode(one.name), listing.every, (one, *own, *kept))
+    yield from others
+
+
+def _evidence(taken: Iterable[Taken]) -> tuple[list[Taken], list[_Asked]]:
+    """What a receiving record lists as evidence, and what else lies there, which is judged like everything."""
+    listed: list[Taken] = []
+    others: list[_Asked] = []
+    for one in taken:
+        if is_listed_evidence(*os.path.split(os.fsdecode(one.name))):
+            listed.append(one)
+        else:
+            others.append(_Asked(os.fsdecode(one.name), None, (one,)))
+    return listed, others
 
 
 def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged]:

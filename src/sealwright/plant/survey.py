@@ -24,6 +24,7 @@ from sealwright.artifact.progress import Progress
 from sealwright.formats.embedded import embedded_format
 from sealwright.formats.known import EMBEDDED
 from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
+from sealwright.formats.statementnames import received_by
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
 from sealwright.plant.rows import Answer, Chunk, parts
@@ -130,7 +131,13 @@ _TREES = (os.fsencode(MANIFEST_SUFFIX), os.fsencode(IMA_LIST_SUFFIX))
 
 def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
     files = listed.files
-    trees = [name for name in listed.folders if any(name + ending in files for ending in _TREES)] if files else []
+    known = set(files)
+    present = known.union(listed.folders) if known else known
+    trees = [
+        name
+        for name in listed.folders
+        if any(name + ending in known for ending in _TREES) and not received_by(name, present)
+    ]
     for tree in sorted(trees):
         yield Chunk(root, listed.inside, listed.path, (tree,), trees=True)
     maybe = [name for name in files if could_lie_beside(name)]
@@ -138,7 +145,6 @@ def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
         for at in range(0, len(files), CHUNK):
             yield Chunk(root, listed.inside, listed.path, tuple(files[at : at + CHUNK]))
         return
-    known = set(files)
     text, folders = _texts(listed)
     place = os.fsdecode(listed.path)
     beside = {name for name in maybe if is_beside(place, os.fsdecode(name), text, folders)}

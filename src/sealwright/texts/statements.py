@@ -114,6 +114,7 @@ WORDS: dict[str, str] = {
     "accept.refused": "NOT ACCEPTED {path}: {why}",
     "accept.summary": "{accepted} accepted, {failed} not",
     # Trust files.
+    "rule.no-signer": "no maker",
     "rule.sentence-grades": "{sentence}; in place of the maker's signature a receiving record ({grades}) by {receivers}",
     # What `inspect` shows.
     "kind.acceptance": "acceptance by a plant",

@@ -91,7 +91,7 @@ def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: As
     speaking = _speaking(trust.rules, claims, formats, judged)
     if not speaking:
         # a refused signature has no claims left to choose a rule by: why it was refused is the answer that helps
-        refused = dict.fromkeys(refusal for entry in judged if not entry.seen.accepted for refusal in entry.refusals)
+        refused = _refused(judged)
         return Decision((), (), (*refused, reject("SW-RULE-NONE", claims.product or "an artifact without claims")))
     counted: list[Judged] = []
     findings: list[Finding] = []
@@ -99,11 +99,19 @@ def decide(trust: TrustFile, judged: Sequence[Judged], claims: Claims, asked: As
         fits, problems = _satisfy(rule, judged, claims, asked, when)
         counted += [entry for entry in fits if entry not in counted]
         findings += [problem for problem in problems if problem not in findings]
+    if not counted:  # so it is with a receiving record, whose product would have led to the rule that takes it
+        about = _refused([entry for entry in judged if entry.candidate.format == RECEIVING])
+        findings = [*about, *(one for one in findings if one not in about)]
     # who counts for nothing chooses no rule: his product would put another one's rules aside
     named = {entry.claims.product for entry in counted} - {None}
     if named and claims.product not in {*named, None}:
         findings.append(reject("SW-CLAIMS-NOT-SIGNED", counted[0].seen.source, describe(claims)))
     return Decision(tuple(speaking), tuple(counted), tuple(findings))
+
+
+def _refused(judged: Sequence[Judged]) -> dict[Finding, None]:
+    """Why some of them do not count at all, each reason once."""
+    return dict.fromkeys(refusal for entry in judged if not entry.seen.accepted for refusal in entry.refusals)
 
 
 def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: Sequence[Judged]) -> list[Rule]:

@@ -359,18 +359,22 @@ def _rule(section: Section) -> Rule:
         raise section.wrong("expiry", "left out unless `formats` names only some of " + ", ".join(TIMELESS))
     if set(rule.grades) - set(GRADES):
         raise section.wrong("grades", "some of " + ", ".join(GRADES))
-    if all(signer.count == 0 for signer in signers):
+    slots = {signer.slot for signer in signers}
+    if rule.grades and Slot.PLANT not in slots:
+        raise section.wrong("grades", "left out unless there is a [[rule.signer]] of slot plant, who signs the records")
+    if rule.grades and Slot.MAKER not in slots:
+        rule = rule._replace(signers=(NEVER_SIGNS, *rule.signers))
+    if all(signer.count == 0 for signer in rule.signers):
         raise section.wrong("signer", "at least one [[rule.signer]] with a count of 1 or more")
-    if rule.grades and not {Slot.MAKER, Slot.PLANT} <= {signer.slot for signer in signers}:
-        raise section.wrong(
-            "grades",
-            "left out unless there is a [[rule.signer]] of slot maker and one of slot plant, who signs the records",
-        )
     if not rule.grades and any(signer.count == 0 for signer in signers):
         raise section.wrong("count", "1 or more, unless `grades` says which receiving records these signers sign")
     if rule.mode is not Mode.AUDIT and not (rule.owner and rule.reason and rule.review):
         raise section.wrong("mode", "given with `owner`, `reason` and `review` where it is not audit")
     return rule
+
+
+# the maker of a rule that takes receiving records and names none: no signature fills it, so that the record is asked for
+NEVER_SIGNS = SignerRule(Slot.MAKER, (), (), (), (), (), (), 1, None)
 
 
 def _signer(section: Section) -> SignerRule:
