@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.interrupts import Interrupts
 from sealwright.artifact.names import check_members, display
 from sealwright.artifact.output import Output, write_batch
 from sealwright.artifact.receiving import Evidence
 from sealwright.artifact.source import read_file, unreadable
 from sealwright.errors import LimitExceeded, OutputRefused, ReceivingRefused
-from sealwright.artifact.folders import sync_folder
 
 MAX_EVIDENCE = 100
 MAX_FILE_BYTES = 32 << 20
