@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kit.archives import signed_by_jarsigner, zipped
@@ -216,6 +218,61 @@ def test_a_signature_of_mcuboot_needs_its_certificate_handed_in(tmp_path: Path, 
     code, out, err = run("trust", "add", trust, "--from", images[0], *handed, *CONFIRMED)
     assert code == 0, out + err
     assert [run("verify", path, "--trust", trust)[0] for path in (*images, altered(images[0]))] == [0, 1, 1]
+
+
+def test_a_bare_public_key_as_imgtool_gives_it_is_taken_in_for_a_year(tmp_path: Path, trust: Path, run: Run) -> None:
+    images = []
+    for name, kind in (("a", "ecdsa-p256"), ("b", "ecdsa-p256")):
+        key, plain, image, public = (tmp_path / f"{name}{end}" for end in (".pem", ".bin", ".img", ".pub"))
+        plain.write_bytes(FIRMWARE)
+        for arguments in (
+            ("keygen", "-t", kind, "-k", key),
+            ("getpub", "-k", key, "-e", "pem", "-o", public),
+            ("sign", "-k", key, "--header-size", "0x200", "--pad-header", "-S", "0x60000", "-v", "1.2.3", plain, image),
+        ):
+            done, words = imgtool(*arguments)
+            assert done, words
+        images.append(image)
+    code, _, err = run("trust", "add", trust, "--from", images[0], "--signer", tmp_path / "b.pub", *CONFIRMED)
+    assert code == 1, err
+    handed = ("--signer", tmp_path / "a.pub")
+    code, out, err = run("trust", "add", trust, "--from", images[0], *handed, *CONFIRMED)
+    assert code == 0, out + err
+    done, words = program(
+        ["openssl", "pkey", "-pubin", "-in", tmp_path / "a.pub", "-outform", "DER", "-out", tmp_path / "a.der"]
+    )
+    assert done, words
+    assert hashlib.sha256((tmp_path / "a.der").read_bytes()).hexdigest() in out
+    assert [run("verify", path, "--trust", trust)[0] for path in (*images, altered(images[0]))] == [0, 1, 1]
+    assert "Nothing to change" in run("trust", "add", trust, "--from", images[0], *handed, *CONFIRMED)[1]
+
+
+def test_the_next_certificate_of_a_pinned_signer_is_one_more_pin_and_a_weaker_key_is_said(
+    tmp_path: Path, trust: Path, run: Run
+) -> None:
+    dates = {"before": CLOCK - DAY, "after": CLOCK + 900 * DAY}
+    root = made("maker root", ca=True, **dates)
+    strong, weak = (
+        made("maker", root, purposes=[CODE_SIGNING], key=key, **dates)
+        for key in (ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1()))
+    )
+    paths = []
+    for name, leaf in (("old.bin", strong), ("new.bin", weak)):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(name.encode())
+        _openssl_signed(paths[-1], leaf, made("nobody of theirs", ca=True), tmp_path)
+    assert run("trust", "add", trust, "--from", paths[0], *CONFIRMED)[0] == 0
+    (signer,) = said_by(trust).rules[-1].signers
+    assert len(signer.certificates) == 1
+    assert signer.pins_until is not None
+    assert run("verify", paths[1], "--trust", trust)[0] == 1
+    code, out, err = run("trust", "add", trust, "--from", paths[1], *CONFIRMED)
+    assert code == 0, out + err
+    assert "otherwise than before, a WEAKER key: P-384 -> P-256" in out
+    assert "weaker than the one before" in out
+    assert "impostor" in out
+    assert [run("verify", path, "--trust", trust)[0] for path in paths] == [0, 0]
+    assert len(said_by(trust).rules[-1].signers[0].certificates) == 2
 
 
 def test_nothing_is_added_until_somebody_says_who_confirmed_it(tmp_path: Path, trust: Path, run: Run) -> None:

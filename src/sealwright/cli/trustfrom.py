@@ -34,7 +34,7 @@ def options(add: argparse.ArgumentParser) -> None:
     found.add_argument("--anchor", dest="above", metavar="CERT", help="the maker's authority, where the path shall end")
     found.add_argument(
         "--signer", dest="signers", metavar="CERT", action="append", default=[],
-        help="the signer's certificate, where signatures carry none (repeat)",
+        help="the signer's certificate or public key, where signatures carry none (repeat)",
     )  # fmt: skip
     found.add_argument("--name", dest="anchor_name", metavar="TEXT", default="", help="what rules call the authority")
     found.add_argument("--environment", dest="sample_environment", choices=ENVIRONMENTS, default="")
@@ -66,7 +66,7 @@ def run_from(args: argparse.Namespace) -> int:
         raise UsageError(args.file, "a deny list takes nobody in", "Name the trust file.")
     if len(args.samples) > MAX_SAMPLES:
         raise UsageError("--from", f"{len(args.samples)} samples", f"At most {MAX_SAMPLES} are read.")
-    before, handed = draft.text, _handed(args)
+    before, handed = draft.text, _handed(args, now)
     samples = [read_sample(path, handed, now) for path in args.samples]
     samples.sort(key=lambda one: one.made or one.leaf.not_valid_before_utc)
     check_one_maker(samples)
@@ -111,12 +111,24 @@ def run_from(args: argparse.Namespace) -> int:
     return 0
 
 
-def _handed(args: argparse.Namespace) -> Handed:
+def _handed(args: argparse.Namespace, now: datetime) -> Handed:
     from sealwright.plant.sample import Handed
-    from sealwright.trust.intake import certificate_in, certificates_in
+    from sealwright.trust.intake import certificate_in
 
     anchors = (certificate_in(args.above),) if args.above is not None else ()
-    return Handed(anchors, tuple(dict.fromkeys(der for path in args.signers for der in certificates_in(path))))
+    return Handed(anchors, tuple(dict.fromkeys(der for path in args.signers for der in _signers_in(path, now))))
+
+
+def _signers_in(path: str, now: datetime) -> tuple[bytes, ...]:
+    """The certificates of a file; where it is a bare public key, one that is made for it and the authority above."""
+    from sealwright.errors import UsageError
+    from sealwright.plant.keyholder import certified
+    from sealwright.trust.intake import certificates_in, public_key_in
+
+    try:
+        return tuple(certificates_in(path))
+    except UsageError:
+        return tuple(certified(public_key_in(path), now))
 
 
 def _said(args: argparse.Namespace, confirmed: str) -> Said:
@@ -192,7 +204,7 @@ def _about(sample: Sample) -> list[str]:
 def _facts(certificate: x509.Certificate) -> list[str]:
     from sealwright.plant.sample import key_name
     from sealwright.texts.words import say
-    from sealwright.trust.certificate import display_name
+    from sealwright.trust.certificate import display_name, spki_digest
     from sealwright.trust.words import groups, words
 
     digest = _fingerprint(certificate)
@@ -202,6 +214,7 @@ def _facts(certificate: x509.Certificate) -> list[str]:
         say("adopt.dates", start=start, end=end, key=key_name(certificate)),
         say("adopt.fingerprint", digits=groups(digest)),
         say("adopt.words", words=words(digest)),
+        say("adopt.key", digest=spki_digest(certificate)),
     ]
 
 

@@ -123,12 +123,10 @@ def propose(draft: Draft, samples: Sequence[Sample], said: Said, now: datetime) 
     before = unbelieved(draft.path)
     verdicts = _judged(samples, before, now)
     newest = samples[-1]
-    found = compared(samples)
+    found = [*_remembered(newest, before.trust), *compared(samples)]
     if all(one.outcome is Outcome.TRUSTED for one in verdicts):
         return Proposal(None, (), tuple(found), (), verdicts[-1].rule, verdicts[-1])
     edit = _Edit(draft, changed=found, remarks=_remarks(samples, said, now))
-    for sample in samples:
-        _authority(edit, sample, before.trust)
     known = _known(newest, before.trust)
     if not known:
         known = _another_authority(edit, samples, before.trust, said, now)
@@ -138,6 +136,8 @@ def propose(draft: Draft, samples: Sequence[Sample], said: Said, now: datetime) 
         )
     else:
         _adapt(edit, samples, known, before.trust, said, now)
+    for sample in samples:
+        _authority(edit, sample, before.trust)
     if not edit.said:
         return _unchanged(newest, verdicts[-1], edit)
     if any(one.what == "weaker" for one in edit.changed):
@@ -152,6 +152,16 @@ def propose(draft: Draft, samples: Sequence[Sample], said: Said, now: datetime) 
     return Proposal(
         data, tuple(edit.said), tuple(dict.fromkeys(edit.changed)), tuple(edit.warnings), verdict.rule, verdict
     )
+
+
+def _remembered(sample: Sample, trust: TrustFile) -> list[Changed]:
+    """What a signer's certificate has otherwise than those of the same subject that the file holds."""
+    held = [
+        load_certificate(der, "certificate")
+        for der in (*(one.certificate for one in trust.anchors), *trust.certificates)
+    ]
+    theirs = [one for one in held if one.subject == sample.leaf.subject and not is_authority(one)]
+    return [] if sample.leaf in theirs else [each for one in theirs[-1:] for each in changed(one, sample.leaf)]
 
 
 def _judged(samples: Sequence[Sample], believed: Believed, now: datetime) -> list[Verdict]:
@@ -188,6 +198,8 @@ def _another_authority(
     edit.said.append(say("adopt.anchor", name=name, environment=environment, subject=display_name(anchor.subject)))
     if public:
         edit.said.append(say("adopt.public", name=name))
+    if environment == "test" and not said.environment:
+        edit.warnings.append(say("adopt.test"))
     _certificates(edit, samples, trust)
     _evidence(edit, samples, trust, environment, said, now)
     if place is None:
@@ -199,7 +211,6 @@ def _another_authority(
     edit.changed.append(
         Changed("issuer", "; ".join(display_name(one.subject) for one in old), display_name(anchor.subject))
     )
-    edit.changed += [each for one in old if one.subject == newest.leaf.subject for each in changed(one, newest.leaf)]
     # also where the issuer's name is the old one: a certificate that came alone can name anybody as its issuer
     edit.warnings.append(say("adopt.impostor", subject=display_name(newest.leaf.subject), rule=display(rule.name)))
     values: dict[str, Toml] = {"anchors": [*signer.anchors, name]}
@@ -239,6 +250,8 @@ def _new_rule(
     edit.said.append(say("adopt.rule", rule=str(entry["name"]), format=form))
     if not products:
         edit.warnings.append(say("adopt.no-product", format=form))
+    if not said.owner:
+        edit.warnings.append(say("adopt.no-owner"))
 
 
 def _identity(samples: Sequence[Sample], now: datetime) -> dict[str, Toml]:

@@ -37,7 +37,7 @@ _STEPS = {
     State.BROKEN: "Do not install it. " + _SECOND,
     State.WEAK: "Ask the maker for a signature by today's algorithms, or receive it with a record: sealwright receive --help",
     State.UNREADABLE: "Fetch it again; `sealwright inspect` shows how far it can be read.",
-    State.BARE: "Ask the maker for the certificate of this key and name it: --signer FILE",
+    State.BARE: "Ask the maker for the certificate or public key and name it: --signer FILE",
 }
 
 

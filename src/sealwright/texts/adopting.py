@@ -16,6 +16,7 @@ WORDS: dict[str, str] = {
     "adopt.issuer": "issued by {issuer}",
     "adopt.dates": "from {start} to {end}, {key}",
     "adopt.fingerprint": "SHA-256 {digits}",
+    "adopt.key": "its key {digest}",
     "adopt.words": "in words {words}",
     "adopt.nothing": "Nothing to change: {path} is accepted by the rule {rule}.",
     "adopt.nothing-undecided": "Nothing to change: {trust} has a rule for this, and says: {why}",
@@ -45,6 +46,9 @@ WORDS: dict[str, str] = {
     "adopt.weaker": "the new key is weaker than the one before: ask the maker why",
     "adopt.purpose": "the certificate is for another purpose than rule {rule} asked for so far",
     "adopt.no-product": "no product is named in signed bytes: the rule accepts every {format} file of this signer",
+    "adopt.no-owner": "nobody answers for the rule yet: --owner",
+    "adopt.test": "its certificates do not say where the key lives, so it is taken in for environment test;"
+    " once the maker has told you: --environment production --provenance hardware-claimed",
     "adopt.ends": "the signer's certificate ends {end}, before the next release on about {due} ({assumption}):"
     " ask the maker for the next certificate now",
     "adopt.every-seen": "one every {days} days, from {number} gaps between the timestamps of these samples",
@@ -52,7 +56,6 @@ WORDS: dict[str, str] = {
     "adopt.compare": "Compare the fingerprints with the maker over a second channel: a number, page or paper that you already had.",
     "adopt.ask": "Who or what confirmed the fingerprint (empty: nobody, nothing is added)? ",
     "adopt.dry": "{path} would change like this (nothing is written):",
-    "adopt.text": "{path} changes like this:",
     "adopt.verdict": "{path} under the new text: {outcome} by rule {rule}",
     "adopt.recorded": "recorded in the journal of {home}",
 }
