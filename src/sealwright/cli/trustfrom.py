@@ -70,7 +70,9 @@ def run_from(args: argparse.Namespace) -> int:
     samples = [read_sample(path, handed, now) for path in args.samples]
     samples.sort(key=lambda one: one.made or one.leaf.not_valid_before_utc)
     check_one_maker(samples)
-    trial = propose(Draft(before.encode(), args.file), samples, _said(args, say("adopt.unconfirmed")), now)
+    trial = propose(
+        Draft(before.encode(), args.file), samples, _said(args, args.confirmed or say("adopt.unconfirmed")), now
+    )
     ends = _ends(samples, now)
     warnings = [*trial.warnings, *ends]
     if not args.json:

@@ -13,7 +13,7 @@ Nothing is written here, and names out of certificates stand in the text only as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -203,7 +203,7 @@ def _another_authority(
     _certificates(edit, samples, trust)
     _evidence(edit, samples, trust, environment, said, now)
     if place is None:
-        _new_rule(edit, samples, [name], environment, names, said, now)
+        _new_rule(edit, samples, trust, [name], environment, names, said, now)
         return []
     rule = trust.rules[place]
     at, signer = _maker(trust, place)
@@ -223,6 +223,7 @@ def _another_authority(
 def _new_rule(
     edit: _Edit,
     samples: Sequence[Sample],
+    trust: TrustFile,
     anchors: list[str],
     environment: str,
     names: Names,
@@ -250,8 +251,22 @@ def _new_rule(
     edit.said.append(say("adopt.rule", rule=str(entry["name"]), format=form))
     if not products:
         edit.warnings.append(say("adopt.no-product", format=form))
+    edit.warnings += _beside(trust, newest, set(products), anchors[0])
     if not said.owner:
         edit.warnings.append(say("adopt.no-owner"))
+
+
+def _beside(trust: TrustFile, sample: Sample, products: set[str], anchor: str) -> Iterator[str]:
+    """What a new rule does to those that are there: a product that another maker signs too, files that a wider rule decided."""
+    for rule in trust.rules:
+        makers = {name for one in rule.signers if one.slot is Slot.MAKER for name in one.anchors}
+        if anchor in makers or not _of_format(rule, sample):
+            continue
+        shared = products & set(rule.products)
+        if shared:
+            yield say("adopt.product-taken", products=", ".join(sorted(shared)), rule=display(rule.name))
+        elif not rule.products and (products or not rule.formats):
+            yield say("adopt.wider", rule=display(rule.name))
 
 
 def _identity(samples: Sequence[Sample], now: datetime) -> dict[str, Toml]:
@@ -324,7 +339,7 @@ def _adapt(
     _evidence(edit, samples, trust, anchor.environment.value, said, now)
     place = _place(newest, known, trust)
     if place is None:
-        _new_rule(edit, samples, [anchor.name], anchor.environment.value, _names(trust), said, now)
+        _new_rule(edit, samples, trust, [anchor.name], anchor.environment.value, _names(trust), said, now)
         return
     at, signer = _maker(trust, place)
     rule = trust.rules[place]

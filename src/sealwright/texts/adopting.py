@@ -46,6 +46,8 @@ WORDS: dict[str, str] = {
     "adopt.weaker": "the new key is weaker than the one before: ask the maker why",
     "adopt.purpose": "the certificate is for another purpose than rule {rule} asked for so far",
     "adopt.no-product": "no product is named in signed bytes: the rule accepts every {format} file of this signer",
+    "adopt.product-taken": "rule {rule} names {products} as another maker's: from now on both may sign it; ask whose product it is",
+    "adopt.wider": "rule {rule} is wider: what this rule speaks of, that one no longer decides (`trust diff --inventory` shows it)",
     "adopt.no-owner": "nobody answers for the rule yet: --owner",
     "adopt.test": "its certificates do not say where the key lives, so it is taken in for environment test;"
     " once the maker has told you: --environment production --provenance hardware-claimed",
