@@ -14,7 +14,8 @@ from kit.trust import trust_bytes, trust_parts
 from sealwright.artifact.claims import Claims
 from sealwright.cli.main import main
 from sealwright.errors import SampleRefused
-from sealwright.plant.adopt import Said, propose
+from sealwright.plant.adopt import propose
+from sealwright.plant.adoptedit import Said
 from sealwright.plant.sample import Handed, read_sample
 from sealwright.trust.draft import Draft
 from sealwright.trust.model import TrustFile

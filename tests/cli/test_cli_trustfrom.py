@@ -351,6 +351,7 @@ def test_a_new_signer_of_the_same_authority_is_one_more_subject(tmp_path: Path, 
     code, out, err = run("trust", "add", trust, "--from", new, *CONFIRMED)
     assert code == 0, out + err
     assert "otherwise than before, signer: CN=acme,O=ACME -> CN=bolt,O=ACME" in out
+    assert "LOOK  another signer joins rule" in out
     assert [run("verify", path, "--trust", trust)[0] for path in (old, new)] == [0, 0]
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from sealwright.artifact.digest import Digest
-    from sealwright.plant.adopt import Proposal, Said
+    from sealwright.plant.adopt import Proposal
+    from sealwright.plant.adoptedit import Said
     from sealwright.plant.sample import Changed, Handed, Sample
 
 ENVIRONMENTS = ("production", "test", "development")
@@ -134,7 +135,7 @@ def _signers_in(path: str, now: datetime) -> tuple[bytes, ...]:
 
 
 def _said(args: argparse.Namespace, confirmed: str) -> Said:
-    from sealwright.plant.adopt import Said
+    from sealwright.plant.adoptedit import Said
 
     return Said(
         confirmed=confirmed,

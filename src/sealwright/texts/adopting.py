@@ -43,6 +43,7 @@ WORDS: dict[str, str] = {
     "adopt.unconfirmed": "NOT CONFIRMED YET",
     "adopt.impostor": "the file knows {subject} under another authority (rule {rule}): an impostor looks exactly like this;"
     " add it only if the maker says that they changed their authority",
+    "adopt.other-signer": "another signer joins rule {rule}: is {subject} the same maker?",
     "adopt.weaker": "the new key is weaker than the one before: ask the maker why",
     "adopt.purpose": "the certificate is for another purpose than rule {rule} asked for so far",
     "adopt.no-product": "no product is named in signed bytes: the rule accepts every {format} file of this signer",
