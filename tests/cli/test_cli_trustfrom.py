@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from kit.manifests import claimed
 from kit.openssl import run as program
 from kit.pki import DAY, Pki, Signer, p7s
 from kit.trust import trust_bytes, trust_parts
-from kit.updates import bundle, updater
+from kit.updates import archive, bundle, updater
 from sealwright.artifact.claims import Claims
 from sealwright.cli.main import main
 from sealwright.envelope.kinds import Construction
@@ -121,13 +122,18 @@ def jar(path: Path, signer: Signer) -> Path:
     return signed_by_jarsigner(zipped(path), signer)
 
 
-def ours(form: str) -> Callable[[Path, Signer], Path]:
-    def make(path: Path, signer: Signer) -> Path:
-        plain = path.with_suffix(".ps1")
-        plain.write_bytes(b"\xef\xbb\xbfGet-Date\r\nGet-Item 'C:\\plant'\r\n")
-        return sign_inside(plain, signer, path.with_name(f"signed-{path.stem}.ps1"), form)
+def powershell(path: Path, signer: Signer) -> Path:
+    """A script, signed as Windows reads it."""
+    plain = path.with_suffix(".ps1")
+    plain.write_bytes(b"\xef\xbb\xbfGet-Date\r\nGet-Item 'C:\\plant'\r\n")
+    return sign_inside(plain, signer, path.with_name(f"signed-{path.stem}.ps1"), "powershell")
 
-    return make
+
+def swupdate(path: Path, signer: Signer) -> Path:
+    """An archive for SWUpdate."""
+    folder = path.with_suffix(".d")
+    folder.mkdir()
+    return sign_inside(archive(folder), signer, path, "swupdate")
 
 
 SHIPPED: dict[str, Callable[[Path, Signer], Path]] = {
@@ -135,7 +141,8 @@ SHIPPED: dict[str, Callable[[Path, Signer], Path]] = {
     "pe by osslsigncode": osslsigncode_pe,
     "rauc by rauc": rauc_bundle,
     "jar by jarsigner": jar,
-    "powershell": ours("powershell"),
+    "powershell": powershell,
+    "swupdate": swupdate,
 }
 
 
@@ -294,6 +301,66 @@ def test_nothing_is_added_until_somebody_says_who_confirmed_it(tmp_path: Path, t
     assert "# a remark of the officers\n[[rule]]" in after
     rest = iter(after.splitlines())
     assert all(line in rest for line in before.decode().splitlines())
+
+
+class Terminal(io.StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_terminal_it_asks_and_an_empty_answer_adds_nothing(
+    tmp_path: Path, trust: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = detached(tmp_path / "drive.bin"), trust.read_bytes()
+    for answer in ("", "\n", "  \n", "\x1b[2J\n"):
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        code, _, err = run("trust", "add", trust, "--from", path)
+        assert code == 2
+        assert "confirmed the fingerprint" in err
+        assert "\x1b" not in err
+        assert trust.read_bytes() == before
+    monkeypatch.setattr("sys.stdin", Terminal("data sheet of the maker\n"))
+    assert run("trust", "add", trust, "--from", path)[0] == 0
+    assert "# Fingerprint confirmed by: data sheet of the maker\n" in trust.read_text()
+
+
+def test_programs_get_one_object_and_are_never_asked(
+    tmp_path: Path, trust: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = detached(tmp_path / "drive.bin", tsa=TSA)
+    monkeypatch.setattr("sys.stdin", Terminal("somebody\n"))
+    assert run("trust", "add", trust, "--from", path, "--json")[0] == 2
+    code, out, _ = run("trust", "add", trust, "--from", path, "--json", *CONFIRMED)
+    assert code == 0
+    (told,) = (json.loads(line) for line in out.splitlines())
+    assert (told["written"], told["outcome"], told["confirmed"]) == (True, "trusted", CONFIRMED[1])
+    assert told["rule"] == said_by(trust).rules[-1].name
+    assert any(line == "+[[rule]]" for line in told["text"])
+    (told,) = (json.loads(line) for line in run("trust", "add", trust, "--from", path, "--json")[1].splitlines())
+    assert (told["written"], told["text"]) == (False, [])
+
+
+def test_several_samples_tell_what_changed_between_them_and_two_makers_are_not_mixed(
+    tmp_path: Path, trust: Path, run: Run
+) -> None:
+    other = Pki.make("Clock", at=CLOCK - 40 * DAY).tsa(at=CLOCK - 10 * DAY)
+    weaker = PUBLIC.leaf("acme", at=CLOCK - 10 * DAY, kind=KeyKind.P256)
+    strong = PUBLIC.leaf("acme", at=CLOCK - 10 * DAY, kind=KeyKind.P384)
+    old = detached(tmp_path / "old.bin", strong, tsa=TSA, at=CLOCK - 3 * DAY)
+    new = detached(tmp_path / "new.bin", weaker, b"newer", tsa=other)
+    code, out, err = run("trust", "add", trust, "--from", new, "--from", old, *CONFIRMED)
+    assert code == 0, out + err
+    assert "a WEAKER key: P-384 -> P-256" in out
+    assert "timestamp authority: CN=timestamps,O=ACME" in out
+    assert len(said_by(trust).authorities) == 2
+    assert [run("verify", path, "--trust", trust)[0] for path in (old, new)] == [0, 0]
+    code, _, err = run(
+        "trust", "add", trust, "--from", new, "--from", detached(tmp_path / "evil.bin", IMPOSTOR), *CONFIRMED
+    )
+    assert code == 1
+    assert "does not end where" in err
 
 
 def test_it_shows_who_signed_with_fingerprints_that_openssl_shows_too(tmp_path: Path, trust: Path, run: Run) -> None:

@@ -56,6 +56,7 @@ def run_from(args: argparse.Namespace) -> int:
     from sealwright.artifact.digest import Digest
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Replace, write_atomic
+    from sealwright.artifact.progress import TerminalProgress
     from sealwright.errors import UsageError
     from sealwright.plant.adopt import propose
     from sealwright.plant.sample import check_one_maker, read_sample
@@ -68,12 +69,12 @@ def run_from(args: argparse.Namespace) -> int:
     if len(args.samples) > MAX_SAMPLES:
         raise UsageError("--from", f"{len(args.samples)} samples", f"At most {MAX_SAMPLES} are read.")
     before, handed = draft.text, _handed(args, now)
-    samples = [read_sample(path, handed, now) for path in args.samples]
-    samples.sort(key=lambda one: one.made or one.leaf.not_valid_before_utc)
-    check_one_maker(samples)
-    trial = propose(
-        Draft(before.encode(), args.file), samples, _said(args, args.confirmed or say("adopt.unconfirmed")), now
-    )
+    with TerminalProgress("reading") as progress:
+        samples = [read_sample(path, handed, now, progress) for path in args.samples]
+        samples.sort(key=lambda one: one.made or one.leaf.not_valid_before_utc)
+        check_one_maker(samples)
+        said = _said(args, args.confirmed or say("adopt.unconfirmed"))
+        trial = propose(Draft(before.encode(), args.file), samples, said, now, progress)
     ends = _ends(samples, now)
     warnings = [*trial.warnings, *ends]
     if not args.json:
@@ -95,7 +96,8 @@ def run_from(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if not confirmed.isprintable() or len(confirmed) > 200:
         raise UsageError("--confirmed", "it is no text", "Write 1 to 200 printable characters.")
-    made = propose(draft, samples, _said(args, confirmed), now)
+    with TerminalProgress("reading") as progress:
+        made = propose(draft, samples, _said(args, confirmed), now, progress)
     data = made.data or b""
     if args.home is not None:
         _record(args, samples, draft.trust.id, Digest.of(data), confirmed, now)

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sealwright.artifact.names import display
+from sealwright.artifact.progress import Progress
 from sealwright.errors import SampleRefused
 from sealwright.plant.adoptedit import Edit, Said, add_authority, remarks_of
 from sealwright.plant.adoptmatch import known_anchors
@@ -47,10 +48,12 @@ class Proposal(NamedTuple):
     verdict: Verdict
 
 
-def propose(draft: Draft, samples: Sequence[Sample], said: Said, now: datetime) -> Proposal:
+def propose(
+    draft: Draft, samples: Sequence[Sample], said: Said, now: datetime, progress: Progress | None = None
+) -> Proposal:
     """What to add or change for these samples, newest last; SampleRefused where no narrow rule would accept them."""
     before = unbelieved(draft.path)
-    verdicts = _judged(samples, before, now)
+    verdicts = _judged(samples, before, now, progress)
     newest = samples[-1]
     found = [*_remembered(newest, before.trust), *compared(samples)]
     if all(one.outcome is Outcome.TRUSTED for one in verdicts):
@@ -76,7 +79,7 @@ def propose(draft: Draft, samples: Sequence[Sample], said: Said, now: datetime) 
     certificates = tuple(dict.fromkeys((*trust.certificates, *before.certificates)))
     extra = tuple(one for one in before.denied if one not in trust.denied)
     after = replace(before, trust=trust, certificates=certificates, denied=(*trust.denied, *extra))
-    for sample, verdict in zip(samples, _judged(samples, after, now), strict=True):
+    for sample, verdict in zip(samples, _judged(samples, after, now, progress), strict=True):
         _check(sample, verdict)
     return Proposal(
         data, tuple(edit.said), tuple(dict.fromkeys(edit.changed)), tuple(edit.warnings), verdict.rule, verdict
@@ -93,8 +96,8 @@ def _remembered(sample: Sample, trust: TrustFile) -> list[Changed]:
     return [] if sample.leaf in theirs else [each for one in theirs[-1:] for each in changed(one, sample.leaf)]
 
 
-def _judged(samples: Sequence[Sample], believed: Believed, now: datetime) -> list[Verdict]:
-    return list(verify_paths([one.path for one in samples], believed, Request(clock=now)))
+def _judged(samples: Sequence[Sample], believed: Believed, now: datetime, progress: Progress | None) -> list[Verdict]:
+    return list(verify_paths([one.path for one in samples], believed, Request(clock=now), progress))
 
 
 def _check(sample: Sample, verdict: Verdict) -> None:

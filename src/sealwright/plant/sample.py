@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
+from sealwright.artifact.progress import Progress
 from sealwright.errors import SampleRefused
 from sealwright.formats.format import ACCEPTANCE, RECEIVING, Search, Slot
 from sealwright.plant.signers import FileSeen, SignatureSeen, State, chain_of, look
@@ -95,9 +96,9 @@ class Changed(NamedTuple):
     after: str
 
 
-def read_sample(path: str, handed: Handed, now: datetime) -> Sample:
+def read_sample(path: str, handed: Handed, now: datetime, progress: Progress | None = None) -> Sample:
     """The signature of a sample that a rule can be written for; SampleRefused saying why there is none."""
-    seen = look(path, Search(certificates=(*handed.signers, *handed.anchors)))
+    seen = look(path, Search(progress=progress, certificates=(*handed.signers, *handed.anchors)))
     if seen.state is not State.INTACT:
         raise SampleRefused(path, _why(seen), _STEPS[seen.state])
     makers = [
@@ -143,11 +144,18 @@ def compared(samples: Sequence[Sample]) -> list[Changed]:
     found: list[Changed] = []
     for before, after in pairwise(samples):
         found += changed(before.leaf, after.leaf)
-        stamps = [one.signature.stamp for one in (before, after)]
-        said = [one.authority if one is not None else "none" for one in stamps]
-        if said[0] != said[1]:
-            found.append(Changed("authority", said[0], said[1]))
+        told = [_authority(one) for one in (before, after)]
+        if told[0] != told[1]:
+            found.append(Changed("authority", told[0], told[1]))
     return list(dict.fromkeys(found))
+
+
+def _authority(sample: Sample) -> str:
+    """A sample's timestamp authority: who made the token, and the topmost certificate that came with it."""
+    stamp = sample.signature.stamp
+    if stamp is None:
+        return "none"
+    return f"{stamp.authority} of {stamp.chain[-1].subject} ({stamp.chain[-1].key})" if stamp.chain else stamp.authority
 
 
 def changed(before: x509.Certificate, after: x509.Certificate) -> list[Changed]:
