@@ -326,6 +326,36 @@ def test_at_a_terminal_it_asks_and_an_empty_answer_adds_nothing(
     assert "# Fingerprint confirmed by: data sheet of the maker\n" in trust.read_text()
 
 
+def test_a_trust_file_that_changed_while_somebody_was_asked_stays_as_it_is(
+    tmp_path: Path, trust: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, changed = detached(tmp_path / "drive.bin"), trust.read_bytes() + b"\n# an officer was here\n"
+
+    class Slow(Terminal):
+        def readline(self, size: int | None = -1, /) -> str:
+            trust.write_bytes(changed)
+            return "data sheet\n"
+
+    monkeypatch.setattr("sys.stdin", Slow())
+    code, _, err = run("trust", "add", trust, "--from", path)
+    assert code == 2
+    assert "changed while you were asked" in err
+    assert trust.read_bytes() == changed
+
+
+def test_what_cannot_be_decided_yet_is_added_and_said(tmp_path: Path, trust: Path, run: Run) -> None:
+    path, ca = detached(tmp_path / "drive.bin"), tmp_path / "ca.pem"
+    ca.write_text(PUBLIC.intermediate.pem)
+    assert run("trust", "add", trust, "--from", path, *CONFIRMED, "--dry-run")[1].count("trusted by rule") == 1
+    assert run("trust", "add", trust, "anchor", ca, "--name", "many", "--environment", "production", "--public")[0] == 0
+    assert run("trust", "add", trust, "crl-issuer", ca)[0] == 0
+    code, out, err = run("trust", "add", trust, "--from", path, *CONFIRMED)
+    assert code == 0, out + err
+    assert "undecided by rule many detached" in out
+    assert "revo" in out.lower()
+    assert run("verify", path, "--trust", trust)[0] == 3
+
+
 def test_programs_get_one_object_and_are_never_asked(
     tmp_path: Path, trust: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -592,6 +622,13 @@ def test_production_wants_to_know_where_the_makers_key_lives(tmp_path: Path, tru
 def test_a_kind_and_a_sample_at_once_or_neither_is_a_usage_error(tmp_path: Path, trust: Path, run: Run) -> None:
     assert run("trust", "add", trust)[0] == 2
     assert run("trust", "add", trust, "--from", "x", "minimum", "VX-200", "7")[0] == 2
+    before = trust.read_bytes()
+    for option in (["--dry-run"], ["--confirmed", "x"], ["--home", "x"], ["--public"], ["--owner", "x"]):
+        code, _, err = run("trust", "add", trust, *option, "minimum", "VX-200", "7")
+        assert (code, "goes with --from SAMPLE alone" in err) == (2, True)
+    assert trust.read_bytes() == before
+    for place in ((trust, "--json", "minimum", "VX-200", "6"), (trust, "minimum", "VX-200", "6", "--json")):
+        assert json.loads(run("trust", "add", *place)[1])["path"] == str(trust)
     assert run("trust", "add", trust, "minimum", "VX-200", "7")[0] == 0
 
 

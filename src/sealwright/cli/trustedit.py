@@ -29,6 +29,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
         kind = kinds.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".")
         options(kind)
         add_json(kind)
+        kind.set_defaults(json=argparse.SUPPRESS)  # so that it does not undo the one before KIND
     add_json(add)
     add.set_defaults(run=run_add)
     remove = add_action(commands, "remove", "take something out of a trust file that is not signed yet", examples)

@@ -51,6 +51,22 @@ def options(add: argparse.ArgumentParser) -> None:
     found.add_argument("--home", metavar="DIR", help="record it in the journal of this signing home")
 
 
+def refuse_with_kind(args: argparse.Namespace) -> None:
+    """UsageError where an option of --from stands beside a KIND, which knows none of them: `--dry-run` would write."""
+    from sealwright.errors import UsageError
+
+    ours = (
+        args.samples, args.confirmed is not None, args.dry_run, args.above, args.signers, args.anchor_name, args.sample_environment,
+        args.sample_provenance, args.public_authority, args.rule_owner, args.rule_reason, args.rule_review, args.home,
+    )  # fmt: skip
+    if any(ours):
+        raise UsageError(
+            args.kind,
+            "an option before it goes with --from SAMPLE alone",
+            f"Write the options of {args.kind} behind it.",
+        )
+
+
 def run_from(args: argparse.Namespace) -> int:
     """Show, ask, record, write; UsageError where nobody confirmed it."""
     from sealwright.artifact.digest import Digest
@@ -79,9 +95,9 @@ def run_from(args: argparse.Namespace) -> int:
     warnings = [*trial.warnings, *ends]
     if not args.json:
         for one in samples:
-            print("\n".join(_about(one)))
+            print("\n".join(map(display, _about(one))))
         for text in (*map(_changed, trial.changed), *(say("adopt.warning", text=one) for one in warnings)):
-            print("  " + text)
+            print("  " + display(text))
     if trial.data is None:
         return _nothing(args, samples, trial, warnings)
     if args.dry_run:
@@ -99,6 +115,8 @@ def run_from(args: argparse.Namespace) -> int:
     with TerminalProgress("reading") as progress:
         made = propose(draft, samples, _said(args, confirmed), now, progress)
     data = made.data or b""
+    if Draft.read(args.file).text != before:
+        raise UsageError(args.file, "it changed while you were asked", "Run it again, and look at the new text.")
     if args.home is not None:
         _record(args, samples, draft.trust.id, Digest.of(data), confirmed, now)
     write_atomic(args.file, data, replace=Replace.YES)
@@ -109,7 +127,7 @@ def run_from(args: argparse.Namespace) -> int:
         return 0
     print(say("trust-edit.written", path=display(args.file)))
     for text in (*made.said, _verdict(samples, made)):
-        print("  " + text)
+        print("  " + display(text))
     if args.home is not None:
         print("  " + say("adopt.recorded", home=display(args.home)))
     print("  " + say("trust-edit.next", path=display(args.file)))
@@ -288,7 +306,7 @@ def _shown(args: argparse.Namespace, samples: list[Sample], made: Proposal, warn
     print(say("adopt.dry", path=display(args.file)))
     print("\n".join(_difference(before, made)))
     for text in (*made.said, _verdict(samples, made)):
-        print("  " + text)
+        print("  " + display(text))
     return 0
 
 

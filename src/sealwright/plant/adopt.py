@@ -81,6 +81,8 @@ def propose(
     after = replace(before, trust=trust, certificates=certificates, denied=(*trust.denied, *extra))
     for sample, verdict in zip(samples, _judged(samples, after, now, progress), strict=True):
         _check(sample, verdict)
+    if verdict.outcome is Outcome.UNDECIDED:
+        edit.warnings.append(display(verdict.findings[0].sentence))
     return Proposal(
         data, tuple(edit.said), tuple(dict.fromkeys(edit.changed)), tuple(edit.warnings), verdict.rule, verdict
     )

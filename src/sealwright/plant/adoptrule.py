@@ -117,7 +117,7 @@ def _beside(trust: TrustFile, sample: Sample, products: set[str], anchor: str) -
             continue
         shared = products & set(rule.products)
         if shared:
-            yield say("adopt.product-taken", products=", ".join(sorted(shared)), rule=display(rule.name))
+            yield say("adopt.product-taken", products=display(", ".join(sorted(shared))), rule=display(rule.name))
         elif not rule.products and (products or not rule.formats):
             yield say("adopt.wider", rule=display(rule.name))
 
@@ -244,4 +244,4 @@ def _scope(edit: Edit, samples: Sequence[Sample], trust: TrustFile, place: int) 
     products = [one for one in products_of(samples) if one not in rule.products]
     if rule.products and products:
         edit.put(place, {"products": [*rule.products, *products]})
-        edit.said.append(say("adopt.rule-products", rule=display(rule.name), products=", ".join(products)))
+        edit.said.append(say("adopt.rule-products", rule=display(rule.name), products=display(", ".join(products))))
