@@ -160,12 +160,13 @@ def run_add(args: argparse.Namespace) -> int:
 
     if args.samples and args.kind is None:
         return trustfrom.run_from(args)
-    if args.kind is None or args.samples:
+    if args.kind is None:
         raise UsageError(
             args.file,
             "it is not said what to add",
             f"Name a KIND ({', '.join(KINDS)}), or a maker's file: --from SAMPLE",
         )
+    trustfrom.refuse_with_kind(args)
     from sealwright.trust.draft import Draft
 
     draft = Draft.read(args.file)
