@@ -106,7 +106,9 @@ def test_a_maker_who_claims_anothers_product_is_said_to(
     assert "LOOK  rule pumps names PUMP-1 as another maker's" in capsys.readouterr().out
 
 
-def test_a_timestamp_of_another_signature_brings_no_authority_in(tmp_path: Path, trust: Path) -> None:
+def test_a_timestamp_of_another_signature_brings_no_authority_in(
+    tmp_path: Path, trust: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = Pki.make("Clock", at=OLD).tsa(at=CLOCK - DAY)
     for imprint, name, wanted in ((None, "good.bin", 2), (b"the value of another signature", "bad.bin", 1)):
         path = tmp_path / name
@@ -117,4 +119,5 @@ def test_a_timestamp_of_another_signature_brings_no_authority_in(tmp_path: Path,
         before = trust.read_bytes()
         assert added(trust, path) == 0
         assert len(said_by(trust).authorities) == wanted
+        assert ("a timestamp that proves nothing" in capsys.readouterr().out) is (name == "bad.bin")
         trust.write_bytes(before)

@@ -209,6 +209,7 @@ def _about(sample: Sample) -> list[str]:
         below.append(say("adopt.stamp", time=f"{stamp.time:%Y-%m-%d %H:%M}Z", authority=stamp.authority))
     else:
         below.append(say("adopt.no-stamp"))
+    below += [say("adopt.bad-stamp", why=one.problem) for one in signature.stamps if one.problem]
     below += [say("adopt.other", subject=one.subject or "?", state=one.state.value) for one in sample.others]
     last = len(sample.chain) - 1
     for at, one in enumerate(sample.chain):

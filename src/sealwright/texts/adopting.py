@@ -8,6 +8,7 @@ WORDS: dict[str, str] = {
     "adopt.no-claims": "names no product in signed bytes",
     "adopt.stamp": "timestamp {time} by {authority}",
     "adopt.no-stamp": "no timestamp: it counts only while the certificates last",
+    "adopt.bad-stamp": "LOOK  a timestamp that proves nothing: {why}",
     "adopt.other": "also signed by {subject} ({state}), which is not taken in",
     "adopt.certificate-head": "{role}: {subject}",
     "adopt.role-signer": "signer",
