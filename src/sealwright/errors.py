@@ -202,3 +202,9 @@ class AcceptanceRefused(SealwrightError):
     """What was delivered cannot be accepted as it was asked; nothing was signed for it."""
 
     code = "SW-ACCEPTANCE-REFUSED"
+
+
+class SampleRefused(SealwrightError):
+    """A maker's file from which nothing is taken into a trust file: unsigned, broken, weak, unreadable, or of another maker."""
+
+    code = "SW-SAMPLE-REFUSED"

@@ -414,8 +414,8 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
             with ext4_stick(tmp_path / "good", tmp_path / "filled") as medium:
                 subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
             with ext4_stick(tmp_path / "good", media / "zz", read_only=True):
-                shown = until(session, f"{media}/zz: ALLOWED")
-                assert f"{media}/stick: DO NOT USE" in shown
+                shown = until(session, "zz: ALLOWED")
+                assert "stick: DO NOT USE" in shown
         with ext4_stick(tmp_path / "good", media / "zz", read_only=True):
             until(session, "Every file on this stick")
         with lying_stick(delivery, media / "pulled", "gone"):

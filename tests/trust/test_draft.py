@@ -65,6 +65,36 @@ def test_a_value_is_changed_where_it_stands_with_its_remark(tmp_path: Path) -> N
     assert parse_trust(draft.checked(), "x").minimums == {'a "pump" = 3 #': 7}
 
 
+def test_a_remark_stands_right_above_its_table_and_nothing_in_it_is_read_as_toml() -> None:
+    draft = Draft(COMMENTED.encode(), "trust.toml")
+    hostile = 'called\nstage = "trial"\r[[deny]]\x1b[2J\u2028stage = "trial" \'\'\' """'
+    draft.add(("anchor",), ANCHOR, ["by telephone", hostile])
+    draft.remark(("rule",), 0, [hostile])
+    new = draft.checked().decode()
+    assert without_added(COMMENTED, new)
+    assert parse_trust(new.encode(), "x").stage == "ordinary"
+    assert "\x1b" not in new
+    assert "\u2028" not in new
+    head = new.index('[[anchor]]\nname = "other"')
+    assert new[:head].endswith("\n# " + new[:head].splitlines()[-1][2:] + "\n")
+    assert "# by telephone\n# called" in new
+    assert "# about the rule\n# called" in new
+
+
+def test_a_value_of_a_table_in_a_table_is_changed_in_the_right_one() -> None:
+    rules: list[Toml] = [
+        {"name": name, "environment": "production", "products": [name],
+         "signer": [{"anchors": ["root"], "subjects": [f"CN={name}"]}, {"slot": "plant", "anchors": ["root"], "persons": ["olga"]}]}
+        for name in ("one", "two")
+    ]  # fmt: skip
+    draft = Draft(trust_bytes(trust_parts(PKI, rule=rules)), "trust.toml")
+    draft.set(("rule", "signer"), 2, "subjects", ["CN=two", "CN=three"])
+    draft.set(("rule",), 1, "products", ["two", "three"])
+    one, two = parse_trust(draft.checked(), "x").rules
+    assert (one.signers[0].subjects, one.products) == (("CN=one",), ("one",))
+    assert (two.signers[0].subjects, two.products) == (("CN=two", "CN=three"), ("two", "three"))
+
+
 ODD = {
     "an inline array": ('minimum = { "pump" = 1 }\n', lambda draft: draft.set(("minimum",), 0, "pump", 2)),
     "a dotted key": ('minimum.pump = 1\n', lambda draft: draft.set(("minimum",), 0, "pump", 2)),

@@ -19,6 +19,8 @@ EXAMPLES = """examples:
   sealwright trust new deny.toml --for trust.toml            an empty deny list, signed by one officer
   sealwright trust add trust.toml anchor maker.pem --name acme --environment production
   sealwright trust add trust.toml rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning
+  sealwright trust add trust.toml --from drive.exe --dry-run     a maker, from a file that they shipped: what would be added
+  sealwright trust add trust.toml --from drive.exe --confirmed "call with ACME support, 26 Nov" --owner eva
   sealwright trust add trust.toml officer mia --key mia.pem --threshold 2
   sealwright trust add deny.toml deny key stolen.pem --reason "laptop stolen on 3 May"
   sealwright trust remove trust.toml officer jan --threshold 1

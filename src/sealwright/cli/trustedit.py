@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sealwright.cli import trustfrom
 from sealwright.cli.arguments import add_action, add_json
 from sealwright.cli.trustsections import KINDS, NAMED
 
@@ -22,11 +23,14 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     _configure_new(commands, examples)
     add = add_action(commands, "add", "add to a trust file or deny list that is not signed yet", examples)
     add.add_argument("file", metavar="FILE", help="trust.toml or deny.toml")
-    kinds = add.add_subparsers(dest="kind", metavar="KIND", required=True)
+    trustfrom.options(add)
+    kinds = add.add_subparsers(dest="kind", metavar="KIND")
     for name, (words, options, _) in KINDS.items():
         kind = kinds.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".")
         options(kind)
         add_json(kind)
+        kind.set_defaults(json=argparse.SUPPRESS)  # so that it does not undo the one before KIND
+    add_json(add)
     add.set_defaults(run=run_add)
     remove = add_action(commands, "remove", "take something out of a trust file that is not signed yet", examples)
     remove.add_argument("file", metavar="FILE", help="trust.toml or deny.toml")
@@ -151,7 +155,18 @@ def _unlink(path: str, names: object) -> None:
 
 
 def run_add(args: argparse.Namespace) -> int:
-    """One thing more, read by the parser before it is written."""
+    """One thing more, read by the parser before it is written; or a maker, from a sample."""
+    from sealwright.errors import UsageError
+
+    if args.samples and args.kind is None:
+        return trustfrom.run_from(args)
+    if args.kind is None:
+        raise UsageError(
+            args.file,
+            "it is not said what to add",
+            f"Name a KIND ({', '.join(KINDS)}), or a maker's file: --from SAMPLE",
+        )
+    trustfrom.refuse_with_kind(args)
     from sealwright.trust.draft import Draft
 
     draft = Draft.read(args.file)

@@ -68,6 +68,8 @@ class EntryType(StrEnum):
     FORGOTTEN = "forgotten"
     # of where signed artifacts were released (signing/released.py); `released` is the register's word for the end of a hold
     PUBLISHED = "published"
+    # of makers that were taken into a trust file from a file that they shipped (signing/adopted.py)
+    ADOPTED = "adopted"
     # of a home that came out of a backup (signing/restore.py): with nothing missing, or with what a loss record names
     RESTORED = "restored"
     LOST = "lost"

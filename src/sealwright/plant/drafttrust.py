@@ -120,7 +120,7 @@ def draft_trust(spool: Spool, now: datetime) -> Drafted:
             "--draft-trust", "no intact signature came with a certificate", "Survey a folder that has signed files."
         )
     anchors = list(dict.fromkeys(scope.anchor for scope in scopes))
-    names = _Names()
+    names = Names()
     called = {der: names.of(_loaded(der)) for der in anchors}
     environments = _environments(uses, anchors)
     text = first_text(_first(now))
@@ -131,8 +131,9 @@ def draft_trust(spool: Spool, now: datetime) -> Drafted:
         text += "\n" + table_text(("authority",), entry)
     rules = list(_merged(scopes))
     for rule in rules:
-        also = [called[der] for der in anchors if _same_key(der, rule.anchor)]
-        text += "\n" + table_text(("rule",), _entry(rule, names, also, environments[rule.anchor], now))
+        also = [called[der] for der in anchors if same_key(der, rule.anchor)]
+        entry = _entry(rule, names, also, environments[rule.anchor], now)
+        text += "\n" + table_text(("rule",), entry)
     data = Draft(text.encode(), "trial trust file").checked()
     return Drafted(data, len(anchors), len(authorities), len(rules), tuple(left))
 
@@ -172,10 +173,26 @@ def _note(seen: _Seen, use: Use, chain: Certificates, anchor: x509.Certificate, 
     plain = same_subject(leaf, subject) and subject.strip() and len(subject) <= MAX_TEXT
     seen.pinned = seen.pinned or leaf is anchor or not plain or sum(one.count(".") for one in seen.subjects) > MAX_DOTS
     path = chain[: chain.index(anchor) + 1]
-    purposes = purposes_of(path)
-    signing = purposes & set(SIGNING_PURPOSES)
-    seen.purposes |= signing or purposes or {"any"}
+    seen.purposes |= purposes_seen(path)
     seen.stamped = seen.stamped and use.stamped
+
+
+def purposes_seen(path: Certificates) -> set[str]:
+    """The purposes that a rule asks of a signer with this path: those of signing where it has some; "any" where it has none."""
+    purposes = purposes_of(path)
+    return set(purposes & set(SIGNING_PURPOSES) or purposes or {"any"})
+
+
+def purpose_names(purposes: set[str]) -> list[str]:
+    """As a rule writes them."""
+    return ["any"] if "any" in purposes else sorted(_NAMES_OF.get(one, one) for one in purposes)
+
+
+def environment_of(path: Certificates) -> str:
+    """By what the certificates say of the signer's key; `test` where they say nothing."""
+    if any(DEVELOPMENT in policy_oids(one) for one in path):
+        return "development"
+    return "production" if policy_oids(path[0]) & {HARDWARE_ATTESTED, HARDWARE_CLAIMED} else "test"
 
 
 def _merged(scopes: dict[_Scope, _Seen]) -> Iterator[_Rule]:
@@ -198,7 +215,7 @@ def _plain(seen: _Seen) -> tuple[object, ...]:
     return named, seen.pinned, sorted(seen.purposes), seen.stamped, seen.until if seen.pinned else None
 
 
-def _entry(rule: _Rule, names: _Names, anchors: Sequence[str], environment: str, now: datetime) -> dict[str, Toml]:
+def _entry(rule: _Rule, names: Names, anchors: Sequence[str], environment: str, now: datetime) -> dict[str, Toml]:
     seen = rule.seen
     if len(seen.pins) > MAX_SIGNERS:
         step = "Survey fewer folders at a time, and write one trust file for each."
@@ -210,7 +227,7 @@ def _entry(rule: _Rule, names: _Names, anchors: Sequence[str], environment: str,
         signer["subjects"] = sorted(seen.subjects)
         if not is_authority(_loaded(rule.anchor)):
             signer["pins_until"] = (now + PINNED).replace(microsecond=0)
-    signer["purposes"] = ["any"] if "any" in seen.purposes else sorted(_NAMES_OF.get(one, one) for one in seen.purposes)
+    signer["purposes"] = purpose_names(seen.purposes)
     entry: dict[str, Toml] = {"name": names.text(f"{anchors[0]} {' '.join(rule.formats)} {' '.join(rule.products)}")}
     entry |= {"products": list(rule.products)} if rule.products else {}
     entry |= {
@@ -232,10 +249,7 @@ def _environments(uses: Sequence[tuple[Use, Certificates]], anchors: Sequence[by
     tops = set(anchors)
     for _, chain in uses:
         anchor = next(one for one in chain if _der(one) in tops)
-        policies = policy_oids(chain[0])
-        word = "production" if policies & {HARDWARE_ATTESTED, HARDWARE_CLAIMED} else "test"
-        word = "development" if any(DEVELOPMENT in policy_oids(one) for one in chain) else word
-        said.setdefault(str(spki_digest(anchor)), set()).add(word)
+        said.setdefault(str(spki_digest(anchor)), set()).add(environment_of(chain))
     found = {der: said[str(spki_digest(_loaded(der)))] for der in anchors}
     return {der: words.copy().pop() if len(words) == 1 else "test" for der, words in found.items()}
 
@@ -281,11 +295,11 @@ def _first(now: datetime) -> First:
     )
 
 
-class _Names:
+class Names:
     """Names that are told apart by people and by the parser."""
 
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = {one.casefold() for one in taken}
 
     def of(self, certificate: x509.Certificate) -> str:
         """After a certificate's common name."""
@@ -304,7 +318,8 @@ class _Names:
         return name
 
 
-def _same_key(der: bytes, other: bytes) -> bool:
+def same_key(der: bytes, other: bytes) -> bool:
+    """Whether two certificates are of one name and key."""
     one, two = _loaded(der), _loaded(other)
     return one.subject == two.subject and spki_digest(one) == spki_digest(two)
 

@@ -102,6 +102,10 @@ TEXTS: dict[str, Text] = {
         "{subject} is another file than its source says: {found}",
         "Do not install it. Fetch it again, and tell the vendor if it differs again.",
     ),
+    "SW-SAMPLE-REFUSED": Text(
+        "nothing is taken into a trust file from {subject}: {found}",
+        "Ask the maker for a file as it is shipped, and compare its fingerprint over a second channel.",
+    ),
     "SW-RECEIVING-OLD-SIGNATURE": Text(
         "the old signature {subject} stands for nothing: {found}",
         "Receive the file by another grade, or ask the vendor for a signature by today's rules.",

@@ -8,6 +8,7 @@ Values are never searched for placeholders again: a file called `{step}` stays a
 from __future__ import annotations
 
 from sealwright.texts import (
+    adopting,
     authority,
     ceremony,
     commands,
@@ -26,6 +27,7 @@ from sealwright.texts import (
 )
 
 _TABLES = (
+    adopting.WORDS,
     authority.WORDS,
     ceremony.WORDS,
     commands.WORDS,

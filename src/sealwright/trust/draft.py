@@ -16,11 +16,12 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
+from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedTrust, TrustRefused, UsageError
 from sealwright.trust.belief import DENY_KIND, DENY_LINE, parse_deny
@@ -74,9 +75,9 @@ class Draft:
         unsigned(path)
         return cls(read_file(path, MAX_BYTES), path)
 
-    def add(self, where: Where, entry: Mapping[str, Toml]) -> None:
-        """A table at the end of an array of tables, behind what is there of its kind."""
-        block = table_text(where, entry)
+    def add(self, where: Where, entry: Mapping[str, Toml], remarks: Sequence[str] = ()) -> None:
+        """A table at the end of an array of tables, behind what is there of its kind; remarks: comment lines right above it."""
+        block = _comment(remarks) + table_text(where, entry)
         parts = _parts(self.text)
         kin = [part for part in parts if part.path[:1] == where[:1]]
         at = kin[-1].own_end if kin else len(self.text.rstrip("\n")) + 1
@@ -125,6 +126,14 @@ class Draft:
             self.text = self.text[:at] + line + "\n" + self.text[at:]
         self._table(where, index)[key] = _plain(value)
 
+    def remark(self, where: Where, index: int, remarks: Sequence[str]) -> None:
+        """Comment lines right above a table's header, below those that are there."""
+        parts = [part for part in _parts(self.text) if part.path == where]
+        if not where or index >= len(parts):
+            raise self._refused()
+        at = _header(parts[index], self.text)
+        self.text = self.text[:at] + _comment(remarks) + self.text[at:]
+
     def unset(self, where: Where, index: int, key: str) -> None:
         """A key of a table taken away."""
         parts = [part for part in _parts(self.text) if part.path == where]
@@ -168,10 +177,14 @@ class Draft:
         return cast("list[Any]", self._parent(where).setdefault(where[-1], []))
 
     def _table(self, where: Where, index: int) -> dict[str, Any]:
-        if not where:
-            return self.values
-        found = self._parent(where)[where[-1]]
-        return cast("dict[str, Any]", found[index] if isinstance(found, list) else found)
+        """The table of the same place in the text: of tables in tables (`rule.signer`) those of all, one after the other."""
+        tables: list[Any] = [self.values]
+        for name in where:
+            found = [table[name] for table in tables if isinstance(table, dict) and name in table]
+            tables = [one for each in found for one in (each if isinstance(each, list) else [each])]
+        if index >= len(tables) or not isinstance(tables[index], dict):
+            raise self._refused()
+        return cast("dict[str, Any]", tables[index])
 
     def _refused(self) -> MalformedTrust:
         return MalformedTrust(
@@ -286,6 +299,11 @@ def _header(part: Part, text: str) -> int:
     while text[at : text.index("\n", at)].strip().startswith("#"):
         at = text.index("\n", at) + 1
     return at
+
+
+def _comment(remarks: Sequence[str]) -> str:
+    """Comment lines; a line feed or control character in one is shown as an escape, so that nothing of it is read as TOML."""
+    return "".join(f"# {display(one)}\n" for one in remarks)
 
 
 def _remark(statement: str) -> str:
