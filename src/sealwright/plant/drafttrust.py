@@ -254,7 +254,7 @@ def _environments(uses: Sequence[tuple[Use, Certificates]], anchors: Sequence[by
     return {der: words.copy().pop() if len(words) == 1 else "test" for der, words in found.items()}
 
 
-def _authorities(seen: Iterable[StampRow], names: _Names) -> list[dict[str, Toml]]:
+def _authorities(seen: Iterable[StampRow], names: Names) -> list[dict[str, Toml]]:
     """The topmost certificate that came with each authority's tokens, once; with the key where tokens name theirs by SHA-1 only."""
     found: dict[tuple[bytes, str], dict[str, Toml]] = {}
     for one in seen:
