@@ -158,7 +158,7 @@ def test_an_extra_file_in_a_tree_is_not_allowed(delivery: Path, check: Check, tm
     assert outcomes(check(source)[1])["release"] == "rejected"
 
 
-def test_links_fifos_and_names_that_differ_in_case_are_not_taken(delivery: Path, check: Check, tmp_path: Path) -> None:
+def test_a069_a071_links_fifos_and_names_that_differ_in_case_are_not_taken(delivery: Path, check: Check, tmp_path: Path) -> None:
     source = copied(delivery, tmp_path)
     (source / "link").symlink_to("/etc/passwd")
     os.mkfifo(source / "fifo")
@@ -171,7 +171,7 @@ def test_links_fifos_and_names_that_differ_in_case_are_not_taken(delivery: Path,
     assert outcomes(events)["release"] == "trusted"
 
 
-def test_a_folder_that_leads_back_to_itself_ends(delivery: Path, check: Check, tmp_path: Path) -> None:
+def test_a153_a_folder_that_leads_back_to_itself_ends(delivery: Path, check: Check, tmp_path: Path) -> None:
     source = copied(delivery, tmp_path)
     (source / "loop").symlink_to(source)
     assert remarks(check(source)[1]) == ["SW-STATION-LINK"]
@@ -191,7 +191,7 @@ def test_an_unfinished_download_is_pointed_at(delivery: Path, check: Check, tmp_
     assert remarks(check(source)[1]) == ["SW-STATION-UNFINISHED"]
 
 
-def test_a_stick_that_answers_differently_a_second_time_is_not_allowed(
+def test_a150_a_stick_that_answers_differently_a_second_time_is_not_allowed(
     delivery: Path, check: Check, tmp_path: Path
 ) -> None:
     with lying_stick(delivery, tmp_path / "honest", "honest") as medium:
@@ -218,7 +218,7 @@ def test_a_stick_pulled_out_leaves_nothing_allowed_and_nothing_written(
     assert os.listdir(clean) == []
 
 
-def test_more_files_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check, tmp_path: Path) -> None:
+def test_a153_more_files_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check, tmp_path: Path) -> None:
     source = copied(delivery, tmp_path)
     assert check(source, "--max-files", "9")[0] == 0
     (source / "one-more").mkdir()
@@ -227,13 +227,13 @@ def test_more_files_than_may_be_are_refused_as_a_whole(delivery: Path, check: Ch
     assert error(events) == "SW-LIMIT"
 
 
-def test_more_bytes_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check) -> None:
+def test_a073_more_bytes_than_may_be_are_refused_as_a_whole(delivery: Path, check: Check) -> None:
     assert check(delivery, "--max-bytes", "9000000")[0] == 0
     code, events = check(delivery, "--max-bytes", "4000000")
     assert (code, error(events)) == (1, "SW-LIMIT")
 
 
-def test_folders_too_deep_are_refused(tmp_path: Path) -> None:
+def test_a073_folders_too_deep_are_refused(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     deep = tmp_path / "stick"
     deep.joinpath(*["d"] * 12).mkdir(parents=True)
@@ -272,7 +272,7 @@ def taken(folder: Path, name: bytes) -> Taken:
     return Taken(name, len(data), taking.Digest.of(data))
 
 
-def test_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: Path) -> None:
+def test_a150_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: Path) -> None:
     private, clean = tmp_path / "private", tmp_path / "clean"
     private.mkdir()
     clean.mkdir()
@@ -289,7 +289,7 @@ def test_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: 
     assert os.listdir(clean) == []
 
 
-def test_a_used_stick_is_not_written_to(delivery: Path, check: Check, tmp_path: Path) -> None:
+def test_a171_a_used_stick_is_not_written_to(delivery: Path, check: Check, tmp_path: Path) -> None:
     clean = tmp_path / "clean"
     clean.mkdir()
     (clean / "autorun.inf").write_bytes(b"x")
