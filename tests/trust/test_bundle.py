@@ -144,7 +144,7 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
 
     def listing(number: int, *entries: Revoked) -> bytes:
         ca = pki.intermediate
-        made, ends = NOW + number * HOUR, NOW + 30 * DAY
+        made, ends = NOW - DAY + number * HOUR, NOW + 30 * DAY
         return make_crl(ca.certificate, ca.key, number=number, this_update=made, next_update=ends, revoked=entries)
 
     def bringing(name: str, data: bytes) -> set[bytes]:

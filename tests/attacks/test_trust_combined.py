@@ -1,0 +1,159 @@
+"""Combinations: a hold and the end of a certificate, kept lists, late stamps, denials, withdrawals, statements, memory; each with its accepted twin."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from kit import certs
+from kit.archive import Story, day, stamp
+from kit.certs import entry, listed
+from kit.pki import DAY, HOUR, NOW, Pki
+from kit.trust import believed, codes, judge, signed_file
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.envelope import ers
+from sealwright.envelope.cms import Profile, Signer, read_envelope
+from sealwright.formats.archive import companions_of, small_object
+from sealwright.trust.revocation import CrlTable, supersedes
+from sealwright.trust.verdict import Outcome, Purpose, Verdict
+
+REASON = x509.ReasonFlags
+TRUSTED, REJECTED, UNDECIDED = Outcome.TRUSTED, Outcome.REJECTED, Outcome.UNDECIDED
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    return Pki.make()
+
+
+def authority(pki: Pki) -> certs.Made:
+    """The intermediate as a foreign authority, whose lists keep no ended certificates."""
+    return certs.Made(pki.intermediate.x509, pki.intermediate.key._private)
+
+
+@pytest.mark.parametrize("who", ["signer", "timestamp authority"])
+def test_a100_a_hold_does_not_end_with_the_certificate(tmp_path: Path, pki: Pki, who: str) -> None:
+    """A foreign authority drops ended certificates from its lists: that is no lifting."""
+    signer = pki.leaf("release", days=20)
+    tsa = pki.tsa(days=20)
+    path = signed_file(tmp_path, signer, tsa=tsa)
+    held = signer if who == "signer" else tsa
+    ca, end, ended = authority(pki), held.x509.not_valid_after_utc, held.x509.not_valid_after_utc + 2 * DAY
+    hold = listed(ca, entry(held.x509, NOW + DAY, REASON.certificate_hold), number=5, this_update=NOW + DAY)
+    free = listed(ca, number=6, this_update=end - HOUR, next_update=ended + 30 * DAY)
+    dropped = listed(ca, number=7, this_update=ended, next_update=ended + 30 * DAY)
+    fresh = {"crl": [{"issuer": pki.intermediate.pem, "max_age": {"install": "30d", "run": "30d"}}]}
+
+    def at(moment: datetime, *lists: bytes, purpose: Purpose = Purpose.INSTALL) -> Verdict:
+        return judge(path, believed(pki, crls=lists, **fresh), moment, purpose=purpose)
+
+    later = ended + HOUR
+    if who == "signer":
+        assert at(NOW + DAY + HOUR, hold).outcome is REJECTED
+    assert at(later, hold, free).outcome is TRUSTED
+    assert at(later, hold, free, dropped).outcome is TRUSTED
+    for lists in ([hold, dropped], [dropped, hold]):
+        assert at(later, *lists).outcome is REJECTED
+    assert at(later, hold, dropped, purpose=Purpose.RUN).outcome is (REJECTED if who == "signer" else TRUSTED)
+
+
+def test_a103_a_list_made_ahead_lifts_no_hold_before_its_time(tmp_path: Path, pki: Pki) -> None:
+    signer = pki.leaf("release")
+    path = signed_file(tmp_path, signer)
+    ca = authority(pki)
+    hold = listed(ca, entry(signer.x509, NOW - DAY, REASON.certificate_hold), number=5)
+    ahead = listed(ca, number=6, this_update=NOW + 5 * DAY, next_update=NOW + 60 * DAY)
+    trust = believed(pki, crls=[hold, ahead])
+    assert judge(path, trust, NOW + 6 * DAY).outcome is TRUSTED
+    assert codes(judge(path, trust, NOW + HOUR)) == ["SW-CERT-REVOKED"]
+
+
+def record_with(story: Story, *kept: tuple[datetime, bytes]) -> None:
+    """A record as somebody else's program may make it: each list comes in with a timestamp of its own."""
+    name = HashName.SHA256
+    objects = [small_object(str(story.file), (name,)), *companions_of(str(story.file), (name,))]
+    own = [one.digests[name].value for one in objects]
+    links: list[ers.Link] = []
+    for at, crl in kept:
+        hashes = [Digest.of(links[-1].token, name).value] if links else own
+        made = ers.batch([[*hashes, Digest.of(crl, name).value]], name)
+        links.append(ers.new_link(name, made.trees[0], stamp(story.tsa_2026[1], at)(made.root)))
+    story.record.write_bytes(ers.record_bytes((tuple(links),), (), tuple(crl for _, crl in kept)))
+
+
+LIFTED: list[tuple[str, list[str], Outcome, Outcome]] = [
+    ("no list", [], UNDECIDED, TRUSTED),
+    ("good", ["good"], TRUSTED, TRUSTED),
+    ("on hold", ["hold"], REJECTED, REJECTED),
+    ("on hold, later lifted", ["hold", "good"], TRUSTED, TRUSTED),
+    ("good, later on hold", ["before", "hold"], REJECTED, REJECTED),
+    ("on hold, then dropped because it ended", ["hold", "dropped"], REJECTED, REJECTED),
+    ("superseded later than the timestamp", ["superseded"], TRUSTED, TRUSTED),
+    ("on hold, then superseded later than the timestamp", ["hold", "superseded"], TRUSTED, TRUSTED),
+    ("stolen", ["good", "stolen"], REJECTED, REJECTED),
+]
+
+
+@pytest.mark.parametrize(("what", "names", "install", "run"), LIFTED, ids=[row[0] for row in LIFTED])
+def test_a115_of_kept_lists_the_newest_that_could_know_says_whether_a_hold_lasts(
+    tmp_path: Path, what: str, names: list[str], install: Outcome, run: Outcome
+) -> None:
+    """The certificate ended in January 2028; the lists at hand today know nothing of it any more."""
+    story = Story(tmp_path)
+    (signer,) = read_envelope(story.signature.read_bytes(), Profile.OURS, "p7s").signers
+    assert isinstance(signer, Signer)
+    leaf, ca = x509.load_der_x509_certificate(signer.certificate), authority(story.maker)
+    lists = {
+        "before": (day(2026, 12), []),
+        "hold": (day(2027, 2), [entry(leaf, day(2027, 1), REASON.certificate_hold)]),
+        "good": (day(2027, 3), []),
+        "superseded": (day(2027, 4), [entry(leaf, day(2027, 3), REASON.superseded)]),
+        "stolen": (day(2027, 5), [entry(leaf, day(2027, 4), REASON.key_compromise)]),
+        "dropped": (day(2028, 3), []),
+    }
+    kept = []
+    for number, name in enumerate(names, 5):
+        made, entries = lists[name]
+        crl = listed(ca, *entries, number=number, this_update=made, next_update=made + 20 * DAY)
+        kept.append((made + DAY, crl))
+    if kept:
+        record_with(story, *kept)
+    wanted = {"crl": [{"issuer": story.maker.intermediate.pem}]}
+    at = day(2029, 8)
+    assert story.verdict(at, **wanted).outcome is install
+    assert judge(story.file, story.trust(at, **wanted), at, purpose=Purpose.RUN).outcome is run
+
+
+SUPERSEDED: list[tuple[str, dict[str, object], dict[str, object], bool]] = [
+    ("the usual next list", {}, {}, True),
+    ("one from the future", {}, {"this_update": NOW + HOUR}, False),
+    ("one that ends before it", {"next_update": NOW + 20 * DAY}, {"next_update": NOW + 2 * DAY}, False),
+    ("one that has ended, of one that has ended too", {"next_update": NOW - DAY}, {"next_update": NOW - HOUR}, True),
+    ("one that keeps ended ones of later", {"keeps": None}, {"keeps": NOW - DAY}, False),
+    ("one that keeps ended ones of before", {"keeps": None}, {"keeps": NOW - 3 * DAY}, True),
+    ("one that keeps none", {}, {"keeps": None}, False),
+]
+
+
+@pytest.mark.parametrize(("what", "old", "new", "gone"), SUPERSEDED, ids=[row[0] for row in SUPERSEDED])
+def test_a147_a_list_goes_only_when_its_successor_counts_at_least_as_long(
+    pki: Pki, what: str, old: dict[str, object], new: dict[str, object], gone: bool
+) -> None:
+    def table(number: int, this_update: datetime, change: dict[str, object]) -> CrlTable:
+        parts: dict[str, object] = {"this_update": this_update, "next_update": NOW + 10 * DAY, "keeps": NOW - 30 * DAY}
+        parts |= change
+        keeps = parts.pop("keeps")
+        extra = []
+        if isinstance(keeps, datetime):
+            value = b"\x18\x0f" + f"{keeps:%Y%m%d%H%M%S}Z".encode()
+            extra = [(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.60"), value), False)]
+        der = listed(authority(pki), number=number, extra=extra, **parts)  # type: ignore[arg-type]
+        return CrlTable.load(der, [pki.intermediate.x509])
+
+    first = table(1, NOW - 2 * DAY, old)
+    second = table(2, NOW - 2 * DAY + timedelta(hours=1), new)
+    assert supersedes(second, first, NOW) is gone
+    assert not supersedes(first, second, NOW)
