@@ -11,14 +11,19 @@ from cryptography import x509
 from kit import certs
 from kit.archive import Story, day, stamp
 from kit.certs import entry, listed
+from kit.manifests import manifest_pair
 from kit.pki import DAY, HOUR, NOW, Pki
+from kit.statements import MAKER, PLANT, RECEIVER, Plant, accept, receive, rule
 from kit.trust import believed, codes, judge, signed_file
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.formats.archive import companions_of, small_object
+from sealwright.plant import recorder
 from sealwright.trust.revocation import CrlTable, supersedes
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
+from sealwright.trust.verify import Request, Verifier
 
 REASON = x509.ReasonFlags
 TRUSTED, REJECTED, UNDECIDED = Outcome.TRUSTED, Outcome.REJECTED, Outcome.UNDECIDED
@@ -157,3 +162,63 @@ def test_a147_a_list_goes_only_when_its_successor_counts_at_least_as_long(
     second = table(2, NOW - 2 * DAY + timedelta(hours=1), new)
     assert supersedes(second, first, NOW) is gone
     assert not supersedes(first, second, NOW)
+
+
+@pytest.fixture(scope="module")
+def plant() -> Plant:
+    return Plant()
+
+
+STANDS_FOR = [
+    ("drive.bin", "drive.bin"),
+    ("drive.bin", "drive.bin.manifest"),
+    ("drive.bin", "drive.bin.plant.manifest"),
+    ("tree", "tree"),
+    ("tree", "tree.manifest"),
+    ("tree", "tree.plant.manifest"),
+    ("old.bin", "old.bin"),
+    ("old.bin", "old.bin.received.manifest"),
+]
+
+
+@pytest.mark.parametrize(("about", "name"), STANDS_FOR, ids=[row[1] for row in STANDS_FOR])
+def test_a_manifest_or_statement_is_judged_for_what_it_is_about_with_a_record_or_without(
+    tmp_path: Path, plant: Plant, about: str, name: str
+) -> None:
+    """What the plant says counts beside the maker's manifest, by whichever name is asked; the twins are altered."""
+    path = tmp_path / about
+    if about == "tree":
+        path.mkdir()
+        (path / "part.bin").write_bytes(b"part")
+    else:
+        path.write_bytes(b"firmware")
+    if about == "old.bin":
+        receive(path, plant.anna)
+    else:
+        manifest_pair(path, plant.release, Claims("drive", "1", 3))
+        accept(path, plant.anna)
+    slots = rule(MAKER, RECEIVER, grades=["compared"]) if about == "old.bin" else rule(MAKER, PLANT)
+    trust = plant.trust(slots)
+
+    def outcomes() -> set[tuple[Outcome, str]]:
+        asked = str(tmp_path / name)
+        one = Verifier(trust, Request(clock=NOW)).verify(asked)
+        recorded = recorder.judge(Verifier(trust, Request(clock=NOW)), asked, None, None).verdict
+        return {(each.outcome, Path(each.path).name) for each in (one, recorded)}
+
+    assert outcomes() == {(TRUSTED, about)}
+    altered = path / "part.bin" if path.is_dir() else path
+    altered.write_bytes(b"evil")
+    assert outcomes() == {(REJECTED, about)}
+
+
+def test_a_manifest_that_is_nothing_of_ours_is_a_file_of_its_own(tmp_path: Path, pki: Pki) -> None:
+    """Other programs call files so too; its digest is in the record."""
+    signed_file(tmp_path, pki.leaf("release"))
+    path = signed_file(tmp_path, pki.leaf("release"), b"<assembly/>", "drive.bin.manifest")
+    judged = recorder.judge(Verifier(believed(pki), Request(clock=NOW)), str(path), None, None)
+    assert (judged.verdict.outcome, judged.file) == (TRUSTED, Digest.of(b"<assembly/>"))
+    path.write_bytes(b"<assembly />")
+    assert (
+        recorder.judge(Verifier(believed(pki), Request(clock=NOW)), str(path), None, None).verdict.outcome is REJECTED
+    )
