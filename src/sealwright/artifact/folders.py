@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sealwright.errors import OutputRefused, UsageError
 
@@ -29,6 +30,23 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """Of several who change what lies in a folder, one after the other reads and writes; a file system without locks has none."""
+    descriptor = -1
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # a folder that cannot be opened is told by whoever reads or writes in it
+            descriptor = os.open(folder or ".", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def refuse_occupied(folder: str) -> None:
