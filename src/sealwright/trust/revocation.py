@@ -151,9 +151,10 @@ def supersedes(new: CrlTable, old: CrlTable, now: datetime) -> bool:
     least = old.this_update if since is None else min(since, old.this_update)
     keeps = new.keeps_expired_since is not None and new.keeps_expired_since <= least
     long_ago = since is None and old.next_update is not None and old.next_update + _FRESH_AT_MOST < now
-    return (keeps or long_ago) and all(
-        _as_strict(new.entries.get(serial), entry) for serial, entry in old.entries.items()
-    )
+    if not (keeps or long_ago):
+        return False
+    said = dict(new.entries.items())  # a long list is searched for each serial that is asked for; walking it is once
+    return all(_as_strict(said.get(serial), entry) for serial, entry in old.entries.items())
 
 
 def _as_strict(new: Entry | None, old: Entry) -> bool:
