@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from kit import certs
 from kit.archive import Story, day, stamp
 from kit.certs import entry, listed
 from kit.manifests import manifest_pair
-from kit.pki import DAY, HOUR, NOW, Pki
+from kit.pki import DAY, HOUR, NOW, Pki, token
 from kit.statements import MAKER, PLANT, RECEIVER, Plant, accept, receive, rule
 from kit.trust import believed, codes, judge, signed_file
 from sealwright.artifact.claims import Claims
@@ -23,6 +24,7 @@ from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.formats.archive import companions_of, small_object
 from sealwright.pki.crl import Revoked, make_crl
 from sealwright.plant import recorder
+from sealwright.trust.model import Denied
 from sealwright.trust.revocation import CrlTable, supersedes
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, Verifier
@@ -241,3 +243,78 @@ def test_a_manifest_that_is_nothing_of_ours_is_a_file_of_its_own(tmp_path: Path,
     assert (
         recorder.judge(Verifier(believed(pki), Request(clock=NOW)), str(path), None, None).verdict.outcome is REJECTED
     )
+
+
+# What befell the plant's signer ten days after signing, when the statement was stamped late, and whether it counts for install and run.
+BEFELL: list[tuple[str, str, bool, bool, bool]] = [
+    ("nothing", "never", False, True, True),
+    ("ended", "never", True, False, True),
+    ("ended", "before", True, True, True),
+    ("ended", "after", True, True, True),
+    ("superseded", "never", False, False, False),
+    ("superseded", "before", False, True, True),
+    ("superseded", "before", True, True, True),
+    ("superseded", "after", False, False, False),
+    ("stolen then", "before", False, True, True),
+    ("stolen then", "after", True, False, False),
+    ("stolen", "before", False, False, False),
+    ("on hold", "before", False, False, False),
+    ("retired", "never", False, False, False),
+    ("retired", "before", True, True, True),
+    ("retired", "after", False, False, False),
+    ("denied", "before", False, False, False),
+    ("left", "never", False, False, False),
+    ("left", "before", False, True, True),
+    ("file denied", "before", False, False, False),
+    ("statement denied", "before", False, False, False),
+]
+
+
+@pytest.mark.parametrize("kind", ["acceptance", "receiving record"])
+@pytest.mark.parametrize(
+    ("what", "stamped", "ended", "install", "run"),
+    BEFELL,
+    ids=[f"{row[0]}, stamped {row[1]}{', ended' if row[2] else ''}" for row in BEFELL],
+)
+def test_what_befalls_the_signer_of_a_plants_statement_counts_as_for_a_maker(
+    tmp_path: Path, plant: Plant, kind: str, what: str, stamped: str, ended: bool, install: bool, run: bool
+) -> None:
+    path, then = tmp_path / "drive.bin", NOW + 10 * DAY
+    if kind == "acceptance":
+        signed_file(tmp_path, plant.release, tsa=plant.maker.tsa(days=3000))
+        accept(path, plant.anna)
+        statement, slots = tmp_path / "drive.bin.plant.manifest", rule(MAKER, PLANT)
+    else:
+        path.write_bytes(b"firmware")
+        receive(path, plant.anna)
+        statement, slots = tmp_path / "drive.bin.received.manifest", rule(MAKER, RECEIVER, grades=["compared"])
+    if stamped != "never":
+        (signer,) = read_envelope(Path(f"{statement}.p7s").read_bytes(), Profile.OURS, "p7s").signers
+        assert isinstance(signer, Signer)
+        made = token(plant.maker.tsa(days=3000), signer.signature, NOW + HOUR if stamped == "before" else then + DAY)
+        Path(f"{statement}.tsr").write_bytes(made)
+    reasons = {
+        "superseded": (REASON.superseded, None),
+        "stolen then": (REASON.key_compromise, then),
+        "stolen": (REASON.key_compromise, None),
+        "on hold": (REASON.certificate_hold, None),
+    }
+    key, every = plant.anna.key_digest, f"* {Digest.of(path.read_bytes())}"
+    denials = {
+        "retired": Denied("key", key, 0, "retired", then),
+        "denied": Denied("key", key, 0, "stolen"),
+        "file denied": Denied("artifact", every, 0, "withdrawn"),
+        "statement denied": Denied("artifact", f"* {Digest.of(statement.read_bytes())}", 0, "withdrawn"),
+    }
+    crls = []
+    if what in reasons:
+        made = entry(plant.anna.x509, then, *reasons[what])
+        crls = [listed(authority(plant.own), made, this_update=then + DAY, next_update=NOW + 3000 * DAY)]
+    people = [{**one, "until": then} if one["id"] == "p-1" and what == "left" else one for one in plant.people]  # type: ignore[index,call-overload,dict-item]
+    trust = plant.trust(slots, expires=NOW + 3000 * DAY, person=people)
+    trust = dataclasses.replace(trust, crls=tuple(crls), denied=(denials[what],) if what in denials else ())
+    at = plant.anna.x509.not_valid_after_utc + DAY if ended else then + 5 * DAY
+    before = dataclasses.replace(trust, crls=(), denied=())
+    assert judge(path, before, then + 2 * DAY if stamped == "after" else NOW + 2 * HOUR).outcome is TRUSTED
+    assert (judge(path, trust, at).outcome is TRUSTED) is install
+    assert (judge(path, trust, at, purpose=Purpose.RUN).outcome is TRUSTED) is run
