@@ -15,7 +15,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, TrustRefused
 from sealwright.pki.crl import Revoked, make_crl
-from sealwright.trust import belief
+from sealwright.trust import belief, bundle
 from sealwright.trust.belief import MAX_CRLS, load_trust
 from sealwright.trust.bundle import MAX_STRANGE, install_bundle
 from sealwright.trust.trustfile import parse_trust
@@ -123,6 +123,18 @@ def test_more_lists_than_are_read_are_refused_before_anything_is_written(tmp_pat
         bring(one, to)
     assert sorted((to / "trust.d").iterdir()) == before
     assert not (to / "deny.toml").exists()
+
+
+def test_a168_a_delivery_of_endless_lists_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to, crls = tmp_path / "installed", {f"{number}.crl": root_list(number, number) for number in range(1, 5)}
+    monkeypatch.setattr(bundle, "MAX_LISTS_BYTES", sum(map(len, crls.values())))
+    assert install(stick(tmp_path / "good", crls=crls), tmp_path / "elsewhere") == 0
+    full = stick(tmp_path / "full", crls={**crls, "junk.crl": bytes(5)})
+    assert install(full, to) == 1
+    assert f"{tmp_path}/full/trust.d" in capsys.readouterr().err
+    assert not to.exists()
 
 
 def test_lists_of_strangers_do_not_fill_the_places_of_those_that_count(tmp_path: Path) -> None:
