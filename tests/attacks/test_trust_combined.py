@@ -11,10 +11,10 @@ import pytest
 from cryptography import x509
 
 from kit import certs
-from kit.archive import Story, day, stamp
+from kit.archive import Story, day, era, stamp
 from kit.certs import entry, listed
 from kit.manifests import manifest_pair
-from kit.pki import DAY, HOUR, NOW, Pki, token
+from kit.pki import DAY, HOUR, NOW, Pki, p7s, token
 from kit.statements import MAKER, PLANT, RECEIVER, Plant, accept, receive, rule
 from kit.trust import believed, codes, judge, signed_file
 from sealwright.artifact.claims import Claims
@@ -24,6 +24,8 @@ from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.formats.archive import companions_of, small_object
 from sealwright.pki.crl import Revoked, make_crl
 from sealwright.plant import recorder
+from sealwright.signing.proofs import Renewal, Renewed, renew
+from sealwright.trust.belief import Believed
 from sealwright.trust.model import Denied
 from sealwright.trust.revocation import CrlTable, supersedes
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
@@ -318,3 +320,61 @@ def test_what_befalls_the_signer_of_a_plants_statement_counts_as_for_a_maker(
     assert judge(path, before, then + 2 * DAY if stamped == "after" else NOW + 2 * HOUR).outcome is TRUSTED
     assert (judge(path, trust, at).outcome is TRUSTED) is install
     assert (judge(path, trust, at, purpose=Purpose.RUN).outcome is TRUSTED) is run
+
+
+def test_a115_a_list_that_was_stale_when_it_was_kept_is_no_evidence_until_a_fresh_one_is_kept_too(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path)
+    wanted, tsa, later = {"crl": [{"issuer": story.maker.intermediate.pem}]}, story.tsa_2026[1], day(2029, 8)
+
+    def outcomes() -> tuple[Outcome, Outcome]:
+        story.crls = []
+        running = judge(story.file, story.trust(later, **wanted), later, purpose=Purpose.RUN)
+        return story.verdict(later, **wanted).outcome, running.outcome
+
+    story.crls = [story.maker.crl(NOW, days=5)]
+    story.renew(day(2027), tsa, **wanted)
+    assert outcomes() == (UNDECIDED, TRUSTED)
+    story.crls = [story.maker.crl(day(2027, 7), number=2, days=20)]
+    story.renew(day(2027, 7) + DAY, tsa, **wanted)
+    assert outcomes() == (TRUSTED, TRUSTED)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_late_stamps_of_several_signatures_count_for_their_own_in_any_order(
+    tmp_path: Path, plant: Plant, recorded: bool
+) -> None:
+    """`NAME.tsr` is over the maker's signature and `NAME.2.tsr` over the plant's, judged after both certificates ended."""
+    pki, tsa = era(2026, 6)
+    path = signed_file(tmp_path, plant.release)
+    signatures = [tmp_path / "drive.bin.p7s", tmp_path / "drive.bin.plant.p7s"]
+    signatures[1].write_bytes(p7s(plant.anna, path.read_bytes()))
+    stamps = []
+    for signature in signatures:
+        (signer,) = read_envelope(signature.read_bytes(), Profile.OURS, "p7s").signers
+        assert isinstance(signer, Signer)
+        stamps.append(token(tsa, signer.signature, NOW + HOUR))
+
+    def trust(at: datetime) -> Believed:
+        authorities = [{"name": "late", "anchor": pki.root.pem}]
+        slots = rule(MAKER, PLANT)
+        return plant.trust(slots, issued=at - 5 * DAY, expires=at + 300 * DAY, authority=authorities)
+
+    places = [tmp_path / "drive.bin.tsr", tmp_path / "drive.bin.2.tsr"]
+    for place, made in zip(places, stamps, strict=True):
+        place.write_bytes(made)
+    if recorded:
+        asked = Renewal(trust(day(2027)), day(2027), None)
+        assert [type(one) for one in renew([str(path)], asked, stamp(tsa, day(2027)))] == [Renewed]
+    at = day(2030)
+    assert judge(path, trust(at), at).outcome is TRUSTED
+    for place, made in zip(places, reversed(stamps), strict=True):
+        place.write_bytes(made)
+    assert judge(path, trust(at), at).outcome is TRUSTED
+    places[1].write_bytes(
+        stamps[1]
+    )  # the plant's twice, the maker's never: only the record knows when that one was made
+    assert (judge(path, trust(at), at).outcome is TRUSTED) is recorded
+    running = judge(path, trust(at), at, purpose=Purpose.RUN)
+    assert running.outcome is TRUSTED
