@@ -158,7 +158,9 @@ def test_an_extra_file_in_a_tree_is_not_allowed(delivery: Path, check: Check, tm
     assert outcomes(check(source)[1])["release"] == "rejected"
 
 
-def test_a069_a071_links_fifos_and_names_that_differ_in_case_are_not_taken(delivery: Path, check: Check, tmp_path: Path) -> None:
+def test_a069_a071_links_fifos_and_names_that_differ_in_case_are_not_taken(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
     source = copied(delivery, tmp_path)
     (source / "link").symlink_to("/etc/passwd")
     os.mkfifo(source / "fifo")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from sealwright.artifact.folders import alone_in
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, TrustRefused
 from sealwright.pki.crl import Revoked, make_crl
-from sealwright.trust import belief
+from sealwright.trust import belief, bundle
 from sealwright.trust.belief import MAX_CRLS, load_trust
 from sealwright.trust.bundle import MAX_STRANGE, install_bundle
 from sealwright.trust.trustfile import parse_trust
@@ -127,6 +129,18 @@ def test_more_lists_than_are_read_are_refused_before_anything_is_written(tmp_pat
     assert not (to / "deny.toml").exists()
 
 
+def test_a168_a_delivery_of_endless_lists_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to, crls = tmp_path / "installed", {f"{number}.crl": root_list(number, number) for number in range(1, 5)}
+    monkeypatch.setattr(bundle, "MAX_LISTS_BYTES", sum(map(len, crls.values())))
+    assert install(stick(tmp_path / "good", crls=crls), tmp_path / "elsewhere") == 0
+    full = stick(tmp_path / "full", crls={**crls, "junk.crl": bytes(5)})
+    assert install(full, to) == 1
+    assert f"{tmp_path}/full/trust.d" in capsys.readouterr().err
+    assert not to.exists()
+
+
 def test_lists_of_strangers_do_not_fill_the_places_of_those_that_count(tmp_path: Path) -> None:
     to, others = tmp_path / "installed", [Pki.make() for _ in range(3)]
     strange = {f"x{number}.crl": others[number % 3].crl(number=number + 1) for number in range(60)}
@@ -152,10 +166,10 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
 
     def listing(number: int, *entries: Revoked) -> bytes:
         ca = pki.intermediate
-        made, ends = NOW + number * HOUR, NOW + 30 * DAY
+        made, ends = NOW - DAY + number * HOUR, NOW + 30 * DAY
         return make_crl(ca.certificate, ca.key, number=number, this_update=made, next_update=ends, revoked=entries)
 
-    def bringing(name: str, data: bytes, at: datetime = NOW + 61 * DAY) -> set[bytes]:
+    def bringing(name: str, data: bytes, at: datetime = NOW) -> set[bytes]:
         trust = write_trust(
             tmp_path / name, trust_parts(pki, intermediate=[{"certificate": intermediate}]), olga=OFFICER
         )
@@ -173,7 +187,7 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
     harmless = listing(5, Revoked(5, late, stolen, early), Revoked(6, late, x509.ReasonFlags.superseded))
     whole = listing(6, Revoked(5, early, stolen, early), Revoked(6, early, stolen))
     assert bringing("a", first) == {first}
-    assert bringing("b", same, NOW) == {first, same}, "a clock may be behind, and then the older one is the fresh one"
+    assert bringing("b", same, NOW - 2 * DAY) == {first, same}, "a clock may be behind, and then the older one is the fresh one"
     assert bringing("b2", same) == {same}
     assert bringing("c", forgets) == {same, forgets}
     assert bringing("d", later) == {same, later}, "the list that forgot an entry says nothing more than the next one"
@@ -182,14 +196,16 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
     assert bringing("g", first) == {whole}, "what is old already is not brought"
 
 
-def test_two_who_install_at_once_do_not_mix_what_they_bring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_who_install_at_once_do_not_mix_what_they_bring(tmp_path: Path) -> None:
     to, two = tmp_path / "installed", stick(tmp_path / "two", deny_text(2, DENIED))
     assert install(stick(tmp_path / "one", deny_text(1, DENIED)), to) == 0
+    command = [sys.executable, "-m", "sealwright", "trust", "install", str(two), "--to", str(to), "--trust-fingerprint"]
     with alone_in(str(to)):
-        assert install(two, to) == 1
-        assert "another process is changing what is in it" in capsys.readouterr().err
-    assert (to / "deny.toml").read_bytes() == deny_text(1, DENIED)
-    assert install(two, to) == 0
+        waiting = subprocess.Popen([*command, str(Digest.of(two.read_bytes()))], stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=3)
+        assert (to / "deny.toml").read_bytes() == deny_text(1, DENIED)
+    assert waiting.wait(timeout=60) == 0
     assert (to / "deny.toml").read_bytes() == deny_text(2, DENIED)
 
 

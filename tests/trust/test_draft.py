@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from kit.pki import DAY, NOW, Pki, p7s, person_key
 from kit.trust import OFFICER, public_pem, trust_bytes, trust_parts, write_trust
-from sealwright.errors import MalformedTrust, SealwrightError, TrustRefused, UsageError
+from sealwright.cli.main import main
+from sealwright.errors import ChangedWhileRead, MalformedTrust, SealwrightError, TrustRefused, UsageError
 from sealwright.trust.draft import Draft, next_version, unsigned
 from sealwright.trust.toml import Toml
 from sealwright.trust.trustfile import parse_trust
@@ -166,6 +169,50 @@ def test_a_signed_version_is_not_edited(tmp_path: Path) -> None:
     (tmp_path / "trust.toml.olga.p7s").write_bytes(p7s(OFFICER, path.read_bytes(), kind="trust"))
     with pytest.raises(UsageError, match="trust new --next"):
         Draft.read(str(path))
+
+
+def test_what_several_editors_add_at_once_is_all_there(tmp_path: Path) -> None:
+    path, count = write_trust(tmp_path, trust_parts(PKI)), 5
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(main(["trust", "add", str(path), "minimum", f"pump-{number}", str(number + 1)]))
+            except BaseException:
+                traceback.print_exc()
+                raise
+            finally:
+                os._exit(9)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
+    expected = {f"pump-{number}": number + 1 for number in range(count)}
+    assert parse_trust(path.read_bytes(), "trust.toml").minimums == expected
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "changed", "signed", "removed"])
+def test_what_somebody_did_to_the_file_meanwhile_is_not_written_over(tmp_path: Path, meanwhile: str) -> None:
+    path = write_trust(tmp_path, trust_parts(PKI))
+    draft = Draft.read(str(path))
+    draft.set(("minimum",), 0, "pump", 3)
+    other = Draft.read(str(path))
+    other.set(("minimum",), 0, "valve", 7)
+    if meanwhile == "changed":
+        other.write()
+    elif meanwhile == "signed":
+        (tmp_path / "trust.toml.olga.p7s").write_bytes(p7s(OFFICER, path.read_bytes(), kind="trust"))
+    elif meanwhile == "removed":
+        path.unlink()
+    before = path.read_bytes() if path.exists() else b""
+    if meanwhile == "nothing":
+        draft.write()
+        assert parse_trust(path.read_bytes(), "x").minimums == {"pump": 3}
+        return
+    with pytest.raises(SealwrightError) as refused:
+        draft.write()
+    assert isinstance(refused.value, ChangedWhileRead) is (meanwhile == "changed")
+    assert (path.read_bytes() if path.exists() else b"") == before
+    assert [one.name for one in tmp_path.iterdir() if one.name.endswith(".tmp")] == []
 
 
 def test_the_next_version_begins_only_when_this_one_is_signed(tmp_path: Path) -> None:

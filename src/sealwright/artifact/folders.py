@@ -11,7 +11,7 @@ import glob
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sealwright.errors import OutputRefused, UsageError
 
@@ -31,6 +31,23 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """Of several who change what lies in a folder, one after the other reads and writes; a file system without locks has none."""
+    descriptor = -1
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # a folder that cannot be opened is told by whoever reads or writes in it
+            descriptor = os.open(folder or ".", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def refuse_occupied(folder: str) -> None:
@@ -76,26 +93,6 @@ def new_folder(folder: str) -> Iterator[str]:
             os.close(lock)
         if os.path.isdir(building):
             shutil.rmtree(building, ignore_errors=True)
-
-
-@contextmanager
-def alone_in(folder: str) -> Iterator[None]:
-    """One writer at a time in a folder, which is made if it is not there; OutputRefused while another one is at work.
-
-    Where the system or the file system has no such lock there is none.
-    """
-    try:
-        os.makedirs(folder, exist_ok=True)
-        lock = locked(folder)
-    except OSError as cause:
-        raise OutputRefused(folder, f"it cannot be opened ({cause.strerror})", "Check the folder.") from cause
-    if lock < 0 and sys.platform != "win32":
-        raise OutputRefused(folder, "another process is changing what is in it", "Wait for it, then try again.")
-    try:
-        yield
-    finally:
-        if lock >= 0:
-            os.close(lock)
 
 
 def locked(folder: str) -> int:

@@ -70,7 +70,10 @@ def _configure_new(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def run_new(args: argparse.Namespace) -> int:
     """A first file, a first deny list, or the next version of either."""
     if args.next:
-        return _next(args)
+        from sealwright.artifact.folders import alone_in
+
+        with alone_in(os.path.dirname(args.file)):
+            return _next(args)
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
     from sealwright.errors import UsageError
@@ -167,15 +170,24 @@ def run_add(args: argparse.Namespace) -> int:
             f"Name a KIND ({', '.join(KINDS)}), or a maker's file: --from SAMPLE",
         )
     trustfrom.refuse_with_kind(args)
+    from sealwright.artifact.folders import alone_in
     from sealwright.trust.draft import Draft
 
-    draft = Draft.read(args.file)
-    said = KINDS[args.kind][2](draft, args)
-    return _written(draft, args, said)
+    with alone_in(os.path.dirname(args.file)):
+        draft = Draft.read(args.file)
+        said = KINDS[args.kind][2](draft, args)
+        return _written(draft, args, said)
 
 
 def run_remove(args: argparse.Namespace) -> int:
     """One thing less."""
+    from sealwright.artifact.folders import alone_in
+
+    with alone_in(os.path.dirname(args.file)):
+        return _removed(args)
+
+
+def _removed(args: argparse.Namespace) -> int:
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
     from sealwright.trust.draft import Draft
@@ -213,11 +225,9 @@ def _no_such(args: argparse.Namespace) -> Exception:
 
 def _written(draft: Draft, args: argparse.Namespace, said: list[str]) -> int:
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import Replace, write_atomic
     from sealwright.texts.words import say
 
-    data = draft.checked()
-    write_atomic(args.file, data, replace=Replace.YES)
+    draft.write()
     shown = display(args.file)
     step = say("trust-edit.next-deny", path=shown) if draft.denying else say("trust-edit.next", path=shown)
     return _done(args, say("trust-edit.written", path=shown), step, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def refuse_with_kind(args: argparse.Namespace) -> None:
 def run_from(args: argparse.Namespace) -> int:
     """Show, ask, record, write; UsageError where nobody confirmed it."""
     from sealwright.artifact.digest import Digest
+    from sealwright.artifact.folders import alone_in
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Replace, write_atomic
     from sealwright.artifact.progress import TerminalProgress
@@ -115,11 +117,12 @@ def run_from(args: argparse.Namespace) -> int:
     with TerminalProgress("reading") as progress:
         made = propose(draft, samples, _said(args, confirmed), now, progress)
     data = made.data or b""
-    if Draft.read(args.file).text != before:
-        raise UsageError(args.file, "it changed while you were asked", "Run it again, and look at the new text.")
-    if args.home is not None:
-        _record(args, samples, draft.trust.id, Digest.of(data), confirmed, now)
-    write_atomic(args.file, data, replace=Replace.YES)
+    with alone_in(os.path.dirname(args.file)):
+        if Draft.read(args.file).text != before:
+            raise UsageError(args.file, "it changed while you were asked", "Run it again, and look at the new text.")
+        if args.home is not None:
+            _record(args, samples, draft.trust.id, Digest.of(data), confirmed, now)
+        write_atomic(args.file, data, replace=Replace.YES)
     if args.json:
         from sealwright.cli.jsonout import line
 

@@ -56,10 +56,21 @@ def find(path: str, search: Search) -> Found:
         return with_log_proofs(_find_tree(path, search), path, search)
     listed = path.removesuffix(MANIFEST_SUFFIX)
     if listed != path and search.source is None and _is_manifest(path) and os.path.exists(listed):
-        return with_log_proofs(manifest().extract(listed, search), listed, search)
+        parts = _statements(listed, "manifest", search) if search.signature is None else []
+        return with_log_proofs(_together(listed, [manifest().extract(listed, search), *parts]), listed, search)
     if search.source is None and search.beside is None and (about := stated(path)) is not None:
         return find(about, search)
     return with_log_proofs(_find_file(path, search), path, search)
+
+
+def stands_for_another(path: str) -> bool:
+    """Whether `find` judges what a manifest, statement or list is about, and not the file at the path itself."""
+    listed, folder = path.removesuffix(MANIFEST_SUFFIX), path.removesuffix(IMA_LIST_SUFFIX)
+    if folder != path:
+        return os.path.isdir(folder)
+    if listed == path:
+        return False
+    return stated(path) is not None or (os.path.exists(listed) and os.path.isfile(path) and _is_manifest(path))
 
 
 def stated(path: str) -> str | None:

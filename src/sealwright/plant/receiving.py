@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import glob
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.folders import alone_in
 from sealwright.artifact.manifest import Over
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, Replace, write_batch
@@ -144,7 +144,7 @@ def receive(inspected: Inspected, sign: SignWith) -> Signed:
     folder = inspected.path + FOLDER_SUFFIX
     _refuse_what_is_there(inspected, target)
     made = _sign(where, target, record, inspected.text, record.persons[0], sign)
-    with _or_nothing(sign.home, made), _alone_in(os.path.dirname(where)):
+    with _or_nothing(sign.home, made), alone_in(os.path.dirname(where)):
         left = _refuse_what_is_there(inspected, target)
         new = bool(inspected.kept) and write_evidence(folder, inspected.kept)
         try:
@@ -171,23 +171,6 @@ def _refuse_what_is_there(inspected: Inspected, target: str) -> bool:
     if not left:
         _refuse_taken(where)
     return left
-
-
-@contextmanager
-def _alone_in(folder: str) -> Iterator[None]:
-    """Of several who receive into one folder at once, one after the other looks and writes; a file system without locks has none."""
-    descriptor = -1
-    if sys.platform != "win32":
-        import fcntl
-
-        descriptor = os.open(folder or ".", os.O_RDONLY)
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import SealwrightError
 from sealwright.findings import reject, warning
-from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX
+from sealwright.formats.registry import stands_for_another
 from sealwright.plant.recordfolder import Sign, append
 from sealwright.plant.records import Asserted, Facts, Link, Record, Station, facts_of, record_text
 from sealwright.trust.verdict import Purpose, Verdict
@@ -88,11 +88,11 @@ def recorded(
 
 def judge(verifier: Verifier, path: str, beside: Collection[str] | None, progress: Progress | None) -> Judged:
     """Judge one artifact, a file by the one descriptor that its digest comes from too."""
-    if _stands_for_another(path):
-        return Judged(verifier.verify(path, progress, beside), None, datetime.now(UTC))
     try:
-        source = open_artifact(path)
+        source = open_artifact(path) if not stands_for_another(path) else None
     except SealwrightError:  # a folder, or what cannot be read, which the verdict says
+        source = None
+    if source is None:
         return Judged(verifier.verify(path, progress, beside), None, datetime.now(UTC))
     with source:
         verdict, file = verifier.verify_opened(source, progress), None
@@ -102,12 +102,6 @@ def judge(verifier: Verifier, path: str, beside: Collection[str] | None, progres
             name = os.path.basename(path) or path
             verdict = verdict.with_findings((reject(cause.code, name, found=cause.what),))
     return Judged(verdict, file, datetime.now(UTC))
-
-
-def _stands_for_another(path: str) -> bool:
-    """Whether what is judged is not this file but what it lists (`formats/registry.py`)."""
-    listed = next((path.removesuffix(one) for one in (MANIFEST_SUFFIX, IMA_LIST_SUFFIX) if path.endswith(one)), path)
-    return listed != path and os.path.lexists(listed)
 
 
 def _unrecorded(verdict: Verdict, cause: SealwrightError) -> Verdict:

@@ -49,6 +49,7 @@ from sealwright.trust.trustfile import MAX_BYTES
 
 _KEPT = re.compile(r"[0-9]{1,10}\.toml(\..+\.p7s)?")
 MAX_STRANGE = 16
+MAX_LISTS_BYTES = 256 << 20  # of a delivery: it is held in memory before anything of it is judged
 MAX_HISTORY_FILES = 8192
 MAX_HISTORY_BYTES = 64 << 20
 
@@ -252,8 +253,16 @@ def folder_files(path: str) -> dict[str, bytes]:
     if os.path.lexists(os.path.join(folder, DENY)):
         signed = read_signed(os.path.join(folder, DENY))
         files = {DENY: signed.text, **signed.signatures}
+    left = MAX_LISTS_BYTES
     for name in crl_names(beside):
-        files[f"{CRL_FOLDER}/{name}"] = read_file(os.path.join(folder, CRL_FOLDER, name), MAX_CRL_BYTES)
+        data = read_file(os.path.join(folder, CRL_FOLDER, name), MAX_CRL_BYTES)
+        left -= len(data)
+        if left < 0:
+            where = os.path.join(folder, CRL_FOLDER)
+            raise LimitExceeded(
+                where, f"more than {MAX_LISTS_BYTES} bytes of lists", "Take only the lists that the plant needs."
+            )
+        files[f"{CRL_FOLDER}/{name}"] = data
     return files
 
 

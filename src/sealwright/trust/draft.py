@@ -5,10 +5,11 @@
    what TOML can say in ways that this editor does not change (inline tables, dotted keys) ends in a refusal, never in another
    meaning (A106).
 3. The whole is then read as every verifier reads it, or refused.
+4. What somebody else wrote or signed meanwhile is never written over (`write`); two editors who wait for each other are both kept.
 
     draft = Draft.read("trust.toml")
     draft.add(("anchor",), {"name": "acme", "environment": "production", "certificate": pem})
-    write_atomic("trust.toml", draft.checked())
+    draft.write()
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple, cast
 
 from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
-from sealwright.errors import MalformedTrust, TrustRefused, UsageError
+from sealwright.errors import ChangedWhileRead, MalformedTrust, TrustRefused, UsageError
 from sealwright.trust.belief import DENY_KIND, DENY_LINE, parse_deny
 from sealwright.trust.history import KIND, read_signed, signing_keys
 from sealwright.trust.model import TrustFile
@@ -63,7 +64,7 @@ class Draft:
     """The text and its values, changed together."""
 
     def __init__(self, data: bytes, path: str) -> None:
-        self.path = path
+        self.path, self.before = path, data
         self.denying = data.startswith(DENY_LINE.encode() + b"\n")
         self._parsed(data)
         self.text = data.decode()
@@ -153,6 +154,18 @@ class Draft:
             raise self._refused() from cause
         self._parsed(data)
         return data
+
+    def write(self) -> None:
+        """Put the new text in the old one's place; ChangedWhileRead or UsageError where that was changed or signed meanwhile."""
+        from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
+
+        def unchanged(_: str) -> None:
+            unsigned(self.path)
+            if read_file(self.path, MAX_BYTES) != self.before:
+                what = "somebody else changed it meanwhile; nothing was written"
+                raise ChangedWhileRead(self.path, what, "Look at it with `sealwright trust show`, and try again.")
+
+        write_batch([Output(self.path, self.checked(), check=unchanged)], replace=Replace.YES)
 
     @property
     def trust(self) -> TrustFile:

@@ -201,21 +201,23 @@ class Ground:
             return None
         policy = self.policies.get(name)
         max_age = policy.max_age.get(self.purpose.value) if policy else None
-        good = None
+        tables: list[tuple[CrlTable, datetime]] = []
         for one in kept:
             try:
-                if crl_issuer(one.data) != issuer.subject.public_bytes():
-                    continue
-                table = CrlTable.load(one.data, [issuer])
+                if crl_issuer(one.data) == issuer.subject.public_bytes():
+                    tables.append((CrlTable.load(one.data, [issuer]), one.at))
             except SealwrightError as cause:
                 self.crl_findings.append(warning("SW-CRL-REFUSED", cause.subject, found=cause.what))
-                continue
-            # a `min_number` of today's trust file is about today's lists
-            state = revocation(certificate, issuer, [table], proved, one.at, max_age, 0)
-            if state.state not in (State.GOOD, State.UNKNOWN):
-                return state
-            good = state if state.state is State.GOOD else good
-        return good
+        # together: a hold that one of them knows may have been lifted in a later one
+        every, judged = [table for table, _ in tables], self.judgement.judged
+        said = revocation(certificate, issuer, every, proved, judged, max_age, 0)
+        # a `min_number` of today's trust file is about today's lists
+        alone = [(table, revocation(certificate, issuer, [table], proved, at, max_age, 0)) for table, at in tables]
+        if said.state not in (State.GOOD, State.UNKNOWN):
+            return said if all(state.why for _, state in alone) else replace(said, why="")
+        serial = certificate.serial_number
+        silent = (state for table, state in alone if serial not in table.entries)
+        return next((state for state in silent if state.state is State.GOOD), None)
 
     def _state(
         self, certificate: x509.Certificate, issuer: x509.Certificate, policy: CrlPolicy | None, proved: datetime | None

@@ -4,7 +4,8 @@
    CRLs and unknown critical extensions, also of entries, are refused.
 2. An entry counts from its invalidity date, else its revocation date; of several CRLs the earliest date wins, so a newer
    list that forgets an entry heals nothing. A compromise (or no reason given) without invalidity date reaches back for ever;
-   certificateHold refuses while the newest list holds it. A date after the proved time is known only from a list that is fresh,
+   certificateHold refuses while the newest list that could still name the certificate holds it; one made after the certificate's
+   end that keeps no ended ones lifts nothing, nor does one from the future. A date after the proved time is known only from a list that is fresh,
    since a newer one may give an earlier date.
    A list that says where it is published speaks only of certificates that name that place (a CA may publish several).
 3. Silence is evidence only from a CRL that was made after the proved time and not after the certificate's end (unless it
@@ -35,7 +36,6 @@ MAX_CRL_BYTES = 32 << 20
 MAX_ENTRIES = 500_000
 LONG_LIST = 1000
 _FRESH_AT_MOST = timedelta(days=400)
-_NEEDED_FOR = timedelta(days=30)
 _TIME_TAGS = (0x17, 0x18)
 EXPIRED_CERTS_ON_CRL = "2.5.29.60"
 _NEXT = "Fetch the list again from its issuer."
@@ -134,20 +134,27 @@ def crl_issuer(der: bytes) -> bytes:
 def supersedes(new: CrlTable, old: CrlTable, now: datetime) -> bool:
     """Whether an older list of the same issuer and place says nothing any more that the newer one does not say as strictly.
 
-    Of several lists the earliest date wins (RULES 4), so one that knows of an earlier revocation than its successor stays. So does one
-    that may still count as fresh: where the clock is behind its successor is from the future; and longer where its successor keeps no
-    certificates that ended, because it may speak of some that had not ended yet.
+    Of several lists the earliest date wins (RULES 4), so one that knows of an earlier revocation than its successor stays; so does one
+    whose successor counts later (where the clock is behind) or not as long, and one that speaks of certificates which had not ended yet,
+    while it may still count as fresh and its successor keeps no such ones.
     """
     if (new.issuer, new.issuer_key, new.points) != (old.issuer, old.issuer_key, old.points):
         return False
-    if new.number <= old.number or new.this_update < old.this_update or old.next_update is None:
+    if new.number <= old.number or new.this_update < old.this_update:
+        return False
+    ends = old.next_update
+    if new.this_update > now:
+        return False  # until the newer one counts the older one does
+    if ends is not None and ends >= now and (new.next_update is None or new.next_update < ends):
         return False
     since = old.keeps_expired_since
-    keeps = new.keeps_expired_since is not None and (since is None or new.keeps_expired_since <= since)
-    stays = _NEEDED_FOR if keeps else _FRESH_AT_MOST
-    if old.next_update + stays >= now or not (keeps or since is None):
+    least = old.this_update if since is None else min(since, old.this_update)
+    keeps = new.keeps_expired_since is not None and new.keeps_expired_since <= least
+    long_ago = since is None and ends is not None and ends + _FRESH_AT_MOST < now
+    if not (keeps or long_ago):
         return False
-    return all(_as_strict(new.entries.get(serial), entry) for serial, entry in old.entries.items())
+    said = dict(new.entries.items())  # a long list is searched for each serial that is asked for; walking it is once
+    return all(_as_strict(said.get(serial), entry) for serial, entry in old.entries.items())
 
 
 def _as_strict(new: Entry | None, old: Entry) -> bool:
@@ -176,7 +183,7 @@ def revocation(
     seen: the highest number known of each place of publication; an older list is no evidence of silence.
     """
     own = _of(issuer, tables)
-    hits = _entries(certificate.serial_number, own)
+    hits = _entries(certificate, own, judged)
     for entry in hits:
         if entry.on_hold:
             return Revocation(State.ON_HOLD, entry.effective, _word(entry))
@@ -205,7 +212,7 @@ def authority_revocation(
     Only superseded, cessationOfOperation and affiliationChanged leave earlier tokens valid. known_by: when another proof shows
     that the token existed: then a dated compromise leaves it valid too, unless it reaches back or began before that.
     """
-    hits = _entries(certificate.serial_number, _of(issuer, tables))
+    hits = _entries(certificate, _of(issuer, tables))
     if not hits:
         return Revocation(State.GOOD)
     worst = min(hits, key=lambda entry: (entry.reason in _HARMLESS_FOR_TOKENS, entry.effective))
@@ -226,14 +233,20 @@ def _of(issuer: x509.Certificate, tables: Sequence[CrlTable]) -> list[CrlTable]:
     return [table for table in tables if table.issuer_key == known.key and table.issuer == known.name]
 
 
-def _entries(serial: int, own: list[CrlTable]) -> list[Entry]:
-    """What the lists say of a serial; a hold counts only while the newest list of the same place of publication says so."""
+def _entries(certificate: x509.Certificate, own: list[CrlTable], judged: datetime | None = None) -> list[Entry]:
+    """What the lists say of a certificate; a hold counts only while the newest list of the same place of publication says so.
+
+    A list that may have dropped the certificate because it ended says nothing of its hold, nor does one made after `judged`.
+    """
+    serial = certificate.serial_number
     hits = [(table, table.entries[serial]) for table in own if serial in table.entries]
     if not hits:
         return []
     newest: dict[Place, CrlTable] = {}
     for table in sorted(own, key=lambda table: (table.number, table.this_update)):
-        newest[table.points] = table
+        known = judged is None or table.this_update <= judged
+        if serial in table.entries or (known and _covers(table, certificate)):
+            newest[table.points] = table
     return [entry for table, entry in hits if table is newest[table.points] or not entry.on_hold]
 
 
@@ -252,13 +265,16 @@ def _silence_counts(
     max_age: timedelta | None,
     min_number: int,
 ) -> bool:
-    ended = certificate.not_valid_after_utc
-    since = table.keeps_expired_since
-    covers = table.this_update <= ended or (since is not None and since <= ended)
     after = proved is None or table.this_update >= proved
-    if not (covers and after and table.number >= min_number and _fresh(table, judged, max_age)):
+    if not (_covers(table, certificate) and after and table.number >= min_number and _fresh(table, judged, max_age)):
         return False
     return not table.points or not table.points.isdisjoint(_points_of(certificate))
+
+
+def _covers(table: CrlTable, certificate: x509.Certificate) -> bool:
+    """Whether a list would still name a certificate that was revoked: made before its end, or it keeps ended ones."""
+    ended, since = certificate.not_valid_after_utc, table.keeps_expired_since
+    return table.this_update <= ended or (since is not None and since <= ended)
 
 
 def _points_of(certificate: x509.Certificate) -> Place:
