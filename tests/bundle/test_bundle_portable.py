@@ -13,7 +13,7 @@ import pytest
 
 from kit.bundles import Bundle, Delivery, in_namespaces, other_value, replace
 from kit.network import fingerprint
-from kit.tokens import PIN, TOKEN, softhsm
+from kit.tokens import PIN, another_token
 from sealwright.cli.main import main
 
 
@@ -104,11 +104,11 @@ def test_it_has_every_command_of_the_installation(bundle: Bundle) -> None:
 
 def test_a_key_in_a_token_is_used_from_it(bundle: Bundle, tmp_path: Path) -> None:
     """Whoever records at the gate what came in signs there; the worker process finds its modules in the same folder."""
-    softhsm()
+    token = another_token()
     (tmp_path / "pin").write_text(PIN)
     (tmp_path / "pin").chmod(0o600)
     (tmp_path / "received").write_text("a delivery")
-    made = started(bundle, "init", tmp_path / "home", "--token", TOKEN, "--pin-file", tmp_path / "pin")
+    made = started(bundle, "init", tmp_path / "home", "--token", token, "--pin-file", tmp_path / "pin")
     assert made.returncode == 0, made.stderr
     signed = started(bundle, "sign", tmp_path / "received", "--home", tmp_path / "home", "--pin-file", tmp_path / "pin")
     assert signed.returncode == 0, signed.stderr

@@ -341,7 +341,8 @@ def _dying(deadly: bytes) -> Callable[[Chunk], Answer]:
     return answer
 
 
-def test_a_file_that_kills_the_process_that_reads_it_costs_itself_and_no_other(tmp_path: Path) -> None:
+def one_kills_its_reader(tmp_path: Path) -> None:
+    """In a process of its own: where threads run nothing is forked, and this one would be killed."""
     for number in range(100):
         (tmp_path / f"{number:02}.txt").write_text(str(number))
     names = tuple(os.fsencode(one.name) for one in sorted(tmp_path.iterdir()))
@@ -352,6 +353,13 @@ def test_a_file_that_kills_the_process_that_reads_it_costs_itself_and_no_other(t
         assert states(spool) == {"unreadable": 1, "unsigned": 99}
         (told,) = spool.told(State.UNREADABLE)
         assert os.path.basename(told.path) == "42.txt"
+
+
+def test_a_file_that_kills_the_process_that_reads_it_costs_itself_and_no_other(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    code = "import sys; sys.path[:0] = sys.argv[1:3]; import pathlib, test_survey as it; it.one_kills_its_reader(pathlib.Path(sys.argv[3]))"
+    command = [sys.executable, "-c", code, str(here), str(here.parent), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=120)
 
 
 def test_nothing_is_written_beside_the_files_and_no_time_of_theirs_changes(tmp_path: Path) -> None:

@@ -187,7 +187,9 @@ def test_a_list_of_which_a_newer_one_says_all_makes_room_and_one_that_says_more_
     harmless = listing(5, Revoked(5, late, stolen, early), Revoked(6, late, x509.ReasonFlags.superseded))
     whole = listing(6, Revoked(5, early, stolen, early), Revoked(6, early, stolen))
     assert bringing("a", first) == {first}
-    assert bringing("b", same, NOW - 2 * DAY) == {first, same}, "a clock may be behind, and then the older one is the fresh one"
+    assert bringing("b", same, NOW - 2 * DAY) == {first, same}, (
+        "a clock may be behind, and then the older one is the fresh one"
+    )
     assert bringing("b2", same) == {same}
     assert bringing("c", forgets) == {same, forgets}
     assert bringing("d", later) == {same, later}, "the list that forgot an entry says nothing more than the next one"
