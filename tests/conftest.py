@@ -1,13 +1,16 @@
-"""The table of real verifiers is printed at the end of the tests, and written where it is asked for."""
+"""What all tests share: one command run in this process; the table of real verifiers, printed at the end and written where it is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kit.table import Cell, page, screen
+from sealwright.cli.main import main
 
+Run = Callable[..., tuple[int, str, str]]
 _CELLS: list[Cell] = []
 
 
@@ -31,3 +34,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     if target := config.getoption("--write-verifiers"):
         Path(target).write_text(page(_CELLS))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run one command in this process: exit code, stdout, stderr. A module that wants another form of it defines its own."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call

@@ -350,7 +350,9 @@ class Intake:
             try:
                 count = os.sendfile(copy, descriptor, done, _SENT)
             except OSError as cause:
-                raise self._full(cause) if cause.errno in _FULL else cause from cause
+                if cause.errno in _FULL:
+                    raise self._full(cause) from cause
+                raise
             if not count:
                 break
             digesting.append(self._digester.submit(self._digest, copy, done, done + count, state))
