@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from typing import Protocol
 
 from sealwright.artifact.folders import sync_folder
 from sealwright.errors import HomeLocked, JournalError
@@ -98,6 +99,18 @@ class Recorded:
     number: int
     type: EntryType
     fields: Mapping[str, Field]
+
+
+class Record(Protocol):
+    """Where the intents and results of a key are durable before they count: a journal, or a service's log."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Record the entries, all or none; JournalError if they may not be durable."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds. Closing twice is fine."""
+        ...
 
 
 class Journal:

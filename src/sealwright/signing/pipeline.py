@@ -39,7 +39,7 @@ from sealwright.keys.key import Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field, time_text
 from sealwright.log.entry import claim_fields
-from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.log.journal import Entry, EntryType, Journal, Record
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pending import Pending, add_pending, entry_of
 from sealwright.signing.standing import standing_of
@@ -94,9 +94,19 @@ class Made:
 
 
 class Pipeline:
-    """One enrolled key of a home, opened to sign, with the home's journal. Used by one thread, as a context manager."""
+    """One enrolled key of a home, opened to sign, with what records it. Used by one thread, as a context manager.
 
-    def __init__(self, home: Home, enrolled: EnrolledKey, pin: Pin | None, journal: str = JOURNAL) -> None:
+    record: what is durable before it counts; None: the home's own journal of that name. It is closed with the pipeline.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        enrolled: EnrolledKey,
+        pin: Pin | None,
+        journal: str = JOURNAL,
+        record: Record | None = None,
+    ) -> None:
         if enrolled.construction is Construction.CERTIFICATE:
             raise KeyRefused(
                 f"key {enrolled.name}",
@@ -116,7 +126,7 @@ class Pipeline:
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
-        self.journal = Journal.open(home.path(journal))
+        self.journal: Record = Journal.open(home.path(journal)) if record is None else record
         try:
             self._key = open_key(
                 home.uri(enrolled),

@@ -20,7 +20,7 @@ from sealwright.errors import BadSignature, SealwrightError, UsageError
 from sealwright.findings import Finding, warning
 from sealwright.keys.backends import open_key
 from sealwright.keys.pin import Pin
-from sealwright.log.journal import Entry, EntryType, Journal
+from sealwright.log.journal import Entry, EntryType, Journal, Record
 from sealwright.pki.timestamp import Imprint, LocalAuthority
 from sealwright.pki.timestamppool import MAX_TOKENS, Pool, Stamp
 from sealwright.signing.home import JOURNAL, TRUST, Home, KeyPurpose
@@ -64,7 +64,7 @@ def open_stamper(
     wanted: str | Sequence[str],
     home: Home,
     pin: Pin | None,
-    journal: Journal,
+    journal: Record,
     *,
     number: int = 1,
     missing: Missing = Missing.REFUSE,
@@ -172,7 +172,7 @@ def _strangers(stamps: Mapping[bytes, Stamp], home: Home, now: datetime) -> Iter
 class _LocalStamper:
     wanted = 1
 
-    def __init__(self, home: Home, pin: Pin | None, journal: Journal, clock: Callable[[], datetime]) -> None:
+    def __init__(self, home: Home, pin: Pin | None, journal: Record, clock: Callable[[], datetime]) -> None:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
         check_standing(home, enrolled, clock())
         self.journal = journal
