@@ -208,3 +208,15 @@ class SampleRefused(SealwrightError):
     """A maker's file from which nothing is taken into a trust file: unsigned, broken, weak, unreadable, or of another maker."""
 
     code = "SW-SAMPLE-REFUSED"
+
+
+class RequestRefused(SealwrightError):
+    """A request for signatures, or what belongs to it, does not say what it must, or may not be made, approved or used."""
+
+    code = "SW-REQUEST-REFUSED"
+
+
+class ServiceUnavailable(SealwrightError):
+    """A signing service does not answer, or answers what no signing service does."""
+
+    code = "SW-SERVICE-UNAVAILABLE"

@@ -1,7 +1,7 @@
 """Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
-| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving | id-data | absent: the content lies beside (RULES 1) |
+| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving, approval | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
@@ -111,6 +111,8 @@ RECORD = ContentKind("record")
 # what a plant says of an artifact: beside the maker's signature, and in its place
 ACCEPTANCE = ContentKind("acceptance")
 RECEIVING = ContentKind("receiving")
+# that somebody lets a request for signatures through (signing/approval.py)
+APPROVAL = ContentKind("approval")
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
 AUTHENTICODE = ContentKind("authenticode", types.SPC_INDIRECT_DATA, Carried.SEQUENCE, _PLAIN)
 _EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"  # what OpenSSL's purpose for S/MIME, the default of both updaters, wants to see
@@ -154,6 +156,7 @@ KINDS = {
         RECORD,
         ACCEPTANCE,
         RECEIVING,
+        APPROVAL,
         TIMESTAMP,
         AUTHENTICODE,
         RAUC_PLAIN,

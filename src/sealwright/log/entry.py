@@ -84,13 +84,14 @@ def read_entry(data: bytes) -> SignatureEntry:
         format=_text(fields, "format") if "format" in fields else "",
         kind=_text(fields, "kind") if "kind" in fields else "",
         construction=_text(fields, "construction"),
-        claims=_claims(fields),
+        claims=claims_of_fields(fields),
         file=_digest(fields, "file") if "file" in fields else None,
         **digests,
     )
 
 
-def _claims(fields: Mapping[str, Field]) -> Claims:
+def claims_of_fields(fields: Mapping[str, Field]) -> Claims:
+    """The claims in fields of a record; ValueError naming the field that is wrong."""
     hardware = fields.get("hardware", ())
     generation = _text(fields, "generation") if "generation" in fields else None
     if not isinstance(hardware, tuple) or ("hardware" in fields and not hardware):

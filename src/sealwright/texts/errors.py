@@ -110,4 +110,10 @@ TEXTS: dict[str, Text] = {
         "the old signature {subject} stands for nothing: {found}",
         "Receive the file by another grade, or ask the vendor for a signature by today's rules.",
     ),
+    "SW-REQUEST-REFUSED": Text(
+        "the request {subject} is refused: {found}", "Ask again, or ask who may: `sealwright policy explain`."
+    ),
+    "SW-SERVICE-UNAVAILABLE": Text(
+        "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
+    ),
 }
