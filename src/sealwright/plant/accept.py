@@ -33,6 +33,7 @@ from sealwright.formats.known import BESIDE
 from sealwright.formats.registry import plain_folder
 from sealwright.formats.sidecar import ACCEPTANCE_SUFFIX, MANIFEST_SUFFIX, RECEIVING_SUFFIX, SUFFIXES
 from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
+from sealwright.signing.place import HomePlace
 from sealwright.signing.sign import NotSigned, Signed, SignOptions, sign_each
 from sealwright.trust.belief import Believed
 from sealwright.trust.model import Person, Rule
@@ -94,7 +95,7 @@ def accept_paths(
         judging = _Judging(verifier, believed, person, anchor, scope, now, progress)
         return _prepared(target, _accepted(target, algorithm, judging), enrolled)
 
-    yield from sign_each(paths, ACCEPTANCE, home, options, prepare)
+    yield from sign_each(paths, ACCEPTANCE, HomePlace(home), options, prepare)
 
 
 def _asking_the_maker(believed: Believed) -> Believed:

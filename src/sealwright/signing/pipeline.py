@@ -19,7 +19,7 @@ from datetime import datetime
 from cryptography import x509
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.algorithms import SignatureAlgorithm, key_digest
 from sealwright.envelope.cms_write import signing_certificate
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS, Construction
@@ -86,12 +86,21 @@ _KEY_ONLY = (KeyPurpose.TRUST, KeyPurpose.RECOVERY)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One recorded signature. value: in the encoding of CMS; attributes: as signed, a DER SET, or none; request: its journal id."""
+    """One recorded signature. value: in the encoding of CMS; attributes: as signed, a DER SET, or none; request: its journal id.
+
+    proof: that it is in a log, where one was made with it.
+    """
 
     prepared: Prepared
     attributes: bytes
     value: bytes
     request: str
+    proof: bytes = b""
+
+
+def artifact_of(prepared: Prepared, algorithm: SignatureAlgorithm) -> Digest:
+    """The digest by which records name an artifact: SHA-256 where it is known, else the one that is signed."""
+    return prepared.digests.get(HashName.SHA256) or prepared.digests[KINDS[prepared.kind].digest_name(algorithm)]
 
 
 class Pipeline:
@@ -185,7 +194,22 @@ class Pipeline:
 
     def artifact(self, prepared: Prepared) -> Digest:
         """The digest by which the journal names an artifact."""
-        return prepared.digests.get(HashName.SHA256) or self._digest(prepared)
+        return artifact_of(prepared, self.enrolled.algorithm)
+
+    @property
+    def name(self) -> str:
+        """What the home calls the key."""
+        return self.enrolled.name
+
+    @property
+    def provenance(self) -> str:
+        """Where the key lives, as it is enrolled."""
+        return self.enrolled.provenance.value
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """What it signs with."""
+        return self.enrolled.algorithm
 
     @property
     def end(self) -> datetime:

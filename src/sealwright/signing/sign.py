@@ -44,12 +44,13 @@ from sealwright.formats.format import Existing, Prepared, Sealed, Slot
 from sealwright.formats.known import BESIDE, EMBEDDED
 from sealwright.formats.manifest import MAX_SMALL_BYTES, claims_of
 from sealwright.formats.registry import detached, manifest, plain_folder
-from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, RESERVED, is_beside, signature_path
+from sealwright.formats.sidecar import LATE_SUFFIX, MANIFEST_SUFFIX, PROOF_SUFFIXES, RESERVED, is_beside, signature_path
 from sealwright.keys.pin import Pin
-from sealwright.signing.home import Home, KeyPurpose
-from sealwright.signing.pending import Pending, take_away
-from sealwright.signing.pipeline import Made, Pipeline
-from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, open_stamper, strangers, utc_now
+from sealwright.signing.home import Home
+from sealwright.signing.pending import Pending
+from sealwright.signing.pipeline import Made, artifact_of
+from sealwright.signing.place import HomePlace, OpenPlace, SigningKey, SigningPlace
+from sealwright.signing.stamps import NONE, Missing, Stamper, doubts, utc_now
 
 if TYPE_CHECKING:
     from sealwright.formats.layouttext import Layout
@@ -125,9 +126,13 @@ class NotSigned:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the outputs of one call go. inputs: device and inode of what is signed, where outputs may replace files."""
+    """Where the outputs of one call go. inputs: device and inode of what is signed, where outputs may replace files.
+
+    proofs: whether the log's proof is written beside each signature.
+    """
 
     inputs: frozenset[tuple[int, int]]
+    proofs: bool
     taken: set[str] = field(default_factory=set)
 
     def take(self, path: str, target: str, replace: Replace) -> None:
@@ -158,6 +163,13 @@ def sign_paths(
     paths: Iterable[str], home: Home, options: SignOptions, progress: Progress | None = None
 ) -> Iterator[Signed | NotSigned]:
     """One answer a path, in order. Raises for what concerns them all: the home, the key, the journal, the authority."""
+    yield from sign_at(paths, HomePlace(home), options, progress)
+
+
+def sign_at(
+    paths: Iterable[str], place: SigningPlace, options: SignOptions, progress: Progress | None = None
+) -> Iterator[Signed | NotSigned]:
+    """The same wherever the key is."""
     check_claims(options.claims)
     check_options(options)
     kind = kind_for(options.format, options.layout)
@@ -165,29 +177,25 @@ def sign_paths(
     def prepare(path: str, algorithms: tuple[HashName, ...]) -> Prepared:
         return _prepared(path, options, algorithms, progress)
 
-    yield from sign_each(artifacts(paths, options), kind, home, options, prepare)
+    yield from sign_each(artifacts(paths, options), kind, place, options, prepare)
 
 
 def sign_each(
     listed: Iterable[str | NotSigned],
     kind: ContentKind,
-    home: Home,
+    place: SigningPlace,
     options: SignOptions,
     prepare: Callable[[str, tuple[HashName, ...]], Prepared],
 ) -> Iterator[Signed | NotSigned]:
     """The same for what `prepare` makes of each path, asked for with the algorithms of its digests; it may refuse one path alone."""
-    enrolled = home.key(options.key, KeyPurpose.ARTIFACT, kind, options.format or "")
-    wanted = options.timestamp if options.timestamp is not None else home.timestamp
-    if options.timestamp is None and not kind.carries_tokens:
-        wanted = (NONE,)
     with (
-        Pipeline(home, enrolled, options.pin) as pipeline,
-        closing(_stamper(wanted, home, kind, options, pipeline)) as stamper,
+        closing(place.open(options.key, kind, options.format or "", options.pin)) as opened,
+        closing(_stamper(opened, place, kind, options)) as stamper,
     ):
-        algorithms = (kind.digest_name(enrolled.algorithm),)
+        algorithms = (kind.digest_name(opened.key.algorithm),)
         if options.format is not None and options.replace is Replace.YES:
             listed = list(listed)
-        places = _Places(_identities(listed) if isinstance(listed, list) else frozenset())
+        places = _Places(_identities(listed) if isinstance(listed, list) else frozenset(), opened.proofs)
         batch: list[Prepared | NotSigned] = []
         held_bytes = 0  # made to be written behind the artifacts, such as hash trees
         for path in listed:
@@ -195,16 +203,17 @@ def sign_each(
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
             if len(batch) == BATCH or held_bytes >= HELD_BYTES:
-                yield from _finish(batch, pipeline, stamper, options)
+                yield from _finish(batch, opened, stamper, options)
                 batch, held_bytes = [], 0
         if batch:
-            yield from _finish(batch, pipeline, stamper, options)
+            yield from _finish(batch, opened, stamper, options)
 
 
-def _stamper(
-    wanted: str | tuple[str, ...], home: Home, kind: ContentKind, options: SignOptions, pipeline: Pipeline
-) -> Stamper:
-    later = home.stamps_later if options.later is None else options.later
+def _stamper(opened: OpenPlace, place: SigningPlace, kind: ContentKind, options: SignOptions) -> Stamper:
+    wanted = options.timestamp if options.timestamp is not None else place.timestamp
+    if options.timestamp is None and not kind.carries_tokens:
+        wanted = (NONE,)
+    later = place.stamps_later if options.later is None else options.later
     if kind.name in READ_INSIDE:
         if options.later:
             raise UsageError(
@@ -217,14 +226,10 @@ def _stamper(
                 "--timestamps", f"a signature of the kind {kind.name} has one timestamp inside", "Ask for one."
             )
         later = False
-    missing = Missing.LATER if later else Missing.REFUSE
-    return open_stamper(
-        wanted,
-        home,
-        options.pin,
-        pipeline.journal,
+    return opened.stamper(
+        (wanted,) if isinstance(wanted, str) else wanted,
         number=options.timestamps,
-        missing=missing,
+        missing=Missing.LATER if later else Missing.REFUSE,
         clock=options.clock,
     )
 
@@ -306,6 +311,8 @@ def _prepare(
             raise UsageError(path, "names that end like this are kept for signatures", "Sign the file it belongs to.")
         prepared = prepare(path, algorithms)
         targets = _targets(prepared, options)
+        if places.proofs:
+            targets = (_proof(prepared, options), *targets)
         if options.format is not None:
             for target in targets:
                 refuse_itself(path, target)
@@ -362,19 +369,19 @@ def _second_over_tree(
 
 
 def _finish(
-    batch: list[Prepared | NotSigned], pipeline: Pipeline, stamper: Stamper, options: SignOptions
+    batch: list[Prepared | NotSigned], opened: OpenPlace, stamper: Stamper, options: SignOptions
 ) -> Iterator[Signed | NotSigned]:
     ready = [entry for entry in batch if isinstance(entry, Prepared)]
-    now = options.clock()
-    made = pipeline.sign(ready, now) if ready else []
+    now, key = options.clock(), opened.key
+    made = key.sign(ready, now) if ready else []
     stamps = stamper.stamp([Digest.of(one.value) for one in made])
     pairs: list[tuple[Prepared, Pair]] = []
     answers: dict[int, Signed | NotSigned] = {}
     waiting: dict[int, Pending] = {}
-    strange = strangers([stamp for got in stamps for stamp in got], pipeline.home, now)
+    strange = opened.strangers([stamp for got in stamps for stamp in got], now)
     for prepared, one, got in zip(ready, made, stamps, strict=True):
         carries = KINDS[prepared.kind].carries_tokens
-        sealed = pipeline.sealed(one, [stamp.token for stamp in got] if carries else ())
+        sealed = key.sealed(one, [stamp.token for stamp in got] if carries else ())
         try:
             files = _outputs(prepared, sealed, options)
         except SealwrightError as cause:  # the artifact is no longer what was prepared
@@ -384,16 +391,18 @@ def _finish(
             new = _new_file(prepared, options)
             late = [new + LATE_SUFFIX, *(f"{new}.{number}{LATE_SUFFIX}" for number in range(2, len(got) + 1))]
             files[:0] = [Output(path, stamp.token) for path, stamp in zip(late, got, strict=False)]
+        if one.proof:
+            files.insert(0, Output(_proof(prepared, options), one.proof))
         pairs.append((prepared, Pair(tuple(files))))
         if missing := stamper.wanted - len(got):
-            waiting[id(prepared)] = _pending(pipeline, one, _target(prepared, options), files[-1].path, missing, now)
+            waiting[id(prepared)] = _pending(key, one, _target(prepared, options), files[-1].path, missing, now)
         answers[id(prepared)] = Signed(
             path=prepared.path,
             outputs=tuple(file.path for file in files),
-            key=pipeline.enrolled.name,
-            subject=pipeline.subject,
-            provenance=pipeline.enrolled.provenance.value,
-            algorithm=pipeline.enrolled.algorithm.name,
+            key=key.name,
+            subject=key.subject,
+            provenance=key.provenance,
+            algorithm=key.algorithm.name,
             claimed=now,
             stamped=min((stamp.gen_time for stamp in got), default=None),
             claims=prepared.claims,
@@ -401,22 +410,22 @@ def _finish(
             pending=missing,
             findings=doubts(got, strange, now),
         )
-    pipeline.defer(list(waiting.values()))
+    opened.defer(list(waiting.values()))
     for prepared, refused in _written(pairs, options.replace):
         answers[id(prepared)] = NotSigned(prepared.path, refused)
         if id(prepared) in waiting:
-            take_away(pipeline.home.folder, [waiting[id(prepared)]])
+            opened.forget(waiting[id(prepared)])
     for entry in batch:
         yield entry if isinstance(entry, NotSigned) else answers[id(entry)]
 
 
-def _pending(pipeline: Pipeline, made: Made, target: str, file: str, missing: int, now: datetime) -> Pending:
+def _pending(key: SigningKey, made: Made, target: str, file: str, missing: int, now: datetime) -> Pending:
     return Pending(
         target=os.path.abspath(target),
         file=os.path.abspath(file),
-        artifact=pipeline.artifact(made.prepared),
+        artifact=artifact_of(made.prepared, key.algorithm),
         signature=Digest.of(made.value),
-        end=pipeline.end,
+        end=key.end,
         since=now,
         missing=missing,
     )
@@ -427,6 +436,11 @@ def _target(prepared: Prepared, options: SignOptions) -> str:
     if options.format is not None:
         return _new_file(prepared, options)
     return _beside(prepared, options, prepared.suffix)
+
+
+def _proof(prepared: Prepared, options: SignOptions) -> str:
+    """Where the log's proof of a signature goes."""
+    return _target(prepared, options) + PROOF_SUFFIXES[options.slot]
 
 
 def _written(pairs: list[tuple[Prepared, Pair]], replace: Replace) -> Iterator[tuple[Prepared, SealwrightError]]:

@@ -111,7 +111,7 @@ TEXTS: dict[str, Text] = {
         "Receive the file by another grade, or ask the vendor for a signature by today's rules.",
     ),
     "SW-REQUEST-REFUSED": Text(
-        "the request {subject} is refused: {found}", "Ask again, or ask who may: `sealwright policy explain`."
+        "the request {subject} is refused: {found}", "Ask again, or ask who decides what is allowed there."
     ),
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
