@@ -108,6 +108,10 @@ class Record(Protocol):
         """Record the entries, all or none; JournalError if they may not be durable."""
         ...
 
+    def finish(self, values: Mapping[str, bytes]) -> None:
+        """Record signature values by the requests of their intents, all or none; JournalError as above."""
+        ...
+
     def close(self) -> None:
         """Give back what it holds. Closing twice is fine."""
         ...
@@ -189,6 +193,15 @@ class Journal:
             raise _error(self.folder, f"writing it failed ({cause.strerror})") from cause
         self._broken = False
         self._previous, self.count = previous, count
+
+    def finish(self, values: Mapping[str, bytes]) -> None:
+        """Record the digests of signature values by the requests of their intents."""
+        self.append(
+            [
+                Entry(EntryType.RESULT, {"request": request, "signature": f"sha256:{sha256(value).hexdigest()}"})
+                for request, value in values.items()
+            ]
+        )
 
     def close(self) -> None:
         """Give the lock back. Closing twice is fine."""

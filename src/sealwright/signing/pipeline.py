@@ -178,12 +178,7 @@ class Pipeline:
             raise KeyUnavailable(
                 self.enrolled.uri, "it gave another number of signatures than asked for", "Have the token checked."
             )
-        self.journal.append(
-            [
-                Entry(EntryType.RESULT, {"request": request, "signature": str(Digest.of(value))})
-                for request, value in zip(requests, values, strict=True)
-            ]
-        )
+        self.journal.finish(dict(zip(requests, values, strict=True)))
         return [Made(*parts) for parts in zip(batch, attributes, values, requests, strict=True)]
 
     def sealed(self, made: Made, tokens: Sequence[bytes] = ()) -> Sealed:
