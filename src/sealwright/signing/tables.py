@@ -1,0 +1,100 @@
+"""The tables of the signing service; the scripts in `store/migrations/` make them.
+
+A row proves nothing (A130): what counts is a request's own bytes, whose digest is its name, the signatures of its approvers, and the
+entries of the log. States are for finding things. Times are milliseconds since 1970.
+
+`private` is the erasable part: what the log has only the salted digest of. Deleting a row erases it, and the log stays whole.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("tenant", Text, nullable=False),
+    Column("requester", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    # canonical lines of the items, each with its line feed, and the content of each that has one, by its number
+    Column("items", LargeBinary, nullable=False),
+    Column("contents", LargeBinary, nullable=False),
+    Column("private", Text, nullable=False),
+    # what quotas count
+    Column("product", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    # of its entry in the log
+    Column("leaf", BigInteger, nullable=False),
+    # what happens to it now: which attempt, by whom, and until when it may be believed to go on
+    Column("attempt", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    # whose word for it it is, so that asking twice is asking once; both empty where nobody said one
+    Column("word", Text),
+    Column("body", LargeBinary),
+    UniqueConstraint("requester", "word", name="requests_word"),
+)
+Index("requests_tenant", REQUESTS.c.tenant, REQUESTS.c.number)
+Index("requests_requester", REQUESTS.c.requester, REQUESTS.c.created)
+Index("requests_product", REQUESTS.c.product, REQUESTS.c.created)
+Index("requests_state", REQUESTS.c.state, REQUESTS.c.number)
+
+APPROVALS = Table(
+    "approvals",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("person", Text, nullable=False),
+    Column("scheme", Text, nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    UniqueConstraint("request", "person", name="approvals_person"),
+)
+
+# signature values of consecutive items, as one chunk was signed; leaf: of the first one's entry in the log
+SIGNATURES = Table(
+    "signatures",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("values", LargeBinary, nullable=False),
+)
+
+PRIVATE = Table(
+    "private",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("text", LargeBinary, nullable=False),
+)
+
+REPLICAS = Table(
+    "replicas",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("started", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+)
