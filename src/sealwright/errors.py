@@ -156,6 +156,48 @@ class JournalError(SealwrightError):
     code = "SW-JOURNAL"
 
 
+class StoreRefused(SealwrightError):
+    """A database is not one that may be used: who else reads it, where it lies, how it keeps what it was told, or its version."""
+
+    code = "SW-STORE-REFUSED"
+
+
+class StoreUnavailable(SealwrightError):
+    """A database could not be reached, read or written; nothing of the transaction was recorded."""
+
+    code = "SW-STORE-UNAVAILABLE"
+
+
+class StoreConflict(SealwrightError):
+    """What was to be recorded contradicts what is recorded already (a key that is taken); nothing of the transaction was."""
+
+    code = "SW-STORE-CONFLICT"
+
+
+class CommitInDoubt(StoreUnavailable):
+    """The database was lost while it committed: whether the transaction is recorded, only looking tells."""
+
+    code = "SW-STORE-IN-DOUBT"
+
+
+class LogRefused(SealwrightError):
+    """A log contradicts itself: its entries, tiles, numbers or signatures are not those of its checkpoint."""
+
+    code = "SW-LOG-BROKEN"
+
+
+class LogRewound(LogRefused):
+    """A log is shorter than it was: restored from a backup, or cut (A135)."""
+
+    code = "SW-LOG-REWOUND"
+
+
+class LogForked(LogRefused):
+    """A log showed two trees of which neither continues the other (A136)."""
+
+    code = "SW-LOG-FORKED"
+
+
 class HomeLocked(SealwrightError):
     """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
 

@@ -1,4 +1,5 @@
-"""The Merkle tree of a log (RFC 6962 section 2.1, RFC 9162 section 2.1.3.2): hashes of leaves and nodes, and proofs that a leaf is in.
+"""The Merkle tree of a log (RFC 6962 section 2.1, RFC 9162 section 2.1): hashes of leaves and nodes, and proofs checked: that a leaf
+is in a tree (2.1.3.2), and that one tree continues another (2.1.4.2). `tree.py` makes them.
 
 A leaf is hashed with 0x00 before it and a node with 0x01, so that no node passes for a leaf.
 """
@@ -10,6 +11,7 @@ from hashlib import sha256
 
 HASH_BYTES = 32
 MAX_SIZE = 2**63 - 1
+EMPTY_ROOT = sha256().digest()
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -56,3 +58,44 @@ def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     if last != 0:
         raise ValueError("fewer hashes than the tree is high")
     return found
+
+
+def check_consistency(old_size: int, old_root: bytes, size: int, root: bytes, path: Sequence[bytes]) -> None:
+    """ValueError unless the proof shows that the tree of `size` begins with the tree of `old_size`.
+
+    path: RFC 9162 section 2.1.4.1, as `tree.consistency_path` makes it; none from an empty tree, or from a tree to itself.
+    """
+    if not 0 <= old_size <= size <= MAX_SIZE:
+        raise ValueError(f"a tree of {size} does not continue one of {old_size}")
+    if any(len(one) != HASH_BYTES for one in (old_root, root, *path)):
+        raise ValueError("a hash of another length")
+    if old_size in (0, size):
+        if path:
+            raise ValueError("hashes where none are needed")
+        if old_root != (EMPTY_ROOT if old_size == 0 else root) or (size == 0 and root != EMPTY_ROOT):
+            raise ValueError("the roots do not fit")
+        return
+    if old_size & (old_size - 1) == 0:
+        path = (old_root, *path)  # a whole subtree of the new tree, which a proof does not repeat
+    if not path:
+        raise ValueError("fewer hashes than the tree is high")
+    at, last = old_size - 1, size - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    old = new = path[0]
+    for beside in path[1:]:
+        if last == 0:
+            raise ValueError("more hashes than the tree is high")
+        if at & 1 or at == last:
+            old, new = node_hash(beside, old), node_hash(beside, new)
+            while at and not at & 1:
+                at, last = at >> 1, last >> 1
+        else:
+            new = node_hash(new, beside)
+        at, last = at >> 1, last >> 1
+    if last != 0:
+        raise ValueError("fewer hashes than the tree is high")
+    if old != old_root:
+        raise ValueError("the proof does not lead to the old root")
+    if new != root:
+        raise ValueError("the proof does not lead to the new root")

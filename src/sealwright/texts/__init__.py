@@ -8,6 +8,7 @@ from sealwright.texts import (
     envelope,
     errors,
     keys,
+    log,
     records,
     running,
     statements,
@@ -28,5 +29,6 @@ TEXTS: dict[str, Text] = {
     **certificates.TEXTS,
     **trust.TEXTS,
     **keys.TEXTS,
+    **log.TEXTS,
     **errors.TEXTS,
 }

@@ -1,0 +1,160 @@
+"""A log as its database holds it: head, entries, tiles, and proofs made from them.
+
+    log = LogReader(store)
+    log.head().size
+    log.proof(73894)                   a `.tlog-proof` with the entry in it, checked before it is handed out
+
+Everything below the size of a checkpoint never changes again, so that what is read after it belongs to it, whoever appends meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Row, select
+
+from sealwright.errors import LogRefused, UsageError
+from sealwright.log.checkpoint import Checkpoint, read_checkpoint
+from sealwright.log.merkle import leaf_hash, root_of
+from sealwright.log.proof import FIRST_LINE
+from sealwright.log.tables import COSIGNED, ENTRIES, HEAD, NODES
+from sealwright.log.tree import WIDTH, Edge, TiledTree, consistency_path, inclusion_path
+from sealwright.store.engine import Store
+
+_Made = TypeVar("_Made")
+_EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
+
+
+class Head(NamedTuple):
+    """The newest state of a log. note: its signed checkpoint."""
+
+    origin: str
+    edge: Edge
+    note: str
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        return self.edge.size
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, read."""
+        return read_checkpoint(self.note, f"the checkpoint of {self.origin}")
+
+
+class LogReader:
+    """Reads a log; used by any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def head(self) -> Head:
+        """The newest state; LogRefused where there is no log yet."""
+        with self.store.read() as connection:
+            found = read_head(connection, self.store.name)
+        if found is None:
+            raise LogRefused(self.store.name, "there is no log in it", "Start the service that writes it.")
+        return found
+
+    def cosigned(self) -> str | None:
+        """The newest checkpoint that witnesses have cosigned, with their lines; None where none has."""
+        with self.store.read() as connection:
+            return connection.execute(select(COSIGNED.c.note)).scalar()
+
+    def entries(self, start: int, count: int) -> list[bytes]:
+        """So many entries from this number on, as far as they are there."""
+        with self.store.read() as connection:
+            return read_entries(connection, start, count, self.store.name)
+
+    def proof(self, leaf: int) -> bytes:
+        """A `.tlog-proof` of an entry: under the newest cosigned checkpoint if it covers it, else under the newest one."""
+        head, cosigned = self.head(), self.cosigned()
+        note, checkpoint = head.note, head.checkpoint
+        if cosigned is not None and (seen := read_checkpoint(cosigned, "the cosigned checkpoint")).size > leaf:
+            note, checkpoint = cosigned, seen
+        if not 0 <= leaf < checkpoint.size:
+            raise UsageError(f"entry {leaf}", f"the log has {checkpoint.size}", "Numbers begin with 0.")
+        with self._tree() as (connection, tree):
+            (entry,) = read_entries(connection, leaf, 1, self.store.name)
+            path = _made(self.store.name, lambda: inclusion_path(tree, leaf, checkpoint.size))
+        if root_of(leaf_hash(entry), leaf, checkpoint.size, path) != checkpoint.root:
+            raise LogRefused(f"entry {leaf}", "it does not lead to the log's checkpoint: it was changed", _EVIDENCE)
+        return proof_text(entry, leaf, path, note).encode()
+
+    def consistency(self, old_size: int, size: int) -> tuple[bytes, ...]:
+        """The proof that the tree of `size` continues that of `old_size`."""
+        with self._tree() as (_, tree):
+            return _made(self.store.name, lambda: consistency_path(tree, old_size, size))
+
+    def root(self, size: int) -> bytes:
+        """The root when the log had this size."""
+        with self._tree() as (_, tree):
+            return _made(self.store.name, lambda: tree.root(0, size))
+
+    @contextmanager
+    def _tree(self) -> Iterator[tuple[Connection, TiledTree]]:
+        """A reading transaction, with the tree over it."""
+        with self.store.read() as connection:
+            yield connection, tree_of(connection, self.store.name)
+
+
+def read_head(connection: Connection, name: str) -> Head | None:
+    """The head row; None where there is none. LogRefused where its right edge is none."""
+    row = connection.execute(select(HEAD.c.origin, HEAD.c.size, HEAD.c.edge, HEAD.c.note)).one_or_none()
+    return None if row is None else head_of(row, name)
+
+
+def head_of(row: Row[str, int, bytes, str], name: str) -> Head:
+    """A head row as a value; LogRefused where its right edge is none."""
+    try:
+        return Head(row.origin, Edge.parse(row.size, row.edge), row.note)
+    except ValueError as cause:
+        raise LogRefused(name, f"its head is damaged: {cause}", _EVIDENCE) from cause
+
+
+def read_entries(connection: Connection, start: int, count: int, name: str) -> list[bytes]:
+    """Entries in order; LogRefused where a number is missing between them or at their beginning."""
+    rows = connection.execute(
+        select(ENTRIES.c.number, ENTRIES.c.entry)
+        .where(ENTRIES.c.number.between(start, start + count - 1))
+        .order_by(ENTRIES.c.number)
+    ).all()
+    for at, row in enumerate(rows, start):
+        if row.number != at:
+            raise LogRefused(name, f"entry {at} is missing", _EVIDENCE)
+    return [bytes(row.entry) for row in rows]
+
+
+def tree_of(connection: Connection, name: str) -> TiledTree:
+    """The tree over the database, within a transaction."""
+
+    def tile(level: int, number: int) -> Sequence[bytes]:
+        if level == 0:
+            return [leaf_hash(entry) for entry in read_entries(connection, number * WIDTH, WIDTH, name)]
+        rows = connection.execute(
+            select(NODES.c.number, NODES.c.hash)
+            .where(NODES.c.level == level, NODES.c.number.between(number * WIDTH, number * WIDTH + WIDTH - 1))
+            .order_by(NODES.c.number)
+        ).all()
+        if any(row.number != at for at, row in enumerate(rows, number * WIDTH)):
+            raise LogRefused(name, f"tile {number} of level {level} has gaps", _EVIDENCE)
+        return [bytes(row.hash) for row in rows]
+
+    return TiledTree(tile)
+
+
+def proof_text(entry: bytes, leaf: int, path: Sequence[bytes], note: str) -> str:
+    """A proof as C2SP tlog-proof writes it; `proof.py` reads it."""
+    hashes = "".join(base64.b64encode(one).decode() + "\n" for one in path)
+    return f"{FIRST_LINE}\nextra {base64.b64encode(entry).decode()}\nindex {leaf}\n{hashes}\n{note}"
+
+
+def _made(name: str, make: Callable[[], _Made]) -> _Made:
+    try:
+        return make()
+    except ValueError as cause:
+        raise LogRefused(name, f"no proof can be made: {cause}", _EVIDENCE) from cause
