@@ -262,3 +262,15 @@ class ServiceUnavailable(SealwrightError):
     """A signing service does not answer, or answers what no signing service does."""
 
     code = "SW-SERVICE-UNAVAILABLE"
+
+
+class MalformedPeople(SealwrightError):
+    """The register of who speaks to the service, or the list of their names, is not usable."""
+
+    code = "SW-PEOPLE-MALFORMED"
+
+
+class IdentityRefused(SealwrightError):
+    """Who asks is not known, not known any more, or cannot prove it. Only the log gets the reason (A129)."""
+
+    code = "SW-IDENTITY-REFUSED"

@@ -116,4 +116,12 @@ TEXTS: dict[str, Text] = {
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
     ),
+    "SW-PEOPLE-MALFORMED": Text(
+        "the register {subject} is not usable: {found}",
+        "Correct it; `sealwright people check FILE` reads it.",
+    ),
+    "SW-IDENTITY-REFUSED": Text(
+        "{subject} is nobody here: {found}",
+        "Ask the PKI officer to look at the register of people and machines.",
+    ),
 }
