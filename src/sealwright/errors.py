@@ -208,3 +208,9 @@ class SampleRefused(SealwrightError):
     """A maker's file from which nothing is taken into a trust file: unsigned, broken, weak, unreadable, or of another maker."""
 
     code = "SW-SAMPLE-REFUSED"
+
+
+class MalformedPolicy(SealwrightError):
+    """A folder of policies is not usable as a whole; nothing is allowed by any part of it."""
+
+    code = "SW-POLICY-MALFORMED"

@@ -110,4 +110,8 @@ TEXTS: dict[str, Text] = {
         "the old signature {subject} stands for nothing: {found}",
         "Receive the file by another grade, or ask the vendor for a signature by today's rules.",
     ),
+    "SW-POLICY-MALFORMED": Text(
+        "the policies {subject} cannot be used, so nothing is allowed by them: {found}",
+        "Correct the policies; `sealwright policy check FOLDER` reads them.",
+    ),
 }
