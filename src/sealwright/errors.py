@@ -274,3 +274,15 @@ class IdentityRefused(SealwrightError):
     """Who asks is not known, not known any more, or cannot prove it. Only the log gets the reason (A129)."""
 
     code = "SW-IDENTITY-REFUSED"
+
+
+class MalformedPolicy(SealwrightError):
+    """A folder of policies is not usable as a whole; nothing is allowed by any part of it."""
+
+    code = "SW-POLICY-MALFORMED"
+
+
+class NoSuchRequest(SealwrightError):
+    """What was named is not there, or is not shown to who asks."""
+
+    code = "SW-REQUEST-UNKNOWN"

@@ -18,12 +18,13 @@ from sqlalchemy import Connection, insert, select, text
 from kit.postgres import Postgres, postgres
 from sealwright.errors import SealwrightError, StoreConflict, StoreRefused, StoreUnavailable, UsageError
 from sealwright.log.tables import ENTRIES, METADATA
+from sealwright.signing.tables import METADATA as SIGNING
 from sealwright.store import migrate as migration
 from sealwright.store import place
 from sealwright.store.engine import Store, open_current, open_store
 from sealwright.store.migrate import versions
 
-ROOMS = (METADATA,)  # every room's tables
+ROOMS = (METADATA, SIGNING)  # every room's tables
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +93,14 @@ def test_every_earlier_schema_becomes_the_newest_one(url: str, version: str) -> 
     with store.write() as connection:
         config = migration._config()
         config.attributes["connection"] = connection
-        if version == "base":
-            connection.execute(text("DELETE FROM alembic_version"))
-            for table in reversed(METADATA.sorted_tables):
+        connection.execute(text("DELETE FROM alembic_version"))
+        for metadata in ROOMS:
+            for table in reversed(metadata.sorted_tables):
                 table.drop(connection)
-        else:
-            command.stamp(config, "head")
+        if version != "base":
+            command.upgrade(config, version)
     store.close()
-    if version == "base":
+    if version != versions()[-1]:
         with pytest.raises(StoreRefused, match="older schema"):
             open_current(url)
     store = open_store(url)

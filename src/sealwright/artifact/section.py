@@ -192,6 +192,10 @@ class Section:
             raise self.wrong(key, "a text")
         return value
 
+    def value(self, key: str) -> Value | None:
+        """Whatever stands there, for a reader with types of its own; None where it is absent."""
+        return self._take(key)
+
     def number_or_text(self, key: str) -> int | str:
         """A whole number from 0, or a text that says one."""
         value = self.left.get(key)

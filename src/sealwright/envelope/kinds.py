@@ -29,7 +29,7 @@ class Construction(StrEnum):
     """The one way an enrolled key's signatures are built (RULES 2).
 
     cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest;
-    xmldsig: over SignedInfo, which has the digest in it as signed attributes have.
+    xmldsig: over SignedInfo, which has the digest in it as signed attributes have; signed-note: over the lines of a log's checkpoint.
     """
 
     CMS_ATTRIBUTES = "cms-attributes"
@@ -44,6 +44,7 @@ class Construction(StrEnum):
     FSVERITY = "cms-bare:fsverity"
     IMA = "digest:ima"
     XMLDSIG = "xmldsig"
+    NOTE = "signed-note"
 
 
 # boards have the public key burnt in, and many have one of 2048 bits: it may go on signing for them, and for nothing else
@@ -113,6 +114,8 @@ ACCEPTANCE = ContentKind("acceptance")
 RECEIVING = ContentKind("receiving")
 # that somebody lets a request for signatures through (signing/approval.py)
 APPROVAL = ContentKind("approval")
+# what a log's key signs, and nothing else does (log/note.py); not CMS
+CHECKPOINT = ContentKind("checkpoint", schemes=frozenset((Scheme.ED25519,)), construction=Construction.NOTE)
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
 AUTHENTICODE = ContentKind("authenticode", types.SPC_INDIRECT_DATA, Carried.SEQUENCE, _PLAIN)
 _EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"  # what OpenSSL's purpose for S/MIME, the default of both updaters, wants to see
@@ -157,6 +160,7 @@ KINDS = {
         ACCEPTANCE,
         RECEIVING,
         APPROVAL,
+        CHECKPOINT,
         TIMESTAMP,
         AUTHENTICODE,
         RAUC_PLAIN,

@@ -20,6 +20,7 @@ CONSTRUCTIONS = {
     Construction.IMA: f"{ARC}.3.8",
     Construction.ESP32: f"{ARC}.3.9",
     Construction.XMLDSIG: f"{ARC}.3.10",
+    Construction.NOTE: f"{ARC}.3.11",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"
 # An extended key usage of ours, so that the certificate of a log's key serves for nothing else

@@ -25,7 +25,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import KINDS
@@ -33,7 +33,7 @@ from sealwright.errors import JournalError, KeyUnavailable, SealwrightError
 from sealwright.formats.format import Prepared
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.pin import Pin
-from sealwright.log.entries import Intent, Refusal
+from sealwright.log.entries import Intent, Refusal, Stage
 from sealwright.log.entry import SignatureEntry
 from sealwright.log.journal import Entry, EntryType
 from sealwright.log.writer import LogWriter
@@ -41,12 +41,13 @@ from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.items import BESIDE
 from sealwright.signing.pipeline import Pipeline, artifact_of
 from sealwright.signing.stamps import utc_now
-from sealwright.signing.tables import SIGNATURES
+from sealwright.signing.tables import REQUESTS, SIGNATURES
 
 PART = 128
 TOGETHER = 256
 MAX_WAITING = 200_000
 APPEND_S = 60.0
+SIGNED = "signed"  # the state of a request that has all its signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Order:
     policy: Digest
     private: Digest
     items: Sequence[tuple[int, Prepared]]
+    attempt: int = 1
     answer: Future[dict[int, Value]] = field(default_factory=Future)
     made: dict[int, Value] = field(default_factory=dict)
     begun: int = 0
@@ -268,20 +270,40 @@ class LogRecord:
         refusals = []
         for entry in entries:
             part, _ = self._intents[str(entry.fields["request"])]
+            order = part.order
             refusals.append(
-                Refusal(self._now, part.order.request, part.number, str(entry.fields["code"]), part.order.private)
+                Refusal(
+                    time=self._now,
+                    request=order.request,
+                    stage=Stage.KEY,
+                    code=str(entry.fields["code"]),
+                    policy=order.policy,
+                    private=order.private,
+                ).encoded()
             )
-        self._append([one.encoded() for one in refusals])
+        self._append(list(dict.fromkeys(refusals)))  # one for each request
 
     def finish(self, values: Mapping[str, bytes]) -> None:
         """The signatures, and their values beside them in one transaction."""
         signed = [(*self._intents[request], value) for request, value in values.items()]
-        entries = [_signature(part, fields, value, artifact_of(part.prepared, self._algorithm)) for part, fields, value in signed]
+        entries = [
+            _signature(part, fields, value, artifact_of(part.prepared, self._algorithm))
+            for part, fields, value in signed
+        ]
         parts = [(part, value) for part, _, value in signed]
         at = round(self._now.timestamp() * 1000)
 
+        orders = {id(part.order): part.order for part, _ in parts}.values()
+        done = [
+            order.request
+            for order in orders
+            if len(order.made) + sum(part.order is order for part, _ in parts) == len(order.items)
+        ]
+
         def rows(connection: Connection, first: int) -> None:
-            connection.execute(insert(SIGNATURES), list(_chunks(parts, first, at)))
+            connection.execute(insert(SIGNATURES), _chunks(parts, first, at))
+            if done:
+                connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(done)).values(state=SIGNED))
 
         self.leaves = self._append(entries, rows)
 
@@ -298,18 +320,16 @@ class LogRecord:
 
 
 def _intent(part: _Part, fields: Mapping[str, object], now: datetime) -> bytes:
-    prepared, order = part.prepared, part.order
+    order = part.order
     return Intent(
         time=now,
         request=order.request,
-        item=part.number,
+        attempt=order.attempt,
         artifact=Digest.parse(str(fields["artifact"])),
         key=Digest.parse(str(fields["key"])),
         certificate=Digest.parse(str(fields["certificate"])),
         construction=str(fields["construction"]),
         policy=order.policy,
-        private=order.private,
-        **_form(prepared),
     ).encoded()
 
 

@@ -114,6 +114,7 @@ ROLES = {
     "timestamp": Plan(KeyKind.P256, TIMESTAMP_AUTHORITY, purpose=KeyPurpose.TIMESTAMP),
     "ocsp": Plan(KeyKind.P256, OCSP_RESPONDER, purpose=KeyPurpose.OCSP),
     "approval": Plan(KeyKind.P256, PERSON, purpose=KeyPurpose.APPROVAL),
+    "log": Plan(KeyKind.ED25519, LOG, purpose=KeyPurpose.LOG),
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
     "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
 }
@@ -191,10 +192,13 @@ def new_key(home: Home, uri: str, kind: KeyKind, pin: Pin | None, ours: Callable
         ) from cause
 
 
+_KIND_OF = {KeyPurpose.TIMESTAMP: "timestamp", KeyPurpose.LOG: "checkpoint"}
+
+
 def _planned(form: str) -> tuple[ContentKind, Plan]:
     if form in ROLES:
         plan = ROLES[form]
-        return KINDS["timestamp" if plan.purpose is KeyPurpose.TIMESTAMP else "file"], plan
+        return KINDS[_KIND_OF.get(plan.purpose, "file")], plan
     return KINDS[EMBEDDED[form].kind if form in EMBEDDED else form], PLANS.get(form, _ANY_FORMAT)
 
 

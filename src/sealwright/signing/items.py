@@ -25,7 +25,7 @@ from sealwright.errors import LimitExceeded, RequestRefused
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.formats.known import EMBEDDED
 from sealwright.log.canonical import Field, canonical_json, read_canonical
-from sealwright.log.entry import claim_fields, claims_of_fields
+from sealwright.log.entry import claim_fields, read_claims
 from sealwright.log.merkle import leaf_hash, tree_hash
 
 MAX_CONTENT_BYTES = 1 << 20
@@ -123,7 +123,7 @@ def _prepared(fields: dict[str, Field], content: bytes | None) -> Prepared:
         content=content,
         size=size,
         coverage=Coverage.whole(size),
-        claims=claims_of_fields(fields),
+        claims=read_claims(fields),
         layout=Digest.parse(str(fields["layout"])) if "layout" in fields else None,
         name=_name(fields, "name") if "name" in fields else "",
     )

@@ -79,6 +79,8 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
 }
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
+# What keys sign that nobody asks a pipeline for
+_OF_OTHERS = {Construction.CERTIFICATE: "certificates", Construction.NOTE: "checkpoints of a log"}
 REQUEST_BYTES = 16
 # An officer's certificate only carries the key: no path, no expiry (RULES 5)
 _KEY_ONLY = (KeyPurpose.TRUST, KeyPurpose.RECOVERY)
@@ -117,10 +119,10 @@ class Pipeline:
         journal: str = JOURNAL,
         record: Record | None = None,
     ) -> None:
-        if enrolled.construction is Construction.CERTIFICATE:
+        if enrolled.construction in _OF_OTHERS:
             raise KeyRefused(
                 f"key {enrolled.name}",
-                f"it is enrolled for {enrolled.construction}, which are certificates",
+                f"it is enrolled for {enrolled.construction}, which are {_OF_OTHERS[enrolled.construction]}",
                 "Name a key enrolled for signatures.",
             )
         self.home = home

@@ -21,7 +21,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.errors import RequestRefused
 from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
-from sealwright.log.entry import claim_fields, claims_of_fields
+from sealwright.log.entry import claim_fields, read_claims
 from sealwright.log.merkle import HASH_BYTES
 from sealwright.signing.items import MAX_ITEMS
 
@@ -131,7 +131,7 @@ def _request(named: Mapping[str, Field]) -> SigningRequest:
         count=count,
         key=Digest.parse(_text(named, "key")),
         policy=Digest.parse(_text(named, "policy")),
-        claims=claims_of_fields(named),
+        claims=read_claims(named),
         not_before=read_time(named["not_before"]),
         expires=read_time(named["expires"]),
         provenance=Digest.parse(_text(named, "provenance")) if "provenance" in named else None,

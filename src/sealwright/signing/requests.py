@@ -20,15 +20,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import (
     IdentityRefused,
@@ -41,9 +42,8 @@ from sealwright.errors import (
     StoreConflict,
 )
 from sealwright.formats.format import Prepared
+from sealwright.log import entries
 from sealwright.log.canonical import Field, canonical_json, read_canonical
-from sealwright.log.checkpoint import read_checkpoint
-from sealwright.log.entries import Approved, Ended, Requested, Used
 from sealwright.log.proof import check_proof, read_proof
 from sealwright.log.tables import ENTRIES
 from sealwright.log.writer import LogWriter
@@ -193,7 +193,7 @@ class Requests:
                 principal,
                 Action.REQUEST,
                 _subject(key, prepared[0].format, one, len(prepared), prepared[0].content is not None),
-                self._context(policies, principal, one.product or "", len(prepared), now, wish.emergency),
+                self._context(policies, principal, one.product or "", now, wish.emergency),
             )
             for one in claims
         ]
@@ -220,9 +220,9 @@ class Requests:
         private = _private_text(principal, request.nonce, wish.reason)
         digest, id_ = Digest.of(private), request.id
         starts = needed == Needed(0, 0)
-        entries = [_requested(request, id_, digest, now)]
+        lines = [_requested(request, id_, digest, now, prepared[0])]
         if starts:
-            entries.append(Used(now, id_, 1, digest).encoded())
+            lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
         values = {
             "id": id_,
             "tenant": principal.tenant,
@@ -248,7 +248,7 @@ class Requests:
             connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
 
         order = self._order(request, id_, digest, policies.digest, dict(enumerate(prepared))) if starts else None
-        return Asking(request, id_, needed, self.writer.append(entries, rows), order)
+        return Asking(request, id_, needed, self.writer.append(lines, rows), order)
 
     def begin(self, asking: Asking) -> Future[dict[int, Value]]:
         """Have it signed, now that it is recorded and needs nobody's approval."""
@@ -268,7 +268,9 @@ class Requests:
             raise NoSuchRequest(wish.word[:80], "nothing was asked by this word", _AGAIN)
         if bytes(row.body) != _body(wish):
             raise RequestRefused(
-                f"Idempotency-Key {wish.word[:80]}", "it was used for another request", "Use a new one for each request."
+                f"Idempotency-Key {wish.word[:80]}",
+                "it was used for another request",
+                "Use a new one for each request.",
             )
         return self.standing(principal, row.id)
 
@@ -312,7 +314,9 @@ class Requests:
             stored = self._stored(connection, id_)
             self._may(principal, Action.READ, stored, self.clock())
             made = _made(connection, id_)
-        return {number: made[number] for number in range(first, min(first + count, stored.request.count)) if number in made}
+        return {
+            number: made[number] for number in range(first, min(first + count, stored.request.count)) if number in made
+        }
 
     # deciding
 
@@ -327,13 +331,27 @@ class Requests:
             self._may(principal, Action.READ, stored, now)
             self._open(connection, stored, now)
         self._must(principal, Action.APPROVE, stored, now)
-        person = self.people().cms_approver(key_of(stored.request.encoded(), approval, "approval"), principal.tenant, now)
+        person = self.people().cms_approver(
+            key_of(stored.request.encoded(), approval, "approval"), principal.tenant, now
+        )
         if person is None or person != principal.person or principal.machine:
-            raise RequestRefused("approval", "its key is none with which you approve", "Sign with your own approval key.")
+            raise RequestRefused(
+                "approval", "its key is none with which you approve", "Sign with your own approval key."
+            )
         if person == stored.principal.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
         private = _approver_text(person, id_)
-        entry = Approved(now, id_, Digest.of(approval.proof), Digest.of(private)).encoded()
+        data = stored.request.encoded()
+        entry = entries.Approval(
+            time=now,
+            request=id_,
+            asked=Digest.of(data),
+            scheme=entries.Scheme(approval.scheme.value),
+            approval=Digest.of(approval.proof),
+            key=key_of(data, approval, "approval"),
+            policy=self.policies().digest,
+            private=Digest.of(private),
+        ).encoded()
 
         def rows(connection: Connection, first: int) -> None:
             state, number = connection.execute(
@@ -370,7 +388,9 @@ class Requests:
             stored = self._stored(connection, id_)
             self._may(principal, Action.READ, stored, now)
         self._must(principal, Action.WITHDRAW, stored, now)
-        self._end(stored, State.WITHDRAWN, now, (State.WAITING, State.FAILED))
+        private = _approver_text(principal.person, id_)
+        entry = entries.Withdrawn(time=now, request=id_, private=Digest.of(private))
+        self._end(id_, State.WITHDRAWN, (State.WAITING, State.FAILED), entry)
         return self.standing(principal, id_)
 
     def attempt(self, principal: Principal, id_: str) -> Standing:
@@ -415,7 +435,7 @@ class Requests:
                 Action.SIGN,
                 _subject(key, request.format, claims, request.count, prepared[0].content is not None),
                 replace(
-                    self._context(policies, principal, claims.product or "", request.count, now, request.emergency),
+                    self._context(policies, principal, claims.product or "", now, request.emergency),
                     approvals=len(persons),
                     officers=officers,
                 ),
@@ -427,7 +447,7 @@ class Requests:
         private = _used_text(principal, id_, sorted(persons))
         digest = Digest.of(private)
 
-        def rows(connection: Connection, first: int) -> None:
+        def rows(connection: Connection, _: int) -> None:
             taken = connection.execute(
                 update(REQUESTS)
                 .where(
@@ -441,9 +461,12 @@ class Requests:
                 raise RequestRefused(id_, "it is used already", "Look how it stands.")
             connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
 
-        self._append([Used(now, id_, attempt, digest).encoded()], rows)
+        proofs = tuple(Digest.of(one.proof) for one in approvals)
+        self._append(
+            [entries.Used(time=now, request=id_, attempt=attempt, approvals=proofs, private=digest).encoded()], rows
+        )
         left = {number: one for number, one in enumerate(prepared) if number not in made}
-        return self._sign(request, self._order(request, id_, digest, policies.digest, left))
+        return self._sign(request, self._order(request, id_, digest, policies.digest, left, attempt))
 
     # keeping house
 
@@ -463,16 +486,13 @@ class Requests:
             late = list(
                 connection.execute(
                     select(REQUESTS.c.id)
-                    .where(
-                        REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < _millis(now)
-                    )
+                    .where(REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < _millis(now))
                     .limit(PAGE)
                 ).scalars()
             )
         for id_ in late:
-            with self.store.read() as connection:
-                stored = self._stored(connection, id_)
-            self._end(stored, State.EXPIRED, now, (State.WAITING, State.FAILED))
+            with suppress(RequestRefused):  # another replica was first
+                self._end(id_, State.EXPIRED, (State.WAITING, State.FAILED), entries.Expired(time=now, request=id_))
 
     # inside
 
@@ -489,7 +509,7 @@ class Requests:
         raise RequestRefused("key", "it is no longer in service", "Ask for the signatures by another key.")
 
     def _context(
-        self, policies: Policies, principal: Principal, product: str, count: int, now: datetime, emergency: bool
+        self, policies: Policies, principal: Principal, product: str, now: datetime, emergency: bool
     ) -> Context:
         if not policies.settings.quotas:
             return Context(now, emergency=emergency)
@@ -569,17 +589,27 @@ class Requests:
     def _check_logged(self, stored: _Stored) -> None:
         """The entry of the request leads to the log's signed checkpoint, and is of exactly these bytes and this private part."""
         row, request = stored.row._mapping, stored.request
-        wanted = _requested(request, request.id, Digest.parse(str(row["private"])), _time(row["created"]))
+        first = prepared_of(next(_items(stored.row)), "item 0")
+        private, created = Digest.parse(str(row["private"])), _time(row["created"])
+        wanted = _requested(request, request.id, private, created, first)
         try:
             proof = read_proof(self.writer.proof(int(str(row["leaf"]))), "log")
             check_proof(proof, wanted, [self.writer.key], [], "log")
         except SealwrightError as cause:
-            raise LogRefused(request.id, f"the log does not have it as it stands here ({cause.what})", _TAMPERED) from cause
+            raise LogRefused(
+                request.id, f"the log does not have it as it stands here ({cause.what})", _TAMPERED
+            ) from cause
 
     def _order(
-        self, request: SigningRequest, id_: str, private: Digest, policy: Digest, items: Mapping[int, Prepared]
+        self,
+        request: SigningRequest,
+        id_: str,
+        private: Digest,
+        policy: Digest,
+        items: Mapping[int, Prepared],
+        attempt: int = 1,
     ) -> Order:
-        return Order(id_, request.tenant, request.emergency, policy, private, tuple(items.items()))
+        return Order(id_, request.tenant, request.emergency, policy, private, tuple(items.items()), attempt)
 
     def _sign(self, request: SigningRequest, order: Order) -> Future[dict[int, Value]]:
         future = self._served(request).desk.order(order)
@@ -600,17 +630,16 @@ class Requests:
                 .values(state=State.FAILED, problem=why[:500])
             )
 
-    def _end(self, stored: _Stored, state: State, now: datetime, when: Sequence[State]) -> None:
-        id_ = stored.request.id
+    def _end(self, id_: str, state: State, when: Sequence[State], entry: entries.Withdrawn | entries.Expired) -> None:
 
-        def rows(connection: Connection, first: int) -> None:
+        def rows(connection: Connection, _: int) -> None:
             ended = connection.execute(
                 update(REQUESTS).where(REQUESTS.c.id == id_, REQUESTS.c.state.in_(when)).values(state=state)
             )
             if ended.rowcount != 1:
                 raise RequestRefused(id_, "it is used or over already", "Look how it stands.")
 
-        self._append([Ended(now, id_, state.value).encoded()], rows)
+        self._append([entry.encoded()], rows)
 
     def _append(self, entries: Sequence[bytes], rows: Callable[[Connection, int], None]) -> tuple[int, ...]:
         try:
@@ -702,17 +731,22 @@ def _about(claims: Claims) -> Subject:
     )
 
 
-def _requested(request: SigningRequest, id_: str, private: Digest, now: datetime) -> bytes:
-    return Requested(
+def _requested(request: SigningRequest, id_: str, private: Digest, now: datetime, first: Prepared) -> bytes:
+    """The log's entry of a request. first: of what it asks to sign."""
+    return entries.Request(
         time=now,
         request=id_,
-        root=request.root.hex(),
+        asked=Digest.parse(f"sha256:{id_}"),
+        prepared=Digest(HashName.SHA256, request.root),
         count=request.count,
         format=request.format,
-        kind=request.kind,
-        construction=request.construction,
+        artifact=next(iter(first.digests.values())),
         key=request.key,
+        construction=request.construction,
         policy=request.policy,
+        expires=request.expires,
+        claimed=entries.Claimed.ASSERTED if first.content is None else entries.Claimed.SIGNED,
+        claims=request.claims,
         private=private,
     ).encoded()
 
@@ -751,7 +785,9 @@ def _used_text(principal: Principal, id_: str, persons: Sequence[str]) -> bytes:
 def _body(wish: Wish) -> bytes:
     """What must be the same where a word is said again."""
     root = root_of_items([item.line for item in wish.items])
-    said = canonical_json({"key": wish.key, "root": root.hex(), "reason": wish.reason, "emergency": int(wish.emergency)})
+    said = canonical_json(
+        {"key": wish.key, "root": root.hex(), "reason": wish.reason, "emergency": int(wish.emergency)}
+    )
     return Digest.of(said).value
 
 
@@ -779,8 +815,8 @@ def _items(row: Row[tuple[object, ...]]) -> Iterator[Item]:
 def _made(connection: Connection, id_: str) -> dict[int, Value]:
     made: dict[int, Value] = {}
     for row in connection.execute(select(SIGNATURES).where(SIGNATURES.c.request == id_)):
-        packed, at = bytes(row.values_), 0
-        for place in range(row.count_):
+        packed, at = bytes(row._mapping["values"]), 0
+        for place in range(row._mapping["count"]):
             size = int.from_bytes(packed[at : at + 4], "big")
             made[row.first + place] = Value(packed[at + 4 : at + 4 + size], _time(row.at), row.leaf + place)
             at += 4 + size
@@ -804,11 +840,11 @@ def _entries_of(connection: Connection, id_: str, start: int) -> Iterator[Mappin
         last += _LOOK
 
 
-def _usage(connection: Connection, whose: object, now: datetime) -> Usage:
+def _usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
     def since(age: timedelta) -> int:
         query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
             whose, REQUESTS.c.created > _millis(now - age), REQUESTS.c.state != State.WITHDRAWN
-        )  # type: ignore[arg-type]
+        )
         return int(connection.execute(query).scalar() or 0)
 
     return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))

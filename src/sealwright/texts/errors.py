@@ -124,4 +124,9 @@ TEXTS: dict[str, Text] = {
         "{subject} is nobody here: {found}",
         "Ask the PKI officer to look at the register of people and machines.",
     ),
+    "SW-POLICY-MALFORMED": Text(
+        "the policies {subject} cannot be used, so nothing is allowed by them: {found}",
+        "Correct the policies; `sealwright policy check FOLDER` reads them.",
+    ),
+    "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
 }

@@ -1,0 +1,185 @@
+"""What rules can speak of, as a Cedar schema, and a question in its terms.
+
+    principal   Person::"ID" or Machine::"ID"; in Role::"officer"; .tenant .claims.NAME
+    action      Action::"sign" and the others of `Action`
+    resource    .tenant .key .provenance .format .layout .product .version .environment .hardware .count .claims_signed
+    context     .approvals .officers .own .emergency .builder .provenance_verified .second_prepare .hours .freeze .over
+
+Every attribute is always there: what is not known is "" or `none`, so no rule depends on what is absent. Whatever has a closed list
+of values (roles, formats, environments, provenances, the settings' names) is an enumerated entity, and Cedar refuses a rule with a
+value that is not in it: `Freeze::"year-ned"` would otherwise be a freeze that never comes.
+
+A question reaches Cedar as JSON made by `json.dumps` out of texts, numbers and truth values at fixed places; nothing that an asker
+says is ever part of a policy's text or of a name of an attribute (A132).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+from sealwright.envelope import kinds
+from sealwright.formats.registry import NAMES
+from sealwright.keys.key import Provenance
+from sealwright.signing.people import Role
+from sealwright.signing.policyquestion import Action, Facts, Question
+from sealwright.signing.policysettings import Settings
+from sealwright.trust.model import Environment
+
+NONE = "none"
+LAYOUT = "layout"
+STATEMENTS = tuple(
+    kind.name
+    for kind in (
+        kinds.TRUST,
+        kinds.DENY,
+        kinds.CEREMONY,
+        kinds.TRANSCRIPT,
+        kinds.BACKUP,
+        kinds.LOSS,
+        kinds.RECORD,
+        kinds.ACCEPTANCE,
+        kinds.RECEIVING,
+        kinds.TIMESTAMP,
+    )
+)
+FORMATS = (*NAMES, "uefi-variable", *STATEMENTS, NONE)
+MAX_LONG = 2**63 - 1
+_RESOURCE = "asked-for"
+# what an attribute that is an entity can be compared with
+ENTITIES = {
+    "resource.format": "Format",
+    "resource.environment": "Environment",
+    "resource.provenance": "Provenance",
+    "context.hours": "Hours",
+    "context.freeze": "Freeze",
+    "context.over": "Quota",
+}
+
+
+class Asked(NamedTuple):
+    """A question in Cedar's terms, without its numbers and emergency. principal: entity type and id; entities: JSON."""
+
+    principal: tuple[str, str]
+    action: Action
+    entities: str
+
+
+class Crowd(NamedTuple):
+    """How many have approved, and how many of those are officers."""
+
+    approvals: int
+    officers: int
+
+
+def schema_text(settings: Settings) -> str:
+    """The schema in Cedar's own notation."""
+    claims = ", ".join(f"{name}: String" for name in settings.claims)
+    person = "{ tenant: String, claims: Claims }"
+    return f"""
+entity Role enum [{_quoted(Role)}];
+entity Format enum [{_quoted(FORMATS)}];
+entity Environment enum [{_quoted((*Environment, NONE))}];
+entity Provenance enum [{_quoted((*Provenance, NONE))}];
+entity Hours enum [{_quoted(one.name for one in settings.hours)}];
+entity Freeze enum [{_quoted(one.name for one in settings.freezes)}];
+entity Quota enum [{_quoted(one.name for one in settings.quotas)}];
+type Claims = {{ {claims} }};
+entity Person in [Role] = {person};
+entity Machine in [Role] = {person};
+entity Subject = {{
+  tenant: String, key: String, provenance: Provenance, format: Format, layout: String, product: String, version: String,
+  environment: Environment, hardware: Set<String>, count: Long, claims_signed: Bool
+}};
+type Circumstances = {{
+  approvals: Long, officers: Long, own: Bool, emergency: Bool, builder: String, provenance_verified: Bool, second_prepare: Bool,
+  hours: Set<Hours>, freeze: Set<Freeze>, over: Set<Quota>
+}};
+action {_quoted(Action)} appliesTo {{ principal: [Person, Machine], resource: [Subject], context: Circumstances }};
+"""
+
+
+def asked(question: Question, settings: Settings) -> Asked | str:
+    """Who wants to do what with what; a text says why that cannot be asked."""
+    who, what = question.principal, question.resource
+    form, _, layout = what.format.partition(":")
+    if (form or NONE) not in FORMATS or (layout and form != LAYOUT):
+        return f"no rule can speak of the format {what.format!r}"
+    told = [name for name, _ in who.claims]
+    twice = sorted({name for name in told if told.count(name) > 1 and name in settings.claims})
+    if twice:
+        return f"the token says `{twice[0]}` twice"
+    if not 1 <= what.count <= MAX_LONG:
+        return f"no rule can speak of {what.count} artifacts"
+    claims = dict(who.claims)
+    person = {
+        "uid": {"type": _kind(question), "id": who.id},
+        "attrs": {"tenant": who.tenant, "claims": {name: claims.get(name, "") for name in settings.claims}},
+        "parents": [{"type": "Role", "id": role.value} for role in sorted(who.roles)],
+    }
+    subject = {
+        "uid": {"type": "Subject", "id": _RESOURCE},
+        "attrs": {
+            "tenant": what.tenant,
+            "key": what.key,
+            "provenance": _entity("Provenance", what.provenance),
+            "format": _entity("Format", form or None),
+            "layout": layout,
+            "product": what.product,
+            "version": what.version,
+            "environment": _entity("Environment", what.environment),
+            "hardware": sorted(set(what.hardware)),
+            "count": what.count,
+            "claims_signed": what.claims_signed,
+        },
+        "parents": [],
+    }
+    return Asked((_kind(question), who.id), question.action, json.dumps([person, subject]))
+
+
+def circumstances(question: Question, facts: Facts, crowd: Crowd, emergency: bool) -> str:
+    """The context as JSON. A builder that nobody verified is none, and so nobody's own is a request without a requester."""
+    context = question.context
+    return json.dumps(
+        {
+            "approvals": crowd.approvals,
+            "officers": crowd.officers,
+            "own": context.requester != "" and context.requester == question.principal.person,
+            "emergency": emergency,
+            "builder": context.builder if context.provenance_verified else "",
+            "provenance_verified": context.provenance_verified,
+            "second_prepare": context.second_prepare,
+            "hours": _entities("Hours", facts.hours),
+            "freeze": _entities("Freeze", facts.freezes),
+            "over": _entities("Quota", facts.over),
+        }
+    )
+
+
+def request(one: Asked, context: str) -> dict[str, object]:
+    """What `cedarpy.is_authorized_batch` takes."""
+    return {
+        "principal": {"type": one.principal[0], "id": one.principal[1]},
+        "action": {"type": "Action", "id": one.action.value},
+        "resource": {"type": "Subject", "id": _RESOURCE},
+        "context": context,
+    }
+
+
+def _kind(question: Question) -> str:
+    return "Machine" if question.principal.machine else "Person"
+
+
+def _entity(kind: str, value: StrEnum | str | None) -> dict[str, object]:
+    return {"__entity": {"type": kind, "id": NONE if value is None else str(value)}}
+
+
+def _entities(kind: str, names: frozenset[str]) -> list[dict[str, object]]:
+    return [_entity(kind, name) for name in sorted(names)]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    """Cedar has no empty enumeration; `none` is of no question."""
+    return ", ".join(f'"{name}"' for name in names) or f'"{NONE}"'

@@ -1,0 +1,48 @@
+"""The life of a request for signatures: asked, approved by others, used once, signed, and never on the word of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kit.service import World, wanted, world
+from sealwright.signing.requests import State, Wish
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = world(tmp_path_factory.mktemp("service"))
+    yield made
+    made.close()
+
+
+def test_what_needs_nobody_is_signed_at_once_and_is_in_the_log(service: World) -> None:
+    max_ = service.principal("max")
+    asking = service.requests.ask(max_, Wish("release", wanted(["a.bin", "b.bin"])))
+    asking.recorded.result(10)
+    values = service.requests.begin(asking).result(10)
+    assert sorted(values) == [0, 1]
+    assert service.requests.signatures(max_, asking.id) == values
+    standing = service.requests.standing(max_, asking.id)
+    assert (standing.state, standing.signed, standing.attempt) == (State.SIGNED, 2, 1)
+    assert service.writer.proof(values[0].leaf)
+
+
+def test_what_needs_two_waits_for_two_others(service: World) -> None:
+    max_, eva, jan = map(service.principal, ("max", "eva", "jan"))
+    asking = service.requests.ask(max_, Wish("release", wanted(["p.bin"], "production"), reason="release 7"))
+    asking.recorded.result(10)
+    assert (asking.needed.approvals, asking.order) == (2, None)
+    data = service.requests.request_bytes(eva, asking.id)
+    one = service.requests.approve(eva, asking.id, service.approval("eva", data))
+    assert (one.state, one.approvals, one.reason) == (State.WAITING, ("eva",), "release 7")
+    service.requests.approve(jan, asking.id, service.approval("jan", data))
+    import time
+
+    for _ in range(100):
+        standing = service.requests.standing(max_, asking.id)
+        if standing.state is State.SIGNED:
+            break
+        time.sleep(0.05)
+    assert standing.state is State.SIGNED, standing
