@@ -282,6 +282,18 @@ class MalformedPolicy(SealwrightError):
     code = "SW-POLICY-MALFORMED"
 
 
+class PolicyRefused(RequestRefused):
+    """The policies of the service do not allow it."""
+
+    code = "SW-POLICY-REFUSED"
+
+
+class RequestOver(RequestRefused):
+    """A request is used, withdrawn or past its day, or what was sent for it is there already."""
+
+    code = "SW-REQUEST-OVER"
+
+
 class NoSuchRequest(SealwrightError):
     """What was named is not there, or is not shown to who asks."""
 

@@ -37,6 +37,8 @@ from sealwright.errors import (
     LimitExceeded,
     LogRefused,
     NoSuchRequest,
+    PolicyRefused,
+    RequestOver,
     RequestRefused,
     SealwrightError,
     StoreConflict,
@@ -267,7 +269,7 @@ class Requests:
         if row is None:
             raise NoSuchRequest(wish.word[:80], "nothing was asked by this word", _AGAIN)
         if bytes(row.body) != _body(wish):
-            raise RequestRefused(
+            raise RequestOver(
                 f"Idempotency-Key {wish.word[:80]}",
                 "it was used for another request",
                 "Use a new one for each request.",
@@ -360,7 +362,7 @@ class Requests:
                 .with_for_update()
             ).one()
             if state != State.WAITING:
-                raise RequestRefused(id_, f"it is {state}", "Nothing more has to be approved.")
+                raise RequestOver(id_, f"it is {state}", "Nothing more has to be approved.")
             connection.execute(
                 insert(APPROVALS).values(
                     request=id_,
@@ -377,7 +379,7 @@ class Requests:
         try:
             self._append([entry], rows)
         except StoreConflict as cause:
-            raise RequestRefused("approval", "you have approved it already", "Wait for the others.") from cause
+            raise RequestOver("approval", "you have approved it already", "Wait for the others.") from cause
         self.use(id_)
         return self.standing(principal, id_)
 
@@ -458,7 +460,7 @@ class Requests:
                 .values(state=State.SIGNING, attempt=attempt, holder=self.replica, problem="")
             )
             if taken.rowcount != 1:
-                raise RequestRefused(id_, "it is used already", "Look how it stands.")
+                raise RequestOver(id_, "it is used already", "Look how it stands.")
             connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
 
         proofs = tuple(Digest.of(one.proof) for one in approvals)
@@ -491,7 +493,7 @@ class Requests:
                 ).scalars()
             )
         for id_ in late:
-            with suppress(RequestRefused):  # another replica was first
+            with suppress(RequestOver):  # another replica was first
                 self._end(id_, State.EXPIRED, (State.WAITING, State.FAILED), entries.Expired(time=now, request=id_))
 
     # inside
@@ -533,7 +535,7 @@ class Requests:
     def _must(self, principal: Principal, action: Action, stored: _Stored, now: datetime) -> None:
         decision = self._allowed(principal, action, stored, now)
         if not decision.allowed:
-            raise RequestRefused(f"{action}", decision.reason, decision.advice or "Ask who decides what is allowed.")
+            raise PolicyRefused(f"{action}", decision.reason, decision.advice or "Ask who decides what is allowed.")
 
     def _stored(self, connection: Connection, id_: str) -> _Stored:
         row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == id_)).one_or_none()
@@ -567,9 +569,9 @@ class Requests:
         row, request = stored.row._mapping, stored.request
         state = State(str(row["state"]))
         if state in OVER or state is State.SIGNING:
-            raise RequestRefused(request.id, f"it is {state}", "Ask for the signatures again where you need them.")
+            raise RequestOver(request.id, f"it is {state}", "Ask for the signatures again where you need them.")
         if not request.holds(now):
-            raise RequestRefused(request.id, f"it was good until {request.expires:%Y-%m-%d %H:%M} UTC", _AGAIN)
+            raise RequestOver(request.id, f"it was good until {request.expires:%Y-%m-%d %H:%M} UTC", _AGAIN)
         self._still_in_register(stored.principal, now)
         attempts = 0
         for entry in _entries_of(connection, request.id, int(str(row["leaf"])) + 1):
@@ -637,7 +639,7 @@ class Requests:
                 update(REQUESTS).where(REQUESTS.c.id == id_, REQUESTS.c.state.in_(when)).values(state=state)
             )
             if ended.rowcount != 1:
-                raise RequestRefused(id_, "it is used or over already", "Look how it stands.")
+                raise RequestOver(id_, "it is used or over already", "Look how it stands.")
 
         self._append([entry.encoded()], rows)
 
@@ -692,11 +694,11 @@ def _needed(policies: Policies, questions: Sequence[Question]) -> Needed:
     for question in questions:
         decision = policies.decide(question)
         if not decision.allowed:
-            raise RequestRefused("policy", decision.reason, decision.advice or "Ask who decides what is allowed.")
+            raise PolicyRefused("policy", decision.reason, decision.advice or "Ask who decides what is allowed.")
         needed = policies.needed(replace(question, action=Action.SIGN))
         if needed is None:
             refused = policies.decide(replace(question, action=Action.SIGN))
-            raise RequestRefused("policy", refused.reason, refused.advice or "Ask who decides what is allowed.")
+            raise PolicyRefused("policy", refused.reason, refused.advice or "Ask who decides what is allowed.")
         most = Needed(max(most.approvals, needed.approvals), max(most.officers, needed.officers))
     return most
 
