@@ -20,9 +20,9 @@ from sealwright.log.canonical import Field, canonical_json, read_canonical
 
 TYPE = "signature"
 _DIGESTS = ("artifact", "signature", "key", "certificate", "policy", "private")
-_CLAIMS = ("product", "version", "generation", "hardware", "environment")
+CLAIMS = ("product", "version", "generation", "hardware", "environment")
 _GENERATION = re.compile(r"0|[1-9][0-9]{0,18}")
-_NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *_CLAIMS))
+_NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *CLAIMS))
 
 
 class SignatureEntry(NamedTuple):
@@ -84,13 +84,14 @@ def read_entry(data: bytes) -> SignatureEntry:
         format=_text(fields, "format") if "format" in fields else "",
         kind=_text(fields, "kind") if "kind" in fields else "",
         construction=_text(fields, "construction"),
-        claims=_claims(fields),
+        claims=read_claims(fields),
         file=_digest(fields, "file") if "file" in fields else None,
         **digests,
     )
 
 
-def _claims(fields: Mapping[str, Field]) -> Claims:
+def read_claims(fields: Mapping[str, Field]) -> Claims:
+    """The claims among the fields of a record; ValueError with a clause that says what is wrong with them."""
     hardware = fields.get("hardware", ())
     generation = _text(fields, "generation") if "generation" in fields else None
     if not isinstance(hardware, tuple) or ("hardware" in fields and not hardware):

@@ -24,6 +24,17 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def tree_hash(leaves: Sequence[bytes]) -> bytes:
+    """The root over the hashes of leaves in their order, level by level; of none SHA-256 of nothing (RFC 9162 section 2.1.1)."""
+    level = list(leaves)
+    if not level:
+        return sha256(b"").digest()
+    while len(level) > 1:
+        pairs = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        level = pairs if len(level) % 2 == 0 else [*pairs, level[-1]]
+    return level[0]
+
+
 def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     """The root that a leaf's hash and its inclusion proof lead to; ValueError where the path does not fit index and size.
 

@@ -95,6 +95,19 @@ class LogReader:
         with self._tree() as (_, tree):
             return _made(self.store.name, lambda: tree.root(0, size))
 
+    def edge(self, size: int) -> Edge:
+        """The right edge when the log had this size."""
+        with self._tree() as (_, tree):
+            return _made(self.store.name, lambda: tree.edge(size))
+
+    def nodes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Hashes of a tile's level, from 1 on; LogRefused where one is missing."""
+        with self.store.read() as connection:
+            found = _nodes(connection, level, start, count, self.store.name)
+        if len(found) != count:
+            raise LogRefused(self.store.name, f"hashes of level {level} are missing", _EVIDENCE)
+        return found
+
     @contextmanager
     def _tree(self) -> Iterator[tuple[Connection, TiledTree]]:
         """A reading transaction, with the tree over it."""
@@ -135,16 +148,20 @@ def tree_of(connection: Connection, name: str) -> TiledTree:
     def tile(level: int, number: int) -> Sequence[bytes]:
         if level == 0:
             return [leaf_hash(entry) for entry in read_entries(connection, number * WIDTH, WIDTH, name)]
-        rows = connection.execute(
-            select(NODES.c.number, NODES.c.hash)
-            .where(NODES.c.level == level, NODES.c.number.between(number * WIDTH, number * WIDTH + WIDTH - 1))
-            .order_by(NODES.c.number)
-        ).all()
-        if any(row.number != at for at, row in enumerate(rows, number * WIDTH)):
-            raise LogRefused(name, f"tile {number} of level {level} has gaps", _EVIDENCE)
-        return [bytes(row.hash) for row in rows]
+        return _nodes(connection, level, number * WIDTH, WIDTH, name)
 
     return TiledTree(tile)
+
+
+def _nodes(connection: Connection, level: int, start: int, count: int, name: str) -> list[bytes]:
+    rows = connection.execute(
+        select(NODES.c.number, NODES.c.hash)
+        .where(NODES.c.level == level, NODES.c.number.between(start, start + count - 1))
+        .order_by(NODES.c.number)
+    ).all()
+    if any(row.number != at for at, row in enumerate(rows, start)):
+        raise LogRefused(name, f"hashes of level {level} have gaps", _EVIDENCE)
+    return [bytes(row.hash) for row in rows]
 
 
 def proof_text(entry: bytes, leaf: int, path: Sequence[bytes], note: str) -> str:

@@ -38,6 +38,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.errors import (
     CommitInDoubt,
     LimitExceeded,
@@ -62,7 +63,7 @@ MAX_WAITING = 65_536
 LOOK_S = 30.0
 REMEMBER_S = 1.0
 TOKEN_BYTES = 16
-Rows = Callable[[Connection], None]
+Rows = Callable[[Connection, int], None]
 Numbers = tuple[int, ...]
 _EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 _NOTHING = "Nothing was recorded; try again."
@@ -123,10 +124,16 @@ class LogWriter:
         """The newest checkpoint that this writer knows; another replica may be further."""
         return self._seen.checkpoint
 
+    @property
+    def key(self) -> VerifierKey:
+        """The log's own key, by which its checkpoints are known."""
+        return self._signer.key
+
     def append(self, entries: Sequence[bytes], rows: Rows | None = None) -> Future[Numbers]:
         """Order entries to be appended together; the numbers of their leaves come after the commit.
 
-        rows: other writes of the same transaction; it may be called again for a transaction that failed. Raises LimitExceeded for an
+        rows: other writes of the same transaction, which gets the number of the first entry's leaf; it may be called again for a
+        transaction that failed. Raises LimitExceeded for an
         entry too long for a log; StoreUnavailable where too many wait, LogRefused where the writer has ended.
         """
         if not entries:
@@ -221,7 +228,7 @@ class LogWriter:
         growing = Growing(head.edge)
         added: list[dict[str, object]] = []
         for order in group:
-            order.refused = self._run_rows(connection, order.rows)
+            order.refused = self._run_rows(connection, order.rows, growing.size)
             if order.refused is None:
                 order.numbers = tuple(range(growing.size, growing.size + len(order.entries)))
                 for number, entry in zip(order.numbers, order.entries, strict=True):
@@ -237,13 +244,13 @@ class LogWriter:
         connection.execute(update(HEAD).values(size=edge.size, edge=edge.encoded, note=note))
         return Head(head.origin, edge, note)
 
-    def _run_rows(self, connection: Connection, rows: Rows | None) -> Exception | None:
+    def _run_rows(self, connection: Connection, rows: Rows | None, first: int) -> Exception | None:
         """Run an order's own writes in a savepoint: what they raised, None where they are done."""
         if rows is None:
             return None
         try:
             with connection.begin_nested():
-                rows(connection)
+                rows(connection, first)
         except Exception as cause:
             if connection.invalidated:
                 raise
