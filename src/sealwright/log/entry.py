@@ -11,7 +11,7 @@ Digests are `sha256:` and hexadecimal; the generation is decimal text, since JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
@@ -88,6 +88,19 @@ def read_entry(data: bytes) -> SignatureEntry:
         file=_digest(fields, "file") if "file" in fields else None,
         **digests,
     )
+
+
+def find_signature(entries: Sequence[bytes], signature: Digest) -> Iterator[int]:
+    """Which of some entries, of any type, are of a signature value."""
+    wanted = signature.value.hex().encode()
+    for at, entry in enumerate(entries):
+        if wanted in entry:
+            try:
+                read = read_entry(entry)
+            except ValueError:
+                continue  # of another type: it only mentions it
+            if read.signature == signature:
+                yield at
 
 
 def read_claims(fields: Mapping[str, Field]) -> Claims:

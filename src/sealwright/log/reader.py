@@ -9,22 +9,24 @@ Everything below the size of a checkpoint never changes again, so that what is r
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
+from sealwright.artifact.digest import Digest
 from sealwright.errors import LogRefused, UsageError
 from sealwright.log.checkpoint import Checkpoint, read_checkpoint
+from sealwright.log.entry import find_signature
 from sealwright.log.merkle import leaf_hash, root_of
-from sealwright.log.proof import FIRST_LINE
+from sealwright.log.proof import proof_text
 from sealwright.log.tables import COSIGNED, ENTRIES, HEAD, NODES
 from sealwright.log.tree import WIDTH, Edge, TiledTree, consistency_path, inclusion_path
 from sealwright.store.engine import Store
 
 _Made = TypeVar("_Made")
+_SCAN = 4096
 _EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 
 
@@ -69,6 +71,14 @@ class LogReader:
         """So many entries from this number on, as far as they are there."""
         with self.store.read() as connection:
             return read_entries(connection, start, count, self.store.name)
+
+    def leaf_of(self, signature: Digest) -> int:
+        """The number of the entry of a signature value; UsageError where the log has none."""
+        size = self.head().size
+        for start in range(0, size, _SCAN):
+            for at in find_signature(self.entries(start, _SCAN), signature):
+                return start + at
+        raise UsageError(str(signature), "no entry of this log is of that signature", "Ask for the log of its signer.")
 
     def proof(self, leaf: int) -> bytes:
         """A `.tlog-proof` of an entry: under the newest cosigned checkpoint if it covers it, else under the newest one."""
@@ -162,12 +172,6 @@ def _nodes(connection: Connection, level: int, start: int, count: int, name: str
     if any(row.number != at for at, row in enumerate(rows, start)):
         raise LogRefused(name, f"hashes of level {level} have gaps", _EVIDENCE)
     return [bytes(row.hash) for row in rows]
-
-
-def proof_text(entry: bytes, leaf: int, path: Sequence[bytes], note: str) -> str:
-    """A proof as C2SP tlog-proof writes it; `proof.py` reads it."""
-    hashes = "".join(base64.b64encode(one).decode() + "\n" for one in path)
-    return f"{FIRST_LINE}\nextra {base64.b64encode(entry).decode()}\nindex {leaf}\n{hashes}\n{note}"
 
 
 def _made(name: str, make: Callable[[], _Made]) -> _Made:

@@ -46,4 +46,14 @@ TEXTS: dict[str, Text] = {
     ),
 }
 
-WORDS: dict[str, str] = {}
+WORDS: dict[str, str] = {
+    "log.alarm": "ALARM: {what}.",
+    "log.remark": "remark: {what}.",
+    "log.whole": "{log}: {size} entries, whole; {read} of them read now",
+    "log.broken": "{log}: {alarms} ALARMS",
+    "log.witnessed": "  seen by {name}, {time}",
+    "log.no-witness": "ALARM: the witness {name} has not cosigned this checkpoint.",
+    "log.evidence": "Next: keep {path} and the state beside it as evidence, and tell who is responsible for security.",
+    "log.exported": "{path}: {count} entries, {new} of them new",
+    "log.proved": "{path}: proof of entry {number}",
+}
