@@ -39,7 +39,7 @@ from typing import Any, ClassVar, NamedTuple
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
-from sealwright.log.entry import CLAIMS, SignatureEntry, claim_fields, read_claims, read_entry
+from sealwright.log.entry import CLAIMS, SignatureEntry, claim_fields, entry_of, read_claims
 from sealwright.log.entry import TYPE as SIGNATURE
 
 
@@ -307,9 +307,10 @@ TYPES: dict[str, type[_Entry]] = {
 def read_any(data: bytes) -> AnyEntry:
     """Read an entry of any type; ValueError with a clause that says what is wrong with it."""
     found = read_canonical(data)
-    type_ = found.pop("type", None)
+    type_ = found.get("type")
     if type_ == SIGNATURE:
-        return read_entry(data)
+        return entry_of(found)
+    found.pop("type", None)
     if not isinstance(type_, str) or type_ not in TYPES:
         raise ValueError("its type is none that this version knows")
     entry: AnyEntry = _read(TYPES[type_], found)

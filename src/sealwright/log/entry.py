@@ -69,7 +69,11 @@ def claim_fields(claims: Claims) -> dict[str, Field]:
 
 def read_entry(data: bytes) -> SignatureEntry:
     """Read an entry; ValueError with a clause that says what is wrong with it."""
-    fields = read_canonical(data)
+    return entry_of(read_canonical(data))
+
+
+def entry_of(fields: Mapping[str, Field]) -> SignatureEntry:
+    """The entry of fields that were read; ValueError."""
     if unknown := set(fields) - _NAMES:
         raise ValueError(f"`{min(unknown)[:40]}` is no field of a signature's entry")
     if fields.get("type") != TYPE:
