@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from kit.writtenlogs import AT, digest, every_entry
 from sealwright.artifact.claims import Claims
 from sealwright.log import entries as types
-from sealwright.log.canonical import canonical_json
-from sealwright.log.entries import AnyEntry, read_any
+from sealwright.log.canonical import canonical_json, read_canonical
+from sealwright.log.entries import AnyEntry, outline, read_any
+from sealwright.log.entry import SignatureEntry
 
 EVERY = every_entry()
 
@@ -28,6 +29,10 @@ def type_of(entry: AnyEntry) -> str:
 @pytest.mark.parametrize("entry", EVERY, ids=type_of)
 def test_an_entry_is_read_as_it_was_written(entry: AnyEntry) -> None:
     assert read_any(entry.encoded()) == entry
+    signature = str(entry.signature) if isinstance(entry, SignatureEntry) else ""
+    assert outline(entry.encoded()) == (type_of(entry), signature)
+    with pytest.raises(ValueError, match="`person` is no field"):
+        outline(canonical_json({**read_canonical(entry.encoded()), "person": "eva"}))
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=type_of)

@@ -9,7 +9,7 @@
 3. Every entry since then is there, and hashes into its tile of level 0; tiles above have the roots of those below (A141).
 4. The entries lead to the checkpoint's root, going on from the right edge that was kept: so the tree that was seen before is the
    beginning of this one. Where they do not, the whole log is read: an entry was changed, or the log shows another history.
-5. Each entry is one that this version can read; what it cannot read is remarked, not passed over.
+5. Each entry is canonical, of a type that this version knows and without a strange field; any other is remarked, not passed over.
 The order of trust: the edge kept here, then the entries as they are, then tiles; a tile is never believed where entries say otherwise.
 """
 
@@ -25,8 +25,7 @@ from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.errors import BadSignature, LogRefused, MalformedEnvelope
 from sealwright.findings import Finding, reject, warning
 from sealwright.log.checkpoint import Checkpoint, Witnessed, check_checkpoint, read_checkpoint
-from sealwright.log.entries import read_any
-from sealwright.log.entry import SignatureEntry
+from sealwright.log.entries import outline
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.merkle import leaf_hash
 from sealwright.log.source import Source
@@ -54,14 +53,14 @@ class Seen:
 
 
 class Audit:
-    """One reading of a log. each: is given every signature entry with its number; entries, signatures: how many were read."""
+    """One reading of a log. each: is given the number of every signature's entry and the digest of its value as written; entries, signatures: how many were read."""
 
     def __init__(
         self,
         source: Source,
         logs: Iterable[VerifierKey],
         witnesses: Iterable[VerifierKey] = (),
-        each: Callable[[int, SignatureEntry], None] | None = None,
+        each: Callable[[int, str], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.source = source
@@ -163,15 +162,15 @@ class Audit:
 
     def _look(self, number: int, entry: bytes) -> Finding | None:
         try:
-            found = read_any(entry)
+            found = outline(entry)
         except ValueError as cause:
             self._unread += 1
             odd = self._unread <= MAX_FINDINGS
             return warning("SW-LOG-ENTRY-UNKNOWN", f"entry {number}", found=str(cause)[:160]) if odd else None
-        if isinstance(found, SignatureEntry):
+        if found.signature:
             self.signatures += 1
             if self._each is not None:
-                self._each(number, found)
+                self._each(number, found.signature)
         return None
 
     def _upper_tiles(self, growing: Growing, since: int, size: int) -> Iterator[Finding]:

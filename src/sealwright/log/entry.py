@@ -22,7 +22,7 @@ TYPE = "signature"
 _DIGESTS = ("artifact", "signature", "key", "certificate", "policy", "private")
 CLAIMS = ("product", "version", "generation", "hardware", "environment")
 _GENERATION = re.compile(r"0|[1-9][0-9]{0,18}")
-_NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *CLAIMS))
+NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *CLAIMS))
 
 
 class SignatureEntry(NamedTuple):
@@ -74,7 +74,7 @@ def read_entry(data: bytes) -> SignatureEntry:
 
 def entry_of(fields: Mapping[str, Field]) -> SignatureEntry:
     """The entry of fields that were read; ValueError."""
-    if unknown := set(fields) - _NAMES:
+    if unknown := set(fields) - NAMES:
         raise ValueError(f"`{min(unknown)[:40]}` is no field of a signature's entry")
     if fields.get("type") != TYPE:
         raise ValueError("it is not the entry of a signature")

@@ -25,7 +25,6 @@ from sealwright.errors import LogRefused, UsageError
 from sealwright.findings import Finding, Severity, reject
 from sealwright.log.audit import MAX_FINDINGS, Audit, Before
 from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
-from sealwright.log.entry import SignatureEntry
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.source import Source
 from sealwright.log.tree import Edge
@@ -53,7 +52,7 @@ class Monitor:
         self.alarms = 0
         self.evidence = ""
         self._state = state
-        self._missing = set(signatures)
+        self._missing = set(map(str, signatures))
 
     def findings(self) -> Iterator[Finding]:
         """What was added since the last time; the whole log where there are signatures to look for.
@@ -78,11 +77,11 @@ class Monitor:
         if self._state is not None:
             write_state(self._state, Before(end, seen.note))
         self.alarms += len(self._missing)
-        missing = sorted(map(str, self._missing))
+        missing = sorted(self._missing)
         yield from (reject("SW-LOG-UNLOGGED", one) for one in missing[:MAX_FINDINGS])
 
-    def _found(self, _: int, entry: SignatureEntry) -> None:
-        self._missing.discard(entry.signature)
+    def _found(self, _: int, signature: str) -> None:
+        self._missing.discard(signature)
 
     def _keep_evidence(self) -> None:
         """The checkpoint that contradicts the one in the state, in a file of its own."""
