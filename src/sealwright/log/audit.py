@@ -22,7 +22,7 @@ from typing import NamedTuple
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.progress import Progress
 from sealwright.envelope.verifierkey import VerifierKey
-from sealwright.errors import BadSignature, LogRefused, MalformedEnvelope
+from sealwright.errors import BadSignature, LimitExceeded, LogRefused, MalformedEnvelope
 from sealwright.findings import Finding, reject, warning
 from sealwright.log.checkpoint import Checkpoint, Witnessed, check_checkpoint, read_checkpoint
 from sealwright.log.entries import outline
@@ -77,7 +77,7 @@ class Audit:
     def findings(self, before: Before | None = None) -> Iterator[Finding]:
         """What is wrong, or odd. After the last one `seen` has the checkpoint, and `end` the edge where entries lead to it.
 
-        Raises LogUnavailable, Unreadable or LimitExceeded where the log could not be read.
+        Raises LogUnavailable or Unreadable where the log could not be read.
         """
         trouble = self._begun(before)
         if trouble is not None:
@@ -97,7 +97,7 @@ class Audit:
         """Steps 1 and 2: what is wrong with the checkpoint."""
         try:
             self.seen = self._checkpoint()
-        except (BadSignature, MalformedEnvelope) as cause:
+        except (BadSignature, MalformedEnvelope, LimitExceeded) as cause:
             return reject("SW-LOG-CHECKPOINT", self.source.name, found=cause.what)
         return None if before is None else _against(before, self.seen.checkpoint)
 
@@ -230,12 +230,12 @@ class Audit:
     ) -> list[bytes] | None:
         """A tile, or of the full one that has taken its place as much as this tree has; None where it is not there or not whole."""
         for has in dict.fromkeys((width, WIDTH)):
-            data = self.source.read(TileName(level, number, has).path, limit)
-            if data is not None:
-                try:
+            try:
+                data = self.source.read(TileName(level, number, has).path, limit)
+                if data is not None:
                     return read(data, has)[:width]
-                except ValueError:
-                    return None
+            except (ValueError, LimitExceeded):
+                return None
         return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sealwright.artifact.source import read_file_or_none
-from sealwright.errors import LogUnavailable
+from sealwright.errors import LimitExceeded, LogUnavailable
 
 
 class Source(Protocol):
@@ -64,5 +64,5 @@ class UrlSource:
         if got.status != 200:
             raise LogUnavailable(f"{self.name}/{path}", f"it answered {got.status}", again)
         if len(got.body) > limit_bytes:
-            raise LogUnavailable(f"{self.name}/{path}", f"it has more than {limit_bytes} bytes", again)
+            raise LimitExceeded(f"{self.name}/{path}", f"it has more than {limit_bytes} bytes", again)
         return got.body
