@@ -22,11 +22,12 @@ from sealwright.log.entry import find_signature
 from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import proof_text
 from sealwright.log.tables import COSIGNED, ENTRIES, HEAD, NODES
-from sealwright.log.tree import WIDTH, Edge, TiledTree, consistency_path, inclusion_path
+from sealwright.log.tree import WIDTH, Edge, Tile, TiledTree, consistency_path, inclusion_path
 from sealwright.store.engine import Store
 
 _Made = TypeVar("_Made")
 _SCAN = 4096
+_KEPT = 1024  # tiles of 256 hashes
 _EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 
 
@@ -49,18 +50,16 @@ class Head(NamedTuple):
 
 
 class LogReader:
-    """Reads a log; used by any thread."""
+    """Reads a log; used by any thread. The full tiles that it read last are kept: they never change."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._full: dict[tuple[int, int], Sequence[bytes]] = {}
 
     def head(self) -> Head:
         """The newest state; LogRefused where there is no log yet."""
         with self.store.read() as connection:
-            found = read_head(connection, self.store.name)
-        if found is None:
-            raise LogRefused(self.store.name, "there is no log in it", "Start the service that writes it.")
-        return found
+            return _needed(read_head(connection, self.store.name), self.store.name)
 
     def cosigned(self) -> str | None:
         """The newest checkpoint that witnesses have cosigned, with their lines; None where none has."""
@@ -82,13 +81,14 @@ class LogReader:
 
     def proof(self, leaf: int) -> bytes:
         """A `.tlog-proof` of an entry: under the newest cosigned checkpoint if it covers it, else under the newest one."""
-        head, cosigned = self.head(), self.cosigned()
-        note, checkpoint = head.note, head.checkpoint
-        if cosigned is not None and (seen := read_checkpoint(cosigned, "the cosigned checkpoint")).size > leaf:
-            note, checkpoint = cosigned, seen
-        if not 0 <= leaf < checkpoint.size:
-            raise UsageError(f"entry {leaf}", f"the log has {checkpoint.size}", "Numbers begin with 0.")
         with self._tree() as (connection, tree):
+            head = _needed(read_head(connection, self.store.name), self.store.name)
+            note, checkpoint = head.note, head.checkpoint
+            cosigned = connection.execute(select(COSIGNED.c.note)).scalar()
+            if cosigned is not None and (seen := read_checkpoint(cosigned, "the cosigned checkpoint")).size > leaf:
+                note, checkpoint = cosigned, seen
+            if not 0 <= leaf < checkpoint.size:
+                raise UsageError(f"entry {leaf}", f"the log has {checkpoint.size}", "Numbers begin with 0.")
             (entry,) = read_entries(connection, leaf, 1, self.store.name)
             path = _made(self.store.name, lambda: inclusion_path(tree, leaf, checkpoint.size))
         if root_of(leaf_hash(entry), leaf, checkpoint.size, path) != checkpoint.root:
@@ -122,7 +122,24 @@ class LogReader:
     def _tree(self) -> Iterator[tuple[Connection, TiledTree]]:
         """A reading transaction, with the tree over it."""
         with self.store.read() as connection:
-            yield connection, tree_of(connection, self.store.name)
+            tile = _tiles(connection, self.store.name)
+            yield connection, TiledTree(lambda level, number: self._kept(tile, level, number))
+
+    def _kept(self, tile: Tile, level: int, number: int) -> Sequence[bytes]:
+        found = self._full.get((level, number))
+        if found is None:
+            found = tile(level, number)
+            if len(found) == WIDTH:
+                if len(self._full) >= _KEPT:
+                    self._full = {}
+                self._full[level, number] = found
+        return found
+
+
+def _needed(head: Head | None, name: str) -> Head:
+    if head is None:
+        raise LogRefused(name, "there is no log in it", "Start the service that writes it.")
+    return head
 
 
 def read_head(connection: Connection, name: str) -> Head | None:
@@ -153,14 +170,18 @@ def read_entries(connection: Connection, start: int, count: int, name: str) -> l
 
 
 def tree_of(connection: Connection, name: str) -> TiledTree:
-    """The tree over the database, within a transaction."""
+    """The tree over the database as it is now, within a transaction."""
+    return TiledTree(_tiles(connection, name))
+
+
+def _tiles(connection: Connection, name: str) -> Tile:
 
     def tile(level: int, number: int) -> Sequence[bytes]:
         if level == 0:
             return [leaf_hash(entry) for entry in read_entries(connection, number * WIDTH, WIDTH, name)]
         return _nodes(connection, level, number * WIDTH, WIDTH, name)
 
-    return TiledTree(tile)
+    return tile
 
 
 def _nodes(connection: Connection, level: int, start: int, count: int, name: str) -> list[bytes]:
