@@ -252,8 +252,9 @@ def _told(args: argparse.Namespace, audit: Audit, findings: Iterable[Finding], w
             if args.json:
                 print(line(finding_object(finding)))
             else:
-                name = "log.alarm" if finding.severity is Severity.REJECT else "log.remark"
-                print(say(name, what=display(finding.sentence)))
+                what = display(finding.sentence)
+                alarm = finding.severity is Severity.REJECT
+                print(say("log.alarm", what=what) if alarm else say("log.remark", what=what))
     except LogUnavailable as cause:
         from sealwright.cli.main import failed
 
