@@ -77,6 +77,17 @@ def test_a_tree_that_grew_leaf_by_leaf_has_the_root_of_the_definition(size: int)
     growing = grown(entries)
     assert growing.edge.root == tree_hash(entries) == tiled(entries).root(0, size)
     assert tiled(entries).edge(size) == growing.edge
+    tiles = Growing(NOTHING)
+    for start in range(0, size, WIDTH):
+        hashes = [leaf_hash(one) for one in entries[start : start + WIDTH]]
+        if len(hashes) == WIDTH:
+            tiles.add_tile(hashes)
+        else:
+            with pytest.raises(ValueError):
+                tiles.add_tile(hashes)
+            for one in hashes:
+                tiles.add(one)
+    assert (tiles.edge, tiles.finished) == (growing.edge, growing.finished)
     half = grown(entries[: size // 2]).edge
     assert grown(entries[size // 2 :], Edge.parse(half.size, half.encoded)).edge == growing.edge
 

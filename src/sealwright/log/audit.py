@@ -145,10 +145,13 @@ class Audit:
             known = growing.size - number * WIDTH
             if known and _inner_edge(hashes, known) != growing.edge.hashes[-known.bit_count() :]:
                 wrong.behind = f"one of the entries {number * WIDTH} to {growing.size - 1}"
-            for leaf in hashes[known:]:
-                growing.add(leaf)
-                if growing.size == passing:
-                    wrong.passed = growing.edge
+            if known or width < WIDTH or growing.size < passing <= growing.size + WIDTH:
+                for leaf in hashes[known:]:
+                    growing.add(leaf)
+                    if growing.size == passing:
+                        wrong.passed = growing.edge
+            else:
+                growing.add_tile(hashes)
             tile = self._tile(0, number, width)
             if tile != hashes:
                 wrong.tiles.append(TileName(0, number, width).path)
