@@ -198,6 +198,18 @@ class LogForked(LogRefused):
     code = "SW-LOG-FORKED"
 
 
+class LogUnavailable(SealwrightError):
+    """A log could not be read to its end: nothing is known about it, and nothing is said against it."""
+
+    code = "SW-LOG-UNAVAILABLE"
+
+
+class WitnessRefused(SealwrightError):
+    """A witness did not cosign a checkpoint; what it said is in the error."""
+
+    code = "SW-LOG-WITNESS"
+
+
 class HomeLocked(SealwrightError):
     """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
 

@@ -19,6 +19,7 @@ from kit.pki import DAY, NOW, Pki, p7s
 from kit.records import signature_of, text_of, write
 from kit.trust import RULE, believed, codes, judge, signed_file
 from kit.verdicts import signer, verdict
+from sealwright.artifact.cells import cell
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
@@ -26,7 +27,7 @@ from sealwright.findings import reject
 from sealwright.pki.oids import RECORD_SIGNING
 from sealwright.pki.profiles import CODE_SIGNER, EMAIL_PROTECTION, RECORD_SIGNER, UPDATE_PACKAGE_SIGNING
 from sealwright.plant.recordcheck import Check, PinnedKeys, TrustedStations, is_wrong
-from sealwright.plant.recordexport import COLUMNS, Wanted, cell, heading, kept, row
+from sealwright.plant.recordexport import COLUMNS, Wanted, heading, kept, row
 from sealwright.trust.verdict import Outcome
 
 PKI = Pki.make("Plant")

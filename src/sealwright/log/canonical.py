@@ -14,13 +14,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 def canonical_json(fields: Mapping[str, Field]) -> bytes:
     """The one encoding; ValueError for a number beyond 2**53-1 or a lone surrogate."""
-    for value in fields.values():
-        if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise ValueError(f"the number {value} has no exact JSON form")
-    # RFC 8785 section 3.2.3: by UTF-16 code units, which for ASCII is the plain order
-    plain = "".join(fields).isascii()
-    names = sorted(fields) if plain else sorted(fields, key=lambda name: name.encode("utf-16-be"))
-    ordered = {name: list(value) if isinstance(value := fields[name], tuple) else value for name in names}
+    _check_numbers(fields)
+    ordered = {name: list(value) if isinstance(value := fields[name], tuple) else value for name in _in_order(fields)}
     return _ENCODER.encode(ordered).encode()
 
 
@@ -42,9 +37,25 @@ def read_canonical(data: bytes) -> dict[str, Field]:
             fields[name] = entry
         else:
             raise ValueError(f"`{name}` is neither a text, a whole number nor a list of texts")
-    if canonical_json(fields) != data:
+    _check_numbers(fields)
+    if (
+        list(fields) != _in_order(fields) or _ENCODER.encode(value).encode() != data
+    ):  # a name that stands twice is missing here
         raise ValueError("not in canonical form")
     return fields
+
+
+def _check_numbers(fields: Mapping[str, Field]) -> None:
+    for value in fields.values():
+        if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise ValueError(f"the number {value} has no exact JSON form")
+
+
+def _in_order(fields: Mapping[str, Field]) -> list[str]:
+    """RFC 8785 section 3.2.3: by UTF-16 code units, which for ASCII is the plain order."""
+    if "".join(fields).isascii():
+        return sorted(fields)
+    return sorted(fields, key=lambda name: name.encode("utf-16-be"))
 
 
 def time_text(time: datetime) -> str:

@@ -41,6 +41,11 @@ class NoteSignature(NamedTuple):
     id: bytes
     value: bytes
 
+    @property
+    def line(self) -> str:
+        """The line, as it stands under the note."""
+        return f"{DASH} {self.name} {base64.b64encode(self.id + self.value).decode()}\n"
+
 
 class Checkpoint(NamedTuple):
     """A log's tree at one size, as signed. text: the signed lines, with the last line feed; root: 32 bytes."""
@@ -89,6 +94,13 @@ def check_checkpoint(
         raise BadSignature(
             subject, f"no log of the trust file that is called {checkpoint.origin} has signed it", _AGAIN
         )
+    return Witnessed(log, check_cosignatures(checkpoint, witnesses, subject))
+
+
+def check_cosignatures(
+    checkpoint: Checkpoint, witnesses: Iterable[VerifierKey], subject: str
+) -> Mapping[str, datetime]:
+    """The earliest time of each witness that has signed, by its name; BadSignature where one does not hold."""
     times: dict[str, datetime] = {}
     for key in witnesses:
         for value in _of(key, checkpoint):
@@ -96,7 +108,7 @@ def check_checkpoint(
             if seconds:
                 moment = datetime.fromtimestamp(seconds, UTC)
                 times[key.name] = min(moment, times.get(key.name, moment))
-    return Witnessed(log, times)
+    return times
 
 
 def time_said(signature: NoteSignature) -> datetime | None:

@@ -39,7 +39,7 @@ from typing import Any, ClassVar, NamedTuple
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
-from sealwright.log.entry import CLAIMS, SignatureEntry, claim_fields, read_claims, read_entry
+from sealwright.log.entry import CLAIMS, NAMES, SignatureEntry, claim_fields, entry_of, read_claims
 from sealwright.log.entry import TYPE as SIGNATURE
 
 
@@ -307,13 +307,33 @@ TYPES: dict[str, type[_Entry]] = {
 def read_any(data: bytes) -> AnyEntry:
     """Read an entry of any type; ValueError with a clause that says what is wrong with it."""
     found = read_canonical(data)
-    type_ = found.pop("type", None)
+    type_ = found.get("type")
     if type_ == SIGNATURE:
-        return read_entry(data)
+        return entry_of(found)
+    found.pop("type", None)
     if not isinstance(type_, str) or type_ not in TYPES:
         raise ValueError("its type is none that this version knows")
     entry: AnyEntry = _read(TYPES[type_], found)
     return entry
+
+
+class Outline(NamedTuple):
+    """What an audit looks at in every entry. signature: of a signature's entry the digest of its value as written, else ""."""
+
+    type: str
+    signature: str
+
+
+def outline(data: bytes) -> Outline:
+    """The outline of an entry, in a third of the time of `read_any`; ValueError unless it is canonical, of a known type and without a strange field."""
+    found = read_canonical(data)
+    type_ = found.get("type")
+    names = _NAMES.get(type_) if isinstance(type_, str) else None
+    if names is None:
+        raise ValueError("its type is none that this version knows")
+    if strange := found.keys() - names:
+        raise ValueError(f"`{min(strange)[:40]}` is no field of `{type_}`")
+    return Outline(str(type_), str(found.get("signature", "")) if type_ == SIGNATURE else "")
 
 
 class _Form(NamedTuple):
@@ -373,6 +393,12 @@ _TIME = _Form(time_text, read_time)
 _ID = _text(r"[0-9a-f]{16,64}", "hexadecimal id")
 _WORD = _text(r"[A-Za-z0-9][A-Za-z0-9:._+-]{0,63}", "word")
 _RULE = _text(r"[A-Za-z0-9][A-Za-z0-9:._/ -]{0,199}", "id of a rule")
+
+
+def _claims_of(type_: type[_Entry]) -> tuple[str, ...]:
+    return CLAIMS if "claims" in type_.__slots__ else ()
+
+
 # One meaning of a name in every type
 _FORMS: dict[str, _Form] = {
     "time": _TIME,
@@ -398,6 +424,15 @@ _FORMS: dict[str, _Form] = {
     "outcome": _word_of(Outcome),
 }
 _EVENTS: dict[str, _Form] = {"key": _word_of(KeyEvent), "certificate": _word_of(CertificateEvent)}
+
+
+_NAMES: dict[str, frozenset[str]] = {
+    SIGNATURE: NAMES,
+    **{
+        name: frozenset(("type", *(one.name for one in fields(type_) if one.name != "claims"), *_claims_of(type_)))
+        for name, type_ in TYPES.items()
+    },
+}
 
 
 def _read_field(form: _Form, value: Field) -> Any:

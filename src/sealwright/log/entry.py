@@ -11,7 +11,7 @@ Digests are `sha256:` and hexadecimal; the generation is decimal text, since JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.claims import Claims
@@ -22,7 +22,7 @@ TYPE = "signature"
 _DIGESTS = ("artifact", "signature", "key", "certificate", "policy", "private")
 CLAIMS = ("product", "version", "generation", "hardware", "environment")
 _GENERATION = re.compile(r"0|[1-9][0-9]{0,18}")
-_NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *CLAIMS))
+NAMES = frozenset(("type", "format", "kind", "file", "construction", *_DIGESTS, *CLAIMS))
 
 
 class SignatureEntry(NamedTuple):
@@ -69,8 +69,12 @@ def claim_fields(claims: Claims) -> dict[str, Field]:
 
 def read_entry(data: bytes) -> SignatureEntry:
     """Read an entry; ValueError with a clause that says what is wrong with it."""
-    fields = read_canonical(data)
-    if unknown := set(fields) - _NAMES:
+    return entry_of(read_canonical(data))
+
+
+def entry_of(fields: Mapping[str, Field]) -> SignatureEntry:
+    """The entry of fields that were read; ValueError."""
+    if unknown := set(fields) - NAMES:
         raise ValueError(f"`{min(unknown)[:40]}` is no field of a signature's entry")
     if fields.get("type") != TYPE:
         raise ValueError("it is not the entry of a signature")
@@ -88,6 +92,19 @@ def read_entry(data: bytes) -> SignatureEntry:
         file=_digest(fields, "file") if "file" in fields else None,
         **digests,
     )
+
+
+def find_signature(entries: Sequence[bytes], signature: Digest) -> Iterator[int]:
+    """Which of some entries, of any type, are of a signature value."""
+    wanted = signature.value.hex().encode()
+    for at, entry in enumerate(entries):
+        if wanted in entry:
+            try:
+                read = read_entry(entry)
+            except ValueError:
+                continue  # of another type: it only mentions it
+            if read.signature == signature:
+                yield at
 
 
 def read_claims(fields: Mapping[str, Field]) -> Claims:

@@ -1,6 +1,6 @@
 """Checkpoints written and signed, and cosignatures (C2SP signed-note, tlog-checkpoint, tlog-cosignature); `checkpoint.py` reads them.
 
-    note = sign_checkpoint("log.acme.example", edge.size, edge.root, signer)
+    note = sign_checkpoint(edge.size, edge.root, signer)
 
 A signer is a name, a key and `sign`: an Ed25519 key of any backend (`KeySigner`), used by one thread. The log's key signs
 checkpoints and nothing else: the text is built here from origin, size and root.
@@ -19,7 +19,7 @@ from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.envelope.verifierkey import NoteType, VerifierKey, key_id, parse_verifier_key
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.keys.key import OpenKey
-from sealwright.log.checkpoint import DASH
+from sealwright.log.checkpoint import NoteSignature
 
 
 class NoteSigner(Protocol):
@@ -63,16 +63,15 @@ def checkpoint_text(origin: str, size: int, root: bytes) -> str:
 def sign_checkpoint(size: int, root: bytes, signer: NoteSigner) -> str:
     """A signed checkpoint of the log whose name is the signer's."""
     text = checkpoint_text(signer.key.name, size, root)
-    return f"{text}\n{signature_line(signer.key, signer.sign(text.encode()))}"
+    return f"{text}\n{_line(signer.key, signer.sign(text.encode()))}"
 
 
 def cosign(text: bytes, signer: NoteSigner, now: datetime) -> str:
     """A witness's line under the signed lines of a checkpoint; now: when it had seen that tree."""
     seconds = int(now.timestamp())
     value = signer.sign(b"cosignature/v1\ntime %d\n" % seconds + text)
-    return signature_line(signer.key, seconds.to_bytes(8, "big") + value)
+    return _line(signer.key, seconds.to_bytes(8, "big") + value)
 
 
-def signature_line(key: VerifierKey, value: bytes) -> str:
-    """One line under a note."""
-    return f"{DASH} {key.name} {base64.b64encode(key.id + value).decode()}\n"
+def _line(key: VerifierKey, value: bytes) -> str:
+    return NoteSignature(key.name, key.id, value).line

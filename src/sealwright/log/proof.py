@@ -15,8 +15,9 @@ What the entry says is another question, and so is how many witnesses are enough
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sealwright.envelope.verifierkey import VerifierKey
@@ -75,6 +76,12 @@ def read_proof(data: bytes, subject: str) -> LogProof:
         hashes,
         read_checkpoint(note, subject),
     )
+
+
+def proof_text(entry: bytes, leaf: int, path: Sequence[bytes], note: str) -> str:
+    """A proof as it is written. note: the signed checkpoint."""
+    hashes = "".join(base64.b64encode(one).decode() + "\n" for one in path)
+    return f"{FIRST_LINE}\nextra {base64.b64encode(entry).decode()}\nindex {leaf}\n{hashes}\n{note}"
 
 
 def check_proof(

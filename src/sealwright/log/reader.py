@@ -9,22 +9,25 @@ Everything below the size of a checkpoint never changes again, so that what is r
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
+from sealwright.artifact.digest import Digest
 from sealwright.errors import LogRefused, UsageError
 from sealwright.log.checkpoint import Checkpoint, read_checkpoint
+from sealwright.log.entry import find_signature
 from sealwright.log.merkle import leaf_hash, root_of
-from sealwright.log.proof import FIRST_LINE
+from sealwright.log.proof import proof_text
 from sealwright.log.tables import COSIGNED, ENTRIES, HEAD, NODES
-from sealwright.log.tree import WIDTH, Edge, TiledTree, consistency_path, inclusion_path
+from sealwright.log.tree import WIDTH, Edge, Tile, TiledTree, consistency_path, inclusion_path
 from sealwright.store.engine import Store
 
 _Made = TypeVar("_Made")
+_SCAN = 4096
+_KEPT = 1024  # tiles of 256 hashes
 _EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 
 
@@ -47,18 +50,16 @@ class Head(NamedTuple):
 
 
 class LogReader:
-    """Reads a log; used by any thread."""
+    """Reads a log; used by any thread. The full tiles that it read last are kept: they never change."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._full: dict[tuple[int, int], Sequence[bytes]] = {}
 
     def head(self) -> Head:
         """The newest state; LogRefused where there is no log yet."""
         with self.store.read() as connection:
-            found = read_head(connection, self.store.name)
-        if found is None:
-            raise LogRefused(self.store.name, "there is no log in it", "Start the service that writes it.")
-        return found
+            return _needed(read_head(connection, self.store.name), self.store.name)
 
     def cosigned(self) -> str | None:
         """The newest checkpoint that witnesses have cosigned, with their lines; None where none has."""
@@ -70,15 +71,24 @@ class LogReader:
         with self.store.read() as connection:
             return read_entries(connection, start, count, self.store.name)
 
+    def leaf_of(self, signature: Digest) -> int:
+        """The number of the entry of a signature value; UsageError where the log has none."""
+        size = self.head().size
+        for start in range(0, size, _SCAN):
+            for at in find_signature(self.entries(start, _SCAN), signature):
+                return start + at
+        raise UsageError(str(signature), "no entry of this log is of that signature", "Ask for the log of its signer.")
+
     def proof(self, leaf: int) -> bytes:
         """A `.tlog-proof` of an entry: under the newest cosigned checkpoint if it covers it, else under the newest one."""
-        head, cosigned = self.head(), self.cosigned()
-        note, checkpoint = head.note, head.checkpoint
-        if cosigned is not None and (seen := read_checkpoint(cosigned, "the cosigned checkpoint")).size > leaf:
-            note, checkpoint = cosigned, seen
-        if not 0 <= leaf < checkpoint.size:
-            raise UsageError(f"entry {leaf}", f"the log has {checkpoint.size}", "Numbers begin with 0.")
         with self._tree() as (connection, tree):
+            head = _needed(read_head(connection, self.store.name), self.store.name)
+            note, checkpoint = head.note, head.checkpoint
+            cosigned = connection.execute(select(COSIGNED.c.note)).scalar()
+            if cosigned is not None and (seen := read_checkpoint(cosigned, "the cosigned checkpoint")).size > leaf:
+                note, checkpoint = cosigned, seen
+            if not 0 <= leaf < checkpoint.size:
+                raise UsageError(f"entry {leaf}", f"the log has {checkpoint.size}", "Numbers begin with 0.")
             (entry,) = read_entries(connection, leaf, 1, self.store.name)
             path = _made(self.store.name, lambda: inclusion_path(tree, leaf, checkpoint.size))
         if root_of(leaf_hash(entry), leaf, checkpoint.size, path) != checkpoint.root:
@@ -95,11 +105,41 @@ class LogReader:
         with self._tree() as (_, tree):
             return _made(self.store.name, lambda: tree.root(0, size))
 
+    def edge(self, size: int) -> Edge:
+        """The right edge when the log had this size."""
+        with self._tree() as (_, tree):
+            return _made(self.store.name, lambda: tree.edge(size))
+
+    def nodes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Hashes of a tile's level, from 1 on; LogRefused where one is missing."""
+        with self.store.read() as connection:
+            found = _nodes(connection, level, start, count, self.store.name)
+        if len(found) != count:
+            raise LogRefused(self.store.name, f"hashes of level {level} are missing", _EVIDENCE)
+        return found
+
     @contextmanager
     def _tree(self) -> Iterator[tuple[Connection, TiledTree]]:
         """A reading transaction, with the tree over it."""
         with self.store.read() as connection:
-            yield connection, tree_of(connection, self.store.name)
+            tile = _tiles(connection, self.store.name)
+            yield connection, TiledTree(lambda level, number: self._kept(tile, level, number))
+
+    def _kept(self, tile: Tile, level: int, number: int) -> Sequence[bytes]:
+        found = self._full.get((level, number))
+        if found is None:
+            found = tile(level, number)
+            if len(found) == WIDTH:
+                if len(self._full) >= _KEPT:
+                    self._full = {}
+                self._full[level, number] = found
+        return found
+
+
+def _needed(head: Head | None, name: str) -> Head:
+    if head is None:
+        raise LogRefused(name, "there is no log in it", "Start the service that writes it.")
+    return head
 
 
 def read_head(connection: Connection, name: str) -> Head | None:
@@ -130,27 +170,29 @@ def read_entries(connection: Connection, start: int, count: int, name: str) -> l
 
 
 def tree_of(connection: Connection, name: str) -> TiledTree:
-    """The tree over the database, within a transaction."""
+    """The tree over the database as it is now, within a transaction."""
+    return TiledTree(_tiles(connection, name))
+
+
+def _tiles(connection: Connection, name: str) -> Tile:
 
     def tile(level: int, number: int) -> Sequence[bytes]:
         if level == 0:
             return [leaf_hash(entry) for entry in read_entries(connection, number * WIDTH, WIDTH, name)]
-        rows = connection.execute(
-            select(NODES.c.number, NODES.c.hash)
-            .where(NODES.c.level == level, NODES.c.number.between(number * WIDTH, number * WIDTH + WIDTH - 1))
-            .order_by(NODES.c.number)
-        ).all()
-        if any(row.number != at for at, row in enumerate(rows, number * WIDTH)):
-            raise LogRefused(name, f"tile {number} of level {level} has gaps", _EVIDENCE)
-        return [bytes(row.hash) for row in rows]
+        return _nodes(connection, level, number * WIDTH, WIDTH, name)
 
-    return TiledTree(tile)
+    return tile
 
 
-def proof_text(entry: bytes, leaf: int, path: Sequence[bytes], note: str) -> str:
-    """A proof as C2SP tlog-proof writes it; `proof.py` reads it."""
-    hashes = "".join(base64.b64encode(one).decode() + "\n" for one in path)
-    return f"{FIRST_LINE}\nextra {base64.b64encode(entry).decode()}\nindex {leaf}\n{hashes}\n{note}"
+def _nodes(connection: Connection, level: int, start: int, count: int, name: str) -> list[bytes]:
+    rows = connection.execute(
+        select(NODES.c.number, NODES.c.hash)
+        .where(NODES.c.level == level, NODES.c.number.between(start, start + count - 1))
+        .order_by(NODES.c.number)
+    ).all()
+    if any(row.number != at for at, row in enumerate(rows, start)):
+        raise LogRefused(name, f"hashes of level {level} have gaps", _EVIDENCE)
+    return [bytes(row.hash) for row in rows]
 
 
 def _made(name: str, make: Callable[[], _Made]) -> _Made:

@@ -7,15 +7,13 @@ cells nothing is a formula (A142): what a spreadsheet would calculate begins wit
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from sealwright.artifact.cells import cell, row_of
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.names import display
 from sealwright.errors import SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.plant.recordfolder import stored
@@ -23,8 +21,6 @@ from sealwright.plant.recordreader import parse_record
 from sealwright.plant.records import Record, Timed
 from sealwright.trust.verdict import Outcome, Purpose
 
-# what a spreadsheet takes for a formula at the beginning of a cell, the wide forms of East Asian ones too
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "|", "%")
 _WHEN = {Purpose.INSTALL: "before install", Purpose.RESTORE: "before restore", Purpose.RUN: "while installed"}
 COLUMNS = (
     "record",
@@ -114,18 +110,12 @@ def kept(folder: str, wanted: Wanted) -> Iterator[Kept]:
 
 def heading() -> bytes:
     """The first line."""
-    return _line(COLUMNS)
+    return row_of(COLUMNS)
 
 
 def row(number: int, digest: Digest, record: Record) -> bytes:
     """The line of a record."""
-    return _line(tuple(map(cell, _values(number, digest, record))))
-
-
-def cell(text: str) -> str:
-    """A text as a cell that no spreadsheet calculates and no terminal obeys."""
-    shown = display(text)
-    return f"'{shown}" if text.startswith(_FORMULA) else shown
+    return row_of(tuple(map(cell, _values(number, digest, record))))
 
 
 def _values(number: int, digest: Digest, record: Record) -> tuple[str, ...]:
@@ -174,9 +164,3 @@ def _text(value: object) -> str:
 
 def _moment(timed: Timed | None) -> str:
     return "" if timed is None else time_text(timed.time)
-
-
-def _line(cells: tuple[str, ...]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow(cells)
-    return out.getvalue().encode("utf-8", "backslashreplace")

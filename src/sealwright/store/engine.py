@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -139,7 +141,7 @@ def _sqlite(url: URL) -> Engine:
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # else the driver begins transactions as it sees fit
         cursor = connection.cursor()
-        mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        mode = _write_ahead(cursor)
         if mode != "wal":
             raise StoreRefused(path, f"SQLite keeps its journal as `{mode}` there", "Put it on a disk of this machine.")
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"):
@@ -151,6 +153,20 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, _Begin.READ.value))
 
     return engine
+
+
+def _write_ahead(cursor: Any) -> str:
+    """Switch to WAL, where it is not so already, and answer with the mode. SQLite does not wait for a lock here, so this does."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            if (mode := str(cursor.execute("PRAGMA journal_mode").fetchone()[0])) == "wal":
+                return mode
+            return str(cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as cause:
+            if "locked" not in str(cause) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _postgres(url: URL, name: str) -> Engine:

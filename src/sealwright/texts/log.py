@@ -25,6 +25,35 @@ TEXTS: dict[str, Text] = {
     "SW-LOG-FORKED": Text(
         "the log {subject} showed two trees of which neither continues the other: {found}", _EVIDENCE
     ),
+    "SW-LOG-UNAVAILABLE": Text(
+        "the log {subject} could not be read: {found}", "Try again; if it stays so, ask who runs the log."
+    ),
+    "SW-LOG-WITNESS": Text("the witness {subject} did not cosign: {found}", "See what it said, then ask it again."),
+    "SW-LOG-CHECKPOINT": Text("the checkpoint of {subject} is not the log's: {found}", _EVIDENCE),
+    "SW-LOG-MISSING": Text(
+        "{subject} of the log is missing: {found}", "Ask for the log again; what its checkpoint signs, it must show."
+    ),
+    "SW-LOG-ENTRY": Text("{subject} of the log is not what the log signed: it was changed", _EVIDENCE),
+    "SW-LOG-TILE": Text("{subject} of the log is not what its entries say", _EVIDENCE),
+    "SW-LOG-ROOT": Text("the {wanted} entries of {subject} do not lead to its checkpoint", _EVIDENCE),
+    "SW-LOG-ENTRY-UNKNOWN": Text(
+        "{subject} of the log cannot be read by this version: {found}",
+        "Use the version of Sealwright that the log's newest `start` entry names.",
+    ),
+    "SW-LOG-UNLOGGED": Text(
+        "the signature {subject} is not in the log",
+        "Somebody used the key past the log: treat it as compromised, and tell who is responsible for security.",
+    ),
 }
 
-WORDS: dict[str, str] = {}
+WORDS: dict[str, str] = {
+    "log.alarm": "ALARM: {what}.",
+    "log.remark": "remark: {what}.",
+    "log.whole": "{log}: {size} entries, whole; {read} of them read now",
+    "log.broken": "{log}: {alarms} ALARMS",
+    "log.witnessed": "  seen by {name}, {time}",
+    "log.no-witness": "ALARM: the witness {name} has not cosigned this checkpoint.",
+    "log.evidence": "Next: keep {path} and the state beside it as evidence, and tell who is responsible for security.",
+    "log.exported": "{path}: {count} entries, {new} of them new",
+    "log.proved": "{path}: proof of entry {number}",
+}
