@@ -66,11 +66,11 @@ PEOPLE = Complaint(MalformedPeople, 1 << 20, "Correct it; `sealwright people che
 MAX_BYTES = PEOPLE.limit_bytes
 MAX_CLAIMS = 32
 MAX_SHOWN = 8
+JUDGED = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))  # claims of every token, which no register lists
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLAIM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _ISSUER = re.compile(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
-_SPOKEN_FOR = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))
 _CREDENTIAL_BYTES = range(16, 1024)
 _ASK = "Ask the PKI officer; `sealwright people show` lists who is known."
 
@@ -283,6 +283,11 @@ def in_force(one: Person | Machine, now: datetime) -> bool:
     return (one.since is None or one.since <= now) and (one.until is None or now <= one.until)
 
 
+def is_issuer(text: str) -> bool:
+    """Whether it can be the name of a token's issuer: an https address without user, query or fragment."""
+    return _ISSUER.fullmatch(text) is not None
+
+
 def parse_people(data: bytes, subject: str) -> People:
     """Read a register; MalformedPeople naming section, key and what is wanted, LimitExceeded above 1 MiB."""
     top = read_toml(data, subject, FIRST_LINE, PEOPLE)
@@ -382,7 +387,7 @@ def _token_rule(section: Section) -> TokenRule:
     oidc = section.table("oidc")
     oidc.where = f"[machine.oidc] of {section.where.partition(' ')[2]}"
     issuer, audience, subject = oidc.text("issuer"), oidc.text("audience"), oidc.text("subject")
-    if not _ISSUER.fullmatch(issuer):
+    if not is_issuer(issuer):
         raise oidc.wrong("issuer", "an https address, letter by letter as its tokens have it")
     claims = _listed_claims(oidc)
     rule = TokenRule(issuer, audience, subject, claims, oidc.texts("hand_on"))
@@ -390,7 +395,7 @@ def _token_rule(section: Section) -> TokenRule:
         if "*" in text:
             raise oidc.wrong(name, "the whole text: nothing here is a pattern")
     for name in (*claims, *rule.hand_on):
-        if not _CLAIM.fullmatch(name) or name in _SPOKEN_FOR:
+        if not _CLAIM.fullmatch(name) or name in JUDGED:
             raise oidc.wrong(display(name)[:40], "the name of a claim of the token that is not judged anyway")
     if len(claims) + len(rule.hand_on) > MAX_CLAIMS or set(claims) & set(rule.hand_on):
         raise oidc.wrong("hand_on", f"other claims than those in `claims`, together at most {MAX_CLAIMS}")
