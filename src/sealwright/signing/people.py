@@ -251,6 +251,10 @@ class People:
         """What somebody answers for."""
         return tuple(one for one in self.machines.values() if one.owner == person)
 
+    def counts(self, one: Person | Machine, now: datetime) -> bool:
+        """Whether somebody is there at that time, and who answers for it too."""
+        return in_force(one, now) and (isinstance(one, Person) or in_force(self.persons[one.owner], now))
+
     def issuers(self) -> frozenset[str]:
         """Whose tokens can be anybody's at all."""
         return frozenset(one.token.issuer for one in self.machines.values() if one.token is not None)
