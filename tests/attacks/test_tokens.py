@@ -1,4 +1,4 @@
-"""A021, A118 (tokens): algorithms that prove nothing, public keys as secrets, signatures that are cut off, and tokens used elsewhere or again."""
+"""A021, A114, A118 (tokens), A122: algorithms that prove nothing, public keys as secrets, signatures that are cut off, and tokens used elsewhere or again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.oidc import CiIssuer, b64, rsa_key, segment
+from kit.people import people
 from kit.pki import NOW
+from sealwright.artifact.digest import Digest
 from sealwright.errors import IdentityRefused
 from sealwright.service.oidc import MemoryReplay, VerifiedToken, read_token, verify
+from sealwright.signing.people import Role
 
 CI = CiIssuer({"rsa-1": rsa_key(), "p256": ec.generate_private_key(ec.SECP256R1())})
 KEYS = CI.key_set
@@ -80,3 +83,39 @@ def test_a118_a_token_is_used_once_and_not_after_its_end() -> None:
     asyncio.run(story())
     with pytest.raises(IdentityRefused, match="it ended"):
         verify(read_token(CI.token()), CI.trusted(), KEYS, NOW + timedelta(minutes=7))
+
+
+FORK = {"sub": "repo:evil/fw:environment:release", "repository_id": "2002"}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "https://other.example"},
+        {"sub": "repo:acme/fw-evil:environment:release"},
+        {"sub": "repo:acme/fw"},
+        {"sub": "repo:acme/fw:pull_request", "event_name": "pull_request"},
+        {"event_name": "pull_request_target"},
+        FORK,
+        {"repository_id": "2002"},
+        {"repository_id": 1001},
+        {"repository_id": ["1001"]},
+        {"ref_type": "branch", "ref": "refs/heads/main"},
+        {"environment": None},
+        {"environment": "Release"},
+        {"environment": {"name": "release"}},
+        {"sha": None},
+    ],
+)
+def test_a122_a_genuine_token_that_is_not_exactly_as_listed_is_nobodys(claims: dict[str, Any]) -> None:
+    known = people()
+    assert known.by_token(judged(CI.token()).token, NOW).id == "m3"
+    with pytest.raises(IdentityRefused):
+        known.by_token(judged(CI.token(**claims)).token, NOW)
+
+
+def test_a114_a_machine_and_the_person_who_answers_for_it_are_one() -> None:
+    known = people()
+    principal = known.by_token(judged(CI.token()).token, NOW)
+    assert (principal.person, principal.roles & {Role.APPROVER, Role.OFFICER}) == ("p7", set())
+    assert known.cms_approver(Digest.of(b"p7 key"), "acme", NOW) == principal.person
