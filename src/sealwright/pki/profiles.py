@@ -16,7 +16,7 @@
     | record-signer        | 10 years  | one of our own arc                                   | a station's records of what it found |
     | person               | 3 years   | documentSigning                                      | approvals, records (RFC 9336)        |
     | tls-server           | 90 days   | serverAuth                                           | the service                          |
-    | tls-client           | 460 days  | clientAuth                                           | machines that ask the service        |
+    | tls-client           | 460 days  | clientAuth                                           | who asks the service                 |
 
 460 days is the limit of the CA/Browser Forum's code-signing requirements (6.3.2) since March 2026; a device that was built to
 check one key for its whole life gets the long-lived profile, which says by its name that it is an exception. Purposes are
@@ -117,7 +117,7 @@ TLS_SERVER = Profile(
     "tls-server", 90, purposes=(SERVER_AUTH,), schemes=_CLASSIC, names=Names.HOSTS, about="the service"
 )
 TLS_CLIENT = Profile(
-    "tls-client", 460, purposes=(CLIENT_AUTH,), schemes=_CLASSIC, about="machines that ask the service"
+    "tls-client", 460, purposes=(CLIENT_AUTH,), schemes=_CLASSIC, about="people and machines that ask the service"
 )
 PROFILES = {
     profile.name: profile

@@ -66,11 +66,11 @@ PEOPLE = Complaint(MalformedPeople, 1 << 20, "Correct it; `sealwright people che
 MAX_BYTES = PEOPLE.limit_bytes
 MAX_CLAIMS = 32
 MAX_SHOWN = 8
+JUDGED = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))  # claims of every token, which no register lists
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLAIM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _ISSUER = re.compile(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
-_SPOKEN_FOR = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))
 _CREDENTIAL_BYTES = range(16, 1024)
 _ASK = "Ask the PKI officer; `sealwright people show` lists who is known."
 
@@ -258,6 +258,10 @@ class People:
         """What somebody answers for."""
         return tuple(one for one in self.machines.values() if one.owner == person)
 
+    def counts(self, one: Person | Machine, now: datetime) -> bool:
+        """Whether somebody is there at that time, and who answers for it too."""
+        return in_force(one, now) and (isinstance(one, Person) or in_force(self.persons[one.owner], now))
+
     def issuers(self) -> frozenset[str]:
         """Whose tokens can be anybody's at all."""
         return frozenset(one.token.issuer for one in self.machines.values() if one.token is not None)
@@ -288,6 +292,11 @@ class People:
 def in_force(one: Person | Machine, now: datetime) -> bool:
     """Whether an id counts at that time: from `from` to `until`, both included."""
     return (one.since is None or one.since <= now) and (one.until is None or now <= one.until)
+
+
+def is_issuer(text: str) -> bool:
+    """Whether it can be the name of a token's issuer: an https address without user, query or fragment."""
+    return _ISSUER.fullmatch(text) is not None
 
 
 def parse_people(data: bytes, subject: str) -> People:
@@ -389,7 +398,7 @@ def _token_rule(section: Section) -> TokenRule:
     oidc = section.table("oidc")
     oidc.where = f"[machine.oidc] of {section.where.partition(' ')[2]}"
     issuer, audience, subject = oidc.text("issuer"), oidc.text("audience"), oidc.text("subject")
-    if not _ISSUER.fullmatch(issuer):
+    if not is_issuer(issuer):
         raise oidc.wrong("issuer", "an https address, letter by letter as its tokens have it")
     claims = _listed_claims(oidc)
     rule = TokenRule(issuer, audience, subject, claims, oidc.texts("hand_on"))
@@ -397,7 +406,7 @@ def _token_rule(section: Section) -> TokenRule:
         if "*" in text:
             raise oidc.wrong(name, "the whole text: nothing here is a pattern")
     for name in (*claims, *rule.hand_on):
-        if not _CLAIM.fullmatch(name) or name in _SPOKEN_FOR:
+        if not _CLAIM.fullmatch(name) or name in JUDGED:
             raise oidc.wrong(display(name)[:40], "the name of a claim of the token that is not judged anyway")
     if len(claims) + len(rule.hand_on) > MAX_CLAIMS or set(claims) & set(rule.hand_on):
         raise oidc.wrong("hand_on", f"other claims than those in `claims`, together at most {MAX_CLAIMS}")
