@@ -47,6 +47,7 @@ COMMANDS = {
     "trust": "make, change, compare, sign, install and watch trust files; revocation bundles",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "layout": "check the description of firmware under a maker's own header, and an image by it",
+    "policy": "write, check, try and compare the rules by which the signing service decides",
     "serve": "run a service: a timestamp authority, an OCSP responder",
     "home": "back up, restore and unlock a signing home; write down how far it went",
     "doctor": "show what is installed, which token answers, what to fix",

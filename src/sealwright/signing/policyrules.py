@@ -229,6 +229,10 @@ def _check_form(form: Form, where: str) -> None:
 
     for name in _bare(form["conditions"]):
         refuse(f"it compares `{name}` as a whole", f"Name what of `{name}` is meant.")
+    principal = form["principal"]
+    entity = principal.get("entity") or principal.get("in", {}).get("entity")
+    if entity is not None and entity["type"] not in (*_PRINCIPALS, *(("Role",) if principal["op"] != "==" else ())):
+        refuse(f"nobody is ever {entity['type']}", 'A role is asked for by `principal in Role::"officer"`.')
     if form["resource"]["op"] != "All":
         refuse(
             "its scope names a resource", "Write `resource` alone there and `resource.product == ...` behind `when`."
@@ -238,9 +242,11 @@ def _check_form(form: Form, where: str) -> None:
             refuse("it uses `like`, by which `acme/fw*` is also acme/fw-evil", "Compare whole texts with `==`.")
         if operator == "has":
             refuse("it uses `has`", 'Every attribute is always there; what is not known is "" or `none`.')
-        if operator == "is" and operands.get("entity_type") not in _PRINCIPALS:
-            refuse("it asks whether something is what it can never be", "`is` goes with Person and Machine.")
-        if operator in _ENTITY_OPERATORS and isinstance(operands, Mapping):
+        if operator == "is":
+            within = {value[0] for value in constants(operands.get("in"))}
+            if operands.get("entity_type") not in _PRINCIPALS or not within <= {*_PRINCIPALS, "Role"}:
+                refuse("it asks whether something is what it can never be", "`is` goes with Person and Machine.")
+        if operator in _ENTITY_OPERATORS and isinstance(operands, Mapping) and "left" in operands:
             _check_entities(operator, operands["left"], operands["right"], refuse)
 
 
@@ -249,7 +255,9 @@ def _bare(form: Any) -> Iterator[str]:
     if isinstance(form, list):
         for one in form:
             yield from _bare(one)
-    elif isinstance(form, Mapping) and not attribute(form).count("."):
+    elif attribute(form) == "principal.claims":
+        yield "principal.claims"
+    elif isinstance(form, Mapping) and "." not in attribute(form):
         if form.get("Var") in ("resource", "context", "action"):
             yield form["Var"]
         for operands in form.values():
