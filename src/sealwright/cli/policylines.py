@@ -17,6 +17,7 @@ from sealwright.signing.policyrules import BUILT_IN_NAME, Effect, Rule
 from sealwright.texts.words import say
 
 NEAREST = 3
+MOST_SHOWN = 12
 
 
 def test_lines(
@@ -158,8 +159,10 @@ def diff_lines(old: Policies, new: Policies, comparison: Comparison) -> list[str
         case Direction.UNDECIDED:
             lines = [say("policy.diff-undecided", asked=comparison.asked, new=new.folder.path)]
     lines += [say("policy.diff-setting", what=what) for what in comparison.settings]
-    for one in comparison.weaker:
+    for one in comparison.weaker[:MOST_SHOWN]:
         lines += _weaker_lines(one)
+    if len(comparison.weaker) > MOST_SHOWN:
+        lines.append(say("policy.diff-more", number=len(comparison.weaker) - MOST_SHOWN))
     lines += [say("policy.diff-added", folder=old.folder.path, rule=rule) for rule in comparison.removed]
     lines += [say("policy.diff-added", folder=new.folder.path, rule=rule) for rule in comparison.added]
     if comparison.stricter:

@@ -1,8 +1,9 @@
 """What a new set of policies allows that the old one does not.
 
-1. Weaker is proved absent where the new set permits by no rule that the old one lacks, keeps every rule that forbids as it was, and
-   its named times and quotas are the same or stricter. Files may be renamed, rules moved, advice and notes rewritten. A rule that is
-   gone must have done nothing but permit: one whose evaluation can fail refused when it did, and one with @followup set a time limit.
+1. Weaker is proved absent where each rule that permits in the new set demands all that one of the old set demands, or more
+   (`context.approvals >= 3` for `>= 2`); where each rule that forbids in the old set does so in the new one, or in more cases; and
+   where named times and quotas are the same or stricter. Files may be renamed, rules moved, advice and notes rewritten. A rule whose
+   evaluation can fail refuses when it does, and one with @followup sets a time limit: whoever takes such a one away proves nothing.
 2. Otherwise questions are asked of both (`policymatrix`), around the rules that differ. What only the new set allows is weaker.
 3. Where neither holds, nothing was found and nothing is proved, and people read the rules that differ.
 """
@@ -10,15 +11,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from sealwright.signing.policy import Decision, Policies
 from sealwright.signing.policymatrix import Point, points
-from sealwright.signing.policyrules import Effect, Rule, nodes
+from sealwright.signing.policyrules import Effect, Form, Rule, conditions, constants, nodes
 from sealwright.signing.policyschema import Crowd
-from sealwright.signing.policysettings import Settings
+from sealwright.signing.policysettings import Quota
 from sealwright.texts.words import say
 
 MAX_QUESTIONS = 20_000
@@ -72,23 +73,66 @@ def compare(old: Policies, new: Policies) -> Comparison:
     before, after = _by_meaning(old), _by_meaning(new)
     removed = tuple(rule for meaning, rule in before.items() if meaning not in after)
     added = tuple(rule for meaning, rule in after.items() if meaning not in before)
-    settings = tuple(_weaker_settings(old.settings, new.settings))
+    settings = tuple(_weaker_settings(old, new))
     proved = (
         not settings
-        and all(rule.effect is Effect.FORBID for rule in added)
-        and all(_only_permits(rule) for rule in removed)
+        and all(rule.effect is Effect.FORBID or _narrows(rule, old.rules) for rule in added)
+        and all(_is_only_permit(rule) or _is_widened(rule, new.rules) for rule in removed)
     )
     if proved:
         return Comparison(Direction.NOT_WEAKER, (), added, removed, (), 0, 0)
-    weaker, asked, stricter = _ask(old, new, (*added, *removed))
+    differing = (*added, *removed)
+    if any(rule.effect is Effect.FORBID for rule in differing):  # what is no longer forbidden must be permitted to show
+        differing += tuple(rule for rule in new.rules if rule.effect is Effect.PERMIT)
+    weaker, asked, stricter = _ask(old, new, tuple(dict.fromkeys(differing)))
     direction = Direction.WEAKER if weaker or settings else Direction.UNDECIDED
     return Comparison(direction, weaker, added, removed, settings, asked, stricter)
 
 
-def _only_permits(rule: Rule) -> bool:
+def _is_only_permit(rule: Rule) -> bool:
     """Whether a rule never refuses, by failing, and never shortens a follow-up."""
-    operators = {operator for operator, _ in nodes(json.loads(rule.form)["conditions"])}
-    return rule.effect is Effect.PERMIT and rule.follow_up_h is None and operators <= _NEVER_FAIL
+    return rule.effect is Effect.PERMIT and rule.follow_up_h is None and not _may_fail(rule)
+
+
+def _narrows(rule: Rule, others: Sequence[Rule]) -> bool:
+    """Whether a rule permits nothing that one of the others does not."""
+    return any(
+        one.effect is Effect.PERMIT and one.follow_up_h == rule.follow_up_h and _implies(rule, one) for one in others
+    )
+
+
+def _is_widened(rule: Rule, others: Sequence[Rule]) -> bool:
+    """Whether one of the others forbids whatever a rule forbids."""
+    return (
+        rule.effect is Effect.FORBID
+        and not _may_fail(rule)
+        and any(
+            one.effect is Effect.FORBID and one.follow_up_h == rule.follow_up_h and _implies(rule, one)
+            for one in others
+        )
+    )
+
+
+def _may_fail(rule: Rule) -> bool:
+    return not {operator for operator, _ in nodes(json.loads(rule.form)["conditions"])} <= _NEVER_FAIL
+
+
+def _implies(rule: Rule, other: Rule) -> bool:
+    """Whether the other holds wherever the rule does, as can be seen from their conditions one by one."""
+    ours, theirs = json.loads(rule.form), json.loads(other.form)
+    scopes = all(theirs[part] in (ours[part], {"op": "All"}) for part in ("principal", "action", "resource"))
+    return scopes and all(any(_demands(one, wanted) for one in conditions(ours)) for wanted in conditions(theirs))
+
+
+def _demands(one: tuple[str, Form], wanted: tuple[str, Form]) -> bool:
+    """Whether a condition is another one, or at least as high a number of the same."""
+    if one == wanted:
+        return True
+    if one[0] != "when" or wanted[0] != "when" or set(one[1]) != {">="} or set(wanted[1]) != {">="}:
+        return False
+    ours, theirs = one[1][">="], wanted[1][">="]
+    numbers = constants(ours["right"]), constants(theirs["right"])
+    return bool(ours["left"] == theirs["left"] and all(numbers) and numbers[0] >= numbers[1])
 
 
 def _less_strict(before: Decision, after: Decision) -> bool:
@@ -125,7 +169,7 @@ def _ask(old: Policies, new: Policies, about: tuple[Rule, ...]) -> tuple[tuple[W
             found[alike] = Weaker(point, before, after, 1 if known is None else known.number + 1)
         else:
             found[alike] = Weaker(known.point, known.before, known.after, known.number + 1)
-    return tuple(found.values()), asked, stricter
+    return tuple(sorted(found.values(), key=lambda one: _plainness(one.point))), asked, stricter
 
 
 def decide(policies: Policies, point: Point) -> Decision:
@@ -140,23 +184,47 @@ def _plainness(point: Point) -> tuple[int, int, str]:
     return point.approvals + point.officers, len(said), str(said)
 
 
-def _weaker_settings(old: Settings, new: Settings) -> Iterator[str]:
-    """What the same names stand for less of. A name that is gone is gone from the rules too, or Cedar would refuse them."""
-    hours, freezes, quotas = (
-        {one.name: one for one in new.hours},
-        {one.name: one for one in new.freezes},
-        {one.name: one for one in new.quotas},
-    )
-    for hour in old.hours:
-        if hour.name in hours and (hours[hour.name] != hour or str(old.zone) != str(new.zone)):
+def _weaker_settings(old: Policies, new: Policies) -> Iterator[str]:
+    """What the same names stand for less of; a name that is gone is gone from the rules too, or Cedar would refuse them.
+
+    A longer freeze and a lower quota are stricter only where the one thing that rules do with them is to forbid.
+    """
+    hours = {one.name: one for one in new.settings.hours}
+    freezes = {one.name: one for one in new.settings.freezes}
+    quotas = {one.name: one for one in new.settings.quotas}
+    for hour in old.settings.hours:
+        other = hours.get(hour.name, hour)
+        if other != hour or (hour.name in hours and str(old.settings.zone) != str(new.settings.zone)):
             yield say("policy.diff-hours", name=hour.name)
-    for freeze in old.freezes:
-        other = freezes.get(freeze.name)
-        if other is not None and (other.start > freeze.start or other.end < freeze.end):
+    for freeze in old.settings.freezes:
+        now = freezes.get(freeze.name, freeze)
+        longer = now.start <= freeze.start and now.end >= freeze.end
+        same = (now.start, now.end) == (freeze.start, freeze.end)
+        if not same and not (longer and _only_forbids("Freeze", freeze.name, new.rules)):
             yield say("policy.diff-freeze", name=freeze.name)
-    for quota in old.quotas:
-        limit = quotas.get(quota.name)
-        if limit is not None and (limit.of, limit.per) != (quota.of, quota.per):
-            yield say("policy.diff-quota-kind", name=quota.name)
-        elif limit is not None and limit.at_most > quota.at_most:
-            yield say("policy.diff-quota", name=quota.name, before=quota.at_most, after=limit.at_most)
+    for quota in old.settings.quotas:
+        limit = quotas.get(quota.name, quota)
+        lower = (limit.of, limit.per) == (quota.of, quota.per) and limit.at_most <= quota.at_most
+        if limit != quota and not (lower and _only_forbids("Quota", quota.name, new.rules)):
+            yield say("policy.diff-quota", name=quota.name, before=_quota(quota), after=_quota(limit))
+
+
+def _only_forbids(kind: str, name: str, rules: Sequence[Rule]) -> bool:
+    """Whether each rule that names a freeze or quota forbids while it is on, and does nothing else with it."""
+    for rule in rules:
+        if (kind, name) not in rule.names:
+            continue
+        form = json.loads(rule.form)
+        entity = {"type": kind, "id": name}
+        named = sum(operands == entity for operator, operands in nodes(form) if operator == "__entity")
+        plain = sum(
+            behind == "when" and set(one) == {"contains"} and constants(one["contains"]["right"]) == ((kind, name),)
+            for behind, one in conditions(form)
+        )
+        if rule.effect is not Effect.FORBID or named != plain:
+            return False
+    return True
+
+
+def _quota(quota: Quota) -> str:
+    return f"{quota.at_most} per {quota.of} and {quota.per}"

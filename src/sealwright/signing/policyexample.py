@@ -36,6 +36,7 @@ def example(company: Company) -> dict[str, str]:
     table = _TABLE
     if company.repository:
         files["ci.cedar"] = _CI
+        files["settings.toml"] += _SETTINGS_CI
         table += _TABLE_CI
     files[TABLE] = table
     filled = {name: _filled(text, company) for name, text in files.items()}
@@ -178,7 +179,8 @@ until = "18:00"
 from = 2026-12-18
 until = 2027-01-06
 reason = "nobody is at the plants"
-
+"""
+_SETTINGS_CI = """
 [quota.ci-hour]
 of = "principal"
 per = "hour"

@@ -229,10 +229,6 @@ def _check_form(form: Form, where: str) -> None:
 
     for name in _bare(form["conditions"]):
         refuse(f"it compares `{name}` as a whole", f"Name what of `{name}` is meant.")
-    principal = form["principal"]
-    entity = principal.get("entity") or principal.get("in", {}).get("entity")
-    if entity is not None and entity["type"] not in (*_PRINCIPALS, *(("Role",) if principal["op"] != "==" else ())):
-        refuse(f"nobody is ever {entity['type']}", 'A role is asked for by `principal in Role::"officer"`.')
     if form["resource"]["op"] != "All":
         refuse(
             "its scope names a resource", "Write `resource` alone there and `resource.product == ...` behind `when`."
