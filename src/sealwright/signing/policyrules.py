@@ -30,7 +30,7 @@ from sealwright.signing.policyschema import ENTITIES
 
 Form: TypeAlias = Mapping[str, Any]  # a policy in Cedar's JSON, as cedarpy gives it
 MAX_RULES = 1000
-MAX_WORDS = 2000
+MAX_WORDS = 600  # each may be a level deeper, and Python too follows them by recursion
 MAX_DEPTH = 20
 ANNOTATIONS = ("id", "advice", "followup", "note")
 EMERGENCY = "context.emergency"
@@ -85,7 +85,10 @@ class Rule:
 def parse_rules(file: PolicyFile, path: str, schema: cedarpy.Schema) -> tuple[Rule, ...]:
     """All rules of a file. path: of the file, for messages. MalformedPolicy names file, line and what to do."""
     text = _text(file.data, path)
-    return tuple(_rule(file.name, path, line, piece, schema) for line, piece in _pieces(text, path))
+    try:
+        return tuple(_rule(file.name, path, line, piece, schema) for line, piece in _pieces(text, path))
+    except RecursionError as cause:
+        raise MalformedPolicy(path, "a rule is too deep", "Make several rules of it.") from cause
 
 
 def conditions(form: Form) -> Iterator[tuple[str, Form]]:
