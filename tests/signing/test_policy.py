@@ -177,7 +177,9 @@ def test_a_rule_that_fails_refuses_everything_it_speaks_of() -> None:
     ],
 )
 def test_a_question_that_no_rule_can_be_asked_is_refused(asked: Question, why: str) -> None:
-    rules = policies('@id("all") permit(principal, action, resource);')
+    rules = policies(
+        '@id("all") permit(principal, action, resource) when { context.approvals >= 0 && principal.claims.ref != "x" };'
+    )
     assert rules.decide(question()).allowed
     decision = rules.decide(asked)
     assert not decision.allowed
@@ -356,7 +358,7 @@ def test_facts_can_be_given() -> None:
     assert COMPANY.decide_each(asked, Facts(frozenset({"office"})), [Crowd(2, 0)])[0].allowed
     frozen = COMPANY.decide_each(asked, Facts(frozenset({"office"}), frozenset({"year-end"})), [Crowd(2, 0)])[0]
     assert [rule.id for rule in frozen.deciding] == ["nothing-while-frozen"]
-    unknown = COMPANY.decide_each(asked, Facts(frozenset({"lunch"})), [Crowd(2, 0)])[0]
+    unknown = COMPANY.decide_each(asked, Facts(frozenset({"lunch"})), [Crowd(2, 0)])[0]  # a name that no setting has
     assert "could not be asked" in unknown.reason
 
 

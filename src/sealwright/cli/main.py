@@ -49,6 +49,7 @@ COMMANDS = {
     "layout": "check the description of firmware under a maker's own header, and an image by it",
     "log": "check, watch and export the log of a signing service; prove that an entry is in it",
     "people": "keep the register of who speaks to the signing service",
+    "policy": "write, check, try and compare the rules by which the signing service decides",
     "serve": "run a service: a timestamp authority, an OCSP responder",
     "home": "back up, restore and unlock a signing home; write down how far it went",
     "doctor": "show what is installed, which token answers, what to fix",

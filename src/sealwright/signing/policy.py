@@ -15,8 +15,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,8 +27,8 @@ from sealwright.artifact.digest import Digest
 from sealwright.errors import MalformedPolicy
 from sealwright.signing.policyfolder import SETTINGS, PolicyFile, PolicyFolder, read_folder
 from sealwright.signing.policyquestion import Action, Facts, Question
-from sealwright.signing.policyrules import BUILT_IN, BUILT_IN_NAME, MAX_RULES, OWN_PREFIX, Effect, Rule, parse_rules
-from sealwright.signing.policyschema import Asked, Crowd, asked, circumstances, request, schema_text
+from sealwright.signing.policyrules import BUILT_IN, BUILT_IN_NAME, MAX_RULES, OWN_PREFIX, Rule, parse_rules
+from sealwright.signing.policyschema import Asked, Crowd, Seen, asked, circumstances, request, schema_text
 from sealwright.signing.policysettings import Settings, parse_settings
 from sealwright.texts.words import say
 from sealwright.trust.place import unsafe_because
@@ -85,10 +86,12 @@ class Policies:
         self.digest: Digest = folder.digest
         self.rules = rules
         self.settings = settings
-        self._schema = cedarpy.Schema.from_str(schema_text(settings))
-        self._cedar = cedarpy.PolicySet.from_str("\n".join(rule.text for rule in rules))
-        if len(self._cedar) != len(rules):
-            raise MalformedPolicy(folder.path, "Cedar counts other rules than we do", "Report this with the folder.")
+        self.seen = Seen.by(name for rule in rules for name in rule.reads)
+        text = "\n".join(rule.text for rule in rules)
+        self._schema = cedarpy.Schema.from_str(schema_text(settings, self.seen))
+        self._cedar = cedarpy.PolicySet.from_str(text)
+        if len(self._cedar) != len(rules) or not cedarpy.validate_policies(text, self._schema):
+            raise MalformedPolicy(folder.path, "Cedar sees other rules than we do", "Report this with the folder.")
         self._answers = lru_cache(maxsize=REMEMBERED)(self._ask)
 
     def decide(self, question: Question) -> Decision:
@@ -109,7 +112,7 @@ class Policies:
 
     def decide_each(self, question: Question, facts: Facts, crowds: Sequence[Crowd]) -> list[Decision]:
         """The same question with other numbers of approvals, and with facts that are given."""
-        one = asked(question, self.settings)
+        one = asked(question, self.settings, self.seen)
         if isinstance(one, str):
             return [Decision(False, (), one) for _ in crowds]
         if question.action is Action.BREAK_GLASS:
@@ -123,7 +126,9 @@ class Policies:
     def _given(
         self, one: Asked, question: Question, facts: Facts, crowds: Sequence[Crowd], emergency: bool
     ) -> tuple[Answer, ...]:
-        return self._answers(one, tuple(circumstances(question, facts, crowd, emergency) for crowd in crowds))
+        return self._answers(
+            one, tuple(circumstances(question, facts, crowd, emergency, self.seen) for crowd in crowds)
+        )
 
     def _ask(self, one: Asked, contexts: tuple[str, ...]) -> tuple[Answer, ...]:
         requests = [request(one, context) for context in contexts]
@@ -181,12 +186,17 @@ class Policies:
 def load_policies(path: str) -> Policies:
     """For the service: the folder's rules, where only its administrators can have written them."""
     folder = read_folder(path)
-    for name in ("", *(file.name for file in folder.files)):
-        if why := unsafe_because(folder.shown(name)):
-            raise MalformedPolicy(
-                folder.shown(name), why, "Have it written by administrators only, and name the folder again."
-            )
+    if why := place_problem(folder):
+        raise MalformedPolicy(path, why, "Let only administrators write there.")
     return parse_policies(folder)
+
+
+def place_problem(folder: PolicyFolder) -> str:
+    """Why others than administrators could have written the rules, one clause; "" where they could not."""
+    for path in (folder.path, *(folder.shown(file.name) for file in folder.files)):
+        if why := unsafe_because(path):
+            return why if path == folder.path else f"{os.path.basename(path)}: {why}"
+    return ""
 
 
 def read_policies(path: str) -> Policies:
@@ -200,7 +210,7 @@ def parse_policies(folder: PolicyFolder) -> Policies:
     for file in folder.files:
         if file.name.endswith(SETTINGS):
             settings = parse_settings(file.data, folder.shown(file.name))
-    schema = cedarpy.Schema.from_str(schema_text(settings))
+    schema = cedarpy.Schema.from_str(schema_text(settings, Seen.all(settings)))
     rules = list(parse_rules(PolicyFile(BUILT_IN_NAME, BUILT_IN), BUILT_IN_NAME, schema))
     seen = {rule.id: rule for rule in rules}
     for file in folder.files:
@@ -216,11 +226,6 @@ def parse_policies(folder: PolicyFolder) -> Policies:
             folder.path, f"it holds {len(own)} rules", f"1 to {MAX_RULES} are used; without one nothing is allowed."
         )
     return Policies(folder, tuple(rules), settings)
-
-
-def permits(policies: Policies) -> Iterator[Rule]:
-    """The rules that allow something."""
-    return (rule for rule in policies.rules if rule.effect is Effect.PERMIT)
 
 
 def _check_id(rule: Rule, seen: dict[str, Rule], folder: PolicyFolder) -> None:

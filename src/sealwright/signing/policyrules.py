@@ -30,7 +30,7 @@ from sealwright.signing.policyschema import ENTITIES
 
 Form: TypeAlias = Mapping[str, Any]  # a policy in Cedar's JSON, as cedarpy gives it
 MAX_RULES = 1000
-MAX_WORDS = 2000
+MAX_WORDS = 600  # each may be a level deeper, and Python too follows them by recursion
 MAX_DEPTH = 20
 ANNOTATIONS = ("id", "advice", "followup", "note")
 EMERGENCY = "context.emergency"
@@ -85,7 +85,10 @@ class Rule:
 def parse_rules(file: PolicyFile, path: str, schema: cedarpy.Schema) -> tuple[Rule, ...]:
     """All rules of a file. path: of the file, for messages. MalformedPolicy names file, line and what to do."""
     text = _text(file.data, path)
-    return tuple(_rule(file.name, path, line, piece, schema) for line, piece in _pieces(text, path))
+    try:
+        return tuple(_rule(file.name, path, line, piece, schema) for line, piece in _pieces(text, path))
+    except RecursionError as cause:
+        raise MalformedPolicy(path, "a rule is too deep", "Make several rules of it.") from cause
 
 
 def conditions(form: Form) -> Iterator[tuple[str, Form]]:
@@ -238,9 +241,11 @@ def _check_form(form: Form, where: str) -> None:
             refuse("it uses `like`, by which `acme/fw*` is also acme/fw-evil", "Compare whole texts with `==`.")
         if operator == "has":
             refuse("it uses `has`", 'Every attribute is always there; what is not known is "" or `none`.')
-        if operator == "is" and operands.get("entity_type") not in _PRINCIPALS:
-            refuse("it asks whether something is what it can never be", "`is` goes with Person and Machine.")
-        if operator in _ENTITY_OPERATORS and isinstance(operands, Mapping):
+        if operator == "is":
+            within = {value[0] for value in constants(operands.get("in"))}
+            if operands.get("entity_type") not in _PRINCIPALS or not within <= {*_PRINCIPALS, "Role"}:
+                refuse("it asks whether something is what it can never be", "`is` goes with Person and Machine.")
+        if operator in _ENTITY_OPERATORS and isinstance(operands, Mapping) and "left" in operands:
             _check_entities(operator, operands["left"], operands["right"], refuse)
 
 
@@ -249,7 +254,9 @@ def _bare(form: Any) -> Iterator[str]:
     if isinstance(form, list):
         for one in form:
             yield from _bare(one)
-    elif isinstance(form, Mapping) and not attribute(form).count("."):
+    elif attribute(form) == "principal.claims":
+        yield "principal.claims"
+    elif isinstance(form, Mapping) and "." not in attribute(form):
         if form.get("Var") in ("resource", "context", "action"):
             yield form["Var"]
         for operands in form.values():
