@@ -16,7 +16,7 @@ from sealwright.keys.uri import path_of, scheme_of
 if TYPE_CHECKING:
     from sealwright.keys.file import PrivateKey
 
-SCHEMES = ("file", "pkcs11", "tpm")
+SCHEMES = ("file", "pkcs11", "tpm", "transit", "awskms")
 _BURNT_IN = "A shorter one that boards have burnt in signs for them alone, enrolled with --construction digest:mcuboot or digest:fit."
 
 
@@ -65,6 +65,16 @@ def create_key(uri: str, kind: KeyKind, pin: Pin | None = None) -> KeyInfo:
             from sealwright.keys.tpm import create_tpm_key
 
             return create_tpm_key(path_of(uri), kind)
+        case "transit":
+            from sealwright.keys.transit import create_transit_key
+
+            return create_transit_key(uri, kind)
+        case "awskms":
+            raise KeyRefused(
+                uri,
+                "a key there costs money and belongs to the account's own set-up",
+                "Make it with the account's own tools (KeyUsage SIGN_VERIFY), then `sealwright key import-certificate`.",
+            )
     raise _unknown(uri)
 
 
@@ -83,6 +93,12 @@ def import_key(uri: str, private: PrivateKey, pin: Pin | None = None) -> KeyInfo
             from sealwright.keys.tpm import import_tpm_key
 
             return import_tpm_key(path_of(uri), private)
+        case "transit" | "awskms":
+            raise KeyRefused(
+                uri,
+                "a key service takes keys in wrapped form alone",
+                "Use its own import, then `sealwright key import-certificate`.",
+            )
     raise _unknown(uri)
 
 
@@ -99,6 +115,8 @@ def destroy_key(uri: str, pin: Pin | None = None) -> None:
             for path in (path_of(uri), f"{path_of(uri)}.auth", f"{path_of(uri)}.pcr"):
                 if os.path.exists(path):
                     os.remove(path)
+        case "transit" | "awskms":
+            raise KeyRefused(uri, "a key service destroys keys by its own rules", "Ask its operators.")
         case _:
             raise _unknown(uri)
 
@@ -127,6 +145,8 @@ def attest(uri: str, pin: Pin | None = None, nonce: bytes | None = None) -> str:
                 **dict(info.attributes),
             }
         return json.dumps({"format": "statement of a PKCS#11 module, not an attestation", **said}, indent=1) + "\n"
+    if scheme_of(uri) != "file":
+        raise KeyRefused(uri, "a key service proves nothing about where its keys live", "Make a key in a TPM for that.")
     raise KeyRefused(uri, "a key in a file lives nowhere in particular", "Make a key in a token or TPM.")
 
 
@@ -145,6 +165,14 @@ def _open(uri: str, pin: Pin | None, algorithm: SignatureAlgorithm | None) -> Op
             from sealwright.keys.tpm import open_tpm_key
 
             return open_tpm_key(uri, algorithm)
+        case "transit":
+            from sealwright.keys.transit import open_transit_key
+
+            return open_transit_key(uri, algorithm)
+        case "awskms":
+            from sealwright.keys.awskms import open_awskms_key
+
+            return open_awskms_key(uri, algorithm)
     raise _unknown(uri)
 
 
