@@ -11,13 +11,16 @@ backend goes on trying.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
-from sealwright.errors import KeyRefused, PinRefused, SealwrightError
+from sealwright.envelope.algorithms import key_digest
+from sealwright.envelope.tobesigned import ToBeSigned
+from sealwright.errors import KeyRefused, KeyUnavailable, PinRefused, SealwrightError
+from sealwright.keys.checked import check_request
 from sealwright.keys.key import OpenKey
 
 
@@ -129,6 +132,53 @@ class Pulse:
         """The value, with what the backend knows beside."""
         with self._lock:
             return KeyHealth(key, uri, place, self._state, self._since, self._why, workers, wanted, self._last_good)
+
+
+class Reopened:
+    """A key in a file or TPM that is opened again after it was lost. `sign` is for one thread at a time, `health` for any."""
+
+    def __init__(self, opening: Callable[[], OpenKey]) -> None:
+        self._opening = opening
+        self._key: OpenKey | None = opening()
+        self._closed = False
+        self._pulse = Pulse()
+        self.info = self._key.info
+
+    def sign(self, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        """Signature values in order, each verified; KeyRefused or KeyUnavailable, and then none leaves."""
+        for one in batch:
+            check_request(one, self.info.algorithm, self.info.uri)
+        if self._closed:
+            raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
+        if self._pulse.stopped:
+            raise KeyRefused(
+                self.info.uri, f"it was stopped: {self.health().why}", "Open it again when that is mended."
+            )
+        try:
+            if self._key is None:
+                self._key = self._opening()
+            values = self._key.sign(batch)
+        except SealwrightError as cause:
+            self._pulse.bad(cause)
+            self._end()
+            raise
+        self._pulse.good()
+        return values
+
+    def health(self) -> KeyHealth:
+        """How it fares, as of the last signature."""
+        digest = str(key_digest(self.info.public_key))
+        return self._pulse.health(digest, self.info.uri, Place(self.info.location), int(self._key is not None), 1)
+
+    def close(self) -> None:
+        """Give it back. Closing twice is fine."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        key, self._key = self._key, None
+        if key is not None:
+            key.close()
 
 
 def needs_a_person(cause: SealwrightError) -> bool:
