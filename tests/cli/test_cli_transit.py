@@ -46,7 +46,7 @@ def test_a_key_of_a_service_is_made_enrolled_signs_and_openssl_agrees(run: Run, 
     assert code == 0, shown
     code, shown = run("sign", drive, "--home", home, "--key", "bao")
     assert code == 0, shown
-    check = [
+    check: list[str | Path] = [
         "openssl",
         "cms",
         "-verify",

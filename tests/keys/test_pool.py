@@ -20,7 +20,7 @@ from sealwright.envelope.algorithms import Scheme, check_digest_signature, check
 from sealwright.envelope.cms_write import to_be_signed
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable, PinRefused, UsageError
-from sealwright.keys.backends import create_key
+from sealwright.keys.backends import create_key, open_watched
 from sealwright.keys.health import KeyState
 from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
@@ -428,3 +428,20 @@ def test_two_desks_of_one_key_wait_for_each_other() -> None:
 def test_a_pool_has_one_to_sixteen_workers(workers: int) -> None:
     with pytest.raises(UsageError):
         open_token_pool(f"{TOKEN};object=x", softhsm(), workers=workers)
+
+
+def test_a_service_opens_every_kind_of_key_in_one_way_and_knows_how_it_fares(tmp_path: Path) -> None:
+    token, file = made("watched"), create_key(f"file:{tmp_path / 'k.pem'}", KeyKind.P256)
+    marks = PinMarks(str(tmp_path / "pins"))
+    with closing(open_watched(token.uri, softhsm(), expected=token.public_key, workers=2, marks=marks)) as key:
+        assert key.sign(batch(KeyKind.P256))
+        fields = key.health().fields()
+        assert (fields["state"], fields["workers"], fields["token"]) == ("signs", 2, "line-1")
+        assert fields["last_good"]
+    with pytest.raises(KeyRefused, match="not the one that was enrolled"):
+        open_watched(token.uri, softhsm(), expected=file.public_key, marks=marks)
+    with closing(open_watched(file.uri, expected=file.public_key)) as key:
+        with pytest.raises(KeyRefused):
+            key.sign(batch(KeyKind.P384))  # the request's fault, not the key's
+        assert key.sign(batch(KeyKind.P256))
+        assert key.health().state is KeyState.SIGNS

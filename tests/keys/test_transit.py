@@ -386,6 +386,7 @@ def test_a165_a_service_that_hangs_is_given_up_in_bounded_time(own: Bao) -> None
         os.kill(own.process.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
+            time.sleep(0.3)  # until every thread of it stands
             with pytest.raises(Unsure):
                 key.sign(one(KeyKind.P256))
         finally:
