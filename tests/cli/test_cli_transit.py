@@ -66,6 +66,9 @@ def test_a_key_of_a_service_is_made_enrolled_signs_and_openssl_agrees(run: Run, 
     code, shown = run("key", "report", "--home", home, "--json")
     (row,) = [one for one in map(json.loads, shown.splitlines()) if one["name"] == "bao"]
     assert (row["declared"], row["checked"]) == ("service-held", "service-held")
+    code, shown = run("doctor", "--token", server.engine)
+    assert code == 2
+    assert "sealwright key list" in shown
     server.configure("release", exportable=True)
     code, shown = run("sign", drive, "--home", home, "--key", "bao", "--replace")
     assert code == 1
