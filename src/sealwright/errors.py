@@ -138,6 +138,12 @@ class KeyUnavailable(SealwrightError):
     code = "SW-KEY-UNAVAILABLE"
 
 
+class PinRefused(KeyUnavailable):
+    """The token refused the PIN; it is not tried again until another one is given (A161)."""
+
+    code = "SW-KEY-PIN-REFUSED"
+
+
 class KeyRefused(SealwrightError):
     """The key is reachable, but must not be used like this."""
 

@@ -204,20 +204,27 @@ def test_a_key_of_which_nothing_is_known_is_refused_until_the_trust_file_says_wh
     assert judge(path, known).outcome is Outcome.TRUSTED
 
 
-def test_an_imported_key_counts_only_where_the_trust_file_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("provenance", "code"),
+    [(Provenance.HARDWARE_IMPORTED, "SW-KEY-IMPORTED"), (Provenance.SERVICE_HELD, "SW-KEY-IN-SERVICE")],
+)
+def test_an_imported_key_and_one_of_a_service_count_only_where_the_trust_file_names_them(
+    tmp_path: Path, provenance: Provenance, code: str
+) -> None:
     pki = Pki.make()
-    signer = pki.leaf("old", provenance=Provenance.HARDWARE_IMPORTED)
+    signer = pki.leaf("old", provenance=provenance)
     path = signed_file(tmp_path, signer)
     assert codes(judge(path, believed(pki))) == ["SW-KEY-UNPROVED"]
     evidence = {
         "key": signer.key_digest,
-        "provenance": "hardware-imported",
+        "provenance": provenance.value,
         "reason": "burnt into devices",
         "review": NOW + 99 * DAY,
     }
     verdict = judge(path, believed(pki, evidence=[evidence]))
     assert verdict.outcome is Outcome.TRUSTED
-    assert "SW-KEY-IMPORTED" in [f.code for f in verdict.findings]
+    assert code in [f.code for f in verdict.findings]
+    assert verdict.signers[0].provenance == provenance.value
 
 
 def test_what_the_deny_list_names_is_refused(tmp_path: Path, pki: Pki, release: Signer) -> None:

@@ -22,7 +22,7 @@ REASONS = (
 )
 
 
-PROVENANCES = ("development", "hardware-claimed", "hardware-imported")
+PROVENANCES = ("development", "hardware-claimed", "hardware-imported", "service-held")
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], examples: str) -> None:

@@ -25,7 +25,15 @@ from sealwright.signing.standing import another_serves
 SOON = timedelta(days=60)
 MAY_WAIT = timedelta(days=1)
 # each with the extra that brings it, where it can be missing
-_LIBRARIES = (("cryptography", ""), ("pyOpenSSL", ""), ("python-pkcs11", ""), ("tpm2-pytss", "tpm"), ("lxml", "xml"))
+_LIBRARIES = (
+    ("cryptography", ""),
+    ("pyOpenSSL", ""),
+    ("python-pkcs11", ""),
+    ("tpm2-pytss", "tpm"),
+    ("lxml", "xml"),
+    ("httpx", "service"),
+    ("boto3", "kms"),
+)
 _PROGRAMS = (
     ("openssl", "checks our signatures independently", "apt install openssl"),
     ("sha256sum", "checks our manifests independently", "apt install coreutils"),

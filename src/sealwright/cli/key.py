@@ -1,4 +1,5 @@
-"""List, create, show, certify and attest keys. Key strings: `pkcs11:` (RFC 7512), `tpm:PATH`, `file:PATH` (development)."""
+"""List, create, show, certify and attest keys. Key strings: `pkcs11:` (RFC 7512), `tpm:PATH`, `transit:https://…` (Vault, OpenBao),
+`awskms:arn:…`, `file:PATH` (development)."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = add_action(commands, "list", "the keys enrolled in a home, or those in a token", EXAMPLES)
     where = listing.add_mutually_exclusive_group(required=True)
     where.add_argument("--home", metavar="DIR", help="a signing home")
-    where.add_argument("--token", metavar="URI", type=key_string, help="a token, such as pkcs11:token=line-1")
+    where.add_argument(
+        "--token", metavar="URI", type=key_string, help="a token, such as pkcs11:token=line-1, or a key service"
+    )
     add_pin_file(listing)
     add_json(listing)
     listing.set_defaults(run=run_list)
@@ -173,10 +176,10 @@ def run_list(args: argparse.Namespace) -> int:
 def _list_token(args: argparse.Namespace) -> int:
     """The private keys in a token, and why one may not sign."""
     from sealwright.artifact.names import display
-    from sealwright.keys.pkcs11 import list_token_keys
+    from sealwright.keys.backends import list_keys
     from sealwright.texts.words import say
 
-    keys = list_token_keys(args.token, pin_of(args, args.token))
+    keys = list_keys(args.token, pin_of(args, args.token))
     for key in keys:
         if args.json:
             from sealwright.cli.jsonout import line

@@ -59,6 +59,12 @@ def _trials(args: argparse.Namespace) -> Generator[Trial]:
         from sealwright.keys.trial_tpm import try_tpm
 
         return try_tpm()
+    if scheme in ("transit", "awskms"):
+        raise UsageError(
+            args.token,
+            "no throwaway keys are made in a key service, where they could not be destroyed at once",
+            "See `sealwright key list --token …`, and `sealwright key show` for one key.",
+        )
     if scheme != "pkcs11":
         raise UsageError(args.token, "only tokens and TPMs are tried", "Name pkcs11:token=NAME or tpm:.")
     from sealwright.keys.trial import try_token

@@ -253,11 +253,16 @@ def _deny(draft: Draft, args: argparse.Namespace) -> list[str]:
 def _evidence_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", metavar="KEY", help="digest, or file with key or certificate")
     parser.add_argument(
-        "--provenance", choices=("hardware-attested", "hardware-claimed", "hardware-imported"), required=True
+        "--provenance",
+        choices=("hardware-attested", "hardware-claimed", "hardware-imported", "service-held"),
+        required=True,
     )
-    parser.add_argument("--reason", metavar="TEXT", help="why (needed for hardware-imported)")
+    parser.add_argument("--reason", metavar="TEXT", help="why (needed for hardware-imported and service-held)")
     parser.add_argument(
-        "--review", metavar="TIME", type=rfc3339, help="when to look again (needed for hardware-imported)"
+        "--review",
+        metavar="TIME",
+        type=rfc3339,
+        help="when to look again (needed for hardware-imported and service-held)",
     )
 
 

@@ -1,6 +1,7 @@
 """The one seam of all key backends: what a key is, and how it signs.
 
-A backend is reached by a key string that follows the ecosystem: `file:PATH`, `pkcs11:...` (RFC 7512), `tpm:...`.
+A backend is reached by a key string that follows the ecosystem: `file:PATH`, `pkcs11:...` (RFC 7512), `tpm:...`, `transit:https://...`
+(Vault, OpenBao), `awskms:arn:...`.
 """
 
 from __future__ import annotations
@@ -63,11 +64,17 @@ _ALGORITHM_OF = {
 
 
 class Provenance(StrEnum):
-    """Where the private key lives, as far as it is shown (DESIGN: promise 4)."""
+    """Where the private key lives, as far as it is shown (DESIGN: promise 4).
+
+    SERVICE_HELD: a key service (Vault, OpenBao, AWS KMS) holds it and, by its own word, does not give it out. No hardware is shown, so
+    it never counts as such; nor is it a development key, which anybody can copy who reads a file. No certificate carries it:
+    production accepts it as it does an imported one, where a trust file names the key with a reason and a review date.
+    """
 
     HARDWARE_ATTESTED = "hardware-attested"
     HARDWARE_CLAIMED = "hardware-claimed"
     HARDWARE_IMPORTED = "hardware-imported"
+    SERVICE_HELD = "service-held"
     DEVELOPMENT = "development"
 
 
@@ -88,7 +95,12 @@ class KeyInfo:
 
 
 class OpenKey(Protocol):
-    """A key that was found, checked and is ready to sign. Not to be shared between threads."""
+    """A key that was found, checked and is ready to sign.
+
+    One thread at a time calls `sign` and `close`: a service keeps one thread (a desk) for each key, and its requests queue there. `info`
+    never changes and is read from anywhere. No key works in a forked child. What else is safe from other threads, a
+    backend says of itself (`health()`, where it has one).
+    """
 
     @property
     def info(self) -> KeyInfo:

@@ -12,17 +12,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import struct
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import BinaryIO, cast
+from enum import StrEnum
+from typing import cast
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -34,13 +29,14 @@ from sealwright.envelope.algorithms import (
     key_digest,
 )
 from sealwright.envelope.tobesigned import ToBeSigned
-from sealwright.errors import KeyRefused, KeyUnavailable, UsageError
+from sealwright.errors import KeyRefused, KeyUnavailable, PinRefused, UsageError
 from sealwright.keys.checked import SignatureCheck
 from sealwright.keys.file import PrivateKey
-from sealwright.keys.frames import MAX_FRAME, Message, frame_of
+from sealwright.keys.frames import Message
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.pin import Pin, ask_pin, credential_pin
 from sealwright.keys.pkcs11_parts import parts_of
+from sealwright.keys.pkcs11_process import Worker, WorkerLost
 from sealwright.keys.uri import Pkcs11Uri, parse_pkcs11
 
 MODULES = (
@@ -62,6 +58,10 @@ _WORDS = {
         "the PIN is wrong; it was tried once and not again, and ONE try is left",
         "Log in once with the token's own tool before anything else.",
     ),
+    "pin-wrong-locked": (
+        "the PIN is wrong; it was tried once and not again, and the token has locked it now",
+        "Have the security officer unlock the token.",
+    ),
     "no-pin": ("no PIN was given, and without it the token shows no private key", "Give it with --pin-file."),
     "PinLocked": ("its PIN is locked", "Have the security officer unlock the token."),
     "PinExpired": ("its PIN has expired", "Set a new one with the token's own tool."),
@@ -75,8 +75,12 @@ _WORDS = {
     "label-exists": ("a key of this name is already in the token", "Choose another name."),
     "key-changed": ("the key found again is not the one that was opened", "Stop signing and have the token checked."),
     "kind-unknown": ("the token interface has no such kind of key", "Choose p256, p384, rsa3072 or ed25519."),
+    "session-lost": ("its session was lost", "Sign again; it is opened anew."),
     "UserPinNotInitialized": ("the token has no user PIN yet", "Set it with the token's own tool."),
 }
+
+
+_WRONG_PIN = ("PinIncorrect", "PinInvalid", "PinLenRange", "pin-wrong-low", "pin-wrong-final", "pin-wrong-locked")
 
 
 class TokenKey:
@@ -106,19 +110,13 @@ class TokenKey:
             try:
                 return self._sign_or_end(chunks)
             except WorkerLost as cause:
-                raise _lost(self.info.uri, cause) from cause
+                raise lost(self.info.uri, cause) from cause
 
     def ask(self, question: Message) -> Message:
         """One question of `doctor` to the worker that holds the key; KeyUnavailable where it does not answer."""
         if self._worker is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
-        try:
-            answer = self._worker.ask(question, self.timeout_s)
-        except WorkerLost as cause:
-            raise _lost(self.info.uri, cause) from cause
-        if "error" in answer:
-            raise refusal(self.info.uri, str(answer["error"]))
-        return answer
+        return _answer(self._worker, question, self.info.uri, self.timeout_s)
 
     @property
     def worker_pid(self) -> int:
@@ -148,139 +146,105 @@ class TokenKey:
         values: list[bytes] = []
         # two questions are under way, so that the token never waits for us
         for chunk in chunks[:AHEAD]:
-            worker.send(self._question(chunk), self.timeout_s)
+            worker.send(sign_question(self.info.algorithm, chunk), self.timeout_s)
         for place, chunk in enumerate(chunks):
             answer = worker.receive(self.timeout_s)
             if place + AHEAD < len(chunks):
-                worker.send(self._question(chunks[place + AHEAD]), self.timeout_s)
-            if "error" in answer:
-                raise refusal(self.info.uri, str(answer["error"]))
-            found = [bytes.fromhex(text) for text in cast("list[str]", answer["values"])]
-            if len(found) != len(chunk):
-                raise WorkerLost("it answered with another number of signatures")
+                worker.send(sign_question(self.info.algorithm, chunks[place + AHEAD]), self.timeout_s)
+            found = values_of(answer, self.info.uri, len(chunk))
             for one, value in zip(chunk, found, strict=True):
                 self._check.after(one, value)
             values += found
         return values
 
-    def _question(self, chunk: Sequence[ToBeSigned]) -> Message:
-        algorithm = self.info.algorithm
-        return {
-            "do": "sign",
-            "scheme": algorithm.scheme.value,
-            "digest": algorithm.digest.value,
-            "data": [one.data.hex() for one in chunk],
-        }
-
     def _restart(self) -> None:
         """A new worker with the same key, compared with the one before; KeyUnavailable or KeyRefused."""
-        again = open_token_key(str(self._uri), self._pin, self.info.algorithm)
-        if (
-            key_digest(again.info.public_key) != key_digest(self.info.public_key)
-            or again.info.provenance is not self.info.provenance
-        ):
-            again.close()
-            raise refusal(self.info.uri, "key-changed")
-        self._worker = again._worker
+        again = open_worker(self._uri, self._pin, self.info.algorithm, self.timeout_s)
+        self._worker = same_key(again, self.info)
 
 
-_START = "import sys; sys.path[:] = sys.argv[1:]; from sealwright.keys.pkcs11_worker import main; main()"
+class OnLoss(StrEnum):
+    """What a worker does about a lost session: opens it again itself, with the PIN it has; or leaves that to who watches the PIN."""
+
+    AGAIN = "again"
+    GIVE_UP = "give-up"
 
 
-class WorkerLost(Exception):
-    """The worker died, hung or answered nonsense."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A worker that found its key. slot: the number that the module gives it now."""
+
+    worker: Worker
+    info: KeyInfo
+    slot: str
 
 
-def _worker_command() -> list[str]:
-    """Isolated: no module comes from the environment or the current folder. Started without the machine's packages (-S: the
-    portable folder of docs/bundle.md), this process is one whose folders the launcher chose; the worker gets the same ones."""
-    if sys.platform == "win32":  # whose select() knows sockets alone, so that a token that hangs would hang us
-        raise KeyUnavailable(
-            "pkcs11:", "keys in tokens are not used on Windows yet", "Sign on Linux; to verify needs no token."
-        )
-    if sys.flags.isolated and sys.flags.no_site:
-        return [sys.executable, "-I", "-S", "-B", "-c", _START, *sys.path]
-    return [sys.executable, "-I", "-m", "sealwright.keys.pkcs11_worker"]
+def open_worker(
+    asked: Pkcs11Uri,
+    pin: Pin | None,
+    algorithm: SignatureAlgorithm | None,
+    timeout_s: float,
+    on_loss: OnLoss = OnLoss.AGAIN,
+    login: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> Opened:
+    """Start a worker, find the token, log in, find the key. login: entered, with the token's name, while a PIN is tried."""
+    uri, worker = str(asked), Worker()
+    try:
+        question = _question("open", asked, pin) | {"on_loss": on_loss.value}
+        there = _answer(worker, question | {"do": "present", "pin": None}, uri, timeout_s)
+        with login(str(there["token"])):
+            answer = _answer(worker, question, uri, timeout_s)
+        info = _info(cast("Message", answer["key"]), asked, algorithm)
+    except BaseException:
+        worker.kill()
+        raise
+    return Opened(worker, info, str(answer["slot"]))
 
 
-class Worker:
-    """The spawned process of `pkcs11_worker.py`, and its two pipes."""
+def same_key(again: Opened, before: KeyInfo) -> Worker:
+    """The worker, if the key that it found is the one before; else it is ended, and that is a refusal."""
+    if (
+        key_digest(again.info.public_key) != key_digest(before.public_key)
+        or again.info.provenance is not before.provenance
+    ):
+        again.worker.kill()
+        raise refusal(before.uri, "key-changed")
+    return again.worker
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            _worker_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-        )
-        if sys.platform != "win32":  # a question larger than the pipe must not wait for ever on a worker that hangs
-            os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
-    def ask(self, question: Message, timeout_s: float) -> Message:
-        """One question and its answer; WorkerLost if none comes in time."""
-        self.send(question, timeout_s)
-        return self.receive(timeout_s)
+def named_key(uri: str) -> Pkcs11Uri:
+    """A key string that says which token and which key; UsageError else."""
+    asked = parse_pkcs11(uri)
+    if not asked.token and not asked.serial:
+        raise UsageError(uri, "it names no token", "Add token=… or serial=….")
+    if not asked.label and asked.id is None:
+        raise UsageError(uri, "it names no key", "Add id=%… or object=….")
+    return asked
 
-    def send(self, question: Message, timeout_s: float) -> None:
-        """Write one frame; WorkerLost if the worker does not take it in time."""
-        descriptor = cast("BinaryIO", self._process.stdin).fileno()
-        left = memoryview(frame_of(question))
-        until = time.monotonic() + timeout_s
-        while left:
-            if not select.select([], [descriptor], [], max(0.0, until - time.monotonic()))[1]:
-                raise WorkerLost("the token did not answer in time")
-            try:
-                left = left[os.write(descriptor, left) :]
-            except OSError as cause:
-                raise WorkerLost("the worker process ended") from cause
 
-    def receive(self, timeout_s: float) -> Message:
-        """Read one frame."""
-        (size,) = struct.unpack(">I", self._read(4, time.monotonic() + timeout_s))
-        if size > MAX_FRAME:
-            raise WorkerLost("the worker answered nonsense")
-        try:
-            answer: Message = json.loads(self._read(size, time.monotonic() + timeout_s))
-        except ValueError as cause:
-            raise WorkerLost("the worker answered nonsense") from cause
-        return answer
+def sign_question(algorithm: SignatureAlgorithm, chunk: Sequence[ToBeSigned]) -> Message:
+    """What a worker is asked to sign a chunk."""
+    return {
+        "do": "sign",
+        "scheme": algorithm.scheme.value,
+        "digest": algorithm.digest.value,
+        "data": [one.data.hex() for one in chunk],
+    }
 
-    def close(self) -> None:
-        """Let it log out and end; kill it if it does not."""
-        with suppress(OSError):
-            cast("BinaryIO", self._process.stdin).close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._close_pipes()
 
-    def kill(self) -> None:
-        """End it now."""
-        self._process.kill()
-        self._process.wait()
-        self._close_pipes()
-
-    @property
-    def pid(self) -> int:
-        """The process id, for those who watch it."""
-        return self._process.pid
-
-    def _close_pipes(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-
-    def _read(self, size: int, until: float) -> bytes:
-        descriptor = cast("BinaryIO", self._process.stdout).fileno()
-        data = b""
-        while len(data) < size:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise WorkerLost("the token did not answer in time")
-            part = os.read(descriptor, size - len(data))
-            if not part:
-                raise WorkerLost("the worker process ended")
-            data += part
-        return data
+def values_of(answer: Message, uri: str, count: int) -> list[bytes]:
+    """The values in a worker's answer; WorkerLost where it lost its session or answers nonsense, else the refusal it tells."""
+    if "error" in answer:
+        if answer["error"] == "session-lost":
+            raise WorkerLost("its session was lost")
+        raise refusal(uri, str(answer["error"]))
+    try:
+        found = [bytes.fromhex(text) for text in cast("list[str]", answer["values"])]
+    except (KeyError, TypeError, ValueError) as cause:
+        raise WorkerLost("the worker answered nonsense") from cause
+    if len(found) != count:
+        raise WorkerLost("it answered with another number of signatures")
+    return found
 
 
 def open_token_key(
@@ -290,26 +254,10 @@ def open_token_key(
 
     Raises KeyUnavailable (token, PIN, key not there), KeyRefused (extractable, weak, not enrolled for the algorithm).
     """
-    asked = parse_pkcs11(uri)
-    if not asked.token and not asked.serial:
-        raise UsageError(uri, "it names no token", "Add token=… or serial=….")
-    if not asked.label and asked.id is None:
-        raise UsageError(uri, "it names no key", "Add id=%… or object=….")
-    secret = pin or _pin_of(asked)
-    worker = Worker()
-    try:
-        answer = worker.ask(_question("open", asked, secret), timeout_s)
-        if "error" in answer:
-            raise refusal(uri, str(answer["error"]))
-        info = _info(cast("Message", answer["key"]), asked, algorithm)
-    except WorkerLost as cause:
-        worker.kill()
-        raise _lost(uri, cause) from cause
-    except BaseException:
-        worker.kill()
-        raise
-    found = parse_pkcs11(info.uri)
-    return TokenKey(worker, found, secret, info, timeout_s)
+    asked = named_key(uri)
+    secret = pin or pin_for(asked)
+    found = open_worker(asked, secret, algorithm, timeout_s)
+    return TokenKey(found.worker, parse_pkcs11(found.info.uri), secret, found.info, timeout_s)
 
 
 def create_token_key(uri: str, kind: KeyKind, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> KeyInfo:
@@ -319,7 +267,7 @@ def create_token_key(uri: str, kind: KeyKind, pin: Pin | None, timeout_s: float 
         raise UsageError(uri, "it gives the new key no name", "Add object=NAME.")
     if kind.value.startswith("ml-dsa"):
         raise KeyRefused(uri, "ML-DSA keys in tokens are not supported", "Choose p256, p384, rsa3072 or ed25519.")
-    answer = _ask_once(uri, {**_question("create", asked, pin or _pin_of(asked)), "kind": kind.value}, timeout_s)
+    answer = _ask_once(uri, {**_question("create", asked, pin or pin_for(asked)), "kind": kind.value}, timeout_s)
     return _info(cast("Message", answer["key"]), asked, kind.algorithm)
 
 
@@ -332,7 +280,7 @@ def import_token_key(uri: str, private: PrivateKey, pin: Pin | None, timeout_s: 
     if not asked.label:
         raise UsageError(uri, "it gives the key no name", "Add object=NAME.")
     kind, parts = parts_of(uri, private)
-    question = {**_question("take", asked, pin or _pin_of(asked)), "kind": kind, "parts": parts}
+    question = {**_question("take", asked, pin or pin_for(asked)), "kind": kind, "parts": parts}
     try:
         answer = _ask_once(uri, question, timeout_s)
     except KeyUnavailable as cause:
@@ -351,7 +299,7 @@ def destroy_token_key(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -
     asked = parse_pkcs11(uri)
     if asked.id is None or not asked.label:
         raise UsageError(uri, "it does not name one key by id and label", "Give the whole key string.")
-    _ask_once(uri, _question("destroy", asked, pin or _pin_of(asked)), timeout_s)
+    _ask_once(uri, _question("destroy", asked, pin or pin_for(asked)), timeout_s)
 
 
 _NO_CLEAR_KEYS = ("Template", "AttributeTypeInvalid", "AttributeValueInvalid", "AttributeReadOnly", "FunctionNotSupported",
@@ -391,7 +339,7 @@ def list_tokens(module: str, timeout_s: float = TIMEOUT_S) -> list[TokenSeen]:
 def list_token_keys(uri: str, pin: Pin | None, timeout_s: float = TIMEOUT_S) -> list[KeySeen]:
     """The private keys of the token that a key string names."""
     asked = parse_pkcs11(uri)
-    answer = _ask_once(uri, _question("keys", asked, pin or _pin_of(asked)), timeout_s)
+    answer = _ask_once(uri, _question("keys", asked, pin or pin_for(asked)), timeout_s)
     seen = []
     for one in cast("list[Message]", answer["keys"]):
         name = replace(
@@ -432,17 +380,28 @@ def refusal(uri: str, code: str) -> KeyUnavailable | KeyRefused:
     what, next_step = _WORDS.get(
         code, (f"the token answered {code}", "Run `sealwright doctor`; the token's own tools say more.")
     )
-    return (KeyRefused if code in ("key-changed", "several-keys") else KeyUnavailable)(uri, what, next_step)
+    if code in ("key-changed", "several-keys"):
+        return KeyRefused(uri, what, next_step)
+    return (PinRefused if code in _WRONG_PIN else KeyUnavailable)(uri, what, next_step)
 
 
 def _ask_once(uri: str, question: Message, timeout_s: float) -> Message:
     worker = Worker()
     try:
+        answer = _answer(worker, question, uri, timeout_s)
+    except BaseException:
+        worker.kill()
+        raise
+    worker.close()
+    return answer
+
+
+def _answer(worker: Worker, question: Message, uri: str, timeout_s: float) -> Message:
+    """What a worker answers, or the typed error for it."""
+    try:
         answer = worker.ask(question, timeout_s)
     except WorkerLost as cause:
-        worker.kill()
-        raise _lost(uri, cause) from cause
-    worker.close()
+        raise lost(uri, cause) from cause
     if "error" in answer:
         raise refusal(uri, str(answer["error"]))
     return answer
@@ -462,7 +421,8 @@ def _question(what: str, asked: Pkcs11Uri, pin: Pin | None) -> Message:
     }
 
 
-def _pin_of(asked: Pkcs11Uri) -> Pin | None:
+def pin_for(asked: Pkcs11Uri) -> Pin | None:
+    """The PIN of the URI's pin-source, else of the service manager's credential, else typed at a terminal."""
     if asked.pin_source:
         return Pin.from_file(asked.pin_source)
     return credential_pin() or ask_pin(f"token {asked.token or asked.serial}")
@@ -506,7 +466,8 @@ def _provenance(uri: str, flags: dict[str, bool]) -> Provenance:
     return Provenance.HARDWARE_IMPORTED
 
 
-def _lost(uri: str, cause: WorkerLost) -> KeyUnavailable:
+def lost(uri: str, cause: WorkerLost) -> KeyUnavailable:
+    """The typed error for a worker that was lost."""
     return KeyUnavailable(
         uri, str(cause), "Check that the token is plugged in and answers (`sealwright doctor`), then sign again."
     )

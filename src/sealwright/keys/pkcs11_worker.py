@@ -69,7 +69,28 @@ class Worker:
         self.asked = message
         self._login(message, rw=False)
         self._find()
-        return {"key": self.found}
+        return {"key": self.found, "slot": str(self._session().token.slot.slot_id)}
+
+    def present(self, message: Message) -> Message:
+        """Find the token without logging in, so that what hangs or crashes before a login costs no PIN try."""
+        token = self._token(message)
+        return {"token": f"{token.label.strip(chr(0) + ' ')} {_text(token.serial)}"}
+
+    def look(self, _: Message) -> Message:
+        """Whether the session is alive and the key's flags and public half are what they were (A162, A163)."""
+        key = self.key
+        if key is None:
+            raise Refusal("not-open")
+        try:
+            now = self._described(key)
+            list(
+                self._session().get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: key[Attribute.ID]})
+            )
+        except pkcs11.PKCS11Error as cause:
+            raise Refusal("session-lost") from cause
+        if now != self.found:
+            raise Refusal("key-changed")
+        return {}
 
     def create(self, message: Message) -> Message:
         """Generate a key pair that can never leave the token."""
@@ -252,6 +273,8 @@ class Worker:
             except pkcs11.PKCS11Error as cause:
                 if type(cause).__name__ not in LOST_SESSION:
                     raise
+                if self.asked.get("on_loss") == "give-up":
+                    raise Refusal("session-lost") from cause
                 self._again()
                 values.append(self._sign(one, scheme, digest))
         return {"values": [value.hex() for value in values]}
@@ -309,7 +332,7 @@ class Worker:
         except (pkcs11.PKCS11Error, Refusal):
             return "PinIncorrect"  # the news is the PIN; that the token went away too shows at the next try
         if pkcs11.TokenFlag.USER_PIN_LOCKED in flags:
-            return "pin-locked"
+            return "pin-wrong-locked"
         if pkcs11.TokenFlag.USER_PIN_FINAL_TRY in flags:
             return "pin-wrong-final"
         return "pin-wrong-low" if pkcs11.TokenFlag.USER_PIN_COUNT_LOW in flags else "PinIncorrect"
@@ -452,7 +475,9 @@ def main() -> None:
     """Serve frames until the parent closes the pipe."""
     worker = Worker()
     table: dict[str, Callable[[Message], Message]] = {
+        "present": worker.present,
         "open": worker.open,
+        "look": worker.look,
         "sign": worker.sign,
         "create": worker.create,
         "take": worker.take,

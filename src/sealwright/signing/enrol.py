@@ -32,7 +32,7 @@ from sealwright.formats.known import EMBEDDED
 from sealwright.keys.backends import create_key, open_key
 from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
-from sealwright.keys.uri import parse_pkcs11
+from sealwright.keys.uri import parse_pkcs11, parse_transit
 from sealwright.log.canonical import Field, time_text
 from sealwright.log.journal import Entry, EntryType, Journal, refuse_locked
 from sealwright.pki.authority import POLICY_OF, Subject, Terms
@@ -378,6 +378,14 @@ def key_beside(home: Home, other: EnrolledKey, name: str) -> str:
     """The key string of a new key that lives where another one does."""
     if other.uri.startswith("pkcs11:"):
         return str(replace(parse_pkcs11(other.uri), label=name, id=None))
+    if other.uri.startswith("transit:"):
+        return str(replace(parse_transit(other.uri), name=name, version=0))
+    if other.uri.startswith("awskms:"):
+        raise KeyRefused(
+            other.uri,
+            "keys are not made there by Sealwright",
+            "Make one with the account's tools, then `sealwright key import-certificate`.",
+        )
     scheme, ending = ("tpm", "tss") if other.uri.startswith("tpm:") else ("file", "pem")
     return f"{scheme}:{home.path('keys', f'{name}.{ending}')}"
 

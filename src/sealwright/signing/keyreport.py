@@ -187,7 +187,8 @@ class _Asker:
         if uri.startswith("file:"):
             mode = os.stat(path_of(uri)).st_mode & 0o777
             return info.provenance.value, f"mode {mode:04o}, public half compared"
-        return info.provenance.value, f"{said or 'fixed to its TPM'}; public half compared"
+        nothing = "fixed to its TPM" if uri.startswith("tpm:") else "by its backend's word"
+        return info.provenance.value, f"{said or nothing}; public half compared"
 
 
 def _may_use(uri: str, check: Check | None, person: str) -> str:
@@ -197,6 +198,8 @@ def _may_use(uri: str, check: Check | None, person: str) -> str:
         means = f"whoever can read the file: {_owner(path)}"
     elif uri.startswith("tpm:"):
         means = f"on this machine, whoever can read {os.path.basename(path)}.auth: {_owner(path + '.auth')}"
+    elif uri.startswith(("transit:", "awskms:")):
+        means = "whoever the key service lets sign with it: see its policies"
     elif check is not None and check.pin_file:
         means = f"whoever has the token and its PIN; {check.pin_file}: {_owner(check.pin_file)}"
     else:

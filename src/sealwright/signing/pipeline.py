@@ -231,9 +231,9 @@ class Pipeline:
         self.close()
 
     def _check_provenance(self) -> None:
-        """A key that is less than it was enrolled as (imported, or a file) does not sign under its old certificate."""
+        """A key that is less than it was enrolled as (imported, in a service, or a file) does not sign under its old certificate."""
         found, enrolled = self._key.info.provenance, self.enrolled.provenance
-        if found is not enrolled and found in (Provenance.DEVELOPMENT, Provenance.HARDWARE_IMPORTED):
+        if found is not enrolled and found not in (Provenance.HARDWARE_ATTESTED, Provenance.HARDWARE_CLAIMED):
             self._key.close()
             raise KeyRefused(
                 f"key {self.enrolled.name}",

@@ -78,6 +78,10 @@ TEXTS: dict[str, Text] = {
         "the record of the ceremony does not hold",
     ),
     "SW-KEY-UNAVAILABLE": Text("{subject} could not be reached: {found}", "Run `sealwright doctor`."),
+    "SW-KEY-PIN-REFUSED": Text(
+        "{subject} refused its PIN: {found}",
+        "Correct the PIN; it is not tried again by itself, so that the token does not lock.",
+    ),
     "SW-KEY-REFUSED": Text("{subject} must not be used like this: {found}", "Use the key that is made for this."),
     "SW-OUTPUT-REFUSED": Text(
         "{subject} could not be written: {found}",

@@ -226,6 +226,10 @@ TEXTS: dict[str, Text] = {
         "the key of {subject} once lived outside its token; the trust file accepts it until {wanted}: {found}",
         "Plan its replacement by the review date.",
     ),
+    "SW-KEY-IN-SERVICE": Text(
+        "the key of {subject} is held by a key service, and no hardware is shown; the trust file accepts it until {wanted}: {found}",
+        "Plan a key in a token by the review date, or renew the reason.",
+    ),
     "SW-DENIED-SIGNER": Text("{subject} is on the deny list: {found}", _ASK_MAKER, "its signer was withdrawn"),
     "SW-DENIED-SIGNER-LATER": Text(
         "{subject} was retired from {wanted} ({found}), after the proved date of this signature",

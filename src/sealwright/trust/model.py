@@ -104,7 +104,7 @@ class CrlPolicy(NamedTuple):
 
 
 class KeyEvidence(NamedTuple):
-    """Positive evidence about a key named in the trust file. reason and review: required for `hardware-imported`."""
+    """Positive evidence about a key named in the trust file. reason and review: required for `hardware-imported` and `service-held`."""
 
     key: Digest
     provenance: str

@@ -44,6 +44,7 @@ from sealwright.trust.verdict import Purpose, SignerSeen
 if TYPE_CHECKING:
     from sealwright.trust.evidence import Evidence  # start-up time: few files have a record
 
+_EXCUSED = {"hardware-imported": "SW-KEY-IMPORTED", "service-held": "SW-KEY-IN-SERVICE"}
 _OURS = frozenset((DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED))
 _CONSTRUCTION_OIDS = frozenset(CONSTRUCTIONS.values())
 THE_SIGNATURE = ""  # the subject of a finding about whichever signature is judged
@@ -442,10 +443,10 @@ def _environment(
             code = "SW-KEY-DEVELOPMENT" if _says_development(known, path) else "SW-KEY-UNPROVED"
             return [reject(code, THE_SIGNATURE, found=subject)]
         return [warning("SW-KEY-DEVELOPMENT-GRADE", THE_SIGNATURE, found=subject)]
-    if provenance == "hardware-imported":
+    if provenance in _EXCUSED:
         evidence = ground.evidence[known.key]
         due = _day(evidence.review) if evidence.review else ""
-        return [warning("SW-KEY-IMPORTED", THE_SIGNATURE, wanted=due, found=evidence.reason)]
+        return [warning(_EXCUSED[provenance], THE_SIGNATURE, wanted=due, found=evidence.reason)]
     return []
 
 

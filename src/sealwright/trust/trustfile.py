@@ -56,7 +56,8 @@ from sealwright.trust.model import (
 FIRST_LINE = "# sealwright trust 1"
 MAX_BYTES = TRUST.limit_bytes
 STAGES = ("ordinary", "trial")
-PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported")
+PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported", "service-held")
+EXCUSED = ("hardware-imported", "service-held")  # they count only with a reason and a review date
 PURPOSES = ("install", "run", "restore")
 EXPIRY = ("counts", "as the device")
 GRADES = tuple(Grade)
@@ -316,8 +317,8 @@ def _evidence(section: Section) -> KeyEvidence:
         reason=section.text("reason", ""),
         review=section.time_or_none("review"),
     )
-    if evidence.provenance == "hardware-imported" and (not evidence.reason or evidence.review is None):
-        raise section.wrong("provenance", "given with `reason` and `review` where it is hardware-imported")
+    if evidence.provenance in EXCUSED and (not evidence.reason or evidence.review is None):
+        raise section.wrong("provenance", f"given with `reason` and `review` where it is {evidence.provenance}")
     return evidence
 
 
