@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from kit.certs import made
 from kit.efi import GRUB_OF_DEBIAN, SHIM
+from kit.html import Page
 from kit.pki import Pki, p7s
 from sealwright.cli.survey import BROKEN, INCOMPLETE
 
@@ -115,30 +115,6 @@ def test_json_has_every_signed_file_every_group_and_a_summary_at_the_end(run: Ru
     assert signature["signer"] in ids
     assert [one["number"] for one in found["copies"]] == [2]
     assert [one["files"] for one in found["unsigned"]] == [1]
-
-
-class Page(HTMLParser):
-    """The tags and the text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.words = ""
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def test_the_page_is_whole_in_itself_and_every_name_is_escaped(run: Run, share: Path, tmp_path: Path) -> None:
