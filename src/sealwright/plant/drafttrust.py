@@ -32,6 +32,7 @@ from sealwright.formats.format import ACCEPTANCE, RECEIVING
 from sealwright.pki.oids import DEVELOPMENT, HARDWARE_ATTESTED, HARDWARE_CLAIMED
 from sealwright.plant.rows import StampRow
 from sealwright.plant.seen import Use
+from sealwright.plant.signers import STATEMENTS
 from sealwright.plant.spool import Spool
 from sealwright.trust.certificate import (
     display_name,
@@ -143,7 +144,7 @@ def _usable(uses: Iterable[Use]) -> tuple[list[tuple[Use, Certificates]], list[s
     found: list[tuple[Use, Certificates]] = []
     left: dict[str, None] = {}
     for use in uses:
-        if use.format in (ACCEPTANCE, RECEIVING):
+        if use.format in (ACCEPTANCE, RECEIVING, *STATEMENTS):
             left[f"{use.format}: a plant's statement; which of them count is for your officers to say"] = None
             continue
         try:
