@@ -264,3 +264,39 @@ def test_a_survey_opens_no_socket_and_starts_no_program(share: Path) -> None:
         [sys.executable, "-c", code, "survey", str(share)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_draft_takes_named_officers_and_they_are_checked_before_anything_is_read(
+    run: Run, share: Path, tmp_path: Path
+) -> None:
+    people = {}
+    for name in ("eva", "jan", "safe"):
+        people[name] = tmp_path / f"{name}.pem"
+        people[name].write_text(PKI.leaf(name).pem)
+    named = [word for name in ("eva", "jan") for word in ("--officer", f"{name}={people[name]}")]
+    recovery = ["--recovery", f"safe={people['safe']}"]
+    trial = tmp_path / "trial.toml"
+    code, _, err = run("survey", share, "--draft-trust", trial, *named, *recovery)
+    assert (code, "placeholder" in err, "nobody has the keys" in err) == (0, False, False)
+    text = trial.read_text()
+    assert "replace-this" not in text
+    assert "NAME YOUR ORGANISATION" not in text
+    code, out, _ = run("trust", "show", trial, "--json")
+    assert (code, json.loads(out)["officers"]["threshold"]) == (0, 2)
+    trial.unlink()
+    code, _, err = run("survey", share, "--draft-trust", trial, *named, "--officers-threshold", "1")
+    assert (code, "nobody has the keys of replace-this-recovery in it" in err) == (0, True)
+    trial.unlink()
+    for words, wrong in (
+        ([*named, "--officers-threshold", "3"], "at most the 2 different persons"),
+        (["--officer", "eva"], "it is not ID=FILE"),
+        (["--officer", f"eva={tmp_path / 'gone.pem'}"], "gone.pem"),
+        ([*named, "--recovery", f"eva={people['safe']}"], "both in"),
+    ):
+        code, out, err = run("survey", share, "--draft-trust", trial, *words)
+        assert code in (1, 2)
+        assert out == ""
+        assert wrong in err
+        assert not trial.exists()
+    code, _, err = run("survey", share, *named)
+    assert (code, "Add --draft-trust FILE" in err) == (2, True)

@@ -381,7 +381,7 @@ def _first(leaders: Leaders, now: datetime) -> First:
     return First(
         issued=now,
         lasts=LASTS,
-        organisation="NAME YOUR ORGANISATION",
+        organisation="our organisation" if leaders.officers and leaders.recovery else "NAME YOUR ORGANISATION",
         officers=leaders.officers or (_nobody(OFFICER),),
         threshold=leaders.threshold,
         recovery=recovery,

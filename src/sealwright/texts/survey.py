@@ -85,6 +85,7 @@ WORDS: dict[str, str] = {
     "survey.step.broken": "Fetch what is broken again from its maker. Do not install it.",
     "survey.wrote": "wrote {path}",
     "survey.drafted": "{path}: a TRIAL trust file with {anchors} anchors and {rules} rules in mode audit. Next: sealwright survey PATH --trust {path}",
+    "survey.placeholders": "nobody has the keys of {who} in it: name people with --officer and --recovery, or put them in their place later",
     "survey.not-drafted": "not in the draft: {why}",
     "survey.html.heading": "Survey: who signed what",
     "survey.html.paths": "Looked at",
