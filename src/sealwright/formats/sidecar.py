@@ -176,7 +176,10 @@ def has_record(path: str, search: Search) -> bool:
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:
-    """All signature files of a target, or only the one named (UsageError if that one does not exist)."""
+    """All signature files of a target, or only the one named (UsageError if that one does not exist).
+
+    One beside it that cannot be read is like one that is no signature: it counts for nothing, and stops no other.
+    """
     if (signature := search.signature) is not None:
         data = read_file_or_none(signature, MAX_ENVELOPE_BYTES)
         if data is None:
@@ -185,7 +188,14 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
     found = []
     for slot, suffix in SUFFIXES.items():
         path = target + suffix
-        if search.sees(path) and (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is not None:
+        if not search.sees(path):
+            continue
+        try:
+            data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
+        except SealwrightError as cause:
+            found.append(Sidecar(path, slot, None, (reject(cause.code, os.path.basename(path), found=cause.what),)))
+            continue
+        if data is not None:
             found.append(_read(path, slot, data))
     return found
 
@@ -231,9 +241,9 @@ def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tu
     tokens: list[bytes] = []
     findings: list[Finding] = []
     for path in late_paths(target, search):
-        if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
-            break
         try:
+            if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
+                break
             tokens.append(token_of_sidecar(data, path))
         except SealwrightError as cause:
             findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
