@@ -1,6 +1,5 @@
-"""What lies beside a good file and cannot be read counts for nothing, as what is no signature does: it improves no verdict and stops none.
-
-RULES 4: "a bad one is a finding and never improves a verdict". Else whoever may put a file into a folder stops what runs there.
+"""What lies beside a good file and cannot be read counts for nothing, as what is no signature does. It ends an installation, where
+somebody is there to take it away (A071), and never what runs: else whoever may put a file into a folder stops the plant.
 """
 
 from __future__ import annotations
@@ -43,20 +42,22 @@ def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-UNREADABLE = [junk, huge, folder, dangling, fifo]
+NO_FILES = [huge, folder, dangling, fifo]
+UNREADABLE = [junk, *NO_FILES]
 
 
-@pytest.mark.parametrize("purpose", list(Purpose))
+BESIDE = [
+    (".tsr", "SW-TIMESTAMP-UNREADABLE"),
+    (".plant.p7s", "SW-SIGNATURE-IGNORED"),
+    (".pq.p7s", "SW-SIGNATURE-IGNORED"),
+]
+
+
 @pytest.mark.parametrize(
-    ("suffix", "code"),
-    [
-        (".tsr", "SW-TIMESTAMP-UNREADABLE"),
-        (".plant.p7s", "SW-SIGNATURE-IGNORED"),
-        (".pq.p7s", "SW-SIGNATURE-IGNORED"),
-    ],
+    ("purpose", "make"), [*((Purpose.RUN, one) for one in UNREADABLE), *((one, junk) for one in Purpose)]
 )
-@pytest.mark.parametrize("make", UNREADABLE)
-def test_what_cannot_be_read_beside_a_good_signature_is_a_warning(
+@pytest.mark.parametrize(("suffix", "code"), BESIDE)
+def test_what_cannot_be_read_beside_a_good_signature_is_a_warning_for_what_runs(
     tmp_path: Path, make: Callable[[Path], None], suffix: str, code: str, purpose: Purpose
 ) -> None:
     path = signed_file(tmp_path, RELEASE)
@@ -65,6 +66,17 @@ def test_what_cannot_be_read_beside_a_good_signature_is_a_warning(
     verdict = judge(path, believed(PKI), purpose=purpose)
     assert verdict.outcome is Outcome.TRUSTED, codes(verdict)
     assert [(one.code, one.severity.value) for one in verdict.findings if one.severity != "note"] == [(code, "warning")]
+
+
+@pytest.mark.parametrize("purpose", [Purpose.INSTALL, Purpose.RESTORE])
+@pytest.mark.parametrize("make", NO_FILES)
+@pytest.mark.parametrize(("suffix", "_code"), BESIDE)
+def test_what_is_no_file_beside_a_signature_ends_an_installation(
+    tmp_path: Path, make: Callable[[Path], None], suffix: str, _code: str, purpose: Purpose
+) -> None:
+    path = signed_file(tmp_path, RELEASE)
+    make(path.with_name(path.name + suffix))
+    assert codes(judge(path, believed(PKI), purpose=purpose))[0] in ("SW-FILE-UNREADABLE", "SW-LIMIT")
 
 
 @pytest.mark.parametrize("purpose", list(Purpose))
@@ -79,9 +91,10 @@ def test_the_makers_signature_that_cannot_be_read_is_none(
     assert judge(path, believed(PKI), purpose=purpose).outcome is Outcome.REJECTED
 
 
+@pytest.mark.parametrize("purpose", list(Purpose))
 @pytest.mark.parametrize("make", UNREADABLE)
 def test_a_rule_that_wants_the_plants_signature_takes_none_that_cannot_be_read(
-    tmp_path: Path, make: Callable[[Path], None]
+    tmp_path: Path, make: Callable[[Path], None], purpose: Purpose
 ) -> None:
     path = signed_file(tmp_path, RELEASE)
     signature = path.with_name(f"{path.name}.plant.p7s")
@@ -98,7 +111,7 @@ def test_a_rule_that_wants_the_plants_signature_takes_none_that_cannot_be_read(
     ]
     trust = believed(PKI, anchor=anchors, person=people, rule=[{**RULE, "signer": signers}])
     signature.write_bytes(p7s(PLANT, path.read_bytes()))
-    assert judge(path, trust).outcome is Outcome.TRUSTED, codes(judge(path, trust))
+    assert judge(path, trust, purpose=purpose).outcome is Outcome.TRUSTED
     signature.unlink()
     make(signature)
-    assert judge(path, trust).outcome is Outcome.REJECTED
+    assert judge(path, trust, purpose=purpose).outcome is Outcome.REJECTED

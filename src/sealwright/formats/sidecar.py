@@ -17,7 +17,7 @@ from sealwright.artifact.source import open_artifact, read_file, read_file_or_no
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import read_token, token_of_sidecar
 from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
-from sealwright.findings import Finding, reject, warning
+from sealwright.findings import Finding, Severity, reject, warning
 from sealwright.formats.format import Candidate, Found, LogProofFile, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
@@ -178,7 +178,7 @@ def has_record(path: str, search: Search) -> bool:
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:
     """All signature files of a target, or only the one named (UsageError if that one does not exist).
 
-    One beside it that cannot be read is like one that is no signature: it counts for nothing, and stops no other.
+    Where what cannot be read stops nothing (`Search.unreadable`), one is like what is no signature: it counts for nothing.
     """
     if (signature := search.signature) is not None:
         data = read_file_or_none(signature, MAX_ENVELOPE_BYTES)
@@ -193,6 +193,8 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
         try:
             data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
         except SealwrightError as cause:
+            if search.unreadable is Severity.REJECT:
+                raise
             found.append(Sidecar(path, slot, None, (reject(cause.code, os.path.basename(path), found=cause.what),)))
             continue
         if data is not None:
@@ -241,11 +243,14 @@ def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tu
     tokens: list[bytes] = []
     findings: list[Finding] = []
     for path in late_paths(target, search):
+        data = None
         try:
             if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
                 break
             tokens.append(token_of_sidecar(data, path))
         except SealwrightError as cause:
+            if data is None and search.unreadable is Severity.REJECT:
+                raise
             findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
     return tuple(tokens), tuple(findings)
 

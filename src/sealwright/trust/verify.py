@@ -194,6 +194,8 @@ class Verifier:
             beside=beside,
             certificates=self.believed.certificates,
             layouts=self.believed.layouts,
+            # what runs is not stopped by whoever can put a file beside it (RULES 4: a bad token never improves a verdict)
+            unreadable=Severity.WARNING if self.request.purpose is Purpose.RUN else Severity.REJECT,
         )
 
     def _lowered(self, known: State) -> State:
