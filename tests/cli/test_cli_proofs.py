@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from kit.openssl import run as openssl
-from kit.pki import DAY, Pki
+from kit.pki import DAY, NOW, Pki
 from kit.trust import signed_file, trust_parts, write_trust
+from sealwright.artifact.digest import HashName
+from sealwright.cli import renewproofs
 from sealwright.cli.main import main
 from sealwright.log.journal import EntryType, read_journal
 from sealwright.pki.timestamp import ANSWER_TYPE, LocalAuthority
+from sealwright.signing.proofs import Action, Renewed
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -265,3 +269,11 @@ def test_a_timestamp_of_the_home_for_a_record_is_recorded_as_every_one_is_and_ne
     assert code == 1
     assert "was revoked" in out + err
     assert records == {path: path.read_bytes() for path in folder.rglob("*.ers")}
+
+
+def test_a_kept_list_that_is_not_fresh_is_said_in_text_and_json() -> None:
+    plain = Renewed("drive.bin", "drive.bin.ers", Action.FIRST, NOW, HashName.SHA256, 1, NOW + DAY, tree=False)
+    stale = replace(plain, stale=("CN=ACME CA",))
+    assert "WARNING" not in renewproofs._text(plain)
+    assert "WARNING: the revocation list of CN=ACME CA that it keeps is not fresh" in renewproofs._text(stale)
+    assert [json.loads(renewproofs._json(one))["stale_lists"] for one in (plain, stale)] == [[], ["CN=ACME CA"]]

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from kit.certs import made
 from kit.efi import GRUB_OF_DEBIAN, SHIM
+from kit.html import Page
 from kit.pki import Pki, p7s
 from sealwright.cli.survey import BROKEN, INCOMPLETE
 
@@ -115,30 +115,6 @@ def test_json_has_every_signed_file_every_group_and_a_summary_at_the_end(run: Ru
     assert signature["signer"] in ids
     assert [one["number"] for one in found["copies"]] == [2]
     assert [one["files"] for one in found["unsigned"]] == [1]
-
-
-class Page(HTMLParser):
-    """The tags and the text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.words = ""
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def test_the_page_is_whole_in_itself_and_every_name_is_escaped(run: Run, share: Path, tmp_path: Path) -> None:
@@ -288,3 +264,39 @@ def test_a_survey_opens_no_socket_and_starts_no_program(share: Path) -> None:
         [sys.executable, "-c", code, "survey", str(share)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_draft_takes_named_officers_and_they_are_checked_before_anything_is_read(
+    run: Run, share: Path, tmp_path: Path
+) -> None:
+    people = {}
+    for name in ("eva", "jan", "safe"):
+        people[name] = tmp_path / f"{name}.pem"
+        people[name].write_text(PKI.leaf(name).pem)
+    named = [word for name in ("eva", "jan") for word in ("--officer", f"{name}={people[name]}")]
+    recovery = ["--recovery", f"safe={people['safe']}"]
+    trial = tmp_path / "trial.toml"
+    code, _, err = run("survey", share, "--draft-trust", trial, *named, *recovery)
+    assert (code, "placeholder" in err, "nobody has the keys" in err) == (0, False, False)
+    text = trial.read_text()
+    assert "replace-this" not in text
+    assert "NAME YOUR ORGANISATION" not in text
+    code, out, _ = run("trust", "show", trial, "--json")
+    assert (code, json.loads(out)["officers"]["threshold"]) == (0, 2)
+    trial.unlink()
+    code, _, err = run("survey", share, "--draft-trust", trial, *named, "--officers-threshold", "1")
+    assert (code, "nobody has the keys of replace-this-recovery in it" in err) == (0, True)
+    trial.unlink()
+    for words, wrong in (
+        ([*named, "--officers-threshold", "3"], "at most the 2 different persons"),
+        (["--officer", "eva"], "it is not ID=FILE"),
+        (["--officer", f"eva={tmp_path / 'gone.pem'}"], "gone.pem"),
+        ([*named, "--recovery", f"eva={people['safe']}"], "both in"),
+    ):
+        code, out, err = run("survey", share, "--draft-trust", trial, *words)
+        assert code in (1, 2)
+        assert out == ""
+        assert wrong in err
+        assert not trial.exists()
+    code, _, err = run("survey", share, *named)
+    assert (code, "Add --draft-trust FILE" in err) == (2, True)

@@ -178,8 +178,7 @@ def by_hand(text: str) -> str:
     )
     text = text.replace("NAME THE OWNER OF THIS RULE", "Eva Lind, phone 4711")
     text = text.replace("drafted from a survey; nothing of it was checked with the maker yet", "asked by telephone")
-    # a certificate for mail signs no firmware, and what Borg does not stamp is not proved to be older than its certificate's end
-    text = text.replace('purposes = ["1.3.6.1.5.5.7.3.4"]', 'purposes = ["codeSigning"]')
+    # what Borg does not stamp is not proved to be older than its certificate's end
     text = text.replace('formats = ["powershell"]\nenvironment = "production"\ntimestamp = "optional"',
                         'formats = ["powershell"]\nenvironment = "production"\ntimestamp = "required"')  # fmt: skip
     ((begin, end),) = [one.span() for one in re.finditer(r'\[\[rule\]\]\nname = "ACME(.|\n)*?(?=\n\[\[rule\]\])', text)]

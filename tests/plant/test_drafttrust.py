@@ -9,26 +9,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from kit.certs import made
 from kit.efi import GRUB_OF_DEBIAN, SHIM
 from kit.foreign import rsa_key, sign_by_openssl, stamp_by_openssl
 from kit.manifests import claimed
-from kit.pki import DAY, Pki, p7s
+from kit.pki import DAY, Pki, p7s, person_key
 from kit.signedfiles import MAKERS
 from kit.statements import Plant, accept, receive
+from kit.trust import public_pem
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.cms import Profile, Signer, read_envelope
 from sealwright.envelope.tsp import timestamp_request
-from sealwright.errors import LimitExceeded, UsageError
+from sealwright.errors import LimitExceeded, MalformedTrust, UsageError
 from sealwright.formats.format import Extent, Search
 from sealwright.formats.registry import find
 from sealwright.plant import drafttrust
-from sealwright.plant.drafttrust import Drafted, draft_trust
+from sealwright.plant.drafttrust import (
+    NOBODY,
+    OFFICER,
+    RECOVERY,
+    Drafted,
+    Leaders,
+    check_leaders,
+    draft_trust,
+    majority,
+)
 from sealwright.plant.survey import survey
 from sealwright.trust.belief import load_trust
 from sealwright.trust.model import Environment, Mode, TrustFile
+from sealwright.trust.skeleton import Keyholder
 from sealwright.trust.trustfile import parse_trust
 from sealwright.trust.verdict import Outcome
 from sealwright.trust.verify import Request, verify_paths
@@ -39,9 +51,9 @@ SIGNER, OTHER = (PKI.leaf(name, at=CLOCK - 10 * DAY) for name in ("release", "ot
 TSA = PKI.tsa(at=CLOCK - 10 * DAY)
 
 
-def drafted(*paths: Path) -> Drafted:
+def drafted(*paths: Path, leaders: Leaders = NOBODY) -> Drafted:
     with survey([os.fsencode(path) for path in paths], now=CLOCK) as spool:
-        return draft_trust(spool, CLOCK)
+        return draft_trust(spool, CLOCK, leaders)
 
 
 def parsed(made_of: Drafted) -> TrustFile:
@@ -251,3 +263,169 @@ def test_the_plants_signature_gets_a_rule_of_its_own_slot(tmp_path: Path) -> Non
     draft = drafted(share)
     assert sorted(rule.signers[0].slot.value for rule in parsed(draft).rules) == ["maker", "plant"]
     assert outcomes(tmp_path, draft, [path]) == [("trusted", "")]
+
+
+MAIL, SERVER, TIMES, PRIVATE = "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.8", "1.3.6.1.4.1.99999.7"
+UPDATES, CODE = "1.3.6.1.5.5.7.3.43", "1.3.6.1.5.5.7.3.3"
+
+
+def by_another(path: Path, *purposes: str, common: str = "Dorn", authority: Sequence[str] = ()) -> Path:
+    """A file signed by OpenSSL with a certificate of these purposes; authority: those of its issuer."""
+    path.write_bytes(path.name.encode())
+    root = made(f"{common} root", ca=True, before=CLOCK - DAY, after=CLOCK + 100 * DAY, purposes=list(authority))
+    leaf = made(common, root, key=rsa_key(2048), before=CLOCK - DAY, after=CLOCK + 100 * DAY, purposes=list(purposes))
+    sign_by_openssl(path, leaf, "sha256", root)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("purposes", "why"),
+    [
+        ([MAIL], "e-mail"),
+        ([SERVER], "servers (TLS)"),
+        ([SERVER, MAIL], "e-mail, servers (TLS)"),
+        ([TIMES], "timestamps"),
+        ([PRIVATE], PRIVATE),
+        ([MAIL, CODE], ""),
+        ([UPDATES], ""),
+        ([], ""),
+    ],
+)
+def test_who_has_a_certificate_for_something_else_gets_no_rule_and_the_draft_says_why(
+    tmp_path: Path, purposes: list[str], why: str
+) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    path = by_another(share / "mail.bin", *purposes)
+    good = signed(share / "drive.bin")
+    draft = drafted(share)
+    text = draft.text.decode()
+    assert outcomes(tmp_path, draft, [good]) == [("trusted", "")]
+    if not why:
+        assert draft.left == ()
+        assert "in no rule" not in text
+        assert outcomes(tmp_path, draft, [path]) == [("trusted", "")]
+        return
+    said = f"CN=Dorn: its certificate is made for {why}, not for signing software (detached)"
+    assert draft.left == (said,)
+    assert f"# Seen, and in no rule of this draft:\n#   {said}\n" in text
+    assert draft.anchors == 1
+    assert outcomes(tmp_path, draft, [path]) == [("rejected", "SW-CERT-NO-PATH")]
+
+
+def test_a_purpose_that_the_authority_may_not_give_is_none(tmp_path: Path) -> None:
+    """Else a certificate for servers, issued where only code may be signed, would count as one for anything."""
+    draft = by_another(tmp_path / "a.bin", SERVER, authority=[CODE])
+    with pytest.raises(UsageError, match="may issue no certificate for what this one is made for"):
+        drafted(draft)
+
+
+def test_a_share_of_mail_certificates_alone_says_so_and_drafts_nothing(tmp_path: Path) -> None:
+    by_another(tmp_path / "a.bin", MAIL)
+    with pytest.raises(UsageError, match="nobody who signed could be in a rule: CN=Dorn"):
+        drafted(tmp_path)
+
+
+def test_what_rauc_and_swupdate_ask_of_their_signers_is_no_other_purpose(tmp_path: Path) -> None:
+    certificate = x509.load_der_x509_certificate(made("updates", purposes=[MAIL]).der)
+    for form, left in (("rauc", False), ("swupdate", False), ("detached", True), ("pe", True), ("jar", True)):
+        assert bool(drafttrust._for_else((certificate,), form)) is left, form
+
+
+def test_the_name_of_whom_the_draft_leaves_out_is_a_comment_and_nothing_else(tmp_path: Path) -> None:
+    by_another(tmp_path / "a.bin", MAIL, common="Dorn\n[[anchor]]\x1b[2J")
+    draft = drafted(tmp_path, signed(tmp_path / "drive.bin"))
+    assert draft.anchors == 1
+    assert len(parsed(draft).anchors) == 1
+    assert b"\x1b" not in draft.text
+    assert len(draft.text.partition(b"in no rule of this draft:\n")[2].splitlines()) == 1
+
+
+PUBLIC = Pki.make("Public CA", at=CLOCK - 40 * DAY)
+ALPHA, BETA, GAMMA = (PUBLIC.leaf(name, at=CLOCK - 10 * DAY) for name in ("alpha", "beta", "gamma"))
+
+
+def test_two_makers_under_one_public_ca_are_each_trusted_by_their_own_rule(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    alpha, beta = signed(share / "alpha.bin", ALPHA), signed(share / "beta.bin", BETA, tsa=TSA)
+    draft = drafted(share)
+    trust = parsed(draft)
+    assert [anchor.public for anchor in trust.anchors] == [True]
+    named = {rule.signers[0].subjects: rule for rule in trust.rules}
+    assert set(named) == {("CN=alpha,O=ACME",), ("CN=beta,O=ACME",)}
+    assert named["CN=beta,O=ACME",].timestamp == "required"
+    assert named["CN=alpha,O=ACME",].timestamp == "optional"
+    home = tmp_path / "trust"
+    home.mkdir(mode=0o700)
+    (home / "trial.toml").write_bytes(draft.text)
+    verdicts = verify_paths([str(alpha), str(beta)], load_trust(str(home / "trial.toml")), Request(clock=CLOCK))
+    assert [(one.outcome.value, one.rule) for one in verdicts] == [
+        ("trusted", named["CN=alpha,O=ACME",].name),
+        ("trusted", named["CN=beta,O=ACME",].name),
+    ]
+    # neither by the other's: what beta signs without the timestamp that its own rule wants, nobody's rule takes
+    late = signed(tmp_path / "late.bin", BETA)
+    stranger = signed(tmp_path / "stranger.bin", GAMMA)
+    assert outcomes(tmp_path, draft, [late, stranger]) == [
+        ("rejected", "SW-TIMESTAMP-REQUIRED"),
+        ("rejected", "SW-SIGNER-NOT-ALLOWED"),
+    ]
+    for one, other, path in (("alpha", "beta", beta), ("beta", "alpha", alpha)):
+        alone = drafted(share / f"{one}.bin")
+        assert outcomes(tmp_path, alone, [path]) == [("rejected", "SW-SIGNER-NOT-ALLOWED")], other
+
+
+def test_two_signers_of_an_authority_of_their_own_share_a_rule_as_ever(tmp_path: Path) -> None:
+    paths = [signed(tmp_path / "a.bin"), signed(tmp_path / "b.bin", OTHER)]
+    trust = parsed(drafted(*paths))
+    assert [anchor.public for anchor in trust.anchors] == [False]
+    assert [rule.signers[0].subjects for rule in trust.rules] == [("CN=other,O=ACME", "CN=release,O=ACME")]
+
+
+def keyholder(person: str) -> Keyholder:
+    return Keyholder(person, public_pem(person_key()))
+
+
+PEOPLE = tuple(keyholder(name) for name in ("eva", "jan", "mia", "ole", "pia"))
+
+
+def test_named_officers_stand_in_the_draft_and_can_sign_it(tmp_path: Path) -> None:
+    leaders = Leaders(PEOPLE[:3], 2, (keyholder("safe"),))
+    trust = parsed(drafted(signed(tmp_path / "drive.bin"), leaders=leaders))
+    assert {key.person for key in trust.officers.keys} == {"eva", "jan", "mia"}
+    assert trust.officers.threshold == 2
+    assert {key.person for key in trust.recovery.keys} == {"safe"}
+    without = parsed(drafted(tmp_path))
+    assert ({key.person for key in without.officers.keys}, {key.person for key in without.recovery.keys}) == (
+        {OFFICER},
+        {RECOVERY},
+    )
+
+
+@pytest.mark.parametrize(("officers", "threshold"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_more_than_half_of_the_officers_sign_where_nobody_says_otherwise(officers: int, threshold: int) -> None:
+    assert majority(PEOPLE[:officers]) == threshold
+    assert majority((*PEOPLE[:officers], Keyholder("eva", keyholder("eva").key))) == threshold  # a second key of one
+
+
+@pytest.mark.parametrize(
+    ("leaders", "wrong"),
+    [
+        (Leaders(PEOPLE[:2], 2, ()), ""),
+        (Leaders(PEOPLE[:2], 3, ()), "at most the 2 different persons"),
+        (Leaders(PEOPLE[:2], 0, ()), "threshold"),
+        (Leaders((PEOPLE[0], keyholder("eva")), 2, ()), "at most the 1 different persons"),
+        (Leaders((PEOPLE[0], PEOPLE[0]), 1, ()), "a different key each time"),
+        (Leaders(PEOPLE[:1], 1, (keyholder("eva"),)), "both in"),
+        (Leaders((keyholder("no\nname"),), 1, ()), "person"),
+    ],
+)
+def test_officers_whom_no_trust_file_could_have_are_refused_before_anything_is_read(
+    leaders: Leaders, wrong: str
+) -> None:
+    if wrong:
+        with pytest.raises(MalformedTrust, match=wrong):
+            check_leaders(leaders, CLOCK)
+    else:
+        check_leaders(leaders, CLOCK)

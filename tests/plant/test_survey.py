@@ -8,8 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from kit.pki import NOW, Pki, p7s
 from kit.samples import project
 from kit.signedfiles import MAKERS
 from kit.statements import Plant, receive
+from kit.surveys import looked, states
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.manifest import manifest_bytes
@@ -37,18 +37,10 @@ from sealwright.plant.rows import Answer, Chunk, parts
 from sealwright.plant.seen import LISTED
 from sealwright.plant.signers import State
 from sealwright.plant.spool import Spool
-from sealwright.plant.survey import survey
 from sealwright.plant.walk import MAX_DEPTH, Left, NotRead, _entered, _Frame
 
 PKI = Pki.make()
 SIGNER = PKI.leaf("release")
-
-
-@contextmanager
-def looked(*paths: Path) -> Iterator[Spool]:
-    """A survey of some paths."""
-    with survey([os.fsencode(path) for path in paths], now=NOW) as spool:
-        yield spool
 
 
 @pytest.fixture(params=["all cores", "this process alone"])
@@ -77,10 +69,6 @@ def vendors(folder: Path) -> Path:
     for number in range(150):
         (share / "notes" / f"{number}.txt").write_text(f"note {number}")
     return share
-
-
-def states(spool: Spool) -> dict[str, int]:
-    return {one.what: one.number for one in spool.counts.files}
 
 
 @pytest.mark.usefixtures("how")

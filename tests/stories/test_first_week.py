@@ -143,7 +143,7 @@ def surveyed(week: Week) -> None:
         dorn/sha1-0.bin R
         dorn/small-0.bin R
         dorn/ended-0.bin R
-        dorn/mail-0.bin T
+        dorn/mail-0.bin R
         dorn/plain-0.bin R
         eltec/pump-0.bin R
         eltec/pump-1.bin R
@@ -217,7 +217,6 @@ def narrowed(week: Week) -> None:
     for station in ("gate", "line"):  # whose records count; their keys are files, which no rule accepts
         change("add", "anchor", f"{station}/ca.pem", "--name", station, "--environment", "development")
     change("add", "evidence", "cima.pem", "--provenance", "hardware-claimed")
-    change("add", "evidence", "dorn-mail.pem", "--provenance", "hardware-claimed")
     change("add", "evidence", "dorn-ended.pem", "--provenance", "hardware-claimed")
     grades = [word for grade in ("compared", "old-signature", "uncompared") for word in ("--grade", grade)]
     people = [
@@ -260,7 +259,7 @@ def narrowed(week: Week) -> None:
         dorn/sha1-0.bin R R
         dorn/small-0.bin R R
         dorn/ended-0.bin R R
-        dorn/mail-0.bin T R
+        dorn/mail-0.bin R R
         dorn/plain-0.bin R R
         eltec/pump-0.bin R R
         eltec/pump-1.bin R R
@@ -408,7 +407,7 @@ def installed(week: Week, stick: Path, clean: Path) -> None:
         (clean / "acme" / "drive-02.bin", "line-3", 0),
         (clean / "acme" / "drive-02.bin", "line-4", 1),  # accepted for another line
         (stick / "acme" / "drive-38.bin", "line-3", 1),  # changed
-        (stick / "dorn" / "mail-0.bin", "line-3", 1),  # a certificate for mail
+        (stick / "dorn" / "mail-0.bin", "line-3", 1),  # a certificate for mail, which the draft left out
         (stick / "notes" / "000.txt", "line-3", 1),  # of nobody
     ):
         week.started(cell.before, "verify", path, *cell.words[:-2], "--line", line, *at_night, code=code)
@@ -425,7 +424,7 @@ NIGHT = [
     ("drive-02.bin", "trusted", ""),
     ("drive-02.bin", "rejected", "SW-ACCEPTANCE-LINE"),
     ("drive-38.bin", "rejected", "SW-FILE-CHANGED"),
-    ("mail-0.bin", "rejected", "SW-CERT-PURPOSE"),
+    ("mail-0.bin", "rejected", "SW-CERT-NO-PATH"),
     ("000.txt", "rejected", "SW-SIGNATURE-MISSING"),
 ]
 

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from kit.pki import DAY, HOUR, NOW, Pki, p7s
-from kit.trust import OFFICER, signed_file, trust_parts, write_trust
+from kit.pki import DAY, HOUR, NOW, Pki, p7s, person_key
+from kit.trust import OFFICER, RECOVERY, person, quorum, signed_file, trust_parts, write_trust
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import alone_in
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, TrustRefused
 from sealwright.pki.crl import Revoked, make_crl
 from sealwright.trust import belief, bundle
-from sealwright.trust.belief import MAX_CRLS, load_trust
-from sealwright.trust.bundle import MAX_STRANGE, install_bundle
+from sealwright.trust.belief import MAX_CRLS, load_trust, parse_deny
+from sealwright.trust.bundle import MAX_SKIPPED, MAX_STRANGE, install_bundle
+from sealwright.trust.toml import Toml
 from sealwright.trust.trustfile import parse_trust
 
 PKI = Pki.make()
@@ -93,6 +94,80 @@ def test_a_deny_list_that_no_officer_signed_is_not_installed(tmp_path: Path) -> 
     assert install(bad, to) == 1
     assert not to.exists()
     assert install(good, to) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "by", "installed"),
+    [
+        (1, 2, "olga", True),
+        (1, 1 + MAX_SKIPPED, "olga", True),
+        (1, 2 + MAX_SKIPPED, "olga", False),
+        (1, 2**63 - 1, "olga", False),
+        (0, MAX_SKIPPED, "olga", True),
+        (0, MAX_SKIPPED + 1, "olga", False),
+        # the threshold may: so a plant that was far behind, or a number that was wrong, is no end
+        (1, 2 + MAX_SKIPPED, "olga otto", True),
+        (1, 2**63 - 1, "olga otto", True),
+        # two signatures of one officer are one officer
+        (1, 2 + MAX_SKIPPED, "olga olga2", False),
+    ],
+)
+def test_one_officer_cannot_end_all_later_deny_lists_with_a_high_number(
+    tmp_path: Path, before: int, after: int, by: str, installed: bool
+) -> None:
+    """A later list that withdraws a stolen key would be called older for ever."""
+    second = person_key()
+    people: list[Toml] = [person("olga", OFFICER), person("otto", second), person("rolf", RECOVERY)]
+    parts = trust_parts(PKI, person=people, officers=quorum(2, olga=OFFICER, otto=second))
+    to = tmp_path / "installed"
+
+    def delivery(name: str, version: int, who: str) -> Path:
+        trust = write_trust(tmp_path / name, parts, olga=OFFICER, otto=second)
+        text = deny_text(version, DENIED)
+        (tmp_path / name / "deny.toml").write_bytes(text)
+        for one in who.split():
+            key = second if one == "otto" else OFFICER
+            (tmp_path / name / f"deny.toml.{one}.p7s").write_bytes(p7s(key, text, kind="deny"))
+        return trust
+
+    if before:
+        bring(delivery("before", before, "olga"), to)
+    new = delivery("after", after, by)
+    if installed:
+        bring(new, to)
+    else:
+        with pytest.raises(TrustRefused, match="not enough officers signed it to skip so many"):
+            bring(new, to)
+        if before:
+            bring(delivery("next", before + 1, "olga"), to)
+    expected = after if installed else before + 1 if before else None
+    there = to / "deny.toml"
+    assert (parse_deny(there.read_bytes(), "deny.toml").version if there.exists() else None) == expected
+
+
+def test_a_bundle_that_travels_alone_skips_no_more_and_says_so_before_it_is_installed(
+    tmp_path: Path, shown: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "installed"
+    parts = trust_parts(
+        PKI,
+        person=[person("olga", OFFICER), person("otto", LEAF), person("rolf", RECOVERY)],
+        officers=quorum(2, olga=OFFICER, otto=LEAF),
+    )
+    assert install(write_trust(tmp_path / "first", parts, olga=OFFICER, otto=LEAF), to) == 0
+    for number, code in ((MAX_SKIPPED + 1, 1), (MAX_SKIPPED, 0)):
+        folder = tmp_path / f"stick {number}"
+        folder.mkdir()
+        text = deny_text(number, DENIED)
+        (folder / "deny.toml").write_bytes(text)
+        (folder / "deny.toml.olga.p7s").write_bytes(p7s(OFFICER, text, kind="deny"))
+        capsys.readouterr()
+        for dry in (["--dry-run"], []):
+            found = main(["trust", "install", str(folder), "--to", str(to), *dry])
+            assert (found == 0) is (code == 0) or (dry and code == 0)
+            if code:
+                err = capsys.readouterr().err
+                assert f"Give it a version up to {MAX_SKIPPED}, or have 2 officers sign it." in err
 
 
 def test_revocation_lists_add_up_and_the_newer_one_stays(tmp_path: Path, shown: Callable[[], str]) -> None:

@@ -21,6 +21,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope import ers
 from sealwright.errors import MalformedTrust
 from sealwright.formats.archive import companions_of
+from sealwright.formats.registry import file_of
 from sealwright.keys.key import KeyKind
 from sealwright.signing.proofs import Renewal, Renewed, renew
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
@@ -369,3 +370,58 @@ def test_what_cannot_be_read_beside_takes_nothing_from_the_verdict(tmp_path: Pat
     (tmp_path / "drive.bin.sig").mkdir()
     verdict = story.verdict(day(2027))
     assert (verdict.outcome, refusal(verdict)) == (Outcome.TRUSTED, "")
+
+
+@pytest.mark.parametrize("named", ["claims.bin", "claims.bin.manifest"])
+def test_a_files_record_counts_whichever_name_is_asked_for(tmp_path: Path, named: str) -> None:
+    """Its certificate has ended, and only the record proves that it was signed before."""
+    story = Story(tmp_path)
+    file = claimed(tmp_path, story.maker.leaf("release"), Claims(product="drive"), name="claims.bin")
+    at = day(2030)
+    assert codes(judge(tmp_path / named, story.trust(at), at)) == ["SW-CERT-EXPIRED"]
+    story.renew(day(2027), story.tsa_2026[1], paths=[file])
+    verdict = judge(tmp_path / named, story.trust(at), at)
+    assert verdict.outcome is Outcome.TRUSTED, codes(verdict)
+    assert verdict.path == str(file)
+    assert "SW-EVIDENCE-HOLDS" in [one.code for one in verdict.findings]
+    file.write_bytes(b"Firmware")
+    assert judge(tmp_path / named, story.trust(at), at).outcome is Outcome.REJECTED
+
+
+def test_a_statement_about_a_file_is_asked_with_that_files_record(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.renew(day(2027), story.tsa_2026[1])
+    for suffix in (".received.manifest", ".plant.manifest", ".manifest"):
+        assert file_of(str(story.file) + suffix) is None
+    plain = tmp_path / "notes.manifest"
+    plain.write_bytes(b"no manifest")
+    (tmp_path / "notes").write_bytes(b"x")
+    assert file_of(str(plain)) is None
+    manifest = manifest_pair(story.file, story.maker.leaf("release"), Claims(product="drive"))
+    assert file_of(str(manifest)) == str(story.file)
+    tree = project(tmp_path)
+    assert file_of(str(manifest_pair(tree, story.maker.leaf("release"), Claims()))) is None
+
+
+def test_a_list_that_is_not_fresh_is_kept_and_told(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    made: list[tuple[list[bytes], dict[str, object], bool]] = [
+        ([], {}, False),
+        ([story.maker.crl(day(2027) - DAY, days=5)], {}, False),
+        ([story.maker.crl(NOW, days=5)], {}, True),
+        # by the trust file: fresh by itself, and older than it may be
+        ([story.maker.crl(day(2027) - 30 * DAY, days=60)], {}, False),
+        (
+            [story.maker.crl(day(2027) - 30 * DAY, days=60)],
+            {"crl": [{"issuer": story.maker.intermediate.pem, "max_age": {"install": "7d"}}]},
+            True,
+        ),
+    ]
+    for lists, trust, stale in made:
+        story.record.unlink(missing_ok=True)
+        story.crls = lists
+        (renewed,) = story.renew(day(2027), story.tsa_2026[1], **trust)  # type: ignore[arg-type]
+        assert isinstance(renewed, Renewed), renewed
+        assert bool(renewed.stale) is stale, (lists, trust)
+        assert list(story.read().crls) == lists
+        assert all("ACME" in one for one in renewed.stale)

@@ -143,7 +143,9 @@ def _text(answer: Proofs | Renewed | NotRenewed) -> str:
             digest=answer.digest.value,
             ages=ages,
         )
-        return text + ("\n" + say("proofs.tree") if answer.tree else "")
+        more = [say("proofs.tree")] if answer.tree else []
+        more += [say("proofs.stale-list", issuer=issuer) for issuer in answer.stale]
+        return "\n".join((text, *more))
     if answer.needs is Action.PROBLEM:
         return say("proofs.problem", path=path, why=display(answer.why))
     if answer.needs is not Action.NONE:
@@ -171,6 +173,7 @@ def _json(answer: Proofs | Renewed | NotRenewed) -> str:
                 "links": answer.links,
                 "lasts_until": moment(answer.ages),
                 "tree": answer.tree,
+                "stale_lists": list(answer.stale),
             }
         )
     outcomes = {Action.PROBLEM: "problem", Action.NONE: "lasts"}

@@ -18,6 +18,7 @@ from sealwright.cli.arguments import add_json
 
 if TYPE_CHECKING:
     from sealwright.cli.surveyreport import Item, Section
+    from sealwright.plant.drafttrust import Leaders
     from sealwright.plant.spool import Spool
     from sealwright.trust.verify import Verifier
 
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   sealwright survey /media/stick                                   who signed what, on the screen
   sealwright survey vendors/ --html report.html                    and one page to print or to mail
   sealwright survey vendors/ --draft-trust trial.toml              and a trial trust file for these signers
+  sealwright survey vendors/ --draft-trust trial.toml --officer eva=eva.pem --officer jan=jan.pem --recovery safe=safe.pem
   sealwright survey vendors/ --trust trial.toml                    what enforcing that trust file would refuse
   sealwright survey vendors/ --json > survey.json                  everything, one JSON object a line
 """
@@ -38,6 +40,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="write the report as one page of HTML as well")
     parser.add_argument(
         "--draft-trust", metavar="FILE", help="write a trial trust file with the narrowest rules for these signers"
+    )
+    for name, what in (("officer", "an officer of the draft"), ("recovery", "a holder of a sealed recovery key in it")):
+        parser.add_argument(
+            f"--{name}",
+            metavar="ID=FILE",
+            action="append",
+            default=[],
+            help=f"{what} and their public key or certificate (repeat)",
+        )
+    parser.add_argument(
+        "--officers-threshold", metavar="N", type=int, help="how many officers sign (default: more than half of them)"
     )
     parser.add_argument("--trust", metavar="FILE", help="show rule by rule what this trust file would refuse")
     parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
@@ -55,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     now, started = datetime.now(UTC), time.monotonic()
     _check_outputs(args)
+    leaders = _leaders(args, now)
     verifier = _verifier(args, now)
     rules = [one.name for one in verifier.believed.trust.rules] if verifier is not None else None
     names = [display(path) for path in args.paths]
@@ -78,12 +92,18 @@ def run(args: argparse.Namespace) -> int:
             said = _text(spool, now, seconds, rules)
         for line in said:
             sys.stdout.write(line + "\n")
-        _write(args, spool, names, now, seconds, rules)
+        _write(args, spool, names, now, seconds, rules, leaders)
     return code
 
 
 def _write(
-    args: argparse.Namespace, spool: Spool, names: list[str], now: datetime, seconds: float, rules: list[str] | None
+    args: argparse.Namespace,
+    spool: Spool,
+    names: list[str],
+    now: datetime,
+    seconds: float,
+    rules: list[str] | None,
+    leaders: Leaders | None,
 ) -> None:
     """The files that were asked for; what was written is said on stderr."""
     from sealwright.artifact.names import display
@@ -96,13 +116,16 @@ def _write(
         whole = "".join(page(spool, names, now, seconds, rules))
         write_atomic(args.html, whole.encode("utf-8", "backslashreplace"))
         print(say("survey.wrote", path=display(args.html)), file=sys.stderr)
-    if args.draft_trust is not None:
-        from sealwright.plant.drafttrust import draft_trust
+    if leaders is not None:
+        from sealwright.plant.drafttrust import OFFICER, RECOVERY, draft_trust
 
-        drafted = draft_trust(spool, now)
+        drafted = draft_trust(spool, now, leaders)
         write_atomic(args.draft_trust, drafted.text)
         path = display(args.draft_trust)
         print(say("survey.drafted", path=path, anchors=drafted.anchors, rules=drafted.rules), file=sys.stderr)
+        missing = [name for name, some in ((OFFICER, leaders.officers), (RECOVERY, leaders.recovery)) if not some]
+        if missing:
+            print(say("survey.placeholders", who=", ".join(missing)), file=sys.stderr)
         for left in drafted.left:
             print(say("survey.not-drafted", why=display(left)), file=sys.stderr)
 
@@ -123,6 +146,25 @@ def _check_outputs(args: argparse.Namespace) -> None:
                 raise UsageError(
                     output, f"it would lie in {path}, and a survey writes nothing there", "Name a place outside of it."
                 )
+
+
+def _leaders(args: argparse.Namespace, now: datetime) -> Leaders | None:
+    """Who may replace the draft, None where none is asked for. UsageError or MalformedTrust, before anything is read, for what `trust new` refuses."""
+    if args.draft_trust is None:
+        if args.officer or args.recovery or args.officers_threshold is not None:
+            from sealwright.errors import UsageError
+
+            what = "officers belong to a draft, and none is asked for"
+            raise UsageError("--officer", what, "Add --draft-trust FILE.")
+        return None
+    from sealwright.cli.trustedit import keyholders
+    from sealwright.plant.drafttrust import Leaders, check_leaders, majority
+
+    officers, recovery = tuple(keyholders(args.officer)), tuple(keyholders(args.recovery))
+    default = majority(officers) if officers else 1
+    leaders = Leaders(officers, default if args.officers_threshold is None else args.officers_threshold, recovery)
+    check_leaders(leaders, now)
+    return leaders
 
 
 def _verifier(args: argparse.Namespace, now: datetime) -> Verifier | None:

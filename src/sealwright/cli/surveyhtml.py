@@ -1,10 +1,14 @@
 """A survey as one page of HTML that needs nothing else: no script, no picture, no font, no network; readable when printed.
 
-Every text is escaped twice, for the screen before it comes here and for HTML here, and stands between tags, never in one.
+Every text is escaped twice, for the screen before it comes here and for HTML here, and stands between tags, never in one. Should one get
+past that, the page's policy is the second wall: a browser runs no script, loads nothing, sends no form, and takes no style but this one,
+which the policy names by its digest.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
@@ -28,6 +32,10 @@ article { border-top: 1px solid #ccc; padding: .5rem 0; break-inside: avoid; } a
 #broken h3, .broken, .unreadable { color: #a40000; } #weak h3, .weak { color: #8a4b00; } nav a { margin-right: 1rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } nav { display: none; } h2 { break-after: avoid; } a { color: inherit; } }
 """
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}';"
+    " base-uri 'none'; form-action 'none'"
+)
 
 
 def page(
@@ -39,7 +47,7 @@ def page(
     heading = escape(say("survey.html.heading"))
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{heading}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{heading}</h1>\n"
     )

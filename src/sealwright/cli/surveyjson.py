@@ -1,6 +1,6 @@
 """A survey as JSON: one object a line, each with `kind`; what is said of a kind only ever grows. See docs/survey.md.
 
-Lines come in this order: survey, signer, file (every one with a signature), problem, left, unsigned, copies, versions, rule, summary.
+Lines come in this order: survey, signer, file (every one with a signature), problem, left, unsigned, belonging, copies, versions, rule, summary.
 """
 
 from __future__ import annotations
@@ -66,6 +66,16 @@ def lines(spool: Spool, now: datetime, seconds: float, exit_code: int, rules: Se
         yield line({"kind": "left", "path": os.fsdecode(left.path), "why": left.why.value})
     for folder in spool.unsigned():
         yield line({"kind": "unsigned", "folder": folder.path, "files": folder.files, "size": folder.size})
+    for one_belonging in spool.belonging():
+        yield line(
+            {
+                "kind": "belonging",
+                "path": one_belonging.path,
+                "owner": one_belonging.owner,
+                "what": one_belonging.kind,
+                "bound": one_belonging.bound,
+            }
+        )
     for copies in spool.copies(-1, -1):
         yield line(
             {

@@ -13,7 +13,8 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from sealwright.artifact.names import display
-from sealwright.plant.seen import LISTED, Product, RuleLine, SignerLine, Tally, Told
+from sealwright.plant.belonging import Kind
+from sealwright.plant.seen import BELONGING, LISTED, Belongs, Product, RuleLine, SignerLine, Tally, Told
 from sealwright.plant.signers import State
 from sealwright.plant.spool import Spool
 from sealwright.plant.walk import MAX_DEPTH, Left, NotRead
@@ -24,7 +25,7 @@ LEFT_ALONE = (Left.MOUNT, Left.LOOP, Left.DEEP, Left.SPECIAL, Left.LINK)
 PATHS_OF_A_COPY = 5
 MOST_IN_A_LINE = 12
 MOST_CHARACTERS = 600
-ORDER = (State.INTACT.value, State.BARE.value, State.WEAK.value, State.BROKEN.value, State.UNREADABLE.value, LISTED, State.UNSIGNED.value)  # fmt: skip
+ORDER = (State.INTACT.value, State.BARE.value, State.WEAK.value, State.BROKEN.value, State.UNREADABLE.value, LISTED, BELONGING, State.UNSIGNED.value)  # fmt: skip
 
 
 class Fact(NamedTuple):
@@ -86,6 +87,9 @@ def sections(spool: Spool, now: datetime, limits: Limits, rules: Sequence[str] |
     number = spool.counts.of(State.UNSIGNED)
     folders = (Item(_shown(one.path), (_files(one.files, one.size),)) for one in spool.unsigned(most))
     yield Section("unsigned", say("survey.section.unsigned", number=f"{number:,}"), number, folders)
+    number = _count(spool.belonging())
+    title = say("survey.section.belonging", number=f"{number:,}")
+    yield Section("belonging", title, number, _first(spool.belonging(), most, _belongs))
     number = _count(spool.not_read(Left.ELSEWHERE))
     title = say("survey.section.elsewhere", number=f"{number:,}")
     yield Section("elsewhere", title, number, _first(spool.not_read(Left.ELSEWHERE), most, _left))
@@ -213,6 +217,25 @@ def _product(one: Product) -> Item:
         )
         facts.append(Fact(say("survey.label.version"), said))
     return Item(_shown(one.product), tuple(facts))
+
+
+def _belongs(one: Belongs) -> Item:
+    words = {
+        Kind.RECEIVING: say("survey.belongs.receiving"),
+        Kind.ACCEPTANCE: say("survey.belongs.acceptance"),
+        Kind.EVIDENCE: say("survey.belongs.evidence"),
+        Kind.REPORT: say("survey.belongs.report"),
+        Kind.TIMESTAMP: say("survey.belongs.timestamp"),
+        Kind.LOG_PROOF: say("survey.belongs.log-proof"),
+        Kind.EVIDENCE_RECORD: say("survey.belongs.evidence-record"),
+    }
+    bound = say("survey.belongs.bound") if one.bound else say("survey.belongs.by-name")
+    facts = (
+        Fact(say("survey.label.owner"), _shown(one.owner)),
+        Fact(say("survey.label.kind"), words[Kind(one.kind)]),
+        Fact(say("survey.label.bound"), bound),
+    )
+    return Item(_shown(one.path), facts)
 
 
 def _left(one: NotRead) -> Item:

@@ -94,7 +94,7 @@ def run_new(args: argparse.Namespace) -> int:
         return _done(
             args, say("trust-new.deny", path=shown, id=display(trust.id)), say("trust-new.next-deny", path=shown)
         )
-    officers, recovery = _keyholders(args.officer), _keyholders(args.recovery)
+    officers, recovery = keyholders(args.officer), keyholders(args.recovery)
     if not officers or not recovery:
         raise UsageError(
             args.file,
@@ -249,7 +249,8 @@ def _done(args: argparse.Namespace, head: str, step: str, said: list[str] | None
 # --- what can be added: options, and the change -----------------------------------------------------------------------
 
 
-def _keyholders(texts: list[str]) -> list[Keyholder]:
+def keyholders(texts: list[str]) -> list[Keyholder]:
+    """Persons and their public keys, out of ID=FILE."""
     from sealwright.errors import UsageError
     from sealwright.trust.intake import public_key_in, public_pem
     from sealwright.trust.skeleton import Keyholder

@@ -22,7 +22,7 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact, read_file_or_none
 from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.cms import Envelope
-from sealwright.findings import Finding
+from sealwright.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
@@ -181,7 +181,8 @@ class Search(NamedTuple):
     beside: the names in the artifact's folder where they were just listed and the artifact is no folder, so that nobody asks
     the system for each that is not there. source: the artifact, open, where it is a file. certificates: DER, among which the
     signer of a bare signature is looked for; layouts: of makers' own headers, as the trust file names them. delivered: what is
-    beside the artifact, where it was read or is still to be written; name: that a new file will get.
+    beside the artifact, where it was read or is still to be written; name: that a new file will get. unreadable: what a signature or
+    timestamp beside it is that cannot even be read (a folder, a FIFO, a gigabyte): REJECT ends the search, WARNING is a finding.
     """
 
     signature: str | None = None
@@ -193,6 +194,7 @@ class Search(NamedTuple):
     layouts: tuple[Layout, ...] = ()
     delivered: tuple[Companion, ...] = ()
     name: str = ""
+    unreadable: Severity = Severity.REJECT
 
     def read_beside(self, path: str, suffix: str, limit_bytes: int) -> bytes | None:
         """A small file beside the artifact; None where there is none. Raises as `read_file_or_none` does."""

@@ -73,6 +73,15 @@ def stands_for_another(path: str) -> bool:
     return stated(path) is not None or (os.path.exists(listed) and os.path.isfile(path) and _is_manifest(path))
 
 
+def file_of(path: str) -> str | None:
+    """The file that a manifest or statement at a path is about, where it lies beside it; None for a folder's, and for what is neither."""
+    listed = path.removesuffix(MANIFEST_SUFFIX)
+    if listed == path or not os.path.isfile(path):
+        return None
+    about = stated(path) or (listed if os.path.isfile(listed) and _is_manifest(path) else None)
+    return about if about is not None and os.path.isfile(about) else None
+
+
 def stated(path: str) -> str | None:
     """What a statement of the plant is about, where the path is that of one and what it is about lies beside it."""
     for suffix in STATEMENT_SUFFIXES:

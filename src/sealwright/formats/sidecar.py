@@ -17,7 +17,7 @@ from sealwright.artifact.source import open_artifact, read_file, read_file_or_no
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.envelope.tsp import read_token, token_of_sidecar
 from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError, UsageError
-from sealwright.findings import Finding, reject, warning
+from sealwright.findings import Finding, Severity, reject, warning
 from sealwright.formats.format import Candidate, Found, LogProofFile, Search, Slot
 
 MAX_ENVELOPE_BYTES = 1 << 20
@@ -176,7 +176,10 @@ def has_record(path: str, search: Search) -> bool:
 
 
 def read_sidecars(target: str, search: Search) -> list[Sidecar]:
-    """All signature files of a target, or only the one named (UsageError if that one does not exist)."""
+    """All signature files of a target, or only the one named (UsageError if that one does not exist).
+
+    Where what cannot be read stops nothing (`Search.unreadable`), one is like what is no signature: it counts for nothing.
+    """
     if (signature := search.signature) is not None:
         data = read_file_or_none(signature, MAX_ENVELOPE_BYTES)
         if data is None:
@@ -185,7 +188,16 @@ def read_sidecars(target: str, search: Search) -> list[Sidecar]:
     found = []
     for slot, suffix in SUFFIXES.items():
         path = target + suffix
-        if search.sees(path) and (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is not None:
+        if not search.sees(path):
+            continue
+        try:
+            data = read_file_or_none(path, MAX_ENVELOPE_BYTES)
+        except SealwrightError as cause:
+            if search.unreadable is Severity.REJECT:
+                raise
+            found.append(Sidecar(path, slot, None, (reject(cause.code, os.path.basename(path), found=cause.what),)))
+            continue
+        if data is not None:
             found.append(_read(path, slot, data))
     return found
 
@@ -231,11 +243,14 @@ def read_late_tokens(target: str, search: Search) -> tuple[tuple[bytes, ...], tu
     tokens: list[bytes] = []
     findings: list[Finding] = []
     for path in late_paths(target, search):
-        if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
-            break
+        data = None
         try:
+            if (data := read_file_or_none(path, MAX_ENVELOPE_BYTES)) is None:
+                break
             tokens.append(token_of_sidecar(data, path))
         except SealwrightError as cause:
+            if data is None and search.unreadable is Severity.REJECT:
+                raise
             findings.append(warning("SW-TIMESTAMP-UNREADABLE", os.path.basename(path), found=cause.what))
     return tuple(tokens), tuple(findings)
 

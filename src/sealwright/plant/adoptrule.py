@@ -18,7 +18,17 @@ from sealwright.errors import SampleRefused, UsageError
 from sealwright.formats.format import Slot
 from sealwright.plant.adoptedit import Edit, Said, add_certificates, add_evidence, base_name, names_in, pem, products_of
 from sealwright.plant.adoptmatch import maker_of, place_of, place_of_subject, speaks_of
-from sealwright.plant.drafttrust import OWNER, PINNED, REVIEW, Names, environment_of, purpose_names, purposes_seen
+from sealwright.plant.drafttrust import (
+    OWNER,
+    PINNED,
+    PUBLIC_POLICIES,
+    REVIEW,
+    Names,
+    environment_of,
+    issues_to_others,
+    purpose_names,
+    purposes_seen,
+)
 from sealwright.plant.sample import Changed, Sample
 from sealwright.texts.words import say
 from sealwright.trust.certificate import (
@@ -34,9 +44,6 @@ from sealwright.trust.certificate import (
 from sealwright.trust.model import Anchor, SignerRule, TrustFile
 from sealwright.trust.rules import SIGNING_PURPOSES
 from sealwright.trust.toml import Toml
-
-# CA/Browser Forum, baseline requirements for code signing, section 7.1.6.1: publicly trusted, EV and not
-PUBLIC_POLICIES = frozenset(("2.23.140.1.3", "2.23.140.1.4.1"))
 
 
 def add_maker(edit: Edit, samples: Sequence[Sample], trust: TrustFile, said: Said, now: datetime) -> None:
@@ -156,9 +163,7 @@ def _is_public(sample: Sample, said: Said) -> bool:
     if not is_authority(sample.anchor):
         return False
     policies = {oid for one in sample.chain for oid in policy_oids(one)}
-    public = (
-        said.public or bool(policies & PUBLIC_POLICIES) or _organisation(sample.leaf) != _organisation(sample.anchor)
-    )
+    public = said.public or issues_to_others(sample.chain, sample.anchor)
     if public and not _purposes_named(sample):
         if said.public or policies & PUBLIC_POLICIES:
             what = "its authority is a public one, and its signer's certificate has no purpose that a rule could name"
@@ -169,10 +174,6 @@ def _is_public(sample: Sample, said: Said) -> bool:
 
 def _purposes_named(sample: Sample) -> bool:
     return not purposes_seen(sample.chain) & {"any", ANY_PURPOSE}
-
-
-def _organisation(certificate: x509.Certificate) -> tuple[object, ...]:
-    return tuple(one.value for one in certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME))
 
 
 def adapt_rule(

@@ -17,7 +17,7 @@ from sealwright.findings import Severity
 from sealwright.formats.format import Search
 from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed_inside, ends_of
 from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow, StampRow
-from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
+from sealwright.plant.signers import STATEMENTS, CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
 from sealwright.trust.verify import Verifier
 
@@ -175,8 +175,8 @@ class Worker:
         return FileRow(at, seen.size, digest, seen.state.value, why, signatures, judged)
 
     def _judged(self, seen: FileSeen, source: OpenArtifact | None) -> Judgement | None:
-        if self.verifier is None:
-            return None
+        if self.verifier is None or all(one.format in STATEMENTS for one in seen.signatures):
+            return None  # a statement is no artifact: what it is worth is asked elsewhere
         try:
             verdict = self.verifier.verify(seen.path) if source is None else self.verifier.verify_opened(source)
         except SealwrightError as cause:

@@ -12,6 +12,7 @@ from sealwright.plant.signers import State
 from sealwright.plant.walk import Left
 
 LISTED = "listed"  # unsigned by itself, and in a folder whose signed manifest holds
+BELONGING = "belonging"  # unsigned by itself, and bound by digest in a signed statement about something else
 
 
 class Tally(NamedTuple):
@@ -94,6 +95,15 @@ class Use(NamedTuple):
     product: str
     files: int
     stamped: bool
+
+
+class Belongs(NamedTuple):
+    """A file that belongs to another one. kind: of `plant/belonging.py`; bound: whether a signature that holds is over its content."""
+
+    path: str
+    owner: str
+    kind: str
+    bound: bool
 
 
 class Told(NamedTuple):

@@ -6,7 +6,9 @@
 3. What is too weak to count (SHA-1, MD5, RSA below 2048 bits, ROCA) is WEAK, whether it holds or not, and says whose it is.
 4. Bare signatures (kernel modules, MCUboot, FIT, ESP32, IMA) often carry no certificate: BARE, with the name or key hash that
    the file gives. Their content is compared where the file says its digest; the signature value needs the key.
-5. A timestamp is checked against the signature and with its own certificate; whose word on time counts is not asked here either.
+5. What begins with the first line of a record, a trust file or another statement of ours is one, and is no artifact: its signature has
+   to be of that kind (RULES 1), which is then its format.
+6. A timestamp is checked against the signature and with its own certificate; whose word on time counts is not asked here either.
 
     seen = look("drive.bin")
     for one in seen.signatures: print(one.state, one.subject, one.not_after)
@@ -15,6 +17,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -32,9 +35,11 @@ from sealwright.artifact.source import OpenArtifact
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.cms import BrokenSigner, Signer, check_signer
+from sealwright.envelope.kinds import BACKUP, CEREMONY, DENY, LOSS, RECORD, TRANSCRIPT, TRUST
 from sealwright.envelope.tsp import check_token, read_token
 from sealwright.errors import SealwrightError, UnknownSigner
 from sealwright.findings import Finding, Severity, reject
+from sealwright.formats.detached import NAME as DETACHED
 from sealwright.formats.format import Candidate, Found, Search, Slot
 from sealwright.formats.registry import find
 from sealwright.formats.sidecar import own_late_tokens
@@ -48,6 +53,9 @@ _UNREAD = frozenset(
 )
 _MISSING = "SW-SIGNATURE-MISSING"
 _PART = "SW-PART-UNSIGNED"
+# statements that lie about by themselves; those about something beside them are formats of their own
+STATEMENTS = frozenset(kind.name for kind in (RECORD, TRUST, DENY, CEREMONY, TRANSCRIPT, BACKUP, LOSS))
+_FIRST_LINE = re.compile(rb"# sealwright ([a-z]{1,16}) 1\n")
 
 
 class State(StrEnum):
@@ -177,7 +185,18 @@ def _found(path: str, search: Search) -> tuple[Found, Digest | None]:
     if search.source is None and search.beside is None and os.path.isdir(path):
         return find(path, search), None
     with search.opened(path) as source:
-        return find(path, search._replace(source=source)), whole_digest(source)
+        found = find(path, search._replace(source=source))
+        return _as_statement(found, source) if found.candidates else found, whole_digest(source)
+
+
+def _as_statement(found: Found, source: OpenArtifact) -> Found:
+    """What signs a statement of ours, judged as that."""
+    first = _FIRST_LINE.match(source.read_at(0, 64))
+    kind = first[1].decode() if first is not None else ""
+    if kind not in STATEMENTS:
+        return found
+    candidates = (one._replace(format=kind, kind=kind) if one.format == DETACHED else one for one in found.candidates)
+    return found._replace(candidates=tuple(candidates))
 
 
 def whole_digest(source: OpenArtifact) -> Digest:

@@ -17,9 +17,12 @@ from datetime import UTC, datetime
 from itertools import groupby, islice, repeat
 
 from sealwright.errors import OutputRefused
+from sealwright.plant.belonging import Belonging
 from sealwright.plant.rows import Answer, Chunk, FileRow, Plain, StampRow
 from sealwright.plant.seen import (
+    BELONGING,
     LISTED,
+    Belongs,
     CertificateLine,
     Copies,
     CopiesTotal,
@@ -51,6 +54,7 @@ CREATE TABLE signature (file INTEGER, signer INTEGER, certificate TEXT, format T
   weakness TEXT, authority TEXT, stamped REAL, stamp_problem TEXT, product TEXT, version TEXT, generation TEXT, code TEXT, why TEXT);
 CREATE TABLE judged (file INTEGER PRIMARY KEY, outcome TEXT, rule TEXT, code TEXT, why TEXT);
 CREATE TABLE left (path BLOB, why TEXT, what TEXT);
+CREATE TABLE belonging (folder BLOB, name BLOB, above BLOB, owner BLOB, kind TEXT, bound INTEGER DEFAULT 0);
 """
 _TOLD = """
 SELECT folder.path, file.name, told.state, subject, format, code, told.why FROM (
@@ -70,6 +74,19 @@ _SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 _AUTHORITY = (
     "INSERT INTO authority VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET bound = min(bound, excluded.bound)"
 )
+# in which statement a thing is named, by what kind
+_STATED = "('receiving', 'acceptance', 'evidence', 'report')"
+_BOUND = f"""
+UPDATE belonging SET bound = 1 WHERE kind IN {_STATED} AND EXISTS (SELECT 1 FROM folder JOIN file ON file.folder = folder.id
+  AND file.name = belonging.owner JOIN signature ON signature.file = file.id WHERE folder.path = belonging.above
+  AND signature.state = 'intact'
+  AND signature.format = CASE WHEN belonging.kind IN ('receiving', 'evidence') THEN 'receiving' ELSE 'acceptance' END)
+"""  # noqa: S608
+_BELONGING = """
+UPDATE file SET state = ? WHERE state = 'unsigned' AND NOT tree AND id IN (SELECT file.id FROM belonging JOIN folder
+  ON folder.path = belonging.folder JOIN file ON file.folder = folder.id AND file.name = belonging.name
+  WHERE kind IN ('evidence', 'report'))
+"""
 _PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
 
 
@@ -151,6 +168,10 @@ class Spool:
         """Something that the walk left alone."""
         self.base.execute("INSERT INTO left VALUES (?,?,?)", (one.path, one.why.value, one.what))
 
+    def belongs(self, one: Belonging) -> None:
+        """Something that is another one's, if that one's signed statement holds."""
+        self.base.execute("INSERT INTO belonging VALUES (?,?,?,?,?,0)", one)
+
     def later(self) -> Iterator[Chunk]:
         """The large unsigned files that may be copies of another, because it has the same size; asked once, after the first look."""
         # the order wants a sorted copy, so that what changes meanwhile is not met again
@@ -174,6 +195,16 @@ class Spool:
             )
         self.base.execute("CREATE INDEX of_signer ON signature (signer)")
         self.base.execute("CREATE INDEX of_file ON signature (file)")
+        self._settle_belonging()
+
+    def _settle_belonging(self) -> None:
+        """What a statement lists is bound where the statement's signature holds, else a file like any other."""
+        if self.base.execute(f"SELECT 1 FROM belonging WHERE kind IN {_STATED} LIMIT 1").fetchone() is None:  # noqa: S608
+            return
+        self.base.execute("CREATE INDEX by_name ON file (folder, name)")
+        self.base.execute(_BOUND)
+        self.base.execute("DELETE FROM belonging WHERE kind IN ('evidence', 'report') AND NOT bound")
+        self.base.execute(_BELONGING, (BELONGING,))
 
     @property
     def counts(self) -> Counts:
@@ -308,6 +339,14 @@ class Spool:
                 for version, generation, files, file in versions
             )
             yield Product(product, subject or "", lines)
+
+    def belonging(self) -> Iterator[Belongs]:
+        """What belongs to another file or folder, by that one."""
+        found = self.base.execute(
+            "SELECT folder, name, above, owner, kind, bound FROM belonging ORDER BY above, owner, kind, folder, name"
+        )
+        for folder, name, above, owner, kind, bound in found:
+            yield Belongs(_raw(folder, name), _raw(above, owner), kind, bool(bound))
 
     def not_read(self, *why: Left) -> Iterator[NotRead]:
         """What the walk left alone."""

@@ -4,9 +4,10 @@
 2. What is seen goes into a spool on disk (`spool.py`), so that memory does not grow with the number of files.
 3. Signature files are looked at with the file they lie beside, as `verify --recursive` does it; one that lies alone is a file.
 4. A folder with a signed manifest is looked at as a whole as well; what is in it is then listed, not unsigned.
-5. A large file that nobody signed is read whole only where another one has its size, because it may be a copy: of a medium that
+5. Evidence and reports that a signed statement of the plant binds by digest belong to what that is about (`belonging.py`).
+6. A large file that nobody signed is read whole only where another one has its size, because it may be a copy: of a medium that
    holds little else than images and archives only the ends are read.
-6. With a trust file each signed file is judged as `verify` judges it, so that it shows what enforcing would refuse.
+7. With a trust file each signed file is judged as `verify` judges it, so that it shows what enforcing would refuse.
 
     with survey([b"/media/stick"], now=datetime.now(UTC)) as seen:
         for signer in seen.by_signer(): print(signer.subject, signer.files)
@@ -23,8 +24,9 @@ from datetime import datetime
 from sealwright.artifact.progress import Progress
 from sealwright.formats.embedded import embedded_format
 from sealwright.formats.known import EMBEDDED
-from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
+from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, RECEIVING_SUFFIX, could_lie_beside, is_beside
 from sealwright.formats.statementnames import received_by
+from sealwright.plant.belonging import by_name, listed_here
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
 from sealwright.plant.rows import Answer, Chunk, parts
@@ -78,7 +80,7 @@ def _chunks(paths: Iterable[bytes], spool: Spool) -> Iterator[Chunk]:
             else:
                 for one in _signed_elsewhere(found):
                     spool.left(one)
-                yield from _of_folder(path, found)
+                yield from _of_folder(path, found, spool)
 
 
 def _signed_elsewhere(listed: Listed) -> Iterator[NotRead]:
@@ -126,10 +128,10 @@ def _own_manifest(path: bytes) -> Iterator[Chunk]:
         yield Chunk(b"", b"", above or (b"/" if path.startswith(b"/") else b""), (name,), trees=True)
 
 
-_TREES = (os.fsencode(MANIFEST_SUFFIX), os.fsencode(IMA_LIST_SUFFIX))
+_TREES = (os.fsencode(MANIFEST_SUFFIX), os.fsencode(RECEIVING_SUFFIX), os.fsencode(IMA_LIST_SUFFIX))
 
 
-def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
+def _of_folder(root: bytes, listed: Listed, spool: Spool) -> Iterator[Chunk]:
     files = listed.files
     known = set(files)
     present = known.union(listed.folders) if known else known
@@ -141,6 +143,9 @@ def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
     for tree in sorted(trees):
         yield Chunk(root, listed.inside, listed.path, (tree,), trees=True)
     maybe = [name for name in files if could_lie_beside(name)]
+    bound = list(listed_here(listed, maybe, present))
+    for one in bound:
+        spool.belongs(one)
     if not maybe:
         for at in range(0, len(files), CHUNK):
             yield Chunk(root, listed.inside, listed.path, tuple(files[at : at + CHUNK]))
@@ -148,6 +153,9 @@ def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
     text, folders = _texts(listed)
     place = os.fsdecode(listed.path)
     beside = {name for name in maybe if is_beside(place, os.fsdecode(name), text, folders)}
+    beside.difference_update(one.name for one in bound)
+    for one in by_name(listed, beside, present):
+        spool.belongs(one)
     owners = _owners(maybe, known)
     own = [name for name in files if name not in beside]
     for at in range(0, len(own), CHUNK):

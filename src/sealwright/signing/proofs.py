@@ -5,7 +5,8 @@
    counts no longer; without a record, the same of each signature's timestamp, or of a signature without one its certificate.
 3. What ages within the horizon is renewed: a first record, a timestamp over the last one (the digest still counts), or a new
    chain over all objects with a digest that counts longer. What joined the group since comes in beside it.
-4. With each renewal come the certificates and revocation lists that judge what is renewed, so that they are there later.
+4. With each renewal come the certificates and revocation lists that judge what is renewed, so that they are there later. A list
+   that is not fresh any more is kept too, because it may name somebody, and is told.
 5. One hash tree a digest, one timestamp for it. Each record is read again and followed as `verify` will, and must contain the
    one before it, which must lie there unchanged; only then it is written. No signed file is touched.
 """
@@ -59,6 +60,7 @@ from sealwright.trust.lasting import (
     end_of_unrecorded,
     material_for,
     signatures_of,
+    stale_lists,
     tokens_of_signature,
 )
 from sealwright.trust.timestamps import TokenRefused
@@ -98,7 +100,7 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """An artifact whose record was written. stamped: the time in the new timestamp."""
+    """An artifact whose record was written. stamped: the time in the new timestamp; stale: issuers of kept lists that are not fresh."""
 
     path: str
     record: str
@@ -108,6 +110,7 @@ class Renewed:
     links: int
     ages: datetime | None
     tree: bool
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class _Plan(NamedTuple):
     hashes: tuple[bytes, ...]
     certificates: tuple[bytes, ...]
     lists: tuple[bytes, ...]
+    stale: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +253,12 @@ def _planned(
         return about, None
     digest = _digest_for(record, asked, ground)
     tokens = [last] if last is not None else [token for one in signatures for token in tokens_of_signature(one)]
-    material = _new_material(material_for(signatures, tokens, ground), archive)
+    wanted = material_for(signatures, tokens, ground)
+    material = _new_material(wanted, archive)
     archive = _with_digest(found.path, archive, digest)
     proofs = replace(about, needs=_action(record, digest))
-    return proofs, _Plan(proofs, archive, digest, _hashes(archive, digest, material), *material)
+    stale = stale_lists(wanted, ground)
+    return proofs, _Plan(proofs, archive, digest, _hashes(archive, digest, material), *material, stale)
 
 
 def _action(record: Record | None, digest: HashName) -> Action:
@@ -382,6 +388,7 @@ def _answer(plan: _Plan, record: Record, ground: Ground) -> Renewed:
         links=len(record.links),
         ages=end_of_token(token, ground, "").at,
         tree=plan.archive.tree,
+        stale=plan.stale,
     )
 
 

@@ -1,6 +1,8 @@
 """The revocation bundle, brought along by `trust install`: what can only take trust away is never lost and never goes back.
 
-1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise.
+1. `deny.toml` with its signatures replaces an installed one of a lower version; the installed one stays otherwise. One officer may
+   skip MAX_SKIPPED versions; a longer way takes the officers' threshold, else one of them could end all later lists with the
+   highest number there is.
 2. Each list of `trust.d` is added, each signer's certificate and each layout. One of the same name but other content is kept beside it under a name with its digest:
    lists add up (RULES 4), so an old one on a stick takes nothing away from a newer one that is installed. One that a newer one says
    all of, as strictly, is removed. A list that no issuer in the trust file signed may be of an authority that signatures
@@ -42,13 +44,14 @@ from sealwright.trust.belief import (
     signed_deny,
 )
 from sealwright.trust.certificate import load_certificate
-from sealwright.trust.history import HISTORY, SignedText, persons_of, read_signed, signing_keys
+from sealwright.trust.history import HISTORY, SignedText, persons_of, reached, read_signed, signing_keys
 from sealwright.trust.model import TrustFile
 from sealwright.trust.revocation import MAX_CRL_BYTES, CrlTable, crl_issuer, supersedes
 from sealwright.trust.trustfile import MAX_BYTES
 
 _KEPT = re.compile(r"[0-9]{1,10}\.toml(\..+\.p7s)?")
 MAX_STRANGE = 16
+MAX_SKIPPED = 1000
 MAX_LISTS_BYTES = 256 << 20  # of a delivery: it is held in memory before anything of it is judged
 MAX_HISTORY_FILES = 8192
 MAX_HISTORY_BYTES = 64 << 20
@@ -270,13 +273,15 @@ def check_bundle(path: str, trust: TrustFile, folder: str) -> None:
     """Judge the bundle beside a name by the installed trust file; MalformedTrust or TrustRefused."""
     source, target = os.path.join(os.path.dirname(path), DENY), os.path.join(folder, DENY)
     if os.path.lexists(source):
-        version = signed_deny(read_signed(source), trust).version
+        signed = read_signed(source)
+        version = signed_deny(signed, trust).version
         old = read_file_or_none(target, MAX_BYTES)
         before = parse_deny(old, target).version if old is not None else 0
         if version < before:
             raise TrustRefused(
                 DENY, f"its version {version} is older than the installed version {before}", "Bring the newest bundle."
             )
+        _check_skipped(before, version, signed, trust)
     known = [
         load_certificate(der, "trust file") for der in (*(a.certificate for a in trust.anchors), *trust.intermediates)
     ]
@@ -302,8 +307,23 @@ def _deny_list(path: str, folder: str, trust: TrustFile | None) -> tuple[int, li
         raise TrustRefused(
             source, f"another deny list of version {version} is installed", "Have its officer give it a higher version."
         )
+    if trust is not None:
+        _check_skipped(before, version, signed, trust)
     beside = [(os.path.join(folder, name), data) for name, data in signed.signatures.items()]
     return version, [*beside, (target, signed.text)]
+
+
+def _check_skipped(before: int, version: int, signed: SignedText, trust: TrustFile) -> None:
+    """TrustRefused where fewer officers than their threshold skip more versions than one of them may."""
+    if version - before <= MAX_SKIPPED or trust.stage == "trial":
+        return
+    if reached(trust.officers, signing_keys(signed, DENY_KIND)):
+        return
+    raise TrustRefused(
+        signed.path,
+        f"version {version} comes long after version {before}, and not enough officers signed it to skip so many",
+        f"Give it a version up to {before + MAX_SKIPPED}, or have {trust.officers.threshold} officers sign it.",
+    )
 
 
 def _signed_again(signed: SignedText, trust: TrustFile | None) -> dict[str, bytes]:

@@ -18,10 +18,11 @@ from sealwright.envelope.tsp import Token, read_token
 from sealwright.errors import SealwrightError
 from sealwright.formats.format import Candidate, Found
 from sealwright.trust.ageing import key_names, path_names
-from sealwright.trust.certificate import load_certificate
+from sealwright.trust.certificate import display_name, load_certificate
 from sealwright.trust.evidence import Evidence
 from sealwright.trust.ground import Ground
 from sealwright.trust.path import Path, Strictness
+from sealwright.trust.verdict import Purpose
 
 MAX_LIST_BYTES = 2 << 20
 Signed = tuple[Candidate, Signer]
@@ -135,6 +136,19 @@ def material_for(signatures: Sequence[Signed], tokens: Sequence[Token], ground: 
         )
         lists |= dict.fromkeys(tables[-1:])
     return Material(tuple(one.public_bytes(Encoding.DER) for one in certificates), tuple(lists))
+
+
+def stale_lists(material: Material, ground: Ground) -> tuple[str, ...]:
+    """The issuers of kept lists that count as fresh no longer, by themselves or by the trust file: silence in them proves nothing."""
+    return tuple(issuer for der in material.lists if (issuer := _stale(der, ground)))
+
+
+def _stale(der: bytes, ground: Ground) -> str:
+    crl = x509.load_der_x509_crl(der)
+    ends, policy = crl.next_update_utc, ground.policies.get(crl.issuer.public_bytes())
+    if policy is not None and (age := policy.max_age.get(Purpose.INSTALL.value)) is not None:
+        ends = crl.last_update_utc + age
+    return display_name(crl.issuer) if ends is None or ends < ground.judgement.judged else ""
 
 
 def _paths_of_token(token: Token, ground: Ground) -> list[Path]:

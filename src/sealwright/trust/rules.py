@@ -3,6 +3,8 @@
 A rule speaks of an artifact if its products and formats fit. Rules that name the product beat those that name none, and
 those that name the format beat those that do not; of the rules left, those that speak of an anchor that signed here (all
 of them, if none does) must ALL be satisfied: the strictest decides, and adding a lax rule never opens a strict one.
+A public CA is many makers' anchor, so there a rule speaks of its anchor only together with a signer whom it names, as each such
+rule has to; one that names nobody who signed here is another maker's, as a rule about another anchor is.
 A receiving record stands in for a maker's signature where a rule lists its grade; an acceptance fills the slot `plant` of a rule
 for any format (`statements.py`).
 Claims count only from signatures that hold and count for the rule (A029); two that differ refuse. What a program says of its
@@ -127,8 +129,10 @@ def _speaking(rules: Sequence[Rule], claims: Claims, formats: set[str], judged: 
 
 def _names_signer(rule: Rule, entry: Judged) -> bool:
     """Whether a rule speaks of the anchor of a signature; of a plant's statement, whose kind nobody else's has, in its own slot."""
+    if (anchor := entry.anchor) is None:
+        return False
     slots = [one for one in rule.signers if not entry.candidate.about or one.slot is Slot.PLANT]
-    return entry.anchor is not None and any(entry.anchor.name in one.anchors for one in slots)
+    return any(anchor.name in one.anchors and (not anchor.public or _is_named(one, entry)) for one in slots)
 
 
 def _formats(judged: Sequence[Judged]) -> set[str]:
@@ -287,13 +291,7 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
         return [reject("SW-CLAIMS-NOT-SIGNED", seen.source, describe(claims))]
     if wanted.pins_until is not None and at > wanted.pins_until:
         return [reject("SW-PIN-ENDED", rule.name, found=f"{wanted.pins_until:%Y-%m-%d}")]
-    pinned = (
-        (not wanted.subjects or any(same_subject(entry.certificate, name) for name in wanted.subjects))
-        and (not wanted.keys or seen.key in wanted.keys)
-        and (not wanted.certificates or seen.certificate in wanted.certificates)
-        and (not wanted.persons or seen.person in wanted.persons)
-    )
-    if not pinned:
+    if not _is_named(wanted, entry):
         found = (wanted.persons and entry.absent) or seen.subject
         return [reject("SW-SIGNER-NOT-ALLOWED", seen.subject, f"the signers that rule {rule.name} names", found)]
     if wanted.slot is Slot.PQ and not seen.algorithm.startswith(ML_DSA):
@@ -304,6 +302,18 @@ def _why_not(rule: Rule, wanted: SignerRule, entry: Judged, claims: Claims, at: 
     if for_records or (ANY_PURPOSE not in purposes and not entry.purposes & set(purposes)):
         return [reject("SW-CERT-PURPOSE", seen.subject, ", ".join(purposes), ", ".join(sorted(entry.purposes)))]
     return list(entry.refusals)
+
+
+def _is_named(wanted: SignerRule, entry: Judged) -> bool:
+    """Whether a signature's signer is among those whom a rule names; everybody is where it names none."""
+    seen, certificate = entry.seen, entry.certificate
+    return (
+        certificate is not None
+        and (not wanted.subjects or any(same_subject(certificate, name) for name in wanted.subjects))
+        and (not wanted.keys or seen.key in wanted.keys)
+        and (not wanted.certificates or seen.certificate in wanted.certificates)
+        and (not wanted.persons or seen.person in wanted.persons)
+    )
 
 
 def _unmapped(entry: Judged) -> str:

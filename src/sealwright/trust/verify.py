@@ -29,7 +29,7 @@ from sealwright.artifact.source import OpenArtifact, unreadable
 from sealwright.errors import LimitExceeded, MalformedTrust, SealwrightError
 from sealwright.findings import Finding, Severity, note, reject, undecided, warning
 from sealwright.formats.format import ACCEPTANCE, RECEIVING, Coverage, Found, Search
-from sealwright.formats.registry import find
+from sealwright.formats.registry import file_of, find
 from sealwright.formats.sidecar import has_record
 from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
@@ -173,6 +173,9 @@ class Verifier:
     ) -> Found:
         search = self._search(progress, beside)._replace(source=source)
         try:
+            named = search.signature is None and beside is None and source is None
+            if named and (about := file_of(path)) is not None and has_record(about, search):
+                path = about  # beside which the record lies, and that is over all of its signatures
             if has_record(path, search):
                 from sealwright.formats.archive import find_archived  # few files have one
 
@@ -191,6 +194,8 @@ class Verifier:
             beside=beside,
             certificates=self.believed.certificates,
             layouts=self.believed.layouts,
+            # what runs is not stopped by whoever can put a file beside it (RULES 4: a bad token never improves a verdict)
+            unreadable=Severity.WARNING if self.request.purpose is Purpose.RUN else Severity.REJECT,
         )
 
     def _lowered(self, known: State) -> State:
