@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.names import display
 from sealwright.artifact.source import HeldArtifact, OpenArtifact, opened_as, unreadable
@@ -19,7 +20,9 @@ from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed
 from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow, StampRow
 from sealwright.plant.signers import CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
-from sealwright.trust.verify import Verifier
+
+if TYPE_CHECKING:
+    from sealwright.trust.verify import Verifier  # start-up time: most surveys judge nothing
 
 SMALL = 256 * 1024
 MAX_HELD = 32  # files that are open until the plain ones of a chunk are done

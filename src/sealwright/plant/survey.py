@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.progress import Progress
 from sealwright.formats.embedded import embedded_format
@@ -30,7 +31,9 @@ from sealwright.plant.looking import Worker
 from sealwright.plant.rows import Answer, Chunk, parts
 from sealwright.plant.spool import Spool, spooling
 from sealwright.plant.walk import MAX_DEPTH, Left, Listed, NotRead, is_folder, walk
-from sealwright.trust.verify import Verifier
+
+if TYPE_CHECKING:
+    from sealwright.trust.verify import Verifier  # start-up time: most surveys judge nothing
 
 CHUNK = 128
 ELSEWHERE = (b".asc", b".gpg", b".sig", b".sign", b".minisig")
