@@ -178,7 +178,9 @@ def read_tree(source: OpenArtifact) -> Tree:
 
 def begins_node(source: OpenArtifact, path: str) -> bool:
     """Whether a tree has a node, read no further than to where it begins. Raises as `read_tree` does, of what was read."""
-    return any(isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in _tokens(source, _head(source)))
+    return any(
+        isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in _tokens(source, _head(source))
+    )
 
 
 class _Head(NamedTuple):
@@ -357,11 +359,11 @@ def _property(window: _Window, at: int, path: str, names: bytes) -> tuple[Proper
     if stop - name_at > MAX_NAME:
         raise wrong(source, at, f"a property whose name has {stop - name_at} characters")
     name = _text(source, at, names[name_at:stop])
-    value: Piece = Span(start, start + size)
-    if size <= MAX_STRUCTURE_READ and name != _IMAGE:
-        value = window.bytes_at(start, size)
-    padding = window.bytes_at(start + size, following - start - size) if size % 4 else b""
-    return Property(path, name, name_at, value, at, padding), following
+    if size > MAX_STRUCTURE_READ or name == _IMAGE:
+        padding = window.bytes_at(start + size, following - start - size)
+        return Property(path, name, name_at, Span(start, start + size), at, padding), following
+    body = window.bytes_at(start, following - start)
+    return Property(path, name, name_at, body[:size], at, body[size:]), following
 
 
 def _text(source: OpenArtifact, at: int, data: bytes) -> str:

@@ -192,7 +192,9 @@ class Spool:
     def _counted(self) -> Counts:
         """How much of what, counted once, because every section asks for it."""
         # nearly all files are unsigned: to group them with the others would be to sort them all
-        plain = self.base.execute("SELECT count(*), coalesce(sum(size), 0) FROM file WHERE state = 'unsigned' AND NOT tree")
+        plain = self.base.execute(
+            "SELECT count(*), coalesce(sum(size), 0) FROM file WHERE state = 'unsigned' AND NOT tree"
+        )
         ((unsigned, size),) = plain
         others = self.base.execute(
             "SELECT tree, state, count(*), sum(size) FROM file WHERE state != 'unsigned' GROUP BY tree, state ORDER BY state"
