@@ -105,7 +105,7 @@ class Spool:
         self.base.execute("BEGIN")
         self.signers: dict[str, int] = {}
         self.folders: dict[bytes, int] = {}
-        self.counts = Counts((), 0, 0, 0, ())
+        self.settled: Counts | None = None
 
     def __enter__(self) -> Spool:
         return self
@@ -187,10 +187,14 @@ class Spool:
         self.base.execute("CREATE INDEX of_signer ON signature (signer)")
         self.base.execute("CREATE INDEX of_file ON signature (file)")
         self.base.execute(_COPIES)
-        self.counts = self._counted()
+        self.settled = self._counted()
+
+    @property
+    def counts(self) -> Counts:
+        """How much of what; after the last answer it is counted once, because every section asks for it."""
+        return self.settled or self._counted()
 
     def _counted(self) -> Counts:
-        """How much of what, counted once, because every section asks for it."""
         # nearly all files are unsigned: to group them with the others would be to sort them all
         plain = self.base.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM file WHERE state = 'unsigned' AND NOT tree"
