@@ -36,21 +36,25 @@ _FLAGS = (
 
 
 class _Place(NamedTuple):
-    """The folder of a chunk. inside: its path with a separator behind; rows: of its files, as far as they are not plain."""
+    """The folder of a chunk. inside: its path with a separator behind; rows: of its files, as far as they are not plain.
+
+    beside: as in `Chunk`.
+    """
 
     inside: str
     descriptor: int
-    search: Search
+    beside: tuple[str, ...]
     rows: list[FileRow]
 
 
 class _Held(NamedTuple):
-    """A file to be looked at whole, open. head: its first bytes."""
+    """A file to be looked at whole, open. head: its first bytes; beside: names of what may belong to it; rows: where its own goes."""
 
     head: bytes
     at: int
     source: OpenArtifact
-    place: _Place
+    beside: tuple[str, ...]
+    rows: list[FileRow]
 
 
 class Worker:
@@ -94,7 +98,7 @@ class Worker:
             why = unreadable("", cause).what
             rows += [_unread(at, why) for at in range(len(chunk.names))]
             return
-        place = _Place(inside, descriptor, Search(beside=[os.fsdecode(name) for name in chunk.beside]), rows)
+        place = _Place(inside, descriptor, tuple(map(os.fsdecode, chunk.beside)), rows)
         look_at = self._digested if chunk.files else self._file
         for at, name in enumerate(chunk.names):
             if (row := look_at(at, name, place)) is not None:
@@ -103,10 +107,10 @@ class Worker:
     def _look_at_held(self) -> None:
         """Kind by kind and after the others, so that the code for each kind of file stays in the processor's cache."""
         held, self.held = sorted(self.held, key=lambda one: one.head), []
-        for _, at, source, place in held:
+        for _, at, source, beside, rows in held:
             with source:
-                seen = look(source.path, place.search._replace(source=source))
-                place.rows.append(self._seen(at, seen, source))
+                seen = look(source.path, Search(beside=beside, source=source))
+                rows.append(self._seen(at, seen, source))
 
     def _folder(self, chunk: Chunk) -> int:
         if self.folder[:2] != (chunk.root, chunk.inside) or self.folder[2] < 0:
@@ -133,20 +137,20 @@ class Worker:
             if not stat.S_ISREG(status.st_mode):
                 return _unread(at, "it is no longer a regular file")
             name = os.fsdecode(raw)
-            alone = not (place.search.beside and _has_beside(name, place.search))
+            beside = tuple(one for one in place.beside if one.startswith(f"{name}.")) if place.beside else ()
             if status.st_size <= SMALL:
                 data = os.read(descriptor, status.st_size + 1)
                 head = data[:HEAD_BYTES]
-                if alone and not could_be_signed_inside(head, data[-MAX_TAIL_BYTES:], name):
+                if not beside and not could_be_signed_inside(head, data[-MAX_TAIL_BYTES:], name):
                     return self._unsigned(at, descriptor, status, data)
                 source = HeldArtifact(place.inside + name, descriptor, status, data)
             else:
                 source = opened_as(place.inside + name, descriptor)
                 head, tail = ends_of(source)
-                if alone and not could_be_signed_inside(head, tail, name):
+                if not beside and not could_be_signed_inside(head, tail, name):
                     self._noted(at, source.size, None)
                     return None
-            self.held.append(_Held(head, at, source, place))
+            self.held.append(_Held(head, at, source, beside, place.rows))
             source, descriptor = None, -1
         except SealwrightError as cause:
             return _unread(at, cause.what)
@@ -198,7 +202,7 @@ class Worker:
 
     def _seen(self, at: int, seen: FileSeen, source: OpenArtifact | None) -> FileRow:
         digest = seen.digest.value if seen.digest is not None else b""
-        signatures = tuple(self._row(one) for one in seen.signatures)
+        signatures = tuple([self._row(one) for one in seen.signatures])
         why = display(seen.why[0].sentence) if seen.why else ""
         judged = self._judged(seen, source) if signatures and self.verifier is not None else None
         return FileRow(at, seen.size, digest, seen.state.value, why, signatures, judged)
@@ -282,10 +286,6 @@ def identity(one: SignatureSeen) -> str:
 def _storable(text: str) -> str:
     """A text as SQLite takes it; a lone surrogate is written as an escape."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def _has_beside(name: str, search: Search) -> bool:
-    return any(one.startswith(name + ".") for one in search.beside or ())
 
 
 def _unread(at: int, why: str) -> FileRow:

@@ -22,10 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.progress import Progress
-from sealwright.formats.embedded import embedded_format
-from sealwright.formats.known import EMBEDDED
-from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, could_lie_beside, is_beside
-from sealwright.formats.statementnames import received_by
+from sealwright.formats.sidecar import ENDINGS_RAW, IMA_LIST_SUFFIX, MANIFEST_SUFFIX, is_beside
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
 from sealwright.plant.rows import Answer, Batch, Chunk, parts
@@ -50,10 +47,6 @@ def survey(
     What cannot be read is in the spool; OutputRefused only where that has no room. verifier: a believed trust file, for `Spool.rules`.
     """
     spool = Spool()
-    if any(map(is_folder, paths)):
-        # before the workers are forked, which else would import them each for itself
-        for name in EMBEDDED:
-            embedded_format(name)
     try:
         with spooling(), Crew[Batch, list[Answer]](Worker(verifier, now.timestamp()), parts) as crew:
             for batch, answers in crew.answers(_batches(_chunks(paths, spool))):
@@ -156,14 +149,14 @@ def _of_folder(root: bytes, listed: Listed) -> Iterator[Chunk]:
     files = listed.files
     known = set(files)
     present = known.union(listed.folders) if known else known
-    trees = [
-        name
-        for name in listed.folders
-        if any(name + ending in known for ending in _TREES) and not received_by(name, present)
-    ]
+    trees = [name for name in listed.folders if any(name + ending in known for ending in _TREES)]
+    if trees:
+        from sealwright.formats.statementnames import received_by  # start-up time: few folders have signed ones
+
+        trees = [name for name in trees if not received_by(name, present)]
     for tree in sorted(trees):
         yield Chunk(root, listed.inside, listed.path, (tree,), trees=True)
-    maybe = [name for name in files if could_lie_beside(name)]
+    maybe = [name for name in files if name.endswith(ENDINGS_RAW)]
     if not maybe:
         for at in range(0, len(files), CHUNK):
             yield Chunk(root, listed.inside, listed.path, tuple(files[at : at + CHUNK]))
