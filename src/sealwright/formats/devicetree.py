@@ -286,7 +286,8 @@ def _tokens(source: OpenArtifact, head: _Head) -> Iterator[Token]:
         count += 1
         if count > MAX_TOKENS:
             raise LimitExceeded(source.path, f"more than {MAX_TOKENS} nodes and properties", "Make it smaller.")
-        (tag,) = _U32.unpack(window.bytes_at(at, 4))
+        here = window.bytes_at(at, _VALUE.size)
+        (tag,) = _U32.unpack_from(here)
         path = open_nodes[-1] if open_nodes else ""
         if tag == _FINISH and closed and at + 4 == end:
             yield Mark(tag, "", at)
@@ -307,7 +308,7 @@ def _tokens(source: OpenArtifact, head: _Head) -> Iterator[Token]:
             closed = not open_nodes
             at += 4
         elif tag == _PROPERTY and open_nodes:
-            found, following = _property(window, at, path, head.strings)
+            found, following = _property(window, at, here, path, head.strings)
             if (path, found.name) in seen:
                 raise wrong(source, at, f"{path} has the property {found.name} twice")
             seen.add((path, found.name))
@@ -346,11 +347,11 @@ def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: lis
     return path
 
 
-def _property(window: _Window, at: int, path: str, names: bytes) -> tuple[Property, int]:
+def _property(window: _Window, at: int, head: bytes, path: str, names: bytes) -> tuple[Property, int]:
     source, end = window.source, window.end
-    if end - at < _VALUE.size:
+    if len(head) < _VALUE.size:
         raise wrong(source, at, "a property is cut off")
-    _, size, name_at = _VALUE.unpack(window.bytes_at(at, _VALUE.size))
+    _, size, name_at = _VALUE.unpack(head)
     start = at + _VALUE.size
     following = start + size + -size % 4
     stop = names.find(b"\0", name_at) if name_at < len(names) else -1
