@@ -186,6 +186,8 @@ class Spool:
             )
         self.base.execute("CREATE INDEX of_signer ON signature (signer)")
         self.base.execute("CREATE INDEX of_file ON signature (file)")
+        self.base.execute("CREATE INDEX of_state ON signature (state)")
+        self.base.execute("CREATE INDEX of_reason ON file (state) WHERE why IS NOT NULL")
         self.base.execute(_COPIES)
         self.settled = self._counted()
 
