@@ -33,7 +33,7 @@ from sealwright.formats.known import could_be_signed_inside, ends_of, may_be_sig
 from sealwright.plant import crew as crew_module
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
-from sealwright.plant.rows import Answer, Chunk, parts
+from sealwright.plant.rows import Answer, Batch, Chunk, parts
 from sealwright.plant.seen import LISTED
 from sealwright.plant.signers import State
 from sealwright.plant.spool import Spool
@@ -274,13 +274,14 @@ def test_a_file_that_is_replaced_by_a_link_while_it_is_looked_at_is_not_followed
     share.mkdir()
     (share / "a.txt").symlink_to(tmp_path / "outside.txt")
     worker = Worker(None, NOW.timestamp())
-    answer = worker(Chunk(os.fsencode(share), b"", os.fsencode(share), (b"a.txt",)))
+    (answer,) = worker((Chunk(os.fsencode(share), b"", os.fsencode(share), (b"a.txt",)),))
     assert [one.state for one in answer.files] == ["unreadable"]
     (share / "real").mkdir()
     (share / "linked").symlink_to(share / "real")
     (share / "real" / "b.txt").write_text("b")
-    assert worker(Chunk(os.fsencode(share), b"real", b"", (b"b.txt",))).plain.sizes == [1]
-    answer = worker(Chunk(os.fsencode(share), b"linked", b"", (b"b.txt",)))
+    (answer,) = worker((Chunk(os.fsencode(share), b"real", b"", (b"b.txt",)),))
+    assert answer.plain.sizes == [1]
+    (answer,) = worker((Chunk(os.fsencode(share), b"linked", b"", (b"b.txt",)),))
     assert [one.state for one in answer.files] == ["unreadable"]
 
 
@@ -290,16 +291,18 @@ def test_a_file_that_grows_while_it_is_read_is_said_to_have_changed(
     (tmp_path / "log.txt").write_bytes(b"line\n")
     chunk = Chunk(os.fsencode(tmp_path), b"", os.fsencode(tmp_path), (b"log.txt",))
     worker = Worker(None, NOW.timestamp())
-    assert worker(chunk).plain.sizes == [5]
-    read = os.pread
+    (before,) = worker((chunk,))
+    assert before.plain.sizes == [5]
+    read = os.read
 
-    def growing(descriptor: int, size: int, offset: int) -> bytes:
+    def growing(descriptor: int, size: int) -> bytes:
         with (tmp_path / "log.txt").open("ab") as file:
             file.write(b"more\n")
-        return read(descriptor, size, offset)
+        return read(descriptor, size)
 
-    monkeypatch.setattr(os, "pread", growing)
-    (row,) = worker(chunk).files
+    monkeypatch.setattr(os, "read", growing)
+    (answer,) = worker((chunk,))
+    (row,) = answer.files
     assert (row.state, row.why) == ("unreadable", "it changed while it was read")
 
 
@@ -318,13 +321,13 @@ def test_a_large_file_is_read_whole_only_where_another_one_has_its_size(tmp_path
         assert unread == 1
 
 
-def _dying(deadly: bytes) -> Callable[[Chunk], Answer]:
+def _dying(deadly: bytes) -> Callable[[Batch], list[Answer]]:
     worker = Worker(None, NOW.timestamp())
 
-    def answer(chunk: Chunk) -> Answer:
-        if deadly in chunk.names:
+    def answer(batch: Batch) -> list[Answer]:
+        if any(deadly in chunk.names for chunk in batch):
             os._exit(9)
-        return worker(chunk)
+        return worker(batch)
 
     return answer
 
@@ -335,9 +338,10 @@ def one_kills_its_reader(tmp_path: Path) -> None:
         (tmp_path / f"{number:02}.txt").write_text(str(number))
     names = tuple(os.fsencode(one.name) for one in sorted(tmp_path.iterdir()))
     chunks = [Chunk(os.fsencode(tmp_path), b"", os.fsencode(tmp_path), names[at : at + 10]) for at in range(0, 100, 10)]
-    with Spool() as spool, Crew[Chunk, Answer](_dying(b"42.txt"), parts) as crew:
-        for chunk, answer in crew.answers(iter(chunks)):
-            spool.add(chunk, answer)
+    with Spool() as spool, Crew[Batch, list[Answer]](_dying(b"42.txt"), parts) as crew:
+        for batch, answers in crew.answers(iter([tuple(chunks[:5]), tuple(chunks[5:])])):
+            for at, chunk in enumerate(batch):
+                spool.add(chunk, answers[at] if answers is not None else None)
         assert states(spool) == {"unreadable": 1, "unsigned": 99}
         (told,) = spool.told(State.UNREADABLE)
         assert os.path.basename(told.path) == "42.txt"

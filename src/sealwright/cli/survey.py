@@ -106,6 +106,8 @@ def _write(
     leaders: Leaders | None,
 ) -> None:
     """The files that were asked for; what was written is said on stderr."""
+    if args.html is None and args.draft_trust is None:
+        return
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
     from sealwright.texts.words import say

@@ -4,8 +4,9 @@ A shape is a SignedData that was read in full, as its octets with holes where th
 outside the holes hold the same structure, for all tags and lengths of DER stand outside: they need no second reading.
 1. A hole is known only where the value with its header (and, for an attribute, its type) occurs exactly once.
 2. Inside a hole nothing has a form but signing-time, which is decoded again, and content, which is digested again.
-3. Only an envelope of one signer without findings and with at most one timestamp has a shape; the order of a SET OF follows
-   from what stands before the holes.
+3. Only an envelope of one signer without findings, with at most one timestamp and nothing nested has a shape; the order of a SET
+   OF follows from what stands before the holes.
+4. Content that is a SEQUENCE (Authenticode) is read raw as well, but only in DER: where BER is converted, so is what is in it.
 What fits no shape is read in full, so a shape changes how long reading takes and never what it finds.
 """
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.hazmat import asn1
 
 from sealwright.artifact.digest import Digest
+from sealwright.envelope import asn1 as types
 from sealwright.envelope.asn1 import der
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Shapes:
 
 
 def _shape(data: bytes, envelope: Envelope, signer: Signer) -> Shape | None:
-    if signer.findings or len(signer.tokens) > 1 or signer.signed_bytes is None:
+    if signer.findings or len(signer.tokens) > 1 or signer.signed_bytes is None or envelope.nested:
         return None
     signed = _once(data, b"\xa0" + signer.signed_bytes[1:], 1)
     signature = _once(data, der(0x04, signer.signature), len(der(0x04, signer.signature)) - len(signer.signature))
@@ -119,7 +121,10 @@ def _shape(data: bytes, envelope: Envelope, signer: Signer) -> Shape | None:
         time = slice(at + len(_TIME_HEAD), at + len(_TIME_HEAD) + _TIME_SIZE)
         holes.append(time)
     if envelope.content is not None:
-        encoded = der(0x04, envelope.content)
+        sequence = envelope.content_type == types.SPC_INDIRECT_DATA.dotted_string
+        if sequence and not _is_der(data):
+            return None
+        encoded = der(0x30 if sequence else 0x04, envelope.content)
         content = _once(data, encoded, len(encoded) - len(envelope.content))
         if content is None:
             return None
@@ -132,6 +137,14 @@ def _shape(data: bytes, envelope: Envelope, signer: Signer) -> Shape | None:
         token = (octets[:header], inside)
         holes.append(inside)
     return Shape(_between(data, holes), signed, digest, signature, time, content, token, envelope, signer)
+
+
+def _is_der(data: bytes) -> bool:
+    try:
+        asn1.decode_der(types.ContentInfo, data)
+    except ValueError:
+        return False
+    return True
 
 
 def _once(data: bytes, pattern: bytes, header: int) -> slice | None:

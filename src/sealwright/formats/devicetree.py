@@ -30,8 +30,10 @@ MAX_VALUES_READ = 4 << 20
 _BEGIN, _END, _PROPERTY, _NOP, _FINISH = 1, 2, 3, 4, 9
 _U32 = struct.Struct(">I")
 _VALUE = struct.Struct(">III")
+_MARKS = {tag: _U32.pack(tag) for tag in (_END, _NOP, _FINISH)}
 _VERSION, _COMPATIBLE = 17, 16
 _IMAGE = "data"
+_AHEAD = 4096  # bytes of the structure read at a time
 
 
 class Span(NamedTuple):
@@ -168,6 +170,30 @@ class Tree:
 
 def read_tree(source: OpenArtifact) -> Tree:
     """Read a tree at the start of a file; MalformedArtifact with the offset, LimitExceeded where it is beyond what is read."""
+    head = _head(source)
+    tokens = tuple(_tokens(source, head))
+    kept = source.read_at(HEADER.size, head.structure.start - HEADER.size)
+    return Tree(tokens, head.strings, head.total, kept, head.cpu, head.structure, head.names)
+
+
+def begins_node(source: OpenArtifact, path: str) -> bool:
+    """Whether a tree has a node, read no further than to where it begins. Raises as `read_tree` does, of what was read."""
+    return any(
+        isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in _tokens(source, _head(source))
+    )
+
+
+class _Head(NamedTuple):
+    """What the header says, checked. strings: the block at `names`."""
+
+    total: int
+    cpu: int
+    structure: Span
+    names: Span
+    strings: bytes
+
+
+def _head(source: OpenArtifact) -> _Head:
     head = source.read_at(0, HEADER.size)
     if len(head) < HEADER.size or head[:4] != MAGIC:
         raise wrong(source, 0, "there is no device tree")
@@ -180,10 +206,8 @@ def read_tree(source: OpenArtifact) -> Tree:
         raise wrong(source, 8, "its blocks overlap, leave gaps or leave the tree")
     if strings_size > MAX_STRINGS or structure > reserved + MAX_STRUCTURE_READ:
         raise LimitExceeded(source.path, f"names of {strings_size} bytes", f"At most {MAX_STRINGS} are read.")
-    names = source.read_at(strings, strings_size)
-    tokens = tuple(_tokens(source, structure, strings, names))
-    kept = source.read_at(reserved, structure - reserved)
-    return Tree(tokens, names, total, kept, cpu, Span(structure, strings), Span(strings, strings + strings_size))
+    names = Span(strings, strings + strings_size)
+    return _Head(total, cpu, Span(structure, strings), names, source.read_at(strings, strings_size))
 
 
 def check_free_space(source: OpenArtifact, tree: Tree) -> None:
@@ -200,7 +224,7 @@ def token_pieces(token: Token) -> list[Piece]:
     """One tag as it is written."""
     if isinstance(token, Mark):
         if token.tag != _BEGIN:
-            return [_U32.pack(token.tag)]
+            return [_MARKS[token.tag]]
         return [_U32.pack(_BEGIN) + _padded(token.path.rpartition("/")[2].encode() + b"\0")]
     head = _VALUE.pack(_PROPERTY, token.size, token.name_at)
     padding = token.padding or bytes(-token.size % 4)
@@ -229,8 +253,30 @@ def is_finish(token: Token) -> bool:
     return isinstance(token, Mark) and token.tag == _FINISH
 
 
-def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[Token]:
+class _Window:
+    """The structure block as it is gone through: what lies ahead is read in pieces, and what is jumped over is not."""
+
+    def __init__(self, source: OpenArtifact, end: int) -> None:
+        self.source, self.end = source, end
+        self.data, self.start = b"", 0
+
+    def bytes_at(self, at: int, size: int) -> bytes:
+        """At most `size` bytes, fewer at the end of the block. MalformedArtifact where the file has become shorter."""
+        place = at - self.start
+        found = self.data[place : place + size] if place >= 0 else b""
+        if len(found) == size or at + len(found) == self.end:
+            return found
+        self.start = at
+        self.data = self.source.read_at(at, min(max(size, _AHEAD), self.end - at))
+        if len(self.data) < min(size, self.end - at):
+            raise wrong(self.source, at, "its structure is cut off")
+        return self.data[:size]
+
+
+def _tokens(source: OpenArtifact, head: _Head) -> Iterator[Token]:
     """The tags, each checked against where it stands."""
+    at, end = head.structure
+    window = _Window(source, end)
     open_nodes: list[str] = []
     seen: set[tuple[str, str]] = set()
     count, closed, values = 0, False, 0
@@ -240,7 +286,8 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
         count += 1
         if count > MAX_TOKENS:
             raise LimitExceeded(source.path, f"more than {MAX_TOKENS} nodes and properties", "Make it smaller.")
-        (tag,) = _U32.unpack(source.read_at(at, 4))
+        here = window.bytes_at(at, _VALUE.size)
+        (tag,) = _U32.unpack_from(here)
         path = open_nodes[-1] if open_nodes else ""
         if tag == _FINISH and closed and at + 4 == end:
             yield Mark(tag, "", at)
@@ -248,7 +295,7 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
         if closed or (not open_nodes and tag != _BEGIN and count > 1):
             raise wrong(source, at, "something stands behind its root node")
         if tag == _BEGIN:
-            name, following = _node_name(source, at, end)
+            name, following = _node_name(window, at)
             path = _path(source, at, path, name, open_nodes)
             if (path, "/") in seen:
                 raise wrong(source, at, f"the node {path} is there twice")
@@ -261,11 +308,12 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
             closed = not open_nodes
             at += 4
         elif tag == _PROPERTY and open_nodes:
-            found, following = _property(source, at, end, path, names)
+            found, following = _property(window, at, here, path, head.strings)
             if (path, found.name) in seen:
                 raise wrong(source, at, f"{path} has the property {found.name} twice")
             seen.add((path, found.name))
-            values += len(found.data)
+            if isinstance(found.value, bytes):
+                values += len(found.value)
             if values > MAX_VALUES_READ:
                 raise LimitExceeded(source.path, f"values above {MAX_VALUES_READ} bytes", "Make the tree smaller.")
             yield found
@@ -277,13 +325,13 @@ def _tokens(source: OpenArtifact, at: int, end: int, names: bytes) -> Iterator[T
             raise wrong(source, at, f"a tag {tag:#x} that does not belong there")
 
 
-def _node_name(source: OpenArtifact, at: int, end: int) -> tuple[str, int]:
-    data = source.read_at(at + 4, min(256, end - at - 4))
+def _node_name(window: _Window, at: int) -> tuple[str, int]:
+    data = window.bytes_at(at + 4, 256)
     size = data.find(b"\0")
     following = at + 4 + size + 1 + -(size + 1) % 4
-    if size < 0 or following > end or data[size : following - at - 4].strip(b"\0"):
-        raise wrong(source, at, "the name of a node has no end, or its padding is not zero")
-    return _text(source, at, data[:size]), following
+    if size < 0 or following > window.end or data[size : following - at - 4].strip(b"\0"):
+        raise wrong(window.source, at, "the name of a node has no end, or its padding is not zero")
+    return _text(window.source, at, data[:size]), following
 
 
 def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: list[str]) -> str:
@@ -299,10 +347,11 @@ def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: lis
     return path
 
 
-def _property(source: OpenArtifact, at: int, end: int, path: str, names: bytes) -> tuple[Property, int]:
-    if end - at < _VALUE.size:
+def _property(window: _Window, at: int, head: bytes, path: str, names: bytes) -> tuple[Property, int]:
+    source, end = window.source, window.end
+    if len(head) < _VALUE.size:
         raise wrong(source, at, "a property is cut off")
-    _, size, name_at = _VALUE.unpack(source.read_at(at, _VALUE.size))
+    _, size, name_at = _VALUE.unpack(head)
     start = at + _VALUE.size
     following = start + size + -size % 4
     stop = names.find(b"\0", name_at) if name_at < len(names) else -1
@@ -311,11 +360,11 @@ def _property(source: OpenArtifact, at: int, end: int, path: str, names: bytes) 
     if stop - name_at > MAX_NAME:
         raise wrong(source, at, f"a property whose name has {stop - name_at} characters")
     name = _text(source, at, names[name_at:stop])
-    padding = source.read_at(start + size, following - start - size)
-    value: Piece = Span(start, start + size)
-    if size <= MAX_STRUCTURE_READ and name != _IMAGE:
-        value = source.read_at(start, size)
-    return Property(path, name, name_at, value, at, padding), following
+    if size > MAX_STRUCTURE_READ or name == _IMAGE:
+        padding = window.bytes_at(start + size, following - start - size)
+        return Property(path, name, name_at, Span(start, start + size), at, padding), following
+    body = window.bytes_at(start, following - start)
+    return Property(path, name, name_at, body[:size], at, body[size:]), following
 
 
 def _text(source: OpenArtifact, at: int, data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,7 @@ from sealwright.formats.format import (
     Search,
     Slot,
 )
-from sealwright.formats.known import BESIDE, EMBEDDED, ends_of
+from sealwright.formats.known import BESIDE, EMBEDDED, ends_of, fitting
 from sealwright.formats.sidecar import MAX_ENVELOPE_BYTES, read_late_tokens
 
 if TYPE_CHECKING:
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
 
 def embedded_format(name: str, layouts: Collection[Layout] = ()) -> EmbeddedFormat:
     """The format of that name. layouts: what it is described by, where it is."""
-    known = EMBEDDED[name]
-    if known.described:
+    if EMBEDDED[name].described:
         from sealwright.formats.layout import LayoutFormat  # few files are of any (start-up time)
 
         return LayoutFormat(tuple(layouts))
-    return cast("Callable[[], EmbeddedFormat]", getattr(import_module(known.module), known.factory))()
+    return _factory(name)()
+
+
+@cache
+def _factory(name: str) -> Callable[[], EmbeddedFormat]:
+    known = EMBEDDED[name]
+    return cast("Callable[[], EmbeddedFormat]", getattr(import_module(known.module), known.factory))
 
 
 def recognise(source: OpenArtifact, layouts: Collection[Layout] = ()) -> EmbeddedFormat | None:
@@ -46,11 +52,10 @@ def recognise(source: OpenArtifact, layouts: Collection[Layout] = ()) -> Embedde
         if (described := LayoutFormat(tuple(layouts))).recognises(source):
             return described.fitting(source)
     head, tail = ends_of(source)
-    for name, known in EMBEDDED.items():
-        if known.fits(head, tail, source.path):
-            found = embedded_format(name)
-            if found.recognises(source):
-                return found
+    for name in fitting(head, tail, source.path):
+        found = embedded_format(name)
+        if found.recognises(source):
+            return found
     return None
 
 

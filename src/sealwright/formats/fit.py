@@ -38,9 +38,9 @@ from sealwright.formats.devicetree import (
     Span,
     Token,
     Tree,
+    begins_node,
     check_free_space,
     piece_size,
-    read_tree,
 )
 from sealwright.formats.fit_tree import (
     CONFIGURATIONS,
@@ -86,7 +86,7 @@ class FitFormat:
         if source.read_at(0, len(MAGIC)) != MAGIC:
             return False
         try:
-            return read_tree(source).has(IMAGES)
+            return begins_node(source, IMAGES)
         except SealwrightError:
             return True
 
@@ -103,7 +103,7 @@ class FitFormat:
             if finding := next(iter(_content_findings(source, fit, os.path.basename(path), progress)), None):
                 raise MalformedArtifact(path, f"it is not whole: {finding.found}", "Build it again.")
             tree, _, nodes = _place(fit, existing, path)
-            digest = region_digest(source, tree, nodes, len(tree.strings), name)
+            digest = region_digest(source, region(tree, nodes), tree.strings, name)
             coverage = Coverage.whole(source.size)
         return Prepared(NAME, FIT.name, path, {name: digest}, None, fit.size, coverage, claims, existing=existing)
 
@@ -141,17 +141,20 @@ class FitFormat:
                 return Found(path, source.size, (), None, structure=_structure(fit))
             check_free_space(source, fit.tree)
             name = os.path.basename(path)
-            findings = (*_content_findings(source, fit, name, search.progress), *_part_findings(fit, name))
+            regions = {one.path: region(fit.tree, one.nodes) for one in fit.signatures}
+            covered = {id(token) for tokens in regions.values() for token in tokens}
+            findings = (*_content_findings(source, fit, name, search.progress), *_part_findings(fit, covered, name))
             names = {HashName.SHA256, *(one.algorithm.digest for one in fit.signatures)}
             delivered = {
                 one.path: {
-                    used: region_digest(source, fit.tree, one.nodes, one.strings, used) for used in sorted(names)
+                    used: region_digest(source, regions[one.path], fit.tree.strings[: one.strings], used)
+                    for used in sorted(names)
                 }
                 for one in fit.signatures
             }
             whole = watched_digests(source, search)
         artifact = delivered[fit.signatures[0].path][HashName.SHA256]
-        coverage = _coverage(fit)
+        coverage = _coverage(fit, covered)
         candidates = tuple(
             Candidate(
                 source=name,
@@ -189,15 +192,17 @@ def _content_findings(source: OpenArtifact, fit: Fit, name: str, progress: Progr
                 yield reject("SW-FILE-CHANGED", name, found=f"{node} says {digest}, delivered is {delivered}")
 
 
-def _part_findings(fit: Fit, name: str) -> Iterator[Finding]:
-    """Parts of the tree that no signature covers, and signatures that do not cover what their configuration needs."""
+def _part_findings(fit: Fit, covered: Collection[int], name: str) -> Iterator[Finding]:
+    """Parts of the tree that no signature covers, and signatures that do not cover what their configuration needs.
+
+    covered: by `id` the tags of which some signature says that it covers them.
+    """
     for signature in fit.signatures:
         lacking = set(fit.needs[signature.configuration]) - set(signature.nodes)
         for node in sorted(lacking):
             yield reject("SW-PART-UNSIGNED", name, found=f"{node} of {signature.configuration}")
         for node in sorted(set(signature.nodes) - set(fit.needs[signature.configuration])):
             yield reject("SW-PART-UNSIGNED", name, found=f"{node}, which {signature.configuration} does not need,")
-    covered = {id(token) for signature in fit.signatures for token in region(fit.tree, signature.nodes)}
     least = min(signature.strings for signature in fit.signatures)
     for token in fit.tree.tokens:
         if id(token) in covered:
@@ -328,10 +333,9 @@ def _key_type(known: Certified, algorithm: SignatureAlgorithm, path: str) -> tup
     raise KeyRefused(path, f"U-Boot reads no RSA key of {size} bits", "Use RSA-3072 or RSA-4096.")
 
 
-def _coverage(fit: Fit) -> Coverage:
-    """The whole file."""
+def _coverage(fit: Fit, covered: Collection[int]) -> Coverage:
+    """The whole file. covered: as in `_part_findings`."""
     tree = fit.tree
-    covered = {id(token) for signature in fit.signatures for token in region(tree, signature.nodes)}
     strings = min(signature.strings for signature in fit.signatures)
     ranges = [Range(0, tree.structure.start, Extent.UNCOVERED, "the tree's header: sizes and places")]
     spans = sorted({image.data for image in fit.images.values()})
@@ -362,18 +366,18 @@ def _coverage(fit: Fit) -> Coverage:
 
 
 def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
-    last: Range | None = None
+    """Neighbours that are the same to the signature become one."""
+    start, extent, reason, at = 0, Extent.UNCOVERED, "", 0
     for one in ranges:
         if one.start == one.end:
             continue
-        if last is not None and (last.extent, last.reason) == (one.extent, one.reason):
-            last = last._replace(end=one.end)
-            continue
-        if last is not None:
-            yield last
-        last = one
-    if last is not None:
-        yield last
+        if (one.extent, one.reason) != (extent, reason):
+            if start < at:
+                yield Range(start, at, extent, reason)
+            start, extent, reason = one.start, one.extent, one.reason
+        at = one.end
+    if start < at:
+        yield Range(start, at, extent, reason)
 
 
 def _structure(fit: Fit) -> tuple[str, ...]:

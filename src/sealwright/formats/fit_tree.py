@@ -5,7 +5,7 @@ Source: U-Boot doc/usage/fit/signature.rst, boot/fdt_region.c, boot/image-fit-si
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest, HashName
@@ -136,10 +136,11 @@ def region(tree: Tree, nodes: Collection[str]) -> list[Token]:
     return covered
 
 
-def region_digest(source: OpenArtifact, tree: Tree, nodes: Collection[str], strings: int, name: HashName) -> Digest:
+def region_digest(source: OpenArtifact, covered: Sequence[Token], strings: bytes, name: HashName) -> Digest:
+    """Of the tags of a `region`, and of the names that go along."""
     state = name.new()
-    pieces = [piece for token in region(tree, nodes) for piece in token_pieces(token)]
-    for piece in [*pieces, tree.strings[:strings]]:
+    pieces = [piece for token in covered for piece in token_pieces(token)]
+    for piece in (*pieces, strings):
         if isinstance(piece, bytes):
             state.update(piece)
         else:

@@ -208,6 +208,15 @@ class Search(NamedTuple):
             return os.path.lexists(path)
         return path.rpartition(os.sep)[2] in self.beside
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing lies beside the artifact that could belong to it."""
+        return self.beside is not None and not self.beside and not self.delivered
+
+    def of(self, source: OpenArtifact) -> Search:
+        """The same look at an artifact that is open."""
+        return self if self.source is source else self._replace(source=source)
+
     def opened(self, path: str) -> AbstractContextManager[OpenArtifact]:
         """The artifact, which is opened once; closed afterwards only if it was opened here."""
         if self.source is not None and self.source.path == path:

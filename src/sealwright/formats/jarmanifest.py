@@ -96,9 +96,9 @@ def section(attributes: Iterable[tuple[str, str]]) -> bytes:
 
 def digests(attributes: Attributes, subject: str, name: str, suffix: str = "-Digest") -> list[Digest]:
     """The SHA-2 digests among attributes; others count for nothing. MalformedArtifact where one is no digest."""
-    found = []
+    found, lower = [], {key.lower(): value for key, value in attributes.items()}
     for text, algorithm in DIGESTS.items():
-        value = next((v for k, v in attributes.items() if k.lower() == (text + suffix).lower()), None)
+        value = lower.get((text + suffix).lower())
         if value is None:
             continue
         try:
@@ -134,7 +134,7 @@ def _attributes(lines: list[bytes], first: int, subject: str) -> Attributes:
             match = _ATTRIBUTE.fullmatch(raw.decode())
         except UnicodeDecodeError as cause:
             raise _wrong(subject, number, "it is not UTF-8") from cause
-        if match is None or any(c in match[2] for c in "\r\0"):
+        if match is None or "\r" in match[2] or "\0" in match[2]:
             raise _wrong(subject, number, "it is no `Name: value`")
         if match[1].lower() in names:
             raise _wrong(subject, number, f"a second {match[1]}")

@@ -35,12 +35,6 @@ class Known(NamedTuple):
     timeless: bool = False
     beside: tuple[str, ...] = ()
 
-    def fits(self, head: bytes, tail: bytes, path: str) -> bool:
-        """Whether a file that begins and ends so and is called so could be of it."""
-        if self.described or self.beside or (self.endings and not path.lower().endswith(self.endings)):
-            return False
-        return head.startswith(self.head) and tail[: len(tail) - self.behind].endswith(self.tail)
-
 
 EMBEDDED: dict[str, Known] = {
     "pe": Known("sealwright.formats.pe", "Pe", "authenticode", head=b"MZ", timeless=True),
@@ -76,12 +70,12 @@ EMBEDDED: dict[str, Known] = {
     ),
 }
 BESIDE = {name: known.beside for name, known in EMBEDDED.items() if known.beside}
-_INSIDE = [known for known in EMBEDDED.values() if not known.described and not known.beside]
-_BY_ENDING = tuple(ending for known in _INSIDE for ending in known.endings)
-_BY_TAIL = [(known.tail, known.behind) for known in _INSIDE if known.tail]
+_INSIDE = {name: known for name, known in EMBEDDED.items() if not known.described and not known.beside}
+_BY_ENDING = tuple(ending for known in _INSIDE.values() for ending in known.endings)
+_BY_TAIL = [(known.tail, known.behind) for known in _INSIDE.values() if known.tail]
 _BY_HEAD = tuple(
     head
-    for known in _INSIDE
+    for known in _INSIDE.values()
     if not known.tail and not known.endings
     for head in (known.head if isinstance(known.head, tuple) else (known.head,))
 )
@@ -94,10 +88,22 @@ def ends_of(source: OpenArtifact) -> tuple[bytes, bytes]:
     return source.read_at(0, HEAD_BYTES), tail
 
 
+def fitting(head: bytes, tail: bytes, path: str) -> list[str]:
+    """The names of the formats of which a file that begins and ends so and is called so could be, in the table's order."""
+    lower = path.lower()
+    return [
+        name
+        for name, known in _INSIDE.items()
+        if head.startswith(known.head)
+        and tail[: len(tail) - known.behind].endswith(known.tail)
+        and (not known.endings or lower.endswith(known.endings))
+    ]
+
+
 def may_be_signed_inside(source: OpenArtifact) -> bool:
     """Whether a format speaks for a file at first sight."""
     head, tail = ends_of(source)
-    return any(known.fits(head, tail, source.path) for known in EMBEDDED.values())
+    return bool(fitting(head, tail, source.path))
 
 
 def could_be_signed_inside(head: bytes, tail: bytes, path: str) -> bool:

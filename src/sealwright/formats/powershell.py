@@ -154,11 +154,10 @@ def read_layout(source: OpenArtifact) -> Layout:
         raise _wrong(
             source, f"byte {cause.start} is not {encoding.upper()}; save it as UTF-8 with byte order mark"
         ) from cause
-    for words in (_BEGIN, _END):
-        places = _places(text, words)
+    begins, ends = _places(text, _BEGIN, _END)
+    for words, places in ((_BEGIN, begins), (_END, ends)):
         if len(places) > 1:
             raise _wrong(source, f"line {_line(text, places[1])}: a second `{words}`")
-    begins, ends = _places(text, _BEGIN), _places(text, _END)
     if not begins and not ends:
         return Layout(text, encoding, len(data), b"", len(data))
     opening, closing = _comment_around(source, text, begins)
@@ -185,13 +184,13 @@ def _comment_around(source: OpenArtifact, text: str, begins: list[int]) -> tuple
 
 
 def _signature(source: OpenArtifact, lines: list[str], first: int, opening: str, closing: str) -> bytes:
-    encoded = ""
-    for number, line in enumerate(lines, first):
-        inner = line[len(opening) : len(line) - len(closing)]
-        whole = line == f"{opening}{inner}{closing}"
-        if not whole or not 0 < len(inner) <= LINE or (number - first < len(lines) - 1 and len(inner) != LINE):
-            raise _wrong(source, f"line {number}: it is not {LINE} characters of base64 in a comment")
-        encoded += inner
+    encoded = "".join([line[len(opening) : len(line) - len(closing)] for line in lines])
+    pieces = [encoded[at : at + LINE] for at in range(0, len(encoded), LINE)]
+    if [f"{opening}{piece}{closing}" for piece in pieces] != lines:
+        raise _wrong(
+            source,
+            f"line {_odd_line(lines, first, opening, closing)}: it is not {LINE} characters of base64 in a comment",
+        )
     try:
         signature = base64.b64decode(encoded, validate=True)
     except ValueError as cause:
@@ -201,15 +200,31 @@ def _signature(source: OpenArtifact, lines: list[str], first: int, opening: str,
     return signature
 
 
-def _places(text: str, words: str) -> list[int]:
-    """Where the words are, in any case: a reader that does not mind would see a signature there."""
-    folded, wanted = text.lower(), words.lower()
+def _odd_line(lines: list[str], first: int, opening: str, closing: str) -> int:
+    """The first line that is not as the others."""
+    for number, line in enumerate(lines[:-1], first):
+        inner = line[len(opening) : len(line) - len(closing)]
+        if len(inner) != LINE or line != f"{opening}{inner}{closing}":
+            return number
+    return first + len(lines) - 1
+
+
+def _places(text: str, *several: str) -> list[list[int]]:
+    """Where each of some words is, in any case: a reader that does not mind would see a signature there."""
+    folded = text.lower()
     if len(folded) != len(text):  # a few letters grow when they are lowered; then only the exact words count
-        folded, wanted = text, words
-    found = [folded.find(wanted)]
-    while found[-1] >= 0 and len(found) < 3:
-        found.append(folded.find(wanted, found[-1] + 1))
-    return [at for at in found if at >= 0]
+        return [_found(text, words) for words in several]
+    return [_found(folded, words.lower()) for words in several]
+
+
+def _found(text: str, words: str) -> list[int]:
+    """The first places, three at most."""
+    found: list[int] = []
+    at = text.find(words)
+    while at >= 0 and len(found) < 3:
+        found.append(at)
+        at = text.find(words, at + 1)
+    return found
 
 
 def _line(text: str, at: int) -> int:

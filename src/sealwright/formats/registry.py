@@ -103,9 +103,12 @@ def _find_file(path: str, search: Search) -> Found:
     )
     listed = by_manifest or (signature is None and search.sees(path + MANIFEST_SUFFIX) and _is_own_manifest(path))
     with search.opened(path) as source:
-        search = search._replace(source=source)
+        search = search.of(source)
         form = recognise(source, search.layouts) if signature is None else None
         parts = [extract_embedded(path, form, search)] if form is not None else []
+        if parts and parts[0].candidates and search.alone:
+            (one,) = parts
+            return Found(path, source.size, one.candidates, one.artifact, components=one.components)
         parts += extract_beside(path, search)
         inside = any(part.candidates for part in parts)
         bare = signature is None and has_sidecar(path, search)

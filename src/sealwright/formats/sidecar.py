@@ -59,7 +59,8 @@ _BY_CONTENT = {
 }
 _DER = (SUFFIXES[Slot.MAKER], LATE_SUFFIX)
 _ENDINGS = (*_READ, *_BY_CONTENT)
-_ENDINGS_RAW = tuple(os.fsencode(ending) for ending in _ENDINGS)
+# of names of signatures and what belongs to them; a survey asks every name for them
+ENDINGS_RAW = tuple(os.fsencode(ending) for ending in _ENDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,6 @@ class Sidecar:
         if self.envelope is None:
             return set()
         return {signer.digest.algorithm for signer in self.envelope.signers if isinstance(signer, Signer)}
-
-
-def could_lie_beside(name: bytes) -> bool:
-    """Whether a name ends as those of signatures and what belongs to them; a survey asks it of every name."""
-    return name.endswith(_ENDINGS_RAW)
 
 
 def is_beside(folder: str, name: str, files: Collection[str], folders: Collection[str]) -> bool:

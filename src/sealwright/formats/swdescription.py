@@ -206,10 +206,13 @@ class _Reader:
 
     def _peek(self) -> str:
         """The next character that is neither space nor comment."""
-        skipped = _SKIP.match(self.text, self.at)
-        if skipped is not None:
-            self.at = skipped.end()
-        return self.text[self.at : self.at + 1]
+        found = self.text[self.at : self.at + 1]
+        if found.isspace() or found in ("/", "#"):
+            skipped = _SKIP.match(self.text, self.at)
+            if skipped is not None:
+                self.at = skipped.end()
+                return self.text[self.at : self.at + 1]
+        return found
 
     def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         self._peek()

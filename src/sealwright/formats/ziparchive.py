@@ -13,7 +13,6 @@ No ZIP64: archives above 4 GiB or 65,534 members. Source: PKWARE APPNOTE 6.3.10,
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 import zlib
@@ -195,7 +194,8 @@ def _member(source: OpenArtifact, start: int, following: int, entry: bytes) -> M
     if flags & _ENCRYPTED or method not in (STORED, DEFLATED) or (method == STORED and packed != size):
         raise _wrong(source, start, f"a member that is encrypted or packed by method {method}")
     data = start + _LOCAL.size + named + own_extra
-    _check_extra(source, start, source.read_at(start + _LOCAL.size + named, own_extra))
+    if own_extra:
+        _check_extra(source, start, source.read_at(start + _LOCAL.size + named, own_extra))
     _check_extra(source, start, entry[_CENTRAL.size + named : _CENTRAL.size + named + extra])
     rest = source.read_at(data + packed, following - data - packed) if 0 <= following - data - packed <= 16 else b"?"
     descriptor = _DESCRIPTOR.pack(*sizes)
@@ -253,11 +253,11 @@ def _check_names(source: OpenArtifact, members: list[Member]) -> None:
         raise LimitExceeded(source.path, f"{whole} bytes unpacked", f"At most {MAX_WHOLE_BYTES} are read.")
     files = {one.name for one in members if not one.is_folder}
     for one in members:
-        above = os.path.dirname(one.name.removesuffix("/"))
+        above = one.name.removesuffix("/").rpartition("/")[0]
         while above:
             if above in files:
                 raise _wrong(source, one.start, f"{above} is a file, and {one.name} lies in it")
-            above = os.path.dirname(above)
+            above = above.rpartition("/")[0]
 
 
 def _wrong(source: OpenArtifact, offset: int, what: str) -> MalformedArtifact:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from typing import TYPE_CHECKING, NamedTuple
 
 from sealwright.artifact.names import display
 from sealwright.artifact.source import HeldArtifact, OpenArtifact, opened_as, unreadable
@@ -16,13 +17,15 @@ from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
 from sealwright.formats.format import Search
 from sealwright.formats.known import HEAD_BYTES, MAX_TAIL_BYTES, could_be_signed_inside, ends_of
-from sealwright.plant.rows import Answer, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow, StampRow
+from sealwright.plant.rows import Answer, Batch, Chunk, FileRow, Judgement, Plain, SignatureRow, SignerRow, StampRow
 from sealwright.plant.signers import STATEMENTS, CertificateSeen, FileSeen, SignatureSeen, State, look, whole_digest
 from sealwright.plant.walk import opened_below
-from sealwright.trust.verify import Verifier
+
+if TYPE_CHECKING:
+    from sealwright.trust.verify import Verifier  # start-up time: most surveys judge nothing
 
 SMALL = 256 * 1024
-MAX_HELD = 32  # files that are open until the plain ones of a chunk are done
+MAX_HELD = 64  # files that are open until the plain ones of a batch are done: at most so many times SMALL in memory
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -30,6 +33,28 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+
+class _Place(NamedTuple):
+    """The folder of a chunk. inside: its path with a separator behind; rows: of its files, as far as they are not plain.
+
+    beside: as in `Chunk`.
+    """
+
+    inside: str
+    descriptor: int
+    beside: tuple[str, ...]
+    rows: list[FileRow]
+
+
+class _Held(NamedTuple):
+    """A file to be looked at whole, open. head: its first bytes; beside: names of what may belong to it; rows: where its own goes."""
+
+    head: bytes
+    at: int
+    source: OpenArtifact
+    beside: tuple[str, ...]
+    rows: list[FileRow]
 
 
 class Worker:
@@ -41,47 +66,51 @@ class Worker:
         self.told: set[tuple[str, str]] = set()
         self.stamps: set[tuple[str, bool]] = set()
         self.plain = Plain([], [], [])
+        self.held: list[_Held] = []
         self.new: list[SignerRow] = []
         self.new_stamps: list[StampRow] = []
         self.root: tuple[bytes, int] = (b"", -1)
         self.folder: tuple[bytes, bytes, int] = (b"", b"", -1)
 
-    def __call__(self, chunk: Chunk) -> Answer:
-        """Every name is in the answer once."""
-        self.new, self.new_stamps, self.plain = [], [], Plain([], [], [])
-        return Answer(self.plain, self._files(chunk), self.new, self.new_stamps)
+    def __call__(self, batch: Batch) -> list[Answer]:
+        """An answer for each chunk, with every name once."""
+        self.new, self.new_stamps = [], []
+        answers = []
+        for chunk in batch:
+            self.plain = Plain([], [], [])
+            answers.append(Answer(self.plain, [], [], []))
+            self._files(chunk, answers[-1].files)
+        self._look_at_held()
+        for answer in answers:
+            answer.files.sort(key=lambda row: row.place)
+        answers[0] = answers[0]._replace(signers=self.new, stamps=self.new_stamps)
+        return answers
 
-    def _files(self, chunk: Chunk) -> list[FileRow]:
+    def _files(self, chunk: Chunk, rows: list[FileRow]) -> None:
         folder = os.fsdecode(chunk.path)
         inside = os.path.join(folder, "") if folder else ""
         if chunk.trees or chunk.beside is None:
-            return [self._whole(at, inside + os.fsdecode(name)) for at, name in enumerate(chunk.names)]
+            rows += [self._whole(at, inside + os.fsdecode(name)) for at, name in enumerate(chunk.names)]
+            return
         try:
             descriptor = self._folder(chunk)
         except OSError as cause:
             why = unreadable("", cause).what
-            return [_unread(at, why) for at in range(len(chunk.names))]
-        beside = [os.fsdecode(name) for name in chunk.beside]
-        search = Search(beside=beside)
-        if chunk.files:
-            return [row for at, name in enumerate(chunk.names) if (row := self._digested(at, name, inside, descriptor))]
-        rows: list[FileRow] = []
-        held: list[tuple[int, OpenArtifact]] = []
+            rows += [_unread(at, why) for at in range(len(chunk.names))]
+            return
+        place = _Place(inside, descriptor, tuple(map(os.fsdecode, chunk.beside)), rows)
+        look_at = self._digested if chunk.files else self._file
         for at, name in enumerate(chunk.names):
-            found = self._file(at, name, inside, descriptor, search)
-            if isinstance(found, FileRow):
-                rows.append(found)
-            elif found is not None:
-                held.append((at, found))
-            if len(held) == MAX_HELD:
-                rows += [self._looked(place, source, search) for place, source in held]
-                held.clear()
-        # after the others, so that the code for each kind of file stays in the processor's cache
-        return rows + [self._looked(at, source, search) for at, source in held]
+            if (row := look_at(at, name, place)) is not None:
+                rows.append(row)
 
-    def _looked(self, at: int, source: OpenArtifact, search: Search) -> FileRow:
-        with source:
-            return self._seen(at, look(source.path, search._replace(source=source)), source)
+    def _look_at_held(self) -> None:
+        """Kind by kind and after the others, so that the code for each kind of file stays in the processor's cache."""
+        held, self.held = sorted(self.held, key=lambda one: one.head), []
+        for _, at, source, beside, rows in held:
+            with source:
+                seen = look(source.path, Search(beside=beside, source=source))
+                rows.append(self._seen(at, seen, source))
 
     def _folder(self, chunk: Chunk) -> int:
         if self.folder[:2] != (chunk.root, chunk.inside) or self.folder[2] < 0:
@@ -96,11 +125,10 @@ class Worker:
             self.folder = (chunk.root, chunk.inside, opened_below(self.root[1], chunk.inside))
         return self.folder[2]
 
-    def _file(self, at: int, raw: bytes, inside: str, folder: int, search: Search) -> FileRow | OpenArtifact | None:
-        """None for an unsigned file, which is noted among the plain ones; a file that has to be looked at, open; or why it is not read."""
-        name = os.fsdecode(raw)
+    def _file(self, at: int, raw: bytes, place: _Place) -> FileRow | None:
+        """Why a file is not read. Else None: an unsigned one is noted among the plain ones, another is held open to be looked at."""
         try:
-            descriptor = os.open(raw, _FLAGS, dir_fd=folder)
+            descriptor = os.open(raw, _FLAGS, dir_fd=place.descriptor)
         except OSError as cause:
             return _unread(at, unreadable("", cause).what)
         source: OpenArtifact | None = None
@@ -108,20 +136,22 @@ class Worker:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return _unread(at, "it is no longer a regular file")
-            alone = not (search.beside and _has_beside(name, search))
+            name = os.fsdecode(raw)
+            beside = tuple(one for one in place.beside if one.startswith(f"{name}.")) if place.beside else ()
             if status.st_size <= SMALL:
-                data = _pread(descriptor, status.st_size + 1, 0)
-                if alone and not could_be_signed_inside(data[:HEAD_BYTES], data[-MAX_TAIL_BYTES:], name):
+                data = os.read(descriptor, status.st_size + 1)
+                head = data[:HEAD_BYTES]
+                if not beside and not could_be_signed_inside(head, data[-MAX_TAIL_BYTES:], name):
                     return self._unsigned(at, descriptor, status, data)
-                source = HeldArtifact(inside + name, descriptor, status, data)
+                source = HeldArtifact(place.inside + name, descriptor, status, data)
             else:
-                source = opened_as(inside + name, descriptor)
-                if alone and not could_be_signed_inside(*ends_of(source), name):
+                source = opened_as(place.inside + name, descriptor)
+                head, tail = ends_of(source)
+                if not beside and not could_be_signed_inside(head, tail, name):
                     self._noted(at, source.size, None)
                     return None
-            kept, source = source, None
-            descriptor = -1
-            return kept
+            self.held.append(_Held(head, at, source, beside, place.rows))
+            source, descriptor = None, -1
         except SealwrightError as cause:
             return _unread(at, cause.what)
         except OSError as cause:
@@ -131,6 +161,9 @@ class Worker:
                 source.close()
             elif descriptor >= 0:
                 os.close(descriptor)
+        if len(self.held) == MAX_HELD:
+            self._look_at_held()
+        return None
 
     def _unsigned(self, at: int, descriptor: int, before: os.stat_result, data: bytes) -> FileRow | None:
         """A small file that is like no signed one."""
@@ -145,13 +178,13 @@ class Worker:
         self._noted(at, before.st_size, hashlib.sha256(data).digest())
         return None
 
-    def _digested(self, at: int, raw: bytes, inside: str, folder: int) -> FileRow | None:
+    def _digested(self, at: int, raw: bytes, place: _Place) -> FileRow | None:
         """A large file that nobody signed, read because another one has its size."""
         try:
-            descriptor = os.open(raw, _FLAGS, dir_fd=folder)
+            descriptor = os.open(raw, _FLAGS, dir_fd=place.descriptor)
         except OSError as cause:
             return _unread(at, unreadable("", cause).what)
-        with opened_as(inside + os.fsdecode(raw), descriptor) as source:
+        with opened_as(place.inside + os.fsdecode(raw), descriptor) as source:
             try:
                 self._noted(at, source.size, whole_digest(source).value)
             except SealwrightError as cause:
@@ -169,7 +202,7 @@ class Worker:
 
     def _seen(self, at: int, seen: FileSeen, source: OpenArtifact | None) -> FileRow:
         digest = seen.digest.value if seen.digest is not None else b""
-        signatures = tuple(self._row(one) for one in seen.signatures)
+        signatures = tuple([self._row(one) for one in seen.signatures])
         why = display(seen.why[0].sentence) if seen.why else ""
         judged = self._judged(seen, source) if signatures and self.verifier is not None else None
         return FileRow(at, seen.size, digest, seen.state.value, why, signatures, judged)
@@ -255,13 +288,5 @@ def _storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _has_beside(name: str, search: Search) -> bool:
-    return any(one.startswith(name + ".") for one in search.beside or ())
-
-
 def _unread(at: int, why: str) -> FileRow:
     return FileRow(at, 0, b"", State.UNREADABLE.value, why)
-
-
-def _pread(descriptor: int, size: int, offset: int) -> bytes:
-    return os.pread(descriptor, size, offset) if hasattr(os, "pread") else os.read(descriptor, size)

@@ -1,4 +1,4 @@
-"""What travels between a survey and its workers: chunks of names there, rows back. Plain values, because very many of them do."""
+"""What travels between a survey and its workers: batches of chunks of names there, rows back. Plain values, because very many of them do."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Plain(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """About one chunk. signers, stamps: those that this worker had not told of before."""
+    """About one chunk. signers, stamps: with the first of a batch, those that this worker had not told of before."""
 
     plain: Plain
     files: list[FileRow]
@@ -107,8 +107,14 @@ class Answer(NamedTuple):
     stamps: list[StampRow]
 
 
-def parts(chunk: Chunk) -> Sequence[Chunk]:
-    """Its files one by one; nothing for a chunk of one."""
+Batch = tuple[Chunk, ...]
+
+
+def parts(batch: Batch) -> Sequence[Batch]:
+    """Its chunks one by one, and of one chunk its files; nothing for a chunk of one."""
+    if len(batch) > 1:
+        return [(chunk,) for chunk in batch]
+    (chunk,) = batch
     if len(chunk.names) == 1:
         return []
-    return [chunk._replace(names=(name,), files=chunk.files[at : at + 1]) for at, name in enumerate(chunk.names)]
+    return [(chunk._replace(names=(name,), files=chunk.files[at : at + 1]),) for at, name in enumerate(chunk.names)]

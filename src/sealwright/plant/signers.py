@@ -69,6 +69,9 @@ class State(StrEnum):
     UNSIGNED = "unsigned"
 
 
+_TELLING = list(State)
+
+
 class CertificateSeen(NamedTuple):
     """A carried certificate. certificate: of its TBSCertificate, as rules and denials name it; key: None where it cannot be read.
 
@@ -176,8 +179,10 @@ def look(path: str, search: Search | None = None) -> FileSeen:
     candidates = own_late_tokens(found.candidates)
     signatures = tuple(one for candidate in candidates for one in _signatures(candidate))
     why = tuple(one for one in found.findings if one.code != _MISSING)
-    states = {one.state for one in signatures} | ({State.BROKEN} if why and signatures else set())
-    state = next((one for one in State if one in states), State.UNREADABLE if why else State.UNSIGNED)
+    states = [one.state for one in signatures]
+    if why and signatures:
+        states.append(State.BROKEN)
+    state = min(states, key=_TELLING.index, default=State.UNREADABLE if why else State.UNSIGNED)
     return FileSeen(path, found.size, digest, state, signatures, why)
 
 
@@ -185,7 +190,7 @@ def _found(path: str, search: Search) -> tuple[Found, Digest | None]:
     if search.source is None and search.beside is None and os.path.isdir(path):
         return find(path, search), None
     with search.opened(path) as source:
-        found = find(path, search._replace(source=source))
+        found = find(path, search.of(source))
         return _as_statement(found, source) if found.candidates else found, whole_digest(source)
 
 

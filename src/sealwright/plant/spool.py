@@ -87,6 +87,17 @@ UPDATE file SET state = ? WHERE state = 'unsigned' AND NOT tree AND id IN (SELEC
   ON folder.path = belonging.folder JOIN file ON file.folder = folder.id AND file.name = belonging.name
   WHERE kind IN ('evidence', 'report'))
 """
+_COPIES = """
+CREATE TABLE copied AS SELECT digest, size, count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree
+  GROUP BY digest HAVING number > 1
+"""
+# CROSS JOIN keeps the order: one pass over the files, each looked up among the few groups, and no index of all digests
+_COPIED = """
+SELECT file.digest, copy.size, copy.number, folder.path, file.name FROM file
+  CROSS JOIN (SELECT * FROM copied ORDER BY size * (number - 1) DESC, digest LIMIT ?) AS copy ON copy.digest = file.digest
+  JOIN folder ON folder.id = file.folder
+  WHERE NOT tree ORDER BY copy.size * (copy.number - 1) DESC, file.digest, folder.path, file.name
+"""
 _PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
 
 
@@ -111,6 +122,7 @@ class Spool:
         self.base.execute("BEGIN")
         self.signers: dict[str, int] = {}
         self.folders: dict[bytes, int] = {}
+        self.settled: Counts | None = None
 
     def __enter__(self) -> Spool:
         return self
@@ -195,7 +207,11 @@ class Spool:
             )
         self.base.execute("CREATE INDEX of_signer ON signature (signer)")
         self.base.execute("CREATE INDEX of_file ON signature (file)")
+        self.base.execute("CREATE INDEX of_state ON signature (state)")
+        self.base.execute("CREATE INDEX of_reason ON file (state) WHERE why IS NOT NULL")
         self._settle_belonging()
+        self.base.execute(_COPIES)
+        self.settled = self._counted()
 
     def _settle_belonging(self) -> None:
         """What a statement lists is bound where the statement's signature holds, else a file like any other."""
@@ -208,13 +224,26 @@ class Spool:
 
     @property
     def counts(self) -> Counts:
-        """How much of what."""
-        states = self._tallies("SELECT state, count(*) FROM file WHERE NOT tree GROUP BY state ORDER BY state")
+        """How much of what; after the last answer it is counted once, because every section asks for it."""
+        return self.settled or self._counted()
+
+    def _counted(self) -> Counts:
+        # nearly all files are unsigned: to group them with the others would be to sort them all
+        plain = self.base.execute(
+            "SELECT count(*), coalesce(sum(size), 0) FROM file WHERE state = 'unsigned' AND NOT tree"
+        )
+        ((unsigned, size),) = plain
+        others = self.base.execute(
+            "SELECT tree, state, count(*), sum(size) FROM file WHERE state != 'unsigned' GROUP BY tree, state ORDER BY state"
+        ).fetchall()
+        states = [Tally(state, number) for tree, state, number, _ in others if not tree]
+        if unsigned:
+            states.append(Tally(State.UNSIGNED.value, unsigned))
+        size += sum(each for tree, _, _, each in others if not tree)
+        trees = sum(number for tree, _, number, _ in others if tree)
         (folders,) = self.base.execute("SELECT count(*) FROM folder").fetchone()
-        (size,) = self.base.execute("SELECT coalesce(sum(size), 0) FROM file WHERE NOT tree").fetchone()
-        (trees,) = self.base.execute("SELECT count(*) FROM file WHERE tree AND state != 'unsigned'").fetchone()
         left = self._tallies('SELECT why, count(*) FROM "left" GROUP BY why ORDER BY why')
-        return Counts(states, folders, size, trees, left)
+        return Counts(tuple(sorted(states)), folders, size, trees, left)
 
     @property
     def signers_total(self) -> int:
@@ -298,27 +327,16 @@ class Spool:
 
     def copies(self, limit: int, named: int) -> Iterator[Copies]:
         """Files with the same bytes, those first that take most room. named: how many paths of each."""
-        found = self.base.execute(
-            "SELECT digest, size, count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree"
-            " GROUP BY digest HAVING number > 1 ORDER BY size * (number - 1) DESC, digest LIMIT ?",
-            (limit,),
-        ).fetchall()
-        if found:
-            self.base.execute("CREATE INDEX IF NOT EXISTS by_digest ON file (digest)")
-        for digest, size, number in found:
-            paths = self.base.execute(
-                "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE digest = ?"
-                " ORDER BY folder.path, file.name LIMIT ?",
-                (digest, named),
-            )
-            yield Copies(_digest(digest), size, number, tuple(_raw(*one) for one in paths))
+        for (digest, size, number), rows in groupby(self.base.execute(_COPIED, (limit,)), key=lambda row: row[:3]):
+            # all of a group's rows are gone through by `groupby`; a slice with a negative end would keep them
+            paths = islice(rows, named if named >= 0 else None)
+            yield Copies(_digest(digest), size, number, tuple(_raw(*one[3:]) for one in paths))
 
     @property
     def copies_total(self) -> CopiesTotal:
         """How much of it is there more than once."""
         found = self.base.execute(
-            "SELECT count(*), coalesce(sum(number - 1), 0), coalesce(sum(size * (number - 1)), 0) FROM (SELECT size,"
-            " count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree GROUP BY digest HAVING number > 1)"
+            "SELECT count(*), coalesce(sum(number - 1), 0), coalesce(sum(size * (number - 1)), 0) FROM copied"
         ).fetchone()
         return CopiesTotal(*found)
 

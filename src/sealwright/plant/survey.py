@@ -1,6 +1,6 @@
 """Who signed what in a share, a stick, a folder of vendors' files: everything is looked at, nothing is written, nobody is trusted.
 
-1. The walk names what it does not read (`walk.py`); files go over all cores in chunks (`crew.py`, `looking.py`).
+1. The walk names what it does not read (`walk.py`); files go over all cores in batches (`crew.py`, `looking.py`).
 2. What is seen goes into a spool on disk (`spool.py`), so that memory does not grow with the number of files.
 3. Signature files are looked at with the file they lie beside, as `verify --recursive` does it; one that lies alone is a file.
 4. A folder with a signed manifest is looked at as a whole as well; what is in it is then listed, not unsigned.
@@ -20,21 +20,29 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.progress import Progress
-from sealwright.formats.embedded import embedded_format
-from sealwright.formats.known import EMBEDDED
-from sealwright.formats.sidecar import IMA_LIST_SUFFIX, MANIFEST_SUFFIX, RECEIVING_SUFFIX, could_lie_beside, is_beside
-from sealwright.formats.statementnames import received_by
+from sealwright.formats.sidecar import (
+    ENDINGS_RAW,
+    IMA_LIST_SUFFIX,
+    MANIFEST_SUFFIX,
+    RECEIVING_SUFFIX,
+    is_beside,
+)
 from sealwright.plant.belonging import by_name, listed_here
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
-from sealwright.plant.rows import Answer, Chunk, parts
+from sealwright.plant.rows import Answer, Batch, Chunk, parts
 from sealwright.plant.spool import Spool, spooling
 from sealwright.plant.walk import MAX_DEPTH, Left, Listed, NotRead, is_folder, walk
-from sealwright.trust.verify import Verifier
+
+if TYPE_CHECKING:
+    from sealwright.trust.verify import Verifier  # start-up time: most surveys judge nothing
 
 CHUNK = 128
+BATCH = 512  # files
+BATCHES_AT_LEAST = 32
 ELSEWHERE = (b".asc", b".gpg", b".sig", b".sign", b".minisig")
 _NUMBERED = re.compile(rb"(.+)\.[0-9]\.tsr\Z", re.DOTALL)
 
@@ -47,23 +55,37 @@ def survey(
     What cannot be read is in the spool; OutputRefused only where that has no room. verifier: a believed trust file, for `Spool.rules`.
     """
     spool = Spool()
-    if any(map(is_folder, paths)):
-        # before the workers are forked, which else would import them each for itself
-        for name in EMBEDDED:
-            embedded_format(name)
     try:
-        with spooling(), Crew[Chunk, Answer](Worker(verifier, now.timestamp()), parts) as crew:
-            for chunk, answer in crew.answers(_chunks(paths, spool)):
-                spool.add(chunk, answer)
-                if progress is not None:
-                    progress.advance(len(chunk.names))
-            for chunk, answer in crew.answers(spool.later()):
-                spool.add(chunk, answer)
+        with spooling(), Crew[Batch, list[Answer]](Worker(verifier, now.timestamp()), parts) as crew:
+            for batch, answers in crew.answers(_batches(_chunks(paths, spool))):
+                for at, chunk in enumerate(batch):
+                    spool.add(chunk, answers[at] if answers is not None else None)
+                    if progress is not None:
+                        progress.advance(len(chunk.names))
+            for (chunk,), answers in crew.answers((chunk,) for chunk in spool.later()):
+                spool.add(chunk, answers[0] if answers is not None else None)
             spool.settle()
     except BaseException:
         spool.base.close()
         raise
     return spool
+
+
+def _batches(chunks: Iterable[Chunk]) -> Iterator[Batch]:
+    """Chunks for one worker at a time: single ones while few files were seen, because they may be large, then several folders'.
+
+    A worker that looks at many files sorts the signed ones by their kind, so that the code for each stays in the processor's cache.
+    """
+    seen, waiting, names = 0, list[Chunk](), 0
+    for chunk in chunks:
+        seen += len(chunk.names)
+        names += len(chunk.names)
+        waiting.append(chunk)
+        if names >= min(BATCH, seen // BATCHES_AT_LEAST):
+            yield tuple(waiting)
+            waiting, names = [], 0
+    if waiting:
+        yield tuple(waiting)
 
 
 def _chunks(paths: Iterable[bytes], spool: Spool) -> Iterator[Chunk]:
@@ -135,14 +157,14 @@ def _of_folder(root: bytes, listed: Listed, spool: Spool) -> Iterator[Chunk]:
     files = listed.files
     known = set(files)
     present = known.union(listed.folders) if known else known
-    trees = [
-        name
-        for name in listed.folders
-        if any(name + ending in known for ending in _TREES) and not received_by(name, present)
-    ]
+    trees = [name for name in listed.folders if any(name + ending in known for ending in _TREES)]
+    if trees:
+        from sealwright.formats.statementnames import received_by  # start-up time: few folders have signed ones
+
+        trees = [name for name in trees if not received_by(name, present)]
     for tree in sorted(trees):
         yield Chunk(root, listed.inside, listed.path, (tree,), trees=True)
-    maybe = [name for name in files if could_lie_beside(name)]
+    maybe = [name for name in files if name.endswith(ENDINGS_RAW)]
     bound = list(listed_here(listed, maybe, present))
     for one in bound:
         spool.belongs(one)

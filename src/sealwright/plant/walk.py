@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -21,6 +22,7 @@ from sealwright.artifact.source import unreadable
 
 MAX_DEPTH = 200
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -128,7 +130,7 @@ def _members(descriptor: int, path: bytes) -> tuple[list[bytes], list[bytes], li
     others: list[NotRead] = []
     with os.scandir(descriptor) as entries:
         for entry in entries:
-            name = os.fsencode(entry.name)
+            name = entry.name.encode(_ENCODING, _ERRORS)  # as `os.fsencode`, in a third of its time
             if entry.is_file(follow_symlinks=False):
                 files.append(name)
             elif entry.is_dir(follow_symlinks=False):
