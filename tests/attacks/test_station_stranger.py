@@ -174,3 +174,38 @@ def test_a_signature_goes_with_the_longest_name_that_it_may_belong_to(
     (stick / "drive.bin").write_bytes(b"changed")
     check(stick)
     assert written(tmp_path) == GOOD - {"drive.bin", "drive.bin.p7s"} | {"drive", "drive.p7s"}
+
+
+def test_a150_a_state_folder_in_which_others_may_write_is_refused(stick: Path, check: Check, tmp_path: Path) -> None:
+    assert check(stick)[0] == 0
+    shutil.rmtree(tmp_path / "clean")
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "state").chmod(0o777)
+    code, events = check(stick)
+    assert (code, events[-1]["error"]["code"]) == (1, "SW-OUTPUT-REFUSED")  # type: ignore[index]
+    assert written(tmp_path) == set()
+
+
+def test_a_missing_medium_or_label_folder_is_said_before_anything_is_written(
+    stick: Path, check: Check, tmp_path: Path
+) -> None:
+    code, events = check(tmp_path / "gone")
+    assert (code, events[-1]["error"]["code"]) == (1, "SW-FILE-UNREADABLE")  # type: ignore[index]
+    code, events = check(stick, "--label", tmp_path / "gone")
+    assert (code, events[-1]["error"]["code"]) == (1, "SW-OUTPUT-REFUSED")  # type: ignore[index]
+    assert written(tmp_path) == set()
+    (tmp_path / "labels").mkdir()
+    assert check(stick, "--label", tmp_path / "labels")[0] == 0
+
+
+def test_a_missing_state_folder_is_a_typed_error(stick: Path, check: Check, tmp_path: Path) -> None:
+    code, events = check(stick, "--private", tmp_path / "gone")
+    assert (code, events[-1]["error"]["code"]) == (1, "SW-OUTPUT-REFUSED")  # type: ignore[index]
+
+
+def test_a_delivered_folder_called_like_our_list_does_not_stop_it(stick: Path, check: Check, tmp_path: Path) -> None:
+    (stick / "sealwright-checked.txt").mkdir()
+    for name in ("drive.bin", "drive.bin.p7s"):
+        shutil.copy(stick / name, stick / "sealwright-checked.txt" / name)
+    assert check(stick)[0] == 0
+    assert "sealwright-checked-2.txt" in written(tmp_path)

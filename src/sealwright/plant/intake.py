@@ -231,7 +231,10 @@ class Intake:
             if os.fstat(below).st_dev != os.fstat(source).st_dev:
                 yield reject("SW-STATION-OTHER-MEDIUM", display(prefix + name))
                 return
-            os.mkdir(name, 0o700, dir_fd=target)
+            try:
+                os.mkdir(name, 0o700, dir_fd=target)
+            except OSError as cause:
+                raise self._full(cause) from cause
             inside = os.open(name, _FOLDER, dir_fd=target)
             try:
                 yield from self._folder(below, inside, prefix + name + b"/", depth + 1)

@@ -24,11 +24,13 @@ from typing import Any, Final, NamedTuple
 from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.artifact.names import display
 from sealwright.artifact.source import known_digests
+from sealwright.errors import OutputRefused
 from sealwright.findings import Finding, reject
 from sealwright.formats.sidecar import is_beside
 from sealwright.formats.statementnames import is_listed_evidence
 from sealwright.plant.beside import goes_along, has_accepted_record, owner_of
 from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Listing, Taken, Tree
+from sealwright.trust.place import unsafe_because
 from sealwright.trust.verdict import Outcome, Verdict
 
 Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdict]]
@@ -55,12 +57,23 @@ class Ended:
 
 @contextmanager
 def private_place(folder: str) -> Iterator[str]:
-    """An empty folder for one medium's copies that only this account may enter. It is removed, and so is what a crash left of earlier ones."""
-    for name in os.listdir(folder):
-        if name.startswith(PREFIX):
-            remove_unless_locked(os.path.join(folder, name))
-    place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
-    lock = locked(place)
+    """An empty folder for one medium's copies that only this account may enter. It is removed, and so is what a crash left of earlier ones.
+
+    OutputRefused where it cannot be made, or where others could put another folder in its place: they would choose what is judged.
+    """
+    try:
+        for name in os.listdir(folder):
+            if name.startswith(PREFIX):
+                remove_unless_locked(os.path.join(folder, name))
+        if why := unsafe_because(folder):
+            raise OutputRefused(folder, why, "Name a folder with --state or --private in which nobody else may write.")
+        place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+        lock = locked(place)
+    except OSError as cause:
+        what = cause.strerror or "the system does not say why"
+        raise OutputRefused(
+            folder, what, "Make it writable, or name another folder with --state or --private."
+        ) from cause
     try:
         yield place
     finally:
