@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _once(args: argparse.Namespace) -> int:
     from sealwright.cli.stationlines import JsonTeller, LineTeller
-    from sealwright.errors import SealwrightError
+    from sealwright.errors import OutputRefused, SealwrightError, Unreadable
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
@@ -81,6 +81,11 @@ def _once(args: argparse.Namespace) -> int:
     for option, place in places:
         if place is not None:
             _refuse_same(args.once, option, place)
+    if not os.path.isdir(args.once):
+        what = "it is no folder" if os.path.lexists(args.once) else "there is no such folder"
+        raise Unreadable(args.once, what, "Name the folder where the stick is mounted, as `findmnt` shows it.")
+    if args.label is not None and not os.path.isdir(args.label):
+        raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
     if args.write is not None:
         refuse_used(args.write)
     believed, verifier = _verifier(args)

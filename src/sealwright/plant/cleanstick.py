@@ -57,7 +57,7 @@ def write_clean(
         for _, one in every:
             writing.copy(one)
         text = _list_text(heading, (one for _, one in every))
-        writing.write(_free_name({name for name, _ in every}), text)
+        writing.write(_free_name({name.partition(b"/")[0] for name, _ in every}), text)
         writing.make_durable()
         for _, one in every:
             writing.check(one)

@@ -103,10 +103,13 @@ class Group(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A folder with a manifest or receiving record beside it. files: all that are in it, and what lies beside it under its name."""
+    """A folder with a manifest or receiving record beside it. files: all that are in it; beside: those beside it whose names begin with
+    its own and a dot, whatever they are; listing: of the folder that it lies in."""
 
     name: bytes
     files: tuple[Taken, ...]
+    beside: tuple[Taken, ...]
+    listing: Listing
     evidence: tuple[Taken, ...] = ()
 
 
@@ -164,12 +167,12 @@ class Intake:
         present = frozenset((*names, *folders))
         listing = _listing(prefix, names, folders)
         evidence = {name: stem for name in folders if (stem := received_by(name, present))}
-        trees: dict[bytes, tuple[Taken, ...]] = {
-            name: ()
+        trees: dict[bytes, list[Taken]] = {
+            name: []
             for name in folders
             if name not in evidence and {name + TREE_SUFFIX, name + EVIDENCE_SUFFIX + TREE_SUFFIX} & present
         }
-        for owner, members in _grouped(names, present):
+        for members in _grouped(names, present):
             answers = [self._file(source, target, prefix, name) for name in members]
             yield from (one for one in answers if isinstance(one, Finding))
             yield from (
@@ -178,8 +181,10 @@ class Intake:
                 if name.lower().endswith(_UNFINISHED)
             )
             taken = tuple(one for one in answers if isinstance(one, Taken))
-            if owner in trees:
-                trees[owner] = taken
+            for one in taken if trees else ():
+                longest = [stem for stem in _stems(os.path.basename(one.name)) if stem in trees][-1:]
+                for stem in longest:
+                    trees[stem].append(one)
             kept: list[Taken] = []
             for name in (name for name, stem in evidence.items() if stem in members):
                 kept += yield from self._evidence(source, target, prefix, name, depth)
@@ -198,7 +203,7 @@ class Intake:
                 kept = []
                 if name + EVIDENCE_SUFFIX in evidence:
                     kept += yield from self._evidence(source, target, prefix, name + EVIDENCE_SUFFIX, depth)
-                yield Tree(prefix + name, (*trees[name], *inside), tuple(kept))
+                yield Tree(prefix + name, tuple(inside), tuple(trees[name]), listing, tuple(kept))
 
     def _evidence(
         self, source: int, target: int, prefix: bytes, name: bytes, depth: int
@@ -226,7 +231,10 @@ class Intake:
             if os.fstat(below).st_dev != os.fstat(source).st_dev:
                 yield reject("SW-STATION-OTHER-MEDIUM", display(prefix + name))
                 return
-            os.mkdir(name, 0o700, dir_fd=target)
+            try:
+                os.mkdir(name, 0o700, dir_fd=target)
+            except OSError as cause:
+                raise self._full(cause) from cause
             inside = os.open(name, _FOLDER, dir_fd=target)
             try:
                 yield from self._folder(below, inside, prefix + name + b"/", depth + 1)
@@ -412,13 +420,19 @@ def _listing(prefix: bytes, names: Sequence[bytes], folders: Sequence[bytes]) ->
     return Listing(os.fsdecode(prefix), files, below, files | below)
 
 
-def _grouped(names: Sequence[bytes], present: Collection[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
+def _grouped(names: Sequence[bytes], present: Collection[bytes]) -> Iterator[list[bytes]]:
     """The names of a folder's files by what they may belong to: the shortest beginning up to a dot that is there too, or itself."""
     groups: dict[bytes, list[bytes]] = {}
     for name in names:
-        dots = (at for at, letter in enumerate(name) if letter == 0x2E and at)
-        groups.setdefault(next((name[:at] for at in dots if name[:at] in present), name), []).append(name)
-    yield from sorted(groups.items())
+        groups.setdefault(next((stem for stem in _stems(name) if stem in present), name), []).append(name)
+    yield from (members for _, members in sorted(groups.items()))
+
+
+def _stems(name: bytes) -> Iterator[bytes]:
+    """The beginnings of a name up to each of its dots, the shortest first."""
+    at = 0
+    while (at := name.find(b".", at + 1)) > 0:
+        yield name[:at]
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

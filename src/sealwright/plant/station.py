@@ -3,8 +3,8 @@
     medium -> intake (copies, a thread of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
 
 1. What is judged is the private copy, under the names it has on the medium: the process works inside the private folder.
-2. A file that belongs to another one as its signature, or as evidence of how it was received, is judged with it. A folder with a
-   manifest or receiving record beside it is one thing.
+2. A file that belongs to another one as its signature, or as evidence of how it was received, is judged with it, and goes along with
+   it only if it is what it is called (`beside.py`). A folder with a manifest or receiving record beside it is one thing.
 3. What the intake did not take is refused by name. Where the medium was not read to its end, nothing of it is allowed: no verdict
    given before counts, and nothing is written to a clean stick.
 """
@@ -16,18 +16,22 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sealwright.artifact.folders import locked, remove_unless_locked
+from sealwright.artifact.names import display
 from sealwright.artifact.source import known_digests
-from sealwright.findings import Finding
+from sealwright.errors import OutputRefused
+from sealwright.findings import Finding, reject
 from sealwright.formats.sidecar import is_beside
 from sealwright.formats.statementnames import is_listed_evidence
-from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Taken, Tree
-from sealwright.trust.verdict import Verdict
+from sealwright.plant.beside import goes_along, has_accepted_record, owner_of
+from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Listing, Taken, Tree
+from sealwright.trust.place import unsafe_because
+from sealwright.trust.verdict import Outcome, Verdict
 
 Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdict]]
 AT_ONCE = 64
@@ -36,7 +40,8 @@ PREFIX = "intake-"
 
 
 class Judged(NamedTuple):
-    """A verdict on one thing of the medium. files: its own and its signatures', as they were copied."""
+    """A verdict on one thing of the medium. files: its own and those beside it that go along, as they were copied; the first is the one
+    that its digest names."""
 
     verdict: Verdict
     files: tuple[Taken, ...]
@@ -52,12 +57,23 @@ class Ended:
 
 @contextmanager
 def private_place(folder: str) -> Iterator[str]:
-    """An empty folder for one medium's copies that only this account may enter. It is removed, and so is what a crash left of earlier ones."""
-    for name in os.listdir(folder):
-        if name.startswith(PREFIX):
-            remove_unless_locked(os.path.join(folder, name))
-    place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
-    lock = locked(place)
+    """An empty folder for one medium's copies that only this account may enter. It is removed, and so is what a crash left of earlier ones.
+
+    OutputRefused where it cannot be made, or where others could put another folder in its place: they would choose what is judged.
+    """
+    try:
+        for name in os.listdir(folder):
+            if name.startswith(PREFIX):
+                remove_unless_locked(os.path.join(folder, name))
+        if why := unsafe_because(folder):
+            raise OutputRefused(folder, why, "Name a folder with --state or --private in which nobody else may write.")
+        place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+        lock = locked(place)
+    except OSError as cause:
+        what = cause.strerror or "the system does not say why"
+        raise OutputRefused(
+            folder, what, "Make it writable, or name another folder with --state or --private."
+        ) from cause
     try:
         yield place
     finally:
@@ -100,28 +116,52 @@ def judge_medium(intake: Intake, judge: Judge) -> Iterator[Judged | Finding | En
 
 
 class _Asked(NamedTuple):
+    """What is to be judged. own: what the verdict is about as a whole; beside: what lies there under names that belong to it;
+    evidence: what a receiving record beside it lists."""
+
     path: str
-    beside: Collection[str] | None
-    files: tuple[Taken, ...]
+    every: Collection[str] | None
+    own: tuple[Taken, ...]
+    beside: tuple[Taken, ...] = ()
+    evidence: tuple[Taken, ...] = ()
+
+    def handed_on(self, along: Sequence[Taken], evidence: Sequence[Taken]) -> tuple[Taken, ...]:
+        """Its files; a folder's manifest comes first, as its digest names the folder."""
+        return (*along, *self.own, *evidence) if self.every is None else (*self.own, *along, *evidence)
 
 
 def _asked(found: Group | Tree) -> Iterator[_Asked]:
     """What is to be judged of it: all but the signatures of others and the evidence about them, each with what is its own."""
     if isinstance(found, Tree):
+        folder = os.path.basename(os.fsdecode(found.name))
+        names = {os.path.basename(os.fsdecode(one.name)): one for one in found.beside}
+        _, owned = _shared(names, found.listing)
         listed, others = _evidence(found.evidence)
-        yield _Asked(os.fsdecode(found.name), None, (*found.files, *listed))
+        yield _Asked(os.fsdecode(found.name), None, found.files, tuple(owned.get(folder, ())), tuple(listed))
         yield from others
         return
-    listing = found.listing
     names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
-    beside = {name for name in names if is_beside(listing.path, name, listing.files, listing.folders)}
+    judged, owned = _shared(names, found.listing)
     listed, others = _evidence(found.evidence)
-    for name, one in names.items():
-        if name not in beside:
-            own = (names[other] for other in beside if other.startswith(name + "."))
-            kept = (other for other in listed if other.name.startswith(one.name + EVIDENCE_SUFFIX + b"/"))
-            yield _Asked(os.fsdecode(one.name), listing.every, (one, *own, *kept))
+    kept: dict[bytes, list[Taken]] = {}
+    for other in listed:
+        kept.setdefault(os.path.dirname(other.name), []).append(other)
+    for name in judged:
+        one = names[name]
+        evidence = tuple(kept.get(one.name + EVIDENCE_SUFFIX, ()))
+        yield _Asked(os.fsdecode(one.name), found.listing.every, (one,), tuple(owned.get(name, ())), evidence)
     yield from others
+
+
+def _shared(names: Mapping[str, Taken], listing: Listing) -> tuple[list[str], dict[str, list[Taken]]]:
+    """Which files of a folder are judged, in order, and what lies beside each of them or beside a folder."""
+    beside = {name for name in names if is_beside(listing.path, name, listing.files, listing.folders)}
+    judged = dict.fromkeys(name for name in names if name not in beside)
+    owned: dict[str, list[Taken]] = {}
+    for name in names:
+        if name in beside and (owner := owner_of(name, judged.keys(), listing.folders, listing.files)):
+            owned.setdefault(owner, []).append(names[name])
+    return list(judged), owned
 
 
 def _evidence(taken: Iterable[Taken]) -> tuple[list[Taken], list[_Asked]]:
@@ -136,10 +176,25 @@ def _evidence(taken: Iterable[Taken]) -> tuple[list[Taken], list[_Asked]]:
     return listed, others
 
 
-def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged]:
-    verdicts = judge([(one.path, one.beside) for one in asked])
+def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged | Finding]:
+    """Each verdict with the files that it is good for, and what lay beside them and is none of it."""
+    verdicts = judge([(one.path, one.every) for one in asked])
     for one, verdict in zip(asked, verdicts, strict=True):
-        yield Judged(verdict, one.files)
+        if verdict.outcome is not Outcome.TRUSTED:
+            yield Judged(verdict, one.handed_on(one.beside, one.evidence))
+            continue
+        along: list[Taken] = []
+        left: list[bytes] = []
+        for other in one.beside:
+            if goes_along(os.fsdecode(other.name), verdict):
+                along.append(other)
+            else:
+                left.append(other.name)
+        evidence = one.evidence if has_accepted_record(verdict) else ()
+        if one.evidence and not evidence:
+            left.append(os.path.dirname(one.evidence[0].name))
+        yield Judged(verdict, one.handed_on(along, evidence))
+        yield from (reject("SW-STATION-BESIDE", display(name), found=display(verdict.path)) for name in left)
 
 
 _END: Final = object()

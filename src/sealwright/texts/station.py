@@ -41,6 +41,11 @@ TEXTS: dict[str, Text] = {
     "SW-STATION-OTHER-MEDIUM": Text(
         "{subject} is another file system, mounted there; it was not taken", "Check it as a medium of its own."
     ),
+    "SW-STATION-BESIDE": Text(
+        "{subject} lies beside {found} as what belongs to its signature would, and cannot be read as that, or nobody trusted signed it: it goes no further",
+        "Ask whoever delivered it what it is for; the file itself was judged without it.",
+        "something lies beside a file that is not of its signature",
+    ),
     "SW-STATION-FILESYSTEM": Text(
         "{subject} has the file system {found}, which sticks do not come with",
         "Ask who brought it for a stick with FAT, exFAT, NTFS or ext4.",
