@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -259,7 +260,7 @@ def test_each_command_explains_itself_with_examples(run: Run, command: str) -> N
 def test_each_action_shows_its_own_examples(run: Run, words: str) -> None:
     code, out, _ = run(*words.split(), "--help")
     assert code == 0
-    examples = out.split("examples:")[1].split("formats")[0].strip().splitlines()
+    examples = re.split("formats|exit codes", out.split("examples:")[1])[0].strip().splitlines()
     assert all(line.strip().startswith(f"sealwright {words} ") for line in examples)
 
 

@@ -63,7 +63,9 @@ def scheme_of(uri: str) -> str:
         )
     scheme, colon, _ = uri.partition(":")
     if not colon or len(uri) > MAX_URI:
-        raise UsageError(uri[:80], "it is not a key string", "Write file:PATH, tpm:PATH or pkcs11:…")
+        raise UsageError(
+            uri[:80], "it is not a key string", "Write file:PATH, tpm:PATH or pkcs11:…; a key's name wants --home"
+        )
     return scheme
 
 
