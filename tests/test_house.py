@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import re
 import shlex
@@ -15,7 +16,9 @@ import pytest
 from kit.pki import Pki, person_key
 from kit.trust import public_pem
 from sealwright.cli.arguments import FORMATS
+from sealwright.cli.exits import EXITS
 from sealwright.cli.main import COMMANDS, parser_of
+from sealwright.cli.trustsections import EXAMPLES as SECTION_EXAMPLES
 from sealwright.formats.known import EMBEDDED
 from sealwright.texts import TEXTS
 from sealwright.trust.trustfile import parse_trust
@@ -116,6 +119,36 @@ def printed_commands() -> Iterator[tuple[str, str]]:
 def test_every_command_that_is_printed_can_be_typed(page: str, command: str) -> None:
     words = [word for word in shlex.split(command) if word not in ("...", "…")]
     parser_of(COMMANDS).parse_args(["5eed" if word == "5eed..." else word for word in words[1:]])
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Every command that has no actions of its own."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for one in below:
+        for child in one.choices.values():
+            yield from leaves(child)
+    if not below:
+        yield parser
+
+
+@pytest.mark.parametrize("command", list(leaves(parser_of(COMMANDS))), ids=lambda one: one.prog)
+def test_every_help_ends_with_an_example_and_with_what_the_exit_codes_say(command: argparse.ArgumentParser) -> None:
+    told = command.format_help()
+    assert "examples:" in told
+    assert "exit codes:" in told
+
+
+def test_the_page_of_exit_codes_says_what_the_helps_say() -> None:
+    page = (ROOT / "docs" / "exit-codes.md").read_text().partition("## Command by command")[2]
+    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \| (.*?) \| (.*?)\s*\|$", page, re.MULTILINE)
+    assert rows == [(name, exits.done, exits.refused, exits.open) for name, exits in EXITS.items()]
+    known = {one.prog.removeprefix("sealwright ") for one in leaves(parser_of(COMMANDS))}
+    assert {name for name, *_ in rows} <= known
+
+
+@pytest.mark.parametrize("kind", SECTION_EXAMPLES)
+def test_the_example_of_a_section_can_be_typed(kind: str) -> None:
+    parser_of(COMMANDS).parse_args(["trust", "add", "trust.toml", *shlex.split(SECTION_EXAMPLES[kind])])
 
 
 def test_help_and_documents_list_every_format() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -259,7 +260,7 @@ def test_each_command_explains_itself_with_examples(run: Run, command: str) -> N
 def test_each_action_shows_its_own_examples(run: Run, words: str) -> None:
     code, out, _ = run(*words.split(), "--help")
     assert code == 0
-    examples = out.split("examples:")[1].split("formats")[0].strip().splitlines()
+    examples = re.split("formats|exit codes", out.split("examples:")[1])[0].strip().splitlines()
     assert all(line.strip().startswith(f"sealwright {words} ") for line in examples)
 
 
@@ -487,3 +488,10 @@ def test_an_output_that_exists_is_refused_and_replace_is_named_where_there_is_su
         assert len(read_register(f"{home}/register").issued) == before, "nothing is issued that could not be handed out"
         shown = run(*words[: 1 if words[0] == "sign" else 2], "--help")[1]
         assert ("--replace" in shown) is option
+
+
+@pytest.mark.parametrize("words", ["trust status --to etc", "key list --home home --all", "verify a --trust b --what"])
+def test_what_an_action_does_not_know_is_complained_of_by_that_action(run: Run, words: str) -> None:
+    code, _, err = run(*words.split())
+    action = " ".join(words.split()[: 1 if words.startswith("verify") else 2])
+    assert (code, f"sealwright {action}: it does not know --" in err) == (2, True), err

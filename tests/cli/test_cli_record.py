@@ -339,7 +339,12 @@ def test_the_check_says_what_it_did_not_check_and_gives_the_line_to_keep(run: Ru
 def test_an_empty_folder_is_not_called_whole(run: Run, plant: Path) -> None:
     for more in ((), ("--json",)):
         assert run("record", "check", plant / "records", *more)[0] == 1
+    for action in ("list", "export"):
+        code, out, err = run("record", action, plant / "records")
+        assert (code, "no record in it" in out + err) == (1, True)
     assert run(*verify(plant))[0] == 0
+    code, out, _ = run("record", "list", plant / "records", "--product", "nothing of this name")
+    assert (code, "fits" in out) == (0, True)
     assert run("record", "check", plant / "records")[0] == 0
 
 

@@ -178,7 +178,7 @@ def test_the_draft_can_be_used_and_the_survey_shows_rule_by_rule_what_it_would_r
     code, _, err = run("survey", share, "--draft-trust", trial)
     assert code == 0
     assert "a TRIAL trust file with 3 anchors and 3 rules in mode audit" in err
-    assert "sealwright survey PATH --trust" in err
+    assert f"sealwright survey {share} --trust {trial}" in err
     assert run("trust", "check", trial)[0] == 0
     assert run("verify", share / "boot" / "shim.efi", "--trust", trial)[0] == 0
     assert run("verify", share / "readme.txt", "--trust", trial)[0] == 1

@@ -303,3 +303,30 @@ def test_a_crash_while_the_next_version_begins_loses_nothing(
     monkeypatch.undo()
     run("trust", "add", first, "minimum", "pump", "1")
     shutil.rmtree(first.parent / "trust.history")
+
+
+def test_an_addition_is_told_in_words_and_as_an_object_where_that_is_asked(first: Path, run: Run) -> None:
+    run("trust", "new", "--next", first)
+    assert run("trust", "add", first, "minimum", "drive", "7").startswith(f"{first}: changed, not signed yet")
+    assert json.loads(run("trust", "add", first, "minimum", "pump", "7", "--json"))["path"] == str(first)
+    assert json.loads(run("trust", "add", "--json", first, "minimum", "fan", "7"))["path"] == str(first)
+
+
+def test_a_folder_in_the_place_of_the_trust_file_is_told_which_file_is_meant(first: Path, run: Run) -> None:
+    folder = first.parent
+    for words in (("check", folder), ("show", folder), ("diff", folder, folder), ("bundle", folder, "--out", "x.zip")):
+        assert f"Write {first}" in run("trust", *words, code=1)
+    assert f"Write {first}" in run("verify", first, "--trust", folder, code=1)
+    assert "signed by eva, jan" in run("trust", "check", first)
+
+
+def test_a_file_in_the_place_of_the_folder_to_install_to_is_told_which_folder_is_meant(
+    first: Path, tmp_path: Path, run: Run
+) -> None:
+    for to in (tmp_path / "etc" / "trust.toml", first):
+        assert f"Write --to {to.parent}" in run("trust", "install", first, "--to", to, code=2)
+    assert f"Write --to {tmp_path / 'new'}" in run(
+        "trust", "install", first, "--to", tmp_path / "new" / "trust.toml", code=2
+    )
+    assert not (tmp_path / "new").exists()
+    assert "installed version 1" in run("trust", "install", first, "--to", tmp_path / "etc")

@@ -2,7 +2,7 @@
 
 The maker's signature is verified first, under the plant's trust file. The acceptance says who accepted it, when, for which
 production lines and hardware, and by which test reports; it counts for these very bytes with this very signature alone.
-Every acceptance is recorded in the home's journal before it leaves. The exit code is 1 where a path is not accepted.
+Every acceptance is recorded in the home's journal before it leaves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_home, add_json, add_pin_file, key_string, pin_of, rfc3339
+from sealwright.cli.arguments import add_home, add_json, add_pin_file, add_trust, key_string, pin_of, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.plant.accept import Scope
@@ -30,10 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The paths, the plant's key and trust file, the scope."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder that was delivered and tested")
     add_home(parser)
-    parser.add_argument(
-        "--trust", metavar="FILE", required=True, help="the trust file that says whose signature counts"
-    )
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "the trust file that says whose signature counts")
     parser.add_argument(
         "--key", metavar="KEY", type=key_string, help="name or key string of an enrolled key (else the home's first)"
     )
@@ -76,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         key=args.key,
         timestamp=tuple(args.timestamp) if args.timestamp else None,
         later=args.timestamp_later,
-        replace=Replace.YES if args.replace else Replace.NO,
+        replace=Replace.YES if args.replace else Replace.OFFERED,
         pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, ACCEPTANCE))),
     )
     scope = Scope(

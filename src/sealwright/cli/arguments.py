@@ -90,9 +90,15 @@ def add_pin_file(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_json(parser: argparse._ActionsContainer) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
+def add_json(parser: argparse._ActionsContainer, default: bool | str = False) -> None:
+    """--json; default: what it is when it is not given."""
+    parser.add_argument("--json", action="store_true", default=default, help="one JSON object a line instead of text")
+
+
+def add_trust(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
+    """--trust and --trust-fingerprint. what: which trust file."""
+    parser.add_argument("--trust", metavar="FILE", required=required, help=f"{what}; the file, not its folder")
+    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
 
 
 def add_record(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """Show what is installed, which token answers, whether a home is in order, and what to fix.
 
-Exit code 1 if something that is needed is wrong; what is merely not installed here is said and is fine.
+What is merely not installed here is said and is fine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The command line: one table of commands, one way from an error to an exit code.
 
-    0 done, or trusted   1 refused, or not done   2 the command cannot mean what was asked   3 undecided   130 Ctrl-C
+    0 done, or yes   1 not done, or no   2 the command cannot mean what was asked   3 open (`exits.py`)   130 Ctrl-C
 
 Only the module of the command that was asked for is imported, and each imports the heavy rooms inside its functions:
 a cold `verify` on a panel PC should not wait for the code that signs.
@@ -76,6 +76,21 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What an action does not know nobody above it knows: the complaint names that action, not the whole program."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"it does not know {' '.join(unknown)}")
+        return found, unknown
+
+    def format_help(self) -> str:
+        """The help, and what the exit codes say."""
+        from sealwright.cli.exits import exits_text  # only where help is asked for
+
+        return f"{super().format_help()}\n{exits_text(self.prog.partition(' ')[2], self._subparsers is not None)}"
 
     def error(self, message: str) -> NoReturn:
         """The usage, the complaint and where the examples are; exit code 2."""

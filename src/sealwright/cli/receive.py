@@ -8,7 +8,6 @@ Grades, the strongest first. A rule of the trust file says which of them it take
   found-in-use   it runs already and nobody knows where it came from; changes from now on show
 
 Written are NAME.received/ with the evidence, the record NAME.received.manifest and its .p7s; nothing is ever written over.
-Exit code: 0 done, 1 refused, 2 wrong usage, 3 further persons have yet to sign, or timestamps to come.
 """
 
 from __future__ import annotations

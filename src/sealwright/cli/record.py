@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_action, add_json, rfc3339
+from sealwright.cli.arguments import add_action, add_json, add_trust, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
@@ -38,8 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(run=run_list)
     check = add_action(commands, "check", "check every record, the chain and the signatures", EXAMPLES)
     check.add_argument("folder", metavar="DIR", help="the folder of `verify --record`")
-    check.add_argument("--trust", metavar="FILE", help="the trust file that knows the stations")
-    check.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(check, "the trust file that knows the stations", required=False)
     check.add_argument(
         "--key",
         metavar="KEY",
@@ -78,7 +77,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """One line or object a record. Exit code 1 where one cannot be read."""
+    """One line or object a record. Exit code 1 where one cannot be read, or the folder has none at all."""
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import line
@@ -106,22 +105,27 @@ def run_list(args: argparse.Namespace) -> int:
             names = {"name": display(facts.name), "host": display(record.station.host)}
             print(say("record.line", number=f"{one.number:>6}", time=time_text(facts.judged.time), **words, **names))
     if not args.json:
-        print(say("record.unchecked", count=f"{shown:,}") if shown else say("record.none"))
-    return 1 if unread else 0
+        print(say("record.unchecked", count=f"{shown:,}") if shown else _nothing(args.folder))
+    return 1 if unread or not (shown or _any_in(args.folder)) else 0
 
 
 def run_check(args: argparse.Namespace) -> int:
     """What is wrong, then what there is, then the line to keep outside. Exit code 1 where something is wrong, or nothing is there."""
+    from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import finding_object, line
     from sealwright.plant.recordcheck import Check, is_wrong
+    from sealwright.texts.words import say
 
     check = Check(args.folder, _stations(args), _end(args.contains), _signed(args.station_home))
     wrong = 0
+    steps: dict[str, None] = {}  # in their order, each once
     with TerminalProgress("checking", unit="records") as progress:
         for finding in check.findings(progress):
             progress.close()
-            wrong += is_wrong(finding)
+            if is_wrong(finding):
+                wrong += 1
+                steps[finding.next_step] = None
             if args.json:
                 print(line(finding_object(finding)))
             else:
@@ -130,11 +134,13 @@ def run_check(args: argparse.Namespace) -> int:
         print(line(_summary(check, wrong)))
     else:
         _say_summary(check, wrong)
+        for step in steps:
+            print("  " + say("record.next", step=display(step)))
     return 0 if check.count and not wrong else 1
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """CSV, whole or not at all where it goes to a file. Exit code 1 where a record cannot be read: the logbook lacks it."""
+    """CSV, whole or not at all where it goes to a file. Exit code 1 where a record cannot be read, or the folder has none at all."""
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Made, Output, Replace, refuse_taken, write_batch
     from sealwright.artifact.progress import TerminalProgress
@@ -147,7 +153,7 @@ def run_export(args: argparse.Namespace) -> int:
         raise UsageError(
             "--json", "the rows are printed", "Name a file with --out, or use `sealwright record list --json`."
         )
-    wanted, replace = _wanted(args), Replace.YES if args.replace else Replace.NO
+    wanted, replace = _wanted(args), Replace.YES if args.replace else Replace.OFFERED
     counted = {"rows": 0, "unread": 0}
 
     def blocks() -> Iterator[bytes]:
@@ -167,14 +173,37 @@ def run_export(args: argparse.Namespace) -> int:
         for block in blocks():
             sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
-        return 1 if counted["unread"] else 0
+        return _exported(args.folder, **counted)
     refuse_taken(args.out, replace)
     write_batch([Output(args.out, (Made(blocks),))], replace=replace)
     if args.json:
         print(line({"path": args.out, "records": counted["rows"], "unread": counted["unread"]}))
     else:
         print(say("record.exported", path=display(args.out), count=f"{counted['rows']:,}"))
-    return 1 if counted["unread"] else 0
+    return _exported(args.folder, **counted)
+
+
+def _exported(folder: str, rows: int, unread: int) -> int:
+    if rows or unread:
+        return 1 if unread else 0
+    print(_nothing(folder), file=sys.stderr)
+    return 0 if _any_in(folder) else 1
+
+
+def _nothing(folder: str) -> str:
+    """That a choice is empty is one thing, that the folder was never one of records another."""
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    return (
+        say("record.none", folder=display(folder)) if _any_in(folder) else say("record.empty", folder=display(folder))
+    )
+
+
+def _any_in(folder: str) -> bool:
+    from sealwright.plant.recordexport import Wanted, kept
+
+    return next(iter(kept(folder, Wanted())), None) is not None
 
 
 def _wanted(args: argparse.Namespace) -> Wanted:

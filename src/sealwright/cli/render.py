@@ -249,14 +249,11 @@ def _details(verdict: Verdict) -> Iterator[str]:
     for signer in verdict.signers:
         yield from _signer_details(signer)
     for finding in verdict.findings:
-        yield say(
-            "details.finding",
-            severity=finding.severity,
-            code=finding.code,
-            subject=finding.subject,
-            wanted=repr(finding.wanted),
-            found=repr(finding.found),
-        )
+        named = {"severity": finding.severity, "code": finding.code, "subject": finding.subject}
+        if finding.wanted or finding.found:
+            yield say("details.finding-values", **named, wanted=repr(finding.wanted), found=repr(finding.found))
+        else:
+            yield say("details.finding", **named)
 
 
 def _signer_details(signer: SignerSeen) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Say until when the proofs of signatures last, and renew them before they age: FILE.ers, an evidence record (RFC 4998).
 
-Exit code: 0 nothing is due, or all that was is renewed; 1 something is due (--status), or could not be renewed; 2 wrong usage.
 Signed files are not touched. Where one timestamp is needed for many files, one is asked for.
 """
 
@@ -13,7 +12,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_json, add_pin_file, add_trust, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="signed files, signed folders, or folders with such")
     parser.add_argument("--home", metavar="DIR", help="the signing home whose authority makes the timestamp")
     parser.add_argument("--timestamp", metavar="URL", help="the authority that makes it, instead of the home's own")
-    parser.add_argument("--trust", metavar="FILE", help="the trust file that decides (else the home's trust.toml)")
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "the trust file that decides (else the home's trust.toml)", required=False)
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
         "--within", metavar="SPAN", type=span, default=span("1y"), help="what ages in this time (else 1y)"

@@ -4,9 +4,6 @@ It is judged for the purpose `run`; the interpreter, its arguments and its envir
 file. What it is written in is said by its first line: `#!/bin/sh`, or a comment such as `-- sealwright-run: kind = sql`. Its name
 says it only where a signed manifest holds the name. What the script declares of its hosts, accounts, times and number of runs is
 kept as well (docs/running.md).
-
-Exit code: the script's own; 126 where it was not started, 2 for wrong usage. With --check, as `verify`: 0 it would run, 1 refused,
-3 undecided.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, rfc3339
+from sealwright.cli.arguments import add_json, add_trust, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.artifact.sealed import SealedCopy
@@ -40,8 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options stand in front of the script; what is behind it is the script's."""
     parser.add_argument("script", nargs="?", metavar="SCRIPT", help="the script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
-    parser.add_argument("--trust", metavar="FILE", required=True, help="the trust file that decides")
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "the trust file that decides")
     parser.add_argument("--signature", metavar="FILE", help="use this signature file only")
     parser.add_argument(
         "--state", metavar="DIR", help="remember here what was accepted and how often scripts were started"

@@ -3,7 +3,7 @@
 A file whose device or operating system looks for the signature inside (--format) becomes a new file; the old one stays.
 
 Every signature is recorded in the home's journal before it leaves. Nothing is written for a path that cannot be signed;
-the others go on, and the exit code is 1.
+the others go on.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Stamps what was signed while no authority answered (--all, or by name), before the signer's certificate ends; --status tells
 what still waits. Any other signature can be stamped too, such as a maker's by the plant that received it.
-Exit code 1 if something is not stamped, or with --status waits longer than --within or is about to be too late.
 """
 
 from __future__ import annotations
@@ -61,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     from sealwright.errors import UsageError
     from sealwright.signing.home import open_home
+    from sealwright.texts.words import say
 
     now = datetime.now(UTC)
     if args.home is None and (args.all or args.status or args.forget or not args.timestamp):
@@ -74,9 +74,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("FILE", "it is not said what to stamp", "Name files, or --all.")
     if args.signature is not None and len(args.paths) != 1:
         raise UsageError("--signature", "it belongs to one file", "Stamp one file at a time.")
-    failed = 0
+    failed = told = 0
     for answer in _answers(home, args, now):
         failed += not _say(answer, args)
+        told += 1
+    if args.all and not told and not args.json:
+        print(say("stamp.none"))
     return 1 if failed else 0
 
 

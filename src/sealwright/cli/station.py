@@ -2,7 +2,7 @@
 
 Without --once the station fills the screen and waits for sticks; with it one medium or folder is checked and told in lines. What is
 allowed can be written onto a clean stick, from the copies that were judged. A stick that was not read to its end is not allowed, whatever
-was said of its files before. Exit code of --once: 0 all allowed, 1 something is not, 2 wrong usage, 3 something undecided.
+was said of its files before. Exit codes are those of --once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_record
+from sealwright.cli.arguments import add_json, add_record, add_trust
 
 if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
@@ -38,8 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--once", metavar="PATH", help="check this medium or folder and end, without a screen")
     where.add_argument("--watch", metavar="DIR", default="/media", help="where sticks are mounted (default: /media)")
-    parser.add_argument("--trust", metavar="FILE", required=True, help="the trust file that decides")
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "the trust file that decides")
     parser.add_argument("--state", metavar="DIR", required=True, help="the station's memory: what it accepted and saw")
     parser.add_argument("--private", metavar="DIR", help="where sticks are copied to (default: inside --state)")
     parser.add_argument("--write", metavar="DIR", help="write what is allowed onto this empty stick or folder")
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _once(args: argparse.Namespace) -> int:
     from sealwright.cli.stationlines import JsonTeller, LineTeller
-    from sealwright.errors import OutputRefused, SealwrightError, Unreadable
+    from sealwright.errors import OutputRefused, SealwrightError, Unreadable, UsageError
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
@@ -86,6 +85,9 @@ def _once(args: argparse.Namespace) -> int:
         raise Unreadable(args.once, what, "Name the folder where the stick is mounted, as `findmnt` shows it.")
     if args.label is not None and not os.path.isdir(args.label):
         raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
+    for option, place in (("--state", args.state), ("--private", args.private)):
+        if place is not None and not os.path.isdir(place):
+            raise UsageError(f"{option} {place}", "there is no such folder", f"Make it, once: mkdir -m 700 {place}")
     if args.write is not None:
         refuse_used(args.write)
     believed, verifier = _verifier(args)

@@ -1,20 +1,20 @@
 """See who signed what in a folder, share or stick: no trust file, no keys, no network, nothing is written beside the files.
 
-Links are not followed, other file systems are named and left alone, devices and FIFOs are never opened. Exit code: 0 everything was
-read and nothing is broken, 1 a broken signature was found, 3 something could not be read. Unsigned or weak files change nothing.
+Links are not followed, other file systems are named and left alone, devices and FIFOs are never opened.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json
+from sealwright.cli.arguments import add_json, add_trust
 
 if TYPE_CHECKING:
     from sealwright.cli.surveyreport import Item, Section
@@ -52,14 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--officers-threshold", metavar="N", type=int, help="how many officers sign (default: more than half of them)"
     )
-    parser.add_argument("--trust", metavar="FILE", help="show rule by rule what this trust file would refuse")
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "show rule by rule what this trust file would refuse", required=False)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say at once what is looked at, look, report; the exit code of the module's text."""
+    """Say at once what is looked at, look, report; the exit code."""
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.plant.spool import spooling
@@ -89,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
             said = lines(spool, now, seconds, code, rules)
         else:
-            said = _text(spool, now, seconds, rules)
+            drafted = args.trust is not None or args.draft_trust is not None
+            said = _text(spool, now, seconds, rules, [] if drafted else names)
         for line in said:
             sys.stdout.write(line + "\n")
         _write(args, spool, names, now, seconds, rules, leaders)
@@ -124,7 +124,8 @@ def _write(
         drafted = draft_trust(spool, now, leaders)
         write_atomic(args.draft_trust, drafted.text)
         path = display(args.draft_trust)
-        print(say("survey.drafted", path=path, anchors=drafted.anchors, rules=drafted.rules), file=sys.stderr)
+        counts = {"anchors": drafted.anchors, "rules": drafted.rules}
+        print(say("survey.drafted", path=path, paths=shlex.join(names), **counts), file=sys.stderr)
         missing = [name for name, some in ((OFFICER, leaders.officers), (RECOVERY, leaders.recovery)) if not some]
         if missing:
             print(say("survey.placeholders", who=", ".join(missing)), file=sys.stderr)
@@ -188,7 +189,9 @@ def _code(spool: Spool) -> int:
     return INCOMPLETE if counts.unread else 0
 
 
-def _text(spool: Spool, now: datetime, seconds: float, rules: Sequence[str] | None) -> Iterator[str]:
+def _text(
+    spool: Spool, now: datetime, seconds: float, rules: Sequence[str] | None, to_draft: Sequence[str]
+) -> Iterator[str]:
     from sealwright.cli.surveyreport import Limits, next_steps, sections, size_text, states
     from sealwright.texts.words import say
 
@@ -208,7 +211,7 @@ def _text(spool: Spool, now: datetime, seconds: float, rules: Sequence[str] | No
         if section.number:
             yield ""
             yield from _section(section)
-    steps = list(next_steps(spool, drafted=rules is not None))
+    steps = list(next_steps(spool, shlex.join(to_draft), drafted=not to_draft))
     if steps:
         yield ""
         yield from (say("survey.next", step=step) for step in steps)

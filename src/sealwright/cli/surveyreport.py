@@ -126,13 +126,13 @@ def states(spool: Spool) -> Iterator[tuple[str, int, str]]:
             yield state, number, say(f"survey.state.{state}")
 
 
-def next_steps(spool: Spool, *, drafted: bool) -> Iterator[str]:
-    """What the reader does next."""
+def next_steps(spool: Spool, paths: str, *, drafted: bool) -> Iterator[str]:
+    """What the reader does next. paths: what was surveyed, as a shell takes it; drafted: there is a trust file already."""
     counts = spool.counts
     if counts.of(State.BROKEN):
         yield say("survey.step.broken")
     if counts.of(State.INTACT) and not drafted:
-        yield say("survey.step.draft")
+        yield say("survey.step.draft", paths=paths)
 
 
 def size_text(size: int) -> str:

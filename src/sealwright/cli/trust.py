@@ -114,16 +114,14 @@ def run_show(args: argparse.Namespace) -> int:
 def run_sign(args: argparse.Namespace) -> int:
     """Write FILE.PERSON.p7s; a deny list is signed as one."""
     from sealwright.artifact.names import display
-    from sealwright.artifact.source import read_file
     from sealwright.signing.home import open_home
     from sealwright.signing.init import sign_trust, signing_key_of
     from sealwright.texts.words import say
     from sealwright.trust.belief import DENY_KIND, DENY_LINE
-    from sealwright.trust.history import KIND
-    from sealwright.trust.trustfile import MAX_BYTES
+    from sealwright.trust.history import KIND, read_text
 
     home = open_home(args.home)
-    text = read_file(args.file, MAX_BYTES)
+    text = read_text(args.file)
     kind = DENY_KIND if text.startswith(DENY_LINE.encode()) else KIND
     pin = pin_of(args, home.uri(signing_key_of(args.file, home, args.person)))
     written = sign_trust(args.file, home, args.person, datetime.now(UTC), pin, kind=kind)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sealwright.cli import trustfrom
 from sealwright.cli.arguments import add_action, add_json
-from sealwright.cli.trustsections import KINDS, NAMED
+from sealwright.cli.trustsections import EXAMPLES, KINDS, NAMED
 
 if TYPE_CHECKING:
     from sealwright.trust.draft import Draft
@@ -26,10 +26,10 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     trustfrom.options(add)
     kinds = add.add_subparsers(dest="kind", metavar="KIND")
     for name, (words, options, _) in KINDS.items():
-        kind = kinds.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".")
+        example = f"examples:\n  sealwright trust add {'deny' if name == 'deny' else 'trust'}.toml {EXAMPLES[name]}"
+        kind = kinds.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".", epilog=example)
         options(kind)
-        add_json(kind)
-        kind.set_defaults(json=argparse.SUPPRESS)  # so that it does not undo the one before KIND
+        add_json(kind, default=argparse.SUPPRESS)  # so that it does not undo the one before KIND
     add_json(add)
     add.set_defaults(run=run_add)
     remove = add_action(commands, "remove", "take something out of a trust file that is not signed yet", examples)
@@ -83,11 +83,10 @@ def run_new(args: argparse.Namespace) -> int:
 
     shown = display(args.file)
     if args.belongs is not None:
-        from sealwright.artifact.source import read_file
         from sealwright.trust.belief import parse_deny
-        from sealwright.trust.trustfile import MAX_BYTES
+        from sealwright.trust.history import read_text
 
-        trust = parse_trust(read_file(args.belongs, MAX_BYTES), args.belongs)
+        trust = parse_trust(read_text(args.belongs), args.belongs)
         data = deny_text(trust.id).encode()
         parse_deny(data, args.file)
         write_atomic(args.file, data)

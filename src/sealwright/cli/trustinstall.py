@@ -26,7 +26,12 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
         metavar="FILE",
         help="the new trust file, with its signatures and history beside it; or a revocation bundle (folder, deny.toml, ZIP)",
     )
-    install.add_argument("--to", metavar="DIR", required=True, help="the folder of the installed trust file")
+    install.add_argument(
+        "--to",
+        metavar="DIR",
+        required=True,
+        help="the folder (not the file) where it is, or shall be, installed as trust.toml",
+    )
     install.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card (a first file)")
     install.add_argument(
         "--dry-run", action="store_true", help="check it and say what it would change; install nothing"
@@ -47,6 +52,7 @@ def run_install(args: argparse.Namespace) -> int:
     """Believe it, by its predecessor or its fingerprint, and put it in place as one batch."""
     from sealwright.trust.bundle import copied_whole, is_bundle, told_as
 
+    _want_folder(args.to)
     if is_bundle(args.file):
         return _install_bundle(args)
     if os.path.isdir(args.file):
@@ -57,6 +63,16 @@ def run_install(args: argparse.Namespace) -> int:
         fingerprint = _asked_fingerprint(args)
     with copied_whole(args.file) as copy, told_as(copy, args.file):
         return _install(args, copy, installed, fingerprint)
+
+
+def _want_folder(to: str) -> None:
+    """A file's name after --to would make a folder of that name, or end in the middle of a path."""
+    from sealwright.errors import UsageError
+
+    if os.path.isdir(to) or not (os.path.lexists(to) or to.endswith(".toml")):
+        return
+    folder = os.path.dirname(to) or "."
+    raise UsageError(f"--to {to}", "it wants the folder; the file in it is always trust.toml", f"Write --to {folder}")
 
 
 def _install(args: argparse.Namespace, copy: str, installed: TrustFile | None, fingerprint: str | None) -> int:
@@ -215,16 +231,15 @@ def run_bundle(args: argparse.Namespace) -> int:
     """What can only take trust away, out of the folder of a trust file, into one file or folder."""
     from sealwright.artifact.names import display
     from sealwright.artifact.output import Replace, write_atomic
-    from sealwright.artifact.source import read_file
     from sealwright.errors import UsageError
     from sealwright.texts.words import say
     from sealwright.trust.archive import write_files, zip_of
     from sealwright.trust.belief import DENY, DENY_KIND, signed_deny
     from sealwright.trust.bundle import check_bundle, folder_files
-    from sealwright.trust.history import persons_of, read_signed, signing_keys
-    from sealwright.trust.trustfile import MAX_BYTES, parse_trust
+    from sealwright.trust.history import persons_of, read_signed, read_text, signing_keys
+    from sealwright.trust.trustfile import parse_trust
 
-    trust = parse_trust(read_file(args.file, MAX_BYTES), args.file)
+    trust = parse_trust(read_text(args.file), args.file)
     files = folder_files(args.file)
     if not files:
         raise UsageError(

@@ -311,6 +311,22 @@ KINDS: dict[str, tuple[str, Options, Change]] = {
     "minimum": ("the lowest generation of a product", _minimum_options, _minimum),
 }
 
+EXAMPLES: dict[str, str] = {
+    "anchor": "anchor maker.pem --name acme --environment production",
+    "intermediate": "intermediate acme-signing-ca.pem",
+    "certificate": "certificate module-signer.pem",
+    "authority": 'authority tsa-root.pem --name "acme timestamps"',
+    "person": 'person p-17 --organisation "Nordhof bakery" --certificate anna.pem',
+    "officer": "officer mia --key mia.pem --threshold 2",
+    "crl-issuer": "crl-issuer acme-root.pem --max-age install=30d",
+    "log": "log log.example+5d1b3f5c+AQ --name log.example",
+    "witness": "witness witness.example+5d1b3f5c+AQ --name witness.example",
+    "rule": 'rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning',
+    "deny": 'deny key stolen.pem --reason "laptop stolen on 3 May"',
+    "evidence": "evidence cima.pem --provenance hardware-claimed",
+    "minimum": 'minimum "VX-200 drive" 7',
+}
+
 
 # Where each section's entries lie, and the keys by which one of them is called.
 NAMED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

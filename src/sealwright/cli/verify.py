@@ -1,8 +1,7 @@
 """Check files and folders offline against one trust file, and say for each what to do.
 
-Exit code: 0 all allowed, 1 something refused, 2 wrong usage, 3 something undecided. Nothing is read but the paths, their
-signature files and the trust file with what lies beside it; no network socket is opened. With --record each verdict leaves a
-statement for auditors (docs/records.md) before it is printed.
+Nothing is read but the paths, their signature files and the trust file with what lies beside it; no network socket is opened.
+With --record each verdict leaves a statement for auditors (docs/records.md) before it is printed.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_record, rfc3339
+from sealwright.cli.arguments import add_json, add_record, add_trust, rfc3339
 
 if TYPE_CHECKING:
     from sealwright.cli.render import Detail
@@ -42,8 +41,7 @@ HASH_TREES = (".roothash.p7s", ".fsverity.p7s")  # what they sign is made of blo
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options; --trust is always named, no environment variable or folder adds to it (A108)."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to check")
-    parser.add_argument("--trust", metavar="FILE", required=True, help="the trust file that decides")
-    parser.add_argument("--trust-fingerprint", metavar="TEXT", help="its fingerprint from the card, hex or words")
+    add_trust(parser, "the trust file that decides")
     parser.add_argument("--signature", metavar="FILE", help="use this signature file only (one PATH)")
     parser.add_argument(
         "--purpose",

@@ -63,6 +63,7 @@ _WORDS = {
         "Have the security officer unlock the token.",
     ),
     "no-pin": ("no PIN was given, and without it the token shows no private key", "Give it with --pin-file."),
+    "UserNotLoggedIn": ("without a PIN the token makes and uses no key", "Give it with --pin-file."),
     "PinLocked": ("its PIN is locked", "Have the security officer unlock the token."),
     "PinExpired": ("its PIN has expired", "Set a new one with the token's own tool."),
     "PinLenRange": ("the PIN has a wrong length", "Check --pin-file."),

@@ -125,7 +125,9 @@ def scheme_of(uri: str) -> str:
     scheme, colon, _ = uri.partition(":")
     if not colon or len(uri) > MAX_URI:
         raise UsageError(
-            uri[:80], "it is not a key string", "Write file:PATH, tpm:PATH, pkcs11:…, transit:https://… or awskms:arn:…"
+            uri[:80],
+            "it is not a key string",
+            "Write file:PATH, tpm:PATH, pkcs11:…, transit:https://… or awskms:arn:…; a key's name wants --home",
         )
     return scheme
 

@@ -157,7 +157,9 @@ def _fetched(url: str, request: bytes, timeout_s: float) -> bytes:
             kind = answer.headers.get_content_type()
             data = _body(answer, time.monotonic() + timeout_s)
     except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as cause:
-        raise TimestampUnavailable(url, f"no timestamp came: {cause}"[:200], _LATER) from cause
+        why = cause.reason if isinstance(cause, urllib.error.URLError) else cause
+        said = why.strerror or why if isinstance(why, OSError) else why
+        raise TimestampUnavailable(url, f"it does not answer: {said}"[:200], _LATER) from cause
     if kind != ANSWER_TYPE:
         raise TimestampUnavailable(url, f"it answered {kind}, not a timestamp", "Check the URL of the authority.")
     if len(data) > MAX_ANSWER_BYTES:

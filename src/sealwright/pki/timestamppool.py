@@ -139,9 +139,10 @@ class Pool:
         return tuple(got)
 
     def reason(self) -> str:
-        """Why the authorities that gave nothing did so, one clause."""
+        """Why the authorities that gave nothing did so, one clause; of several, by name."""
         with self._lock:
-            said = [f"{url}: {known.why}" for url, known in self._known.items() if known.why]
+            failed = [(url, known.why) for url, known in self._known.items() if known.why]
+        said = [why if len(self.urls) == 1 else f"{url}: {why}" for url, why in failed]
         return "; ".join(said)[:600] or "no further authority is named that has not stamped it already"
 
     def unavailable(self, wanted: int) -> TimestampUnavailable:

@@ -33,6 +33,10 @@ def refuse_used(target: str) -> None:
     """OutputRefused unless the target is an empty folder."""
     try:
         there = sorted(name for name in os.listdir(os.fsencode(target)) if name not in LEFTOVERS)
+    except FileNotFoundError as cause:
+        raise OutputRefused(
+            target, "there is no such folder", "Mount an empty stick there, or make the folder."
+        ) from cause
     except OSError as cause:
         raise OutputRefused(target, cause.strerror or "it cannot be read", "Put in an empty stick.") from cause
     if there:

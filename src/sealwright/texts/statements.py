@@ -59,7 +59,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-STATEMENT-UNSIGNED": Text(
         "{subject}: the signature of {wanted} is not here, so the statement beside it is nobody's word",
-        _BRING,
+        "Have {wanted} sign it, or copy it again from where it was made, with everything that lies beside it.",
         "the plant's statement is not signed",
     ),
     "SW-ATTACHMENT-MISSING": Text(

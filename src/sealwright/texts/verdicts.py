@@ -222,6 +222,10 @@ TEXTS: dict[str, Text] = {
         "{subject} is signed with a development key: good for trying, not for a plant",
         "Use keys in a token for production.",
     ),
+    "SW-KEY-UNPROVED-GRADE": Text(
+        "nothing says that the key of {subject} lives in a token: no production rule would accept it yet",
+        "Ask its maker where the key lives; the trust file can say it under [[evidence]].",
+    ),
     "SW-KEY-IMPORTED": Text(
         "the key of {subject} once lived outside its token; the trust file accepts it until {wanted}: {found}",
         "Plan its replacement by the review date.",

@@ -32,6 +32,7 @@ from sealwright.trust.history import (
     persons_of,
     reached,
     read_signed,
+    read_text,
     signing_keys,
     walk,
     with_kept,
@@ -108,7 +109,7 @@ def load_trust(path: str, *, fingerprint: str | None = None, installed: TrustFil
 
 def unbelieved(path: str) -> Believed:
     """A trust file and what lies beside it, signed or not: to compare drafts and to try what they would do. It decides nothing."""
-    trust = parse_trust(read_file(path, MAX_BYTES), path)
+    trust = parse_trust(read_text(path), path)
     deny_path = os.path.join(os.path.dirname(path), DENY)
     deny = parse_deny(read_file(deny_path, MAX_BYTES), deny_path) if os.path.lexists(deny_path) else None
     if deny is not None and deny.trust != trust.id:

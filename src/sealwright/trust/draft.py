@@ -26,7 +26,7 @@ from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
 from sealwright.errors import ChangedWhileRead, MalformedTrust, TrustRefused, UsageError
 from sealwright.trust.belief import DENY_KIND, DENY_LINE, parse_deny
-from sealwright.trust.history import KIND, read_signed, signing_keys
+from sealwright.trust.history import KIND, read_signed, read_text, signing_keys
 from sealwright.trust.model import TrustFile
 from sealwright.trust.toml import Toml, key_text, table_text, value_text
 from sealwright.trust.trustfile import MAX_BYTES, parse_trust
@@ -74,7 +74,7 @@ class Draft:
     def read(cls, path: str) -> Draft:
         """A file that nobody has signed as it is; UsageError where somebody has."""
         unsigned(path)
-        return cls(read_file(path, MAX_BYTES), path)
+        return cls(read_text(path), path)
 
     def add(self, where: Where, entry: Mapping[str, Toml], remarks: Sequence[str] = ()) -> None:
         """A table at the end of an array of tables, behind what is there of its kind; remarks: comment lines right above it."""

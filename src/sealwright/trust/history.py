@@ -23,11 +23,12 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
-from sealwright.errors import LimitExceeded, SealwrightError, TrustRefused
+from sealwright.errors import LimitExceeded, SealwrightError, TrustRefused, Unreadable
 from sealwright.trust.model import Quorum, TrustFile
 from sealwright.trust.trustfile import MAX_BYTES, officer_key_digest, parse_trust
 
 KIND = "trust"
+TRUST = "trust.toml"
 HISTORY = "trust.history"
 MAX_SIGNATURES = 64
 MAX_SIGNATURE_BYTES = 64 * 1024
@@ -52,9 +53,20 @@ class SignedText:
     signatures: Mapping[str, bytes]
 
 
+def read_text(path: str) -> bytes:
+    """A trust file or deny list; Unreadable, naming the file that is meant where its folder was named. LimitExceeded."""
+    try:
+        return read_file(path, MAX_BYTES)
+    except Unreadable:
+        inside = os.path.join(path, TRUST)
+        if not os.path.isfile(inside):
+            raise
+        raise Unreadable(path, "it is a folder, and a trust file is named as a file", f"Write {inside}") from None
+
+
 def read_signed(path: str) -> SignedText:
     """Read a trust file or deny list with its signatures `NAME.*.p7s`; Unreadable or LimitExceeded."""
-    text = read_file(path, MAX_BYTES)
+    text = read_text(path)
     found = sorted(glob.glob(glob.escape(path) + ".*.p7s"))
     if len(found) > MAX_SIGNATURES:
         raise LimitExceeded(path, f"{len(found)} signature files beside it", f"At most {MAX_SIGNATURES} are read.")
@@ -171,7 +183,7 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     from sealwright.artifact.output import Output, Replace, write_batch  # a stateless verify writes nothing
 
     new = parse_trust(newest.text, newest.path)
-    target = os.path.join(folder, "trust.toml")
+    target = os.path.join(folder, TRUST)
     os.makedirs(os.path.join(folder, HISTORY), exist_ok=True)
     files: list[tuple[str, bytes]] = []
     if installed is not None and read_file_or_none(target, MAX_BYTES) == installed.text:
@@ -194,7 +206,7 @@ def install(newest: SignedText, folder: str, installed: TrustFile | None) -> Non
     for name in read_signed(
         target
     ).signatures:  # of the version before: they say nothing of this one, and would pile up
-        if target + name.removeprefix("trust.toml") not in {path for path, _ in files}:
+        if target + name.removeprefix(TRUST) not in {path for path, _ in files}:
             os.unlink(os.path.join(folder, name))
 
 

@@ -439,10 +439,11 @@ def _environment(
         return []
     subject = known.subject
     if provenance == "development":
+        said = _says_development(known, path)
         if anchor.environment is Environment.PRODUCTION:
-            code = "SW-KEY-DEVELOPMENT" if _says_development(known, path) else "SW-KEY-UNPROVED"
-            return [reject(code, THE_SIGNATURE, found=subject)]
-        return [warning("SW-KEY-DEVELOPMENT-GRADE", THE_SIGNATURE, found=subject)]
+            return [reject("SW-KEY-DEVELOPMENT" if said else "SW-KEY-UNPROVED", THE_SIGNATURE, found=subject)]
+        code = "SW-KEY-DEVELOPMENT-GRADE" if said else "SW-KEY-UNPROVED-GRADE"
+        return [warning(code, THE_SIGNATURE, found=subject)]
     if provenance in _EXCUSED:
         evidence = ground.evidence[known.key]
         due = _day(evidence.review) if evidence.review else ""

@@ -480,7 +480,8 @@ def _check_signer(rule: Rule, signer: SignerRule, anchors: dict[str, Anchor], pe
             raise wrong(f"[[rule]] {rule.name}: there is no anchor {name}")
         if anchors[name].environment is not rule.environment:
             raise wrong(
-                f"[[rule]] {rule.name}: the anchor {name} is for {anchors[name].environment}, the rule for {rule.environment}"
+                f"[[rule]] {rule.name}: the anchor {name} is for {anchors[name].environment}, the rule for {rule.environment}; "
+                "a rule's anchors are of its own `environment`"
             )
         if signer.pins_until is None and not _is_authority(anchors[name]):
             raise wrong(

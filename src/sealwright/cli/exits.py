@@ -1,0 +1,92 @@
+"""What the exit codes say, command by command: the end of each help, and `docs/exit-codes.md`, which a test holds to this table.
+
+    0 done, or yes   1 not done, or no   2 the command cannot mean what was asked   3 open: neither yes nor no yet
+
+Code 3 is never a success. The output names what is missing: a newer trust file, a person's signature, a timestamp, a folder that
+could be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAGE = "docs/exit-codes.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Exits:
+    """What 0, 1 and 3 say; `open` is empty where a command never ends with 3."""
+
+    done: str
+    refused: str
+    open: str = ""
+
+
+GENERAL = Exits("done, or yes", "not done, or no", "open: neither yes nor no yet, and the output says what is missing")
+PLAIN = Exits("done", "not done")
+
+EXITS: dict[str, Exits] = {
+    "verify": Exits(
+        "everything is allowed",
+        "something is refused, or the trust file cannot be used",
+        "something cannot be decided: the trust file is too old, the clock is wrong, the line was not said",
+    ),
+    "survey": Exits(
+        "everything was read and no signature is broken; unsigned and weak files count as fine",
+        "a signature is broken",
+        "something could not be read; in the rest nothing is broken",
+    ),
+    "sign": Exits("everything is signed", "something is not signed", "everything is signed, a timestamp is to come"),
+    "record list": Exits("listed", "a record cannot be read, or the folder has none"),
+    "record check": Exits("the records are whole", "something is wrong with them, or the folder has none"),
+    "record export": Exits("exported", "a record cannot be read and is missing, or the folder has none"),
+    "accept": Exits("everything is accepted", "something is not", "everything is accepted, a timestamp is to come"),
+    "stamp": Exits(
+        "everything is stamped; with --status: nothing waits too long",
+        "something is not stamped; with --status: something waits longer than --within",
+    ),
+    "renew-proofs": Exits(
+        "nothing is due, or all that was is renewed", "something is due (--status), or was not renewed"
+    ),
+    "station": Exits(
+        "everything is allowed", "something is refused, or the medium is not checked", "something cannot be decided"
+    ),
+    "receive": Exits(
+        "received, and everybody has signed",
+        "not received",
+        "received; a person has yet to sign, or a timestamp to come",
+    ),
+    "run": Exits(
+        "the script's own code, 126 where it was not started; with --check: it would run",
+        "with --check: it is refused",
+        "with --check: it cannot be decided",
+    ),
+    "inspect": Exits("shown; nothing is judged", "something cannot be read"),
+    "key check": Exits("no key must be refused", "a key must be refused"),
+    "key report": Exits("each key is as declared", "a key was asked and is not, or wants something done"),
+    "key attest": Exits("attested", "the key's home can prove nothing: a file, a token"),
+    "key check-attestation": Exits("it holds", "it does not hold"),
+    "cert revoke": Exits("revoked, and on a list", "not revoked, or its list could not be made"),
+    "cert expiring": Exits("nothing ends", "something ends"),
+    "ca ceremony check": Exits("it holds", "it does not hold"),
+    "trust diff": Exits("compared", "with --inventory: something would no longer be trusted"),
+    "trust check": Exits("it can be used", "it must not be used"),
+    "trust install": Exits("installed", "refused; with --dry-run --inventory: something would no longer be trusted"),
+    "trust status": Exits(
+        "nothing to do within --within",
+        "something to look at",
+        "stale: nothing is installed by it until a newer one comes",
+    ),
+    "layout check": Exits("both are right", "the layout or the image is wrong"),
+    "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
+    "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
+    "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
+    "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),
+}
+
+
+def exits_text(command: str, group: bool) -> str:
+    """The end of a help page. command: such as `trust status`; group: it has actions of its own."""
+    exits = GENERAL if group else EXITS.get(command, PLAIN)
+    said = [("0", exits.done), ("1", exits.refused), ("2", "wrong usage"), ("3", exits.open)]
+    return "\n".join(["exit codes:", *(f"  {code}  {words}" for code, words in said if words), f"  ({PAGE})", ""])
