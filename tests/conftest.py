@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from kit.postgres import Postgres, postgres
 from kit.table import Cell, page, screen
+from kit.writtenlogs import sqlite_url
 from sealwright.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -49,3 +51,19 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, shown.out, shown.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[Postgres]:
+    """A PostgreSQL server of this process."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database of each kind."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    running: Postgres = request.getfixturevalue("database_server")
+    return running.database()

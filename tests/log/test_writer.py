@@ -302,7 +302,7 @@ def _when_called(real: Callable[..., bool], before: Callable[[], None]) -> Calla
     return call
 
 
-def test_a_server_that_goes_away_under_the_writer_loses_nothing_and_doubles_nothing(server: object) -> None:
+def test_a_server_that_goes_away_under_the_writer_loses_nothing_and_doubles_nothing(database_server: object) -> None:
     from kit.postgres import Postgres
 
     own = Postgres.made()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from sealwright.log.writer import LogWriter
 SEED = bytes(range(32))
 SIGNER = SoftSigner.make(seed=SEED)
 ROUNDS = 12
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 PROGRAM = """
 import os, sys, threading
 from kit.writtenlogs import SoftSigner
@@ -49,7 +51,7 @@ threading.Event().wait()
 
 def killed(url: str, name: str, after_s: float) -> list[tuple[str, bytes, int]]:
     """What a writer said until it was killed, that many seconds after its first answer."""
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, url, name], stdout=subprocess.PIPE, env=os.environ)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, url, name], stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert process.stdout is not None
     said = []
     first = process.stdout.readline()
@@ -74,7 +76,7 @@ def test_a_writer_that_is_killed_loses_and_doubles_nothing(url: str, replicas: i
     beside = None
     if replicas == 2:  # another one goes on all the time
         beside = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, url, "beside"], stdout=subprocess.DEVNULL, env=os.environ
+            [sys.executable, "-c", PROGRAM, url, "beside"], stdout=subprocess.DEVNULL, env=ENVIRONMENT
         )
     try:
         for number in range(ROUNDS if replicas == 1 else 4):

@@ -49,9 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     end.set_defaults(run=run_end)
 
 
+def _example(kind: str) -> str:
+    """The examples of one kind, for the end of its help."""
+    own = [line for line in EXAMPLES.splitlines() if f" people.toml {kind} " in line]
+    return "\n".join(["examples:", *own])
+
+
 def _configure_kinds(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name in ("person", "machine"):
-        kind = kinds.add_parser(name, help=f"a new {name}")
+        kind = kinds.add_parser(name, help=f"a new {name}", epilog=_example(name))
         kind.add_argument("id", metavar="ID", help="a new id: no name, no address")
         kind.add_argument("--tenant", metavar="TENANT", required=True, help="one of the register's")
         kind.add_argument("--role", metavar="ROLE", action="append", required=True, help="given again for several")
@@ -61,7 +67,7 @@ def _configure_kinds(kinds: argparse._SubParsersAction[argparse.ArgumentParser])
             kind.add_argument("--owner", metavar="ID", required=True, help="the person who answers for it")
         add_json(kind)
     for name, words in (("certificate", "a TLS client's certificate"), ("approval-key", "a key that signs approvals")):
-        kind = kinds.add_parser(name, help=f"{words} of somebody who is there")
+        kind = kinds.add_parser(name, help=f"{words} of somebody who is there", epilog=_example(name))
         kind.add_argument("id", metavar="ID", help="whose")
         kind.add_argument(
             "path", metavar="PATH", help="the certificate" + ("" if name == "certificate" else ", or the public key")

@@ -102,7 +102,7 @@ _ACTIONS = (
     "operate",
 )
 _ENVIRONMENTS = ("production", "test", "development")
-_PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported", "development")
+_PROVENANCES = ("hardware-attested", "hardware-claimed", "hardware-imported", "service-held", "development")
 _FLAGS = {
     "machine": "it is a machine",
     "claims-signed": "product and version are read from signed bytes",

@@ -63,7 +63,7 @@ FIELDS = {
     "action": "what it wants to do",
     "of": "the tenant to whom the artifact belongs (else the same)",
     "key": "the key's name",
-    "provenance": "the key's: hardware-attested, hardware-claimed, hardware-imported, development",
+    "provenance": "the key's: hardware-attested, hardware-claimed, hardware-imported, service-held, development",
     "format": "the artifact's format, or the statement's kind",
     "product": "",
     "version": "",

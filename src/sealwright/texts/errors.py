@@ -133,7 +133,9 @@ TEXTS: dict[str, Text] = {
         "Correct the policies; `sealwright policy check FOLDER` reads them.",
     ),
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
-    "SW-POLICY-REFUSED": Text("the policies do not allow it: {found}", "Ask who decides what is allowed there."),
+    "SW-POLICY-REFUSED": Text(
+        "the policies do not allow it ({subject}): {found}", "Ask who decides what is allowed there."
+    ),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",
         "Look how it stands, and ask anew where you must.",
