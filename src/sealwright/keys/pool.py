@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
@@ -90,7 +91,8 @@ class TokenPool:
         self._failures = 0
         self._why = ""
         self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        if sys.platform != "win32":  # where no token is used yet
+            os.set_blocking(self._wake_write, False)
         self._turn = threading.Event()
         self._watch: threading.Thread | None = None
 

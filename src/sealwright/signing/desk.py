@@ -28,6 +28,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, update
 
 from sealwright.artifact.digest import Digest
+from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import KINDS
 from sealwright.errors import JournalError, KeyUnavailable, SealwrightError
 from sealwright.formats.format import Prepared
@@ -178,6 +179,16 @@ class Desk:
                 self._queue.put(order)
                 self._lock.notify()
         return order.answer
+
+    @property
+    def key(self) -> Digest:
+        """The key, SHA-256 of SPKI."""
+        return key_digest(self.enrolled.public_key)
+
+    @property
+    def ends(self) -> datetime:
+        """When its certificate ends."""
+        return self._pipeline.end
 
     @property
     def waiting(self) -> int:
