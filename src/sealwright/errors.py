@@ -300,6 +300,18 @@ class MalformedPolicy(SealwrightError):
     code = "SW-POLICY-MALFORMED"
 
 
+class MalformedConfiguration(SealwrightError):
+    """A service's configuration is not usable."""
+
+    code = "SW-CONFIGURATION-MALFORMED"
+
+
+class ServiceRefused(SealwrightError):
+    """A signing service has answered that it does not do what was asked."""
+
+    code = "SW-SERVICE-REFUSED"
+
+
 class PolicyRefused(RequestRefused):
     """The policies of the service do not allow it."""
 

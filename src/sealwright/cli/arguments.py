@@ -78,9 +78,9 @@ def add_action(
     return commands.add_parser(name, help=words, description=words[:1].upper() + words[1:] + ".", epilog=epilog)
 
 
-def add_home(parser: argparse.ArgumentParser) -> None:
+def add_home(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """--home, always named: no environment variable and no current folder chooses keys."""
-    parser.add_argument("--home", metavar="DIR", required=True, help="the signing home (made by `sealwright init`)")
+    parser.add_argument("--home", metavar="DIR", required=required, help="the signing home (made by `sealwright init`)")
 
 
 def add_pin_file(parser: argparse._ActionsContainer) -> None:

@@ -41,6 +41,7 @@ EXITS: dict[str, Exits] = {
     "record check": Exits("the records are whole", "something is wrong with them, or the folder has none"),
     "record export": Exits("exported", "a record cannot be read and is missing, or the folder has none"),
     "accept": Exits("everything is accepted", "something is not", "everything is accepted, a timestamp is to come"),
+    "approve": Exits("approved, or listed", "not approved, or the service refuses it"),
     "stamp": Exits(
         "everything is stamped; with --status: nothing waits too long",
         "something is not stamped; with --status: something waits longer than --within",
@@ -86,6 +87,7 @@ EXITS: dict[str, Exits] = {
     "policy diff": Exits("NEW allows nothing that OLD did not", "NEW allows more", "not decided: treat NEW as weaker"),
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
+    "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
     "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
 from sealwright.cli.serveocsp import configure_ocsp
+from sealwright.cli.servesigning import configure_signing
 
 if TYPE_CHECKING:
     from sealwright.pki.clocks import ClockWatch
@@ -25,6 +26,8 @@ EXAMPLES = """examples:
   sealwright serve ocsp --home home                                    answers for the home's own authorities, at 127.0.0.1:2560
   sealwright serve ocsp --home home --listen 10.1.2.3:2560 --valid-hours 12
   sealwright serve ocsp --home home --key ocsp --issuer acme.pem --crl acme.crl      an authority whose register is not ours
+  sealwright serve signing service.toml --check                        is everything there, and does every key open?
+  sealwright serve signing service.toml
 """
 NONE = "none"
 
@@ -34,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_tsa(commands)
     add_serving(configure_ocsp(commands, EXAMPLES), "127.0.0.1:2560")
+    configure_signing(commands, EXAMPLES)
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:

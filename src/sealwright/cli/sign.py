@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import (
@@ -20,14 +22,17 @@ from sealwright.cli.arguments import (
     add_pin_file,
     key_string,
     layouts_of,
+    period,
     pin_of,
 )
+from sealwright.cli.asking import add_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sealwright.artifact.progress import Progress
     from sealwright.signing.home import Home
+    from sealwright.signing.place import SigningPlace
     from sealwright.signing.sign import NotSigned, Signed, SignOptions
 
 EXAMPLES = (
@@ -40,6 +45,7 @@ EXAMPLES = (
   sealwright sign image.bin --home home --layout acme.layout --out signed.bin       as a maker's own header wants it
   sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
+  sealwright sign drive.bin --service https://sign.acme.example:8443 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright sign drive.bin --home home --timestamp http://tsa.example/ --timestamp http://tsa2.example/ --timestamp-later
 """
     + FORMATS
@@ -52,7 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from sealwright.formats.known import EMBEDDED
 
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to sign")
-    add_home(parser)
+    add_home(parser, required=False)
+    service = parser.add_argument_group("a signing service in place of a home")
+    add_service(service, required=False)
+    service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
+    service.add_argument(
+        "--wait",
+        metavar="PERIOD",
+        type=period,
+        help="how long approvals and signatures may take, such as 30m (else 1h)",
+    )
     parser.add_argument(
         "--key", metavar="KEY", type=key_string, help="name or key string of an enrolled key (else the home's first)"
     )
@@ -115,11 +130,14 @@ def _run(args: argparse.Namespace) -> int:
     from sealwright.artifact.claims import Claims
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
+    from sealwright.errors import UsageError
     from sealwright.formats.format import Existing, Slot
     from sealwright.signing.home import KeyPurpose, open_home
+    from sealwright.signing.place import HomePlace
     from sealwright.signing.sign import NotSigned, SignOptions, kind_for
 
-    home = open_home(args.home)
+    if (args.home is None) is (args.service is None):
+        raise UsageError("--home", "signatures are made in a home or by a service", "Name one: --home or --service.")
     layout = next(iter(layouts_of(args)), None)
     form = args.format or ("layout" if layout is not None else _found_out(args))
     options = SignOptions(
@@ -132,14 +150,23 @@ def _run(args: argparse.Namespace) -> int:
         out=args.out,
         recursive=args.recursive,
         replace=Replace.YES if args.replace else Replace.OFFERED,
-        pin=pin_of(args, home.uri(home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form, layout), form or ""))),
+        pin=None,
         format=form,
         existing=Existing.ADD if args.add else Existing.REPLACE if args.replace and form else Existing.REFUSE,
         layout=layout,
     )
     signed = failed = pending = 0
-    with TerminalProgress("reading") as progress:
-        for answer in _answers(args, home, options, progress):
+    with ExitStack() as stack:
+        if args.service is not None:
+            place = _service(args, stack)
+            home = None
+        else:
+            home = open_home(args.home)
+            key = home.key(args.key, KeyPurpose.ARTIFACT, kind_for(form, layout), form or "")
+            options = replace(options, pin=pin_of(args, home.uri(key)))
+            place = HomePlace(home)
+        progress = stack.enter_context(TerminalProgress("reading"))
+        for answer in _answers(args, place, home, options, progress):
             progress.close()
             if isinstance(answer, NotSigned):
                 failed += 1
@@ -159,20 +186,38 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if failed or not signed else 3 if pending else 0
 
 
+def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
+    from datetime import timedelta
+
+    from sealwright.cli.asking import client_of
+    from sealwright.service.client import ServicePlace
+    from sealwright.service.wire import StandingRequest
+    from sealwright.texts.words import say
+
+    def said(standing: StandingRequest) -> None:
+        print(say("sign.waits-for-approval", id=standing.id, url=args.service), file=sys.stderr, flush=True)
+
+    wait_s = (args.wait or timedelta(hours=1)).total_seconds()
+    client = stack.enter_context(client_of(args))
+    return ServicePlace(client, reason=args.reason, wait_s=wait_s, said=said)
+
+
 def _answers(
-    args: argparse.Namespace, home: Home, options: SignOptions, progress: Progress
+    args: argparse.Namespace, place: SigningPlace, home: Home | None, options: SignOptions, progress: Progress
 ) -> Iterable[Signed | NotSigned]:
     """One answer a path; the IMA signatures of a tree are one list."""
     import os
 
     from sealwright.errors import UsageError
-    from sealwright.signing.sign import sign_paths
+    from sealwright.signing.sign import sign_at
 
     def is_tree(path: str) -> bool:
         return path.endswith(".manifest") or (os.path.isdir(path) and not options.recursive)
 
     if options.format != "ima" or not any(map(is_tree, args.paths)):
-        return sign_paths(args.paths, home, options, progress)
+        return sign_at(args.paths, place, options, progress)
+    if home is None:
+        raise UsageError("--format ima", "a tree's list is signed in a home", "Sign it with --home.")
     if len(args.paths) != 1:
         raise UsageError("--format ima", "the signatures of a tree are one list", "Sign one tree at a time.")
     from sealwright.signing.imatree import sign_tree

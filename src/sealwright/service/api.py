@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.params import HeaderParameter, QueryParameter
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sealwright import __version__
 from sealwright.errors import (
@@ -91,8 +93,30 @@ class Office:
     name: str
 
 
-def application(office: Office, log: Log = no_log) -> Litestar:
-    """The ASGI application."""
+def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
+    """The ASGI application. access: gets a line for each request."""
+    app = _resources(office, log)
+    if access is no_log:
+        return app
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.monotonic(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await app(scope, receive, sending)
+        milliseconds = round((time.monotonic() - started) * 1000, 1)
+        path = str(scope["path"])[:200]
+        access({"method": str(scope.get("method")), "path": path, "status": status, "ms": milliseconds})
+
+    return told
+
+
+def _resources(office: Office, log: Log) -> Litestar:
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
         return await office.door.enter(request.scope, office.requests.clock())
@@ -137,7 +161,6 @@ async def ask(
         items=[Item(one.line.encode(), one.content) for one in data.items],
         reason=data.reason,
         word=word or "",
-        emergency=data.emergency,
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
@@ -344,6 +367,8 @@ def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Resp
                 [cause.detail, *(str(one.get("message", one)) for one in cause.extra or () if isinstance(one, dict))]
             )
             problem = Problem("about:blank", type(cause).__name__, cause.status_code, detail[:500], "SW-USAGE")
+        case RecursionError():
+            problem = Problem("about:blank", "Bad request", 400, "it is nested too deeply", "SW-USAGE")
         case _:
             why = f"{type(cause).__name__}: {cause}"
             log({"event": "failed", "id": number, "path": request.url.path[:200], "why": why[:500]})

@@ -27,6 +27,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 import time
@@ -154,18 +155,44 @@ async def serve(
     limits: Limits | None = None,
     around: Sequence[AbstractAsyncContextManager[object]] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT. announce: gets the bound address once connections are taken.
+    """Serve a routing table until SIGTERM or SIGINT. announce: gets the bound address once connections are taken.
 
     around: entered in this order before the first connection, left in reverse after the last answer.
     """
+    app = application(routes, access, log)
+    await serve_application(app, listen, announce=announce, limits=limits, around=around)
+
+
+class Tls(Protocol):
+    """What gives connections their TLS (`tls.py`)."""
+
+    context: ssl.SSLContext
+
+    def protocol(self, base: type[HttpToolsProtocol]) -> type[HttpToolsProtocol]:
+        """uvicorn's protocol, which tells the application who connected."""
+        ...
+
+
+async def serve_application(
+    app: Callable[..., Any],
+    listen: Listen,
+    *,
+    announce: Callable[[str], None],
+    limits: Limits | None = None,
+    around: Sequence[AbstractAsyncContextManager[object]] = (),
+    tls: Tls | None = None,
+) -> None:
+    """The same for an ASGI application, and over TLS where it is given."""
     bounds = limits or Limits()
+    protocol = _bounded(bounds)
     async with AsyncExitStack() as stack:
         for one in around:
             await stack.enter_async_context(one)
         bound = _bind(listen)
         config = Config(
-            application(routes, access, log),
-            http=_bounded(bounds),
+            app,
+            http=protocol if tls is None else tls.protocol(protocol),
+            ssl_context_factory=None if tls is None else lambda *_: tls.context,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -178,7 +205,7 @@ async def serve(
         )
         server = _Quiet(config)
         sweeper = asyncio.create_task(_cut_late_ones(server, bounds.request_s))
-        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen)))
+        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen, tls is not None)))
         try:
             await server.serve([bound])
         finally:
@@ -418,11 +445,12 @@ def _remove_stale(path: str) -> None:
             return
 
 
-def _address(bound: socket.socket, listen: Listen) -> str:
+def _address(bound: socket.socket, listen: Listen, tls: bool) -> str:
     if listen.path:
         return f"unix:{listen.path}"
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _type(headers: Headers) -> str:

@@ -30,7 +30,6 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
     key: Name
     items: Annotated[list[WireItem], Meta(min_length=1, max_length=MAX_ITEMS)]
     reason: Annotated[str, Meta(max_length=200)] = ""
-    emergency: bool = False
     valid_s: Annotated[int, Meta(ge=60, le=14 * 86400)] = 86400
     wait_s: Annotated[int, Meta(ge=0, le=60)] = 30
 

@@ -86,6 +86,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+ENDED = "the service ended while it was signing"
 OVER = frozenset((State.SIGNED, State.WITHDRAWN, State.EXPIRED))
 
 
@@ -483,7 +484,7 @@ class Requests:
             connection.execute(
                 update(REQUESTS)
                 .where(REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder.not_in(alive))
-                .values(state=State.FAILED, problem="the service ended while it was signing")
+                .values(state=State.FAILED, problem=ENDED)
             )
             late = list(
                 connection.execute(
@@ -495,6 +496,17 @@ class Requests:
         for id_ in late:
             with suppress(RequestOver):  # another replica was first
                 self._end(id_, State.EXPIRED, (State.WAITING, State.FAILED), entries.Expired(time=now, request=id_))
+
+    def unfinished(self) -> tuple[str, ...]:
+        """The requests that were being signed when their service ended, at most 256: what a start reports."""
+        with self.store.read() as connection:
+            found = connection.execute(
+                select(REQUESTS.c.id)
+                .where(REQUESTS.c.state == State.FAILED, REQUESTS.c.problem == ENDED)
+                .order_by(REQUESTS.c.number.desc())
+                .limit(256)
+            ).scalars()
+            return tuple(found)
 
     # inside
 
@@ -678,6 +690,8 @@ def _prepared(wish: Wish) -> list[Prepared]:
         raise LimitExceeded("items", f"{len(wish.items)} artifacts", f"A request is of 1 to {MAX_ITEMS}.")
     if len(wish.reason) > MAX_TEXT or not wish.reason.isprintable() or len(wish.word) > MAX_WORD:
         raise RequestRefused("request", "its reason or its own name is too long or not printable", "Shorten it.")
+    if wish.emergency:  # it would be owed a follow-up, which nobody records yet
+        raise RequestRefused("emergency", "this service does not serve emergencies", "Ask for the ordinary approvals.")
     if not timedelta(minutes=1) <= wish.valid <= LONGEST:
         raise RequestRefused("request", "it shall hold for less than a minute or more than 14 days", "Choose between.")
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(wish.items)]

@@ -140,4 +140,8 @@ TEXTS: dict[str, Text] = {
         "nothing more can be done with the request {subject}: {found}",
         "Look how it stands, and ask anew where you must.",
     ),
+    "SW-CONFIGURATION-MALFORMED": Text(
+        "the configuration {subject} cannot be used: {found}", "Correct it, and start the service again."
+    ),
+    "SW-SERVICE-REFUSED": Text("the signing service {subject} refuses: {found}", "Ask its operator."),
 }

@@ -11,6 +11,10 @@ WORDS: dict[str, str] = {
     "serve.ocsp-key": "{subject}: {key}, {algorithm}, until {until}",
     "serve.ocsp-authority": "{subject}: SIGNS ITSELF with {key}, {algorithm}, until {until}",
     "serve.tsa-stopped": "NO TOKEN IS MADE NOW: {problem}. It goes on by itself when a source of time vouches for the clock.",
+    "serve.signing": "signing service {id} at {address}",
+    "serve.signing-key": "key {name} of {tenant}: {algorithm}, {provenance}",
+    "serve.signing-log": "log {key}, {size} entries",
+    "serve.signing-checked": "(checked, not listening)",
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sealwright.texts import (
     adopting,
+    asking,
     authority,
     ceremony,
     commands,
@@ -31,6 +32,7 @@ from sealwright.texts import (
 
 _TABLES = (
     adopting.WORDS,
+    asking.WORDS,
     authority.WORDS,
     ceremony.WORDS,
     commands.WORDS,

@@ -1,0 +1,173 @@
+"""Approve a request for signatures at a signing service, by your own key: what it signs is shown first.
+
+Without an id it lists what waits. With --artifact it prepares your own copy and compares it with what is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+from sealwright.cli.asking import add_service, client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sealwright.log.canonical import Field
+    from sealwright.service.client import Client
+    from sealwright.service.wire import StandingRequest
+    from sealwright.signing.items import Item
+    from sealwright.signing.request import SigningRequest
+
+EXAMPLES = """examples:
+  sealwright approve --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
+  sealwright approve 5b1f… --home eva --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
+  sealwright approve 5b1f… --home eva --artifact drive.bin --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
+"""
+SHOWN = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("id", nargs="?", metavar="ID", help="of a request (else those that wait are listed)")
+    parser.add_argument("--home", metavar="DIR", help="your own home, with a key enrolled for approvals")
+    parser.add_argument("--key", metavar="NAME", help="which of them (else the first)")
+    parser.add_argument(
+        "--artifact",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="your copy of what is signed: it must be the same",
+    )
+    parser.add_argument("--yes", action="store_true", help="approve without being asked")
+    add_service(parser, required=True)
+    add_pin_file(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, or show one, ask, approve."""
+    with client_of(args) as client:
+        return _list(client, args) if args.id is None else _approve(client, args)
+
+
+def _list(client: Client, args: argparse.Namespace) -> int:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    after: int | None = 0
+    while after is not None:
+        page = client.listed("waiting", after)
+        for one in page.requests:
+            if args.json:
+                from sealwright.cli.jsonout import line
+
+                print(line({"id": one.id, "requester": one.requester, "count": one.count, "approvals": one.approvals}))
+            else:
+                about = {"id": one.id, "who": display(one.requester), "count": one.count, "until": one.expires}
+                print(say("approve.waits", approvals=display(", ".join(one.approvals)) or "-", **about))
+        after = page.next
+    return 0
+
+
+def _approve(client: Client, args: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from sealwright.artifact.names import display
+    from sealwright.errors import RequestRefused, UsageError
+    from sealwright.log.canonical import read_canonical
+    from sealwright.signing.approval import approve
+    from sealwright.signing.home import KeyPurpose, open_home
+    from sealwright.signing.items import root_of_items
+    from sealwright.signing.request import read_request
+    from sealwright.texts.words import say
+
+    if args.home is None:
+        raise UsageError("--home", "your own key approves", "Name the home with your approval key.")
+    home = open_home(args.home)
+    key = home.key(args.key, KeyPurpose.APPROVAL)
+    standing, items = client.standing(args.id), client.items(args.id)
+    data = standing.request.encode()
+    request = read_request(data, f"request {args.id[:16]}")
+    if request.id != args.id:
+        raise RequestRefused(args.id, "the service shows another request under this id", "Tell its operator.")
+    if len(items) != request.count or root_of_items([one.line for one in items]) != request.root:
+        raise RequestRefused(args.id, "what the service shows is not what the request binds", "Tell its operator.")
+    listed = [read_canonical(one.line) for one in items]
+    _compare(args.artifact, items, listed)
+    if not args.json:
+        for said in _shown(standing, request, listed):
+            print(said)
+        sys.stdout.flush()
+    if not args.yes and not _agreed():
+        print(say("approve.left"), file=sys.stderr)
+        return 1
+    approval = approve(data, args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
+    after = client.approve(args.id, approval)
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        print(line({"id": after.id, "state": after.state, "approvals": after.approvals}))
+    else:
+        print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
+    return 0
+
+
+def _compare(paths: list[str], items: list[Item], listed: Sequence[Mapping[str, Field]]) -> None:
+    """RequestRefused where a copy of one's own is none of what is asked for."""
+    from sealwright.artifact.digest import Digest, HashName
+    from sealwright.artifact.source import open_artifact
+    from sealwright.errors import RequestRefused
+
+    asked = {str(one) for fields in listed for one in fields.get("artifact", ()) or ()}  # type: ignore[union-attr]
+    of_content = [item.content for item in items if item.content is not None]
+    for path in paths:
+        with open_artifact(path) as source:
+            digests = source.digests(set(HashName), None)
+        sha256 = digests[HashName.SHA256].value.hex().encode()
+        in_manifest = any(sha256 in content for content in of_content)
+        if not in_manifest and not asked & {str(Digest(name, one.value)) for name, one in digests.items()}:
+            raise RequestRefused(path, "it is not among what is to be signed", "Do not approve: ask who asked.")
+
+
+def _shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[Mapping[str, Field]]) -> list[str]:
+    from sealwright.artifact.names import display
+    from sealwright.texts.words import say
+
+    claims = request.claims
+    told = [
+        say("approve.asks", who=display(request.requester), count=request.count, format=request.format),
+        say("approve.key", key=request.key, policy=request.policy, until=standing.expires),
+    ]
+    claimed = {
+        "product": claims.product,
+        "version": claims.version,
+        "generation": claims.generation,
+        "hardware": ", ".join(claims.hardware) or None,
+        "environment": claims.environment,
+    }
+    told += ["  " + f"{name}: {display(str(value))}" for name, value in claimed.items() if value is not None]
+    if standing.reason:
+        told.append(say("approve.reason", reason=display(standing.reason)))
+    if request.emergency:
+        told.append(say("approve.emergency"))
+    for fields in listed[:SHOWN]:
+        digests = fields.get("artifact", ())
+        first = digests[0] if isinstance(digests, tuple) and digests else "?"
+        told.append(
+            say("approve.item", file=display(str(fields.get("file", "?"))), digest=first, size=fields.get("size"))
+        )
+    if len(listed) > SHOWN:
+        told.append(say("approve.more", number=len(listed) - SHOWN))
+    return told
+
+
+def _agreed() -> bool:
+    from sealwright.texts.words import say
+
+    if not sys.stdin.isatty():
+        return False
+    return input(say("approve.ask")).strip().lower() == "yes"

@@ -1,0 +1,36 @@
+"""How commands name a signing service, and as whom they ask it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealwright.service.client import Client
+
+
+def add_service(parser: argparse._ActionsContainer, *, required: bool) -> None:
+    """--service and what the connection wants; nothing of it comes from the environment."""
+    parser.add_argument("--service", metavar="URL", required=required, help="the signing service, https://HOST:PORT")
+    parser.add_argument("--service-ca", metavar="FILE", help="the authorities of the service's certificate, PEM")
+    parser.add_argument("--client", metavar="FILE", help="your TLS certificate for it, PEM")
+    parser.add_argument("--client-key", metavar="FILE", help="the key of that certificate, PEM")
+
+
+def client_of(args: argparse.Namespace) -> Client:
+    """A client as the options say; UsageError where one is missing, or the packages for it."""
+    from importlib.util import find_spec
+
+    from sealwright.errors import UsageError
+
+    if find_spec("httpx") is None or find_spec("msgspec") is None:
+        raise UsageError(
+            "--service", "the client's packages are not installed", "Install them: pip install 'sealwright[service]'"
+        )
+    from sealwright.service.client import Address, Client
+
+    for name in ("service_ca", "client", "client_key"):
+        if getattr(args, name) is None:
+            option = "--" + name.replace("_", "-")
+            raise UsageError("--service", f"it wants {option} too", f"Name the file with {option}.")
+    return Client(Address(args.service, args.client, args.client_key, args.service_ca))

@@ -1,0 +1,63 @@
+"""`serve signing`: the signing service, by one configuration file."""
+
+from __future__ import annotations
+
+import argparse
+
+from sealwright.cli.arguments import add_action, add_json
+
+
+def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentParser], examples: str) -> None:
+    """Its options; everything else is in its file."""
+    signing = add_action(commands, "signing", "run a signing service (docs/service.md)", examples)
+    signing.add_argument("configuration", metavar="FILE", help="its configuration, service.toml")
+    signing.add_argument(
+        "--check", action="store_true", help="open everything that it names, keys too, say what is there, and end"
+    )
+    signing.add_argument(
+        "--access-log", metavar="FILE|none", help="append a JSON line for each request (else on stderr)"
+    )
+    add_json(signing)
+    signing.set_defaults(run=run_signing)
+
+
+def run_signing(args: argparse.Namespace) -> int:
+    """Serve until told to stop; 0 then."""
+    import asyncio
+    import sys
+
+    from sealwright.cli.serve import access_log, need_server
+    from sealwright.texts.words import say
+
+    need_server()
+    from sealwright.service.config import read_configuration
+    from sealwright.service.server import json_log
+    from sealwright.service.signing import opened
+
+    log, access = json_log(), access_log(args)
+    with opened(read_configuration(args.configuration), log) as service:
+        requests = service.requests
+
+        def announce(address: str) -> None:
+            if args.json:
+                from sealwright.cli.jsonout import line
+
+                keys = [
+                    {"name": one.name, "tenant": one.tenant, "key": str(one.desk.key)} for one in requests.keys.values()
+                ]
+                told = {"service": "signing", "id": service.configuration.id, "address": address, "keys": keys}
+                print(line({**told, "log": str(requests.writer.key), "size": requests.writer.head.size}), flush=True)
+                return
+            print(say("serve.signing", id=service.configuration.id, address=address))
+            for one in requests.keys.values():
+                enrolled = one.desk.enrolled
+                about = {"name": one.name, "tenant": one.tenant, "provenance": enrolled.provenance}
+                print("  " + say("serve.signing-key", algorithm=enrolled.algorithm.name, **about))
+            print("  " + say("serve.signing-log", key=requests.writer.key, size=f"{requests.writer.head.size:,}"))
+            sys.stdout.flush()
+
+        if args.check:
+            announce(say("serve.signing-checked"))
+            return 0
+        asyncio.run(service.serve(announce, access))
+    return 0

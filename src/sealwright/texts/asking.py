@@ -1,0 +1,17 @@
+"""What is said about requests at a signing service: `approve`, `sign --service`."""
+
+from __future__ import annotations
+
+WORDS: dict[str, str] = {
+    "approve.waits": "{id}  asked by {who}, {count} artifacts, until {until}; approved by {approvals}",
+    "approve.asks": "{who} asks for {count} signatures, format {format}",
+    "approve.key": "  by the key {key}, under the policies {policy}; good until {until}",
+    "approve.reason": "  reason: {reason}",
+    "approve.emergency": "  AN EMERGENCY: it passes by the ordinary approvals, and two officers look at it afterwards",
+    "approve.item": "  {file}  {digest}  {size} bytes",
+    "approve.more": "  and {number} more",
+    "approve.ask": "Approve? Type yes: ",
+    "approve.left": "not approved",
+    "approve.done": "approved; it is {state} now, approved by {approvals}",
+    "sign.waits-for-approval": "request {id} waits for approval: sealwright approve {id} --service {url} (and your certificates)",
+}

@@ -1,0 +1,115 @@
+"""A signing service as a process of its own, over TLS, with its clients' certificates and their approval keys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from kit.pki import Pki
+from kit.service import ORIGIN, POLICY, person_home, service_home, spki_of
+from kit.tls import client_certificate, pem_files, server_certificate
+from sealwright.pki.crl import make_crl
+from sealwright.signing.home import Home, KeyPurpose
+from sealwright.trust.certificate import tbs_digest
+
+PEOPLE = ("max", "eva", "jan", "stranger")
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class House:
+    """A folder with everything that a service and its clients need."""
+
+    folder: Path
+    home: Home
+    persons: dict[str, Home]
+    address: str = ""
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "service.toml"
+
+    def identity(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key of a client."""
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+
+def house(folder: Path, policy: str = POLICY) -> House:
+    """Everything but the running service."""
+    home = service_home(folder)
+    persons = {name: person_home(folder, name + "-home") for name in ("eva", "jan")}
+    at = datetime.now(UTC) - 24 * HOUR
+    clients, servers = Pki.make("ACME people", at=at), Pki.make("ACME servers", at=at)
+    pem_files(server_certificate(servers), folder, "server")
+    (folder / "servers.pem").write_text(servers.root.pem)
+    (folder / "clients.pem").write_text(clients.root.pem + clients.intermediate.pem)
+    register = '# sealwright people 1\ntenants = ["acme", "other"]\n'
+    for name in PEOPLE:
+        signer = client_certificate(clients, name)
+        pem_files(signer, folder, name)
+        tenant = "other" if name == "stranger" else "acme"
+        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = ["requester", "approver"]\n'
+        register += f'certificates = ["{tbs_digest(signer.x509)}"]\n'
+        if name in persons:
+            key = spki_of(persons[name], KeyPurpose.APPROVAL)
+            register += f'[[person.approval_key]]\nscheme = "cms"\nkey = "{key}"\n'
+    (folder / "people.toml").write_text(register)
+    (folder / "policies").mkdir()
+    (folder / "policies" / "rules.cedar").write_text(policy)
+    made = House(folder, home, persons)
+    publish(made, clients)
+    made.configuration.write_text(
+        f"""# sealwright service 1
+id = "acme-signing"
+listen = "127.0.0.1:0"
+home = "home"
+people = "people.toml"
+policies = "policies"
+database = "sqlite:///service.db"
+origin = "{ORIGIN}"
+head = "head"
+[tls]
+certificate = "server.pem"
+key = "server.key"
+client_authorities = "clients.pem"
+revocation_lists = ["root.crl", "ca.crl"]
+[[key]]
+name = "release"
+tenant = "acme"
+"""
+    )
+    return made
+
+
+def publish(made: House, clients: Pki) -> None:
+    """Lists that are good for a day."""
+    at = datetime.now(UTC) - HOUR
+    for name, issuer in (("root.crl", clients.root), ("ca.crl", clients.intermediate)):
+        data = make_crl(
+            issuer.certificate, issuer.key, number=1, this_update=at, next_update=at + 25 * HOUR, revoked=[]
+        )
+        (made.folder / name).write_bytes(data)
+
+
+@contextmanager
+def running(made: House) -> Iterator[House]:
+    """The service, until the end of the block."""
+    command = [sys.executable, "-m", "sealwright", "serve", "signing", made.configuration, "--json"]
+    with (made.folder / "service.log").open("ab") as log:
+        process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, (made.folder / "service.log").read_text()
+        made.address = json.loads(line)["address"]
+        yield made
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, (made.folder / "service.log").read_text()
+        process.stdout.close()
