@@ -1,7 +1,6 @@
-"""The log with many entries: how fast it grows, proves, starts and is recomputed, beside a tree in memory and Go's `sumdb/tlog`.
+"""The log with many entries: how fast it grows, proves, starts and is recomputed, beside a tree in memory.
 
-Peers in the same run, over the same entries: hashlib alone (each leaf and the whole tree, in memory, nothing durable), and
-`golang.org/x/mod/sumdb/tlog` if Go and that module are there (`GOMODCACHE` or Debian's golang-golang-x-mod-dev).
+Peer in the same run, over the same entries: hashlib alone (each leaf and the whole tree, in memory, nothing durable).
 The goals: a proof in 5 ms, a start in 2 s, 50,000 entries a second recomputed. Usage: log.py [entries] [database URL].
 """
 

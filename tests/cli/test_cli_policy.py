@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from kit.policies import EXAMPLES
 from sealwright.cli import policy
 from sealwright.keys.key import Provenance
@@ -18,6 +18,7 @@ from sealwright.signing.policyquestion import Action
 from sealwright.texts import words
 from sealwright.trust.model import Environment
 
+Run = Callable[..., tuple[int, str, str]]
 COMPANY = EXAMPLES / "small-company"
 TABLE = COMPANY / "tests" / "small-company.toml"
 ANNA = ("--who", "anna", "--roles", "requester", "--action", "sign", "--environment", "production")

@@ -42,6 +42,7 @@ class House:
 
 def house(folder: Path, policy: str = POLICY) -> House:
     """Everything but the running service."""
+    folder.mkdir(exist_ok=True)
     home = service_home(folder)
     persons = {name: person_home(folder, name + "-home") for name in ("eva", "jan")}
     at = datetime.now(UTC) - 24 * HOUR

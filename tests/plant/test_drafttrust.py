@@ -246,7 +246,7 @@ def test_an_authority_whose_tokens_name_it_by_sha1_only_is_pinned_by_its_key(tmp
     trust = parsed(draft)
     assert trust.rules[0].timestamp == "required"
     assert trust.authorities[0].key is not None
-    later = CLOCK + 5 * DAY / 1440  # the token was made after this test began
+    later = datetime.now(UTC) + 5 * DAY / 1440  # the token was made just now
     home = tmp_path / "trust"
     home.mkdir(mode=0o700)
     (home / "trial.toml").write_bytes(draft.text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ssl
 from urllib.parse import urlsplit
 
 from sealwright.errors import UsageError
@@ -19,6 +18,8 @@ class Web:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise UsageError(url[:200], "it is no URL of a log", "Write https://HOST/PATH.")
+        import ssl  # only where a log is read over a network: each command can be imported on every system
+
         self._connection = (
             http.client.HTTPSConnection(
                 parts.hostname, parts.port, timeout=TIMEOUT_S, context=ssl.create_default_context()

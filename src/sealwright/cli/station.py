@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _once(args: argparse.Namespace) -> int:
     from sealwright.cli.stationlines import JsonTeller, LineTeller
-    from sealwright.errors import OutputRefused, SealwrightError, Unreadable, UsageError
+    from sealwright.errors import OutputRefused, SealwrightError, Unreadable
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
@@ -85,9 +85,6 @@ def _once(args: argparse.Namespace) -> int:
         raise Unreadable(args.once, what, "Name the folder where the stick is mounted, as `findmnt` shows it.")
     if args.label is not None and not os.path.isdir(args.label):
         raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
-    for option, place in (("--state", args.state), ("--private", args.private)):
-        if place is not None and not os.path.isdir(place):
-            raise UsageError(f"{option} {place}", "there is no such folder", f"Make it, once: mkdir -m 700 {place}")
     if args.write is not None:
         refuse_used(args.write)
     believed, verifier = _verifier(args)
