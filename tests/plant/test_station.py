@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from kit.sticks import STICKS, exfat_stick, ext4_stick, lying_stick
+from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
-from sealwright.plant import intake as taking
+from sealwright.errors import LimitExceeded, OutputRefused
 from sealwright.plant.cleanstick import write_clean
 from sealwright.plant.intake import Group, Intake, Limits, Taken
 from sealwright.plant.media import medium_of, parse_mounts
@@ -64,7 +65,7 @@ def outcomes(events: list[dict[str, object]]) -> dict[object, object]:
     return {event["name"]: event["outcome"] for event in events if event.get("event") == "judged"}
 
 
-def remarks(events: list[dict[str, object]]) -> list[object]:
+def remarks(events: list[dict[str, object]]) -> list[str]:
     """The codes of what was not taken."""
     return sorted(str(event["code"]) for event in events if event.get("event") == "remark")
 
@@ -241,7 +242,7 @@ def test_a073_folders_too_deep_are_refused(tmp_path: Path) -> None:
     deep.joinpath(*["d"] * 12).mkdir(parents=True)
     assert list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=12)).take()) == []
     subprocess.run(["rm", "-rf", str(tmp_path / "private/d")], check=True)
-    with pytest.raises(taking.LimitExceeded):
+    with pytest.raises(LimitExceeded):
         list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=11)).take())
 
 
@@ -271,7 +272,7 @@ def test_a_file_that_grows_while_it_is_read_is_half_written(tmp_path: Path) -> N
 def taken(folder: Path, name: bytes) -> Taken:
     """One file of a private folder, as the intake hands it on."""
     data = (folder / os.fsdecode(name)).read_bytes()
-    return Taken(name, len(data), taking.Digest.of(data))
+    return Taken(name, len(data), Digest.of(data))
 
 
 def test_a150_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: Path) -> None:
@@ -286,9 +287,111 @@ def test_a150_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_p
     for name in os.listdir(clean):
         (clean / name).unlink()
     (private / "b.bin").write_bytes(b"evil b.bin")
-    with pytest.raises(taking.OutputRefused):
+    with pytest.raises(OutputRefused):
         write_clean(str(clean), str(private), files, ["checked"])
     assert os.listdir(clean) == []
+
+
+def two_files(tmp_path: Path) -> tuple[Path, Path, list[Taken]]:
+    """A private folder, a clean one, and what goes from one to the other."""
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    (private / "sub").mkdir(parents=True)
+    clean.mkdir()
+    for name in ("a.bin", "sub/b.bin"):
+        (private / name).write_bytes(b"good " + name.encode())
+    return private, clean, [taken(private, b"a.bin"), taken(private, b"sub/b.bin")]
+
+
+def test_a171_another_stick_that_comes_to_the_place_is_neither_written_to_nor_cleaned_up(tmp_path: Path) -> None:
+    private, clean, files = two_files(tmp_path)
+    write_clean(str(clean), str(private), files, ["checked"])
+    assert (clean / "sub/b.bin").read_bytes() == b"good sub/b.bin"
+    for second_fails in (False, True):
+        clean.rename(tmp_path / f"filled-{second_fails}")
+        clean.mkdir()
+
+        def swap(_: int, aside: Path = tmp_path / f"aside-{second_fails}") -> None:
+            if not aside.exists():
+                clean.rename(aside)
+                (clean / "sub").mkdir(parents=True)
+                for name in ("a.bin", "sub/b.bin"):
+                    (clean / name).write_bytes(b"somebody else's")
+
+        if second_fails:
+            (private / "sub/b.bin").write_bytes(b"evil")
+        with pytest.raises(OutputRefused):
+            write_clean(str(clean), str(private), files, ["checked"], swap)
+        assert sorted(str(one.relative_to(clean)) for one in clean.rglob("*")) == ["a.bin", "sub", "sub/b.bin"]
+        assert (clean / "sub/b.bin").read_bytes() == b"somebody else's"
+        assert os.listdir(tmp_path / f"aside-{second_fails}") == []
+
+
+def test_a171_a_folder_of_the_clean_stick_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
+    private, clean, files = two_files(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.bin").write_bytes(b"somebody else's")
+
+    def link(_: int) -> None:
+        for made in clean.rglob("sub"):
+            if not made.is_symlink():
+                made.rename(tmp_path / "moved")
+                made.symlink_to(elsewhere)
+
+    with pytest.raises(OutputRefused):
+        write_clean(str(clean), str(private), files, ["checked"], link)
+    assert (elsewhere / "b.bin").read_bytes() == b"somebody else's"
+    assert os.listdir(clean) == []
+
+
+_KILLED = """
+import os, signal, sys
+from sealwright.plant import cleanstick, intake
+taken = [intake.Taken(b"a.bin", 4, intake.Digest.of(b"good")), intake.Taken(b"b.bin", 4, intake.Digest.of(b"good"))]
+left = int(sys.argv[3])
+def step(event, _):
+    global left
+    if event in ("open", "os.mkdir", "os.rename", "os.rmdir") and sys.argv[2] == "work":
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(step)
+sys.argv[2] = "work"
+cleanstick.write_clean(sys.argv[1] + "/clean", sys.argv[1] + "/private", taken, ["checked"])
+"""
+
+
+def test_a171_a_station_killed_anywhere_leaves_no_stick_that_looks_finished(tmp_path: Path) -> None:
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    private.mkdir()
+    for name in ("a.bin", "b.bin"):
+        (private / name).write_bytes(b"good")
+    whole = {"a.bin", "b.bin", "sealwright-checked.txt"}
+    for step in range(40):
+        clean.mkdir()
+        done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), "-", str(step)], check=False)
+        there = {*os.listdir(clean)}
+        if done.returncode == 0:
+            assert there == whole
+            break
+        assert there <= {"sealwright-unfinished"} or "sealwright-unfinished" in there
+        assert "sealwright-checked.txt" not in there or there >= whole
+        if there:
+            with pytest.raises(OutputRefused, match=r"cut off \(sealwright-unfinished is on it\)"):
+                write_clean(str(clean), str(private), [], ["checked"])
+        subprocess.run(["rm", "-r", str(clean)], check=True)
+    else:
+        raise AssertionError("it never came to its end")
+    assert step > 5
+
+
+def test_a_delivered_file_called_like_our_folder_does_not_stop_it(tmp_path: Path) -> None:
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    private.mkdir()
+    clean.mkdir()
+    (private / "Sealwright-Unfinished").write_bytes(b"good")
+    write_clean(str(clean), str(private), [taken(private, b"Sealwright-Unfinished")], ["checked"])
+    assert sorted(os.listdir(clean)) == ["Sealwright-Unfinished", "sealwright-checked.txt"]
 
 
 def test_a171_a_used_stick_is_not_written_to(delivery: Path, check: Check, tmp_path: Path) -> None:

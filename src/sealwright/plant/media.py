@@ -76,6 +76,12 @@ def medium_of(path: str) -> Medium | None:
     return next((one for one in reversed(holding) if len(one.path) == longest), None)
 
 
+def is_own_mount(descriptor: int) -> bool:
+    """Whether an open folder is where a file system of its own is mounted, other than that of the system's root."""
+    here = os.fstat(descriptor).st_dev
+    return here not in (os.stat("..", dir_fd=descriptor).st_dev, os.stat("/").st_dev)
+
+
 @contextmanager
 def watching() -> Iterator[Watch]:
     """Tells when something is mounted or pulled out."""
