@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 
 from kit.sticks import STICKS, exfat_stick, ext4_stick, lying_stick
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, OutputRefused
 from sealwright.plant.cleanstick import write_clean
 from sealwright.plant.intake import Group, Intake, Limits, Taken
-from sealwright.plant.media import medium_of, parse_mounts
+from sealwright.plant.media import media_below, medium_of, parse_mounts
 from sealwright.plant.station import private_place
 
 Check = Callable[..., tuple[int, list[dict[str, object]]]]
@@ -417,6 +419,54 @@ def test_the_checked_stick_is_not_the_clean_one(delivery: Path, tmp_path: Path, 
     assert main([*words, str(delivery / "state")]) == 2
 
 
+def mounts_again(source: str | Path, place: Path, *, bind: bool) -> None:
+    place.mkdir()
+    subprocess.run(["mount", *(["--bind"] if bind else []), str(source), str(place)], check=True)
+
+
+def test_a171_the_checked_stick_mounted_a_second_time_is_not_the_clean_one(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with (
+        ext4_stick(tmp_path / "image", tmp_path / "stick") as medium,
+        ext4_stick(tmp_path / "other", tmp_path / "clean") as clean,
+    ):
+        subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
+        (medium / "empty").mkdir()
+        assert check(medium, "--write", clean)[0] == 0
+        device = subprocess.run(
+            ["findmnt", "-no", "SOURCE", str(medium)], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        again = tmp_path / "again", tmp_path / "bound"
+        mounts_again(device, again[0], bind=False)
+        mounts_again(medium / "empty", again[1], bind=True)
+        try:
+            for place in (again[0] / "empty", again[1]):
+                code, events = check(medium, "--write", place)
+                assert (code, error(events)) == (2, "SW-USAGE")
+                assert os.listdir(place) == []
+        finally:
+            subprocess.run(["umount", *map(str, again)], check=False)
+
+
+def test_a_station_that_writes_to_sticks_alone_takes_no_folder_of_its_own_disk(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with ext4_stick(tmp_path / "image", tmp_path / "clean") as clean:
+        assert check(delivery, "--only-mounted", "--write", clean)[0] == 0
+        assert (clean / "target.bin").exists()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    mounts_again(folder, tmp_path / "bound", bind=True)
+    try:
+        for place in (tmp_path / "clean", tmp_path / "bound"):
+            code, events = check(delivery, "--only-mounted", "--write", place)
+            assert (code, error(events)) == (1, "SW-OUTPUT-REFUSED")
+            assert os.listdir(place) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "bound")], check=False)
+
+
 def test_the_code_on_a_label_is_read_by_a_reader(delivery: Path, check: Check, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "one").mkdir()
@@ -437,6 +487,28 @@ def test_two_stations_with_one_state_leave_each_other_alone(tmp_path: Path) -> N
     with private_place(str(tmp_path)) as one, private_place(str(tmp_path)) as two:
         assert sorted(os.listdir(tmp_path)) == sorted(os.path.basename(place) for place in (one, two))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_private_place_that_another_station_takes_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkdtemp, []
+
+    def then_removed(**where: str) -> str:
+        made.append(make(**where))
+        if len(made) == 1:
+            remove_unless_locked(made[0])
+        elif len(made) == 2:
+            held.append(locked(made[1]))
+        return made[-1]
+
+    held: list[int] = []
+    monkeypatch.setattr(tempfile, "mkdtemp", then_removed)
+    with private_place(str(tmp_path)) as place:
+        os.close(held[0])
+        assert place == made[2]
+        with private_place(str(tmp_path)):
+            assert os.path.isdir(place)
 
 
 def test_what_an_earlier_process_left_in_the_private_place_is_removed(
@@ -463,9 +535,24 @@ def test_mountinfo_is_read_with_its_escapes() -> None:
         ("/media/my stick", "vfat", True, True),
         ("/media/net", "fuse.sshfs", False, False),
     ]
+    assert [one.root for one in found] == ["/", "/", "/"]
     here = medium_of("/")
     assert here is not None
     assert here.path == "/"
+
+
+@pytest.mark.parametrize("label", ["plain", "a\u2028b", "a\x85b", "a\x0cb", "a\x1eb", "a\rb"])
+def test_a150_no_label_hides_a_stick(label: str) -> None:
+    found = parse_mounts(f"60 22 8:17 / /media/{label} rw - vfat /dev/sdb1 rw\n")
+    assert [one.path for one in found] == [f"/media/{label}"]
+
+
+def test_sticks_are_seen_below_a_folder_that_is_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "link").symlink_to("media")
+    with ext4_stick(tmp_path / "image", tmp_path / "media/stick"):
+        assert [one.path for one in media_below(str(tmp_path / "media"))] == [str(tmp_path / "media/stick")]
+        assert media_below(str(tmp_path / "link")) == media_below(str(tmp_path / "media"))
 
 
 def screen(session: str) -> str:
@@ -489,13 +576,31 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
     state.mkdir()
     media.mkdir()
     session = f"station-{os.getpid()}-{time.monotonic_ns()}"
+    (tmp_path / "sealwright.py").write_text(
+        "raise SystemExit('the folder in which the station was started is no program')"
+    )
+    (tmp_path / "clean").mkdir()
     command = [
-        sys.executable, "-m", "sealwright", "station", "--watch", media, "--trust", home / "trust.toml", "--state", state,
-        "--print-command", f"tee {tmp_path}/printed",
+        sys.executable, "-P", "-m", "sealwright", "station", "--watch", media, "--trust", home / "trust.toml", "--state",
+        state, "--write", tmp_path / "clean", "--print-command", f"tee {tmp_path}/printed",
     ]  # fmt: skip
     tmux = ["tmux", "-L", session]
     subprocess.run(
-        [*tmux, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "32", *map(str, command)], check=True
+        [
+            *tmux,
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-c",
+            str(tmp_path),
+            "-x",
+            "100",
+            "-y",
+            "32",
+            *map(str, command),
+        ],
+        check=True,
     )
     try:
         until(session, "F10 end")
@@ -510,6 +615,12 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
             assert "Verdict:  ALLOWED" in (tmp_path / "printed").read_text()
             subprocess.run([*tmux, "send-keys", "Escape"], check=True)
             until(session, "Every file on this stick")
+            assert "no stick is mounted there" in " ".join(screen(session).split())
+            assert os.listdir(tmp_path / "clean") == [], "a folder of the station's own disk is no stick"
+            for label in (state / "labels").iterdir():
+                label.unlink()
+            subprocess.run([*tmux, "send-keys", "F2"], check=True)
+            until(session, "The label was not printed")
         until(session, "F10 end")
         with ext4_stick(tmp_path / "image", tmp_path / "filled") as medium:
             (medium / "target.bin").write_bytes(b"something else")
