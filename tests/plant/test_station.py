@@ -417,6 +417,9 @@ def test_the_checked_stick_is_not_the_clean_one(delivery: Path, tmp_path: Path, 
     assert main([*words, str(tmp_path)]) == 0
     assert main([*words, str(tmp_path), "--write", str(delivery / "out")]) == 2
     assert main([*words, str(delivery / "state")]) == 2
+    (tmp_path / "labels").mkdir()
+    assert main([*words, str(tmp_path), "--label", str(tmp_path / "labels")]) == 0
+    assert main([*words, str(tmp_path), "--label", str(delivery / "release")]) == 2
 
 
 def mounts_again(source: str | Path, place: Path, *, bind: bool) -> None:

@@ -79,9 +79,8 @@ def _once(args: argparse.Namespace) -> int:
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
-    places = (("--write", args.write), ("--private", args.private), ("--state", args.state), ("--record", args.record))
-    for option, place in places:
-        if place is not None:
+    for option in ("--write", "--private", "--state", "--record", "--label"):
+        if (place := getattr(args, option[2:])) is not None:
             _refuse_same(args.once, option, place)
     if not os.path.isdir(args.once):
         what = "it is no folder" if os.path.lexists(args.once) else "there is no such folder"

@@ -131,7 +131,11 @@ class _Writing:
     def begin(self) -> None:
         """The folder in which everything is written."""
         os.mkdir(self.unfinished, dir_fd=self.root)
-        self.below = os.open(self.unfinished, _FOLDER, dir_fd=self.root)
+        try:
+            self.below = os.open(self.unfinished, _FOLDER, dir_fd=self.root)
+        except OSError:
+            os.rmdir(self.unfinished, dir_fd=self.root)
+            raise
 
     def copy(self, one: Taken) -> None:
         """One file, as it was judged."""
