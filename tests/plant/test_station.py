@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from kit.sticks import STICKS, exfat_stick, ext4_stick, lying_stick
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.cli.main import main
-from sealwright.plant import intake as taking
+from sealwright.errors import LimitExceeded, OutputRefused
 from sealwright.plant.cleanstick import write_clean
 from sealwright.plant.intake import Group, Intake, Limits, Taken
-from sealwright.plant.media import medium_of, parse_mounts
+from sealwright.plant.media import media_below, medium_of, parse_mounts
 from sealwright.plant.station import private_place
 
 Check = Callable[..., tuple[int, list[dict[str, object]]]]
@@ -64,7 +67,7 @@ def outcomes(events: list[dict[str, object]]) -> dict[object, object]:
     return {event["name"]: event["outcome"] for event in events if event.get("event") == "judged"}
 
 
-def remarks(events: list[dict[str, object]]) -> list[object]:
+def remarks(events: list[dict[str, object]]) -> list[str]:
     """The codes of what was not taken."""
     return sorted(str(event["code"]) for event in events if event.get("event") == "remark")
 
@@ -241,7 +244,7 @@ def test_a073_folders_too_deep_are_refused(tmp_path: Path) -> None:
     deep.joinpath(*["d"] * 12).mkdir(parents=True)
     assert list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=12)).take()) == []
     subprocess.run(["rm", "-rf", str(tmp_path / "private/d")], check=True)
-    with pytest.raises(taking.LimitExceeded):
+    with pytest.raises(LimitExceeded):
         list(Intake(str(deep), str(tmp_path / "private"), Limits(depth=11)).take())
 
 
@@ -271,7 +274,7 @@ def test_a_file_that_grows_while_it_is_read_is_half_written(tmp_path: Path) -> N
 def taken(folder: Path, name: bytes) -> Taken:
     """One file of a private folder, as the intake hands it on."""
     data = (folder / os.fsdecode(name)).read_bytes()
-    return Taken(name, len(data), taking.Digest.of(data))
+    return Taken(name, len(data), Digest.of(data))
 
 
 def test_a150_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_path: Path) -> None:
@@ -286,9 +289,111 @@ def test_a150_a_private_copy_that_changed_is_not_written_and_nothing_stays(tmp_p
     for name in os.listdir(clean):
         (clean / name).unlink()
     (private / "b.bin").write_bytes(b"evil b.bin")
-    with pytest.raises(taking.OutputRefused):
+    with pytest.raises(OutputRefused):
         write_clean(str(clean), str(private), files, ["checked"])
     assert os.listdir(clean) == []
+
+
+def two_files(tmp_path: Path) -> tuple[Path, Path, list[Taken]]:
+    """A private folder, a clean one, and what goes from one to the other."""
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    (private / "sub").mkdir(parents=True)
+    clean.mkdir()
+    for name in ("a.bin", "sub/b.bin"):
+        (private / name).write_bytes(b"good " + name.encode())
+    return private, clean, [taken(private, b"a.bin"), taken(private, b"sub/b.bin")]
+
+
+def test_a171_another_stick_that_comes_to_the_place_is_neither_written_to_nor_cleaned_up(tmp_path: Path) -> None:
+    private, clean, files = two_files(tmp_path)
+    write_clean(str(clean), str(private), files, ["checked"])
+    assert (clean / "sub/b.bin").read_bytes() == b"good sub/b.bin"
+    for second_fails in (False, True):
+        clean.rename(tmp_path / f"filled-{second_fails}")
+        clean.mkdir()
+
+        def swap(_: int, aside: Path = tmp_path / f"aside-{second_fails}") -> None:
+            if not aside.exists():
+                clean.rename(aside)
+                (clean / "sub").mkdir(parents=True)
+                for name in ("a.bin", "sub/b.bin"):
+                    (clean / name).write_bytes(b"somebody else's")
+
+        if second_fails:
+            (private / "sub/b.bin").write_bytes(b"evil")
+        with pytest.raises(OutputRefused):
+            write_clean(str(clean), str(private), files, ["checked"], swap)
+        assert sorted(str(one.relative_to(clean)) for one in clean.rglob("*")) == ["a.bin", "sub", "sub/b.bin"]
+        assert (clean / "sub/b.bin").read_bytes() == b"somebody else's"
+        assert os.listdir(tmp_path / f"aside-{second_fails}") == []
+
+
+def test_a171_a_folder_of_the_clean_stick_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
+    private, clean, files = two_files(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.bin").write_bytes(b"somebody else's")
+
+    def link(_: int) -> None:
+        for made in clean.rglob("sub"):
+            if not made.is_symlink():
+                made.rename(tmp_path / "moved")
+                made.symlink_to(elsewhere)
+
+    with pytest.raises(OutputRefused):
+        write_clean(str(clean), str(private), files, ["checked"], link)
+    assert (elsewhere / "b.bin").read_bytes() == b"somebody else's"
+    assert os.listdir(clean) == []
+
+
+_KILLED = """
+import os, signal, sys
+from sealwright.plant import cleanstick, intake
+taken = [intake.Taken(b"a.bin", 4, intake.Digest.of(b"good")), intake.Taken(b"b.bin", 4, intake.Digest.of(b"good"))]
+left = int(sys.argv[3])
+def step(event, _):
+    global left
+    if event in ("open", "os.mkdir", "os.rename", "os.rmdir") and sys.argv[2] == "work":
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(step)
+sys.argv[2] = "work"
+cleanstick.write_clean(sys.argv[1] + "/clean", sys.argv[1] + "/private", taken, ["checked"])
+"""
+
+
+def test_a171_a_station_killed_anywhere_leaves_no_stick_that_looks_finished(tmp_path: Path) -> None:
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    private.mkdir()
+    for name in ("a.bin", "b.bin"):
+        (private / name).write_bytes(b"good")
+    whole = {"a.bin", "b.bin", "sealwright-checked.txt"}
+    for step in range(40):
+        clean.mkdir()
+        done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), "-", str(step)], check=False)
+        there = {*os.listdir(clean)}
+        if done.returncode == 0:
+            assert there == whole
+            break
+        assert there <= {"sealwright-unfinished"} or "sealwright-unfinished" in there
+        assert "sealwright-checked.txt" not in there or there >= whole
+        if there:
+            with pytest.raises(OutputRefused, match=r"cut off \(sealwright-unfinished is on it\)"):
+                write_clean(str(clean), str(private), [], ["checked"])
+        subprocess.run(["rm", "-r", str(clean)], check=True)
+    else:
+        raise AssertionError("it never came to its end")
+    assert step > 5
+
+
+def test_a_delivered_file_called_like_our_folder_does_not_stop_it(tmp_path: Path) -> None:
+    private, clean = tmp_path / "private", tmp_path / "clean"
+    private.mkdir()
+    clean.mkdir()
+    (private / "Sealwright-Unfinished").write_bytes(b"good")
+    write_clean(str(clean), str(private), [taken(private, b"Sealwright-Unfinished")], ["checked"])
+    assert sorted(os.listdir(clean)) == ["Sealwright-Unfinished", "sealwright-checked.txt"]
 
 
 def test_a171_a_used_stick_is_not_written_to(delivery: Path, check: Check, tmp_path: Path) -> None:
@@ -312,6 +417,57 @@ def test_the_checked_stick_is_not_the_clean_one(delivery: Path, tmp_path: Path, 
     assert main([*words, str(tmp_path)]) == 0
     assert main([*words, str(tmp_path), "--write", str(delivery / "out")]) == 2
     assert main([*words, str(delivery / "state")]) == 2
+    (tmp_path / "labels").mkdir()
+    assert main([*words, str(tmp_path), "--label", str(tmp_path / "labels")]) == 0
+    assert main([*words, str(tmp_path), "--label", str(delivery / "release")]) == 2
+
+
+def mounts_again(source: str | Path, place: Path, *, bind: bool) -> None:
+    place.mkdir()
+    subprocess.run(["mount", *(["--bind"] if bind else []), str(source), str(place)], check=True)
+
+
+def test_a171_the_checked_stick_mounted_a_second_time_is_not_the_clean_one(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with (
+        ext4_stick(tmp_path / "image", tmp_path / "stick") as medium,
+        ext4_stick(tmp_path / "other", tmp_path / "clean") as clean,
+    ):
+        subprocess.run(["cp", "-r", f"{delivery}/.", str(medium)], check=True)
+        (medium / "empty").mkdir()
+        assert check(medium, "--write", clean)[0] == 0
+        device = subprocess.run(
+            ["findmnt", "-no", "SOURCE", str(medium)], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        again = tmp_path / "again", tmp_path / "bound"
+        mounts_again(device, again[0], bind=False)
+        mounts_again(medium / "empty", again[1], bind=True)
+        try:
+            for place in (again[0] / "empty", again[1]):
+                code, events = check(medium, "--write", place)
+                assert (code, error(events)) == (2, "SW-USAGE")
+                assert os.listdir(place) == []
+        finally:
+            subprocess.run(["umount", *map(str, again)], check=False)
+
+
+def test_a_station_that_writes_to_sticks_alone_takes_no_folder_of_its_own_disk(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    with ext4_stick(tmp_path / "image", tmp_path / "clean") as clean:
+        assert check(delivery, "--only-mounted", "--write", clean)[0] == 0
+        assert (clean / "target.bin").exists()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    mounts_again(folder, tmp_path / "bound", bind=True)
+    try:
+        for place in (tmp_path / "clean", tmp_path / "bound"):
+            code, events = check(delivery, "--only-mounted", "--write", place)
+            assert (code, error(events)) == (1, "SW-OUTPUT-REFUSED")
+            assert os.listdir(place) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "bound")], check=False)
 
 
 def test_the_code_on_a_label_is_read_by_a_reader(delivery: Path, check: Check, tmp_path: Path) -> None:
@@ -334,6 +490,28 @@ def test_two_stations_with_one_state_leave_each_other_alone(tmp_path: Path) -> N
     with private_place(str(tmp_path)) as one, private_place(str(tmp_path)) as two:
         assert sorted(os.listdir(tmp_path)) == sorted(os.path.basename(place) for place in (one, two))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_private_place_that_another_station_takes_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkdtemp, []
+
+    def then_removed(**where: str) -> str:
+        made.append(make(**where))
+        if len(made) == 1:
+            remove_unless_locked(made[0])
+        elif len(made) == 2:
+            held.append(locked(made[1]))
+        return made[-1]
+
+    held: list[int] = []
+    monkeypatch.setattr(tempfile, "mkdtemp", then_removed)
+    with private_place(str(tmp_path)) as place:
+        os.close(held[0])
+        assert place == made[2]
+        with private_place(str(tmp_path)):
+            assert os.path.isdir(place)
 
 
 def test_what_an_earlier_process_left_in_the_private_place_is_removed(
@@ -360,9 +538,24 @@ def test_mountinfo_is_read_with_its_escapes() -> None:
         ("/media/my stick", "vfat", True, True),
         ("/media/net", "fuse.sshfs", False, False),
     ]
+    assert [one.root for one in found] == ["/", "/", "/"]
     here = medium_of("/")
     assert here is not None
     assert here.path == "/"
+
+
+@pytest.mark.parametrize("label", ["plain", "a\u2028b", "a\x85b", "a\x0cb", "a\x1eb", "a\rb"])
+def test_a150_no_label_hides_a_stick(label: str) -> None:
+    found = parse_mounts(f"60 22 8:17 / /media/{label} rw - vfat /dev/sdb1 rw\n")
+    assert [one.path for one in found] == [f"/media/{label}"]
+
+
+def test_sticks_are_seen_below_a_folder_that_is_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "link").symlink_to("media")
+    with ext4_stick(tmp_path / "image", tmp_path / "media/stick"):
+        assert [one.path for one in media_below(str(tmp_path / "media"))] == [str(tmp_path / "media/stick")]
+        assert media_below(str(tmp_path / "link")) == media_below(str(tmp_path / "media"))
 
 
 def screen(session: str) -> str:
@@ -386,13 +579,31 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
     state.mkdir()
     media.mkdir()
     session = f"station-{os.getpid()}-{time.monotonic_ns()}"
+    (tmp_path / "sealwright.py").write_text(
+        "raise SystemExit('the folder in which the station was started is no program')"
+    )
+    (tmp_path / "clean").mkdir()
     command = [
-        sys.executable, "-m", "sealwright", "station", "--watch", media, "--trust", home / "trust.toml", "--state", state,
-        "--print-command", f"tee {tmp_path}/printed",
+        sys.executable, "-P", "-m", "sealwright", "station", "--watch", media, "--trust", home / "trust.toml", "--state",
+        state, "--write", tmp_path / "clean", "--print-command", f"tee {tmp_path}/printed",
     ]  # fmt: skip
     tmux = ["tmux", "-L", session]
     subprocess.run(
-        [*tmux, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "32", *map(str, command)], check=True
+        [
+            *tmux,
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-c",
+            str(tmp_path),
+            "-x",
+            "100",
+            "-y",
+            "32",
+            *map(str, command),
+        ],
+        check=True,
     )
     try:
         until(session, "F10 end")
@@ -407,6 +618,12 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
             assert "Verdict:  ALLOWED" in (tmp_path / "printed").read_text()
             subprocess.run([*tmux, "send-keys", "Escape"], check=True)
             until(session, "Every file on this stick")
+            assert "no stick is mounted there" in " ".join(screen(session).split())
+            assert os.listdir(tmp_path / "clean") == [], "a folder of the station's own disk is no stick"
+            for label in (state / "labels").iterdir():
+                label.unlink()
+            subprocess.run([*tmux, "send-keys", "F2"], check=True)
+            until(session, "The label was not printed")
         until(session, "F10 end")
         with ext4_stick(tmp_path / "image", tmp_path / "filled") as medium:
             (medium / "target.bin").write_bytes(b"something else")

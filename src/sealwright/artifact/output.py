@@ -324,15 +324,22 @@ def sync_file_system(folder: str) -> bool:
 
     OSError where it cannot be.
     """
-    syncfs = _syncfs()
-    if syncfs is None:
+    if _syncfs() is None:
         return False
     descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        if syncfs(descriptor) != 0:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_descriptor(descriptor: int) -> bool:
+    """The same for the file system of an open file or folder."""
+    syncfs = _syncfs()
+    if syncfs is None:
+        return False
+    if syncfs(descriptor) != 0:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
     return True
 
 

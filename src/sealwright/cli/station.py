@@ -42,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", required=True, help="the station's memory: what it accepted and saw")
     parser.add_argument("--private", metavar="DIR", help="where sticks are copied to (default: inside --state)")
     parser.add_argument("--write", metavar="DIR", help="write what is allowed onto this empty stick or folder")
+    parser.add_argument(
+        "--only-mounted", action="store_true", help="--write only where a stick is mounted (always so with --watch)"
+    )
     parser.add_argument("--label", metavar="DIR", help="write a label of each stick here: text, and a QR code as PNG")
     parser.add_argument("--print-command", metavar="TEXT", help="program that prints labels from its standard input")
     parser.add_argument("--name", metavar="TEXT", help="the station's name on labels (default: this host's)")
@@ -76,9 +79,8 @@ def _once(args: argparse.Namespace) -> int:
     from sealwright.plant.cleanstick import refuse_used
     from sealwright.plant.station import private_place
 
-    places = (("--write", args.write), ("--private", args.private), ("--state", args.state), ("--record", args.record))
-    for option, place in places:
-        if place is not None:
+    for option in ("--write", "--private", "--state", "--record", "--label"):
+        if (place := getattr(args, option[2:])) is not None:
             _refuse_same(args.once, option, place)
     if not os.path.isdir(args.once):
         what = "it is no folder" if os.path.lexists(args.once) else "there is no such folder"
@@ -86,7 +88,7 @@ def _once(args: argparse.Namespace) -> int:
     if args.label is not None and not os.path.isdir(args.label):
         raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
     if args.write is not None:
-        refuse_used(args.write)
+        refuse_used(args.write, mounted=args.only_mounted)
     believed, verifier = _verifier(args)
     teller: Teller = JsonTeller() if args.json else LineTeller()
     try:
@@ -114,11 +116,11 @@ def _verifier(args: argparse.Namespace) -> tuple[Believed, Verifier]:
 
 
 def _refuse_same(medium: str, option: str, place: str) -> None:
-    """UsageError where something would be written to the medium that is checked."""
+    """UsageError where something would be written to the medium that is checked, by whatever mount."""
     from sealwright.errors import UsageError
+    from sealwright.plant.media import lies_within
 
-    inside = os.path.join(os.path.realpath(medium), "")
-    if os.path.join(os.path.realpath(place), "").startswith(inside):
+    if lies_within(place, medium):
         raise UsageError(place, "it lies on the medium that is checked", f"Name another place with {option}.")
 
 
@@ -186,7 +188,7 @@ def _written(args: argparse.Namespace, believed: Believed, place: str, result: R
         f"checked by {_station(args)} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"trust file {believed.trust.id} version {believed.trust.version}, {believed.trust.digest}",
     )
-    return write_clean(args.write, place, result.allowed, heading)
+    return write_clean(args.write, place, result.allowed, heading, mounted=args.only_mounted)
 
 
 def _labelled(args: argparse.Namespace, believed: Believed, result: Result, clean: Digest | None) -> tuple[str, ...]:

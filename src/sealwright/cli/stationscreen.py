@@ -139,9 +139,15 @@ class Station(App[None]):
     def action_label(self) -> None:
         """Show the label of the worst, and send it to the printer where there is one."""
         label = self._worst.label if self._results else ""
-        if label:
-            self._print_label(label)
-            self.push_screen(Label(read_file(label, 1 << 20).decode(errors="replace")))
+        if not label:
+            return
+        try:
+            data = read_file(label, 1 << 20)
+        except SealwrightError as cause:
+            self._not_printed(cause)
+            return
+        self._print_label(data)
+        self.push_screen(Label(data.decode(errors="replace")))
 
     def action_again(self) -> None:
         """Everything that is in once more."""
@@ -153,7 +159,7 @@ class Station(App[None]):
         return min(self._results.values(), key=lambda one: one.gravity)
 
     def _media(self) -> list[Medium]:
-        clean = os.path.abspath(self._args.write) if self._args.write else ""
+        clean = os.path.realpath(self._args.write) if self._args.write else ""
         return [one for one in media_below(self._args.watch) if one.path != clean]
 
     def _look(self) -> None:
@@ -235,7 +241,7 @@ class Station(App[None]):
 
     def _command(self, medium: Medium, shown: Shown) -> list[str]:
         args = self._args
-        command = [sys.executable, "-m", "sealwright", "station", "--once", medium.path, "--json"]
+        command = [sys.executable, "-P", "-m", "sealwright", "station", "--once", medium.path, "--json"]
         options = (
             "trust", "trust_fingerprint", "state", "private", "name", "max_files", "max_bytes", "line", "hardware",
             "record", "station_home", "station_key", "person", "change", "pin_file",
@@ -248,7 +254,7 @@ class Station(App[None]):
             command.append("--read-twice")
         command.append(f"--label={self._label_folder()}")
         if args.write is not None and self._clean_is_in(shown):
-            command.append(f"--write={args.write}")
+            command += [f"--write={args.write}", "--only-mounted"]
         return command
 
     def _label_folder(self) -> str:
@@ -258,7 +264,7 @@ class Station(App[None]):
 
     def _clean_is_in(self, shown: Shown) -> bool:
         try:
-            refuse_used(self._args.write)
+            refuse_used(self._args.write, mounted=True)
         except SealwrightError as cause:
             shown.row(1, say("station.no-clean", why=display(str(cause))), "yellow")
             return False
@@ -280,16 +286,18 @@ class Station(App[None]):
         if event.get("event") != "reading":
             self._list([shown])
 
-    def _print_label(self, path: str) -> None:
+    def _print_label(self, data: bytes) -> None:
         """The label goes to the printer's command on its standard input; no shell."""
         if self._args.print_command is None:
             return
         try:
-            data = read_file(path, 1 << 20)
             subprocess.run(shlex.split(self._args.print_command), input=data, check=True, timeout=_PRINT_TIMEOUT_S,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         except (OSError, ValueError, subprocess.SubprocessError) as cause:
-            self.notify(display(str(cause))[:200], title=say("station.not-printed"), severity="error", markup=False)
+            self._not_printed(cause)
+
+    def _not_printed(self, cause: Exception) -> None:
+        self.notify(display(str(cause))[:200], title=say("station.not-printed"), severity="error", markup=False)
 
     def _big(self, word: str, background: str) -> None:
         place = self.query_one("#word", Static)

@@ -25,13 +25,15 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Medium(NamedTuple):
-    """One mounted file system. path: where; kind: of file system; device: `major:minor`; read_only: nothing can be written to it."""
+    """One mounted file system. path: where; kind: of file system; device: `major:minor`; read_only: nothing can be written to it; root: what
+    of the file system is there."""
 
     path: str
     kind: str
     source: str
     device: str
     read_only: bool
+    root: str = "/"
 
     @property
     def usual(self) -> bool:
@@ -42,13 +44,13 @@ class Medium(NamedTuple):
 def parse_mounts(text: str) -> list[Medium]:
     """Every file system of mountinfo; a line of another shape is none."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a label may have any other end of line in it
         before, separator, behind = line.partition(" - ")
         left, right = before.split(" "), behind.split(" ")
         if not separator or len(left) < 6 or len(right) < 3:
             continue
         options = {*left[5].split(","), *right[2].split(",")}
-        found.append(Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options))
+        found.append(Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options, _plain(left[3])))
     return found
 
 
@@ -63,7 +65,7 @@ def mounted() -> list[Medium]:
 
 def media_below(folder: str) -> list[Medium]:
     """What is mounted below a folder, the topmost of each place."""
-    inside = os.path.join(os.path.abspath(folder), "")
+    inside = os.path.join(os.path.realpath(folder), "")
     places = {one.path: one for one in mounted() if one.path.startswith(inside)}
     return [one for path, one in sorted(places.items())]
 
@@ -74,6 +76,33 @@ def medium_of(path: str) -> Medium | None:
     holding = [one for one in mounted() if os.path.commonpath([here, one.path]) == one.path]
     longest = max((len(one.path) for one in holding), default=0)
     return next((one for one in reversed(holding) if len(one.path) == longest), None)
+
+
+def is_own_mount(descriptor: int) -> bool:
+    """Whether an open folder is where a file system of its own is mounted, other than that of the system's root."""
+    here = os.fstat(descriptor).st_dev
+    return here not in (os.stat("..", dir_fd=descriptor).st_dev, os.stat("/").st_dev)
+
+
+def lies_within(place: str, folder: str) -> bool:
+    """Whether a place, which may not be there yet, is a folder or is inside it, by whatever path and mount."""
+    whole, part = _whereabouts(folder), _whereabouts(place)
+    return any(
+        one[0] == other[0] and os.path.commonpath([one[1], other[1]]) == one[1]
+        for one, other in zip(whole, part, strict=False)
+    )
+
+
+def _whereabouts(path: str) -> list[tuple[str, str]]:
+    """A real path as the file system, and the path inside it: by the device's numbers, and by the device's file, because one that a program
+    serves (FUSE) has other numbers at every mount."""
+    here = os.path.realpath(path)
+    medium = medium_of(here)
+    if medium is None:
+        return [("", here)]
+    inside = os.path.normpath(os.path.join(medium.root, os.path.relpath(here, medium.path)))
+    by_file = [(medium.source, inside)] if medium.source.startswith("/dev/") else []
+    return [(medium.device, inside), *by_file]
 
 
 @contextmanager

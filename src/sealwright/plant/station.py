@@ -37,6 +37,7 @@ Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdic
 AT_ONCE = 64
 _AHEAD = 512
 PREFIX = "intake-"
+_TRIES = 20
 
 
 class Judged(NamedTuple):
@@ -67,8 +68,7 @@ def private_place(folder: str) -> Iterator[str]:
                 remove_unless_locked(os.path.join(folder, name))
         if why := unsafe_because(folder):
             raise OutputRefused(folder, why, "Name a folder with --state or --private in which nobody else may write.")
-        place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
-        lock = locked(place)
+        place, lock = _locked_place(folder)
     except OSError as cause:
         what = cause.strerror or "the system does not say why"
         raise OutputRefused(
@@ -78,8 +78,22 @@ def private_place(folder: str) -> Iterator[str]:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_place(folder: str) -> tuple[str, int]:
+    """A new folder and its lock. Until it is locked, another station takes it for what a crash left and removes it: then another one."""
+    for _ in range(_TRIES):
+        place = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+        lock = -1
+        with suppress(FileNotFoundError):
+            lock = locked(place)
+            if lock >= 0 and os.path.samestat(os.fstat(lock), os.stat(place, follow_symlinks=False)):
+                return place, lock
+            os.rmdir(place)
         if lock >= 0:
             os.close(lock)
+    raise OutputRefused(folder, "no folder in it can be locked", "Name a folder on a local disk with --private.")
 
 
 @contextmanager
