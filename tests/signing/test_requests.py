@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kit.service import World, wanted, world
+from sealwright.cli.main import main
+from sealwright.errors import KeyRefused
 from sealwright.signing.requests import State, Wish
 
 
@@ -46,3 +49,20 @@ def test_what_needs_two_waits_for_two_others(service: World) -> None:
             break
         time.sleep(0.05)
     assert standing.state is State.SIGNED, standing
+
+
+def test_a_key_that_was_revoked_meanwhile_signs_nothing_more(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    max_ = made.principal("max")
+    try:
+        asking = made.requests.ask(max_, Wish("release", wanted(["a.bin"])))
+        asking.recorded.result(10)
+        made.requests.begin(asking).result(10)
+        assert main(["cert", "revoke", "release", "--home", made.home.folder, "--reason", "keyCompromise"]) == 0
+        again = made.requests.ask(max_, Wish("release", wanted(["b.bin"])))
+        again.recorded.result(10)
+        with pytest.raises(KeyRefused, match="revoked"):
+            made.requests.begin(again).result(10)
+        assert made.requests.standing(max_, again.id).state is State.FAILED
+    finally:
+        made.close()

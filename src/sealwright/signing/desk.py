@@ -30,7 +30,7 @@ from sqlalchemy import Connection, insert, update
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import KINDS
-from sealwright.errors import JournalError, KeyUnavailable, SealwrightError
+from sealwright.errors import JournalError, KeyRefused, KeyUnavailable, SealwrightError
 from sealwright.formats.format import Prepared
 from sealwright.formats.known import EMBEDDED
 from sealwright.keys.pin import Pin
@@ -42,6 +42,7 @@ from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.items import BESIDE
 from sealwright.signing.pipeline import Pipeline, artifact_of
 from sealwright.signing.stamps import utc_now
+from sealwright.signing.standing import StandingWatch
 from sealwright.signing.tables import REQUESTS, SIGNATURES
 
 PART = 128
@@ -160,6 +161,7 @@ class Desk:
         self.problem = ""
         self._clock = clock
         self._record = LogRecord(writer, enrolled)
+        self._standing = StandingWatch(home, enrolled)
         self._pipeline = Pipeline(home, enrolled, pin, record=self._record)
         self._lock = threading.Condition()
         self._queue = Queue()
@@ -220,6 +222,8 @@ class Desk:
     def _sign(self, parts: Sequence[_Part]) -> None:
         now = self._clock().replace(microsecond=0)
         self._record.about(parts, now)
+        if why := self._standing.problem(now):  # a service runs on for months (A113)
+            raise KeyRefused(f"key {self.enrolled.name}", why, "Ask for signatures by another key.")
         made = self._pipeline.sign([part.prepared for part in parts], now)
         for part, one, leaf in zip(parts, made, self._record.leaves, strict=True):
             part.order.made[part.number] = Value(one.value, now, leaf)
