@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,6 @@ def test_what_needs_two_waits_for_two_others(service: World) -> None:
     one = service.requests.approve(eva, asking.id, service.approval("eva", data))
     assert (one.state, one.approvals, one.reason) == (State.WAITING, ("eva",), "release 7")
     service.requests.approve(jan, asking.id, service.approval("jan", data))
-    import time
-
     for _ in range(100):
         standing = service.requests.standing(max_, asking.id)
         if standing.state is State.SIGNED:
@@ -63,6 +62,10 @@ def test_a_key_that_was_revoked_meanwhile_signs_nothing_more(tmp_path: Path) -> 
         again.recorded.result(10)
         with pytest.raises(KeyRefused, match="revoked"):
             made.requests.begin(again).result(10)
-        assert made.requests.standing(max_, again.id).state is State.FAILED
+        for _ in range(200):  # written down right after whoever waits was told
+            if made.requests.standing(max_, again.id).state is State.FAILED:
+                break
+            time.sleep(0.02)
+        assert "revoked" in made.requests.standing(max_, again.id).problem
     finally:
         made.close()
