@@ -200,7 +200,7 @@ def test_a_missing_medium_or_label_folder_is_said_before_anything_is_written(
 
 def test_a_missing_state_folder_is_a_typed_error(stick: Path, check: Check, tmp_path: Path) -> None:
     code, events = check(stick, "--private", tmp_path / "gone")
-    assert (code, events[-1]["error"]["code"]) == (2, "SW-USAGE")  # type: ignore[index]
+    assert (code, events[-1]["error"]["code"]) == (1, "SW-OUTPUT-REFUSED")  # type: ignore[index]
 
 
 def test_a_delivered_folder_called_like_our_list_does_not_stop_it(stick: Path, check: Check, tmp_path: Path) -> None:
