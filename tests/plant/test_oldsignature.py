@@ -273,6 +273,19 @@ def test_a_raw_signature_of_openssl_is_taken_altered_ones_and_other_keys_are_not
     refused(signature, public, "does not hold for this file")
 
 
+def test_base64_that_begins_like_a_sequence_is_read_as_base64(file: Path, tmp_path: Path) -> None:
+    """One RSA signature in 64 begins so."""
+    private, public = openssl_key(tmp_path, "vendor", *RSA)
+    for _ in range(2000):
+        signature = openssl_sign(file, private, "sha256", *PSS)
+        octets = signature.read_bytes()
+        if octets[0] >> 2 == 52:
+            break
+    signature.write_bytes(base64.encodebytes(octets))
+    assert signature.read_bytes()[:1] == b"0"
+    checked(signature, public)
+
+
 @pytest.mark.parametrize("digest", ["sha1", "md5", "sha224"])
 def test_a_raw_signature_over_a_weak_digest_is_told_as_that(digest: str, file: Path, tmp_path: Path) -> None:
     private, public = openssl_key(tmp_path, "vendor", *RSA)

@@ -114,7 +114,9 @@ def _key(given: Given) -> tuple[Key, str]:
 
 def _octets(signature: bytes, key: Key) -> bytes:
     """Base64 is taken off where the octets as they are cannot be a signature of the key."""
-    if signature[:1] == b"\x30" or (isinstance(key, rsa.RSAPublicKey) and len(signature) == (key.key_size + 7) // 8):
+    rsa_octets = (key.key_size + 7) // 8 if isinstance(key, rsa.RSAPublicKey) else None
+    # 0x30 begins a SEQUENCE of ECDSA, and is also the letter with which the base64 of one RSA signature in 64 begins
+    if len(signature) == rsa_octets or (rsa_octets is None and signature[:1] == b"\x30"):
         return signature
     try:
         return base64.b64decode(b"".join(signature.split()), validate=True)
