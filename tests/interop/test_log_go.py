@@ -104,8 +104,10 @@ func main() {
 @pytest.fixture(scope="module")
 def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, compiled."""
-    if GO is None or not (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir():
-        pytest.skip("Go or golang-golang-x-mod-dev is not installed")
+    assert GO is not None, "golang-go is missing: run scripts/install"
+    assert (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir(), (
+        "golang-golang-x-mod-dev is missing: run scripts/install"
+    )
     folder = tmp_path_factory.mktemp("go")
     (folder / "main.go").write_text(PROGRAM)
     env = os.environ | {"GO111MODULE": "off", "GOPATH": str(GOPATH), "GOCACHE": str(folder / "cache"), "GOFLAGS": ""}
