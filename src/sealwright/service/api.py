@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from litestar import Litestar, MediaType, Request, Response, get, post
@@ -319,7 +319,7 @@ def _standing(one: Standing) -> StandingRequest:
 
 
 def _signature(number: int, one: Value) -> WireSignature:
-    return WireSignature(number, one.value, _text(one.at), one.leaf)
+    return WireSignature(number, one.value, time_text(one.at), one.leaf)
 
 
 def _key(one: ServedKey) -> WireKey:
@@ -332,14 +332,10 @@ def _key(one: ServedKey) -> WireKey:
         provenance=enrolled.provenance.value,
         certificate=enrolled.certificate,
         chain=list(enrolled.chain),
-        ends=_text(desk.ends),
+        ends=time_text(desk.ends),
         waiting=desk.waiting,
         problem=desk.problem,
     )
-
-
-def _text(time: datetime) -> str:
-    return time_text(time)
 
 
 def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Response[Problem]:

@@ -70,7 +70,7 @@ from sealwright.signing.approval import Approval
 from sealwright.signing.items import Item, item_of
 from sealwright.signing.pending import Pending
 from sealwright.signing.pipeline import Made
-from sealwright.signing.stamps import NONE, Missing, PoolStamper, Stamper
+from sealwright.signing.stamps import NONE, Missing, NoStamper, PoolStamper, Stamper
 from sealwright.trust.certificate import display_name
 
 ANSWER_S = 90.0
@@ -375,7 +375,7 @@ class OpenService:
                 "behind a service there is no home for it",
                 "Name authorities with --timestamp URL, or none.",
             )
-        return _NoStamps() if tuple(wanted) == (NONE,) else PoolStamper(Pool(tuple(wanted)), number, missing)
+        return NoStamper() if tuple(wanted) == (NONE,) else PoolStamper(Pool(tuple(wanted)), number, missing)
 
     def strangers(self, stamps: Iterable[Stamp], now: datetime) -> Mapping[bytes, Finding]:
         """Nobody's trust file is asked here."""
@@ -393,13 +393,3 @@ class OpenService:
 
     def close(self) -> None:
         """The client is closed by who opened it."""
-
-
-class _NoStamps:
-    wanted = 0
-
-    def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
-        return [()] * len(imprints)
-
-    def close(self) -> None:
-        return

@@ -3,8 +3,8 @@
     with opened(configuration, log) as service:
         await service.serve(announce)
 
-Register, policies and TLS files are read first, then the log is checked, then keys are opened. What of the first three changes while it
-runs is read again: a register that cannot be read knows nobody, and policies that cannot be read change nothing but are told.
+Register, policies and TLS files are read first, then the log is checked, then keys are opened. Register and TLS files are read again
+where they change: a register that cannot be read knows nobody. Policies are those of the start, whose digest is in the log's entry of it.
 """
 
 from __future__ import annotations
@@ -114,23 +114,12 @@ def opened(
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         _check_tenants(configuration, people)
-        requests = Requests(store, writer, served, people.current, _Policies(policies).current, configuration.id, clock)
+        requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
         requests.sweep()
         _say_started(requests, writer, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
         office = Office(requests, Door(people, tokens, log), configuration.id)
         yield Service(configuration, requests, office, door, log)
-
-
-class _Policies:
-    """The policies of the start: other ones are a change that needs a new start, and then an entry in the log."""
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-
-    def current(self) -> Policies:
-        """What holds."""
-        return self._policies
 
 
 def _pin(path: str) -> Pin | None:

@@ -133,10 +133,6 @@ class Queue:
             if not line and not order.urgent:
                 self._tenants.pop(order.tenant, None)
 
-    def rest(self) -> list[Order]:
-        """Everybody who still waits."""
-        return [*self._urgent, *(order for line in self._tenants.values() for order in line)]
-
     def _cut(self, line: deque[Order], parts: list[_Part], room: int) -> None:
         order = line[0]
         for number, prepared in order.items[order.begun : order.begun + room]:

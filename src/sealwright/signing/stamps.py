@@ -73,7 +73,7 @@ def open_stamper(
     """The stamper for "local", "none" or the URLs of authorities. number: how many distinct authorities shall stamp."""
     names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     if names == (NONE,):
-        return _NoStamper()
+        return NoStamper()
     if not 1 <= number <= MAX_TOKENS:
         raise UsageError("--timestamps", f"{number} timestamps a signature", f"Ask for 1 to {MAX_TOKENS}.")
     if names == (LOCAL,):
@@ -83,7 +83,9 @@ def open_stamper(
     return PoolStamper(Pool(names), number, missing)
 
 
-class _NoStamper:
+class NoStamper:
+    """Nobody stamps."""
+
     wanted = 0
 
     def stamp(self, imprints: Sequence[Digest]) -> list[tuple[Stamp, ...]]:
