@@ -25,7 +25,8 @@ from sealwright.signing.init import InitOptions, init_home
 from sealwright.signing.items import Item, item_of
 from sealwright.signing.people import People, Principal, parse_people
 from sealwright.signing.policy import Policies, load_policies
-from sealwright.signing.requests import Requests, ServedKey
+from sealwright.signing.requests import Requests
+from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import Store, open_store
 
 ORIGIN = "log.acme.example/signing"

@@ -11,7 +11,8 @@ import pytest
 from kit.service import World, wanted, world
 from sealwright.cli.main import main
 from sealwright.errors import KeyRefused
-from sealwright.signing.requests import State, Wish
+from sealwright.signing.tables import State
+from sealwright.signing.wish import Wish
 
 
 @pytest.fixture(scope="module")

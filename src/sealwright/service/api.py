@@ -63,7 +63,9 @@ from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.desk import Value
 from sealwright.signing.items import Item
 from sealwright.signing.people import Principal
-from sealwright.signing.requests import PAGE, Requests, ServedKey, Standing, State, Wish
+from sealwright.signing.requests import PAGE, Requests, Standing
+from sealwright.signing.tables import State
+from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
 MANY = 64  # items from which a request is read in a thread

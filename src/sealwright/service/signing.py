@@ -34,8 +34,9 @@ from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policy import Policies, load_policies
-from sealwright.signing.requests import Requests, ServedKey
+from sealwright.signing.requests import Requests
 from sealwright.signing.stamps import utc_now
+from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import open_store
 
 SWEEP_S = 5.0

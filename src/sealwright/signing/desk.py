@@ -43,13 +43,12 @@ from sealwright.signing.items import BESIDE
 from sealwright.signing.pipeline import Pipeline, artifact_of
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standing import StandingWatch
-from sealwright.signing.tables import REQUESTS, SIGNATURES
+from sealwright.signing.tables import REQUESTS, SIGNATURES, State
 
 PART = 128
 TOGETHER = 256
 MAX_WAITING = 200_000
 APPEND_S = 60.0
-SIGNED = "signed"  # the state of a request that has all its signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +313,7 @@ class LogRecord:
         def rows(connection: Connection, first: int) -> None:
             connection.execute(insert(SIGNATURES), _chunks(parts, first, at))
             if done:
-                connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(done)).values(state=SIGNED))
+                connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(done)).values(state=State.SIGNED))
 
         self.leaves = self._append(entries, rows)
 

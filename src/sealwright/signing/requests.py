@@ -18,23 +18,20 @@ States and rows only find things. Whoever may not see a request hears that there
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import (
     IdentityRefused,
     JournalError,
-    LimitExceeded,
     LogRefused,
     NoSuchRequest,
     PolicyRefused,
@@ -47,76 +44,30 @@ from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.canonical import Field, canonical_json, read_canonical
 from sealwright.log.proof import check_proof, read_proof
-from sealwright.log.tables import ENTRIES
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, Scheme, approvers, key_of
-from sealwright.signing.desk import Desk, Order, Value
+from sealwright.signing.desk import Order, Value
 from sealwright.signing.items import MAX_ITEMS, Item, common_claims, prepared_of, root_of_items
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import Decision, Needed, Policies
-from sealwright.signing.policyquestion import Action, Context, Question, Subject, Usage
-from sealwright.signing.privatepart import MAX_TEXT
+from sealwright.signing.policyquestion import Action, Context, Question
 from sealwright.signing.request import SigningRequest, new_nonce, read_request
+from sealwright.signing.requestrows import entries_about, items_of, made_of, millis, packed, time_of, usage
 from sealwright.signing.stamps import utc_now
-from sealwright.signing.tables import APPROVALS, PRIVATE, REPLICAS, REQUESTS, SIGNATURES
+from sealwright.signing.tables import APPROVALS, PRIVATE, REPLICAS, REQUESTS, SIGNATURES, State
+from sealwright.signing.wish import ServedKey, Wish, about, body_of, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
-from sealwright.trust.model import Environment
 
-VALID = timedelta(hours=24)
-LONGEST = timedelta(days=14)
-MAX_CLAIMS = 256  # different ones in a request, each of which is asked of the policies
-MAX_WORD = 200
 SALT_BYTES = 16
 APPEND_S = 60.0
 LEASE = timedelta(seconds=30)
 PAGE = 100
-_LOOK = 10_000
 _AGAIN = "Ask for the signatures again."
 _TAMPERED = "Keep the database as evidence: somebody has written into it. Ask for the signatures anew."
 
 
-class State(StrEnum):
-    """Where a request stands."""
-
-    WAITING = "waiting"
-    SIGNING = "signing"
-    SIGNED = "signed"
-    FAILED = "failed"
-    WITHDRAWN = "withdrawn"
-    EXPIRED = "expired"
-
-
 ENDED = "the service ended while it was signing"
 OVER = frozenset((State.SIGNED, State.WITHDRAWN, State.EXPIRED))
-
-
-@dataclass(frozen=True, slots=True)
-class ServedKey:
-    """A key in service. tenant: whose it is."""
-
-    desk: Desk
-    tenant: str
-
-    @property
-    def name(self) -> str:
-        """What the home calls it."""
-        return self.desk.enrolled.name
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What somebody asks for. key: its name; reason: free text for approvers, ""; word: the client's own name for it, "".
-
-    valid: how long it may be approved and used.
-    """
-
-    key: str
-    items: Sequence[Item]
-    reason: str = ""
-    word: str = ""
-    emergency: bool = False
-    provenance: Digest | None = None
-    valid: timedelta = VALID
 
 
 class Standing(NamedTuple):
@@ -188,19 +139,19 @@ class Requests:
         """
         now = self.clock().replace(microsecond=0)
         key = self._key(principal, wish.key)
-        prepared = _prepared(wish)
+        prepared = prepared_items(wish)
         claims = list(dict.fromkeys(one.claims for one in prepared))
         policies = self.policies()
         asks = [
             Question(
                 principal,
                 Action.REQUEST,
-                _subject(key, prepared[0].format, one, len(prepared), prepared[0].content is not None),
+                subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None),
                 self._context(policies, principal, one.product or "", now, wish.emergency),
             )
             for one in claims
         ]
-        needed = _needed(policies, asks)
+        needed = needed_for(policies, asks)
         request = SigningRequest(
             service=self.service,
             origin=self.writer.head.origin,
@@ -233,17 +184,17 @@ class Requests:
             "state": State.SIGNING if starts else State.WAITING,
             "request": request.encoded(),
             "items": b"".join(item.line + b"\n" for item in wish.items),
-            "contents": _packed([item.content for item in wish.items]),
+            "contents": packed([item.content for item in wish.items]),
             "private": str(digest),
             "product": request.claims.product or "",
             "count": len(prepared),
-            "created": _millis(now),
-            "expires": _millis(request.expires),
+            "created": millis(now),
+            "expires": millis(request.expires),
             "attempt": 1 if starts else 0,
             "holder": self.replica,
             "problem": "",
             "word": wish.word or None,
-            "body": _body(wish) if wish.word else None,
+            "body": body_of(wish) if wish.word else None,
         }
 
         def rows(connection: Connection, first: int) -> None:
@@ -269,7 +220,7 @@ class Requests:
             ).one_or_none()
         if row is None:
             raise NoSuchRequest(wish.word[:80], "nothing was asked by this word", _AGAIN)
-        if bytes(row.body) != _body(wish):
+        if bytes(row.body) != body_of(wish):
             raise RequestOver(
                 f"Idempotency-Key {wish.word[:80]}",
                 "it was used for another request",
@@ -305,7 +256,7 @@ class Requests:
         with self.store.read() as connection:
             stored = self._stored(connection, id_)
             self._may(principal, Action.READ, stored, self.clock())
-            return list(_items(stored.row))[first : first + count]
+            return list(items_of(stored.row))[first : first + count]
 
     def request_bytes(self, principal: Principal, id_: str) -> bytes:
         """The bytes that approvers sign."""
@@ -316,7 +267,7 @@ class Requests:
         with self.store.read() as connection:
             stored = self._stored(connection, id_)
             self._may(principal, Action.READ, stored, self.clock())
-            made = _made(connection, id_)
+            made = made_of(connection, id_)
         return {
             number: made[number] for number in range(first, min(first + count, stored.request.count)) if number in made
         }
@@ -371,7 +322,7 @@ class Requests:
                     person=person,
                     scheme=approval.scheme,
                     proof=approval.proof,
-                    at=_millis(now),
+                    at=millis(now),
                     leaf=first,
                 )
             )
@@ -420,8 +371,8 @@ class Requests:
                     select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number)
                 )
             ]
-            made = _made(connection, id_)
-            items = list(_items(stored.row))
+            made = made_of(connection, id_)
+            items = list(items_of(stored.row))
         request, principal = stored.request, stored.principal
         if root_of_items([item.line for item in items]) != request.root or len(items) != request.count:
             raise LogRefused(id_, "the list of what it signs is another one", _TAMPERED)
@@ -436,7 +387,7 @@ class Requests:
             question = Question(
                 principal,
                 Action.SIGN,
-                _subject(key, request.format, claims, request.count, prepared[0].content is not None),
+                subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
                 replace(
                     self._context(policies, principal, claims.product or "", now, request.emergency),
                     approvals=len(persons),
@@ -477,10 +428,10 @@ class Requests:
         """End what is past its day, and give up what another replica was signing when it died; this one says that it lives."""
         now = self.clock()
         with self.store.write() as connection:
-            gone = connection.execute(update(REPLICAS).where(REPLICAS.c.id == self.replica).values(seen=_millis(now)))
+            gone = connection.execute(update(REPLICAS).where(REPLICAS.c.id == self.replica).values(seen=millis(now)))
             if gone.rowcount == 0:
-                connection.execute(insert(REPLICAS).values(id=self.replica, started=_millis(now), seen=_millis(now)))
-            alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > _millis(now - LEASE))
+                connection.execute(insert(REPLICAS).values(id=self.replica, started=millis(now), seen=millis(now)))
+            alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > millis(now - LEASE))
             connection.execute(
                 update(REQUESTS)
                 .where(REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder.not_in(alive))
@@ -489,7 +440,7 @@ class Requests:
             late = list(
                 connection.execute(
                     select(REQUESTS.c.id)
-                    .where(REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < _millis(now))
+                    .where(REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < millis(now))
                     .limit(PAGE)
                 ).scalars()
             )
@@ -528,13 +479,13 @@ class Requests:
         if not policies.settings.quotas:
             return Context(now, emergency=emergency)
         with self.store.read() as connection:
-            mine = _usage(connection, REQUESTS.c.requester == principal.id, now)
-            its = _usage(connection, and_(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.product == product), now)
+            mine = usage(connection, REQUESTS.c.requester == principal.id, now)
+            its = usage(connection, and_(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.product == product), now)
         return Context(now, emergency=emergency, by_principal=mine, of_product=its)
 
     def _allowed(self, principal: Principal, action: Action, stored: _Stored, now: datetime) -> Decision:
         request = stored.request
-        subject = replace(_about(request.claims), tenant=request.tenant, format=request.format, count=request.count)
+        subject = replace(about(request.claims), tenant=request.tenant, format=request.format, count=request.count)
         return self.policies().decide(
             Question(principal, action, subject, Context(now, requester=stored.principal.person))
         )
@@ -586,7 +537,7 @@ class Requests:
             raise RequestOver(request.id, f"it was good until {request.expires:%Y-%m-%d %H:%M} UTC", _AGAIN)
         self._still_in_register(stored.principal, now)
         attempts = 0
-        for entry in _entries_of(connection, request.id, int(str(row["leaf"])) + 1):
+        for entry in entries_about(connection, request.id, int(str(row["leaf"])) + 1):
             kind = entry.get("type")
             if kind in ("withdrawn", "expired"):
                 raise LogRefused(request.id, f"by its row it is {state}, and by the log it is {kind}", _TAMPERED)
@@ -603,8 +554,8 @@ class Requests:
     def _check_logged(self, stored: _Stored) -> None:
         """The entry of the request leads to the log's signed checkpoint, and is of exactly these bytes and this private part."""
         row, request = stored.row._mapping, stored.request
-        first = prepared_of(next(_items(stored.row)), "item 0")
-        private, created = Digest.parse(str(row["private"])), _time(row["created"])
+        first = prepared_of(next(items_of(stored.row)), "item 0")
+        private, created = Digest.parse(str(row["private"])), time_of(row["created"])
         wanted = _requested(request, request.id, private, created, first)
         try:
             proof = read_proof(self.writer.proof(int(str(row["leaf"]))), "log")
@@ -676,75 +627,13 @@ class Requests:
             number=int(str(row["number"])),
             state=state,
             request=stored.request,
-            created=_time(row["created"]),
+            created=time_of(row["created"]),
             attempt=int(str(row["attempt"])),
             problem=str(row["problem"]),
             approvals=tuple(persons),
             signed=int(signed or 0),
             reason=stored.reason,
         )
-
-
-def _prepared(wish: Wish) -> list[Prepared]:
-    if not 1 <= len(wish.items) <= MAX_ITEMS:
-        raise LimitExceeded("items", f"{len(wish.items)} artifacts", f"A request is of 1 to {MAX_ITEMS}.")
-    if len(wish.reason) > MAX_TEXT or not wish.reason.isprintable() or len(wish.word) > MAX_WORD:
-        raise RequestRefused("request", "its reason or its own name is too long or not printable", "Shorten it.")
-    if wish.emergency:  # it would be owed a follow-up, which nobody records yet
-        raise RequestRefused("emergency", "this service does not serve emergencies", "Ask for the ordinary approvals.")
-    if not timedelta(minutes=1) <= wish.valid <= LONGEST:
-        raise RequestRefused("request", "it shall hold for less than a minute or more than 14 days", "Choose between.")
-    prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(wish.items)]
-    if any((one.format, one.kind) != (prepared[0].format, prepared[0].kind) for one in prepared):
-        raise RequestRefused("items", "they are of several formats", "Ask for each format by itself.")
-    if len({one.claims for one in prepared}) > MAX_CLAIMS:
-        raise LimitExceeded("items", f"more than {MAX_CLAIMS} different claims", "Ask in smaller parts.")
-    return prepared
-
-
-def _needed(policies: Policies, questions: Sequence[Question]) -> Needed:
-    """What all of the artifacts need; RequestRefused where one may not be asked for, or nothing would allow its signature."""
-    most = Needed(0, 0)
-    for question in questions:
-        decision = policies.decide(question)
-        if not decision.allowed:
-            raise PolicyRefused("policy", decision.reason, decision.advice or "Ask who decides what is allowed.")
-        needed = policies.needed(replace(question, action=Action.SIGN))
-        if needed is None:
-            refused = policies.decide(replace(question, action=Action.SIGN))
-            raise PolicyRefused("policy", refused.reason, refused.advice or "Ask who decides what is allowed.")
-        most = Needed(max(most.approvals, needed.approvals), max(most.officers, needed.officers))
-    return most
-
-
-def _subject(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
-    enrolled = key.desk.enrolled
-    return replace(
-        _about(claims),
-        tenant=key.tenant,
-        key=enrolled.name,
-        provenance=enrolled.provenance,
-        format=form,
-        count=count,
-        claims_signed=signed,
-    )
-
-
-def _about(claims: Claims) -> Subject:
-    """What of claims a rule may speak of; RequestRefused for an environment that there is not."""
-    try:
-        environment = None if claims.environment is None else Environment(claims.environment)
-    except ValueError as cause:
-        raise RequestRefused(
-            "environment", f"{claims.environment!r} is none", "Say production, test or development."
-        ) from cause
-    return Subject(
-        tenant="",
-        product=claims.product or "",
-        version=claims.version or "",
-        environment=environment,
-        hardware=claims.hardware,
-    )
 
 
 def _requested(request: SigningRequest, id_: str, private: Digest, now: datetime, first: Prepared) -> bytes:
@@ -796,79 +685,3 @@ def _used_text(principal: Principal, id_: str, persons: Sequence[str]) -> bytes:
         "approvers": tuple(persons),
     }
     return canonical_json(fields)
-
-
-def _body(wish: Wish) -> bytes:
-    """What must be the same where a word is said again."""
-    root = root_of_items([item.line for item in wish.items])
-    said = canonical_json(
-        {"key": wish.key, "root": root.hex(), "reason": wish.reason, "emergency": int(wish.emergency)}
-    )
-    return Digest.of(said).value
-
-
-def _packed(contents: Sequence[bytes | None]) -> bytes:
-    """The content of each item that has one: its number and length, 4 octets each, and its bytes."""
-    return b"".join(
-        number.to_bytes(4, "big") + len(content).to_bytes(4, "big") + content
-        for number, content in enumerate(contents)
-        if content is not None
-    )
-
-
-def _items(row: Row[tuple[object, ...]]) -> Iterator[Item]:
-    stored = row._mapping
-    packed, at = bytes(stored["contents"]), 0
-    contents: dict[int, bytes] = {}
-    while at < len(packed):
-        number, size = int.from_bytes(packed[at : at + 4], "big"), int.from_bytes(packed[at + 4 : at + 8], "big")
-        contents[number] = packed[at + 8 : at + 8 + size]
-        at += 8 + size
-    for number, line in enumerate(bytes(stored["items"]).split(b"\n")[:-1]):
-        yield Item(line, contents.get(number))
-
-
-def _made(connection: Connection, id_: str) -> dict[int, Value]:
-    made: dict[int, Value] = {}
-    for row in connection.execute(select(SIGNATURES).where(SIGNATURES.c.request == id_)):
-        packed, at = bytes(row._mapping["values"]), 0
-        for place in range(row._mapping["count"]):
-            size = int.from_bytes(packed[at : at + 4], "big")
-            made[row.first + place] = Value(packed[at + 4 : at + 4 + size], _time(row.at), row.leaf + place)
-            at += 4 + size
-    return made
-
-
-def _entries_of(connection: Connection, id_: str, start: int) -> Iterator[Mapping[str, Field]]:
-    """The log's entries about a request, from a number on: read from the log itself, since an index could be written over."""
-    needle, last = f'"request":"{id_}"'.encode(), start
-    while True:
-        rows = connection.execute(
-            select(ENTRIES.c.number, ENTRIES.c.entry)
-            .where(ENTRIES.c.number.between(last, last + _LOOK - 1))
-            .order_by(ENTRIES.c.number)
-        ).all()
-        for row in rows:
-            if needle in bytes(row.entry):
-                yield read_canonical(bytes(row.entry))
-        if not rows:
-            return
-        last += _LOOK
-
-
-def _usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
-    def since(age: timedelta) -> int:
-        query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
-            whose, REQUESTS.c.created > _millis(now - age), REQUESTS.c.state != State.WITHDRAWN
-        )
-        return int(connection.execute(query).scalar() or 0)
-
-    return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))
-
-
-def _millis(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
-
-
-def _time(millis: object) -> datetime:
-    return datetime.fromtimestamp(int(str(millis)) / 1000, UTC)

@@ -8,6 +8,8 @@ entries of the log. States are for finding things. Times are milliseconds since 
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -23,6 +25,18 @@ from sqlalchemy import (
 
 METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+
+class State(StrEnum):
+    """Where a request stands."""
+
+    WAITING = "waiting"
+    SIGNING = "signing"
+    SIGNED = "signed"
+    FAILED = "failed"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
 
 REQUESTS = Table(
     "requests",

@@ -1,0 +1,84 @@
+"""Rows of the service's tables as values, and values as rows (`tables.py`); and the log's entries about a request, read from the log itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from sealwright.log.canonical import Field, read_canonical
+from sealwright.log.tables import ENTRIES
+from sealwright.signing.desk import Value
+from sealwright.signing.items import Item
+from sealwright.signing.policyquestion import Usage
+from sealwright.signing.tables import REQUESTS, SIGNATURES, State
+
+_LOOK = 10_000
+
+
+def packed(contents: Sequence[bytes | None]) -> bytes:
+    """The content of each item that has one: its number and length, 4 octets each, and its bytes."""
+    return b"".join(
+        number.to_bytes(4, "big") + len(content).to_bytes(4, "big") + content
+        for number, content in enumerate(contents)
+        if content is not None
+    )
+
+
+def items_of(row: Row[tuple[object, ...]]) -> Iterator[Item]:
+    stored = row._mapping
+    packed, at = bytes(stored["contents"]), 0
+    contents: dict[int, bytes] = {}
+    while at < len(packed):
+        number, size = int.from_bytes(packed[at : at + 4], "big"), int.from_bytes(packed[at + 4 : at + 8], "big")
+        contents[number] = packed[at + 8 : at + 8 + size]
+        at += 8 + size
+    for number, line in enumerate(bytes(stored["items"]).split(b"\n")[:-1]):
+        yield Item(line, contents.get(number))
+
+
+def made_of(connection: Connection, id_: str) -> dict[int, Value]:
+    made: dict[int, Value] = {}
+    for row in connection.execute(select(SIGNATURES).where(SIGNATURES.c.request == id_)):
+        packed, at = bytes(row._mapping["values"]), 0
+        for place in range(row._mapping["count"]):
+            size = int.from_bytes(packed[at : at + 4], "big")
+            made[row.first + place] = Value(packed[at + 4 : at + 4 + size], time_of(row.at), row.leaf + place)
+            at += 4 + size
+    return made
+
+
+def entries_about(connection: Connection, id_: str, start: int) -> Iterator[Mapping[str, Field]]:
+    """The log's entries about a request, from a number on: read from the log itself, since an index could be written over."""
+    needle, last = f'"request":"{id_}"'.encode(), start
+    while True:
+        rows = connection.execute(
+            select(ENTRIES.c.number, ENTRIES.c.entry)
+            .where(ENTRIES.c.number.between(last, last + _LOOK - 1))
+            .order_by(ENTRIES.c.number)
+        ).all()
+        for row in rows:
+            if needle in bytes(row.entry):
+                yield read_canonical(bytes(row.entry))
+        if not rows:
+            return
+        last += _LOOK
+
+
+def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
+    def since(age: timedelta) -> int:
+        query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
+            whose, REQUESTS.c.created > millis(now - age), REQUESTS.c.state != State.WITHDRAWN
+        )
+        return int(connection.execute(query).scalar() or 0)
+
+    return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))
+
+
+def millis(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
+def time_of(millis: object) -> datetime:
+    return datetime.fromtimestamp(int(str(millis)) / 1000, UTC)

@@ -1,0 +1,128 @@
+"""What somebody asks of a service, judged before anything is recorded: parsed, bounded, and asked of the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
+from sealwright.errors import (
+    LimitExceeded,
+    PolicyRefused,
+    RequestRefused,
+)
+from sealwright.formats.format import Prepared
+from sealwright.log.canonical import canonical_json
+from sealwright.signing.desk import Desk
+from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
+from sealwright.signing.policy import Needed, Policies
+from sealwright.signing.policyquestion import Action, Question, Subject
+from sealwright.signing.privatepart import MAX_TEXT
+from sealwright.trust.model import Environment
+
+VALID = timedelta(hours=24)
+LONGEST = timedelta(days=14)
+MAX_CLAIMS = 256  # different ones in a request, each of which is asked of the policies
+MAX_WORD = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ServedKey:
+    """A key in service. tenant: whose it is."""
+
+    desk: Desk
+    tenant: str
+
+    @property
+    def name(self) -> str:
+        """What the home calls it."""
+        return self.desk.enrolled.name
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for. key: its name; reason: free text for approvers, ""; word: the client's own name for it, "".
+
+    valid: how long it may be approved and used.
+    """
+
+    key: str
+    items: Sequence[Item]
+    reason: str = ""
+    word: str = ""
+    emergency: bool = False
+    provenance: Digest | None = None
+    valid: timedelta = VALID
+
+
+def prepared_items(wish: Wish) -> list[Prepared]:
+    if not 1 <= len(wish.items) <= MAX_ITEMS:
+        raise LimitExceeded("items", f"{len(wish.items)} artifacts", f"A request is of 1 to {MAX_ITEMS}.")
+    if len(wish.reason) > MAX_TEXT or not wish.reason.isprintable() or len(wish.word) > MAX_WORD:
+        raise RequestRefused("request", "its reason or its own name is too long or not printable", "Shorten it.")
+    if wish.emergency:  # it would be owed a follow-up, which nobody records yet
+        raise RequestRefused("emergency", "this service does not serve emergencies", "Ask for the ordinary approvals.")
+    if not timedelta(minutes=1) <= wish.valid <= LONGEST:
+        raise RequestRefused("request", "it shall hold for less than a minute or more than 14 days", "Choose between.")
+    prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(wish.items)]
+    if any((one.format, one.kind) != (prepared[0].format, prepared[0].kind) for one in prepared):
+        raise RequestRefused("items", "they are of several formats", "Ask for each format by itself.")
+    if len({one.claims for one in prepared}) > MAX_CLAIMS:
+        raise LimitExceeded("items", f"more than {MAX_CLAIMS} different claims", "Ask in smaller parts.")
+    return prepared
+
+
+def needed_for(policies: Policies, questions: Sequence[Question]) -> Needed:
+    """What all of the artifacts need; RequestRefused where one may not be asked for, or nothing would allow its signature."""
+    most = Needed(0, 0)
+    for question in questions:
+        decision = policies.decide(question)
+        if not decision.allowed:
+            raise PolicyRefused("policy", decision.reason, decision.advice or "Ask who decides what is allowed.")
+        needed = policies.needed(replace(question, action=Action.SIGN))
+        if needed is None:
+            refused = policies.decide(replace(question, action=Action.SIGN))
+            raise PolicyRefused("policy", refused.reason, refused.advice or "Ask who decides what is allowed.")
+        most = Needed(max(most.approvals, needed.approvals), max(most.officers, needed.officers))
+    return most
+
+
+def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
+    enrolled = key.desk.enrolled
+    return replace(
+        about(claims),
+        tenant=key.tenant,
+        key=enrolled.name,
+        provenance=enrolled.provenance,
+        format=form,
+        count=count,
+        claims_signed=signed,
+    )
+
+
+def about(claims: Claims) -> Subject:
+    """What of claims a rule may speak of; RequestRefused for an environment that there is not."""
+    try:
+        environment = None if claims.environment is None else Environment(claims.environment)
+    except ValueError as cause:
+        raise RequestRefused(
+            "environment", f"{claims.environment!r} is none", "Say production, test or development."
+        ) from cause
+    return Subject(
+        tenant="",
+        product=claims.product or "",
+        version=claims.version or "",
+        environment=environment,
+        hardware=claims.hardware,
+    )
+
+
+def body_of(wish: Wish) -> bytes:
+    """What must be the same where a word is said again."""
+    root = root_of_items([item.line for item in wish.items])
+    said = canonical_json(
+        {"key": wish.key, "root": root.hex(), "reason": wish.reason, "emergency": int(wish.emergency)}
+    )
+    return Digest.of(said).value
