@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json, rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from sealwright.artifact.digest import Digest
@@ -149,7 +150,8 @@ def run_end(args: argparse.Namespace) -> int:
     return _edit(args, lambda data: with_end(data, args.file, args.id, at))
 
 
-def _edit(args: argparse.Namespace, changed) -> int:  # type: ignore[no-untyped-def]
+def _edit(args: argparse.Namespace, changed: Callable[[bytes], bytes]) -> int:
+    """Change the register as it is now, with nobody else at it, and say who gained what."""
     import os
 
     from sealwright.artifact.folders import alone_in

@@ -27,18 +27,20 @@ def packed(contents: Sequence[bytes | None]) -> bytes:
 
 
 def items_of(row: Row[tuple[object, ...]]) -> Iterator[Item]:
+    """What a row asks to sign, in order: the other way of `packed`."""
     stored = row._mapping
-    packed, at = bytes(stored["contents"]), 0
+    whole, at = bytes(stored["contents"]), 0
     contents: dict[int, bytes] = {}
-    while at < len(packed):
-        number, size = int.from_bytes(packed[at : at + 4], "big"), int.from_bytes(packed[at + 4 : at + 8], "big")
-        contents[number] = packed[at + 8 : at + 8 + size]
+    while at < len(whole):
+        number, size = int.from_bytes(whole[at : at + 4], "big"), int.from_bytes(whole[at + 4 : at + 8], "big")
+        contents[number] = whole[at + 8 : at + 8 + size]
         at += 8 + size
     for number, line in enumerate(bytes(stored["items"]).split(b"\n")[:-1]):
         yield Item(line, contents.get(number))
 
 
 def made_of(connection: Connection, id_: str) -> dict[int, Value]:
+    """The signatures that a request has, by the number of their item."""
     made: dict[int, Value] = {}
     for row in connection.execute(select(SIGNATURES).where(SIGNATURES.c.request == id_)):
         packed, at = bytes(row._mapping["values"]), 0
@@ -67,6 +69,8 @@ def entries_about(connection: Connection, id_: str, start: int) -> Iterator[Mapp
 
 
 def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
+    """How many artifacts were asked for in the hour and the day before now. whose: a condition on `requests`."""
+
     def since(age: timedelta) -> int:
         query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
             whose, REQUESTS.c.created > millis(now - age), REQUESTS.c.state != State.WITHDRAWN
@@ -77,8 +81,10 @@ def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> 
 
 
 def millis(time: datetime) -> int:
+    """A time as rows have it, milliseconds since 1970."""
     return round(time.timestamp() * 1000)
 
 
 def time_of(millis: object) -> datetime:
+    """The time in a row, aware."""
     return datetime.fromtimestamp(int(str(millis)) / 1000, UTC)

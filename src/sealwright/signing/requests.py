@@ -464,7 +464,9 @@ class Requests:
     def _key(self, principal: Principal, name: str) -> ServedKey:
         key = self.keys.get(name)
         if key is None or key.tenant != principal.tenant:
-            raise NoSuchRequest(f"key {name[:80]}", "there is no such key", "`sealwright service keys` lists them.")
+            raise NoSuchRequest(
+                f"key {name[:80]}", "there is no such key", "Name a key that your tenant has in service."
+            )
         return key
 
     def _served(self, request: SigningRequest) -> ServedKey:

@@ -58,6 +58,7 @@ class Wish:
 
 
 def prepared_items(wish: Wish) -> list[Prepared]:
+    """What is to be signed, all of one format and kind. RequestRefused or LimitExceeded for what no request may be of."""
     if not 1 <= len(wish.items) <= MAX_ITEMS:
         raise LimitExceeded("items", f"{len(wish.items)} artifacts", f"A request is of 1 to {MAX_ITEMS}.")
     if len(wish.reason) > MAX_TEXT or not wish.reason.isprintable() or len(wish.word) > MAX_WORD:
@@ -90,6 +91,7 @@ def needed_for(policies: Policies, questions: Sequence[Question]) -> Needed:
 
 
 def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
+    """What the policies are asked about. signed: the claims were read from bytes that are signed."""
     enrolled = key.desk.enrolled
     return replace(
         about(claims),
