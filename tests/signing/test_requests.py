@@ -10,7 +10,7 @@ import pytest
 
 from kit.service import World, wanted, world
 from sealwright.cli.main import main
-from sealwright.errors import KeyRefused
+from sealwright.errors import KeyRefused, LogRefused
 from sealwright.signing.tables import State
 from sealwright.signing.wish import Wish
 
@@ -68,5 +68,20 @@ def test_a_key_that_was_revoked_meanwhile_signs_nothing_more(tmp_path: Path) -> 
                 break
             time.sleep(0.02)
         assert "revoked" in made.requests.standing(max_, again.id).problem
+    finally:
+        made.close()
+
+
+def test_a_request_and_its_approvals_are_good_at_one_service_alone(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    max_, eva = made.principal("max"), made.principal("eva")
+    try:
+        asking = made.requests.ask(max_, Wish("release", wanted(["p.bin"], "production")))
+        asking.recorded.result(10)
+        approval = made.approval("eva", made.requests.request_bytes(eva, asking.id))
+        assert made.requests.approve(eva, asking.id, approval).approvals == ("eva",)
+        made.requests.service = "acme-staging"  # the same database under another service's name
+        with pytest.raises(LogRefused, match="made by the service acme-signing"):
+            made.requests.use(asking.id)
     finally:
         made.close()

@@ -513,6 +513,10 @@ class Requests:
         if private is None or str(Digest.of(bytes(private))) != row.private:
             raise LogRefused(id_, "the record of who asked is gone or another one", _TAMPERED)
         request = read_request(data, id_)
+        if (request.service, request.origin) != (self.service, self.writer.key.name):  # A118
+            raise LogRefused(
+                id_, f"it was made by the service {request.service} for the log {request.origin}", _TAMPERED
+            )
         principal, reason = self._asker(request, read_canonical(bytes(private)))
         return _Stored(row, request, principal, reason)
 
