@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from kit.service import World, wanted, world
 from sealwright.cli.main import main
-from sealwright.errors import KeyRefused, LogRefused
-from sealwright.signing.tables import State
+from sealwright.errors import KeyRefused, LogRefused, RequestOver
+from sealwright.signing.tables import PRIVATE, State
 from sealwright.signing.wish import Wish
 
 
@@ -85,3 +86,17 @@ def test_a_request_and_its_approvals_are_good_at_one_service_alone(tmp_path: Pat
             made.requests.use(asking.id)
     finally:
         made.close()
+
+
+def test_who_withdrew_a_request_is_known_and_nothing_is_signed_by_it(service: World) -> None:
+    max_, eva = map(service.principal, ("max", "eva"))
+    asking = service.requests.ask(max_, Wish("release", wanted(["w.bin"], "production")))
+    asking.recorded.result(10)
+    approval = service.approval("eva", service.requests.request_bytes(eva, asking.id))
+    assert service.requests.standing(max_, asking.id).state is State.WAITING
+    assert service.requests.withdraw(max_, asking.id).state is State.WITHDRAWN
+    with pytest.raises(RequestOver):
+        service.requests.approve(eva, asking.id, approval)
+    with service.store.read() as connection:
+        texts = connection.execute(select(PRIVATE.c.text).where(PRIVATE.c.request == asking.id)).scalars().all()
+    assert any(b'"withdrawn_by":"max"' in bytes(text) for text in texts)

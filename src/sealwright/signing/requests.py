@@ -294,7 +294,7 @@ class Requests:
             )
         if person == stored.principal.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
-        private = _approver_text(person, id_)
+        private = _by_whom("approver", person, id_)
         data = stored.request.encoded()
         entry = entries.Approval(
             time=now,
@@ -342,9 +342,9 @@ class Requests:
             stored = self._stored(connection, id_)
             self._may(principal, Action.READ, stored, now)
         self._must(principal, Action.WITHDRAW, stored, now)
-        private = _approver_text(principal.person, id_)
+        private = _by_whom("withdrawn_by", principal.person, id_)
         entry = entries.Withdrawn(time=now, request=id_, private=Digest.of(private))
-        self._end(id_, State.WITHDRAWN, (State.WAITING, State.FAILED), entry)
+        self._end(id_, State.WITHDRAWN, entry, private)
         return self.standing(principal, id_)
 
     def attempt(self, principal: Principal, id_: str) -> Standing:
@@ -446,7 +446,7 @@ class Requests:
             )
         for id_ in late:
             with suppress(RequestOver):  # another replica was first
-                self._end(id_, State.EXPIRED, (State.WAITING, State.FAILED), entries.Expired(time=now, request=id_))
+                self._end(id_, State.EXPIRED, entries.Expired(time=now, request=id_))
 
     def unfinished(self) -> tuple[str, ...]:
         """The requests that were being signed when their service ended, at most 256: what a start reports."""
@@ -601,14 +601,21 @@ class Requests:
                 .values(state=State.FAILED, problem=why[:500])
             )
 
-    def _end(self, id_: str, state: State, when: Sequence[State], entry: entries.Withdrawn | entries.Expired) -> None:
+    def _end(
+        self, id_: str, state: State, entry: entries.Withdrawn | entries.Expired, private: bytes | None = None
+    ) -> None:
+        """End what is not used. private: who did it, where somebody did."""
 
         def rows(connection: Connection, _: int) -> None:
             ended = connection.execute(
-                update(REQUESTS).where(REQUESTS.c.id == id_, REQUESTS.c.state.in_(when)).values(state=state)
+                update(REQUESTS)
+                .where(REQUESTS.c.id == id_, REQUESTS.c.state.in_((State.WAITING, State.FAILED)))
+                .values(state=state)
             )
             if ended.rowcount != 1:
                 raise RequestOver(id_, "it is used or over already", "Look how it stands.")
+            if private is not None:
+                connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
 
         self._append([entry.encoded()], rows)
 
@@ -678,8 +685,8 @@ def _private_text(principal: Principal, nonce: str, reason: str) -> bytes:
     return canonical_json(fields)
 
 
-def _approver_text(person: str, id_: str) -> bytes:
-    return canonical_json({"salt": secrets.token_hex(SALT_BYTES), "request": id_, "approver": person})
+def _by_whom(did: str, person: str, id_: str) -> bytes:
+    return canonical_json({"salt": secrets.token_hex(SALT_BYTES), "request": id_, did: person})
 
 
 def _used_text(principal: Principal, id_: str, persons: Sequence[str]) -> bytes:
