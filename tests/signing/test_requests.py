@@ -100,3 +100,17 @@ def test_who_withdrew_a_request_is_known_and_nothing_is_signed_by_it(service: Wo
     with service.store.read() as connection:
         texts = connection.execute(select(PRIVATE.c.text).where(PRIVATE.c.request == asking.id)).scalars().all()
     assert any(b'"withdrawn_by":"max"' in bytes(text) for text in texts)
+
+
+def test_a_page_of_requests_leads_to_the_next_one(service: World) -> None:
+    max_ = service.principal("max")
+    for number in range(3):
+        service.requests.ask(max_, Wish("release", wanted([f"{number}.bin"], "production"))).recorded.result(10)
+    seen: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        page = service.requests.listed(max_, (), after, count=2)
+        seen += [one.id for one in page.standings]
+        after = page.next
+    assert len(seen) == len(set(seen)) >= 3
+    assert service.requests.listed(service.principal("stranger"), (), 0) == ([], None)

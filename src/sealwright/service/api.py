@@ -210,7 +210,7 @@ async def listed(
 ) -> Page:
     """A page of them."""
     found = await asyncio.to_thread(office.requests.listed, who, tuple(wanted or ()), after)
-    return Page([_standing(one) for one in found], found[-1].number if len(found) == PAGE else None)
+    return Page([_standing(one) for one in found.standings], found.next)
 
 
 @get("/v1/requests/{id_:str}", summary="How a request stands")

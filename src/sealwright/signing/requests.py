@@ -85,6 +85,13 @@ class Standing(NamedTuple):
     reason: str
 
 
+class Listed(NamedTuple):
+    """A page of requests. next: the number to go on behind, None at the end; some of those before it may not be shown."""
+
+    standings: list[Standing]
+    next: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """A request that is being recorded. recorded: done once it is in the log; order: what its desk gets then, None while it must wait."""
@@ -238,18 +245,21 @@ class Requests:
             self._may(principal, Action.READ, stored, now)
             return self._standing(connection, stored, now)
 
-    def listed(self, principal: Principal, states: Sequence[State], after: int, count: int = PAGE) -> list[Standing]:
+    def listed(self, principal: Principal, states: Sequence[State], after: int, count: int = PAGE) -> Listed:
         """Requests of the principal's tenant that they may see, oldest first, behind a number."""
         now, found = self.clock(), []
         with self.store.read() as connection:
-            query = select(REQUESTS.c.id).where(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.number > after)
+            query = select(REQUESTS.c.id, REQUESTS.c.number).where(
+                REQUESTS.c.tenant == principal.tenant, REQUESTS.c.number > after
+            )
             if states:
                 query = query.where(REQUESTS.c.state.in_(states))
-            for id_ in connection.execute(query.order_by(REQUESTS.c.number).limit(count)).scalars():
-                stored = self._stored(connection, id_)
+            looked_at = connection.execute(query.order_by(REQUESTS.c.number).limit(count)).all()
+            for row in looked_at:
+                stored = self._stored(connection, row.id)
                 if self._allowed(principal, Action.READ, stored, now).allowed:
                     found.append(self._standing(connection, stored, now))
-        return found
+        return Listed(found, looked_at[-1].number if len(looked_at) == count else None)
 
     def items(self, principal: Principal, id_: str, first: int, count: int = PAGE) -> list[Item]:
         """What a request asks to sign, for approvers to look at and prepare again."""
