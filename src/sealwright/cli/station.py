@@ -11,6 +11,7 @@ import argparse
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
     from sealwright.cli.stationlines import Result, Teller
     from sealwright.findings import Finding
-    from sealwright.plant.intake import Limits
-    from sealwright.plant.station import Ended, Judge
+    from sealwright.plant.intakeaside import Ended
+    from sealwright.plant.intakecopy import Limits
+    from sealwright.plant.station import Judge
     from sealwright.trust.belief import Believed
     from sealwright.trust.verify import Verifier
 
@@ -127,23 +129,27 @@ def _refuse_same(medium: str, option: str, place: str) -> None:
 def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Teller) -> tuple[Result, Ended]:
     from sealwright.cli.stationlines import Result
     from sealwright.findings import Finding, Severity
-    from sealwright.plant.intake import Again, Intake
+    from sealwright.plant.intake import Intake
+    from sealwright.plant.intakeaside import Progress
+    from sealwright.plant.intakecopy import Again
     from sealwright.plant.station import Judged, judge_medium
 
     intake = Intake(args.once, place, _limits(args), Again.ALL if args.read_twice else Again.PART)
-    intake.told = lambda _: teller.read(intake.files, intake.size_bytes)
     result = Result()
     for finding in _about(args.once):
         teller.remark(finding)
-    for one in judge_medium(intake, _judge(args, verifier)):
-        if isinstance(one, Judged):
-            result.count(one)
-            teller.judged(one)
-        elif isinstance(one, Finding):
-            result.remarks += one.severity is Severity.REJECT
-            teller.remark(one)
-        else:
-            return result, one
+    with closing(judge_medium(intake, _judge(args, verifier))) as found:
+        for one in found:
+            if isinstance(one, Judged):
+                result.count(one)
+                teller.judged(one)
+            elif isinstance(one, Finding):
+                result.remarks += one.severity is Severity.REJECT
+                teller.remark(one)
+            elif isinstance(one, Progress):
+                teller.read(one.files, one.size_bytes)
+            else:
+                return result, one
     raise AssertionError("a medium ends or fails")
 
 
@@ -152,8 +158,8 @@ def _judge(args: argparse.Namespace, verifier: Verifier) -> Judge:
     if args.record is None:
         return verifier.verify_all
     from sealwright.cli.recording import recorder_of
+    from sealwright.plant.intakeaside import AT_ONCE
     from sealwright.plant.recorder import recorded
-    from sealwright.plant.station import AT_ONCE
 
     for name in ("record", "station_home", "pin_file"):  # the work is done inside the private folder
         if (given := getattr(args, name)) is not None:
@@ -163,7 +169,7 @@ def _judge(args: argparse.Namespace, verifier: Verifier) -> Judge:
 
 
 def _limits(args: argparse.Namespace) -> Limits:
-    from sealwright.plant.intake import MAX_FILES, Limits
+    from sealwright.plant.intakecopy import MAX_FILES, Limits
 
     return Limits(files=args.max_files or MAX_FILES, size_bytes=args.max_bytes)
 

@@ -24,8 +24,9 @@ from sealwright.artifact.names import display
 from sealwright.cli.jsonout import finding_object, line
 from sealwright.cli.render import deciding_clause, next_step
 from sealwright.findings import Finding, Severity
-from sealwright.plant.intake import Taken
-from sealwright.plant.station import Ended, Judged
+from sealwright.plant.intakeaside import Ended
+from sealwright.plant.intakecopy import Taken
+from sealwright.plant.station import Judged
 from sealwright.texts.words import say
 from sealwright.trust.verdict import Outcome
 

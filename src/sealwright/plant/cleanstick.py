@@ -23,7 +23,7 @@ from sealwright.artifact.names import display
 from sealwright.artifact.output import sync_descriptor
 from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import OutputRefused
-from sealwright.plant.intake import Taken
+from sealwright.plant.intakecopy import Taken
 from sealwright.plant.media import is_own_mount
 
 LIST_NAME = b"sealwright-checked.txt"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from sealwright.artifact.source import unreadable
+from sealwright.errors import Unreadable
 
 MOUNTS = "/proc/self/mountinfo"
 MAX_BYTES = 4 << 20
@@ -21,6 +22,7 @@ MAX_BYTES = 4 << 20
 USUAL = frozenset(
     ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "ext2", "ext3", "ext4", "iso9660", "udf", "squashfs")
 )
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -82,6 +84,19 @@ def is_own_mount(descriptor: int) -> bool:
     """Whether an open folder is where a file system of its own is mounted, other than that of the system's root."""
     here = os.fstat(descriptor).st_dev
     return here not in (os.stat("..", dir_fd=descriptor).st_dev, os.stat("/").st_dev)
+
+
+def mount_of(descriptor: int) -> int:
+    """The kernel's number of the mount that an open file lies on (proc(5), fdinfo). Unreadable where the system does not say."""
+    path = f"/proc/self/fdinfo/{descriptor}"
+    try:
+        with open(path, "rb") as source:
+            found = _MOUNT_ID.search(source.read(MAX_BYTES))
+    except OSError as cause:
+        raise unreadable(path, cause) from cause
+    if found is None:
+        raise Unreadable(path, "it names no mount", "Use a kernel of 3.15 or later.")
+    return int(found[1])
 
 
 def lies_within(place: str, folder: str) -> bool:
