@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _once(args: argparse.Namespace) -> int:
+    from sealwright.cli.stationevents import Failed
     from sealwright.cli.stationlines import JsonTeller, LineTeller
     from sealwright.errors import OutputRefused, SealwrightError, Unreadable
     from sealwright.plant.cleanstick import refuse_used
@@ -99,9 +100,9 @@ def _once(args: argparse.Namespace) -> int:
             clean = _written(args, believed, place, result)
         labels = _labelled(args, believed, result, clean)
     except SealwrightError:
-        teller.failed()
+        teller.tell(Failed())
         raise
-    teller.ended(result, ended, args.write if clean is not None else "", labels)
+    teller.tell(result.finished(ended, args.write if clean is not None else "", labels))
     return result.outcome.exit_code
 
 
@@ -127,7 +128,8 @@ def _refuse_same(medium: str, option: str, place: str) -> None:
 
 
 def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Teller) -> tuple[Result, Ended]:
-    from sealwright.cli.stationlines import Result
+    from sealwright.cli.stationevents import Reading, Remark
+    from sealwright.cli.stationlines import Result, told
     from sealwright.findings import Finding, Severity
     from sealwright.plant.intake import Intake
     from sealwright.plant.intakeaside import Progress
@@ -137,17 +139,17 @@ def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Te
     intake = Intake(args.once, place, _limits(args), Again.ALL if args.read_twice else Again.PART)
     result = Result()
     for finding in _about(args.once):
-        teller.remark(finding)
+        teller.tell(Remark(finding))
     with closing(judge_medium(intake, _judge(args, verifier))) as found:
         for one in found:
             if isinstance(one, Judged):
                 result.count(one)
-                teller.judged(one)
+                teller.tell(told(one))
             elif isinstance(one, Finding):
                 result.remarks += one.severity is Severity.REJECT
-                teller.remark(one)
+                teller.tell(Remark(one))
             elif isinstance(one, Progress):
-                teller.read(one.files, one.size_bytes)
+                teller.tell(Reading(one.files, one.size_bytes))
             else:
                 return result, one
     raise AssertionError("a medium ends or fails")
