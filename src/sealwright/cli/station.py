@@ -80,6 +80,7 @@ def _once(args: argparse.Namespace) -> int:
     from sealwright.cli.stationlines import JsonTeller, LineTeller
     from sealwright.errors import OutputRefused, SealwrightError, Unreadable
     from sealwright.plant.cleanstick import refuse_used
+    from sealwright.plant.disks import refuse_same_disk
     from sealwright.plant.station import private_place
 
     for option in ("--write", "--private", "--state", "--record", "--label"):
@@ -92,6 +93,7 @@ def _once(args: argparse.Namespace) -> int:
         raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
     if args.write is not None:
         refuse_used(args.write, mounted=args.only_mounted)
+        refuse_same_disk(args.once, args.write)
     believed, verifier = _verifier(args)
     teller: Teller = JsonTeller() if args.json else LineTeller()
     try:
@@ -191,7 +193,9 @@ def _written(args: argparse.Namespace, believed: Believed, place: str, result: R
     if args.write is None or not result.allowed:
         return None
     from sealwright.plant.cleanstick import write_clean
+    from sealwright.plant.disks import refuse_same_disk
 
+    refuse_same_disk(args.once, args.write)  # once more, as another stick may be there by now
     heading = (
         f"checked by {_station(args)} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"trust file {believed.trust.id} version {believed.trust.version}, {believed.trust.digest}",

@@ -25,6 +25,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -35,6 +36,7 @@ from sealwright.cli.stationlines import progress
 from sealwright.cli.stationshown import Order, Shown
 from sealwright.errors import SealwrightError
 from sealwright.plant.cleanstick import refuse_used
+from sealwright.plant.disks import refuse_same_disk
 from sealwright.plant.media import Medium, Watch, media_below, watching
 from sealwright.texts.words import say
 from sealwright.trust.verdict import Outcome
@@ -93,6 +95,7 @@ class Station(App[None]):
         self._seen: set[Identity] = set()
         self._results: dict[Identity, Shown] = {}
         self._busy = False
+        self._large = ("", "")  # the word, and the colour behind it; nothing before the first
 
     def compose(self) -> ComposeResult:
         """Word, sentence, list, foot."""
@@ -106,6 +109,11 @@ class Station(App[None]):
         """Wait for the first stick; those that are in already are checked too."""
         self._show()
         self.set_interval(LOOK_EVERY_S, self._look)
+
+    def on_resize(self, event: Resize) -> None:
+        """The large word as it fits now."""
+        if self._large[0]:
+            self._draw(event.size.width)
 
     def action_label(self) -> None:
         """Show the label of the worst, and send it to the printer where there is one."""
@@ -234,6 +242,7 @@ class Station(App[None]):
     def _clean_is_in(self, shown: Shown) -> bool:
         try:
             refuse_used(self._args.write, mounted=True)
+            refuse_same_disk(shown.path, self._args.write)
         except SealwrightError as cause:
             shown.add_no_clean(str(cause))
             return False
@@ -260,8 +269,13 @@ class Station(App[None]):
         self.notify(display(str(cause))[:200], title=say("station.not-printed"), severity="error", markup=False)
 
     def _big(self, word: str, background: str) -> None:
+        self._large = (word, background)
+        self._draw(self.size.width)
+
+    def _draw(self, width: int) -> None:
+        word, background = self._large
         place = self.query_one("#word", Static)
-        place.update(Text(_large(word, self.size.width), justify="left", style="bold"))
+        place.update(Text(_large(word, width), justify="left", style="bold"))
         place.styles.background = background
 
     def _set(self, name: str, text: str | Text) -> None:

@@ -35,7 +35,8 @@ BLOCK = 256 * 1024
 MAX_FILES = 200_000
 MAX_DEPTH = 40
 SPARE_BYTES = 64 << 20  # stays free in the private place
-GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEDIUM}
+# the last where the program that serves the file system ended
+GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEDIUM, errno.ECONNABORTED}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _SENT = 1 << 20
 _INLINE = 4 << 20

@@ -28,7 +28,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 class Medium(NamedTuple):
     """One mounted file system. path: where; kind: of file system; device: `major:minor`; read_only: nothing can be written to it; root: what
-    of the file system is there."""
+    of the file system is there; number: the kernel's, of this mount."""
 
     path: str
     kind: str
@@ -36,6 +36,7 @@ class Medium(NamedTuple):
     device: str
     read_only: bool
     root: str = "/"
+    number: int = -1
 
     @property
     def usual(self) -> bool:
@@ -52,7 +53,10 @@ def parse_mounts(text: str) -> list[Medium]:
         if not separator or len(left) < 6 or len(right) < 3:
             continue
         options = {*left[5].split(","), *right[2].split(",")}
-        found.append(Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options, _plain(left[3])))
+        number = int(left[0]) if left[0].isascii() and left[0].isdigit() else -1
+        found.append(
+            Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options, _plain(left[3]), number)
+        )
     return found
 
 
@@ -78,12 +82,6 @@ def medium_of(path: str) -> Medium | None:
     holding = [one for one in mounted() if os.path.commonpath([here, one.path]) == one.path]
     longest = max((len(one.path) for one in holding), default=0)
     return next((one for one in reversed(holding) if len(one.path) == longest), None)
-
-
-def is_own_mount(descriptor: int) -> bool:
-    """Whether an open folder is where a file system of its own is mounted, other than that of the system's root."""
-    here = os.fstat(descriptor).st_dev
-    return here not in (os.stat("..", dir_fd=descriptor).st_dev, os.stat("/").st_dev)
 
 
 def mount_of(descriptor: int) -> int:
