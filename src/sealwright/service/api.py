@@ -31,6 +31,7 @@ from sealwright.errors import (
     KeyUnavailable,
     LimitExceeded,
     NoSuchRequest,
+    PolicyChangeRefused,
     PolicyRefused,
     RequestOver,
     RequestRefused,
@@ -41,6 +42,7 @@ from sealwright.errors import (
 )
 from sealwright.log.canonical import time_text
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
     Ask,
@@ -74,6 +76,7 @@ PROBLEM = "application/problem+json"
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
     PolicyRefused: 403,
+    PolicyChangeRefused: 503,
     RequestOver: 409,
     RequestRefused: 422,
     LimitExceeded: 413,
@@ -93,6 +96,7 @@ class Office:
     requests: Requests
     door: Door
     name: str
+    policies: PoliciesInForce
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
@@ -295,10 +299,13 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
 
 @get("/health", summary="Whether it signs", dependencies={"who": Provide(lambda: None, sync_to_thread=False)})
 async def health(office: Office) -> Response[Health]:
-    """200 while it does, 503 otherwise; what is told is no secret."""
+    """200 while it does, 503 otherwise; what is told is no secret. Policies that are refused stop nothing while the former count."""
     problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
-    told = Health("stopped" if problems else "ok", office.name, __version__, office.requests.writer.head.size, problems)
-    return Response(told, status_code=503 if problems else 200)
+    stopped = bool(problems) or not office.policies.decide
+    if office.policies.problem:
+        problems.append(f"policies: {office.policies.problem}")
+    told = Health("stopped" if stopped else "ok", office.name, __version__, office.requests.writer.head.size, problems)
+    return Response(told, status_code=503 if stopped else 200)
 
 
 def _standing(one: Standing) -> StandingRequest:

@@ -105,6 +105,15 @@ PRIVATE = Table(
     Column("text", LargeBinary, nullable=False),
 )
 
+# the text of policies that count or counted, found by their digest and believed by it alone; leaf: of the newest entry by which they did
+POLICIES = Table(
+    "policies",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("files", LargeBinary, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+)
+
 REPLICAS = Table(
     "replicas",
     METADATA,
