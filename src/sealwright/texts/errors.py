@@ -134,7 +134,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-POLICY-CHANGE": Text(
         "the policies {subject} do not count: {found}",
-        "Have the change approved (`sealwright policy change --help`), or put the former policies back.",
+        "Have the change approved (`policy change`), or put the former policies back.",
     ),
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
     "SW-POLICY-REFUSED": Text(
