@@ -25,6 +25,7 @@ from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.keys.backends import open_key
 from sealwright.keys.pin import Pin
+from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
@@ -36,11 +37,13 @@ from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
 from sealwright.service.server import Limits, Log, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
+from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policychange import Place
 from sealwright.signing.policyrecord import PolicyRecord
 from sealwright.signing.requests import Requests
 from sealwright.signing.stamps import utc_now
+from sealwright.signing.sweeper import Sweeper
 from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import Store, open_store
 
@@ -86,13 +89,35 @@ class Service:
                 await sweeper
 
     async def _sweep(self) -> None:
+        sweeper, owed = Sweeper(self.requests), FollowUps(self.requests)
         while True:
             try:
-                await asyncio.to_thread(self.requests.sweep)
                 await asyncio.to_thread(self.policies.look)
+                for problem in await asyncio.to_thread(sweeper.sweep):
+                    self._say_problem(problem)
+                await asyncio.to_thread(self._alarm, owed)
             except SealwrightError as cause:
-                self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
+                self._say_problem(cause)
             await asyncio.sleep(SWEEP_S)
+
+    def _alarm(self, owed: FollowUps) -> None:
+        """Tell of emergencies, until somebody has heard of each."""
+        now = self.requests.clock()
+        for one in owed.to_tell(now):
+            event = {
+                "event": "emergency-late" if one.late else "emergency",
+                "service": self.configuration.id,
+                "tenant": one.tenant,
+                "request": one.request,
+                "follow_up_until": time_text(one.due),
+            }
+            self.log(event)
+            if self.configuration.webhook is not None:
+                self.configuration.webhook.tell(event)
+            owed.told(one, now)
+
+    def _say_problem(self, cause: SealwrightError) -> None:
+        self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
 
 
 class Opening(Enum):
@@ -136,9 +161,10 @@ def opened(
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock)
-        requests.sweep()
+        sweeper = Sweeper(requests)
+        sweeper.begin()
         if opening is Opening.SERVE:
-            _say_started(requests, writer, policies, clock())
+            _say_started(requests, sweeper, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
         office = Office(requests, Door(people, tokens, log), configuration.id, policies)
         yield Service(configuration, requests, policies, judged, office, door, log)
@@ -172,8 +198,8 @@ def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:
             )
 
 
-def _say_started(requests: Requests, writer: LogWriter, policies: PoliciesInForce, now: datetime) -> None:
-    size, unfinished = writer.head.size, requests.unfinished()
+def _say_started(requests: Requests, sweeper: Sweeper, policies: PoliciesInForce, now: datetime) -> None:
+    size, unfinished = requests.writer.head.size, sweeper.unfinished()
 
     def start(policy: Digest, edition: int) -> Start:
         return Start(

@@ -27,7 +27,7 @@ from datetime import datetime, timedelta
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file, read_file_or_none, unreadable
-from sealwright.errors import PolicyChangeRefused, RequestRefused, SealwrightError
+from sealwright.errors import IdentityRefused, PolicyChangeRefused, RequestRefused
 from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
 from sealwright.signing.approval import MAX_APPROVALS, MAX_PROOF_BYTES, Approval, Scheme, approvers, key_of
 from sealwright.signing.people import People, Principal, Role
@@ -153,24 +153,18 @@ def approved_by(
     if not change.not_before <= now <= change.expires:
         when = f"{change.not_before:%Y-%m-%d %H:%M} to {change.expires:%Y-%m-%d %H:%M} UTC"
         raise PolicyChangeRefused(path, f"it holds from {when}, and it is {now:%Y-%m-%d %H:%M}", _ANEW)
-    requester = people.persons.get(change.requester)
     try:
-        people.known(change.requester, now)
-    except SealwrightError as cause:
+        requester = people.principal(change.requester, now)
+    except IdentityRefused as cause:
         raise PolicyChangeRefused(path, f"{change.requester}, who asks for it, does not count now", _ANEW) from cause
-    if requester is None:
+    if requester.machine:
         raise PolicyChangeRefused(path, f"{change.requester} is a machine, and a person answers for a change", _ANEW)
-    keys = {Digest.of(approval.proof): _key_of(name, approval, signed) for name, approval in signed.approvals}
-    everybody: set[str] = set()
+    for name, approval in signed.approvals:
+        _check_approval(name, approval, signed)
+    proofs: dict[str, Digest] = {}
     for tenant in place.tenants:
-        asking = Principal(requester.id, requester.id, False, tenant, requester.roles)
-        everybody |= _enough(signed, old, asking, people, now)
-    counting = [
-        proof
-        for proof, key in keys.items()
-        if any(people.cms_approver(key, tenant, now) in everybody for tenant in place.tenants)
-    ]
-    return Approved(tuple(sorted(everybody)), tuple(counting))
+        proofs |= _enough(signed, old, replace(requester, tenant=tenant), people, now)
+    return Approved(tuple(sorted(proofs)), tuple(proofs[person] for person in sorted(proofs)))
 
 
 def needed_for_change(old: Policies, asking: Principal, now: datetime) -> Needed | str:
@@ -186,8 +180,8 @@ def needed_for_change(old: Policies, asking: Principal, now: datetime) -> Needed
     return decision.reason
 
 
-def _enough(signed: SignedChange, old: Policies, asking: Principal, people: People, now: datetime) -> frozenset[str]:
-    """The persons of one tenant who approve it, where they are as many as its policies demand."""
+def _enough(signed: SignedChange, old: Policies, asking: Principal, people: People, now: datetime) -> dict[str, Digest]:
+    """The persons of one tenant who approve it, each with their proof, where they are as many as its policies demand."""
     needed = needed_for_change(old, asking, now)
     if isinstance(needed, str):
         what = f"by the policies before, {asking.id} may not change them, whoever approves: {needed}"
@@ -209,10 +203,10 @@ def _enough(signed: SignedChange, old: Policies, asking: Principal, people: Peop
     return persons
 
 
-def _key_of(name: str, approval: Approval, signed: SignedChange) -> Digest:
-    """Whose key it is. One that is of other bytes is no approval that somebody forgot: it refuses, by name."""
+def _check_approval(name: str, approval: Approval, signed: SignedChange) -> None:
+    """One that is of other bytes is no approval that somebody forgot: it refuses, by name."""
     try:
-        return key_of(signed.data, approval, name)
+        key_of(signed.data, approval, name)
     except RequestRefused as cause:
         raise PolicyChangeRefused(
             os.path.join(os.path.dirname(signed.path), name),
