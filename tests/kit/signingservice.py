@@ -31,6 +31,7 @@ class House:
     home: Home
     persons: dict[str, Home]
     address: str = ""
+    pid: int = 0
 
     @property
     def configuration(self) -> Path:
@@ -110,6 +111,7 @@ def running(made: House) -> Iterator[House]:
     try:
         line = process.stdout.readline()
         assert line, (made.folder / "service.log").read_text()
+        made.pid = process.pid
         made.address = json.loads(line)["address"]
         yield made
     finally:

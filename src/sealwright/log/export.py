@@ -69,6 +69,8 @@ COLUMNS = (
     "provenance",
     "reason",
     "previous",
+    "edition",
+    "change",
     "replica",
     "size",
     "unfinished",
