@@ -34,11 +34,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical, read_time, time_text
 from sealwright.log.entry import CLAIMS, NAMES, SignatureEntry, claim_fields, entry_of, read_claims
 from sealwright.log.entry import TYPE as SIGNATURE
 
@@ -376,6 +377,7 @@ def _list(one: _Form) -> _Form:
     return _Form(lambda value: tuple(str(one.write(each)) for each in value), read)
 
 
+@lru_cache(maxsize=4096)  # keys, certificates and policies stand in entry after entry
 def _read_digest(value: Field) -> Digest:
     return Digest.parse(str(value))
 
@@ -455,7 +457,10 @@ def _encoded(entry: _Entry) -> bytes:
         elif one.default is MISSING or value != one.default:
             written[one.name] = _form(entry.TYPE, one.name).write(value)
     data = canonical_json(written)
-    read_any(data)  # nobody's log gets an entry that nobody could read
+    if len(data) > MAX_LINE_BYTES:
+        raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
+    del written["type"]
+    _read(type(entry), written)  # nobody's log gets an entry that nobody could read
     return data
 
 

@@ -31,7 +31,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import (
     JournalError,
     NoSuchRequest,
@@ -53,7 +52,7 @@ from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.request import SigningRequest, new_nonce
-from sealwright.signing.requestrows import approvals_of, made_of, millis, owe, packed, usage
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
 from sealwright.signing.shelf import Shelf
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standings import Standing
@@ -64,11 +63,12 @@ from sealwright.signing.storedrequest import (
     requested,
     used_text,
 )
-from sealwright.signing.tables import APPROVALS, PRIVATE, REQUESTS, State
+from sealwright.signing.tables import APPROVALS, REQUESTS, State
 from sealwright.signing.wish import ServedKey, Wish, body_of, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
+_REQUESTED = insert(REQUESTS)
 _AGAIN = "Ask for the signatures again."
 
 
@@ -152,7 +152,7 @@ class Requests:
             format=prepared[0].format,
             kind=prepared[0].kind,
             construction=key.desk.enrolled.construction.value,
-            key=key_digest(key.desk.enrolled.public_key),
+            key=key.desk.enrolled.digest,
             policy=policies.digest,
             claims=common_claims(claims),
             not_before=now,
@@ -192,8 +192,8 @@ class Requests:
                 for then, one in zip(questions, asks(connection), strict=True)
             ):
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
-            connection.execute(insert(REQUESTS).values(**values, leaf=first))
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            connection.execute(_REQUESTED, {**values, "leaf": first})
+            keep_private(connection, id_, private)
 
         if not starts:
             return Asking(request, id_, needed, self.writer.append(lines, rows), None)
@@ -251,7 +251,7 @@ class Requests:
                     leaf=first,
                 )
             )
-            connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+            keep_private(connection, id_, private)
 
         try:
             self.append([entry], rows)
@@ -332,7 +332,7 @@ class Requests:
             )
             if taken.rowcount != 1 or self._histories.since(connection, id_, history, first):
                 raise RequestOver(id_, "it is used already", "Look how it stands.")
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            keep_private(connection, id_, private)
             if due is not None:
                 owe(connection, id_, due)
 
@@ -360,7 +360,7 @@ class Requests:
 
     def _served(self, request: SigningRequest) -> ServedKey:
         for key in self.keys.values():
-            if key_digest(key.desk.enrolled.public_key) == request.key and key.tenant == request.tenant:
+            if key.desk.enrolled.digest == request.key and key.tenant == request.tenant:
                 return key
         raise RequestRefused("key", "it is no longer in service", "Ask for the signatures by another key.")
 
@@ -477,7 +477,7 @@ class Requests:
             if ended.rowcount != 1:
                 raise RequestOver(id_, "it is used or over already", "Look how it stands.")
             if private is not None:
-                connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+                keep_private(connection, id_, private)
 
         self.append([entry.encoded()], rows)
 
