@@ -28,7 +28,7 @@ from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.oidc import MemoryReplay
+from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Limits, Log, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
@@ -118,7 +118,9 @@ def opened(
         requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
         requests.sweep()
         _say_started(requests, writer, policies, clock())
-        tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
+        tokens = (
+            Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
+        )
         office = Office(requests, Door(people, tokens, log), configuration.id)
         yield Service(configuration, requests, office, door, log)
 
