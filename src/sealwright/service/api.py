@@ -10,19 +10,20 @@ never in an answer (A129). Waiting is in the event loop, and what works on the d
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import HeaderParameter, QueryParameter
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from sealwright import __version__
 from sealwright.errors import (
@@ -40,6 +41,7 @@ from sealwright.errors import (
     UsageError,
 )
 from sealwright.log.canonical import time_text
+from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
@@ -69,7 +71,6 @@ from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
 MANY = 64  # items from which a request is read in a thread
-PROBLEM = "application/problem+json"
 # the nearest kind that an error is of
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
@@ -95,33 +96,23 @@ class Office:
     name: str
 
 
-def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
-    """The ASGI application. access: gets a line for each request."""
-    app = _resources(office, log)
-    if access is no_log:
-        return app
-
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.monotonic(), 0
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        await app(scope, receive, sending)
-        milliseconds = round((time.monotonic() - started) * 1000, 1)
-        path = str(scope["path"])[:200]
-        access({"method": str(scope.get("method")), "path": path, "status": status, "ms": milliseconds})
-
-    return told
+def application(office: Office, log: Log = no_log, access: Log = no_log, watches: Sequence[Watch] = ()) -> ASGIApp:
+    """The ASGI application. access: gets a line for each request; watches: are told of each too."""
+    lines = () if access is no_log else (access_line(access),)
+    return edge(_resources(office, log), (*lines, *watches), log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
-        return await office.door.enter(request.scope, office.requests.clock())
+        state = request.scope["state"]
+        if WHO not in state:
+            state[WHO] = await office.door.enter(request.scope, office.requests.clock())
+        return cast("Principal", state[WHO])
+
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if has_body(request.scope["headers"]):  # nobody's body is read (A128)
+            request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
@@ -142,9 +133,12 @@ def _resources(office: Office, log: Log) -> Litestar:
             health,
         ],
         dependencies={"who": Provide(who), "office": Provide(lambda: office, sync_to_thread=False)},
+        guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig("Sealwright signing service", __version__, path="/openapi"),
+        openapi_config=OpenAPIConfig(
+            "Sealwright signing service", __version__, path="/openapi", render_plugins=[JsonRenderPlugin()]
+        ),
         signature_namespace={"Principal": Principal, "Office": Office},
         logging_config=None,
     )
@@ -342,8 +336,8 @@ def _key(one: ServedKey) -> WireKey:
 
 def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Response[Problem]:
     """Whatever went wrong, as a problem; reasons that are nobody's business are in the log alone."""
-    number = secrets.token_hex(8)
-    headers = {"x-request-id": number}
+    number = str(request.scope["state"][NUMBER])
+    headers = {}
     match cause:
         case Unidentified():
             headers["www-authenticate"] = "Bearer"

@@ -27,9 +27,10 @@ from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
+from sealwright.service.connections import Limits
 from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.replay import StoredReplay
-from sealwright.service.server import Limits, Log, no_log, serve_application
+from sealwright.service.server import Log, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
 from sealwright.signing.home import KeyPurpose, open_home
@@ -42,7 +43,7 @@ from sealwright.store.engine import open_store
 SWEEP_S = 5.0
 START_S = 30.0
 # a request may wait a minute for its signatures, and a body of thousands of artifacts comes slowly
-LIMITS = Limits(request_s=130.0, connections=1024)
+LIMITS = Limits(request_s=130.0, connections=1024, strangers=512)
 
 
 @dataclass(frozen=True, slots=True)
