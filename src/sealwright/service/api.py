@@ -20,8 +20,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import ASGIApp
 
@@ -41,6 +40,7 @@ from sealwright.errors import (
     UsageError,
 )
 from sealwright.log.canonical import time_text
+from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.server import Log, no_log
@@ -117,7 +117,7 @@ def _resources(office: Office, log: Log) -> Litestar:
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
 
-    return Litestar(
+    app = Litestar(
         [
             ask,
             listed,
@@ -136,15 +136,24 @@ def _resources(office: Office, log: Log) -> Litestar:
         guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig(
-            "Sealwright signing service", __version__, path="/openapi", render_plugins=[JsonRenderPlugin()]
-        ),
+        openapi_config=configuration(),
         signature_namespace={"Principal": Principal, "Office": Office},
         logging_config=None,
     )
+    describe(app)
+    return app
 
 
-@post("/v1/requests", status_code=201, summary="Ask for signatures", sync_to_thread=False)
+@post(
+    "/v1/requests",
+    status_code=201,
+    summary="Ask for signatures",
+    sync_to_thread=False,
+    responses={
+        200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
+        202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),
+    },
+)
 async def ask(
     data: Ask,
     who: Principal,
@@ -287,7 +296,13 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     return (await asyncio.to_thread(office.requests.writer.reader.head)).note
 
 
-@get("/health", summary="Whether it signs", dependencies={"who": Provide(lambda: None, sync_to_thread=False)})
+@get(
+    "/health",
+    summary="Whether it signs",
+    dependencies={"who": Provide(lambda: None, sync_to_thread=False)},
+    responses={503: ResponseSpec(Health, description="It does not, and why")},
+    opt={OPEN: True},
+)
 async def health(office: Office) -> Response[Health]:
     """200 while it does, 503 otherwise; what is told is no secret."""
     problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]

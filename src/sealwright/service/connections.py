@@ -5,7 +5,8 @@
    answer has `request_s` from there; an idle connection `idle_s`. Then it is cut.
 3. A connection beyond `connections` is answered 503 and closed, and so is one beyond `strangers` that showed no certificate: those
    who have one keep the rest of the room. Far beyond the bound there is no answer either.
-4. A closed connection waits `GOODBYE_S` for the other side's word.
+4. What still comes of a body after its answer is thrown away, `unread_bytes` of it and for `head_s`, so that whoever sends it reads
+   the answer; then it is cut. A closed connection waits `GOODBYE_S` for the other side's word.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from uvicorn.server import Server
 
 MAX_PIPELINED = 64
 BACKLOG = 2048
-GOODBYE_S = 5.0
+GOODBYE_S = 2.0
 AGAIN_S = 0.1
 OTHER_FILES = 256  # of databases, tokens and logs
 
@@ -38,6 +39,7 @@ class Limits:
     stop_s: int = 10
     handshake_s: float = 10.0
     head_bytes: int = 16 * 1024
+    unread_bytes: int = 4 << 20
     connections: int = 512
     strangers: int = 512
     handshakes: int = 256
@@ -52,6 +54,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
         _head = 0
         _counted = 0
         _in_body = False
+        _unread = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             tls = transport.get_extra_info("ssl_object")
@@ -70,6 +73,11 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
                 self._head += len(data)
                 if self.due is None:
                     self.due = self.loop.time() + limits.head_s
+            elif self.cycle is not None and self.cycle.response_complete:
+                self._unread += len(data)
+                if self._unread > limits.unread_bytes:
+                    self.transport.abort()
+                    return
             super().data_received(data)
             if self._head > limits.head_bytes and not self.transport.is_closing():
                 self._refuse(b"431 Request Header Fields Too Large")
@@ -83,7 +91,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
             super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
-            self._head, self._counted, self._in_body = 0, 0, True
+            self._head, self._counted, self._unread, self._in_body = 0, 0, 0, True
             if len(self.pipeline) >= MAX_PIPELINED:
                 raise ValueError("too many pipelined requests")
             if self.cycle is None or self.cycle.response_complete:
@@ -96,10 +104,10 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_response_complete(self) -> None:
             now = self.loop.time()
-            if self.pipeline or self._in_body:
+            if self.pipeline:
                 self.due = now + limits.request_s
             else:
-                self.due = now + limits.head_s if self._head else None
+                self.due = now + limits.head_s if self._head or self._in_body else None
             super().on_response_complete()
 
         def send_400_response(self, msg: str) -> None:

@@ -7,7 +7,8 @@
 2. What changes anything is no form of a web page and comes from no other site than this one: a browser that holds a certificate
    would send it for anybody (A126).
 3. Each request has a number of ours, in `x-request-id` of its answer and in every line about it. What a client calls it is not looked at.
-4. An answer that comes before the whole body was read closes the connection: nobody reads the rest (A128).
+4. An answer before a body that waits to be called for (RFC 9110 section 10.1.1) closes the connection: what would come next, the body or
+   another request, could be told by nobody. What comes unasked is thrown away within bounds (`connections.py`, A128).
 5. A line tells the route, never the query, and of who asked a mark alone, by which lines of one run belong together: it is
    salted with what no one keeps, so neither a name nor an id can be got from it (A129).
 """
@@ -84,14 +85,12 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
         state = scope.setdefault("state", {})
         state[NUMBER] = number = secrets.token_hex(8)
         status = octets = 0
-        unread = has_body(scope["headers"])
+        uncalled = any(name.lower() == b"expect" for name, _ in scope["headers"])
 
         async def receiving() -> ReceiveMessage:
-            nonlocal unread
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                unread = False
-            return message
+            nonlocal uncalled
+            uncalled = False
+            return await receive()
 
         async def sending(message: Message) -> None:
             nonlocal status, octets
@@ -99,7 +98,7 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
                 status = message["status"]
                 headers = [(name, value) for name, value in message["headers"] if name.lower() != b"x-request-id"]
                 headers.append((b"x-request-id", number.encode()))
-                if unread:
+                if uncalled:
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             elif message["type"] == "http.response.body":
