@@ -10,7 +10,7 @@ never in an answer (A129). Waiting is in the event loop, and what works on the d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, cast
@@ -43,6 +43,7 @@ from sealwright.log.canonical import time_text
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
     Ask,
@@ -89,17 +90,20 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id."""
+    """What the resources work on. name: the service's id; watched: None where nothing is measured."""
 
     requests: Requests
     door: Door
     name: str
+    watched: Watched | None = None
 
 
-def application(office: Office, log: Log = no_log, access: Log = no_log, watches: Sequence[Watch] = ()) -> ASGIApp:
-    """The ASGI application. access: gets a line for each request; watches: are told of each too."""
-    lines = () if access is no_log else (access_line(access),)
-    return edge(_resources(office, log), (*lines, *watches), log)
+def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
+    """The ASGI application. access: gets a line for each request."""
+    watches: list[Watch] = [] if access is no_log else [access_line(access)]
+    if office.watched is not None:
+        watches.append(office.watched.metrics.watch)
+    return edge(_resources(office, log), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
@@ -131,8 +135,13 @@ def _resources(office: Office, log: Log) -> Litestar:
             keys,
             checkpoint,
             health,
+            *([] if office.watched is None else [metrics_at_the_door]),
         ],
-        dependencies={"who": Provide(who), "office": Provide(lambda: office, sync_to_thread=False)},
+        dependencies={
+            "who": Provide(who),
+            "office": Provide(lambda: office, sync_to_thread=False),
+            "watched": Provide(lambda: office.watched, sync_to_thread=False),
+        },
         guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,

@@ -9,6 +9,7 @@
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
+    metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
 
     [tls]
     certificate = "tls/server.pem"
@@ -37,6 +38,7 @@ from typing import cast
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
+from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
@@ -59,7 +61,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; metrics: None for nowhere."""
 
     path: str
     id: str
@@ -75,6 +77,7 @@ class Configuration:
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
+    metrics: Listen | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -113,6 +116,7 @@ def read_configuration(path: str) -> Configuration:
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        metrics=_metrics(top, path),
     )
     tls.done()
     top.done()
@@ -121,6 +125,14 @@ def read_configuration(path: str) -> Configuration:
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def _metrics(top: Section, path: str) -> Listen | None:
+    if not (text := top.text("metrics_listen", "")):
+        return None
+    listen = parse_listen(text)
+    check_own_address(listen, path)
+    return listen
 
 
 def _issuer(section: Section) -> TokenIssuer:

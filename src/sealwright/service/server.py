@@ -30,8 +30,8 @@ import ssl
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
@@ -177,23 +177,11 @@ async def serve_application(
         for one in around:
             await stack.enter_async_context(one)
         bound = _bind(listen)
-        config = Config(
-            app,
-            http=protocol if tls is None else tls.protocol(protocol),
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=bounds.idle_s,
-            timeout_graceful_shutdown=bounds.stop_s,
-        )
+        config = _configuration(app, protocol if tls is None else tls.protocol(protocol), bounds)
         make_room(bounds)
         server = _Quiet(config) if tls is None else _OverTls(config, tls.context, bounds)
         sweeper = asyncio.create_task(cut_late_ones(server, bounds))
-        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen, tls is not None)))
+        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen, tls=tls is not None)))
         try:
             await server.serve([bound])
         finally:
@@ -203,6 +191,41 @@ async def serve_application(
             if listen.path:
                 with contextlib.suppress(OSError):
                     os.unlink(listen.path)
+
+
+@asynccontextmanager
+async def beside(routes: Mapping[str, Resource], listen: Listen, log: Log = no_log) -> AsyncIterator[str]:
+    """Another listener of the same process, for as long as the block lasts, whose signals are the block's: its bound address."""
+    bounds = Limits(connections=32)
+    server = _Beside(_configuration(application(routes, no_log, log), bounded(bounds), bounds))
+    bound = _bind(listen)
+    tasks = [asyncio.create_task(server.serve([bound])), asyncio.create_task(cut_late_ones(server, bounds))]
+    try:
+        yield _address(bound, listen, tls=False)
+    finally:
+        server.should_exit = True
+        await tasks[0]
+        tasks[1].cancel()
+        bound.close()
+        if listen.path:
+            with contextlib.suppress(OSError):
+                os.unlink(listen.path)
+
+
+def _configuration(app: Callable[..., Any], protocol: type[HttpToolsProtocol], bounds: Limits) -> Config:
+    return Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=bounds.idle_s,
+        timeout_graceful_shutdown=bounds.stop_s,
+    )
 
 
 def application(routes: Mapping[str, Resource], access: Log, log: Log) -> Callable[..., Any]:
@@ -323,6 +346,14 @@ class _Quiet(Server):
         self.should_exit = True
 
 
+class _Beside(Server):
+    """uvicorn's server that leaves signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class _OverTls(_Quiet):
     """The same with a listener of our own: uvicorn's sets no bound to handshakes."""
 
@@ -393,7 +424,7 @@ def _remove_stale(path: str) -> None:
             return
 
 
-def _address(bound: socket.socket, listen: Listen, tls: bool) -> str:
+def _address(bound: socket.socket, listen: Listen, *, tls: bool) -> str:
     if listen.path:
         return f"unix:{listen.path}"
     host, port = bound.getsockname()[:2]

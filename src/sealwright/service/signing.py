@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,8 +29,11 @@ from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.identity import Door, PeopleFile, Tokens
+from sealwright.service.logcounts import LogCounts
+from sealwright.service.metrics import Measured, Metrics
+from sealwright.service.metricspage import PATH, MetricsPage, Watched
 from sealwright.service.replay import StoredReplay
-from sealwright.service.server import Log, no_log, serve_application
+from sealwright.service.server import Log, beside, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
 from sealwright.signing.home import KeyPurpose, open_home
@@ -63,9 +66,15 @@ class Service:
             self.configuration.listen,
             announce=announce,
             limits=LIMITS,
-            around=(self.door, self._kept()),
+            around=(self.door, self._kept(), *self._measured()),
             tls=self.door,
         )
+
+    def _measured(self) -> list[AbstractAsyncContextManager[str]]:
+        listen, watched = self.configuration.metrics, self.office.watched
+        if listen is None or watched is None:
+            return []
+        return [beside({PATH: MetricsPage(watched)}, listen, self.log)]
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
@@ -91,6 +100,8 @@ def opened(
     configuration: Configuration, log: Log = no_log, clock: Callable[[], datetime] = utc_now
 ) -> Iterator[Service]:
     """Open all of it and close it at the end; raises what refuses: the first part that cannot be used."""
+    metrics = Metrics()
+    log = metrics.counting(log)
     people = PeopleFile(configuration.people)
     people.current()
     policies = load_policies(configuration.policies)
@@ -122,7 +133,8 @@ def opened(
         tokens = (
             Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
         )
-        office = Office(requests, Door(people, tokens, log), configuration.id)
+        measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
+        office = Office(requests, Door(people, tokens, log), configuration.id, Watched(metrics, measured))
         yield Service(configuration, requests, office, door, log)
 
 
