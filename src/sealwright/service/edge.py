@@ -9,7 +9,7 @@
 3. Each request has a number of ours, in `x-request-id` of its answer and in every line about it. What a client calls it is not looked at.
 4. An answer before a body that waits to be called for (RFC 9110 section 10.1.1) closes the connection: what would come next, the body or
    another request, could be told by nobody. What comes unasked is thrown away within bounds (`connections.py`, A128).
-5. A line tells the route, never the query, and of who asked a mark alone, by which lines of one run belong together: it is
+5. A line tells the route, the path where it leads to one, never the query, and of who asked a mark alone, by which lines of one run belong together: it is
    salted with what no one keeps, so neither a name nor an id can be got from it (A129).
 """
 
@@ -119,7 +119,7 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
             client=client[0] if (client := scope.get("client")) else "unix",
             method=str(scope.get("method")),
             route=str(scope.get("path_template") or NOWHERE),
-            path=str(scope["path"]),
+            path=str(scope["path"]) if scope.get("path_template") else NOWHERE,
             status=status,
             octets=octets,
             seconds=time.monotonic() - started,
