@@ -326,7 +326,7 @@ def test_a_password_of_the_database_is_in_no_argument(tmp_path: Path, monkeypatc
     """A129: `pg_dump` and `pg_restore` get it by their environment."""
     from sqlalchemy import make_url
 
-    from sealwright.store import copies
+    from sealwright.service import copies
 
     seen = tmp_path / "seen"
     fake = tmp_path / "pg_restore"

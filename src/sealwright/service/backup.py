@@ -3,7 +3,7 @@
     make_backup(configuration, "backup-2026-11-26", now)
     restored = restore(configuration, "backup-2026-11-26")
 
-1. The database is copied as it is at one moment (`store/copies.py`), and every entry in it is hashed again before the backup gets its
+1. The database is copied as it is at one moment (`copies.py`), and every entry in it is hashed again before the backup gets its
    name: what cannot be restored is no backup. A crash leaves a temporary folder, and never a backup.
 2. The log's own key signs what was copied (`backupfolder.py`), so that nobody else makes a backup of this service, or changes one.
 3. Nothing is restored that is not whole: every file, every entry up to the checkpoint, every row of requests, approvals and signatures.
@@ -52,10 +52,10 @@ from sealwright.service.backupfolder import (
     read_backup,
 )
 from sealwright.service.config import Configuration
+from sealwright.service.copies import copy_database, load_copy
 from sealwright.service.tables import TOKEN_FLOOR
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.rowcheck import odd_rows
-from sealwright.store.copies import copy_database, load_copy
 from sealwright.store.engine import Store, open_current
 
 MAX_FILE_BYTES = 4 << 20
