@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,10 +116,24 @@ sys.exit(main(sys.argv[1:]))
 
 
 @contextmanager
-def running(made: House, limits: Limits | None = None, access: str = "none") -> Iterator[House]:
-    """The service, until the end of the block. limits: narrower ones than its own; access: a file for its access lines."""
+def running(
+    made: House, limits: Limits | None = None, access: str = "none", around: Sequence[str] = ()
+) -> Iterator[House]:
+    """The service, until the end of the block. limits: narrower ones than its own; access: a file for its access lines; around: a
+    program that becomes it.
+    """
     program = ["-m", "sealwright"] if limits is None else ["-c", BOUNDED.format(limits=limits)]
-    command = [sys.executable, *program, "serve", "signing", str(made.configuration), "--json", "--access-log", access]
+    command = [
+        *around,
+        sys.executable,
+        *program,
+        "serve",
+        "signing",
+        str(made.configuration),
+        "--json",
+        "--access-log",
+        access,
+    ]
     with (made.folder / "service.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None

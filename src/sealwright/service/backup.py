@@ -32,7 +32,7 @@ from sealwright.envelope.kinds import CHECKPOINT as CHECKPOINT_KIND
 from sealwright.envelope.verifierkey import NoteType, VerifierKey
 from sealwright.errors import BackupRefused, LogRefused
 from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import placed_pin
 from sealwright.log.headfile import check_continues, read_head_file, write_head_file
 from sealwright.log.note import KeySigner, sign_backup, verifier_key
 from sealwright.log.reader import Head, LogReader, read_head, tree_of
@@ -195,7 +195,7 @@ def _log_key(configuration: Configuration) -> VerifierKey:
 def _log_signer(configuration: Configuration) -> Iterator[KeySigner]:
     home = open_home(configuration.home)
     enrolled = home.key(configuration.log_key or None, KeyPurpose.LOG, CHECKPOINT_KIND)
-    pin = Pin.from_file(configuration.log_pin_file) if configuration.log_pin_file else None
+    pin = placed_pin(configuration.log_pin_file) if configuration.log_pin_file else None
     opened = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
     try:
         yield KeySigner(configuration.origin, NoteType.LOG, opened)

@@ -20,7 +20,7 @@
     [[key]]
     name = "release"                         # of the home
     tenant = "acme"
-    pin_file = "release.pin"                 # where its token wants one
+    pin_file = "release.pin"                 # where its token wants one; or "credential:NAME" of systemd, as for `tls.key`
 
     [[issuer]]
     kind = "github"                          # or "gitlab", with `address`
@@ -38,6 +38,7 @@ from typing import cast
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
+from sealwright.keys.pin import CREDENTIAL
 from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
@@ -87,7 +88,7 @@ def read_configuration(path: str) -> Configuration:
 
     def place(section: Section, key: str, default: str | None = None) -> str:
         text = section.text(key, default)
-        return os.path.join(folder, text) if text else ""
+        return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
 
     def key_entry(section: Section) -> KeyEntry:
         return KeyEntry(section.name("name"), section.name("tenant"), place(section, "pin_file", ""))

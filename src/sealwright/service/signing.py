@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sealwright import __version__
@@ -21,7 +21,7 @@ from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import credential_path, placed_pin
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
@@ -32,6 +32,7 @@ from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
+from sealwright.service.notify import alive, say_ready
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
 from sealwright.service.tls import TlsDoor
@@ -61,12 +62,17 @@ class Service:
 
     async def serve(self, announce: Callable[[str], None], access: Log = no_log) -> None:
         """Serve until SIGTERM or SIGINT; what was begun is finished first. announce: gets the bound address."""
+
+        def announced(address: str) -> None:
+            announce(address)
+            say_ready()
+
         await serve_application(
             application(self.office, self.log, access),
             self.configuration.listen,
-            announce=announce,
+            announce=announced,
             limits=LIMITS,
-            around=(self.door, self._kept(), *self._measured()),
+            around=(self.door, self._kept(), *self._measured(), alive()),
             tls=self.door,
         )
 
@@ -105,7 +111,7 @@ def opened(
     people = PeopleFile(configuration.people)
     people.current()
     policies = load_policies(configuration.policies)
-    door = TlsDoor(configuration.tls, clock, log)
+    door = TlsDoor(replace(configuration.tls, key=credential_path(configuration.tls.key)), clock, log)
     home = open_home(configuration.home)
     enrolled = home.key(configuration.log_key or None, KeyPurpose.LOG, CHECKPOINT)
     with ExitStack() as stack:
@@ -113,7 +119,7 @@ def opened(
         stack.callback(store.close)
         log_key = open_key(
             home.uri(enrolled),
-            _pin(configuration.log_pin_file),
+            placed_pin(configuration.log_pin_file) if configuration.log_pin_file else None,
             algorithm=enrolled.algorithm,
             expected=enrolled.public_key,
         )
@@ -123,7 +129,7 @@ def opened(
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = Desk(home, key, _pin(entry.pin_file), writer, clock)
+            desk = Desk(home, key, placed_pin(entry.pin_file) if entry.pin_file else None, writer, clock)
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         _check_tenants(configuration, people)
@@ -136,10 +142,6 @@ def opened(
         measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
         office = Office(requests, Door(people, tokens, log), configuration.id, Watched(metrics, measured))
         yield Service(configuration, requests, office, door, log)
-
-
-def _pin(path: str) -> Pin | None:
-    return Pin.from_file(path) if path else None
 
 
 def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:
