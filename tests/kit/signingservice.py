@@ -20,6 +20,7 @@ from sealwright.signing.home import Home, KeyPurpose
 from sealwright.trust.certificate import tbs_digest
 
 PEOPLE = ("max", "eva", "jan", "stranger")
+APPROVERS = ("eva", "jan")
 HOUR = timedelta(hours=1)
 
 
@@ -47,22 +48,23 @@ class House:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
 
-def house(folder: Path, policy: str = POLICY) -> House:
-    """Everything but the running service."""
+def house(folder: Path, policy: str = POLICY, officers: Sequence[str] = ()) -> House:
+    """Everything but the running service. officers: who is there besides, as officers."""
     folder.mkdir(exist_ok=True)
     home = service_home(folder)
-    persons = {name: person_home(folder, name + "-home") for name in ("eva", "jan")}
+    persons = {name: person_home(folder, name + "-home") for name in (*APPROVERS, *officers)}
     at = datetime.now(UTC) - 24 * HOUR
     clients, servers = Pki.make("ACME people", at=at), Pki.make("ACME servers", at=at)
     pem_files(server_certificate(servers), folder, "server")
     (folder / "servers.pem").write_text(servers.root.pem)
     (folder / "clients.pem").write_text(clients.root.pem + clients.intermediate.pem)
     register = '# sealwright people 1\ntenants = ["acme", "other"]\n'
-    for name in PEOPLE:
+    for name in (*PEOPLE, *officers):
         signer = client_certificate(clients, name)
         pem_files(signer, folder, name)
         tenant = "other" if name == "stranger" else "acme"
-        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = ["requester", "approver"]\n'
+        roles = '"approver", "officer"' if name in officers else '"requester", "approver"'
+        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = [{roles}]\n'
         register += f'certificates = ["{tbs_digest(signer.x509)}"]\n'
         if name in persons:
             key = spki_of(persons[name], KeyPurpose.APPROVAL)

@@ -26,12 +26,16 @@
     kind = "github"                          # or "gitlab", with `address`
     audience = "https://sign.acme.example"
 
+    [webhook]                                # who hears of emergencies at once (`webhook.py`)
+    url = "https://alarms.acme.example/sealwright"
+
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,6 +47,7 @@ from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
+from sealwright.service.webhook import Webhook
 
 FIRST_LINE = "# sealwright service 1"
 CONFIGURATION = Complaint(
@@ -78,6 +83,7 @@ class Configuration:
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
+    webhook: Webhook | None
     metrics: Listen | None = None
 
 
@@ -118,6 +124,7 @@ def read_configuration(path: str) -> Configuration:
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
         metrics=_metrics(top, path),
+        webhook=_webhook(top, place),
     )
     tls.done()
     top.done()
@@ -134,6 +141,17 @@ def _metrics(top: Section, path: str) -> Listen | None:
     listen = parse_listen(text)
     check_own_address(listen, path)
     return listen
+
+
+def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook | None:
+    if not top.has("webhook"):
+        return None
+    section = top.table("webhook")
+    made = Webhook(section.text("url"), place(section, "ca", ""), place(section, "secret_file", ""))
+    section.done()
+    if not made.url.startswith("https://"):
+        raise section.wrong("url", "an https address")
+    return made
 
 
 def _issuer(section: Section) -> TokenIssuer:

@@ -143,7 +143,7 @@ class _Told:
         info = GaugeMetricFamily(
             f"{PREFIX}_info", "Which service this is, and by which policies.", labels=("version", "service", "policy")
         )
-        info.add_metric((__version__, requests.service, str(requests.policies().digest)), 1)
+        info.add_metric((__version__, requests.shelf.service, str(requests.policies().digest)), 1)
         return info
 
     def _stored(self, keys: Mapping[str, ServedKey]) -> Iterator[Metric]:
