@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
+
+if TYPE_CHECKING:
+    from sealwright.service.config import Configuration
 
 
 def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentParser], examples: str) -> None:
@@ -12,7 +16,9 @@ def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentPars
     signing = add_action(commands, "signing", "run a signing service (docs/service.md)", examples)
     signing.add_argument("configuration", metavar="FILE", help="its configuration, service.toml")
     signing.add_argument(
-        "--check", action="store_true", help="open everything that it names, keys too, say what is there, and end"
+        "--check",
+        action="store_true",
+        help="say everything that is wrong with it; else open it all, keys too, say what is there, and end",
     )
     signing.add_argument(
         "--access-log", metavar="FILE|none", help="append a JSON line for each request (else on stderr)"
@@ -35,7 +41,10 @@ def run_signing(args: argparse.Namespace) -> int:
     from sealwright.service.signing import opened
 
     log, access = json_log(), access_log(args)
-    with opened(read_configuration(args.configuration), log) as service:
+    configuration = read_configuration(args.configuration)
+    if args.check and (code := _say_wrong_parts(args, configuration)):
+        return code
+    with opened(configuration, log) as service:
         requests = service.requests
 
         def announce(address: str) -> None:
@@ -61,3 +70,12 @@ def run_signing(args: argparse.Namespace) -> int:
             return 0
         asyncio.run(service.serve(announce, access))
     return 0
+
+
+def _say_wrong_parts(args: argparse.Namespace, configuration: Configuration) -> int:
+    """Every part that is wrong with what to do about it; the gravest exit code, 0 where none is."""
+    from sealwright.cli.main import failed
+    from sealwright.service.check import wrong_parts
+    from sealwright.signing.stamps import utc_now
+
+    return max((failed(cause, args.json) for cause in wrong_parts(configuration, utc_now)), default=0)

@@ -10,19 +10,19 @@ never in an answer (A129). Waiting is in the event loop, and what works on the d
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from sealwright import __version__
 from sealwright.errors import (
@@ -41,7 +41,10 @@ from sealwright.errors import (
 )
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
+from sealwright.service.description import OPEN, configuration, describe
+from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
     Ask,
@@ -74,7 +77,6 @@ from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
 MANY = 64  # items from which a request is read in a thread
-PROBLEM = "application/problem+json"
 # the nearest kind that an error is of
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
@@ -93,45 +95,38 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id."""
+    """What the resources work on. name: the service's id; watched: None where nothing is measured."""
 
     requests: Requests
     door: Door
     name: str
+    watched: Watched | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
     """The ASGI application. access: gets a line for each request."""
-    app = _resources(office, log)
-    if access is no_log:
-        return app
-
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.monotonic(), 0
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        await app(scope, receive, sending)
-        milliseconds = round((time.monotonic() - started) * 1000, 1)
-        path = str(scope["path"])[:200]
-        access({"method": str(scope.get("method")), "path": path, "status": status, "ms": milliseconds})
-
-    return told
+    watches: list[Watch] = [] if access is no_log else [access_line(access)]
+    if office.watched is not None:
+        watches.append(office.watched.metrics.watch)
+    return edge(_resources(office, log), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
-        return await office.door.enter(request.scope, office.requests.clock())
+        state = request.scope["state"]
+        if WHO not in state:
+            state[WHO] = await office.door.enter(request.scope, office.requests.clock())
+        return cast("Principal", state[WHO])
+
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if has_body(request.scope["headers"]):  # nobody's body is read (A128)
+            request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
 
-    return Litestar(
+    app = Litestar(
         [
             ask,
             listed,
@@ -147,17 +142,34 @@ def _resources(office: Office, log: Log) -> Litestar:
             keys,
             checkpoint,
             health,
+            *([] if office.watched is None else [metrics_at_the_door]),
         ],
-        dependencies={"who": Provide(who), "office": Provide(lambda: office, sync_to_thread=False)},
+        dependencies={
+            "who": Provide(who),
+            "office": Provide(lambda: office, sync_to_thread=False),
+            "watched": Provide(lambda: office.watched, sync_to_thread=False),
+        },
+        guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig("Sealwright signing service", __version__, path="/openapi"),
+        openapi_config=configuration(),
         signature_namespace={"Principal": Principal, "Office": Office},
         logging_config=None,
     )
+    describe(app)
+    return app
 
 
-@post("/v1/requests", status_code=201, summary="Ask for signatures", sync_to_thread=False)
+@post(
+    "/v1/requests",
+    status_code=201,
+    summary="Ask for signatures",
+    sync_to_thread=False,
+    responses={
+        200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
+        202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),
+    },
+)
 async def ask(
     data: Ask,
     who: Principal,
@@ -318,7 +330,13 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     return (await asyncio.to_thread(office.requests.writer.reader.head)).note
 
 
-@get("/health", summary="Whether it signs", dependencies={"who": Provide(lambda: None, sync_to_thread=False)})
+@get(
+    "/health",
+    summary="Whether it signs",
+    dependencies={"who": Provide(lambda: None, sync_to_thread=False)},
+    responses={503: ResponseSpec(Health, description="It does not, and why")},
+    opt={OPEN: True},
+)
 async def health(office: Office) -> Response[Health]:
     """200 while it does, 503 otherwise; what is told is no secret."""
     problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
@@ -370,8 +388,8 @@ def _key(one: ServedKey) -> WireKey:
 
 def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Response[Problem]:
     """Whatever went wrong, as a problem; reasons that are nobody's business are in the log alone."""
-    number = secrets.token_hex(8)
-    headers = {"x-request-id": number}
+    number = str(request.scope["state"][NUMBER])
+    headers = {}
     match cause:
         case Unidentified():
             headers["www-authenticate"] = "Bearer"

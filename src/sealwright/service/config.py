@@ -9,6 +9,7 @@
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
+    metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
 
     [tls]
     certificate = "tls/server.pem"
@@ -19,7 +20,7 @@
     [[key]]
     name = "release"                         # of the home
     tenant = "acme"
-    pin_file = "release.pin"                 # where its token wants one
+    pin_file = "release.pin"                 # where its token wants one; or "credential:NAME" of systemd, as for `tls.key`
 
     [[issuer]]
     kind = "github"                          # or "gitlab", with `address`
@@ -41,6 +42,8 @@ from typing import cast
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
+from sealwright.keys.pin import CREDENTIAL
+from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
@@ -64,7 +67,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; metrics: None for nowhere."""
 
     path: str
     id: str
@@ -81,6 +84,7 @@ class Configuration:
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
     webhook: Webhook | None
+    metrics: Listen | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -90,7 +94,7 @@ def read_configuration(path: str) -> Configuration:
 
     def place(section: Section, key: str, default: str | None = None) -> str:
         text = section.text(key, default)
-        return os.path.join(folder, text) if text else ""
+        return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
 
     def key_entry(section: Section) -> KeyEntry:
         return KeyEntry(section.name("name"), section.name("tenant"), place(section, "pin_file", ""))
@@ -119,6 +123,7 @@ def read_configuration(path: str) -> Configuration:
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        metrics=_metrics(top, path),
         webhook=_webhook(top, place),
     )
     tls.done()
@@ -128,6 +133,14 @@ def read_configuration(path: str) -> Configuration:
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def _metrics(top: Section, path: str) -> Listen | None:
+    if not (text := top.text("metrics_listen", "")):
+        return None
+    listen = parse_listen(text)
+    check_own_address(listen, path)
+    return listen
 
 
 def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook | None:
