@@ -9,6 +9,7 @@
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
+    pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice
 
     [tls]
     certificate = "tls/server.pem"
@@ -20,6 +21,7 @@
     name = "release"                         # of the home
     tenant = "acme"
     pin_file = "release.pin"                 # where its token wants one
+    workers = 2                              # processes that sign with it, where it is in a PKCS#11 token
 
     [[issuer]]
     kind = "github"                          # or "gitlab", with `address`
@@ -55,16 +57,17 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key in service. pin_file: "" where it wants none."""
+    """A key in service. pin_file: "" where it wants none; workers: processes that sign, of a key in a PKCS#11 token."""
 
     name: str
     tenant: str
     pin_file: str
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder."""
 
     path: str
     id: str
@@ -77,6 +80,7 @@ class Configuration:
     head: str
     log_key: str
     log_pin_file: str
+    pins: str
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
@@ -93,7 +97,12 @@ def read_configuration(path: str) -> Configuration:
         return os.path.join(folder, text) if text else ""
 
     def key_entry(section: Section) -> KeyEntry:
-        return KeyEntry(section.name("name"), section.name("tenant"), place(section, "pin_file", ""))
+        return KeyEntry(
+            section.name("name"),
+            section.name("tenant"),
+            place(section, "pin_file", ""),
+            section.number("workers", 1, 1),
+        )
 
     database = top.text("database")
     if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
@@ -111,6 +120,7 @@ def read_configuration(path: str) -> Configuration:
         head=place(top, "head", ""),
         log_key=top.text("log_key", ""),
         log_pin_file=place(top, "log_pin_file", ""),
+        pins=place(top, "pins", "pins"),
         tls=TlsFiles(
             place(tls, "certificate"),
             place(tls, "key"),

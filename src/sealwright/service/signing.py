@@ -20,8 +20,6 @@ from sealwright import __version__
 from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
@@ -29,10 +27,11 @@ from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
 from sealwright.service.identity import Door, PeopleFile, Tokens
+from sealwright.service.keyfare import desk_of, log_key_of
 from sealwright.service.oidc import MemoryReplay
 from sealwright.service.server import Limits, Log, no_log, serve_application
 from sealwright.service.tls import TlsDoor
-from sealwright.signing.desk import Desk
+from sealwright.signing.alone import alone
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policy import Policies, load_policies
@@ -124,33 +123,25 @@ def opened(
     with ExitStack() as stack:
         store = open_store(configuration.database)
         stack.callback(store.close)
-        log_key = open_key(
-            home.uri(enrolled),
-            _pin(configuration.log_pin_file),
-            algorithm=enrolled.algorithm,
-            expected=enrolled.public_key,
-        )
+        log_key = log_key_of(home, enrolled, configuration)
         stack.callback(log_key.close)
         signer = KeySigner(configuration.origin, NoteType.LOG, log_key)
         writer = stack.enter_context(LogWriter.open(store, signer, configuration.head or None))
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = Desk(home, key, _pin(entry.pin_file), writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock)
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         _check_tenants(configuration, people)
         requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
+        stack.enter_context(alone(store))
         sweeper = Sweeper(requests)
         sweeper.begin()
         _say_started(requests, sweeper, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
-        office = Office(requests, Door(people, tokens, log), configuration.id)
+        office = Office(requests, Door(people, tokens, log), configuration.id, log_key)
         yield Service(configuration, requests, office, door, log)
-
-
-def _pin(path: str) -> Pin | None:
-    return Pin.from_file(path) if path else None
 
 
 def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:

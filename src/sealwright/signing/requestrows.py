@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
 from sealwright.signing.tables import APPROVALS, FOLLOWUPS, REQUESTS, SIGNATURES, State
 
