@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -144,13 +145,13 @@ def test_a161_a_wrong_pin_is_tried_once_however_often_the_service_is_started(tmp
     assert not list(pins.glob("*.pin"))
     secret.write_text("000000\n")
     said = []
-    for _ in range(3):
+    for _ in range(2):
         service = Killable(made, made.configuration)
         assert service.launch().wait(60) == 1
         said.append(service.log)
     assert "tried once" in said[0]
-    assert [one.count("it is not tried again") for one in said] == [0, 1, 2]
-    assert "000000" not in said[2]
+    assert [one.count("it is not tried again") for one in said] == [0, 1]
+    assert "000000" not in said[1]
     (mark,) = pins.glob("*.pin")
     assert mark.stat().st_mode & 0o777 == 0o600
     secret.write_text(f"{PIN}\n")
@@ -184,8 +185,6 @@ def test_a161_a_pin_that_was_changed_behind_a_running_service_stops_that_key_and
 
 
 def change_pin(old: str, new: str) -> None:
-    import subprocess
-
     tool = ["pkcs11-tool", "--module", "/usr/lib/softhsm/libsofthsm2.so", "--token-label", LABEL, "--login"]
     subprocess.run([*tool, "--pin", old, "--change-pin", "--new-pin", new], check=True, capture_output=True)
 
