@@ -1,6 +1,6 @@
 """The signing service's resources (OpenAPI 3.1 at `/openapi.json`): requests, approvals, signatures, proofs, keys, the log's checkpoint.
 
-    app = application(Office(requests, reader, door, "acme-signing"), log)
+    app = application(Office(requests, door, "acme-signing", log_key), log)
 
 Every request comes in by the door (`identity.py`); what is not the caller's is not there (A121). Nothing changes on a GET (A126). A
 refusal is a problem of RFC 9457 with the code of docs/findings.md; what went wrong inside is in the log, with the request's id, and
@@ -39,11 +39,13 @@ from sealwright.errors import (
     StoreUnavailable,
     UsageError,
 )
+from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.keyfare import fares, problems
 from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
@@ -65,9 +67,9 @@ from sealwright.service.wire import (
     Requests as Page,
 )
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
@@ -100,6 +102,7 @@ class Office:
     requests: Requests
     door: Door
     name: str
+    log_key: WatchedKey
     watched: Watched | None = None
 
 
@@ -339,9 +342,17 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
 )
 async def health(office: Office) -> Response[Health]:
     """200 while it does, 503 otherwise; what is told is no secret."""
-    problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
-    told = Health("stopped" if problems else "ok", office.name, __version__, office.requests.writer.head.size, problems)
-    return Response(told, status_code=503 if problems else 200)
+    served = office.requests.keys
+    found = problems(served, office.log_key)
+    told = Health(
+        status="stopped" if found else "ok",
+        service=office.name,
+        version=__version__,
+        log_size=office.requests.writer.head.size,
+        problems=found,
+        keys=fares(served, office.log_key),
+    )
+    return Response(told, status_code=503 if found else 200)
 
 
 def _standing(one: Standing) -> StandingRequest:

@@ -10,6 +10,7 @@
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
     metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
+    pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice
 
     [tls]
     certificate = "tls/server.pem"
@@ -21,6 +22,7 @@
     name = "release"                         # of the home
     tenant = "acme"
     pin_file = "release.pin"                 # where its token wants one; or "credential:NAME" of systemd, as for `tls.key`
+    workers = 2                              # processes that sign with it, where it is in a PKCS#11 token
 
     [[issuer]]
     kind = "github"                          # or "gitlab", with `address`
@@ -58,16 +60,17 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key in service. pin_file: "" where it wants none."""
+    """A key in service. pin_file: "" where it wants none; workers: processes that sign, of a key in a PKCS#11 token."""
 
     name: str
     tenant: str
     pin_file: str
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; metrics: None for nowhere."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere."""
 
     path: str
     id: str
@@ -80,6 +83,7 @@ class Configuration:
     head: str
     log_key: str
     log_pin_file: str
+    pins: str
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
@@ -97,7 +101,12 @@ def read_configuration(path: str) -> Configuration:
         return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
 
     def key_entry(section: Section) -> KeyEntry:
-        return KeyEntry(section.name("name"), section.name("tenant"), place(section, "pin_file", ""))
+        return KeyEntry(
+            section.name("name"),
+            section.name("tenant"),
+            place(section, "pin_file", ""),
+            section.number("workers", 1, 1),
+        )
 
     database = top.text("database")
     if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
@@ -115,6 +124,7 @@ def read_configuration(path: str) -> Configuration:
         head=place(top, "head", ""),
         log_key=top.text("log_key", ""),
         log_pin_file=place(top, "log_pin_file", ""),
+        pins=place(top, "pins", "pins"),
         tls=TlsFiles(
             place(tls, "certificate"),
             place(tls, "key"),

@@ -20,8 +20,7 @@ from sealwright import __version__
 from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import credential_path, placed_pin
+from sealwright.keys.pin import credential_path
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
@@ -30,6 +29,7 @@ from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.identity import Door, PeopleFile, Tokens
+from sealwright.service.keyfare import desk_of, log_key_of
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
@@ -37,7 +37,7 @@ from sealwright.service.notify import alive, say_ready
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
 from sealwright.service.tls import TlsDoor
-from sealwright.signing.desk import Desk
+from sealwright.signing.alone import alone
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policy import Policies, load_policies
@@ -142,23 +142,19 @@ def opened(
     with ExitStack() as stack:
         store = open_store(configuration.database)
         stack.callback(store.close)
-        log_key = open_key(
-            home.uri(enrolled),
-            placed_pin(configuration.log_pin_file) if configuration.log_pin_file else None,
-            algorithm=enrolled.algorithm,
-            expected=enrolled.public_key,
-        )
+        log_key = log_key_of(home, enrolled, configuration)
         stack.callback(log_key.close)
         signer = KeySigner(configuration.origin, NoteType.LOG, log_key)
         writer = stack.enter_context(LogWriter.open(store, signer, configuration.head or None))
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = Desk(home, key, placed_pin(entry.pin_file) if entry.pin_file else None, writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock)
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         _check_tenants(configuration, people)
         requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
+        stack.enter_context(alone(store))
         sweeper = Sweeper(requests)
         sweeper.begin()
         _say_started(requests, sweeper, policies, clock())
@@ -166,7 +162,8 @@ def opened(
             Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
         )
         measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
-        office = Office(requests, Door(people, tokens, log), configuration.id, Watched(metrics, measured))
+        watched = Watched(metrics, measured)
+        office = Office(requests, Door(people, tokens, log), configuration.id, log_key, watched)
         yield Service(configuration, requests, office, door, log)
 
 

@@ -135,6 +135,25 @@ class Proofs(Struct):
     next: int | None = None
 
 
+class KeyFare(Struct):
+    """How a key in service fares. name: of the home, "" for the log's own key; token, serial, slot: "" where there are none.
+
+    state: `signs`, `partly` (fewer workers than wanted), `lost` (tried again by itself), `stopped` (a person must come); since: when
+    that began; why: "" where all is well; workers: how many sign, of `wanted`.
+    """
+
+    name: str
+    key: str
+    token: str
+    serial: str
+    slot: str
+    state: str
+    since: str
+    why: str
+    workers: int
+    wanted: int
+
+
 class Health(Struct, omit_defaults=True):
     """Whether the service signs. problems: of keys and parts, without secrets."""
 
@@ -143,6 +162,7 @@ class Health(Struct, omit_defaults=True):
     version: str
     log_size: int
     problems: list[str]
+    keys: list[KeyFare]
 
 
 class Problem(Struct, omit_defaults=True):

@@ -17,9 +17,9 @@ from sealwright.artifact.digest import Digest
 from sealwright.errors import IdentityRefused, LogRefused, RequestOver, RequestRefused
 from sealwright.formats.format import Prepared
 from sealwright.signing.approval import Approval, approvers
-from sealwright.signing.desk import Value
 from sealwright.signing.history import History
 from sealwright.signing.items import prepared_of, root_of_items
+from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question

@@ -35,7 +35,7 @@ from sealwright.formats.statements import check_statement
 from sealwright.formats.swupdate import check_description
 from sealwright.formats.verity import check_root
 from sealwright.keys.backends import open_key
-from sealwright.keys.key import Provenance
+from sealwright.keys.key import OpenKey, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field, time_text
 from sealwright.log.entry import claim_fields
@@ -108,7 +108,8 @@ def artifact_of(prepared: Prepared, algorithm: SignatureAlgorithm) -> Digest:
 class Pipeline:
     """One enrolled key of a home, opened to sign, with what records it. Used by one thread, as a context manager.
 
-    record: what is durable before it counts; None: the home's own journal of that name. It is closed with the pipeline.
+    record: what is durable before it counts; None: the home's own journal of that name. key: the enrolled key, open already;
+    None: it is opened here. Both are closed with the pipeline.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Pipeline:
         pin: Pin | None,
         journal: str = JOURNAL,
         record: Record | None = None,
+        key: OpenKey | None = None,
     ) -> None:
         if enrolled.construction in _OF_OTHERS:
             raise KeyRefused(
@@ -140,7 +142,7 @@ class Pipeline:
         }
         self.journal: Record = Journal.open(home.path(journal)) if record is None else record
         try:
-            self._key = open_key(
+            self._key = key or open_key(
                 home.uri(enrolled),
                 pin,
                 algorithm=enrolled.algorithm,

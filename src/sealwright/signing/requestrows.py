@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from sealwright.artifact.digest import Digest
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
 from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PRIVATE, REQUESTS, SIGNATURES, State
 

@@ -44,10 +44,10 @@ from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, key_of
-from sealwright.signing.desk import Order, Value
 from sealwright.signing.history import Histories, History
 from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
@@ -109,7 +109,7 @@ class Requests:
         self.replica = secrets.token_hex(8)
         self._histories = Histories(writer)
         self._lock = threading.Lock()  # of what is below
-        self._going: set[str] = set()  # what this replica is signing, from before its record
+        self._going: set[tuple[str, int]] = set()  # the attempts that this replica is signing, from before their record
 
     # asking
 
@@ -346,7 +346,7 @@ class Requests:
     def signing(self) -> frozenset[str]:
         """What this replica is signing, or about to record that it does."""
         with self._lock:
-            return frozenset(self._going)
+            return frozenset(id_ for id_, _ in self._going)
 
     # inside
 
@@ -409,7 +409,9 @@ class Requests:
         items: Mapping[int, Prepared],
         attempt: int = 1,
     ) -> Order:
-        return Order(id_, request.tenant, request.emergency, policy, private, tuple(items.items()), attempt)
+        return Order(
+            id_, request.tenant, request.emergency, policy, private, tuple(items.items()), self.replica, attempt
+        )
 
     def _recorded_then_signed(
         self, key: ServedKey, order: Order, record: Callable[[], Future[tuple[int, ...]]]
@@ -417,18 +419,18 @@ class Requests:
         """Record a use, and have it signed as soon as that is durable, whoever still waits. From before the record on it is this replica's."""
         order.answer.set_running_or_notify_cancel()  # it goes on, whoever still waits
         with self._lock:
-            self._going.add(order.request)
+            self._going.add((order.request, order.attempt))
 
         def ended(done: Future[dict[int, Value]]) -> None:
             try:
                 if (cause := done.exception()) is not None:
-                    self._failed(order.request, cause)
+                    self._failed(order, cause)
             finally:
-                self._gone(order.request)
+                self._gone(order)
 
         def recorded(done: Future[tuple[int, ...]]) -> None:
             if (cause := done.exception()) is not None:
-                self._gone(order.request)
+                self._gone(order)
                 order.answer.set_exception(cause)
                 return
             order.answer.add_done_callback(ended)
@@ -437,7 +439,7 @@ class Requests:
         try:
             future = record()
         except BaseException:
-            self._gone(order.request)
+            self._gone(order)
             raise
         future.add_done_callback(recorded)
         return future
@@ -450,16 +452,21 @@ class Requests:
                 .values(state=State.SIGNED)
             )
 
-    def _gone(self, id_: str) -> None:
+    def _gone(self, order: Order) -> None:
         with self._lock:
-            self._going.discard(id_)
+            self._going.discard((order.request, order.attempt))
 
-    def _failed(self, id_: str, cause: BaseException) -> None:
+    def _failed(self, order: Order, cause: BaseException) -> None:
         why = str(cause) if isinstance(cause, SealwrightError) else "internal error"
         with self.store.write() as connection:
             connection.execute(
                 update(REQUESTS)
-                .where(REQUESTS.c.id == id_, REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder == self.replica)
+                .where(
+                    REQUESTS.c.id == order.request,
+                    REQUESTS.c.state == State.SIGNING,
+                    REQUESTS.c.attempt == order.attempt,
+                    REQUESTS.c.holder == order.holder,
+                )
                 .values(state=State.FAILED, problem=why[:500])
             )
 
