@@ -300,6 +300,12 @@ class MalformedPolicy(SealwrightError):
     code = "SW-POLICY-MALFORMED"
 
 
+class PolicyChangeRefused(SealwrightError):
+    """Other policies than those that the log says count, and nothing that lets them count (A132)."""
+
+    code = "SW-POLICY-CHANGE"
+
+
 class MalformedConfiguration(SealwrightError):
     """A service's configuration is not usable."""
 

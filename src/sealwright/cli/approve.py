@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_json, add_pin_file, pin_of
-from sealwright.cli.asking import add_service, client_of
+from sealwright.cli.asking import add_service, agreed, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
         for said in shown(standing, request, listed):
             print(said)
         sys.stdout.flush()
-    if not args.yes and not _agreed():
+    if not args.yes and not agreed():
         print(say("approve.left"), file=sys.stderr)
         return 1
     approval = approve(request.encoded(), args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
@@ -173,11 +173,3 @@ def shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[M
     if len(listed) > SHOWN:
         told.append(say("approve.more", number=len(listed) - SHOWN))
     return told
-
-
-def _agreed() -> bool:
-    from sealwright.texts.words import say
-
-    if not sys.stdin.isatty():
-        return False
-    return input(say("approve.ask")).strip().lower() == "yes"

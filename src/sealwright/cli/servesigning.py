@@ -9,6 +9,7 @@ from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
     from sealwright.service.config import Configuration
+    from sealwright.service.policiesinforce import Judged
 
 
 def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentParser], examples: str) -> None:
@@ -27,6 +28,22 @@ def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentPars
     signing.set_defaults(run=run_signing)
 
 
+def _how(judged: Judged) -> str:
+    """Why the policies count, or will from the next start on."""
+    from sealwright.signing.policyrecord import How
+    from sealwright.texts.words import say
+
+    if judged.ground is None:
+        return say("serve.policies-known")
+    match judged.ground.how:
+        case How.FIRST:
+            return say("serve.policies-first")
+        case How.APPROVED:
+            return say("serve.policies-approved", who=", ".join(judged.ground.persons))
+        case _:
+            return say("serve.policies-not-weaker")
+
+
 def run_signing(args: argparse.Namespace) -> int:
     """Serve until told to stop; 0 then."""
     import asyncio
@@ -38,14 +55,15 @@ def run_signing(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.config import read_configuration
     from sealwright.service.server import json_log
-    from sealwright.service.signing import opened
+    from sealwright.service.signing import Opening, opened
 
     log, access = json_log(), access_log(args)
     configuration = read_configuration(args.configuration)
     if args.check and (code := _say_wrong_parts(args, configuration)):
         return code
-    with opened(configuration, log) as service:
-        requests = service.requests
+    opening = Opening.CHECK if args.check else Opening.SERVE
+    with opened(configuration, log, opening=opening) as service:
+        requests, judged = service.requests, service.judged
 
         def announce(address: str) -> None:
             if args.json:
@@ -54,8 +72,19 @@ def run_signing(args: argparse.Namespace) -> int:
                 keys = [
                     {"name": one.name, "tenant": one.tenant, "key": str(one.desk.key)} for one in requests.keys.values()
                 ]
+                policies = {"policy": str(judged.policies.digest), "edition": judged.edition}
                 told = {"service": "signing", "id": service.configuration.id, "address": address, "keys": keys}
-                print(line({**told, "log": str(requests.writer.key), "size": requests.writer.head.size}), flush=True)
+                print(
+                    line(
+                        {
+                            **told,
+                            "policies": policies,
+                            "log": str(requests.writer.key),
+                            "size": requests.writer.head.size,
+                        }
+                    ),
+                    flush=True,
+                )
                 return
             print(say("serve.signing", id=service.configuration.id, address=address))
             for one in requests.keys.values():
@@ -63,6 +92,8 @@ def run_signing(args: argparse.Namespace) -> int:
                 about = {"name": one.name, "tenant": one.tenant, "provenance": enrolled.provenance}
                 print("  " + say("serve.signing-key", algorithm=enrolled.algorithm.name, **about))
             print("  " + say("serve.signing-log", key=requests.writer.key, size=f"{requests.writer.head.size:,}"))
+            digest = judged.policies.digest
+            print("  " + say("serve.signing-policies", edition=judged.edition, digest=digest, how=_how(judged)))
             sys.stdout.flush()
 
         if args.check:

@@ -31,6 +31,7 @@ from sealwright.errors import (
     KeyUnavailable,
     LimitExceeded,
     NoSuchRequest,
+    PolicyChangeRefused,
     PolicyRefused,
     RequestOver,
     RequestRefused,
@@ -47,6 +48,7 @@ from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, ed
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.keyfare import fares, problems
 from sealwright.service.metricspage import Watched, metrics_at_the_door
+from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
     Ask,
@@ -83,6 +85,7 @@ MANY = 64  # items from which a request is read in a thread
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
     PolicyRefused: 403,
+    PolicyChangeRefused: 503,
     RequestOver: 409,
     RequestRefused: 422,
     LimitExceeded: 413,
@@ -103,6 +106,7 @@ class Office:
     door: Door
     name: str
     log_key: WatchedKey
+    policies: PoliciesInForce
     watched: Watched | None = None
 
 
@@ -341,18 +345,21 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     opt={OPEN: True},
 )
 async def health(office: Office) -> Response[Health]:
-    """200 while it does, 503 otherwise; what is told is no secret."""
+    """200 while it does, 503 otherwise; what is told is no secret. Policies that are refused stop nothing while the former count."""
     served = office.requests.keys
     found = problems(served, office.log_key)
+    stopped = bool(found) or not office.policies.decide
+    if office.policies.problem:
+        found.append(f"policies: {office.policies.problem}")
     told = Health(
-        status="stopped" if found else "ok",
+        status="stopped" if stopped else "ok",
         service=office.name,
         version=__version__,
         log_size=office.requests.writer.head.size,
         problems=found,
         keys=fares(served, office.log_key),
     )
-    return Response(told, status_code=503 if found else 200)
+    return Response(told, status_code=503 if stopped else 200)
 
 
 def _standing(one: Standing) -> StandingRequest:

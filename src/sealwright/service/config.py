@@ -6,6 +6,7 @@
     home = "home"                            # with the keys; paths are relative to this file
     people = "people.toml"
     policies = "policies"
+    policy_changes = "policies.changes"      # approved changes of them; this name where the line is not there
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
@@ -56,6 +57,7 @@ CONFIGURATION = Complaint(
     MalformedConfiguration, 1 << 20, "Correct it; `sealwright serve signing FILE --check` reads it."
 )
 SQLITE = "sqlite:///"
+CHANGES = ".changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Configuration:
     home: str
     people: str
     policies: str
+    policy_changes: str
     database: str
     origin: str
     head: str
@@ -111,6 +114,7 @@ def read_configuration(path: str) -> Configuration:
     database = top.text("database")
     if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
         database = SQLITE + os.path.join(folder, database.removeprefix(SQLITE))
+    policies = place(top, "policies")
     tls = top.table("tls")
     configuration = Configuration(
         path=path,
@@ -118,7 +122,8 @@ def read_configuration(path: str) -> Configuration:
         listen=parse_listen(top.text("listen")),
         home=place(top, "home"),
         people=place(top, "people"),
-        policies=place(top, "policies"),
+        policies=policies,
+        policy_changes=place(top, "policy_changes", policies.rstrip("/") + CHANGES),
         database=database,
         origin=top.name("origin"),
         head=place(top, "head", ""),

@@ -106,6 +106,15 @@ PRIVATE = Table(
     Column("text", Octets, nullable=False),
 )
 
+# the text of policies that count or counted, found by their digest and believed by it alone; leaf: of the newest entry by which they did
+POLICIES = Table(
+    "policies",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("files", Octets, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+)
+
 # emergencies that were used: what is owed. outcome: "" while nobody has looked; told: when an overdue one was told of, 0 for not yet
 FOLLOWUPS = Table(
     "followups",

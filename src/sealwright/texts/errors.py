@@ -132,6 +132,10 @@ TEXTS: dict[str, Text] = {
         "the policies {subject} cannot be used, so nothing is allowed by them: {found}",
         "Correct the policies; `sealwright policy check FOLDER` reads them.",
     ),
+    "SW-POLICY-CHANGE": Text(
+        "the policies {subject} do not count: {found}",
+        "Have the change approved (`policy change`), or put the former policies back.",
+    ),
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
     "SW-POLICY-REFUSED": Text(
         "the policies do not allow it ({subject}): {found}", "Ask who decides what is allowed there."
