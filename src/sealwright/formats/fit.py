@@ -342,11 +342,11 @@ def _coverage(fit: Fit, covered: Collection[int]) -> Coverage:
         if extent is not None:
             ranges.append(Range(tokens[0].at, tokens[-1].end, extent, reason))
             continue
-        for token in tokens:
-            data, data_end = token.at + 12, token.at + 12 + token.size
-            ranges.append(Range(token.at, data, Extent.UNCOVERED, "the size of an image"))
-            ranges.append(Range(data, data_end, Extent.HASHED))
-            ranges.append(Range(data_end, token.end, Extent.UNCOVERED, "padding behind an image"))
+        for image in (token for token in tokens if isinstance(token, Property)):
+            start, end = image.at + 12, image.at + 12 + image.size
+            ranges.append(Range(image.at, start, Extent.UNCOVERED, "the size of an image"))
+            ranges.append(Range(start, end, Extent.HASHED))
+            ranges.append(Range(end, image.end, Extent.UNCOVERED, "padding behind an image"))
     names = tree.names
     ranges.append(Range(names.start, names.start + strings, Extent.HASHED))
     ranges.append(Range(names.start + strings, names.end, Extent.SIGNATURE))
