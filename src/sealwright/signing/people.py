@@ -416,18 +416,19 @@ def _approval_keys(section: Section, person: str) -> Iterator[ApprovalKey]:
         if one.word("scheme", ("cms", "webauthn")) == "cms":
             yield CmsKey(person, one.digest("key"))
         else:
-            yield _webauthn_key(one, person)
+            yield webauthn_key(one, person)
         one.done()
 
 
-def _webauthn_key(section: Section, person: str) -> WebauthnKey:
+def webauthn_key(section: Section, person: str) -> WebauthnKey:
+    """A credential as a register has it; MalformedPeople naming the line."""
     rp, text, pem = section.text("rp"), section.text("credential"), section.raw("key") or ""
     if not _HOST.fullmatch(rp):
         raise section.wrong("rp", "a host name in lower case, such as sign.acme.example")
     origin = section.text("origin", f"https://{rp}")
     if not _origin_of(rp, origin):
         raise section.wrong("origin", f"https://{rp}, with a port that is not 443 where the service has one")
-    aaguid = section.text("aaguid", "") if section.has("aaguid") else ""
+    aaguid = section.text("aaguid", "")
     if aaguid and not _AAGUID.fullmatch(aaguid):
         raise section.wrong("aaguid", "what `sealwright people enrol-key` wrote")
     try:
