@@ -276,6 +276,12 @@ class RequestRefused(SealwrightError):
     code = "SW-REQUEST-REFUSED"
 
 
+class KeyCloned(RequestRefused):
+    """An authenticator's counter went back: two of them have the same key."""
+
+    code = "SW-KEY-CLONED"
+
+
 class ServiceUnavailable(SealwrightError):
     """A signing service does not answer, or answers what no signing service does."""
 

@@ -28,6 +28,7 @@ from sealwright import __version__
 from sealwright.errors import (
     IdentityRefused,
     JournalError,
+    KeyCloned,
     KeyUnavailable,
     LimitExceeded,
     NoSuchRequest,
@@ -43,6 +44,7 @@ from sealwright.errors import (
 from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
+from sealwright.service.approving import APPROVING
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
@@ -50,6 +52,7 @@ from sealwright.service.keyfare import fares, problems
 from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.server import Log, no_log
+from sealwright.service.standing import standing_told
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -75,7 +78,6 @@ from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
-from sealwright.signing.standings import Standing
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
 
@@ -140,6 +142,7 @@ def _resources(office: Office, log: Log) -> Litestar:
             standing,
             items,
             approve,
+            APPROVING,
             withdraw,
             attempt,
             follow_up,
@@ -200,7 +203,7 @@ async def ask(
         if not wish.word:
             raise
         before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
-        return Response(_standing(before), status_code=200)
+        return Response(standing_told(before), status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
     answer = asking.answer
@@ -240,7 +243,7 @@ async def listed(
 ) -> Page:
     """A page of them."""
     found = await asyncio.to_thread(office.requests.shelf.listed, who, tuple(wanted or ()), after)
-    return Page([_standing(one) for one in found.standings], found.next)
+    return Page([standing_told(one) for one in found.standings], found.next)
 
 
 @get("/v1/requests/{id_:str}", summary="How a request stands")
@@ -254,7 +257,7 @@ async def standing(
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
             tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
-            return Response(_standing(found), headers={"etag": tag})
+            return Response(standing_told(found), headers={"etag": tag})
         await asyncio.sleep(0.2)
 
 
@@ -272,25 +275,25 @@ async def items(
 async def approve(id_: str, data: GivenApproval, who: Principal, office: Office) -> StandingRequest:
     """How it stands then: where this was the last approval needed, it is being signed."""
     approval = Approval(Scheme(data.scheme), data.proof)
-    return _standing(await asyncio.to_thread(office.requests.approve, who, id_, approval))
+    return standing_told(await asyncio.to_thread(office.requests.approve, who, id_, approval))
 
 
 @post("/v1/requests/{id_:str}/withdrawal", status_code=200, summary="Take it back")
 async def withdraw(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then."""
-    return _standing(await asyncio.to_thread(office.requests.withdraw, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.withdraw, who, id_))
 
 
 @post("/v1/requests/{id_:str}/attempts", status_code=202, summary="Sign again what failed")
 async def attempt(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then; what has a signature is not signed again."""
-    return _standing(await asyncio.to_thread(office.requests.attempt, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.attempt, who, id_))
 
 
 @get("/v1/follow-ups", summary="Emergencies that nobody has settled")
 async def owed(who: Principal, office: Office) -> Page:
     """The hundred of the caller's tenant that are due first."""
-    return Page([_standing(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
+    return Page([standing_told(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
 
 
 @post("/v1/requests/{id_:str}/follow-ups", status_code=201, summary="Say as an officer what an emergency was")
@@ -298,7 +301,7 @@ async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Offic
     """How it stands then: with the second officer's word it is settled."""
     word = FollowUps(office.requests).look
     approval = Approval(Scheme(data.scheme), data.proof)
-    return _standing(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
+    return standing_told(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
 
 
 @get("/v1/requests/{id_:str}/signatures", summary="The signatures that are made")
@@ -362,28 +365,6 @@ async def health(office: Office) -> Response[Health]:
     return Response(told, status_code=503 if stopped else 200)
 
 
-def _standing(one: Standing) -> StandingRequest:
-    request = one.request
-    return StandingRequest(
-        id=one.id,
-        number=one.number,
-        state=one.state.value,
-        request=request.encoded().decode(),
-        requester=request.requester,
-        created=time_text(one.created),
-        expires=time_text(request.expires),
-        count=request.count,
-        signed=one.signed,
-        attempt=one.attempt,
-        approvals=list(one.approvals),
-        reason=one.reason,
-        problem=one.problem,
-        emergency=one.request.emergency,
-        follow_up_until="" if one.owed is None else time_text(one.owed.until),
-        follow_up="" if one.owed is None else one.owed.outcome,
-    )
-
-
 def _signature(number: int, one: Value) -> WireSignature:
     return WireSignature(number, one.value, time_text(one.at), one.leaf)
 
@@ -422,6 +403,8 @@ def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Resp
                 else "it cannot be done now; the operator's log has why"
             )
             problem = Problem("about:blank", type(cause).__name__, status, told, cause.code, cause.next_step)
+            if isinstance(cause, KeyCloned):
+                log({"event": "alarm", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
             if status >= 500:
                 log({"event": "failed", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
         case HTTPException():

@@ -43,7 +43,7 @@ from sealwright.errors import (
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.writer import LogWriter
-from sealwright.signing.approval import Approval, key_of
+from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
 from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
@@ -54,6 +54,7 @@ from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.request import SigningRequest, new_nonce
 from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
 from sealwright.signing.shelf import Shelf
+from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standings import Standing
 from sealwright.signing.storedrequest import (
@@ -214,12 +215,12 @@ class Requests:
             self._check_open(connection, stored, now, people)
         self.shelf.must(principal, Action.APPROVE, stored, now)
         data = stored.request.encoded()
-        key = key_of(data, approval, "approval")
-        person = people.cms_approver(key, principal.tenant, now)
-        if person is None or person != principal.person or principal.machine:
+        approver = approver_of(data, approval, people.approvers(principal.tenant, now), "approval")
+        if approver is None or approver.person != principal.person or principal.machine:
             raise RequestRefused(
                 "approval", "its key is none with which you approve", "Sign with your own approval key."
             )
+        person = approver.person
         if person == stored.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
         private = doer_text("approver", person, id_)
@@ -229,7 +230,7 @@ class Requests:
             asked=Digest.of(data),
             scheme=entries.Scheme(approval.scheme.value),
             approval=Digest.of(approval.proof),
-            key=key,
+            key=approver.key,
             policy=self.policies().digest,
             private=Digest.of(private),
         ).encoded()
@@ -251,6 +252,8 @@ class Requests:
                     leaf=first,
                 )
             )
+            if approver.counted is not None:
+                take(connection, approver.counted)
             keep_private(connection, id_, private)
 
         try:

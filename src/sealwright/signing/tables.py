@@ -137,6 +137,14 @@ LOOKS = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+# the last count that each authenticator said; credential: digest of its id
+SIGN_COUNTS = Table(
+    "sign_counts",
+    METADATA,
+    Column("credential", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
 REPLICAS = Table(
     "replicas",
     METADATA,

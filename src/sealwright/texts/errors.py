@@ -117,6 +117,10 @@ TEXTS: dict[str, Text] = {
     "SW-REQUEST-REFUSED": Text(
         "the request {subject} is refused: {found}", "Ask again, or ask who decides what is allowed there."
     ),
+    "SW-KEY-CLONED": Text(
+        "the key {subject} may have been copied: {found}",
+        "Take the key out of people.toml, find out who has a copy of it, and look at what it approved.",
+    ),
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
     ),
