@@ -318,6 +318,12 @@ class PolicyRefused(RequestRefused):
     code = "SW-POLICY-REFUSED"
 
 
+class ProvenanceRefused(RequestRefused):
+    """A build provenance is none, or not of what is to be signed, or not that of a builder that the policies trust."""
+
+    code = "SW-PROVENANCE-REFUSED"
+
+
 class RequestOver(RequestRefused):
     """A request is used, withdrawn or past its day, or what was sent for it is there already."""
 

@@ -73,7 +73,7 @@ def compare(old: Policies, new: Policies) -> Comparison:
     before, after = _by_meaning(old), _by_meaning(new)
     removed = tuple(rule for meaning, rule in before.items() if meaning not in after)
     added = tuple(rule for meaning, rule in after.items() if meaning not in before)
-    settings = tuple(_weaker_settings(old, new))
+    settings = (*_weaker_settings(old, new), *_newly_trusted(old, new))
     proved = (
         not settings
         and all(rule.effect is Effect.FORBID or _narrows(rule, old.rules) for rule in added)
@@ -207,6 +207,13 @@ def _weaker_settings(old: Policies, new: Policies) -> Iterator[str]:
         lower = (limit.of, limit.per) == (quota.of, quota.per) and limit.at_most <= quota.at_most
         if limit != quota and not (lower and _only_forbids("Quota", quota.name, new.rules)):
             yield say("policy.diff-quota", name=quota.name, before=_quota(quota), after=_quota(limit))
+
+
+def _newly_trusted(old: Policies, new: Policies) -> Iterator[str]:
+    """Builders of which more is believed. One that is gone allows nothing: whoever asks could always leave its provenance out."""
+    for builder in new.settings.builders:
+        if not any(one.covers(builder) for one in old.settings.builders):
+            yield say("policy.diff-builder", name=builder.name)
 
 
 def _only_forbids(kind: str, name: str, rules: Sequence[Rule]) -> bool:

@@ -52,6 +52,7 @@ from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
 from sealwright.signing.request import SigningRequest, new_nonce, read_request
+from sealwright.signing.requestprovenance import keep, kept, proven_of
 from sealwright.signing.requestrows import entries_about, items_of, made_of, millis, packed, time_of, usage
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.tables import APPROVALS, PRIVATE, REPLICAS, REQUESTS, SIGNATURES, State
@@ -149,12 +150,13 @@ class Requests:
         prepared = prepared_items(wish)
         claims = list(dict.fromkeys(one.claims for one in prepared))
         policies = self.policies()
+        proven = proven_of(wish.provenance, prepared, policies)
         asks = [
             Question(
                 principal,
                 Action.REQUEST,
                 subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None),
-                self._context(policies, principal, one.product or "", now, wish.emergency),
+                proven.within(self._context(policies, principal, one.product or "", now, wish.emergency)),
             )
             for one in claims
         ]
@@ -175,7 +177,7 @@ class Requests:
             claims=common_claims(claims),
             not_before=now,
             expires=now + wish.valid,
-            provenance=wish.provenance,
+            provenance=proven.digest,
             emergency=wish.emergency,
         )
         private = _private_text(principal, request.nonce, wish.reason)
@@ -207,6 +209,7 @@ class Requests:
         def rows(connection: Connection, first: int) -> None:
             connection.execute(insert(REQUESTS).values(**values, leaf=first))
             connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            keep(connection, id_, wish.provenance)
 
         order = self._order(request, id_, digest, policies.digest, dict(enumerate(prepared))) if starts else None
         return Asking(request, id_, needed, self.writer.append(lines, rows), order)
@@ -383,6 +386,7 @@ class Requests:
             ]
             made = made_of(connection, id_)
             items = list(items_of(stored.row))
+            statement = kept(connection, stored.request)
         request, principal = stored.request, stored.principal
         if root_of_items([item.line for item in items]) != request.root or len(items) != request.count:
             raise LogRefused(id_, "the list of what it signs is another one", _TAMPERED)
@@ -392,6 +396,7 @@ class Requests:
         )
         officers = sum(Role.OFFICER in people.persons[person].roles for person in persons)
         prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
+        proven = proven_of(statement, prepared, policies)
         key = self._served(request)
         for claims in dict.fromkeys(one.claims for one in prepared):
             question = Question(
@@ -399,7 +404,7 @@ class Requests:
                 Action.SIGN,
                 subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
                 replace(
-                    self._context(policies, principal, claims.product or "", now, request.emergency),
+                    proven.within(self._context(policies, principal, claims.product or "", now, request.emergency)),
                     approvals=len(persons),
                     officers=officers,
                 ),
@@ -675,6 +680,7 @@ def _requested(request: SigningRequest, id_: str, private: Digest, now: datetime
         expires=request.expires,
         claimed=entries.Claimed.ASSERTED if first.content is None else entries.Claimed.SIGNED,
         claims=request.claims,
+        build=request.provenance,
         private=private,
     ).encoded()
 

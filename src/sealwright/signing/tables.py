@@ -105,6 +105,25 @@ PRIVATE = Table(
     Column("text", LargeBinary, nullable=False),
 )
 
+# the build provenance that came with a request, as it came; its digest is in the request's bytes
+PROVENANCE = Table(
+    "provenance",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("statement", LargeBinary, nullable=False),
+)
+
+# by what a CI job that came with a token looks how its request stands (`service/tickets.py`); digest: SHA-256 of the ticket
+TICKETS = Table(
+    "tickets",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("machine", Text, nullable=False),
+    Column("claims", LargeBinary, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+
 REPLICAS = Table(
     "replicas",
     METADATA,

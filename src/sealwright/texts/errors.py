@@ -136,6 +136,10 @@ TEXTS: dict[str, Text] = {
     "SW-POLICY-REFUSED": Text(
         "the policies do not allow it ({subject}): {found}", "Ask who decides what is allowed there."
     ),
+    "SW-PROVENANCE-REFUSED": Text(
+        "the build provenance {subject} is not one for this: {found}",
+        "Sign what the builder built, with the provenance that it made for it.",
+    ),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",
         "Look how it stands, and ask anew where you must.",

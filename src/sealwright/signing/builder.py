@@ -1,0 +1,210 @@
+"""Trusted builders, and whether a provenance is one of theirs and of exactly what is to be signed (A124, A125).
+
+In the settings of the policies, so that the policies' digest covers them and a new builder is a change of policy:
+
+    [builder.release]
+    id = "https://ci.acme.example/workflows/release"
+    build_types = ["https://actions.github.io/buildtypes/workflow/v1"]
+    key = '''-----BEGIN PUBLIC KEY-----…'''
+
+1. A builder is known by its whole `id`, its key and its build types: no beginnings, no patterns. A key vouches for its own id alone.
+2. The subjects of the statement are what is to be signed: each digest of each artifact; of a manifest, each file that it lists.
+3. What the statement names beside that refuses it, unless the builder's table says `others = true`: one provenance of a whole build
+   must not let a part of it pass that nobody asked about.
+4. A bare statement is the requester's own word. It must be of what is to be signed too; what it says of its builder counts for nothing.
+5. A signed one that no trusted builder signed is refused where the policies trust any, with what was wanted and what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.manifest import parse_manifest
+from sealwright.artifact.names import display
+from sealwright.artifact.section import Section
+from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding
+from sealwright.errors import ProvenanceRefused, SealwrightError
+from sealwright.formats.format import Prepared
+from sealwright.signing.policyquestion import Context
+from sealwright.signing.provenance import MAX_PLACE, SOURCES, Built, Place, Provenance, Source, SourcePlaces
+
+SHOWN = 3
+_NEXT = "Sign what the builder built, with the provenance that it made for it."
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Whose provenance is believed. spki: its key, DER; others: whether its statements may name more than what is to be signed."""
+
+    name: str
+    id: str
+    spki: bytes
+    build_types: tuple[str, ...]
+    places: SourcePlaces | None = None
+    others: bool = False
+
+    def signed(self, provenance: Provenance) -> bool:
+        """Whether the envelope is signed by its key."""
+        key = load_der_public_key(self.spki)
+        algorithm = algorithm_for(key, subject=f"builder {self.name}")
+        return provenance.envelope is not None and provenance.envelope.signed_by(_public(key), algorithm)
+
+    def covers(self, other: Builder) -> bool:
+        """Whether all that is believed of the other is believed of this one."""
+        return (
+            (self.id, self.spki, self.places) == (other.id, other.spki, other.places)
+            and set(other.build_types) <= set(self.build_types)
+            and self.others >= other.others
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What rules may know of a build. provenance: None where none came; verified: a trusted builder signed it; source: as it says."""
+
+    provenance: Provenance | None = None
+    verified: bool = False
+    source: Source = Source("", "")
+
+    @property
+    def digest(self) -> Digest | None:
+        """By which a request names it."""
+        return None if self.provenance is None else self.provenance.digest
+
+    def within(self, context: Context) -> Context:
+        """The circumstances with it: a builder that nobody verified is none."""
+        if self.provenance is None or not self.verified:
+            return context
+        said = self.provenance.statement
+        return replace(
+            context,
+            builder=said.builder,
+            provenance_verified=True,
+            build_type=said.build_type,
+            source=self.source.repository,
+            source_ref=self.source.ref,
+        )
+
+
+NOTHING = Proven()
+
+
+def builder_of(name: str, section: Section) -> Builder:
+    """One table of settings; MalformedPolicy naming key and what is wanted."""
+    build_types = section.texts("build_types")
+    if not build_types:
+        raise section.wrong("build_types", "a list with at least one build type")
+    places = SourcePlaces(_place(section, "repository_at"), _place(section, "ref_at"))
+    if bool(places.repository) is not bool(places.ref):
+        raise section.wrong("ref_at", "there, or `repository_at` not")
+    known = list(dict.fromkeys(SOURCES.get(one) for one in build_types))
+    if not places.repository and len(known) > 1:
+        raise section.wrong("build_types", "of one kind: make a table for each that keeps its source elsewhere")
+    return Builder(
+        name=name,
+        id=section.text("id"),
+        spki=_spki(section),
+        build_types=build_types,
+        places=places if places.repository else known[0],
+        others=section.flag("others"),
+    )
+
+
+def judged(provenance: Provenance, builders: Sequence[Builder], artifacts: Sequence[Prepared]) -> Proven:
+    """The provenance as rules may know it; ProvenanceRefused with all that was wanted and found where it is not that of the artifacts."""
+    statement = provenance.statement
+    trusted = [one for one in builders if _is_its(provenance, one)]
+    if provenance.envelope is not None and builders and not trusted:
+        wanted = "; or ".join(_wanted(one) for one in builders[:SHOWN])
+        raise ProvenanceRefused(
+            "provenance",
+            f"wanted: {wanted}; found: builder {display(statement.builder)}, build type {display(statement.build_type)}, "
+            f"{_whose(provenance, builders)}",
+            _NEXT,
+        )
+    named = {digest for one in statement.built for digest in one.digests}
+    wanted_digests = list(dict.fromkeys(_digests(artifacts)))
+    _check_named(wanted_digests, named, statement.built)
+    asked = set(wanted_digests)
+    others = [one for one in statement.built if not one.digests & asked]
+    if others and not any(one.others for one in trusted):
+        raise ProvenanceRefused(
+            "provenance",
+            f"wanted: no subject but what is to be signed; found: {_shown(others)}",
+            "Make a statement of these files alone, or sign them all at once.",
+        )
+    places = trusted[0].places if trusted else SOURCES.get(statement.build_type)
+    return Proven(provenance, bool(trusted), statement.source(places))
+
+
+def _check_named(wanted: Sequence[Digest], named: set[Digest], built: Sequence[Built]) -> None:
+    missing = [one for one in wanted if one not in named]
+    if missing:
+        shown = ", ".join(str(one) for one in missing[:SHOWN])
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise ProvenanceRefused("provenance", f"wanted: the subject {shown}{more}; found: {_shown(built)}", _NEXT)
+
+
+def _is_its(provenance: Provenance, builder: Builder) -> bool:
+    """Rule 1."""
+    said = provenance.statement
+    return said.builder == builder.id and said.build_type in builder.build_types and builder.signed(provenance)
+
+
+def _whose(provenance: Provenance, builders: Sequence[Builder]) -> str:
+    """Whose signature an envelope has that is not what was wanted."""
+    signers = [one.name for one in builders if one.signed(provenance)]
+    return f"signed by the key of {', '.join(signers)}" if signers else "signed by none of their keys"
+
+
+def _wanted(builder: Builder) -> str:
+    return f"builder {builder.id} with its key, build type {' or '.join(builder.build_types)}"
+
+
+def _digests(artifacts: Sequence[Prepared]) -> Iterator[Digest]:
+    """Rule 2: of each artifact what the builder has built of it."""
+    for one in artifacts:
+        if one.format == "manifest" and one.content is not None:
+            manifest = parse_manifest(one.content, one.path)
+            yield from (Digest(manifest.algorithm, file.digest) for file in manifest.files)
+        else:
+            yield from one.digests.values()
+
+
+def _shown(built: Sequence[Built]) -> str:
+    said = [f"{display(one.name) or 'unnamed'} {min(map(str, one.digests))}" for one in islice(built, SHOWN)]
+    return ", ".join(said) + (f" and {len(built) - SHOWN} more" if len(built) > SHOWN else "")
+
+
+def _place(section: Section, key: str) -> Place:
+    names = tuple(section.text(key).split(".")) if section.has(key) else ()
+    if len(names) > MAX_PLACE or not all(names):
+        raise section.wrong(key, f"1 to {MAX_PLACE} names with dots between them, such as workflow.ref")
+    return names
+
+
+def _spki(section: Section) -> bytes:
+    pem = section.raw("key") or ""
+    try:
+        key = load_pem_public_key(pem.encode())
+        algorithm_for(key, subject="key")
+        check_encoding(_public(key), pem.encode(), subject="key")
+    except (SealwrightError, ValueError, TypeError, UnsupportedAlgorithm) as cause:
+        what = f": {cause.what}" if isinstance(cause, SealwrightError) else ""
+        raise section.wrong("key", f"a public key in PEM{what}") from cause
+    return _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _public(key: object) -> PublicKey:
+    return key  # type: ignore[return-value]  # `algorithm_for` refuses whatever is none

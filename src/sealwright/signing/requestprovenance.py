@@ -1,0 +1,85 @@
+"""The build provenance of a request: judged when it is asked and again when it is used, and kept beside it.
+
+The request's own bytes, which approvers sign, have the statement's digest; so does its entry in the log (`build`). The row only has
+the octets: where they are gone, or others, nothing is signed (A130). Whom the policies trust is asked of those of today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, insert, select
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.names import display
+from sealwright.errors import LogRefused, ProvenanceRefused
+from sealwright.formats.format import Prepared
+from sealwright.signing.builder import NOTHING, Proven, judged
+from sealwright.signing.policy import Policies
+from sealwright.signing.policyexplain import Explained, explain
+from sealwright.signing.policyquestion import Question
+from sealwright.signing.policyrules import Effect
+from sealwright.signing.policyschema import OF_PROVENANCE
+from sealwright.signing.provenance import read_provenance
+from sealwright.signing.request import SigningRequest
+from sealwright.signing.tables import PROVENANCE
+from sealwright.texts.words import say
+
+_READS = frozenset(f"context.{name}" for name in (*OF_PROVENANCE, "provenance_verified"))
+_TAMPERED = "Keep the database as evidence: somebody has written into it. Ask for the signatures anew."
+
+
+def proven_of(data: bytes, artifacts: Sequence[Prepared], policies: Policies) -> Proven:
+    """What rules may know of the build; b"" for no statement. ProvenanceRefused, LimitExceeded."""
+    if not data:
+        return NOTHING
+    return judged(read_provenance(data, "provenance"), policies.settings.builders, artifacts)
+
+
+def keep(connection: Connection, id_: str, data: bytes) -> None:
+    """Put a statement beside its request, in the transaction that records it."""
+    if data:
+        connection.execute(insert(PROVENANCE).values(request=id_, statement=data))
+
+
+def kept(connection: Connection, request: SigningRequest) -> bytes:
+    """The statement that a request names, b"" where it names none; LogRefused where it is gone or another one."""
+    if request.provenance is None:
+        return b""
+    data = connection.execute(select(PROVENANCE.c.statement).where(PROVENANCE.c.request == request.id)).scalar()
+    if data is None or Digest.of(bytes(data)) != request.provenance:
+        raise LogRefused(request.id, "the build provenance that it names is gone or another one", _TAMPERED)
+    return bytes(data)
+
+
+def is_verified(data: bytes, artifacts: Sequence[Prepared], policies: Policies) -> bool:
+    """Whether a builder signed it that the policies trust now."""
+    try:
+        return proven_of(data, artifacts, policies).verified
+    except ProvenanceRefused:
+        return False
+
+
+def wanted_and_found(policies: Policies, question: Question) -> str:
+    """What rules wanted of the build provenance where they refuse, and what there was; "" where they want nothing of it."""
+    wanted = [text for one in explain(policies, question) for text in _wanted(one)]
+    if not wanted:
+        return ""
+    context = question.context
+    if not context.provenance_verified:
+        return "; ".join(["", *wanted, say("policy.provenance-none")])
+    found = {name: display(getattr(context, name)) or "-" for name in OF_PROVENANCE}
+    return "; ".join(["", *wanted, say("policy.provenance-found", **found)])
+
+
+def _wanted(one: Explained) -> Iterator[str]:
+    if not one.rule.reads & _READS:
+        return
+    if one.rule.effect is Effect.PERMIT:
+        words = [part.words for part in one.missing]
+    elif one.missing:
+        return  # it does not forbid this
+    else:
+        words = [say("policy.explain-except", words=part.words) if part.excepts else part.words for part in one.parts]
+    if words:
+        yield say("policy.provenance-wanted", rule=one.rule.id, words=", ".join(words))
