@@ -77,35 +77,26 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.artifact.names import display
-    from sealwright.errors import RequestRefused, UsageError
-    from sealwright.log.canonical import read_canonical
+    from sealwright.errors import UsageError
     from sealwright.signing.approval import approve
     from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.items import root_of_items
-    from sealwright.signing.request import read_request
     from sealwright.texts.words import say
 
     if args.home is None:
         raise UsageError("--home", "your own key approves", "Name the home with your approval key.")
     home = open_home(args.home)
     key = home.key(args.key, KeyPurpose.APPROVAL)
-    standing, items = client.standing(args.id), client.items(args.id)
-    data = standing.request.encode()
-    request = read_request(data, f"request {args.id[:16]}")
-    if request.id != args.id:
-        raise RequestRefused(args.id, "the service shows another request under this id", "Tell its operator.")
-    if len(items) != request.count or root_of_items([one.line for one in items]) != request.root:
-        raise RequestRefused(args.id, "what the service shows is not what the request binds", "Tell its operator.")
-    listed = [read_canonical(one.line) for one in items]
+    standing = client.standing(args.id)
+    request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
     if not args.json:
-        for said in _shown(standing, request, listed):
+        for said in shown(standing, request, listed):
             print(said)
         sys.stdout.flush()
     if not args.yes and not _agreed():
         print(say("approve.left"), file=sys.stderr)
         return 1
-    approval = approve(data, args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
+    approval = approve(request.encoded(), args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
     after = client.approve(args.id, approval)
     if args.json:
         from sealwright.cli.jsonout import line
@@ -114,6 +105,24 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     else:
         print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
     return 0
+
+
+def checked_items(
+    client: Client, standing: StandingRequest, id_: str
+) -> tuple[SigningRequest, list[Item], list[Mapping[str, Field]]]:
+    """The request of an id with what it asks to sign, each line as bytes and read; RequestRefused where the service shows another one."""
+    from sealwright.errors import RequestRefused
+    from sealwright.log.canonical import read_canonical
+    from sealwright.signing.items import root_of_items
+    from sealwright.signing.request import read_request
+
+    items = client.items(id_)
+    request = read_request(standing.request.encode(), f"request {id_[:16]}")
+    if request.id != id_:
+        raise RequestRefused(id_, "the service shows another request under this id", "Tell its operator.")
+    if len(items) != request.count or root_of_items([one.line for one in items]) != request.root:
+        raise RequestRefused(id_, "what the service shows is not what the request binds", "Tell its operator.")
+    return request, items, [read_canonical(one.line) for one in items]
 
 
 def _compare(paths: list[str], items: list[Item], listed: Sequence[Mapping[str, Field]]) -> None:
@@ -133,7 +142,8 @@ def _compare(paths: list[str], items: list[Item], listed: Sequence[Mapping[str, 
             raise RequestRefused(path, "it is not among what is to be signed", "Do not approve: ask who asked.")
 
 
-def _shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[Mapping[str, Field]]) -> list[str]:
+def shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[Mapping[str, Field]]) -> list[str]:
+    """A request in words, one line each."""
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "survey": "see who signed what in a folder, share or stick, without a trust file",
     "sign": "sign files and folders",
     "approve": "approve what somebody asks a signing service for, by your own key",
+    "follow-up": "look at an emergency of a signing service afterwards, as an officer",
     "record": "list, check and export the installation records that verify --record wrote",
     "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",

@@ -63,6 +63,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_service(service, required=False)
     service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
     service.add_argument(
+        "--emergency", action="store_true", help="it cannot wait for what is usual; two officers look at it afterwards"
+    )
+    service.add_argument(
         "--wait",
         metavar="PERIOD",
         type=period,
@@ -199,7 +202,7 @@ def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
 
     wait_s = (args.wait or timedelta(hours=1)).total_seconds()
     client = stack.enter_context(client_of(args))
-    return ServicePlace(client, reason=args.reason, wait_s=wait_s, said=said)
+    return ServicePlace(client, reason=args.reason, emergency=args.emergency, wait_s=wait_s, said=said)
 
 
 def _answers(

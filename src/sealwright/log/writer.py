@@ -142,6 +142,7 @@ class LogWriter:
             if len(entry) > MAX_ENTRY:
                 raise LimitExceeded("a log entry", f"{len(entry)} bytes", f"At most {MAX_ENTRY} are recorded.")
         order = _Order(tuple(entries), rows)
+        order.future.set_running_or_notify_cancel()  # what is ordered is done, whoever still waits
         with self._lock:
             if self._broken is not None:
                 raise self._broken

@@ -40,11 +40,13 @@ from sealwright.errors import (
     UsageError,
 )
 from sealwright.log.canonical import time_text
+from sealwright.log.entries import Outcome
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
+    GivenFollowUp,
     Health,
     Items,
     Keys,
@@ -61,9 +63,12 @@ from sealwright.service.wire import (
 )
 from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.desk import Value
+from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
 from sealwright.signing.people import Principal
-from sealwright.signing.requests import PAGE, Requests, Standing
+from sealwright.signing.requests import Requests
+from sealwright.signing.shelf import PAGE
+from sealwright.signing.standings import Standing
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
 
@@ -135,6 +140,8 @@ def _resources(office: Office, log: Log) -> Litestar:
             approve,
             withdraw,
             attempt,
+            follow_up,
+            owed,
             signatures,
             proofs,
             keys,
@@ -163,6 +170,7 @@ async def ask(
         items=[Item(one.line.encode(), one.content) for one in data.items],
         reason=data.reason,
         word=word or "",
+        emergency=data.emergency,
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
@@ -172,16 +180,19 @@ async def ask(
     except StoreConflict:
         if not wish.word:
             raise
-        before = await asyncio.to_thread(requests.said_before, who, wish)
+        before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
         return Response(_standing(before), status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
-    if asking.order is not None:
-        future = asyncio.wrap_future(requests.begin(asking))
+    answer = asking.answer
+    if wish.emergency and asking.needed.approvals == 0:
+        answer = await asyncio.to_thread(requests.use, asking.id)
+    if answer is not None:
+        future = asyncio.wrap_future(answer)
         done, _ = await asyncio.wait([future], timeout=data.wait_s)
         values = future.result() if done else None
     now = asking.request.not_before
-    state = State.SIGNED if values is not None else State.SIGNING if asking.order is not None else State.WAITING
+    state = State.SIGNED if values is not None else State.SIGNING if answer is not None else State.WAITING
     told = StandingRequest(
         id=asking.id,
         number=0,
@@ -192,7 +203,7 @@ async def ask(
         expires=time_text(asking.request.expires),
         count=asking.request.count,
         signed=len(values or ()),
-        attempt=1 if asking.order is not None else 0,
+        attempt=1 if answer is not None else 0,
         approvals=[],
         reason=wish.reason,
         needed=asking.needed.approvals,
@@ -209,7 +220,7 @@ async def listed(
     after: Annotated[int, QueryParameter(ge=0, le=2**62)] = 0,
 ) -> Page:
     """A page of them."""
-    found = await asyncio.to_thread(office.requests.listed, who, tuple(wanted or ()), after)
+    found = await asyncio.to_thread(office.requests.shelf.listed, who, tuple(wanted or ()), after)
     return Page([_standing(one) for one in found.standings], found.next)
 
 
@@ -220,7 +231,7 @@ async def standing(
     """With `wait_s` the answer comes when it is signed, failed or over, or after so many seconds."""
     until = asyncio.get_running_loop().time() + wait_s
     while True:
-        found = await asyncio.to_thread(office.requests.standing, who, id_)
+        found = await asyncio.to_thread(office.requests.shelf.standing, who, id_)
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
             tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
@@ -233,7 +244,7 @@ async def items(
     id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
 ) -> Items:
     """A page of the lines, each with its small content."""
-    found = await asyncio.to_thread(office.requests.items, who, id_, first)
+    found = await asyncio.to_thread(office.requests.shelf.items, who, id_, first)
     lines = [WireItem(one.line.decode(), one.content) for one in found]
     return Items(lines, first + PAGE if len(found) == PAGE else None)
 
@@ -257,12 +268,26 @@ async def attempt(id_: str, who: Principal, office: Office) -> StandingRequest:
     return _standing(await asyncio.to_thread(office.requests.attempt, who, id_))
 
 
+@get("/v1/follow-ups", summary="Emergencies that nobody has settled")
+async def owed(who: Principal, office: Office) -> Page:
+    """The hundred of the caller's tenant that are due first."""
+    return Page([_standing(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
+
+
+@post("/v1/requests/{id_:str}/follow-ups", status_code=201, summary="Say as an officer what an emergency was")
+async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Office) -> StandingRequest:
+    """How it stands then: with the second officer's word it is settled."""
+    word = FollowUps(office.requests).look
+    approval = Approval(Scheme(data.scheme), data.proof)
+    return _standing(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
+
+
 @get("/v1/requests/{id_:str}/signatures", summary="The signatures that are made")
 async def signatures(
     id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
 ) -> Signatures:
     """A page of them, by the number of their item."""
-    found = await asyncio.to_thread(office.requests.signatures, who, id_, first, 10 * PAGE)
+    found = await asyncio.to_thread(office.requests.shelf.signatures, who, id_, first, 10 * PAGE)
     made = [_signature(number, one) for number, one in sorted(found.items())]
     return Signatures(made, first + 10 * PAGE if len(made) == 10 * PAGE else None)
 
@@ -274,7 +299,7 @@ async def proofs(
     """A page of `.tlog-proof` files."""
 
     def made() -> dict[int, bytes]:
-        found = office.requests.signatures(who, id_, first, PAGE)
+        found = office.requests.shelf.signatures(who, id_, first, PAGE)
         return {number: office.requests.writer.proof(one.leaf) for number, one in sorted(found.items())}
 
     found = await asyncio.to_thread(made)
@@ -317,6 +342,9 @@ def _standing(one: Standing) -> StandingRequest:
         approvals=list(one.approvals),
         reason=one.reason,
         problem=one.problem,
+        emergency=one.request.emergency,
+        follow_up_until="" if one.owed is None else time_text(one.owed.until),
+        follow_up="" if one.owed is None else one.owed.outcome,
     )
 
 

@@ -49,6 +49,7 @@ from sealwright.findings import Finding
 from sealwright.formats.format import Prepared, Sealed
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import read_time
+from sealwright.log.entries import Outcome
 from sealwright.log.entry import read_entry
 from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import read_proof
@@ -56,6 +57,7 @@ from sealwright.pki.timestamppool import Pool, Stamp
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
+    GivenFollowUp,
     Items,
     Keys,
     Problem,
@@ -109,10 +111,12 @@ class Client:
             ) from cause
         self._http = httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=ANSWER_S)
 
-    def ask(self, key: str, items: Sequence[Item], *, reason: str = "", wait_s: int = POLL_S) -> StandingRequest:
+    def ask(
+        self, key: str, items: Sequence[Item], *, reason: str = "", emergency: bool = False, wait_s: int = POLL_S
+    ) -> StandingRequest:
         """Ask for signatures, and wait so long for them; asked again by the same word where no answer came."""
         lines = [WireItem(one.line.decode(), one.content) for one in items]
-        body = msgspec.json.encode(Ask(key, lines, reason, wait_s=wait_s))
+        body = msgspec.json.encode(Ask(key, lines, reason, emergency, wait_s=wait_s))
         word = secrets.token_hex(16)
         for left in range(TRIES - 1, -1, -1):
             try:
@@ -145,6 +149,15 @@ class Client:
         """Hand an approval in."""
         body = msgspec.json.encode(GivenApproval(approval.scheme.value, approval.proof))
         return self._post(f"/v1/requests/{id_}/approvals", body, StandingRequest)
+
+    def owed(self) -> list[StandingRequest]:
+        """The emergencies that nobody has settled, of those that the caller may see; the oldest hundred."""
+        return self._get("/v1/follow-ups", Page).requests
+
+    def follow_up(self, id_: str, outcome: Outcome, word: Approval) -> StandingRequest:
+        """Hand an officer's word on an emergency in."""
+        body = msgspec.json.encode(GivenFollowUp(outcome.value, word.scheme.value, word.proof))
+        return self._post(f"/v1/requests/{id_}/follow-ups", body, StandingRequest)
 
     def withdraw(self, id_: str) -> StandingRequest:
         """Take a request back."""
@@ -223,7 +236,7 @@ class Client:
 class ServicePlace:
     """A service as the place where `sign` signs (`signing/place.py`). said: gets a line when approvals are waited for.
 
-    wait_s: how long signatures may take, approvals and all.
+    emergency: it cannot wait for what is usual; wait_s: how long signatures may take, approvals and all.
     """
 
     timestamp = (NONE,)
@@ -234,11 +247,13 @@ class ServicePlace:
         client: Client,
         *,
         reason: str = "",
+        emergency: bool = False,
         wait_s: float = 3600,
         said: Callable[[StandingRequest], None] = lambda _: None,
     ) -> None:
         self.client = client
         self.reason = reason
+        self.emergency = emergency
         self.wait_s = wait_s
         self.said = said
 
@@ -290,6 +305,7 @@ class ServiceKey:
             self.name,
             [item_of(prepared) for prepared in batch],
             reason=self.place.reason,
+            emergency=self.place.emergency,
         )
         until = time.monotonic() + self.place.wait_s
         if standing.state == "waiting":

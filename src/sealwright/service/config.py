@@ -25,12 +25,16 @@
     kind = "github"                          # or "gitlab", with `address`
     audience = "https://sign.acme.example"
 
+    [webhook]                                # who hears of emergencies at once (`webhook.py`)
+    url = "https://alarms.acme.example/sealwright"
+
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -40,6 +44,7 @@ from sealwright.errors import MalformedConfiguration
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
+from sealwright.service.webhook import Webhook
 
 FIRST_LINE = "# sealwright service 1"
 CONFIGURATION = Complaint(
@@ -75,6 +80,7 @@ class Configuration:
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
+    webhook: Webhook | None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -113,6 +119,7 @@ def read_configuration(path: str) -> Configuration:
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        webhook=_webhook(top, place),
     )
     tls.done()
     top.done()
@@ -121,6 +128,17 @@ def read_configuration(path: str) -> Configuration:
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook | None:
+    if not top.has("webhook"):
+        return None
+    section = top.table("webhook")
+    made = Webhook(section.text("url"), place(section, "ca", ""), place(section, "secret_file", ""))
+    section.done()
+    if not made.url.startswith("https://"):
+        raise section.wrong("url", "an https address")
+    return made
 
 
 def _issuer(section: Section) -> TokenIssuer:

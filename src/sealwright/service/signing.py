@@ -22,6 +22,7 @@ from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.keys.backends import open_key
 from sealwright.keys.pin import Pin
+from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
@@ -32,10 +33,12 @@ from sealwright.service.oidc import MemoryReplay
 from sealwright.service.server import Limits, Log, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
+from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policy import Policies, load_policies
 from sealwright.signing.requests import Requests
 from sealwright.signing.stamps import utc_now
+from sealwright.signing.sweeper import Sweeper
 from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import open_store
 
@@ -77,12 +80,34 @@ class Service:
                 await sweeper
 
     async def _sweep(self) -> None:
+        sweeper, owed = Sweeper(self.requests), FollowUps(self.requests)
         while True:
             try:
-                await asyncio.to_thread(self.requests.sweep)
+                for problem in await asyncio.to_thread(sweeper.sweep):
+                    self._say_problem(problem)
+                await asyncio.to_thread(self._alarm, owed)
             except SealwrightError as cause:
-                self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
+                self._say_problem(cause)
             await asyncio.sleep(SWEEP_S)
+
+    def _alarm(self, owed: FollowUps) -> None:
+        """Tell of emergencies, until somebody has heard of each."""
+        now = self.requests.clock()
+        for one in owed.to_tell(now):
+            event = {
+                "event": "emergency-late" if one.late else "emergency",
+                "service": self.configuration.id,
+                "tenant": one.tenant,
+                "request": one.request,
+                "follow_up_until": time_text(one.due),
+            }
+            self.log(event)
+            if self.configuration.webhook is not None:
+                self.configuration.webhook.tell(event)
+            owed.told(one, now)
+
+    def _say_problem(self, cause: SealwrightError) -> None:
+        self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
 
 
 @contextmanager
@@ -116,8 +141,9 @@ def opened(
             served[entry.name] = ServedKey(desk, entry.tenant)
         _check_tenants(configuration, people)
         requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
-        requests.sweep()
-        _say_started(requests, writer, policies, clock())
+        sweeper = Sweeper(requests)
+        sweeper.begin()
+        _say_started(requests, sweeper, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
         office = Office(requests, Door(people, tokens, log), configuration.id)
         yield Service(configuration, requests, office, door, log)
@@ -137,13 +163,13 @@ def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:
             )
 
 
-def _say_started(requests: Requests, writer: LogWriter, policies: Policies, now: datetime) -> None:
+def _say_started(requests: Requests, sweeper: Sweeper, policies: Policies, now: datetime) -> None:
     start = Start(
         time=now,
         replica=requests.replica,
         version=__version__,
         policy=policies.digest,
-        size=writer.head.size,
-        unfinished=requests.unfinished(),
+        size=requests.writer.head.size,
+        unfinished=sweeper.unfinished(),
     )
-    writer.append([start.encoded()]).result(START_S)
+    requests.writer.append([start.encoded()]).result(START_S)

@@ -22,7 +22,7 @@ class WireItem(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A request for signatures. key: its name; valid_s: seconds for which it may be approved and used.
+    """A request for signatures. key: its name; emergency: it cannot wait for what is usual; valid_s: seconds for which it may be approved and used.
 
     wait_s: seconds to wait for the signatures before answering without them.
     """
@@ -30,6 +30,7 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
     key: Name
     items: Annotated[list[WireItem], Meta(min_length=1, max_length=MAX_ITEMS)]
     reason: Annotated[str, Meta(max_length=200)] = ""
+    emergency: bool = False
     valid_s: Annotated[int, Meta(ge=60, le=14 * 86400)] = 86400
     wait_s: Annotated[int, Meta(ge=0, le=60)] = 30
 
@@ -37,6 +38,14 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
 class GivenApproval(Struct, forbid_unknown_fields=True):
     """Somebody's approval. scheme: `cms`; proof: a detached CMS over the request's bytes, DER."""
 
+    scheme: Annotated[str, Meta(pattern="^cms$")]
+    proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
+
+
+class GivenFollowUp(Struct, forbid_unknown_fields=True):
+    """An officer's word on an emergency. proof: a detached CMS over its text (`signing/followup.py`), DER."""
+
+    outcome: Annotated[str, Meta(pattern="^(confirmed|disputed)$")]
     scheme: Annotated[str, Meta(pattern="^cms$")]
     proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
 
@@ -60,7 +69,8 @@ class Signatures(Struct):
 class StandingRequest(Struct, omit_defaults=True):
     """A request as it stands. request: the very text that approvers sign; approvals: ids of persons; signed: of `count`.
 
-    needed: approvals without which nothing is signed, by the policies of when it was asked.
+    emergency: it was asked for as one; follow_up_until: when two officers have looked at it, "" where that is not owed; follow_up: "",
+    `confirmed` or `disputed`. needed: approvals without which nothing is signed, by the policies of when it was asked.
     """
 
     id: str
@@ -76,6 +86,9 @@ class StandingRequest(Struct, omit_defaults=True):
     approvals: list[str]
     reason: str = ""
     problem: str = ""
+    emergency: bool = False
+    follow_up_until: str = ""
+    follow_up: str = ""
     needed: int | None = None
     signatures: list[WireSignature] | None = None
 

@@ -65,17 +65,19 @@ def approvers(
     approvals: Iterable[Approval],
     requester: str,
     person_of: Callable[[Digest], str | None],
-) -> frozenset[str]:
-    """The distinct persons whose approvals hold now, without the requester. person_of: of the register, None for a strange key.
+) -> dict[str, Digest]:
+    """The distinct persons whose approvals hold now, without the requester, each with the digest of the proof that counts.
+
+    person_of: of the register, None for a strange key.
 
     requester: the person who asked, or who answers for the machine that did. RequestRefused for an approval that does not hold:
     somebody has written into the database.
     """
-    found = set()
+    found: dict[str, Digest] = {}
     for number, approval in enumerate(approvals, 1):
         if number > MAX_APPROVALS:
             raise RequestRefused("approvals", f"more than {MAX_APPROVALS}", "Ask for the signatures again.")
         person = person_of(key_of(request, approval, f"approval {number}"))
         if person is not None and person != requester:
-            found.add(person)
-    return frozenset(found)
+            found.setdefault(person, Digest.of(approval.proof))
+    return found

@@ -226,12 +226,12 @@ class People:
                 return self._principal(machine, now, tuple((name, token.claims[name]) for name in names))
         raise IdentityRefused(f"token of {display(token.issuer)}", self._mismatch(token), _ASK)
 
-    def known(self, id_: str, now: datetime) -> None:
-        """IdentityRefused where nobody of that id counts now, or nobody who answers for it."""
+    def principal(self, id_: str, now: datetime) -> Principal:
+        """Who an id is now, without a token's claims; IdentityRefused where nobody counts by it, or nobody who answers for it."""
         found = self.persons.get(id_) or self.machines.get(id_)
         if found is None:
             raise IdentityRefused(id_, "the register does not have it", _ASK)
-        self._principal(found, now)
+        return self._principal(found, now)
 
     def approver_key(self, person: str, key: Digest, now: datetime) -> ApprovalKey:
         """The key with which somebody approves now; IdentityRefused where it is not theirs, or they may not."""

@@ -22,11 +22,11 @@ from sealwright.signing.policyrules import Effect
 from sealwright.signing.policyschema import OF_PROVENANCE
 from sealwright.signing.provenance import read_provenance
 from sealwright.signing.request import SigningRequest
+from sealwright.signing.storedrequest import TAMPERED
 from sealwright.signing.tables import PROVENANCE
 from sealwright.texts.words import say
 
 _READS = frozenset(f"context.{name}" for name in (*OF_PROVENANCE, "provenance_verified"))
-_TAMPERED = "Keep the database as evidence: somebody has written into it. Ask for the signatures anew."
 
 
 def proven_of(data: bytes, artifacts: Sequence[Prepared], policies: Policies) -> Proven:
@@ -48,7 +48,7 @@ def kept(connection: Connection, request: SigningRequest) -> bytes:
         return b""
     data = connection.execute(select(PROVENANCE.c.statement).where(PROVENANCE.c.request == request.id)).scalar()
     if data is None or Digest.of(bytes(data)) != request.provenance:
-        raise LogRefused(request.id, "the build provenance that it names is gone or another one", _TAMPERED)
+        raise LogRefused(request.id, "the build provenance that it names is gone or another one", TAMPERED)
     return bytes(data)
 
 

@@ -124,6 +124,28 @@ TICKETS = Table(
     Column("expires", BigInteger, nullable=False),
 )
 
+# emergencies that were used: what is owed. outcome: "" while nobody has looked; told: when an overdue one was told of, 0 for not yet
+FOLLOWUPS = Table(
+    "followups",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("told", BigInteger, nullable=False),
+)
+
+# an officer's word on an emergency, signed by their own key
+LOOKS = Table(
+    "looks",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("scheme", Text, nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 REPLICAS = Table(
     "replicas",
     METADATA,

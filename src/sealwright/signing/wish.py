@@ -64,8 +64,6 @@ def prepared_items(wish: Wish) -> list[Prepared]:
         raise LimitExceeded("items", f"{len(wish.items)} artifacts", f"A request is of 1 to {MAX_ITEMS}.")
     if len(wish.reason) > MAX_TEXT or not wish.reason.isprintable() or len(wish.word) > MAX_WORD:
         raise RequestRefused("request", "its reason or its own name is too long or not printable", "Shorten it.")
-    if wish.emergency:  # it would be owed a follow-up, which nobody records yet
-        raise RequestRefused("emergency", "this service does not serve emergencies", "Ask for the ordinary approvals.")
     if not timedelta(minutes=1) <= wish.valid <= LONGEST:
         raise RequestRefused("request", "it shall hold for less than a minute or more than 14 days", "Choose between.")
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(wish.items)]

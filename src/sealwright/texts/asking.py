@@ -13,5 +13,9 @@ WORDS: dict[str, str] = {
     "approve.ask": "Approve? Type yes: ",
     "approve.left": "not approved",
     "approve.done": "approved; it is {state} now, approved by {approvals}",
+    "followup.owed": "{id}  an emergency of {who}; two officers look at it until {until}",
+    "followup.left": "nothing was said; with --confirm or --dispute you say what {id} was",
+    "followup.settled": "it is {outcome} now",
+    "followup.one-more": "taken in; another officer has to look at it too",
     "sign.waits-for-approval": "request {id} waits for approval: sealwright approve {id} --service {url} (and your certificates)",
 }
