@@ -6,7 +6,7 @@ the octets: where they are gone, or others, nothing is signed (A130). Whom the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select
 
@@ -62,7 +62,10 @@ def is_verified(data: bytes, artifacts: Sequence[Prepared], policies: Policies) 
 
 def wanted_and_found(policies: Policies, question: Question) -> str:
     """What rules wanted of the build provenance where they refuse, and what there was; "" where they want nothing of it."""
-    wanted = [text for one in explain(policies, question) for text in _wanted(one)]
+    looking = [one for one in explain(policies, question) if one.rule.reads & _READS]
+    forbidding = [one for one in looking if one.rule.effect is Effect.FORBID and not one.missing]
+    permitting = [one for one in looking if one.rule.effect is Effect.PERMIT and one.missing]
+    wanted = [_wanted(one) for one in forbidding or permitting[:1]]
     if not wanted:
         return ""
     context = question.context
@@ -72,14 +75,7 @@ def wanted_and_found(policies: Policies, question: Question) -> str:
     return "; ".join(["", *wanted, say("policy.provenance-found", **found)])
 
 
-def _wanted(one: Explained) -> Iterator[str]:
-    if not one.rule.reads & _READS:
-        return
-    if one.rule.effect is Effect.PERMIT:
-        words = [part.words for part in one.missing]
-    elif one.missing:
-        return  # it does not forbid this
-    else:
-        words = [say("policy.explain-except", words=part.words) if part.excepts else part.words for part in one.parts]
-    if words:
-        yield say("policy.provenance-wanted", rule=one.rule.id, words=", ".join(words))
+def _wanted(one: Explained) -> str:
+    parts = one.missing or one.parts
+    words = [say("policy.explain-except", words=part.words) if part.excepts else part.words for part in parts]
+    return say("policy.provenance-wanted", rule=one.rule.id, words=", ".join(words))
