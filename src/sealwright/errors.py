@@ -282,6 +282,12 @@ class ServiceUnavailable(SealwrightError):
     code = "SW-SERVICE-UNAVAILABLE"
 
 
+class StillWaiting(ServiceUnavailable):
+    """A request for signatures is neither signed nor refused yet; whoever asks again goes on waiting."""
+
+    code = "SW-SERVICE-WAITING"
+
+
 class MalformedPeople(SealwrightError):
     """The register of who speaks to the service, or the list of their names, is not usable."""
 

@@ -89,8 +89,9 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     standing = client.standing(args.id)
     request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
+    built = _built(client, request, items)
     if not args.json:
-        for said in shown(standing, request, listed):
+        for said in [*shown(standing, request, listed), *built]:
             print(said)
         sys.stdout.flush()
     if not args.yes and not _agreed():
@@ -105,6 +106,21 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     else:
         print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
     return 0
+
+
+def _built(client: Client, request: SigningRequest, items: Sequence[Item]) -> list[str]:
+    """Who built it from what; RequestRefused where the service shows another provenance than the request binds, or one of other files."""
+    if request.provenance is None:
+        return []
+    from sealwright.cli.cipages import built_lines
+    from sealwright.errors import RequestRefused
+    from sealwright.signing.provenance import read_provenance
+
+    told = client.provenance(request.id)
+    provenance = read_provenance(told.statement, "provenance")
+    if provenance.digest != request.provenance:
+        raise RequestRefused(request.id, "the service shows another provenance than it binds", "Tell its operator.")
+    return built_lines(provenance, items, told.verified)
 
 
 def checked_items(

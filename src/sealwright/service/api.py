@@ -42,7 +42,9 @@ from sealwright.errors import (
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.provenancepage import provenance
 from sealwright.service.server import Log, no_log
+from sealwright.service.tickets import Tickets
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -66,6 +68,7 @@ from sealwright.signing.desk import Value
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
 from sealwright.signing.people import Principal
+from sealwright.signing.request import SigningRequest
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
 from sealwright.signing.standings import Standing
@@ -93,11 +96,12 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id."""
+    """What the resources work on. name: the service's id; tickets: None where no CI system asks."""
 
     requests: Requests
     door: Door
     name: str
+    tickets: Tickets | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
@@ -144,6 +148,7 @@ def _resources(office: Office, log: Log) -> Litestar:
             owed,
             signatures,
             proofs,
+            provenance,
             keys,
             checkpoint,
             health,
@@ -171,6 +176,7 @@ async def ask(
         reason=data.reason,
         word=word or "",
         emergency=data.emergency,
+        provenance=data.provenance or b"",
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
@@ -181,7 +187,9 @@ async def ask(
         if not wish.word:
             raise
         before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
-        return Response(_standing(before), status_code=200)
+        told = _standing(before)
+        told.ticket = await _ticket(office, who, before.request, before.id)
+        return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
     answer = asking.answer
@@ -209,6 +217,7 @@ async def ask(
         needed=asking.needed.approvals,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
+    told.ticket = await _ticket(office, who, asking.request, asking.id)
     return Response(told, status_code=201 if values is not None else 202, headers=location)
 
 
@@ -324,6 +333,13 @@ async def health(office: Office) -> Response[Health]:
     problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
     told = Health("stopped" if problems else "ok", office.name, __version__, office.requests.writer.head.size, problems)
     return Response(told, status_code=503 if problems else 200)
+
+
+async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
+    """For whoever cannot show their token again."""
+    if office.tickets is None or not who.machine:
+        return ""
+    return await asyncio.to_thread(office.tickets.give, who, id_, request.expires, office.requests.clock())
 
 
 def _standing(one: Standing) -> StandingRequest:

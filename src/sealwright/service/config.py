@@ -22,7 +22,7 @@
     pin_file = "release.pin"                 # where its token wants one
 
     [[issuer]]
-    kind = "github"                          # or "gitlab", with `address`
+    kind = "github"                          # or "gitlab", "other" (`issuers.py`)
     audience = "https://sign.acme.example"
 
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
@@ -41,7 +41,8 @@ from typing import cast
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
-from sealwright.service.oidc import TokenIssuer, github, gitlab
+from sealwright.service.issuers import issuer_of
+from sealwright.service.oidc import TokenIssuer
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
@@ -118,7 +119,7 @@ def read_configuration(path: str) -> Configuration:
             tuple(os.path.join(folder, one) for one in tls.texts("revocation_lists")),
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
-        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", lambda section: issuer_of(section, folder))),
         webhook=_webhook(top, place),
     )
     tls.done()
@@ -139,10 +140,3 @@ def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook
     if not made.url.startswith("https://"):
         raise section.wrong("url", "an https address")
     return made
-
-
-def _issuer(section: Section) -> TokenIssuer:
-    audience = section.text("audience")
-    if section.word("kind", ("github", "gitlab")) == "github":
-        return github(audience)
-    return gitlab(audience, section.text("address", "https://gitlab.com"))

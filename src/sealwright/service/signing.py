@@ -31,6 +31,7 @@ from sealwright.service.config import Configuration
 from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.oidc import MemoryReplay
 from sealwright.service.server import Limits, Log, no_log, serve_application
+from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.desk import Desk
 from sealwright.signing.followup import FollowUps
@@ -145,7 +146,8 @@ def opened(
         sweeper.begin()
         _say_started(requests, sweeper, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
-        office = Office(requests, Door(people, tokens, log), configuration.id)
+        tickets = Tickets(store, people.current) if tokens is not None else None
+        office = Office(requests, Door(people, tokens, log, tickets), configuration.id, tickets)
         yield Service(configuration, requests, office, door, log)
 
 

@@ -17,6 +17,7 @@ In the settings of the policies, so that the policies' digest covers them and a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,10 +35,19 @@ from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
 from sealwright.artifact.section import Section
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding
-from sealwright.errors import ProvenanceRefused, SealwrightError
+from sealwright.errors import ProvenanceRefused, SealwrightError, UsageError
 from sealwright.formats.format import Prepared
 from sealwright.signing.policyquestion import Context
-from sealwright.signing.provenance import MAX_PLACE, SOURCES, Built, Place, Provenance, Source, SourcePlaces
+from sealwright.signing.provenance import (
+    MAX_PLACE,
+    SOURCES,
+    Built,
+    Place,
+    Provenance,
+    Source,
+    SourcePlaces,
+    Statement,
+)
 
 SHOWN = 3
 _NEXT = "Sign what the builder built, with the provenance that it made for it."
@@ -133,11 +143,7 @@ def judged(provenance: Provenance, builders: Sequence[Builder], artifacts: Seque
             f"{_whose(provenance, builders)}",
             _NEXT,
         )
-    named = {digest for one in statement.built for digest in one.digests}
-    wanted_digests = list(dict.fromkeys(_digests(artifacts)))
-    _check_named(wanted_digests, named, statement.built)
-    asked = set(wanted_digests)
-    others = [one for one in statement.built if not one.digests & asked]
+    others = others_than(artifacts, statement)
     if others and not any(one.others for one in trusted):
         raise ProvenanceRefused(
             "provenance",
@@ -148,12 +154,30 @@ def judged(provenance: Provenance, builders: Sequence[Builder], artifacts: Seque
     return Proven(provenance, bool(trusted), statement.source(places))
 
 
-def _check_named(wanted: Sequence[Digest], named: set[Digest], built: Sequence[Built]) -> None:
+def built_digests(artifacts: Sequence[Prepared]) -> Iterator[tuple[str, tuple[Digest, ...]]]:
+    """Rule 2: of each artifact what was built of it, with its name."""
+    for one in artifacts:
+        if one.format == "manifest" and one.content is not None:
+            manifest = parse_manifest(one.content, one.path)
+            for file in manifest.files:
+                yield os.fsdecode(file.name), (Digest(manifest.algorithm, file.digest),)
+        else:
+            yield os.path.basename(one.path), tuple(one.digests.values())
+
+
+def others_than(artifacts: Sequence[Prepared], statement: Statement) -> list[Built]:
+    """What a statement names beside what is to be signed; ProvenanceRefused where it does not name all of that."""
+    named = {digest for one in statement.built for digest in one.digests}
+    wanted = list(dict.fromkeys(one for _, digests in built_digests(artifacts) for one in digests))
     missing = [one for one in wanted if one not in named]
     if missing:
         shown = ", ".join(str(one) for one in missing[:SHOWN])
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise ProvenanceRefused("provenance", f"wanted: the subject {shown}{more}; found: {_shown(built)}", _NEXT)
+        raise ProvenanceRefused(
+            "provenance", f"wanted: the subject {shown}{more}; found: {_shown(statement.built)}", _NEXT
+        )
+    asked = set(wanted)
+    return [one for one in statement.built if not one.digests & asked]
 
 
 def _is_its(provenance: Provenance, builder: Builder) -> bool:
@@ -172,16 +196,6 @@ def _wanted(builder: Builder) -> str:
     return f"builder {builder.id} with its key, build type {' or '.join(builder.build_types)}"
 
 
-def _digests(artifacts: Sequence[Prepared]) -> Iterator[Digest]:
-    """Rule 2: of each artifact what the builder has built of it."""
-    for one in artifacts:
-        if one.format == "manifest" and one.content is not None:
-            manifest = parse_manifest(one.content, one.path)
-            yield from (Digest(manifest.algorithm, file.digest) for file in manifest.files)
-        else:
-            yield from one.digests.values()
-
-
 def _shown(built: Sequence[Built]) -> str:
     said = [f"{display(one.name) or 'unnamed'} {min(map(str, one.digests))}" for one in islice(built, SHOWN)]
     return ", ".join(said) + (f" and {len(built) - SHOWN} more" if len(built) > SHOWN else "")
@@ -194,16 +208,24 @@ def _place(section: Section, key: str) -> Place:
     return names
 
 
-def _spki(section: Section) -> bytes:
-    pem = section.raw("key") or ""
+def read_spki(pem: bytes, subject: str) -> bytes:
+    """A builder's public key, DER; UsageError or WeakAlgorithm for what is none that is accepted."""
     try:
-        key = load_pem_public_key(pem.encode())
-        algorithm_for(key, subject="key")
-        check_encoding(_public(key), pem.encode(), subject="key")
-    except (SealwrightError, ValueError, TypeError, UnsupportedAlgorithm) as cause:
-        what = f": {cause.what}" if isinstance(cause, SealwrightError) else ""
-        raise section.wrong("key", f"a public key in PEM{what}") from cause
+        key = load_pem_public_key(pem)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
+        raise UsageError(
+            subject, "it is no public key in PEM", "Name one that begins with BEGIN PUBLIC KEY."
+        ) from cause
+    algorithm_for(key, subject=subject)
+    check_encoding(_public(key), pem, subject=subject)
     return _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _spki(section: Section) -> bytes:
+    try:
+        return read_spki((section.raw("key") or "").encode(), "key")
+    except SealwrightError as cause:
+        raise section.wrong("key", f"a public key in PEM, and {cause.what}") from cause
 
 
 def _public(key: object) -> PublicKey:

@@ -12,7 +12,7 @@ It comes bare, or in a DSSE envelope (`dsse.py`); whose signature that is, and w
 
 1. At most 1 MiB of JSON in UTF-8, no name twice at any depth.
 2. `_type`, `predicateType` and `payloadType` are these texts, letter by letter: another predicate says something else.
-3. Each subject has a SHA-256 in lower-case hexadecimal, and may have SHA-384 and SHA-512. No name stands for two digests.
+3. Each subject has a digest of SHA-2 in lower-case hexadecimal, one by each algorithm. No name stands for two subjects.
 4. Builder, build type and parameters are whole printable texts. Where a build type keeps its source is a table, never a guess.
 5. Fields that nobody reads here are ignored, as both specifications want it.
 """
@@ -146,8 +146,8 @@ def _subjects(listed: Json) -> tuple[Built, ...]:
 
 
 def _digests(named: Json) -> Iterator[Digest]:
-    if not isinstance(named, dict) or HashName.SHA256.value not in named:
-        raise ValueError("a subject has no `sha256`")
+    if not isinstance(named, dict) or not any(name.value in named for name in HashName):
+        raise ValueError("a subject has neither `sha256` nor another digest of SHA-2")
     for name in HashName:
         if name.value in named:
             text = named[name.value]

@@ -120,6 +120,9 @@ TEXTS: dict[str, Text] = {
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
     ),
+    "SW-SERVICE-WAITING": Text(
+        "the signing service {subject} has not signed yet: {found}", "Ask again the same way: that goes on waiting."
+    ),
     "SW-PEOPLE-MALFORMED": Text(
         "the register {subject} is not usable: {found}",
         "Correct it; `sealwright people check FILE` reads it.",
