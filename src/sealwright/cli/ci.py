@@ -114,7 +114,7 @@ def run_sign(args: argparse.Namespace) -> int:
 
 
 def _sign(args: argparse.Namespace) -> int:
-    from sealwright.artifact.output import Replace, write_atomic
+    from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.cipages import Told
     from sealwright.cli.sign import found_out, say_refused, say_signed
@@ -135,7 +135,7 @@ def _sign(args: argparse.Namespace) -> int:
         batch=AT_ONCE,
     )
     signed = refused = 0
-    told = Told.of(args)
+    told = Told.of(args, options.replace)
     with ExitStack() as stack:
         place = _place(args, told, stack)
         progress = stack.enter_context(TerminalProgress("reading"))
@@ -148,8 +148,7 @@ def _sign(args: argparse.Namespace) -> int:
                 signed += 1
                 say_signed(answer, args)
     if signed:
-        write_atomic(told.path, b"".join(told.statements))
-        told.say_written()
+        told.write()
     return 1 if refused or not signed else 0
 
 
@@ -159,7 +158,7 @@ def _place(args: argparse.Namespace, told: Told, stack: ExitStack) -> ServicePla
     from sealwright.service.client import ServicePlace
 
     client = stack.enter_context(_client(args))
-    wait_s = (args.wait or timedelta(hours=1)).total_seconds()
+    wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
     return ServicePlace(client, reason=args.reason, wait_s=wait_s, watched=told.watched, origin=told)
 
 

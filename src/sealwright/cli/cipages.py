@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
+from sealwright.artifact.output import Replace, refuse_taken, write_atomic
 from sealwright.artifact.source import open_artifact, read_file
 from sealwright.errors import ProvenanceRefused, SealwrightError
 from sealwright.formats.format import Coverage, Prepared
@@ -32,23 +33,32 @@ _NEXT = "Do not use it: get it again from where it was built."
 
 @dataclass(slots=True)
 class Told:
-    """A run as `ServicePlace` wants its origin. given: the builder's statement, b"" for the job's own; statements: those that were sent, for `path`."""
+    """A run as `ServicePlace` wants its origin. given: the builder's statement, b"" for the job's own; statements: those that were sent.
+
+    path: where they are written, "" where the builder's lies there already.
+    """
 
     run: CiRun
     path: str
     given: bytes
+    replace: Replace
     json: bool
     statements: list[bytes] = field(default_factory=list)
     _shown: tuple[str, ...] = ()
     _at: float = 0.0
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Told:
-        """The run of this job; ProvenanceRefused for a statement of --provenance that is none."""
-        given = b"" if args.provenance is None else read_file(args.provenance, MAX_BYTES)
-        if given:
+    def of(cls, args: argparse.Namespace, replace: Replace) -> Told:
+        """The run of this job; ProvenanceRefused for a statement of --provenance that is none, OutputRefused where none can be written."""
+        given, path = b"", statement_path(args.paths, args.out)
+        if args.provenance is not None:
+            given = read_file(args.provenance, MAX_BYTES).strip() + b"\n"
             read_provenance(given, args.provenance)
-        return cls(run_of(os.environ, args.named), statement_path(args.paths, args.out), given, args.json)
+            if os.path.abspath(args.provenance) == os.path.abspath(path):
+                path = ""
+        if path:
+            refuse_taken(path, replace)
+        return cls(run_of(os.environ, args.named), path, given, replace, args.json)
 
     def statement(self, artifacts: Sequence[Prepared]) -> bytes:
         """The builder's, else the job's own."""
@@ -70,8 +80,11 @@ class Told:
         approvals = display(", ".join(standing.approvals)) or "-"
         print(say("ci.waits", id=standing.id, state=standing.state, approvals=approvals), file=sys.stderr, flush=True)
 
-    def say_written(self) -> None:
-        """Where the statement is."""
+    def write(self) -> None:
+        """The statements, one a line."""
+        if not self.path:
+            return
+        write_atomic(self.path, b"".join(self.statements), replace=self.replace)
         if not self.json:
             print(say("ci.statement", path=display(self.path)))
 

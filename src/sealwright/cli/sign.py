@@ -196,7 +196,7 @@ def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
     def said(standing: StandingRequest) -> None:
         print(say("sign.waits-for-approval", id=standing.id, url=args.service), file=sys.stderr, flush=True)
 
-    wait_s = (args.wait or timedelta(hours=1)).total_seconds()
+    wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
     client = stack.enter_context(client_of(args))
     return ServicePlace(client, reason=args.reason, emergency=args.emergency, wait_s=wait_s, said=said)
 
