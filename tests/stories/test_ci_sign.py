@@ -170,7 +170,7 @@ def test_what_is_refused_ends_with_1_and_what_is_not_decided_with_3(ci: CiHouse,
     away = ["--service", "https://127.0.0.1:1", "--service-ca", str(ci.service.folder / "servers.pem")]
     said = ci.ci("sign", path, *away, *DEVELOPMENT, "--audience", AUDIENCE, "--replace", code=3, **ci.github("5"))
     assert "127.0.0.1:1" in said
-    ci.ci("sign", path, *ci.where, *DEVELOPMENT, code=2)  # no token at all
+    ci.ci("sign", path, *ci.where, *DEVELOPMENT, "--replace", code=2)  # no token at all
     options, tokens = two(ci)
     ci.ci(
         "sign", path, *ci.where, *DEVELOPMENT, *options[:2], "--replace", code=2, TOKEN=tokens["TOKEN"]
