@@ -65,6 +65,7 @@ def _configure_init(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--repository", metavar="NAME", default="", help="of CI, as its token names it (acme/drive-firmware)"
     )
     init.add_argument("--builder", metavar="ID", default="", help="of CI, as the build provenance names it")
+    init.add_argument("--builder-key", metavar="FILE", help="the key that signs its build provenance, PEM")
     init.add_argument(
         "--zone", metavar="ZONE", default="UTC", help="of office hours and freezes (Europe/Berlin; default UTC)"
     )
@@ -157,10 +158,14 @@ def run_init(args: argparse.Namespace) -> int:
     from sealwright.artifact.folders import new_folder
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.source import read_file
+    from sealwright.signing.builder import builder_pem
     from sealwright.signing.policyexample import TABLE, Company, example
+    from sealwright.signing.policysettings import MAX_BYTES
     from sealwright.texts.words import say
 
-    files = example(Company(args.repository, args.builder, args.zone))
+    key = "" if args.builder_key is None else builder_pem(read_file(args.builder_key, MAX_BYTES), args.builder_key)
+    files = example(Company(args.repository, args.builder, args.zone, key))
     with new_folder(args.folder) as building:
         os.mkdir(os.path.join(building, os.path.dirname(TABLE)))
         for name, text in files.items():

@@ -180,7 +180,8 @@ async def ask(
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
-    asking = await asyncio.to_thread(requests.ask, who, wish) if len(wish.items) > MANY else requests.ask(who, wish)
+    large = len(wish.items) > MANY or wish.provenance
+    asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
         await asyncio.wrap_future(asking.recorded)
     except StoreConflict:

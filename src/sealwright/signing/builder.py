@@ -188,7 +188,7 @@ def _is_its(provenance: Provenance, builder: Builder) -> bool:
 
 def _whose(provenance: Provenance, builders: Sequence[Builder]) -> str:
     """Whose signature an envelope has that is not what was wanted."""
-    signers = [one.name for one in builders if one.signed(provenance)]
+    signers = [one.name for one in builders[:SHOWN] if one.signed(provenance)]
     return f"signed by the key of {', '.join(signers)}" if signers else "signed by none of their keys"
 
 
@@ -219,6 +219,12 @@ def read_spki(pem: bytes, subject: str) -> bytes:
     algorithm_for(key, subject=subject)
     check_encoding(_public(key), pem, subject=subject)
     return _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def builder_pem(pem: bytes, subject: str) -> str:
+    """The same key as settings have it; UsageError or WeakAlgorithm."""
+    key = load_der_public_key(read_spki(pem, subject))
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _spki(section: Section) -> bytes:

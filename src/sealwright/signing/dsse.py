@@ -18,7 +18,7 @@ from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, check_
 from sealwright.errors import BadSignature
 
 IN_TOTO = "application/vnd.in-toto+json"
-MAX_SIGNATURES = 16
+MAX_SIGNATURES = 4
 MAX_SIGNATURE_BYTES = 8 * 1024
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
@@ -39,9 +39,10 @@ class Dsse:
 
     def signed_by(self, key: PublicKey, algorithm: SignatureAlgorithm) -> bool:
         """Whether one of its signatures is that key's."""
+        signed = self.signed
         for value in self.signatures:
             try:
-                check_signature(key, algorithm, value, self.signed, subject="provenance")
+                check_signature(key, algorithm, value, signed, subject="provenance")
             except BadSignature:
                 continue
             return True

@@ -108,6 +108,7 @@ WORDS: dict[str, str] = {
     "policy.check-change-alone": "one person alone may {action}",
     "policy.check-more-is-less": "with more approvals less is allowed; say >= instead of == or <",
     "policy.check-unused": "no rule looks at {kind} {name}, so it changes nothing",
+    "policy.check-no-builder": "no [builder] is trusted in the settings, so there is no build provenance that counts",
     "policy.check-over": "the freeze {name} is over",
     "policy.check-undecided": "no question was found that this rule decides",
     "policy.check-place": "the service will not take this folder: {why}",
