@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from sealwright.signing.home import Home, KeyPurpose
 from sealwright.trust.certificate import tbs_digest
 
 PEOPLE = ("max", "eva", "jan", "stranger")
+APPROVERS = ("eva", "jan")
 HOUR = timedelta(hours=1)
 
 
@@ -40,22 +41,23 @@ class House:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
 
-def house(folder: Path, policy: str = POLICY) -> House:
-    """Everything but the running service."""
+def house(folder: Path, policy: str = POLICY, officers: Sequence[str] = ()) -> House:
+    """Everything but the running service. officers: who is there besides, as officers."""
     folder.mkdir(exist_ok=True)
     home = service_home(folder)
-    persons = {name: person_home(folder, name + "-home") for name in ("eva", "jan")}
+    persons = {name: person_home(folder, name + "-home") for name in (*APPROVERS, *officers)}
     at = datetime.now(UTC) - 24 * HOUR
     clients, servers = Pki.make("ACME people", at=at), Pki.make("ACME servers", at=at)
     pem_files(server_certificate(servers), folder, "server")
     (folder / "servers.pem").write_text(servers.root.pem)
     (folder / "clients.pem").write_text(clients.root.pem + clients.intermediate.pem)
     register = '# sealwright people 1\ntenants = ["acme", "other"]\n'
-    for name in PEOPLE:
+    for name in (*PEOPLE, *officers):
         signer = client_certificate(clients, name)
         pem_files(signer, folder, name)
         tenant = "other" if name == "stranger" else "acme"
-        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = ["requester", "approver"]\n'
+        roles = '"approver", "officer"' if name in officers else '"requester", "approver"'
+        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = [{roles}]\n'
         register += f'certificates = ["{tbs_digest(signer.x509)}"]\n'
         if name in persons:
             key = spki_of(persons[name], KeyPurpose.APPROVAL)
@@ -101,7 +103,7 @@ def publish(made: House, clients: Pki) -> None:
 @contextmanager
 def running(made: House) -> Iterator[House]:
     """The service, until the end of the block."""
-    command = [sys.executable, "-m", "sealwright", "serve", "signing", made.configuration, "--json"]
+    command = [sys.executable, "-m", "sealwright", "serve", "signing", str(made.configuration), "--json"]
     with (made.folder / "service.log").open("ab") as log:
         process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None

@@ -95,7 +95,7 @@ class FollowUps:
         query = (
             select(FOLLOWUPS.c.request, FOLLOWUPS.c.due, REQUESTS.c.tenant)
             .join_from(FOLLOWUPS, REQUESTS, FOLLOWUPS.c.request == REQUESTS.c.id)
-            .where(FOLLOWUPS.c.outcome == "", or_(FOLLOWUPS.c.told == 0, late))
+            .where(or_(FOLLOWUPS.c.told == 0, and_(FOLLOWUPS.c.outcome == "", late)))
             .limit(MAX_TOLD)
         )
         with self._requests.store.read() as connection:
