@@ -331,3 +331,69 @@ def test_the_shell_example_signs_and_asks_once_however_often_it_is_tried(ci: CiH
     code, said = run("--environment", "test", "--wait", "0m", "--replace")
     assert (code, said.count("nothing is decided yet")) == (3, 3), said
     assert len(ids(ci) - before) == 1
+
+
+def test_many_files_are_one_request_and_one_statement(ci: CiHouse, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "out").mkdir()
+    for number in range(300):
+        (tmp_path / "parts" / f"{number}.bin").write_bytes(b"%d" % number)
+    options, tokens = two(ci)
+    words = ("sign", tmp_path / "parts", *ci.where, *DEVELOPMENT, "--recursive", "--out", tmp_path / "out", "--json")
+    lines = [json.loads(one) for one in ci.ci(*words, *options, **tokens).splitlines() if one.startswith("{")]
+    assert [one["outcome"] for one in lines] == ["signed"] * 300 + ["provenance"]
+    (made,) = (tmp_path / "out" / "parts.intoto.jsonl").read_text().splitlines()
+    assert len(json.loads(made)["subject"]) == 300
+    assert len(list((tmp_path / "out").glob("*.manifest.p7s"))) == 300
+
+
+def test_a_machine_with_a_certificate_needs_no_token_and_names_its_run(ci: CiHouse, tmp_path: Path) -> None:
+    path, before = drive(tmp_path, b"by certificate"), ids(ci)
+    certificate, key = ci.service.identity("max")
+    words = (
+        "sign",
+        path,
+        *ci.where,
+        "--client",
+        certificate,
+        "--client-key",
+        key,
+        *TEST,
+        "--run",
+        "nightly",
+        "--wait",
+        "0m",
+    )
+    ci.ci(*words, code=3)
+    ci.ci(*words, code=3)
+    (id_,) = ids(ci) - before
+    approve(ci, id_, "--home", ci.service.folder / "eva-home", "--yes")
+    ci.ci(*words[:-2])
+    assert (tmp_path / "drive.bin.manifest.p7s").exists()
+    withdrawn = ("-X", "POST", "--cert", str(certificate), "--key", str(key))
+    other = ("sign", path, *words[2:-4], "--run", "weekly", "--wait", "0m", "--replace")
+    ci.ci(*other, code=3)
+    (id_,) = ids(ci) - before
+    curled = [
+        "curl",
+        "-sS",
+        "--cacert",
+        ci.service.folder / "servers.pem",
+        *withdrawn,
+        f"{ci.service.address}/v1/requests/{id_}/withdrawal",
+    ]
+    assert json.loads(subprocess.run(curled, capture_output=True, check=True).stdout)["state"] == "withdrawn"
+    assert "is withdrawn" in ci.ci(*other, code=1)
+
+
+def test_neither_token_nor_ticket_is_written_anywhere(ci: CiHouse, tmp_path: Path) -> None:
+    token = ci.token()
+    status, answer = curl(ci, token, "/v1/keys")
+    assert (status, len(answer["keys"])) == (200, 1)
+    ci.ci("sign", drive(tmp_path, b"kept"), *ci.where, *DEVELOPMENT, "--audience", AUDIENCE, **ci.github("8"))
+    curl(ci, token, "/v1/keys")
+    for path in (ci.service.folder / "service.log", *ci.service.folder.glob("service.db*")):
+        data = path.read_bytes()
+        assert b"swt_" not in data
+        assert token.rpartition(".")[2].encode() not in data
+        assert b"eyJ" not in data

@@ -85,7 +85,11 @@ class Told:
         if not self.path:
             return
         write_atomic(self.path, b"".join(self.statements), replace=self.replace)
-        if not self.json:
+        if self.json:
+            from sealwright.cli.jsonout import line
+
+            print(line({"path": self.path, "outcome": "provenance"}))
+        else:
             print(say("ci.statement", path=display(self.path)))
 
 

@@ -10,7 +10,7 @@ from litestar import get
 from sealwright.errors import NoSuchRequest
 from sealwright.service.wire import WireProvenance
 from sealwright.signing.items import prepared_of
-from sealwright.signing.requestprovenance import is_verified, kept
+from sealwright.signing.requestprovenance import is_verified, shown
 
 if TYPE_CHECKING:
     from sealwright.service.api import Office
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @get("/v1/requests/{id_:str}/provenance", summary="The build provenance that came with it")
 async def provenance(id_: str, who: Principal, office: Office) -> WireProvenance:
-    """The statement as it came; 404 where none did."""
+    """The statement as it came; 404 where none did, or it was erased."""
     return await asyncio.to_thread(_found, office, who, id_)
 
 
@@ -27,8 +27,8 @@ def _found(office: Office, who: Principal, id_: str) -> WireProvenance:
     requests = office.requests
     with requests.store.read() as connection:
         stored = requests.shelf.find(connection, who, id_, requests.clock())
-        statement = kept(connection, stored.request)
+        statement = shown(connection, stored.request)
     if not statement:
-        raise NoSuchRequest(id_, "no build provenance came with it", "Ask who asked.")
+        raise NoSuchRequest(id_, "no build provenance came with it, or it is not kept any more", "Ask who asked.")
     artifacts = [prepared_of(item, f"item {number}") for number, item in enumerate(stored.items())]
     return WireProvenance(statement, is_verified(statement, artifacts, requests.policies()))

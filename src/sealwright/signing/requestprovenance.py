@@ -43,12 +43,20 @@ def keep(connection: Connection, id_: str, data: bytes) -> None:
 
 
 def kept(connection: Connection, request: SigningRequest) -> bytes:
-    """The statement that a request names, b"" where it names none; LogRefused where it is gone or another one."""
-    if request.provenance is None:
-        return b""
+    """The statement that a request names, b"" where it names none; LogRefused where it is gone or another one: it signs nothing."""
+    data = shown(connection, request)
+    if not data and request.provenance is not None:
+        raise LogRefused(request.id, "the build provenance that it names is gone", TAMPERED)
+    return data
+
+
+def shown(connection: Connection, request: SigningRequest) -> bytes:
+    """The same to look at: b"" too where it was erased since; LogRefused where it is another one."""
     data = connection.execute(select(PROVENANCE.c.statement).where(PROVENANCE.c.request == request.id)).scalar()
-    if data is None or Digest.of(bytes(data)) != request.provenance:
-        raise LogRefused(request.id, "the build provenance that it names is gone or another one", TAMPERED)
+    if data is None or request.provenance is None:
+        return b""
+    if Digest.of(bytes(data)) != request.provenance:
+        raise LogRefused(request.id, "the build provenance beside it is not the one that it names", TAMPERED)
     return bytes(data)
 
 
