@@ -14,12 +14,15 @@ from sqlalchemy import select
 
 from kit.oidc import CiIssuer
 from kit.people import AUDIENCE, SUBJECT, people_text
+from kit.postgres import postgres
+from kit.provenance import encoded, statement, subject
 from kit.service import World, wanted, world
 from sealwright.errors import IdentityRefused
 from sealwright.service.identity import Door, PeopleFile, Tokens, Unidentified
 from sealwright.service.oidc import MemoryReplay, TokenIssuer
 from sealwright.service.tickets import AFTER, PREFIX, Tickets
 from sealwright.signing.people import Machine, Principal, Role, TokenRule
+from sealwright.signing.requestprovenance import kept
 from sealwright.signing.tables import TICKETS
 from sealwright.signing.wish import Wish
 
@@ -172,3 +175,25 @@ def test_at_the_door_a_wrong_ticket_hears_what_everybody_hears(service: World, t
         assert nobody.value.answer.body == b"who asks is not known here\n"
     assert len(said) == 2
     assert ticket.removeprefix(PREFIX)[:20] not in str(said)
+
+
+def test_provenance_and_tickets_are_kept_in_postgresql_too(tmp_path: Path) -> None:
+    with postgres() as server:
+        made = world(tmp_path, server.database())
+        try:
+            ci = Machine("ci", "acme", frozenset({Role.REQUESTER}), None, None, "max", (), RULE)
+            made.people = replace(made.people, machines={"ci": ci})
+            built = encoded(statement(subject(b"p.bin")))
+            wish = Wish("release", wanted(["p.bin"], "production"), provenance=built)
+            asking = made.requests.ask(machine(made), wish)
+            asking.recorded.result(10)
+            with made.store.read() as connection:
+                assert kept(connection, asking.request) == built
+            book, until = tickets(made), NOW + timedelta(hours=1)
+            first, path = book.give(machine(made), asking.id, until, NOW), f"/v1/requests/{asking.id}"
+            second = book.give(machine(made), asking.id, until, NOW)
+            assert book.principal(second, "GET", path, NOW) == machine(made)
+            with pytest.raises(IdentityRefused):
+                book.principal(first, "GET", path, NOW)
+        finally:
+            made.close()

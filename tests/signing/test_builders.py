@@ -17,6 +17,7 @@ from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, MalformedPolicy, ProvenanceRefused
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.signing.builder import judged
+from sealwright.signing.dsse import Dsse
 from sealwright.signing.policy import Policies
 from sealwright.signing.policydiff import Direction, compare
 from sealwright.signing.provenance import read_provenance
@@ -196,3 +197,9 @@ def test_policy_init_takes_the_builders_key_and_the_commands_speak_of_provenance
         f"ci,sign,development,{BUILDER},{BUILD_TYPE},https://github.com/acme/fw-evil,refs/tags/v1,refused\n"
     )
     assert main(["policy", "test", str(tmp_path / "rules"), str(tmp_path / "table.csv")]) == 0
+
+
+def test_what_an_envelope_signs_is_what_the_protocol_shows() -> None:
+    """The example of DSSE's protocol.md."""
+    hello = Dsse("http://example.com/HelloWorld", b"hello world", ())
+    assert hello.signed == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"

@@ -21,6 +21,7 @@ from kit.people import AUDIENCE
 from kit.provenance import BUILD_TYPE, BUILDER, REF, REPOSITORY, BuilderKey, statement, subject
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.cli.main import main
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.signing.items import item_of
 
@@ -397,3 +398,16 @@ def test_neither_token_nor_ticket_is_written_anywhere(ci: CiHouse, tmp_path: Pat
         assert b"swt_" not in data
         assert token.rpartition(".")[2].encode() not in data
         assert b"eyJ" not in data
+
+
+def test_what_failed_is_attempted_again_when_the_job_is_run_again(ci: CiHouse, tmp_path: Path) -> None:
+    path, home = drive(tmp_path, b"failed once"), ci.service.folder / "home"
+    words = ("sign", path, *ci.where, *DEVELOPMENT, "--audience", AUDIENCE)
+    assert main(["cert", "hold", "release", "--home", str(home)]) == 0
+    try:
+        said = ci.ci(*words, code=1, **ci.github("9"))
+    finally:
+        assert main(["cert", "release", "release", "--home", str(home)]) == 0
+    assert "is failed" in said
+    ci.ci(*words, **ci.github("9"))
+    assert (tmp_path / "drive.bin.manifest.p7s").exists()
