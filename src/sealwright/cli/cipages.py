@@ -148,7 +148,7 @@ def provenance_lines(found: Proven) -> list[str]:
         return []
     said = found.provenance.statement
     return [
-        say("ci.builder", builder=display(said.builder), build_type=display(said.build_type)),
+        say("ci.builder", builder=display(said.builder), type=display(said.build_type)),
         say("ci.source", source=display(found.source.repository) or "-", ref=display(found.source.ref) or "-"),
     ]
 

@@ -79,8 +79,14 @@ def wanted_and_found(policies: Policies, question: Question) -> str:
     context = question.context
     if not context.provenance_verified:
         return "; ".join(["", *wanted, say("policy.provenance-none")])
-    found = {name: display(getattr(context, name)) or "-" for name in OF_PROVENANCE}
-    return "; ".join(["", *wanted, say("policy.provenance-found", **found)])
+    found = say(
+        "policy.provenance-found",
+        builder=display(context.builder),
+        type=display(context.build_type),
+        source=display(context.source) or "-",
+        ref=display(context.source_ref) or "-",
+    )
+    return "; ".join(["", *wanted, found])
 
 
 def _wanted(one: Explained) -> str:

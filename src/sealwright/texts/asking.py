@@ -22,7 +22,7 @@ WORDS: dict[str, str] = {
     "ci.waits": "request {id} is {state}; approved by {approvals}",
     "ci.statement": "provenance: {path}",
     "ci.verified": "{path}: built by this builder",
-    "ci.builder": "    builder {builder}, build type {build_type}",
+    "ci.builder": "    builder {builder}, build type {type}",
     "ci.source": "    source {source} at {ref}",
     "sign.waits-for-approval": "request {id} waits for approval: sealwright approve {id} --service {url} (and your certificates)",
 }

@@ -113,7 +113,7 @@ WORDS: dict[str, str] = {
     "policy.check-undecided": "no question was found that this rule decides",
     "policy.check-place": "the service will not take this folder: {why}",
     "policy.provenance-wanted": "{rule} wants: {words}",
-    "policy.provenance-found": "found: builder {builder}, build type {build_type}, source {source}, ref {source_ref}",
+    "policy.provenance-found": "found: builder {builder}, build type {type}, source {source}, ref {ref}",
     "policy.provenance-none": "found: no build provenance that a trusted builder signed",
     "policy.diff-hours": "the hours {name} are other hours",
     "policy.diff-freeze": "the freeze {name} is another time",
