@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": "check files and folders offline, and say what to do",
     "survey": "see who signed what in a folder, share or stick, without a trust file",
     "sign": "sign files and folders",
+    "ci": "sign in a CI job by a signing service, and check build provenance",
     "approve": "approve what somebody asks a signing service for, by your own key",
     "follow-up": "look at an emergency of a signing service afterwards, as an officer",
     "record": "list, check and export the installation records that verify --record wrote",

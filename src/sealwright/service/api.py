@@ -51,8 +51,10 @@ from sealwright.service.identity import Door, Unidentified
 from sealwright.service.keyfare import fares, problems
 from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.policiesinforce import PoliciesInForce
+from sealwright.service.provenancepage import provenance
 from sealwright.service.server import Log, no_log
 from sealwright.service.standing import standing_told
+from sealwright.service.tickets import Tickets
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -76,6 +78,7 @@ from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
+from sealwright.signing.request import SigningRequest
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
 from sealwright.signing.tables import State
@@ -102,13 +105,14 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id; watched: None where nothing is measured."""
+    """What the resources work on. name: the service's id; tickets: None where no CI system asks; watched: None where nothing is measured."""
 
     requests: Requests
     door: Door
     name: str
     log_key: WatchedKey
     policies: PoliciesInForce
+    tickets: Tickets | None = None
     watched: Watched | None = None
 
 
@@ -149,6 +153,7 @@ def _resources(office: Office, log: Log) -> Litestar:
             owed,
             signatures,
             proofs,
+            provenance,
             keys,
             checkpoint,
             health,
@@ -193,17 +198,21 @@ async def ask(
         reason=data.reason,
         word=word or "",
         emergency=data.emergency,
+        provenance=data.provenance or b"",
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
-    asking = await asyncio.to_thread(requests.ask, who, wish) if len(wish.items) > MANY else requests.ask(who, wish)
+    large = len(wish.items) > MANY or wish.provenance
+    asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
         await asyncio.wrap_future(asking.recorded)
     except StoreConflict:
         if not wish.word:
             raise
         before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
-        return Response(standing_told(before), status_code=200)
+        told = standing_told(before)
+        told.ticket = await _ticket(office, who, before.request, before.id)
+        return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
     answer = asking.answer
@@ -231,6 +240,7 @@ async def ask(
         needed=asking.needed.approvals,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
+    told.ticket = await _ticket(office, who, asking.request, asking.id)
     return Response(told, status_code=201 if values is not None else 202, headers=location)
 
 
@@ -363,6 +373,13 @@ async def health(office: Office) -> Response[Health]:
         keys=fares(served, office.log_key),
     )
     return Response(told, status_code=503 if stopped else 200)
+
+
+async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
+    """For whoever cannot show their token again."""
+    if office.tickets is None or not who.machine:
+        return ""
+    return await asyncio.to_thread(office.tickets.give, who, id_, request.expires, office.requests.clock())
 
 
 def _signature(number: int, one: Value) -> WireSignature:

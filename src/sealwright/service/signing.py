@@ -40,6 +40,7 @@ from sealwright.service.notify import alive, say_ready
 from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
+from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.alone import alone
 from sealwright.signing.followup import FollowUps
@@ -182,9 +183,11 @@ def opened(
         tokens = (
             Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
         )
+        tickets = Tickets(store, people.current) if tokens is not None else None
         measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
         watched = Watched(metrics, measured)
-        office = Office(requests, Door(people, tokens, log), configuration.id, log_key, policies, watched)
+        entrance = Door(people, tokens, log, tickets)
+        office = Office(requests, entrance, configuration.id, log_key, policies, tickets, watched)
         yield Service(configuration, requests, policies, judged, office, door, log)
 
 

@@ -248,6 +248,14 @@ class People:
             raise IdentityRefused(id_, "the register does not have it", _ASK)
         return self._principal(found, now)
 
+    def again(self, id_: str, claims: tuple[tuple[str, str], ...], now: datetime) -> Principal:
+        """A machine that showed a token with these claims before; IdentityRefused where the register would not know it by them now."""
+        machine, told = self.machines.get(id_), dict(claims)
+        rule = None if machine is None else machine.token
+        if machine is None or rule is None or told != {**told, **rule.claims} or not set(rule.hand_on) <= set(told):
+            raise IdentityRefused(id_, "the register does not know it by these claims any more", _ASK)
+        return self._principal(machine, now, claims)
+
     def approver_key(self, person: str, key: Digest, now: datetime) -> ApprovalKey:
         """The key with which somebody approves now; IdentityRefused where it is not theirs, or they may not."""
         found = self._keys.get(key)
