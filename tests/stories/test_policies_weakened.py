@@ -70,7 +70,7 @@ def health(made: House) -> dict[str, object]:
 
 def reloaded(made: House, problems: int) -> list[str]:
     """Tell the service to read its policies again, and wait until /health has so many problems."""
-    os.kill(made.pid, signal.SIGHUP)
+    os.kill(made.process, signal.SIGHUP)
     for _ in range(600):
         found = health(made)
         assert found["status"] == "ok"

@@ -41,6 +41,12 @@ EXITS: dict[str, Exits] = {
     "record check": Exits("the records are whole", "something is wrong with them, or the folder has none"),
     "record export": Exits("exported", "a record cannot be read and is missing, or the folder has none"),
     "accept": Exits("everything is accepted", "something is not", "everything is accepted, a timestamp is to come"),
+    "ci sign": Exits(
+        "everything is signed",
+        "refused by the service or its policies, or something is not signed",
+        "not decided: it still waits for approval, or the service gives no answer; the same run may ask again",
+    ),
+    "ci verify": Exits("the provenance is what was demanded", "it is not"),
     "approve": Exits("approved, or listed", "not approved, or the service refuses it"),
     "stamp": Exits(
         "everything is stamped; with --status: nothing waits too long",

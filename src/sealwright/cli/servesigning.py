@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
+    from sealwright.service.config import Configuration
     from sealwright.service.policiesinforce import Judged
 
 
@@ -16,7 +17,9 @@ def configure_signing(commands: argparse._SubParsersAction[argparse.ArgumentPars
     signing = add_action(commands, "signing", "run a signing service (docs/service.md)", examples)
     signing.add_argument("configuration", metavar="FILE", help="its configuration, service.toml")
     signing.add_argument(
-        "--check", action="store_true", help="open everything that it names, keys too, say what is there, and end"
+        "--check",
+        action="store_true",
+        help="say everything that is wrong with it; else open it all, keys too, say what is there, and end",
     )
     signing.add_argument(
         "--access-log", metavar="FILE|none", help="append a JSON line for each request (else on stderr)"
@@ -55,8 +58,11 @@ def run_signing(args: argparse.Namespace) -> int:
     from sealwright.service.signing import Opening, opened
 
     log, access = json_log(), access_log(args)
+    configuration = read_configuration(args.configuration)
+    if args.check and (code := _say_wrong_parts(args, configuration)):
+        return code
     opening = Opening.CHECK if args.check else Opening.SERVE
-    with opened(read_configuration(args.configuration), log, opening=opening) as service:
+    with opened(configuration, log, opening=opening) as service:
         requests, judged = service.requests, service.judged
 
         def announce(address: str) -> None:
@@ -95,3 +101,12 @@ def run_signing(args: argparse.Namespace) -> int:
             return 0
         asyncio.run(service.serve(announce, access))
     return 0
+
+
+def _say_wrong_parts(args: argparse.Namespace, configuration: Configuration) -> int:
+    """Every part that is wrong with what to do about it; the gravest exit code, 0 where none is."""
+    from sealwright.cli.main import failed
+    from sealwright.service.check import wrong_parts
+    from sealwright.signing.stamps import utc_now
+
+    return max((failed(cause, args.json) for cause in wrong_parts(configuration, utc_now)), default=0)

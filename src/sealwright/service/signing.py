@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -23,20 +23,26 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import credential_path
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
+from sealwright.service.connections import Limits
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.oidc import MemoryReplay
+from sealwright.service.keyfare import desk_of, log_key_of
+from sealwright.service.logcounts import LogCounts
+from sealwright.service.metrics import Measured, Metrics
+from sealwright.service.metricspage import PATH, MetricsPage, Watched
+from sealwright.service.notify import alive, say_ready
 from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
-from sealwright.service.server import Limits, Log, no_log, serve_application
+from sealwright.service.replay import StoredReplay
+from sealwright.service.server import Log, beside, no_log, serve_application
+from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
-from sealwright.signing.desk import Desk
+from sealwright.signing.alone import alone
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policychange import Place
@@ -49,7 +55,7 @@ from sealwright.store.engine import Store, open_store
 
 SWEEP_S = 5.0
 # a request may wait a minute for its signatures, and a body of thousands of artifacts comes slowly
-LIMITS = Limits(request_s=130.0, connections=1024)
+LIMITS = Limits(request_s=130.0, connections=1024, strangers=512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,25 @@ class Service:
 
     async def serve(self, announce: Callable[[str], None], access: Log = no_log) -> None:
         """Serve until SIGTERM or SIGINT; what was begun is finished first. announce: gets the bound address."""
+
+        def announced(address: str) -> None:
+            announce(address)
+            say_ready()
+
         await serve_application(
             application(self.office, self.log, access),
             self.configuration.listen,
-            announce=announce,
+            announce=announced,
             limits=LIMITS,
-            around=(self.door, self._kept()),
+            around=(self.door, self._kept(), *self._measured(), alive()),
             tls=self.door,
         )
+
+    def _measured(self) -> list[AbstractAsyncContextManager[str]]:
+        listen, watched = self.configuration.metrics, self.office.watched
+        if listen is None or watched is None:
+            return []
+        return [beside({PATH: MetricsPage(watched)}, listen, self.log)]
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
@@ -135,20 +152,17 @@ def opened(
     opening: Opening = Opening.SERVE,
 ) -> Iterator[Service]:
     """Open all of it and close it at the end; raises what refuses: the first part that cannot be used."""
+    metrics = Metrics()
+    log = metrics.counting(log)
     people = PeopleFile(configuration.people)
     _check_tenants(configuration, people)
-    door = TlsDoor(configuration.tls, clock, log)
+    door = TlsDoor(replace(configuration.tls, key=credential_path(configuration.tls.key)), clock, log)
     home = open_home(configuration.home)
     enrolled = home.key(configuration.log_key or None, KeyPurpose.LOG, CHECKPOINT)
     with ExitStack() as stack:
         store = open_store(configuration.database)
         stack.callback(store.close)
-        log_key = open_key(
-            home.uri(enrolled),
-            _pin(configuration.log_pin_file),
-            algorithm=enrolled.algorithm,
-            expected=enrolled.public_key,
-        )
+        log_key = log_key_of(home, enrolled, configuration)
         stack.callback(log_key.close)
         signer = KeySigner(configuration.origin, NoteType.LOG, log_key)
         writer = stack.enter_context(LogWriter.open(store, signer, configuration.head or None))
@@ -157,21 +171,24 @@ def opened(
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = Desk(home, key, _pin(entry.pin_file), writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock)
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
         requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock)
-        sweeper = Sweeper(requests)
-        sweeper.begin()
         if opening is Opening.SERVE:
+            stack.enter_context(alone(store))
+            sweeper = Sweeper(requests)
+            sweeper.begin()
             _say_started(requests, sweeper, policies, clock())
-        tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
-        office = Office(requests, Door(people, tokens, log), configuration.id, policies)
+        tokens = (
+            Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
+        )
+        tickets = Tickets(store, people.current) if tokens is not None else None
+        measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
+        watched = Watched(metrics, measured)
+        entrance = Door(people, tokens, log, tickets)
+        office = Office(requests, entrance, configuration.id, log_key, policies, tickets, watched)
         yield Service(configuration, requests, policies, judged, office, door, log)
-
-
-def _pin(path: str) -> Pin | None:
-    return Pin.from_file(path) if path else None
 
 
 def _policies(

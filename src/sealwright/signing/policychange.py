@@ -190,7 +190,7 @@ def _enough(signed: SignedChange, old: Policies, asking: Principal, people: Peop
         signed.data,
         [approval for _, approval in signed.approvals],
         asking.person,
-        lambda key: people.cms_approver(key, asking.tenant, now),
+        people.approvers(asking.tenant, now),
     )
     officers = sum(Role.OFFICER in people.persons[person].roles for person in persons)
     if len(persons) < needed.approvals or officers < needed.officers:

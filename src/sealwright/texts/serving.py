@@ -22,4 +22,9 @@ WORDS: dict[str, str] = {
     "serve.signing-checked": "(checked, not listening)",
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
+    "service.backed-up": "{path}: {entries} entries of the log, each hashed again, and {files} files",
+    "service.backup-whole": "{path}: whole, of {time}, {entries} entries of the log",
+    "service.restored": "restored from {path}: of {time}, {entries} entries of the log, each hashed again",
+    "service.no-head": "Nothing here remembers how far the log went. Ask its monitors and witnesses before the service starts: they refuse it if it went further.",
+    "service.other-file": "{name} is another one than in the backup, or is not there: compare the two",
 }
