@@ -84,6 +84,8 @@ EXITS: dict[str, Exits] = {
     "policy check": Exits("they can be used", "they cannot be used, or something in them is dangerous"),
     "policy test": Exits("every answer is as the table says", "an answer is another"),
     "policy explain": Exits("it is allowed", "it is not allowed"),
+    "policy change": Exits("the change is written, or none is needed", "it is not written"),
+    "policy approve": Exits("approved", "not approved"),
     "policy diff": Exits("NEW allows nothing that OLD did not", "NEW allows more", "not decided: treat NEW as weaker"),
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),

@@ -53,6 +53,7 @@ COMMANDS = {
     "people": "keep the register of who speaks to the signing service",
     "policy": "write, check, try and compare the rules by which the signing service decides",
     "serve": "run a service: a timestamp authority, an OCSP responder, a signing service",
+    "service": "back up a signing service while it serves, check and restore its backups",
     "home": "back up, restore and unlock a signing home; write down how far it went",
     "doctor": "show what is installed, which token answers, what to fix",
     "completion": "print the shell's completion script",

@@ -6,9 +6,11 @@
     home = "home"                            # with the keys; paths are relative to this file
     people = "people.toml"
     policies = "policies"
+    policy_changes = "policies.changes"      # approved changes of them; this name where the line is not there
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
+    metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
     pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice
 
     [tls]
@@ -20,7 +22,7 @@
     [[key]]
     name = "release"                         # of the home
     tenant = "acme"
-    pin_file = "release.pin"                 # where its token wants one
+    pin_file = "release.pin"                 # where its token wants one; or "credential:NAME" of systemd, as for `tls.key`
     workers = 2                              # processes that sign with it, where it is in a PKCS#11 token
 
     [[issuer]]
@@ -43,6 +45,8 @@ from typing import cast
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
+from sealwright.keys.pin import CREDENTIAL
+from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer, github, gitlab
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
@@ -53,6 +57,7 @@ CONFIGURATION = Complaint(
     MalformedConfiguration, 1 << 20, "Correct it; `sealwright serve signing FILE --check` reads it."
 )
 SQLITE = "sqlite:///"
+CHANGES = ".changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere."""
 
     path: str
     id: str
@@ -75,6 +80,7 @@ class Configuration:
     home: str
     people: str
     policies: str
+    policy_changes: str
     database: str
     origin: str
     head: str
@@ -85,6 +91,7 @@ class Configuration:
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
     webhook: Webhook | None
+    metrics: Listen | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -94,7 +101,7 @@ def read_configuration(path: str) -> Configuration:
 
     def place(section: Section, key: str, default: str | None = None) -> str:
         text = section.text(key, default)
-        return os.path.join(folder, text) if text else ""
+        return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
 
     def key_entry(section: Section) -> KeyEntry:
         return KeyEntry(
@@ -107,6 +114,7 @@ def read_configuration(path: str) -> Configuration:
     database = top.text("database")
     if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
         database = SQLITE + os.path.join(folder, database.removeprefix(SQLITE))
+    policies = place(top, "policies")
     tls = top.table("tls")
     configuration = Configuration(
         path=path,
@@ -114,7 +122,8 @@ def read_configuration(path: str) -> Configuration:
         listen=parse_listen(top.text("listen")),
         home=place(top, "home"),
         people=place(top, "people"),
-        policies=place(top, "policies"),
+        policies=policies,
+        policy_changes=place(top, "policy_changes", policies.rstrip("/") + CHANGES),
         database=database,
         origin=top.name("origin"),
         head=place(top, "head", ""),
@@ -129,6 +138,7 @@ def read_configuration(path: str) -> Configuration:
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        metrics=_metrics(top, path),
         webhook=_webhook(top, place),
     )
     tls.done()
@@ -138,6 +148,14 @@ def read_configuration(path: str) -> Configuration:
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def _metrics(top: Section, path: str) -> Listen | None:
+    if not (text := top.text("metrics_listen", "")):
+        return None
+    listen = parse_listen(text)
+    check_own_address(listen, path)
+    return listen
 
 
 def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook | None:

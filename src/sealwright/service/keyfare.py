@@ -15,7 +15,7 @@ from datetime import datetime
 from sealwright.errors import UsageError
 from sealwright.keys.backends import open_watched
 from sealwright.keys.health import KeyHealth, WatchedKey
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import Pin, placed_pin
 from sealwright.keys.pinmark import PinMarks
 from sealwright.keys.uri import scheme_of
 from sealwright.log.writer import LogWriter
@@ -84,4 +84,4 @@ def _fare(name: str, one: KeyHealth) -> KeyFare:
 
 
 def _pin(path: str) -> Pin | None:
-    return Pin.from_file(path) if path else None
+    return placed_pin(path) if path else None

@@ -36,10 +36,28 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class GivenApproval(Struct, forbid_unknown_fields=True):
-    """Somebody's approval. scheme: `cms`; proof: a detached CMS over the request's bytes, DER."""
+    """Somebody's approval. scheme: `cms` or `webauthn`; proof: a detached CMS over the request's bytes, DER, or an authenticator's answer.
 
-    scheme: Annotated[str, Meta(pattern="^cms$")]
+    The answer is the W3C's AuthenticationResponseJSON without userHandle and authenticatorAttachment, as RFC 8785 writes it.
+    """
+
+    scheme: Annotated[str, Meta(pattern="^(cms|webauthn)$")]
     proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
+
+
+class WireCredential(Struct):
+    """A credential of the caller's. rp, origin: where it may be asked; credential: its id."""
+
+    rp: str
+    origin: str
+    credential: bytes
+
+
+class Challenge(Struct):
+    """What an authenticator signs: SHA-256 of `sealwright approval 1`, a line feed and the request's bytes."""
+
+    challenge: bytes
+    credentials: list[WireCredential]
 
 
 class GivenFollowUp(Struct, forbid_unknown_fields=True):
@@ -98,6 +116,12 @@ class Requests(Struct):
 
     requests: list[StandingRequest]
     next: int | None = None
+
+
+class Previous(Struct):
+    """The release before a request. request: null where none is known."""
+
+    request: StandingRequest | None
 
 
 class Items(Struct):

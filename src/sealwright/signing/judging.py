@@ -107,9 +107,8 @@ def judge_use(
     if any(Digest.of(one.proof) not in history.approvals for one in approvals):
         raise LogRefused(stored.id, "an approval of it is not in the log", TAMPERED)
     principal = asker_now(stored, people, now)
-    persons = approvers(
-        request.encoded(), approvals, principal.person, lambda one: people.cms_approver(one, request.tenant, now)
-    )
+    register = people.approvers(request.tenant, now)
+    persons = approvers(request.encoded(), approvals, principal.person, register)
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
     owed: list[FollowUp] = []

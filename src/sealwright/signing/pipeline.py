@@ -19,7 +19,7 @@ from datetime import datetime
 from cryptography import x509
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import SignatureAlgorithm, key_digest
+from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.cms_write import signing_certificate
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS, Construction
@@ -135,7 +135,7 @@ class Pipeline:
         self._ends = loaded.not_valid_after_utc
         self._standing = standing_of(home, enrolled)
         self._names: dict[str, Field] = {
-            "key": str(key_digest(enrolled.public_key)),
+            "key": str(enrolled.digest),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,

@@ -31,7 +31,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import (
     JournalError,
     NoSuchRequest,
@@ -44,7 +43,7 @@ from sealwright.errors import (
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.writer import LogWriter
-from sealwright.signing.approval import Approval, key_of
+from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
 from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
@@ -53,8 +52,9 @@ from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.request import SigningRequest, new_nonce
-from sealwright.signing.requestrows import approvals_of, made_of, millis, owe, packed, usage
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
 from sealwright.signing.shelf import Shelf
+from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standings import Standing
 from sealwright.signing.storedrequest import (
@@ -64,11 +64,12 @@ from sealwright.signing.storedrequest import (
     requested,
     used_text,
 )
-from sealwright.signing.tables import APPROVALS, PRIVATE, REQUESTS, State
+from sealwright.signing.tables import APPROVALS, REQUESTS, State
 from sealwright.signing.wish import ServedKey, Wish, body_of, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
+_REQUESTED = insert(REQUESTS)
 _AGAIN = "Ask for the signatures again."
 
 
@@ -152,7 +153,7 @@ class Requests:
             format=prepared[0].format,
             kind=prepared[0].kind,
             construction=key.desk.enrolled.construction.value,
-            key=key_digest(key.desk.enrolled.public_key),
+            key=key.desk.enrolled.digest,
             policy=policies.digest,
             claims=common_claims(claims),
             not_before=now,
@@ -192,8 +193,8 @@ class Requests:
                 for then, one in zip(questions, asks(connection), strict=True)
             ):
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
-            connection.execute(insert(REQUESTS).values(**values, leaf=first))
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            connection.execute(_REQUESTED, {**values, "leaf": first})
+            keep_private(connection, id_, private)
 
         if not starts:
             return Asking(request, id_, needed, self.writer.append(lines, rows), None)
@@ -214,12 +215,12 @@ class Requests:
             self._check_open(connection, stored, now, people)
         self.shelf.must(principal, Action.APPROVE, stored, now)
         data = stored.request.encoded()
-        key = key_of(data, approval, "approval")
-        person = people.cms_approver(key, principal.tenant, now)
-        if person is None or person != principal.person or principal.machine:
+        approver = approver_of(data, approval, people.approvers(principal.tenant, now), "approval")
+        if approver is None or approver.person != principal.person or principal.machine:
             raise RequestRefused(
                 "approval", "its key is none with which you approve", "Sign with your own approval key."
             )
+        person = approver.person
         if person == stored.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
         private = doer_text("approver", person, id_)
@@ -229,7 +230,7 @@ class Requests:
             asked=Digest.of(data),
             scheme=entries.Scheme(approval.scheme.value),
             approval=Digest.of(approval.proof),
-            key=key,
+            key=approver.key,
             policy=self.policies().digest,
             private=Digest.of(private),
         ).encoded()
@@ -251,7 +252,9 @@ class Requests:
                     leaf=first,
                 )
             )
-            connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+            if approver.counted is not None:
+                take(connection, approver.counted)
+            keep_private(connection, id_, private)
 
         try:
             self.append([entry], rows)
@@ -332,7 +335,7 @@ class Requests:
             )
             if taken.rowcount != 1 or self._histories.since(connection, id_, history, first):
                 raise RequestOver(id_, "it is used already", "Look how it stands.")
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            keep_private(connection, id_, private)
             if due is not None:
                 owe(connection, id_, due)
 
@@ -360,7 +363,7 @@ class Requests:
 
     def _served(self, request: SigningRequest) -> ServedKey:
         for key in self.keys.values():
-            if key_digest(key.desk.enrolled.public_key) == request.key and key.tenant == request.tenant:
+            if key.desk.enrolled.digest == request.key and key.tenant == request.tenant:
                 return key
         raise RequestRefused("key", "it is no longer in service", "Ask for the signatures by another key.")
 
@@ -484,7 +487,7 @@ class Requests:
             if ended.rowcount != 1:
                 raise RequestOver(id_, "it is used or over already", "Look how it stands.")
             if private is not None:
-                connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+                keep_private(connection, id_, private)
 
         self.append([entry.encoded()], rows)
 
