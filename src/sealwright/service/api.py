@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, Router, get, post
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
@@ -40,8 +40,14 @@ from sealwright.errors import (
     UsageError,
 )
 from sealwright.log.canonical import time_text
+from sealwright.service.auditpages import audit_entries
+from sealwright.service.conditional import conditional
+from sealwright.service.cosigning import Cosigner
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
+from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
+from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -88,16 +94,18 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id."""
+    """What the resources work on. name: the service's id; cosigner: None where no witness is configured."""
 
     requests: Requests
     door: Door
     name: str
+    publishing: Publishing = Publishing()
+    cosigner: Cosigner | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
     """The ASGI application. access: gets a line for each request."""
-    app = _resources(office, log)
+    app = conditional(_resources(office, log))
     if access is no_log:
         return app
 
@@ -119,6 +127,8 @@ def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGI
 
 
 def _resources(office: Office, log: Log) -> Litestar:
+    pages = LogPages(office.requests, office.door, office.publishing)
+    offered = Offered(office.publishing)
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
         return await office.door.enter(request.scope, office.requests.clock())
@@ -140,8 +150,19 @@ def _resources(office: Office, log: Log) -> Litestar:
             keys,
             checkpoint,
             health,
+            audit_entries,
+            certificates,
+            trust_files,
+            trust_file,
+            Router(PREFIX, route_handlers=[published_checkpoint, tile]),
         ],
-        dependencies={"who": Provide(who), "office": Provide(lambda: office, sync_to_thread=False)},
+        dependencies={
+            "who": Provide(who),
+            "office": Provide(lambda: office, sync_to_thread=False),
+            "serving": Provide(lambda: office.requests, sync_to_thread=False),
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "offered": Provide(lambda: offered, sync_to_thread=False),
+        },
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
         openapi_config=OpenAPIConfig("Sealwright signing service", __version__, path="/openapi"),
@@ -297,7 +318,9 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
 async def health(office: Office) -> Response[Health]:
     """200 while it does, 503 otherwise; what is told is no secret."""
     problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
-    told = Health("stopped" if problems else "ok", office.name, __version__, office.requests.writer.head.size, problems)
+    warnings = [] if office.cosigner is None else office.cosigner.problems
+    size = office.requests.writer.head.size
+    told = Health("stopped" if problems else "ok", office.name, __version__, size, problems, warnings)
     return Response(told, status_code=503 if problems else 200)
 
 

@@ -25,6 +25,8 @@
     kind = "github"                          # or "gitlab", with `address`
     audience = "https://sign.acme.example"
 
+    public_log = true                        # and the rest of what is published: `publishing.py`
+
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
 
@@ -38,6 +40,7 @@ from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
 from sealwright.service.oidc import TokenIssuer, github, gitlab
+from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
 
@@ -75,6 +78,7 @@ class Configuration:
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
+    publishing: Publishing = Publishing()
 
 
 def read_configuration(path: str) -> Configuration:
@@ -113,6 +117,7 @@ def read_configuration(path: str) -> Configuration:
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        publishing=read_publishing(top, folder),
     )
     tls.done()
     top.done()

@@ -10,7 +10,6 @@ where they change: a register that cannot be read knows nobody. Policies are tho
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
+from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.oidc import MemoryReplay
 from sealwright.service.server import Limits, Log, no_log, serve_application
@@ -68,21 +68,23 @@ class Service:
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(self._sweep())
+        work = [asyncio.create_task(self._again(self.requests.sweep, "sweep", SWEEP_S))]
+        if self.office.cosigner is not None:
+            work.append(asyncio.create_task(self._again(self.office.cosigner.round, "witnesses", ROUND_S)))
         try:
             yield
         finally:
-            sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
+            for one in work:
+                one.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
 
-    async def _sweep(self) -> None:
+    async def _again(self, work: Callable[[], None], event: str, pause_s: float) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.requests.sweep)
+                await asyncio.to_thread(work)
             except SealwrightError as cause:
-                self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
-            await asyncio.sleep(SWEEP_S)
+                self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
+            await asyncio.sleep(pause_s)
 
 
 @contextmanager
@@ -119,7 +121,9 @@ def opened(
         requests.sweep()
         _say_started(requests, writer, policies, clock())
         tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
-        office = Office(requests, Door(people, tokens, log), configuration.id)
+        publishing = configuration.publishing
+        cosigner = Cosigner(writer.reader, publishing, log) if publishing.witnesses else None
+        office = Office(requests, Door(people, tokens, log), configuration.id, publishing, cosigner)
         yield Service(configuration, requests, office, door, log)
 
 

@@ -123,13 +123,14 @@ class Proofs(Struct):
 
 
 class Health(Struct, omit_defaults=True):
-    """Whether the service signs. problems: of keys and parts, without secrets."""
+    """Whether the service signs. problems: of keys and parts; warnings: of what it signs without; both without secrets."""
 
     status: str
     service: str
     version: str
     log_size: int
     problems: list[str]
+    warnings: list[str] = []
 
 
 class Problem(Struct, omit_defaults=True):
