@@ -44,6 +44,10 @@ TEXTS: dict[str, Text] = {
         "the signature {subject} is not in the log",
         "Somebody used the key past the log: treat it as compromised, and tell who is responsible for security.",
     ),
+    "SW-LOG-ALARM": Text(
+        "the alarm could not be told to {subject}: {found}",
+        "Tell the people who are responsible yourself: there is an alarm.",
+    ),
 }
 
 WORDS: dict[str, str] = {
@@ -53,7 +57,9 @@ WORDS: dict[str, str] = {
     "log.broken": "{log}: {alarms} ALARMS",
     "log.witnessed": "  seen by {name}, {time}",
     "log.no-witness": "ALARM: the witness {name} has not cosigned this checkpoint.",
-    "log.evidence": "Next: keep {path} and the state beside it as evidence, and tell who is responsible for security.",
+    "log.evidence": "Next: keep {path} as evidence, and tell who is responsible for security.",
+    "log.strangers": "{count} of the signatures are of keys that this log does not know; they are not looked for.",
+    "log.not-read": "remark: {path} was not looked at: {why}",
     "log.exported": "{path}: {count} entries, {new} of them new",
     "log.proved": "{path}: proof of entry {number}",
 }
