@@ -88,6 +88,7 @@ EXITS: dict[str, Exits] = {
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "serve witness": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
     "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),
 }
