@@ -101,17 +101,30 @@ def run_export(args: argparse.Namespace) -> int:
 def run_prove(args: argparse.Namespace) -> int:
     """The proof, from public files or from the database."""
     from sealwright.artifact.names import display
-    from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.output import Replace, write_atomic
     from sealwright.cli.jsonout import line
     from sealwright.texts.words import say
 
     number, proof = _proof_from_files(args) if args.database is None else _proof_from_database(args)
-    write_atomic(args.out, proof)
+    write_atomic(args.out, proof, replace=Replace.YES if _is_of_the_same(args.out, proof) else Replace.NO)
     if args.json:
         print(line({"path": args.out, "entry": number}))
     else:
         print(say("log.proved", path=display(args.out), number=f"{number:,}"))
     return WHOLE
+
+
+def _is_of_the_same(path: str, proof: bytes) -> bool:
+    """Whether a proof of the same entry lies there already: a later one has more witnesses."""
+    from sealwright.artifact.source import read_file_or_none
+    from sealwright.errors import SealwrightError
+    from sealwright.log.proof import MAX_PROOF_BYTES, read_proof
+
+    try:
+        before = read_file_or_none(path, MAX_PROOF_BYTES)
+        return before is not None and read_proof(before, path).entry == read_proof(proof, path).entry
+    except SealwrightError:
+        return False
 
 
 def _proof_from_files(args: argparse.Namespace) -> tuple[int, bytes]:

@@ -47,7 +47,7 @@ from sealwright.service.identity import Door, Unidentified
 from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
 from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
-from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files
+from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -154,6 +154,7 @@ def _resources(office: Office, log: Log) -> Litestar:
             certificates,
             trust_files,
             trust_file,
+            trust_part,
             Router(PREFIX, route_handlers=[published_checkpoint, tile]),
         ],
         dependencies={

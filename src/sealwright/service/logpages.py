@@ -19,10 +19,11 @@ from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from sealwright.errors import StoreUnavailable
 from sealwright.log.reader import LogReader
-from sealwright.log.tiles import TileName, encode_bundle, parse_path, width_in
+from sealwright.log.tiles import CHECKPOINT, TileName, encode_bundle, parse_path, width_in
 from sealwright.log.tree import WIDTH
 from sealwright.service.identity import Door
 from sealwright.service.publishing import Publishing
@@ -94,11 +95,13 @@ class LogPages:
 async def published_checkpoint(request: Request[Any, Any, Any], pages: LogPages) -> Response[str]:
     """A signed note (C2SP tlog-checkpoint), with the lines of witnesses."""
     await pages.enter(request)
+    if request.scope["raw_path"] != f"{PREFIX}/{CHECKPOINT}".encode():
+        raise NotFoundException  # in another spelling
     return Response(await pages.checkpoint(), headers={"cache-control": _cache(pages, CHECKPOINT_AGE_S, "")})
 
 
 @get("/tile/{rest:path}", summary="A tile or an entry bundle of the log")
-async def tile(request: Request[Any, Any, Any], pages: LogPages, rest: str) -> Response[bytes]:  # noqa: ARG001 - read from the path as sent
+async def tile(request: Request[Any, Any, Any], pages: LogPages, rest: FromPath[str]) -> Response[bytes]:  # noqa: ARG001 - read from the path as sent
     """Octets as C2SP tlog-tiles says; entry bundles compressed for who accepts gzip."""
     await pages.enter(request)
     try:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 from litestar import Response, get
 from litestar.exceptions import NotFoundException
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 
 from sealwright.artifact.source import read_file
@@ -135,15 +135,28 @@ async def trust_files(
     return await asyncio.to_thread(listed)
 
 
-@get(["/v1/trust/{name:str}", "/v1/trust/trust.d/{beside:str}"], summary="A published trust file, as it is")
+@get("/v1/trust/{name:str}", summary="A published trust file, as it is")
 async def trust_file(
     who: Principal,  # noqa: ARG001 - whoever is known here may see them
     offered: Offered,
-    name: str = "",
-    beside: str = "",
+    name: FromPath[str],
 ) -> Response[bytes]:
     """Its octets, with the ETag of them."""
-    body = await asyncio.to_thread(offered.read, name or f"{BESIDE}/{beside}")
+    return await _file(offered, name)
+
+
+@get("/v1/trust/trust.d/{name:str}", summary="A published list or certificate beside the trust file, as it is")
+async def trust_part(
+    who: Principal,  # noqa: ARG001 - whoever is known here may see them
+    offered: Offered,
+    name: FromPath[str],
+) -> Response[bytes]:
+    """Its octets, with the ETag of them."""
+    return await _file(offered, f"{BESIDE}/{name}")
+
+
+async def _file(offered: Offered, name: str) -> Response[bytes]:
+    body = await asyncio.to_thread(offered.read, name)
     if body is None:
         raise NotFoundException
     return Response(body, media_type="application/octet-stream")
