@@ -47,8 +47,11 @@ def source_of(args: argparse.Namespace, text: str) -> Source:
 
     if "://" in text:
         from sealwright.cli.logweb import Web  # only where a network is asked for
+        from sealwright.log.ahead import AheadSource
 
-        return UrlSource(text, Web(text, args.ca, args.client, args.client_key).get)
+        return AheadSource(
+            text.rstrip("/"), lambda: UrlSource(text, Web(text, args.ca, args.client, args.client_key).get)
+        )
     if not os.path.isdir(text):
         raise UsageError(text, "it is no folder", "Name an export, or a URL.")
     return FolderSource(text)
