@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from sealwright.artifact.names import display
 from sealwright.errors import LogRewound, SealwrightError, WitnessRefused
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.reader import LogReader
@@ -33,6 +34,7 @@ from sealwright.service.server import Log, no_log
 ROUND_S = 2.0
 ANSWER_S = 5.0
 LONGEST_PAUSE_S = 60.0
+MAX_SAID = 200
 PostTo = Callable[[WitnessEntry], Post]
 
 
@@ -94,9 +96,9 @@ class Cosigner:
             got = ask_witness(asked, self._note, one.size, self._reader.consistency, self._post_to(one.entry))
         except LogRewound as cause:
             grown = self._reader.head().note != self._note  # another replica was faster than our question
-            self._failed(one, "" if grown else cause.what)
+            self._failed(one, "" if grown else display(cause.what)[:MAX_SAID])
         except SealwrightError as cause:
-            self._failed(one, cause.what)
+            self._failed(one, display(cause.what)[:MAX_SAID])
         else:
             if one.problem:
                 self._log({"event": "witness", "witness": one.entry.key.name, "problem": None})
