@@ -41,24 +41,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.section import Complaint, Section, read_toml
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding
-from sealwright.errors import IdentityRefused, MalformedPeople, SealwrightError
+from sealwright.errors import IdentityRefused, MalformedPeople
+from sealwright.signing.approvalkeys import ApprovalKey, CmsKey, WebauthnKey, approval_keys
 from sealwright.trust.certificate import load_certificate, tbs_digest
 
 FIRST_LINE = "# sealwright people 1"
@@ -69,9 +64,7 @@ MAX_SHOWN = 8
 JUDGED = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))  # claims of every token, which no register lists
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLAIM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _ISSUER = re.compile(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
-_CREDENTIAL_BYTES = range(16, 1024)
 _ASK = "Ask the PKI officer; `sealwright people show` lists who is known."
 
 
@@ -103,28 +96,6 @@ class Principal:
     tenant: str
     roles: frozenset[Role]
     claims: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CmsKey:
-    """A key with which a person signs approvals as CMS. key: SHA-256 of SPKI."""
-
-    person: str
-    key: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class WebauthnKey:
-    """A credential of an authenticator. rp: the relying party's id, a host name; credential: its id; spki: its public key, DER."""
-
-    person: str
-    key: Digest
-    rp: str
-    credential: bytes
-    spki: bytes
-
-
-ApprovalKey = CmsKey | WebauthnKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +197,20 @@ class People:
                 return self._principal(machine, now, tuple((name, token.claims[name]) for name in names))
         raise IdentityRefused(f"token of {display(token.issuer)}", self._mismatch(token), _ASK)
 
-    def known(self, id_: str, now: datetime) -> None:
-        """IdentityRefused where nobody of that id counts now, or nobody who answers for it."""
+    def principal(self, id_: str, now: datetime) -> Principal:
+        """Who an id is now, without a token's claims; IdentityRefused where nobody counts by it, or nobody who answers for it."""
         found = self.persons.get(id_) or self.machines.get(id_)
         if found is None:
             raise IdentityRefused(id_, "the register does not have it", _ASK)
-        self._principal(found, now)
+        return self._principal(found, now)
+
+    def again(self, id_: str, claims: tuple[tuple[str, str], ...], now: datetime) -> Principal:
+        """A machine that showed a token with these claims before; IdentityRefused where the register would not know it by them now."""
+        machine, told = self.machines.get(id_), dict(claims)
+        rule = None if machine is None else machine.token
+        if machine is None or rule is None or told != {**told, **rule.claims} or not set(rule.hand_on) <= set(told):
+            raise IdentityRefused(id_, "the register does not know it by these claims any more", _ASK)
+        return self._principal(machine, now, claims)
 
     def approver_key(self, person: str, key: Digest, now: datetime) -> ApprovalKey:
         """The key with which somebody approves now; IdentityRefused where it is not theirs, or they may not."""
@@ -254,6 +233,17 @@ class People:
         found = self._credentials.get(credential)
         return found if found is not None and self._approves(found, tenant, now) else None
 
+    def webauthn_keys(self, person: str, now: datetime) -> tuple[WebauthnKey, ...]:
+        """The authenticators' keys of somebody who approves now."""
+        found = self.persons.get(person)
+        if found is None or not self._approves_at(found, now):
+            return ()
+        return tuple(one for one in found.approval_keys if isinstance(one, WebauthnKey))
+
+    def approvers(self, tenant: str, now: datetime) -> Approvers:
+        """Who approves in a tenant at a time."""
+        return Approvers(self, tenant, now)
+
     def machines_of(self, person: str) -> tuple[Machine, ...]:
         """What somebody answers for."""
         return tuple(one for one in self.machines.values() if one.owner == person)
@@ -268,7 +258,10 @@ class People:
 
     def _approves(self, key: ApprovalKey, tenant: str, now: datetime) -> bool:
         person = self.persons[key.person]
-        return person.tenant == tenant and bool(person.roles & _APPROVE) and in_force(person, now)
+        return person.tenant == tenant and self._approves_at(person, now)
+
+    def _approves_at(self, person: Person, now: datetime) -> bool:
+        return bool(person.roles & _APPROVE) and in_force(person, now)
 
     def _principal(self, found: Person | Machine, now: datetime, claims: tuple[tuple[str, str], ...] = ()) -> Principal:
         _in_force(found, now)
@@ -287,6 +280,23 @@ class People:
         said = [f"not that of {name}: " + ", ".join(map(_difference, wrong)) for name, wrong in nearest[:MAX_SHOWN]]
         left = f"; and {len(nearest) - MAX_SHOWN} machines more" if len(nearest) > MAX_SHOWN else ""
         return "; ".join(said) + left
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """Who approves in a tenant at a time."""
+
+    people: People
+    tenant: str
+    now: datetime
+
+    def cms(self, key: Digest) -> str | None:
+        """The person who signs approvals as CMS by that key."""
+        return self.people.cms_approver(key, self.tenant, self.now)
+
+    def webauthn(self, credential: bytes) -> WebauthnKey | None:
+        """The authenticator's key of that credential."""
+        return self.people.webauthn_key(credential, self.tenant, self.now)
 
 
 def in_force(one: Person | Machine, now: datetime) -> bool:
@@ -337,7 +347,7 @@ def _person(section: Section) -> Person:
         since=section.time_or_none("from"),
         until=section.time_or_none("until"),
         certificates=section.digests("certificates"),
-        approval_keys=tuple(_approval_keys(section, person)),
+        approval_keys=tuple(approval_keys(section, person)),
     )
 
 
@@ -363,35 +373,6 @@ def _roles(section: Section, allowed: frozenset[Role]) -> frozenset[Role]:
     if not found or set(found) - {role.value for role in allowed}:
         raise section.wrong("roles", "some of " + ", ".join(role for role in Role if role in allowed))
     return frozenset(Role(one) for one in found)
-
-
-def _approval_keys(section: Section, person: str) -> Iterator[ApprovalKey]:
-    for one in section.tables("approval_key", f"person.approval_key of {person}"):
-        if one.word("scheme", ("cms", "webauthn")) == "cms":
-            yield CmsKey(person, one.digest("key"))
-        else:
-            yield _webauthn_key(one, person)
-        one.done()
-
-
-def _webauthn_key(section: Section, person: str) -> WebauthnKey:
-    rp, text, pem = section.text("rp"), section.text("credential"), section.raw("key") or ""
-    if not _HOST.fullmatch(rp):
-        raise section.wrong("rp", "a host name in lower case, such as sign.acme.example")
-    try:
-        credential = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        credential = b""
-    if len(credential) not in _CREDENTIAL_BYTES or base64.urlsafe_b64encode(credential).rstrip(b"=") != text.encode():
-        raise section.wrong("credential", "the credential's id in base64url without padding")
-    try:
-        key = load_pem_public_key(pem.encode())
-        algorithm_for(key, subject=section.where)
-        check_encoding(cast("PublicKey", key), pem.encode(), subject=section.where)
-    except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
-        raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return WebauthnKey(person, Digest.of(spki), rp, credential, spki)
 
 
 def _token_rule(section: Section) -> TokenRule:
