@@ -216,6 +216,12 @@ class WitnessRefused(SealwrightError):
     code = "SW-LOG-WITNESS"
 
 
+class AlarmUndelivered(SealwrightError):
+    """A log's alarm could not be told to the program or URL that is there for it."""
+
+    code = "SW-LOG-ALARM"
+
+
 class HomeLocked(SealwrightError):
     """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
 
@@ -276,6 +282,12 @@ class RequestRefused(SealwrightError):
     code = "SW-REQUEST-REFUSED"
 
 
+class KeyCloned(RequestRefused):
+    """An authenticator's counter went back: two of them have the same key."""
+
+    code = "SW-KEY-CLONED"
+
+
 class ServiceUnavailable(SealwrightError):
     """A signing service does not answer, or answers what no signing service does."""
 
@@ -304,6 +316,12 @@ class MalformedPolicy(SealwrightError):
     """A folder of policies is not usable as a whole; nothing is allowed by any part of it."""
 
     code = "SW-POLICY-MALFORMED"
+
+
+class PolicyChangeRefused(SealwrightError):
+    """Other policies than those that the log says count, and nothing that lets them count (A132)."""
+
+    code = "SW-POLICY-CHANGE"
 
 
 class MalformedConfiguration(SealwrightError):

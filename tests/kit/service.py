@@ -18,11 +18,12 @@ from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approve
-from sealwright.signing.desk import Desk, Value
+from sealwright.signing.desk import Desk
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import Home, KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home
 from sealwright.signing.items import Item, item_of
+from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, parse_people
 from sealwright.signing.policy import Policies, load_policies
 from sealwright.signing.requests import Asking, Requests

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from kit.pki import Pki
 from kit.service import ORIGIN, POLICY, person_home, service_home, spki_of
 from kit.tls import client_certificate, pem_files, server_certificate
+from sealwright.envelope.verifierkey import NoteType, VerifierKey, key_id
 from sealwright.pki.crl import make_crl
+from sealwright.service.connections import Limits
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.trust.certificate import tbs_digest
 
@@ -31,6 +35,12 @@ class House:
     home: Home
     persons: dict[str, Home]
     address: str = ""
+    process: int = 0
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.address.rpartition(":")[2])
 
     @property
     def configuration(self) -> Path:
@@ -90,6 +100,12 @@ tenant = "acme"
     return made
 
 
+def log_key(made: House) -> str:
+    """The key of its log, as verifiers know it."""
+    raw = made.home.key("log", KeyPurpose.LOG).public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return str(VerifierKey(ORIGIN, key_id(ORIGIN, NoteType.LOG, raw), NoteType.LOG, raw))
+
+
 def publish(made: House, clients: Pki) -> None:
     """Lists that are good for a day."""
     at = datetime.now(UTC) - HOUR
@@ -100,17 +116,42 @@ def publish(made: House, clients: Pki) -> None:
         (made.folder / name).write_bytes(data)
 
 
+BOUNDED = """
+import sys
+from sealwright.cli.main import main
+from sealwright.service import signing
+from sealwright.service.connections import Limits
+signing.LIMITS = {limits}
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @contextmanager
-def running(made: House) -> Iterator[House]:
-    """The service, until the end of the block."""
-    command = [sys.executable, "-m", "sealwright", "serve", "signing", str(made.configuration), "--json"]
+def running(
+    made: House, limits: Limits | None = None, access: str = "none", around: Sequence[str] = ()
+) -> Iterator[House]:
+    """The service, until the end of the block. limits: narrower ones than its own; access: a file for its access lines; around: a
+    program that becomes it.
+    """
+    program = ["-m", "sealwright"] if limits is None else ["-c", BOUNDED.format(limits=limits)]
+    command = [
+        *around,
+        sys.executable,
+        *program,
+        "serve",
+        "signing",
+        str(made.configuration),
+        "--json",
+        "--access-log",
+        access,
+    ]
     with (made.folder / "service.log").open("ab") as log:
-        process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line, (made.folder / "service.log").read_text()
-        made.address = json.loads(line)["address"]
+        made.address, made.process = json.loads(line)["address"], process.pid
         yield made
     finally:
         process.terminate()

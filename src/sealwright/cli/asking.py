@@ -1,8 +1,9 @@
-"""How commands name a signing service, and as whom they ask it."""
+"""How commands name a signing service, and as whom they ask it; and how they ask whoever approves."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,3 +47,10 @@ def client_of(args: argparse.Namespace) -> Client:
 
     need_options(args, "service_ca", "client", "client_key")
     return Client(Address(args.service, args.client, args.client_key, args.service_ca))
+
+
+def agreed() -> bool:
+    """Whether somebody at a terminal types yes."""
+    from sealwright.texts.words import say
+
+    return sys.stdin.isatty() and input(say("approve.ask")).strip().lower() == "yes"

@@ -1,4 +1,4 @@
-"""Write, check, try, explain and compare the policies by which the signing service decides.
+"""Write, check, try, explain, compare and change the policies by which the signing service decides.
 
 A folder of policies is rules in Cedar (`*.cedar`) and settings (`*.toml`): docs/policy.md. Exit code 1 where something is not as it should be.
 """
@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
+from sealwright.cli.policychange import configure_change
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -22,11 +23,13 @@ EXAMPLES = """examples:
   sealwright policy explain policies --who anna --roles requester --action sign --environment production --approvals 1
   sealwright policy diff policies policies.new                 what would be allowed that is not allowed now?
   sealwright policy diff policies policies.new --json
+  sealwright policy change policies --previous former --service-id acme-signing --origin log.acme.example/signing --edition 7 --requester p3 --out policies.changes
+  sealwright policy approve policies.changes/7.change policies --previous former --home olga --person olga --table policies/tests/small-company.toml
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The five actions."""
+    """The actions."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_init(commands)
     check = add_action(
@@ -56,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("new", metavar="NEW", help="the folder to come")
     add_json(diff)
     diff.set_defaults(run=run_diff)
+    configure_change(commands, EXAMPLES)
 
 
 def _configure_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

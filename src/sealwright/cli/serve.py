@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
 from sealwright.cli.serveocsp import configure_ocsp
 from sealwright.cli.servesigning import configure_signing
+from sealwright.cli.servewitness import configure_witness
 
 if TYPE_CHECKING:
     from sealwright.pki.clocks import ClockWatch
@@ -28,6 +29,7 @@ EXAMPLES = """examples:
   sealwright serve ocsp --home home --key ocsp --issuer acme.pem --crl acme.crl      an authority whose register is not ours
   sealwright serve signing service.toml --check                        is everything there, and does every key open?
   sealwright serve signing service.toml
+  sealwright serve witness witness.toml                                cosigns the checkpoints of others' logs
 """
 NONE = "none"
 
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_tsa(commands)
     add_serving(configure_ocsp(commands, EXAMPLES), "127.0.0.1:2560")
     configure_signing(commands, EXAMPLES)
+    configure_witness(commands, EXAMPLES)
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:
@@ -115,7 +118,6 @@ def run_tsa(args: argparse.Namespace) -> int:
     """Serve until told to stop; 1 where it stopped while it could make no tokens."""
     import asyncio
 
-    from sealwright.envelope.algorithms import key_digest
     from sealwright.envelope.tsp import purpose_problem
     from sealwright.errors import KeyRefused
     from sealwright.keys.backends import open_key
@@ -148,7 +150,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     )
 
     def open_desk(deliver: Any) -> TimestampDesk:
-        name = str(key_digest(enrolled.public_key))
+        name = str(enrolled.digest)
         standing = StandingWatch(home, enrolled).problem
         return TimestampDesk(
             home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head, standing=standing

@@ -1,6 +1,6 @@
 """The signing service's resources (OpenAPI 3.1 at `/openapi.json`): requests, approvals, signatures, proofs, keys, the log's checkpoint.
 
-    app = application(Office(requests, reader, door, "acme-signing"), log)
+    app = application(Office(requests, door, "acme-signing", log_key), log)
 
 Every request comes in by the door (`identity.py`); what is not the caller's is not there (A121). Nothing changes on a GET (A126). A
 refusal is a problem of RFC 9457 with the code of docs/findings.md; what went wrong inside is in the log, with the request's id, and
@@ -10,27 +10,29 @@ never in an answer (A129). Waiting is in the event loop, and what works on the d
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, Router, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from sealwright import __version__
 from sealwright.errors import (
     IdentityRefused,
     JournalError,
+    KeyCloned,
     KeyUnavailable,
     LimitExceeded,
     NoSuchRequest,
+    PolicyChangeRefused,
     PolicyRefused,
     RequestOver,
     RequestRefused,
@@ -39,12 +41,26 @@ from sealwright.errors import (
     StoreUnavailable,
     UsageError,
 )
+from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
+from sealwright.service.approving import APPROVING
+from sealwright.service.auditpages import audit_entries
+from sealwright.service.conditional import conditional
+from sealwright.service.cosigning import Cosigner
+from sealwright.service.description import OPEN, configuration, describe
+from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.keyfare import fares, problems
+from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
+from sealwright.service.metricspage import Watched, metrics_at_the_door
+from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.provenancepage import provenance
+from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
+from sealwright.service.standing import standing_told
 from sealwright.service.tickets import Tickets
+from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -64,24 +80,23 @@ from sealwright.service.wire import (
     Requests as Page,
 )
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
 from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.request import SigningRequest
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
-from sealwright.signing.standings import Standing
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
 MANY = 64  # items from which a request is read in a thread
-PROBLEM = "application/problem+json"
 # the nearest kind that an error is of
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
     PolicyRefused: 403,
+    PolicyChangeRefused: 503,
     RequestOver: 409,
     RequestRefused: 422,
     LimitExceeded: 413,
@@ -96,52 +111,55 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id; tickets: None where no CI system asks."""
+    """What the resources work on. name: the service's id.
+
+    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured.
+    """
 
     requests: Requests
     door: Door
     name: str
+    log_key: WatchedKey
+    policies: PoliciesInForce
     tickets: Tickets | None = None
+    watched: Watched | None = None
+    publishing: Publishing = Publishing()
+    cosigner: Cosigner | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
     """The ASGI application. access: gets a line for each request."""
-    app = _resources(office, log)
-    if access is no_log:
-        return app
-
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.monotonic(), 0
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        await app(scope, receive, sending)
-        milliseconds = round((time.monotonic() - started) * 1000, 1)
-        path = str(scope["path"])[:200]
-        access({"method": str(scope.get("method")), "path": path, "status": status, "ms": milliseconds})
-
-    return told
+    watches: list[Watch] = [] if access is no_log else [access_line(access)]
+    if office.watched is not None:
+        watches.append(office.watched.metrics.watch)
+    return edge(conditional(_resources(office, log)), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
+    pages = LogPages(office.requests, office.door, office.publishing)
+    offered = Offered(office.publishing)
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
-        return await office.door.enter(request.scope, office.requests.clock())
+        state = request.scope["state"]
+        if WHO not in state:
+            state[WHO] = await office.door.enter(request.scope, office.requests.clock())
+        return cast("Principal", state[WHO])
+
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if has_body(request.scope["headers"]):  # nobody's body is read (A128)
+            request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
 
-    return Litestar(
+    app = Litestar(
         [
             ask,
             listed,
             standing,
             items,
             approve,
+            APPROVING,
             withdraw,
             attempt,
             follow_up,
@@ -152,17 +170,43 @@ def _resources(office: Office, log: Log) -> Litestar:
             keys,
             checkpoint,
             health,
+            audit_entries,
+            certificates,
+            trust_files,
+            trust_file,
+            trust_part,
+            Router(PREFIX, route_handlers=[published_checkpoint, tile]),
+            *([] if office.watched is None else [metrics_at_the_door]),
         ],
-        dependencies={"who": Provide(who), "office": Provide(lambda: office, sync_to_thread=False)},
+        dependencies={
+            "who": Provide(who),
+            "office": Provide(lambda: office, sync_to_thread=False),
+            "watched": Provide(lambda: office.watched, sync_to_thread=False),
+            "serving": Provide(lambda: office.requests, sync_to_thread=False),
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "offered": Provide(lambda: offered, sync_to_thread=False),
+        },
+        guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig("Sealwright signing service", __version__, path="/openapi"),
+        openapi_config=configuration(),
         signature_namespace={"Principal": Principal, "Office": Office},
         logging_config=None,
     )
+    describe(app)
+    return app
 
 
-@post("/v1/requests", status_code=201, summary="Ask for signatures", sync_to_thread=False)
+@post(
+    "/v1/requests",
+    status_code=201,
+    summary="Ask for signatures",
+    sync_to_thread=False,
+    responses={
+        200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
+        202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),
+    },
+)
 async def ask(
     data: Ask,
     who: Principal,
@@ -188,7 +232,7 @@ async def ask(
         if not wish.word:
             raise
         before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
-        told = _standing(before)
+        told = standing_told(before)
         told.ticket = await _ticket(office, who, before.request, before.id)
         return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
@@ -231,7 +275,7 @@ async def listed(
 ) -> Page:
     """A page of them."""
     found = await asyncio.to_thread(office.requests.shelf.listed, who, tuple(wanted or ()), after)
-    return Page([_standing(one) for one in found.standings], found.next)
+    return Page([standing_told(one) for one in found.standings], found.next)
 
 
 @get("/v1/requests/{id_:str}", summary="How a request stands")
@@ -245,7 +289,7 @@ async def standing(
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
             tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
-            return Response(_standing(found), headers={"etag": tag})
+            return Response(standing_told(found), headers={"etag": tag})
         await asyncio.sleep(0.2)
 
 
@@ -263,25 +307,25 @@ async def items(
 async def approve(id_: str, data: GivenApproval, who: Principal, office: Office) -> StandingRequest:
     """How it stands then: where this was the last approval needed, it is being signed."""
     approval = Approval(Scheme(data.scheme), data.proof)
-    return _standing(await asyncio.to_thread(office.requests.approve, who, id_, approval))
+    return standing_told(await asyncio.to_thread(office.requests.approve, who, id_, approval))
 
 
 @post("/v1/requests/{id_:str}/withdrawal", status_code=200, summary="Take it back")
 async def withdraw(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then."""
-    return _standing(await asyncio.to_thread(office.requests.withdraw, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.withdraw, who, id_))
 
 
 @post("/v1/requests/{id_:str}/attempts", status_code=202, summary="Sign again what failed")
 async def attempt(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then; what has a signature is not signed again."""
-    return _standing(await asyncio.to_thread(office.requests.attempt, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.attempt, who, id_))
 
 
 @get("/v1/follow-ups", summary="Emergencies that nobody has settled")
 async def owed(who: Principal, office: Office) -> Page:
     """The hundred of the caller's tenant that are due first."""
-    return Page([_standing(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
+    return Page([standing_told(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
 
 
 @post("/v1/requests/{id_:str}/follow-ups", status_code=201, summary="Say as an officer what an emergency was")
@@ -289,7 +333,7 @@ async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Offic
     """How it stands then: with the second officer's word it is settled."""
     word = FollowUps(office.requests).look
     approval = Approval(Scheme(data.scheme), data.proof)
-    return _standing(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
+    return standing_told(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
 
 
 @get("/v1/requests/{id_:str}/signatures", summary="The signatures that are made")
@@ -328,12 +372,30 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     return (await asyncio.to_thread(office.requests.writer.reader.head)).note
 
 
-@get("/health", summary="Whether it signs", dependencies={"who": Provide(lambda: None, sync_to_thread=False)})
+@get(
+    "/health",
+    summary="Whether it signs",
+    dependencies={"who": Provide(lambda: None, sync_to_thread=False)},
+    responses={503: ResponseSpec(Health, description="It does not, and why")},
+    opt={OPEN: True},
+)
 async def health(office: Office) -> Response[Health]:
-    """200 while it does, 503 otherwise; what is told is no secret."""
-    problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
-    told = Health("stopped" if problems else "ok", office.name, __version__, office.requests.writer.head.size, problems)
-    return Response(told, status_code=503 if problems else 200)
+    """200 while it does, 503 otherwise; what is told is no secret. Policies that are refused stop nothing while the former count."""
+    served = office.requests.keys
+    found = problems(served, office.log_key)
+    stopped = bool(found) or not office.policies.decide
+    if office.policies.problem:
+        found.append(f"policies: {office.policies.problem}")
+    told = Health(
+        status="stopped" if stopped else "ok",
+        service=office.name,
+        version=__version__,
+        log_size=office.requests.writer.head.size,
+        problems=found,
+        keys=fares(served, office.log_key),
+        warnings=[] if office.cosigner is None else office.cosigner.problems,
+    )
+    return Response(told, status_code=503 if stopped else 200)
 
 
 async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
@@ -341,28 +403,6 @@ async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: 
     if office.tickets is None or not who.machine:
         return ""
     return await asyncio.to_thread(office.tickets.give, who, id_, request.expires, office.requests.clock())
-
-
-def _standing(one: Standing) -> StandingRequest:
-    request = one.request
-    return StandingRequest(
-        id=one.id,
-        number=one.number,
-        state=one.state.value,
-        request=request.encoded().decode(),
-        requester=request.requester,
-        created=time_text(one.created),
-        expires=time_text(request.expires),
-        count=request.count,
-        signed=one.signed,
-        attempt=one.attempt,
-        approvals=list(one.approvals),
-        reason=one.reason,
-        problem=one.problem,
-        emergency=one.request.emergency,
-        follow_up_until="" if one.owed is None else time_text(one.owed.until),
-        follow_up="" if one.owed is None else one.owed.outcome,
-    )
 
 
 def _signature(number: int, one: Value) -> WireSignature:
@@ -387,8 +427,8 @@ def _key(one: ServedKey) -> WireKey:
 
 def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Response[Problem]:
     """Whatever went wrong, as a problem; reasons that are nobody's business are in the log alone."""
-    number = secrets.token_hex(8)
-    headers = {"x-request-id": number}
+    number = str(request.scope["state"][NUMBER])
+    headers = {}
     match cause:
         case Unidentified():
             headers["www-authenticate"] = "Bearer"
@@ -403,6 +443,8 @@ def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Resp
                 else "it cannot be done now; the operator's log has why"
             )
             problem = Problem("about:blank", type(cause).__name__, status, told, cause.code, cause.next_step)
+            if isinstance(cause, KeyCloned):
+                log({"event": "alarm", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
             if status >= 500:
                 log({"event": "failed", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
         case HTTPException():

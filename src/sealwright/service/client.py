@@ -58,14 +58,17 @@ from sealwright.pki.timestamppool import Pool, Stamp
 from sealwright.service.citokens import TokenSource
 from sealwright.service.wire import (
     Ask,
+    Challenge,
     GivenApproval,
     GivenFollowUp,
     Items,
     Keys,
+    Previous,
     Problem,
     Proofs,
     Signatures,
     StandingRequest,
+    WireCredential,
     WireItem,
     WireKey,
     WireProvenance,
@@ -167,6 +170,14 @@ class Client:
         """Hand an approval in."""
         body = msgspec.json.encode(GivenApproval(approval.scheme.value, approval.proof))
         return self._post(f"/v1/requests/{id_}/approvals", body, StandingRequest)
+
+    def credentials(self, id_: str) -> list[WireCredential]:
+        """The authenticators' credentials by which the caller approves; the challenge is computed from the request that was shown."""
+        return self._get(f"/v1/requests/{id_}/challenge", Challenge).credentials
+
+    def previous(self, id_: str) -> StandingRequest | None:
+        """The release before a request, None where the service knows of none."""
+        return self._get(f"/v1/requests/{id_}/previous", Previous).request
 
     def owed(self) -> list[StandingRequest]:
         """The emergencies that nobody has settled, of those that the caller may see; the oldest hundred."""

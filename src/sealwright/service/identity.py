@@ -103,9 +103,8 @@ class Door:
             return await self._principal(scope, _certificate(scope), _authorization(scope), now)
         except SealwrightError as cause:
             client = str(scope["client"][0]) if scope.get("client") else "unix"
-            self._log(
-                {"event": "unidentified", "client": client, "code": cause.code, "why": display(str(cause))[:4000]}
-            )
+            line = {"event": "unidentified", "client": client, "code": cause.code, "by": _by(scope)}
+            self._log({**line, "why": display(str(cause))[:4000]})
         raise Unidentified
 
     async def _principal(
@@ -131,8 +130,19 @@ class Door:
 
 def _certificate(scope: Mapping[str, Any]) -> bytes | None:
     """What `tls.py` put there: DER of the client's own certificate."""
-    chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    chain = _shown(scope)
     return ssl.PEM_cert_to_DER_cert(chain[0]) if chain else None
+
+
+def _shown(scope: Mapping[str, Any]) -> Sequence[str]:
+    shown: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    return shown
+
+
+def _by(scope: Mapping[str, Any]) -> str:
+    """What somebody tried to be known by."""
+    shown = ("certificate" * bool(_shown(scope)), "token" * bool(_authorization(scope)))
+    return " and ".join(one for one in shown if one) or "nothing"
 
 
 def _authorization(scope: Mapping[str, Any]) -> list[bytes]:

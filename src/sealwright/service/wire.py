@@ -39,10 +39,28 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class GivenApproval(Struct, forbid_unknown_fields=True):
-    """Somebody's approval. scheme: `cms`; proof: a detached CMS over the request's bytes, DER."""
+    """Somebody's approval. scheme: `cms` or `webauthn`; proof: a detached CMS over the request's bytes, DER, or an authenticator's answer.
 
-    scheme: Annotated[str, Meta(pattern="^cms$")]
+    The answer is the W3C's AuthenticationResponseJSON without userHandle and authenticatorAttachment, as RFC 8785 writes it.
+    """
+
+    scheme: Annotated[str, Meta(pattern="^(cms|webauthn)$")]
     proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
+
+
+class WireCredential(Struct):
+    """A credential of the caller's. rp, origin: where it may be asked; credential: its id."""
+
+    rp: str
+    origin: str
+    credential: bytes
+
+
+class Challenge(Struct):
+    """What an authenticator signs: SHA-256 of `sealwright approval 1`, a line feed and the request's bytes."""
+
+    challenge: bytes
+    credentials: list[WireCredential]
 
 
 class GivenFollowUp(Struct, forbid_unknown_fields=True):
@@ -112,6 +130,12 @@ class Requests(Struct):
     next: int | None = None
 
 
+class Previous(Struct):
+    """The release before a request. request: null where none is known."""
+
+    request: StandingRequest | None
+
+
 class Items(Struct):
     """A page of what a request asks to sign."""
 
@@ -147,14 +171,35 @@ class Proofs(Struct):
     next: int | None = None
 
 
+class KeyFare(Struct):
+    """How a key in service fares. name: of the home, "" for the log's own key; token, serial, slot: "" where there are none.
+
+    state: `signs`, `partly` (fewer workers than wanted), `lost` (tried again by itself), `stopped` (a person must come); since: when
+    that began; why: "" where all is well; workers: how many sign, of `wanted`.
+    """
+
+    name: str
+    key: str
+    token: str
+    serial: str
+    slot: str
+    state: str
+    since: str
+    why: str
+    workers: int
+    wanted: int
+
+
 class Health(Struct, omit_defaults=True):
-    """Whether the service signs. problems: of keys and parts, without secrets."""
+    """Whether the service signs. problems: of keys and parts; warnings: of what it signs without; both without secrets."""
 
     status: str
     service: str
     version: str
     log_size: int
     problems: list[str]
+    keys: list[KeyFare]
+    warnings: list[str] = []
 
 
 class Problem(Struct, omit_defaults=True):

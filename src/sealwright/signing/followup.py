@@ -24,11 +24,11 @@ from sealwright.log.entries import Outcome
 from sealwright.signing.approval import Approval, Scheme, key_of
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import FOLLOW_UP_OFFICERS
-from sealwright.signing.requestrows import millis, time_of
+from sealwright.signing.requestrows import keep_private, millis, time_of
 from sealwright.signing.requests import Requests
 from sealwright.signing.standings import Standing
 from sealwright.signing.storedrequest import StoredRequest, doers_text
-from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, PRIVATE, REQUESTS
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, REQUESTS
 
 TYPE = "sealwright/follow-up/1"
 AGAIN = timedelta(days=1)
@@ -159,6 +159,6 @@ class FollowUps:
             )
             if done.rowcount != 1:
                 raise RequestOver(stored.id, "it is settled already", "Look how it stands.")
-            connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=stored.id, text=private))
+            keep_private(connection, stored.id, private)
 
         self._requests.append([entry.encoded()], settled)

@@ -17,9 +17,9 @@ from sealwright.artifact.digest import Digest
 from sealwright.errors import IdentityRefused, LogRefused, RequestOver, RequestRefused
 from sealwright.formats.format import Prepared
 from sealwright.signing.approval import Approval, approvers
-from sealwright.signing.desk import Value
 from sealwright.signing.history import History
 from sealwright.signing.items import prepared_of, root_of_items
+from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
@@ -110,9 +110,8 @@ def judge_use(
     if any(Digest.of(one.proof) not in history.approvals for one in approvals):
         raise LogRefused(stored.id, "an approval of it is not in the log", TAMPERED)
     principal = asker_now(stored, people, now)
-    persons = approvers(
-        request.encoded(), approvals, principal.person, lambda one: people.cms_approver(one, request.tenant, now)
-    )
+    register = people.approvers(request.tenant, now)
+    persons = approvers(request.encoded(), approvals, principal.person, register)
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
     proven = proven_of(statement, prepared, policies)

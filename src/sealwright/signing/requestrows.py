@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
+from sealwright.artifact.digest import Digest
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
-from sealwright.signing.tables import APPROVALS, FOLLOWUPS, REQUESTS, SIGNATURES, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PRIVATE, REQUESTS, SIGNATURES, State
+
+_PRIVATE = insert(PRIVATE)
 
 
 def packed(contents: Sequence[bytes | None]) -> bytes:
@@ -51,6 +54,11 @@ def approvals_of(connection: Connection, id_: str) -> list[Approval]:
     """The approvals of a request, in the order in which they came."""
     rows = connection.execute(select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number))
     return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
+
+
+def keep_private(connection: Connection, id_: str, text: bytes) -> None:
+    """Keep the private part of an entry about a request, by its digest."""
+    connection.execute(_PRIVATE, {"digest": str(Digest.of(text)), "request": id_, "text": text})
 
 
 def owe(connection: Connection, id_: str, due: datetime) -> None:

@@ -31,7 +31,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import (
     JournalError,
     NoSuchRequest,
@@ -44,18 +43,19 @@ from sealwright.errors import (
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.writer import LogWriter
-from sealwright.signing.approval import Approval, key_of
-from sealwright.signing.desk import Order, Value
+from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
 from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.request import SigningRequest, new_nonce
 from sealwright.signing.requestprovenance import keep, kept, proven_of
-from sealwright.signing.requestrows import approvals_of, made_of, millis, owe, packed, usage
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
 from sealwright.signing.shelf import Shelf
+from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standings import Standing
 from sealwright.signing.storedrequest import (
@@ -65,11 +65,12 @@ from sealwright.signing.storedrequest import (
     requested,
     used_text,
 )
-from sealwright.signing.tables import APPROVALS, PRIVATE, REQUESTS, State
+from sealwright.signing.tables import APPROVALS, REQUESTS, State
 from sealwright.signing.wish import ServedKey, Wish, body_of, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
+_REQUESTED = insert(REQUESTS)
 _AGAIN = "Ask for the signatures again."
 
 
@@ -110,7 +111,7 @@ class Requests:
         self.replica = secrets.token_hex(8)
         self._histories = Histories(writer)
         self._lock = threading.Lock()  # of what is below
-        self._going: set[str] = set()  # what this replica is signing, from before its record
+        self._going: set[tuple[str, int]] = set()  # the attempts that this replica is signing, from before their record
 
     # asking
 
@@ -154,7 +155,7 @@ class Requests:
             format=prepared[0].format,
             kind=prepared[0].kind,
             construction=key.desk.enrolled.construction.value,
-            key=key_digest(key.desk.enrolled.public_key),
+            key=key.desk.enrolled.digest,
             policy=policies.digest,
             claims=common_claims(claims),
             not_before=now,
@@ -194,8 +195,8 @@ class Requests:
                 for then, one in zip(questions, asks(connection), strict=True)
             ):
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
-            connection.execute(insert(REQUESTS).values(**values, leaf=first))
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            connection.execute(_REQUESTED, {**values, "leaf": first})
+            keep_private(connection, id_, private)
             keep(connection, id_, wish.provenance)
 
         if not starts:
@@ -217,12 +218,12 @@ class Requests:
             self._check_open(connection, stored, now, people)
         self.shelf.must(principal, Action.APPROVE, stored, now)
         data = stored.request.encoded()
-        key = key_of(data, approval, "approval")
-        person = people.cms_approver(key, principal.tenant, now)
-        if person is None or person != principal.person or principal.machine:
+        approver = approver_of(data, approval, people.approvers(principal.tenant, now), "approval")
+        if approver is None or approver.person != principal.person or principal.machine:
             raise RequestRefused(
                 "approval", "its key is none with which you approve", "Sign with your own approval key."
             )
+        person = approver.person
         if person == stored.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
         private = doer_text("approver", person, id_)
@@ -232,7 +233,7 @@ class Requests:
             asked=Digest.of(data),
             scheme=entries.Scheme(approval.scheme.value),
             approval=Digest.of(approval.proof),
-            key=key,
+            key=approver.key,
             policy=self.policies().digest,
             private=Digest.of(private),
         ).encoded()
@@ -254,7 +255,9 @@ class Requests:
                     leaf=first,
                 )
             )
-            connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+            if approver.counted is not None:
+                take(connection, approver.counted)
+            keep_private(connection, id_, private)
 
         try:
             self.append([entry], rows)
@@ -336,7 +339,7 @@ class Requests:
             )
             if taken.rowcount != 1 or self._histories.since(connection, id_, history, first):
                 raise RequestOver(id_, "it is used already", "Look how it stands.")
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            keep_private(connection, id_, private)
             if due is not None:
                 owe(connection, id_, due)
 
@@ -350,7 +353,7 @@ class Requests:
     def signing(self) -> frozenset[str]:
         """What this replica is signing, or about to record that it does."""
         with self._lock:
-            return frozenset(self._going)
+            return frozenset(id_ for id_, _ in self._going)
 
     # inside
 
@@ -364,7 +367,7 @@ class Requests:
 
     def _served(self, request: SigningRequest) -> ServedKey:
         for key in self.keys.values():
-            if key_digest(key.desk.enrolled.public_key) == request.key and key.tenant == request.tenant:
+            if key.desk.enrolled.digest == request.key and key.tenant == request.tenant:
                 return key
         raise RequestRefused("key", "it is no longer in service", "Ask for the signatures by another key.")
 
@@ -413,7 +416,9 @@ class Requests:
         items: Mapping[int, Prepared],
         attempt: int = 1,
     ) -> Order:
-        return Order(id_, request.tenant, request.emergency, policy, private, tuple(items.items()), attempt)
+        return Order(
+            id_, request.tenant, request.emergency, policy, private, tuple(items.items()), self.replica, attempt
+        )
 
     def _recorded_then_signed(
         self, key: ServedKey, order: Order, record: Callable[[], Future[tuple[int, ...]]]
@@ -421,18 +426,18 @@ class Requests:
         """Record a use, and have it signed as soon as that is durable, whoever still waits. From before the record on it is this replica's."""
         order.answer.set_running_or_notify_cancel()  # it goes on, whoever still waits
         with self._lock:
-            self._going.add(order.request)
+            self._going.add((order.request, order.attempt))
 
         def ended(done: Future[dict[int, Value]]) -> None:
             try:
                 if (cause := done.exception()) is not None:
-                    self._failed(order.request, cause)
+                    self._failed(order, cause)
             finally:
-                self._gone(order.request)
+                self._gone(order)
 
         def recorded(done: Future[tuple[int, ...]]) -> None:
             if (cause := done.exception()) is not None:
-                self._gone(order.request)
+                self._gone(order)
                 order.answer.set_exception(cause)
                 return
             order.answer.add_done_callback(ended)
@@ -441,7 +446,7 @@ class Requests:
         try:
             future = record()
         except BaseException:
-            self._gone(order.request)
+            self._gone(order)
             raise
         future.add_done_callback(recorded)
         return future
@@ -454,16 +459,21 @@ class Requests:
                 .values(state=State.SIGNED)
             )
 
-    def _gone(self, id_: str) -> None:
+    def _gone(self, order: Order) -> None:
         with self._lock:
-            self._going.discard(id_)
+            self._going.discard((order.request, order.attempt))
 
-    def _failed(self, id_: str, cause: BaseException) -> None:
+    def _failed(self, order: Order, cause: BaseException) -> None:
         why = str(cause) if isinstance(cause, SealwrightError) else "internal error"
         with self.store.write() as connection:
             connection.execute(
                 update(REQUESTS)
-                .where(REQUESTS.c.id == id_, REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder == self.replica)
+                .where(
+                    REQUESTS.c.id == order.request,
+                    REQUESTS.c.state == State.SIGNING,
+                    REQUESTS.c.attempt == order.attempt,
+                    REQUESTS.c.holder == order.holder,
+                )
                 .values(state=State.FAILED, problem=why[:500])
             )
 
@@ -481,7 +491,7 @@ class Requests:
             if ended.rowcount != 1:
                 raise RequestOver(id_, "it is used or over already", "Look how it stands.")
             if private is not None:
-                connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+                keep_private(connection, id_, private)
 
         self.append([entry.encoded()], rows)
 

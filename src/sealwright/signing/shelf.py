@@ -14,8 +14,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from sealwright.errors import NoSuchRequest, PolicyRefused, RequestOver
-from sealwright.signing.desk import Value
 from sealwright.signing.items import MAX_ITEMS, Item
+from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.policy import Decision, Policies
 from sealwright.signing.policyquestion import Action, Context, Question

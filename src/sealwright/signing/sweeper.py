@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from sealwright.errors import RequestOver, SealwrightError
 from sealwright.log import entries
@@ -19,6 +19,7 @@ from sealwright.signing.requests import Requests
 from sealwright.signing.tables import APPROVALS, REPLICAS, REQUESTS, State
 
 LEASE = timedelta(seconds=30)
+FORGOTTEN = timedelta(days=1)
 MANY = 100
 ENDED = "the service ended while it was signing"
 
@@ -60,6 +61,7 @@ class Sweeper:
             here = connection.execute(update(REPLICAS).where(REPLICAS.c.id == replica).values(seen=millis(now)))
             if here.rowcount == 0:
                 connection.execute(insert(REPLICAS).values(id=replica, started=millis(now), seen=millis(now)))
+            connection.execute(delete(REPLICAS).where(REPLICAS.c.seen < millis(now - FORGOTTEN)))
             self._give_up(connection, now)
             late = (
                 select(REQUESTS.c.id)
@@ -72,17 +74,25 @@ class Sweeper:
         """What a dead replica was signing, and what this one is not signing although its row says so."""
         alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > millis(now - LEASE))
         signing = connection.execute(
-            select(REQUESTS.c.id, REQUESTS.c.holder).where(
+            select(REQUESTS.c.id, REQUESTS.c.attempt, REQUESTS.c.holder)
+            .where(
                 REQUESTS.c.state == State.SIGNING,
                 (REQUESTS.c.holder == self._requests.replica) | REQUESTS.c.holder.not_in(alive),
             )
+            .order_by(REQUESTS.c.id)  # rows are locked in the order in which desks do it
         ).all()
         mine = self._requests.signing()
-        given_up = [row.id for row in signing if row.holder != self._requests.replica or row.id not in mine]
-        for id_ in given_up:
+        for row in signing:
+            if row.holder == self._requests.replica and row.id in mine:
+                continue
             connection.execute(
                 update(REQUESTS)
-                .where(REQUESTS.c.id == id_, REQUESTS.c.state == State.SIGNING)
+                .where(
+                    REQUESTS.c.id == row.id,
+                    REQUESTS.c.state == State.SIGNING,
+                    REQUESTS.c.attempt == row.attempt,
+                    REQUESTS.c.holder == row.holder,
+                )
                 .values(state=State.FAILED, problem=ENDED)
             )
 

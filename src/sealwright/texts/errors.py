@@ -117,6 +117,10 @@ TEXTS: dict[str, Text] = {
     "SW-REQUEST-REFUSED": Text(
         "the request {subject} is refused: {found}", "Ask again, or ask who decides what is allowed there."
     ),
+    "SW-KEY-CLONED": Text(
+        "the key {subject} may have been copied: {found}",
+        "Take the key out of people.toml, find out who has a copy of it, and look at what it approved.",
+    ),
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
     ),
@@ -134,6 +138,10 @@ TEXTS: dict[str, Text] = {
     "SW-POLICY-MALFORMED": Text(
         "the policies {subject} cannot be used, so nothing is allowed by them: {found}",
         "Correct the policies; `sealwright policy check FOLDER` reads them.",
+    ),
+    "SW-POLICY-CHANGE": Text(
+        "the policies {subject} do not count: {found}",
+        "Have the change approved (`policy change`), or put the former policies back.",
     ),
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
     "SW-POLICY-REFUSED": Text(
