@@ -282,10 +282,22 @@ class RequestRefused(SealwrightError):
     code = "SW-REQUEST-REFUSED"
 
 
+class KeyCloned(RequestRefused):
+    """An authenticator's counter went back: two of them have the same key."""
+
+    code = "SW-KEY-CLONED"
+
+
 class ServiceUnavailable(SealwrightError):
     """A signing service does not answer, or answers what no signing service does."""
 
     code = "SW-SERVICE-UNAVAILABLE"
+
+
+class StillWaiting(ServiceUnavailable):
+    """A request for signatures is neither signed nor refused yet; whoever asks again goes on waiting."""
+
+    code = "SW-SERVICE-WAITING"
 
 
 class MalformedPeople(SealwrightError):
@@ -306,6 +318,12 @@ class MalformedPolicy(SealwrightError):
     code = "SW-POLICY-MALFORMED"
 
 
+class PolicyChangeRefused(SealwrightError):
+    """Other policies than those that the log says count, and nothing that lets them count (A132)."""
+
+    code = "SW-POLICY-CHANGE"
+
+
 class MalformedConfiguration(SealwrightError):
     """A service's configuration is not usable."""
 
@@ -322,6 +340,12 @@ class PolicyRefused(RequestRefused):
     """The policies of the service do not allow it."""
 
     code = "SW-POLICY-REFUSED"
+
+
+class ProvenanceRefused(RequestRefused):
+    """A build provenance is none, or not of what is to be signed, or not that of a builder that the policies trust."""
+
+    code = "SW-PROVENANCE-REFUSED"
 
 
 class RequestOver(RequestRefused):

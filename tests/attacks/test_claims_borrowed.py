@@ -9,7 +9,7 @@ import pytest
 
 from kit.manifests import claimed, manifest_pair
 from kit.pki import DAY, NOW, Pki, Signer, p7s
-from kit.trust import RULE, believed, codes, judge, person, signed_file
+from kit.trust import RULE, believed, codes, judge, new_state, person, signed_file
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.keys.key import Provenance
@@ -156,7 +156,7 @@ def test_a029_two_signatures_that_claim_different_things_are_both_refused(tmp_pa
 
 @pytest.mark.parametrize("where", ["rule", "trust file", "state"])
 def test_a144_an_older_generation_is_refused(tmp_path: Path, pki: Pki, release: Signer, where: str) -> None:
-    state = str(tmp_path / "state")
+    state = new_state(tmp_path)
     trust = believed(pki, **({"minimum": {"pump": 9}} if where == "trust file" else {}))
     if where == "rule":
         trust = believed(pki, rule=[rule(minimum_generation=9)])
@@ -173,7 +173,7 @@ def test_a144_an_older_generation_is_refused(tmp_path: Path, pki: Pki, release: 
 
 
 def test_a144_a_refused_or_hypothetical_verdict_moves_no_memory(tmp_path: Path, pki: Pki, release: Signer) -> None:
-    state = str(tmp_path / "state")
+    state = new_state(tmp_path)
     five = claimed(tmp_path, release, replace(PUMP, generation=5), "five.bin")
     huge = claimed(tmp_path, release, replace(PUMP, generation=2**63 - 1), "huge.bin")
     assert judge(five, believed(pki), state=state).outcome is TRUSTED

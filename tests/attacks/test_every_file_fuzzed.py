@@ -36,6 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["init", home]) == 0
     assert main(["sign", str(place / "drive.bin"), str(place / "project"), "--home", home, "--product", "p"]) == 0
     trust = str(place / "home" / "trust.toml")
+    (place / "state").mkdir()
     assert main(["verify", str(place / "drive.bin"), "--trust", trust, "--state", str(place / "state")]) == 0
     return place
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from kit.certs import Made, entry, listed, made
 from kit.pki import DAY, HOUR, NOW, Pki, Signer, token
 from kit.production import leaf_of, signer, trusting
-from kit.trust import RULE, believed, codes, judge, signed_file
+from kit.trust import RULE, believed, codes, judge, new_state, signed_file
 from sealwright.envelope import cms
 from sealwright.envelope.cms import Profile, read_envelope
 from sealwright.pki.profiles import INTERMEDIATE
@@ -42,7 +42,7 @@ def names_place(url: str) -> tuple[x509.ExtensionType, bool]:
 def test_a147_a_list_once_seen_is_missed_also_where_the_trust_file_wants_none(
     tmp_path: Path, pki: Pki, left: str
 ) -> None:
-    state, thief = str(tmp_path / "state"), pki.leaf("thief")
+    state, thief = new_state(tmp_path), pki.leaf("thief")
     path = signed_file(tmp_path, thief)
     older = pki.crl(NOW, number=5)
     assert judge(path, believed(pki, crls=[older]), NOW + HOUR, state=state).outcome is TRUSTED
@@ -61,13 +61,14 @@ def test_a147_lists_of_several_places_are_remembered_each_by_its_own_number(tmp_
     ca = made("CA", root, ca=True)
     path = signed_file(tmp_path, signer(leaf_of(ca, extra=[names_place(PLACES[0])]), ca))
     wanted = [{"issuer": ca.pem.decode()}]
+    state = new_state(tmp_path)
 
     def lists(first: int, second: int) -> list[bytes]:
         return [listed(ca, number=n, extra=[place(url)]) for url, n in zip(PLACES, (first, second), strict=True)]
 
     def asked(first: int, second: int) -> Outcome:
         trust = trusting(root, crls=lists(first, second), crl=wanted)
-        return judge(path, trust, state=str(tmp_path / "state")).outcome
+        return judge(path, trust, state=state).outcome
 
     assert asked(4, 90) is TRUSTED
     assert asked(3, 90) is UNDECIDED
@@ -77,7 +78,7 @@ def test_a147_lists_of_several_places_are_remembered_each_by_its_own_number(tmp_
 
 
 def test_a103_a_hold_is_not_lifted_by_putting_an_older_list_back(tmp_path: Path, pki: Pki) -> None:
-    state, held = str(tmp_path / "state"), pki.leaf("release")
+    state, held = new_state(tmp_path), pki.leaf("release")
     path = signed_file(tmp_path, held)
     wanted = {"crl": [{"issuer": pki.intermediate.pem}]}
     free = pki.crl(NOW, number=1)

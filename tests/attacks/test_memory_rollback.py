@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.pki import DAY, HOUR, NOW, Pki
-from kit.trust import believed, codes, judge, signed_file
+from kit.trust import believed, codes, judge, new_state, signed_file
 from sealwright.errors import MalformedTrust
 from sealwright.trust.model import Denied
 from sealwright.trust.verdict import Outcome, Purpose
@@ -24,7 +24,7 @@ def pki() -> Pki:
 
 @pytest.fixture
 def state(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
+    return new_state(tmp_path)
 
 
 def test_a104_an_older_trust_file_is_refused_once_a_newer_one_was_seen(tmp_path: Path, pki: Pki, state: str) -> None:

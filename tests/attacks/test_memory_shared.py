@@ -17,7 +17,7 @@ import pytest
 
 from kit.manifests import claimed
 from kit.pki import DAY, NOW, Pki, p7s
-from kit.trust import RULE, believed, codes, judge, signed_file
+from kit.trust import RULE, believed, codes, judge, new_state, signed_file
 from sealwright.artifact.claims import Claims
 from sealwright.errors import LimitExceeded, MalformedTrust, OutputRefused
 from sealwright.trust import state as module
@@ -40,7 +40,7 @@ def pki() -> Pki:
 
 @pytest.fixture
 def state(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
+    return new_state(tmp_path)
 
 
 def pump(generation: int) -> Claims:
@@ -57,7 +57,8 @@ def test_a144_two_verifiers_at_once_forget_nothing_and_the_slower_one_installs_n
     release = pki.leaf("release")
     old = str(claimed(tmp_path, release, pump(5), name="old.bin"))
     new = str(claimed(tmp_path, release, pump(7), name="new.bin"))
-    assert verifier(believed(pki), str(tmp_path / "other")).verify(old).outcome is TRUSTED
+    (tmp_path / "other").mkdir()
+    assert verifier(believed(pki), new_state(tmp_path / "other")).verify(old).outcome is TRUSTED
     slow = verifier(believed(pki), state)  # has read an empty memory, and now hashes for a minute
     assert verifier(believed(pki), state).verify(new).outcome is TRUSTED
     assert codes(slow.verify(old)) == ["SW-GENERATION-OLD"]

@@ -99,10 +99,12 @@ def test_a071_what_should_be_a_file_is_none(place: Path, become: Callable[[Path]
         assert odd.name in said, said
 
 
-@pytest.mark.parametrize("state", ["/dev/null", "drive.bin", "/proc/nobody/state"])
+@pytest.mark.parametrize("state", ["/dev/null", "drive.bin", "/proc/nobody/state", "mistyped"])
 def test_a105_a_state_that_cannot_be_kept_is_an_error(place: Path, state: str) -> None:
+    (place / "kept").mkdir(exist_ok=True)
     assert verify(place, "drive.bin", "--state", "kept")[0] == 0
     code, said = verify(place, "drive.bin", "--state", state)
     assert code in (1, 2)
     assert "--state" in said
     assert "allowed" not in said
+    assert not (place / "mistyped").exists()

@@ -19,6 +19,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a150_many_starts_at_once_are_counted_one_by_one(home: Path, tmp_path: Path) -> None:
     path = signed_script(home, tmp_path / "three.sh", "#!/bin/sh\n# sealwright-run: runs = 3\necho ran\n")
+    (tmp_path / "state").mkdir()
     with ThreadPoolExecutor(10) as pool:
         ended = list(pool.map(lambda _: run_script(home, "--state", tmp_path / "state", path), range(10)))
     assert sorted(code for code, _, _ in ended) == [0] * 3 + [126] * 7

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from kit.logs import WITNESS, NoteSigner, write_proof
 from kit.pki import DAY, HOUR, NOW, Pki, p7s, token
-from kit.trust import RULE, believed, codes, judge, signed_file
+from kit.trust import RULE, believed, codes, judge, new_state, signed_file
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.cms import Profile, read_envelope
 from sealwright.envelope.cms_write import assemble, signed_attributes, to_be_signed
@@ -61,7 +61,7 @@ def test_a094_an_ended_certificate_installs_nothing_unless_its_signature_is_prov
 )
 def test_a095_a_date_that_the_signer_writes_counts_for_nothing(tmp_path: Path, written: datetime) -> None:
     """Neither back-dating nor post-dating changes a verdict, its times or its memory; a token beside it does."""
-    state = str(tmp_path / "state")
+    state = new_state(tmp_path)
     path = signed_file(tmp_path, SHORT, at=written)
     assert codes(judge(path, trusting(), ENDED)) == ["SW-CERT-EXPIRED"]
     early = judge(path, trusting(), state=state)
@@ -181,7 +181,7 @@ def test_a109_a_clock_before_what_is_known_to_be_past_makes_nothing_valid_again(
 @pytest.mark.parametrize("clock", [Y2106, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)])
 def test_a109_a_clock_that_ran_ahead_is_forgotten_when_it_is_right_again(tmp_path: Path, clock: datetime) -> None:
     """A clock moves no floor: only what others signed does. While it is ahead, nothing is installed and everything runs."""
-    state = str(tmp_path / "state")
+    state = new_state(tmp_path)
     path = signed_file(tmp_path, PKI.leaf(), tsa=TSA)
     trust = trusting(crl=[{"issuer": PKI.intermediate.pem}], crls=[PKI.crl(NOW + HOUR / 2)])
     assert judge(path, trust, NOW + HOUR, state=state).outcome is TRUSTED
@@ -196,7 +196,7 @@ def test_a109_a_clock_that_jumps_back_between_check_and_install_finds_the_newest
     tmp_path: Path,
 ) -> None:
     """Checked on day 30 by somebody's newer file; the clock then shows day 1, when a stolen certificate was still valid."""
-    state = str(tmp_path / "state")
+    state = new_state(tmp_path)
     newer = signed_file(tmp_path, PKI.leaf(), name="newer.bin", tsa=TSA, stamped=NOW + 30 * DAY)
     ended = signed_file(tmp_path, SHORT, name="ended.bin")
     trust = trusting(rule=[RULE | {"without_clock": "allow"}])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kit.oidc import CiIssuer, b64, rsa_key, segment
+from kit.oidc import CiIssuer, b64, fresh_replay, rsa_key, segment
 from kit.people import people
 from kit.pki import NOW
 from sealwright.artifact.digest import Digest
 from sealwright.errors import IdentityRefused
-from sealwright.service.oidc import MemoryReplay, VerifiedToken, read_token, verify
+from sealwright.service.oidc import VerifiedToken, read_token, verify
 from sealwright.signing.people import Role
 
 CI = CiIssuer({"rsa-1": rsa_key(), "p256": ec.generate_private_key(ec.SECP256R1())})
@@ -72,9 +73,9 @@ def test_a118_a_token_for_another_service_is_refused() -> None:
         judged(CI.token(aud="https://sign.staging.acme.example"))
 
 
-def test_a118_a_token_is_used_once_and_not_after_its_end() -> None:
+def test_a118_a_token_is_used_once_and_not_after_its_end(tmp_path: Path) -> None:
     async def story() -> None:
-        replay, text = MemoryReplay(NOW - timedelta(hours=1)), CI.token()
+        replay, text = fresh_replay(tmp_path, NOW - timedelta(hours=1)), CI.token()
         one = judged(text)
         assert await replay.first_use(one.once, one.issued, one.expires, NOW)
         again = judged(text)

@@ -63,6 +63,7 @@ def test_a_folder_named_with_backslashes_is_judged_and_remembered(
         (tree / "sub" / "main.st").write_text(f"program {generation}")
         words = ["--product", "line 3", "--generation", generation]
         assert main(["sign", str(tree), "--home", str(delivery.trust.parent), *words]) == 0
+    (tmp_path / "state").mkdir()
     remembering = ("--state", "state", *trusting(delivery))
     assert sealwright(bundle, tmp_path, "verify", "1\\project", *trusting(delivery))[0] == 0
     assert sealwright(bundle, tmp_path, "verify", on_windows(tmp_path / "2" / "project"), *remembering)[0] == 0

@@ -64,11 +64,23 @@ def test_a_token_is_asked_now_and_offline_it_is_not_guessed(
     assert "a copy is still outstanding" in boot["problems"]
     assert {name for name, row in rows.items() if row["level"] == "attention"} == {"boot"}
     assert pin_file in boot["may_use"]
+    for part in Path(home, "journal").rglob("*"):
+        assert not part.is_file() or b"tape 7" not in part.read_bytes()
+    assert (
+        main(
+            ["key", "destroyed", "boot", "--home", home, "--copy", "tape 7, until 2020-01-01", "--person", "Eva Huber"]
+        )
+        == 2
+    )
+    assert main(["key", "destroyed", "boot", "--home", home, "--copy", "tape 8", "--person", "eva"]) == 2
     gone_by = ["--copy", "tape 7, until 2020-01-01", "--how", "burnt", "--person", "eva"]
     assert main(["key", "destroyed", "boot", "--home", home, *gone_by]) == 0
     capsys.readouterr()
     assert main(["key", "report", "--home", home, "--offline", "--json"]) == 0
     offline = objects(capsys.readouterr().out)
+    assert offline["boot"]["copies"] == ""
+    assert offline["boot"]["destroyed"].startswith("tape 7, until 2020-01-01 (")
+    assert offline["boot"]["destroyed"].endswith(" burnt)")
     assert {row["checked"] for row in offline.values()} == {NOT_CHECKED}
     assert offline["boot"]["declared"] == "hardware-imported"
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "none.conf"))

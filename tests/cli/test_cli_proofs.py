@@ -276,4 +276,9 @@ def test_a_kept_list_that_is_not_fresh_is_said_in_text_and_json() -> None:
     stale = replace(plain, stale=("CN=ACME CA",))
     assert "WARNING" not in renewproofs._text(plain)
     assert "WARNING: the revocation list of CN=ACME CA that it keeps is not fresh" in renewproofs._text(stale)
+    refused = replace(plain, refused=("the revocation list CN=ACME CA was not used: nobody signed it",))
+    assert "WARNING: the revocation list CN=ACME CA was not used: nobody signed it, and is not" in renewproofs._text(
+        refused
+    )
+    assert json.loads(renewproofs._json(refused))["refused_lists"] == list(refused.refused)
     assert [json.loads(renewproofs._json(one))["stale_lists"] for one in (plain, stale)] == [[], ["CN=ACME CA"]]

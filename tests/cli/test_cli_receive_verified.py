@@ -154,6 +154,27 @@ def test_the_holder_of_the_key_signs_unless_another_person_is_named(run: Run, ma
     assert (code, "that this key is release-engineer's" in err) == (0, True)
 
 
+def test_a_home_made_for_a_person_signs_records_in_that_name_and_warns_of_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("init", tmp_path / "anna", "--person", "p-17")[0] == 0
+    file = delivered(tmp_path)
+    words = compared(file, sums(tmp_path, file), tmp_path / "anna", "p-17")
+    at = words.index("--person")
+    code, _, err = run(*words[:at], *words[at + 2 :])
+    assert (code, err) == (0, "")
+    assert "#! person p-17\n" in record_of(file).read_text()
+    for path in (record_of(file), Path(f"{record_of(file)}.p7s")):
+        path.unlink()
+    assert run(*words)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("person", ["Anna Huber", "", "../p-17", "officer", "Recovery", "p" * 65])
+def test_no_home_is_made_for_what_is_no_persons_id_or_another_keys(run: Run, tmp_path: Path, person: str) -> None:
+    assert run("init", tmp_path / "twin", "--person", "p-17")[0] == 0
+    code, _, err = run("init", tmp_path / "home", "--person", person)
+    assert (code, "--person" in err) == (2, True)
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_home_whose_trust_file_is_being_changed_receives_all_the_same(run: Run, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "home", tmp_path / "home")
     trust = tmp_path / "home" / "trust.toml"

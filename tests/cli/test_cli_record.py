@@ -102,6 +102,46 @@ def test_what_is_refused_is_recorded_too(run: Run, plant: Path) -> None:
     assert run("record", "check", plant / "records", "--trust", plant / "home" / "trust.toml")[0] == 0
 
 
+def test_inspect_shows_what_a_record_says_and_refuses_one_that_was_changed(run: Run, plant: Path) -> None:
+    (plant / "drive.bin").write_bytes(b"changed")
+    assert run(*verify(plant, "--person", "p-17", "--change", "CHG-4711"))[0] == 1
+    digest = hashlib.sha256(b"changed").hexdigest()
+    code, out, err = run("inspect", record(plant))
+    assert (code, err) == (0, "")
+    for words in (
+        "installation record",
+        "rejected, asked for: install",
+        "drive.bin",
+        f"sha256:{digest}",
+        "reject SW-FILE-CHANGED, times: 1",
+        "p-17",
+        "CHG-4711",
+        "1 of the chain ",
+        "account uid:",
+        ", by clock",
+    ):
+        assert words in out
+    code, out, _ = run("inspect", record(plant), "--json")
+    shown = {one["name"]: one["value"] for one in json.loads(out)["facts"]}
+    assert (shown["outcome"], shown["record before"]) == ("rejected, asked for: install", "none")
+    record(plant).write_bytes(record(plant).read_bytes().replace(b"# outcome rejected", b"# outcome allowed"))
+    code, out, err = run("inspect", record(plant))
+    assert (code, "it is no record" in err) == (1, True)
+    assert "asked for" not in out
+
+
+def test_a_name_with_escape_sequences_in_a_record_never_reaches_the_screen_raw(run: Run, plant: Path) -> None:
+    hostile = plant / "a\x1b[2Jb\n# outcome trusted.bin"
+    hostile.write_bytes(b"x")
+    words = ["verify", hostile, "--trust", plant / "home" / "trust.toml", "--record", plant / "records"]
+    assert run(*words)[0] == 1
+    code, out, _ = run("inspect", record(plant))
+    assert code == 0
+    assert "\x1b" not in out
+    (about,) = [line for line in out.splitlines() if line.split()[:1] == ["about"]]
+    assert "outcome trusted.bin" in about
+
+
 def test_programs_are_told_where_the_record_is(run: Run, plant: Path) -> None:
     _, out, _ = run(*verify(plant, "--json"))
     assert json.loads(out)["record"] == str(record(plant).parent)

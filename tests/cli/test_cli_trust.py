@@ -92,6 +92,7 @@ def test_a104_a_verifier_with_state_refuses_an_older_trust_file_once_it_has_seen
 ) -> None:
     drive, state = tmp_path / "drive.bin", tmp_path / "state"
     drive.write_bytes(b"firmware")
+    state.mkdir()
     run("sign", drive, "--home", made / "home")
     assert run("verify", drive, "--trust", made / "home/trust.toml", "--state", state)[0] == 0
     assert run("verify", drive, "--trust", made / "v2/trust.toml", "--state", state)[0] == 0

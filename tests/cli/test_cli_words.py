@@ -81,7 +81,7 @@ def test_a_missing_placeholder_is_an_error_and_a_filled_one_is_not_read_again() 
 
 def test_every_fact_that_inspect_shows_has_its_label() -> None:
     used = set()
-    for name in ("describe.py", "inspect.py", "statementfacts.py"):
+    for name in ("describe.py", "inspect.py", "recordfacts.py", "statementfacts.py"):
         for node in ast.walk(ast.parse((SOURCE / "cli" / name).read_text())):
             if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Constant):
                 used.add(node.elts[0].value)

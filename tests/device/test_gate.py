@@ -12,7 +12,7 @@ import pytest
 from kit.inside import sign_inside
 from kit.manifests import claimed
 from kit.pki import NOW, Pki, p7s
-from kit.trust import RULE, believed, codes, trust_bytes, trust_parts
+from kit.trust import RULE, believed, codes, new_state, trust_bytes, trust_parts
 from kit.xmldocs import TINY
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
@@ -262,7 +262,7 @@ def test_declared_hosts_accounts_and_windows_are_kept(tmp_path: Path) -> None:
 
 
 def test_starts_are_counted_where_a_number_is_declared(tmp_path: Path) -> None:
-    path, state = declaring(tmp_path, "runs = 2"), str(tmp_path / "state")
+    path, state = declaring(tmp_path, "runs = 2"), new_state(tmp_path)
     assert said(path) == ["SW-RUN-COUNT"]  # without a folder nobody counts
     for _ in range(2):
         found = judged(path, state=state)
@@ -326,7 +326,7 @@ def test_interpreters_that_could_run_something_else_are_refused(change: dict[str
 
 def test_a_signature_that_is_written_anew_starts_no_new_count(tmp_path: Path) -> None:
     """A005: the same signed text in other bytes. The signature block of a PowerShell script is covered by nothing."""
-    plain, state = tmp_path / "plain.ps1", str(tmp_path / "state")
+    plain, state = tmp_path / "plain.ps1", new_state(tmp_path)
     plain.write_bytes(b"\xef\xbb\xbf# sealwright-run: runs = 1\r\nGet-Date\r\n")
     path = sign_inside(plain, RELEASE, tmp_path / "a.ps1", "powershell")
     trust = believed(PKI, interpreter=[{"kind": "powershell", "path": "/bin/cat", "arguments": ["{script}"]}])

@@ -127,6 +127,7 @@ def test_check_judges_and_starts_nothing(home: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     path = signed_script(home, tmp_path / "a.sh", f"#!/bin/sh\n# sealwright-run: runs = 1\ntouch {mark}\n")
     state = tmp_path / "state"
+    state.mkdir()
     for _ in range(2):
         code, out, _ = run_script(home, "--state", state, "--check", path)
         assert (code, out.splitlines()[0]) == (0, "RUN: allowed")

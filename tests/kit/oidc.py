@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 import ssl
 import threading
 import time
@@ -26,6 +27,8 @@ from kit.people import AUDIENCE, GITHUB, SAID, SUBJECT
 from kit.pki import NOW, Pki
 from kit.tls import pem_files, server_certificate
 from sealwright.service.oidc import Algorithm, KeySet, TokenIssuer, parse_keys
+from sealwright.service.replay import MAX_USES, StoredReplay
+from sealwright.store.engine import open_store
 
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 ORDER_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -135,6 +138,11 @@ class CiIssuer:
     def trusted(self, algorithms: frozenset[Algorithm] = ALL, **how: Any) -> TokenIssuer:
         """As a service is told of it."""
         return TokenIssuer(self.issuer, AUDIENCE, f"{self.issuer}/jwks", algorithms, **how)
+
+
+def fresh_replay(folder: Path, began: datetime, most: int = MAX_USES) -> StoredReplay:
+    """The uses of a service that began then, in a database of its own."""
+    return StoredReplay.open(open_store(f"sqlite:///{folder}/uses-{secrets.token_hex(8)}.db"), began, most)
 
 
 def public_jwk(key: Private, **members: Any) -> dict[str, Any]:

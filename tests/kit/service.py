@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -17,15 +18,18 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
+from sealwright.service.api import Office, application
+from sealwright.service.publishing import Publishing
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.desk import Desk
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import Home, KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home
 from sealwright.signing.items import Item, item_of
+from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, parse_people
 from sealwright.signing.policy import Policies, load_policies
-from sealwright.signing.requests import Requests
+from sealwright.signing.requests import Asking, Requests
 from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import Store, open_store
 
@@ -49,11 +53,12 @@ def person_home(folder: Path, name: str) -> Home:
     return open_home(str(folder / name))
 
 
-def people_text(homes: dict[str, Home], more: str = "") -> str:
-    """Eva and others approve and ask; `ci` is Max's machine."""
+def people_text(homes: dict[str, Home], officers: Sequence[str] = (), more: str = "") -> str:
+    """Eva and others approve and ask, some are officers; Max asks, a stranger is of another tenant."""
     text = '# sealwright people 1\ntenants = ["acme", "other"]\n'
     for name, home in homes.items():
-        text += f'[[person]]\nid = "{name}"\ntenant = "acme"\nroles = ["requester", "approver"]\n'
+        roles = '"requester", "approver", "officer"' if name in officers else '"requester", "approver"'
+        text += f'[[person]]\nid = "{name}"\ntenant = "acme"\nroles = [{roles}]\n'
         text += f'[[person.approval_key]]\nscheme = "cms"\nkey = "{spki_of(home, KeyPurpose.APPROVAL)}"\n'
     text += '[[person]]\nid = "max"\ntenant = "acme"\nroles = ["requester"]\n'
     text += '[[person]]\nid = "stranger"\ntenant = "other"\nroles = ["requester", "approver"]\n'
@@ -79,12 +84,11 @@ class World:
     persons: dict[str, Home]
     store: Store
     writer: LogWriter
-    requests: Requests
     desk: Desk
     people: People
     policies: Policies
     log_key: OpenKey
-    closing: list[object] = field(default_factory=list)
+    requests: Requests = field(init=False)
 
     def principal(self, name: str) -> Principal:
         """Somebody of the register."""
@@ -95,6 +99,11 @@ class World:
         """An approval by somebody's own key."""
         home = self.persons[name]
         return approve(request, "request", home, home.key(None, KeyPurpose.APPROVAL), datetime.now(UTC))
+
+    def another(self, name: str) -> Requests:
+        """A service of another name, or another replica, over the same database."""
+        keys = {"release": ServedKey(self.desk, "acme")}
+        return Requests(self.store, self.writer, keys, lambda: self.people, lambda: self.policies, name)
 
     def close(self) -> None:
         self.desk.close()
@@ -110,13 +119,13 @@ def service_home(folder: Path) -> Home:
     return open_home(str(folder / "home"))
 
 
-def world(folder: Path, url: str | None = None, policy: str = POLICY) -> World:
+def world(folder: Path, url: str | None = None, policy: str = POLICY, officers: Sequence[str] = ()) -> World:
     """A service in this process."""
     home = service_home(folder)
-    persons = {name: person_home(folder, name) for name in ("eva", "jan")}
+    persons = {name: person_home(folder, name) for name in ("eva", "jan", *officers)}
     (folder / "policies").mkdir()
     (folder / "policies" / "rules.cedar").write_text(policy)
-    people = parse_people(people_text(persons).encode(), "people.toml")
+    people = parse_people(people_text(persons, officers).encode(), "people.toml")
     return opened(folder, home, persons, people, url or f"sqlite:///{folder}/service.db")
 
 
@@ -129,7 +138,21 @@ def opened(folder: Path, home: Home, persons: dict[str, Home], people: People, u
     writer = LogWriter.open(store, KeySigner(ORIGIN, NoteType.LOG, log_key))
     release = home.key("release", KeyPurpose.ARTIFACT)
     desk = Desk(home, release, None, writer)
-    requests = Requests(
-        store, writer, {"release": ServedKey(desk, "acme")}, lambda: people, lambda: policies, "acme-signing"
-    )
-    return World(folder, home, persons, store, writer, requests, desk, people, policies, log_key)
+    keys = {"release": ServedKey(desk, "acme")}
+    made = World(folder, home, persons, store, writer, desk, people, policies, log_key)
+    made.requests = Requests(store, writer, keys, lambda: made.people, lambda: made.policies, "acme-signing")
+    return made
+
+
+def signed(asking: Asking) -> dict[int, Value]:
+    """The signatures of what needs nobody's approval."""
+    asking.recorded.result(10)
+    assert asking.answer is not None
+    return asking.answer.result(10)
+
+
+def public_log(service: World) -> Any:
+    """The application of a service whose log everybody may read; nobody gets in for anything else."""
+    nobody: Any = None
+    office = Office(service.requests, nobody, "acme-signing", nobody, nobody, publishing=Publishing(public_log=True))
+    return application(office)

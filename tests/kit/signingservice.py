@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,12 @@ from kit.service import ORIGIN, POLICY, person_home, service_home, spki_of
 from kit.tls import client_certificate, pem_files, server_certificate
 from sealwright.envelope.verifierkey import NoteType, VerifierKey, key_id
 from sealwright.pki.crl import make_crl
+from sealwright.service.connections import Limits
 from sealwright.signing.home import Home, KeyPurpose
 from sealwright.trust.certificate import tbs_digest
 
 PEOPLE = ("max", "eva", "jan", "stranger")
+APPROVERS = ("eva", "jan")
 HOUR = timedelta(hours=1)
 
 
@@ -33,6 +35,12 @@ class House:
     home: Home
     persons: dict[str, Home]
     address: str = ""
+    process: int = 0
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.address.rpartition(":")[2])
 
     @property
     def configuration(self) -> Path:
@@ -43,22 +51,23 @@ class House:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
 
-def house(folder: Path, policy: str = POLICY) -> House:
-    """Everything but the running service."""
+def house(folder: Path, policy: str = POLICY, officers: Sequence[str] = ()) -> House:
+    """Everything but the running service. officers: who is there besides, as officers."""
     folder.mkdir(exist_ok=True)
     home = service_home(folder)
-    persons = {name: person_home(folder, name + "-home") for name in ("eva", "jan")}
+    persons = {name: person_home(folder, name + "-home") for name in (*APPROVERS, *officers)}
     at = datetime.now(UTC) - 24 * HOUR
     clients, servers = Pki.make("ACME people", at=at), Pki.make("ACME servers", at=at)
     pem_files(server_certificate(servers), folder, "server")
     (folder / "servers.pem").write_text(servers.root.pem)
     (folder / "clients.pem").write_text(clients.root.pem + clients.intermediate.pem)
     register = '# sealwright people 1\ntenants = ["acme", "other"]\n'
-    for name in PEOPLE:
+    for name in (*PEOPLE, *officers):
         signer = client_certificate(clients, name)
         pem_files(signer, folder, name)
         tenant = "other" if name == "stranger" else "acme"
-        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = ["requester", "approver"]\n'
+        roles = '"approver", "officer"' if name in officers else '"requester", "approver"'
+        register += f'[[person]]\nid = "{name}"\ntenant = "{tenant}"\nroles = [{roles}]\n'
         register += f'certificates = ["{tbs_digest(signer.x509)}"]\n'
         if name in persons:
             key = spki_of(persons[name], KeyPurpose.APPROVAL)
@@ -107,17 +116,42 @@ def publish(made: House, clients: Pki) -> None:
         (made.folder / name).write_bytes(data)
 
 
+BOUNDED = """
+import sys
+from sealwright.cli.main import main
+from sealwright.service import signing
+from sealwright.service.connections import Limits
+signing.LIMITS = {limits}
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @contextmanager
-def running(made: House) -> Iterator[House]:
-    """The service, until the end of the block."""
-    command = [sys.executable, "-m", "sealwright", "serve", "signing", made.configuration, "--json"]
+def running(
+    made: House, limits: Limits | None = None, access: str = "none", around: Sequence[str] = ()
+) -> Iterator[House]:
+    """The service, until the end of the block. limits: narrower ones than its own; access: a file for its access lines; around: a
+    program that becomes it.
+    """
+    program = ["-m", "sealwright"] if limits is None else ["-c", BOUNDED.format(limits=limits)]
+    command = [
+        *around,
+        sys.executable,
+        *program,
+        "serve",
+        "signing",
+        str(made.configuration),
+        "--json",
+        "--access-log",
+        access,
+    ]
     with (made.folder / "service.log").open("ab") as log:
-        process = subprocess.Popen([*command, "--access-log", "none"], stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line, (made.folder / "service.log").read_text()
-        made.address = json.loads(line)["address"]
+        made.address, made.process = json.loads(line)["address"], process.pid
         yield made
     finally:
         process.terminate()

@@ -57,17 +57,23 @@ def tpm() -> str:
     """Start this process's TPM emulator and point the TPM tools at it; the TCTI."""
     folder = Path(tempfile.mkdtemp(prefix="swtpm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    process, os.environ["TPM2TOOLS_TCTI"] = start_tpm(folder)
+    atexit.register(process.kill)
+    return os.environ["TPM2TOOLS_TCTI"]
+
+
+def start_tpm(folder: Path, port: int | None = None) -> tuple[subprocess.Popen[bytes], str]:
+    """An emulator with its state in a folder, and its TCTI; for tests that end theirs. port: the one that it had before."""
     for _ in range(20):
-        port = _free_pair()
+        chosen = port or _free_pair()
         command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--flags", "not-need-init,startup-clear"]
-        command += ["--server", f"type=tcp,port={port},bindaddr=127.0.0.1"]
-        command += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
+        command += ["--server", f"type=tcp,port={chosen},bindaddr=127.0.0.1"]
+        command += ["--ctrl", f"type=tcp,port={chosen + 1},bindaddr=127.0.0.1"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if _answers(process, port):
-            atexit.register(process.kill)
-            os.environ["TPM2TOOLS_TCTI"] = f"swtpm:host=127.0.0.1,port={port}"
-            return os.environ["TPM2TOOLS_TCTI"]
+        if _answers(process, chosen):
+            return process, f"swtpm:host=127.0.0.1,port={chosen}"
         process.kill()
+        process.wait()
     raise RuntimeError("swtpm did not start; is the package installed?")
 
 

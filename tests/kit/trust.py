@@ -97,6 +97,13 @@ def judge(path: Path, trust: Believed, at: datetime = NOW, **request: object) ->
     return verdict
 
 
+def new_state(folder: Path) -> str:
+    """A verifier's memory as it is set up: an empty folder."""
+    state = folder / "state"
+    state.mkdir()
+    return str(state)
+
+
 def codes(verdict: Verdict) -> list[str]:
     """The codes of what refused or left open."""
     return [f.code for f in verdict.findings if f.severity in ("reject", "undecided")]

@@ -104,7 +104,7 @@ def every_entry() -> list[types.AnyEntry]:
         types.Intent(**about, attempt=1, certificate=digest("certificate"), **signing),
         types.Used(**about, attempt=1, approvals=two, private=private),
         types.FollowUp(**about, outcome=types.Outcome.CONFIRMED, approvals=two, private=private),
-        types.PolicyChange(time=AT, policy=policy, previous=digest("old"), approvals=two, private=private),
+        types.PolicyChange(time=AT, policy=policy, edition=2, previous=digest("old"), change=digest("change"), approvals=two, private=private),
         types.KeyChange(
             time=AT, event=types.KeyEvent.ENROLLED, key=digest("key"), algorithm="ecdsa-sha256",
             construction="cms-attributes", purpose="artifact", provenance="hardware-attested", approvals=two,
@@ -114,7 +114,7 @@ def every_entry() -> list[types.AnyEntry]:
             time=AT, event=types.CertificateEvent.REVOKED, certificate=digest("certificate"), key=digest("key"),
             reason="keyCompromise", approvals=two, private=private,
         ),
-        types.Start(time=AT, replica="ab" * 8, version="0.1.0", policy=policy, size=9, unfinished=(request,)),
+        types.Start(time=AT, replica="ab" * 8, version="0.1.0", policy=policy, edition=2, size=9, unfinished=(request,)),
     ]  # fmt: skip
 
 

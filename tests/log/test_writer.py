@@ -110,9 +110,9 @@ def test_many_who_wait_share_few_transactions(tmp_path: Path, monkeypatch: pytes
     groups: list[int] = []
     real = LogWriter._appended
 
-    def counted(self: LogWriter, connection: Connection, group: list[object], token: bytes) -> object:
+    def counted(self: LogWriter, connection: Connection, group: list[object], token: bytes, run: object) -> object:
         groups.append(len(group))
-        return real(self, connection, group, token)  # type: ignore[arg-type]
+        return real(self, connection, group, token, run)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LogWriter, "_appended", counted)
     with writing(sqlite_url(tmp_path)) as writer:
@@ -454,3 +454,25 @@ def test_a_head_of_another_log_or_of_none_is_refused(tmp_path: Path) -> None:
         LogWriter.open(store, SIGNER, str(head)).close()
     with pytest.raises(Exception, match="folder does not exist"):
         writing(url, str(tmp_path / "nowhere" / "head")).__enter__()
+
+
+def test_one_order_whose_rows_raise_takes_no_other_with_it(tmp_path: Path) -> None:
+    """The transaction is run anew, and everybody else's rows are run again: nothing of them stands twice."""
+    with writing(sqlite_url(tmp_path)) as writer:
+        ran: list[str] = []
+
+        def good(name: str) -> Callable[[Connection, int], None]:
+            return lambda connection, _: ran.append(name) if connection else None
+
+        def bad(connection: Connection, first: int) -> None:
+            raise StoreConflict("word", f"it is taken at {first} {connection.closed}", "Take another.")
+
+        blocked = writer.append([b"first"], lambda *_: time.sleep(0.2))
+        futures = [writer.append([b"a"], good("a")), writer.append([b"b"], bad), writer.append([b"c"], good("c"))]
+        blocked.result()
+        (a,), (c,) = futures[0].result(), futures[2].result()
+        with pytest.raises(StoreConflict):
+            futures[1].result()
+        assert (a, c, writer.head.size) == (1, 2, 3)
+        assert writer.reader.entries(0, 9) == [b"first", b"a", b"c"]
+        assert ran.count("a") == 2

@@ -184,6 +184,28 @@ def test_several_versions_of_one_product_are_named(tmp_path: Path) -> None:
         ]
 
 
+def test_whichever_worker_is_quicker_a_product_is_shown_by_the_same_file(tmp_path: Path) -> None:
+    for number, version in enumerate(("1.0", "2.0", "1.0", "2.0")):
+        (tmp_path / f"{number}").mkdir()
+        claimed(tmp_path / f"{number}", SIGNER, Claims("VX-200", version), data=bytes([number]))
+    root = os.fsencode(tmp_path)
+    beside = (b"drive.bin.manifest", b"drive.bin.manifest.p7s")
+    chunks = [
+        Chunk(root, b"%d" % one, os.path.join(root, b"%d" % one), (b"drive.bin",), beside=beside) for one in range(4)
+    ]
+    shown = []
+    for order in (chunks, chunks[::-1], [chunks[2], chunks[3], chunks[0], chunks[1]]):
+        with Spool() as spool:
+            for chunk in order:
+                (answer,) = Worker(None, NOW.timestamp())((chunk,))
+                spool.add(chunk, answer)
+            spool.settle()
+            (product,) = spool.products()
+            shown.append([(one.version, one.files, one.path) for one in product.versions])
+    first = [("1.0", 2, str(tmp_path / "0" / "drive.bin")), ("2.0", 2, str(tmp_path / "1" / "drive.bin"))]
+    assert shown == [first] * 3
+
+
 def test_two_signers_of_one_name_stay_two_where_their_keys_differ(tmp_path: Path) -> None:
     impostor = Pki.make().leaf("release")
     for name, signer in (("good.bin", SIGNER), ("evil.bin", impostor)):

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from kit.oidc import CiIssuer, rsa_key
+from kit.oidc import CiIssuer, fresh_replay, rsa_key
 from kit.people import SUBJECT, digest, people_text
 from kit.pki import NOW, Pki
 from sealwright.pki.profiles import TLS_CLIENT
 from sealwright.service.identity import Door, PeopleFile, Tokens, Unidentified
-from sealwright.service.oidc import MemoryReplay, TokenIssuer
+from sealwright.service.oidc import TokenIssuer
 from sealwright.signing.people import Principal
 from sealwright.trust.certificate import tbs_digest
 
@@ -34,7 +34,7 @@ class Gate:
         self.write(people_text((digest("p7 laptop"), str(tbs_digest(LAPTOP.x509)))))
         self.said: list[Any] = []
         self.away = False
-        replay = MemoryReplay(NOW - timedelta(days=1))
+        replay = fresh_replay(folder, NOW - timedelta(days=1))
         tokens = Tokens([CI.trusted()], replay, self.said.append, self.fetch)
         self.door = Door(PeopleFile(str(self.path)), tokens, self.said.append)
 

@@ -6,19 +6,19 @@ import asyncio
 import json
 import random
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from kit.mutate import changed
-from kit.oidc import ALL, CiIssuer, b64, mirrored, public_jwk, rsa_key, segment, unb64
+from kit.oidc import ALL, CiIssuer, b64, fresh_replay, mirrored, public_jwk, rsa_key, segment, unb64
 from kit.people import AUDIENCE, GITHUB, SAID, SUBJECT, people
 from kit.pki import NOW
 from sealwright.errors import IdentityRefused, LimitExceeded, SealwrightError, ServiceUnavailable, UsageError
 from sealwright.service.oidc import (
     Algorithm,
-    MemoryReplay,
     TokenIssuer,
     VerifiedToken,
     github,
@@ -248,9 +248,9 @@ def test_no_change_of_a_token_is_taken() -> None:
                     judged(data)
 
 
-def test_a_token_is_good_once_by_its_id_or_by_what_was_signed() -> None:
+def test_a_token_is_good_once_by_its_id_or_by_what_was_signed(tmp_path: Path) -> None:
     async def uses(*texts: bytes) -> list[bool]:
-        replay = MemoryReplay(NOW - timedelta(hours=1))
+        replay = fresh_replay(tmp_path, NOW - timedelta(hours=1))
         found = [judged(text) for text in texts]
         return [await replay.first_use(one.once, one.issued, one.expires, NOW) for one in found]
 
@@ -262,18 +262,6 @@ def test_a_token_is_good_once_by_its_id_or_by_what_was_signed() -> None:
     mirror = data + b"." + b64(mirrored(unb64(signature)))
     assert mirror != without
     assert asyncio.run(uses(without, mirror)) == [True, False], "another signature over the same octets"
-
-
-def test_the_memory_of_uses_is_bounded_and_knows_nothing_of_before() -> None:
-    async def story() -> None:
-        replay = MemoryReplay(NOW, most=2)
-        at = [judged(CI.token(iat=AT + second)) for second in (-1, 0, 1, 2)]
-        said = [await replay.first_use(one.once, one.issued, one.expires, NOW) for one in at]
-        assert said == [False, True, True, False], "from before it began; two; and no room for a third"
-        later = NOW + timedelta(hours=1)
-        assert await replay.first_use(at[3].once, at[3].issued, at[3].expires, later), "the others have ended"
-
-    asyncio.run(story())
 
 
 def test_a_token_chooses_its_issuer_letter_by_letter() -> None:

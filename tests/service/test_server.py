@@ -20,7 +20,8 @@ from sealwright.service.server import Listen, parse_listen
 
 PROGRAM = """
 import asyncio, json
-from sealwright.service.server import Answer, Limits, json_log, parse_listen, serve
+from sealwright.service.connections import Limits
+from sealwright.service.server import Answer, json_log, parse_listen, serve
 
 class Echo:
     methods, types, max_body = ("GET", "POST"), ("a/b",), 100_000
@@ -34,7 +35,7 @@ class Echo:
         said = [request.method, request.path, request.tail.decode(), request.type, len(request.body)]
         return Answer(200, json.dumps(said).encode(), "application/json", note={"seen": len(request.body)})
 
-limits = Limits(request_s=0.5, idle_s=1, stop_s=1, head_bytes=4096, connections=40)
+limits = Limits(request_s=0.5, head_s=0.5, idle_s=1, stop_s=1, head_bytes=4096, connections=40)
 log = json_log()
 told = lambda address: print(json.dumps({"address": address}), flush=True)
 asyncio.run(serve({"/": Echo(), "/exact": Echo(), "/folder/": Echo()} if WHOLE else {"/exact": Echo()},

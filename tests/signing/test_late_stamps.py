@@ -28,6 +28,7 @@ from sealwright.pki.timestamppool import Limits, Pool
 from sealwright.signing.home import home_text, open_home
 from sealwright.signing.late import LateStamper, NotStamped, Stamped, signatures_of
 from sealwright.signing.pending import overdue, read_pending
+from sealwright.signing.privatepart import told
 from sealwright.signing.stamps import PoolStamper
 
 QUICK = Limits(try_s=1, total_s=2, rounds=1)
@@ -233,7 +234,13 @@ def test_a_file_that_was_moved_stays_pending_until_it_is_back_or_forgotten_with_
     assert run("stamp", "--home", home, "--forget", drive, "--reason", "never released")[0] == 0
     assert list(read_pending(str(home))) == []
     last = list(read_journal(str(home / "journal")))[-1]
-    assert (last.type, last.fields["reason"]) == ("forgotten", "never released")
+    reason = str(last.fields["reason"])
+    assert (last.type, told(open_home(str(home)), reason)) == ("forgotten", "never released")
+    for part in (home / "journal").rglob("*"):
+        assert not part.is_file() or b"never released" not in part.read_bytes()
+    (home / "private" / f"{reason.removeprefix('sha256:')}.json").unlink()
+    assert told(open_home(str(home)), reason).startswith("a text that was erased (sha256:")
+    assert len(list(read_journal(str(home / "journal"))))
 
 
 def test_cron_and_doctor_hear_of_what_waits_too_long(run: Run, home: Path, drive: Path) -> None:

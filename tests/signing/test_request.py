@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -219,14 +219,29 @@ def test_a_signature_of_another_kind_approves_nothing(homes: dict[str, Home]) ->
         key_of(data, Approval(Scheme.CMS, proof), "approval")
 
 
+@dataclass
+class Known:
+    """Persons by their keys, nobody with an authenticator."""
+
+    keys: dict[Digest, str]
+
+    def cms(self, key: Digest) -> str | None:
+        return self.keys.get(key)
+
+    def webauthn(self, credential: bytes) -> None:
+        return None
+
+
 def test_a_person_counts_once_and_the_requester_never(homes: dict[str, Home]) -> None:
     data = request().encoded()
     eva, jan = (approved(data, homes[name]) for name in ("eva", "jan"))
     keys = {key_of(data, one, "approval"): name for one, name in ((eva, "eva"), (jan, "jan"))}
-    assert approvers(data, [eva, jan], "max", keys.get) == {"eva", "jan"}
-    assert approvers(data, [eva, eva], "max", keys.get) == {"eva"}
-    assert approvers(data, [eva, jan], "max", dict.fromkeys(keys, "eva").get) == {"eva"}  # two keys of one person
-    assert approvers(data, [eva, jan], "eva", keys.get) == {"jan"}
-    assert approvers(data, [eva, jan], "max", {}.get) == frozenset()  # who left counts no more
+    known = Known(keys)
+    assert approvers(data, [eva, jan], "max", known).keys() == {"eva", "jan"}
+    assert approvers(data, [eva, eva], "max", known).keys() == {"eva"}
+    both_of_eva = Known(dict.fromkeys(keys, "eva"))
+    assert approvers(data, [eva, jan], "max", both_of_eva).keys() == {"eva"}
+    assert approvers(data, [eva, jan], "eva", known).keys() == {"jan"}
+    assert approvers(data, [eva, jan], "max", Known({})) == {}  # who left counts no more
     with pytest.raises(RequestRefused):
-        approvers(data, [eva, Approval(Scheme.CMS, jan.proof[:-1])], "max", keys.get)
+        approvers(data, [eva, Approval(Scheme.CMS, jan.proof[:-1])], "max", known)

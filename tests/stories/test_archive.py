@@ -10,7 +10,7 @@ from cryptography import x509
 
 from kit.archive import FIRMWARE, YEAR, Story, day, era, over, refusal, stamp
 from kit.manifests import manifest_pair
-from kit.pki import DAY, p7s
+from kit.pki import DAY, Pki, p7s
 from kit.samples import project
 from kit.trust import codes, judge
 from sealwright.artifact.claims import Claims
@@ -331,6 +331,34 @@ def test_each_renewal_that_comes_after_the_end_before_it_is_late(story: Story, y
     story.crls = []
     assert "was revoked" in refusal(verdict)
     assert verdict.outcome is Outcome.REJECTED
+
+
+def test_a_list_that_its_issuer_did_not_sign_is_told_and_kept_in_no_record(tmp_path: Path) -> None:
+    """The newest by its own word: it would have taken the place of the one that names who was revoked (A047)."""
+    story, stranger, at = Story(tmp_path), Pki.make(), day(2027)
+    genuine = story.maker.crl(at - 5 * DAY)
+    story.crls = [genuine]
+    (twin,) = story.renew(at, story.tsa_2026[1])
+    assert isinstance(twin, Renewed)
+    assert (story.read().crls, twin.refused) == ((genuine,), ())
+    story.record.unlink()
+    forged = stranger.crl(at - DAY, number=99)
+    cut = story.maker.crl(at - DAY, number=2)
+    story.crls = [forged, genuine, cut[:-9] + bytes(9)]
+    (done,) = story.renew(at, story.tsa_2026[1])
+    assert isinstance(done, Renewed)
+    assert story.read().crls == (genuine,)
+    assert any("its signature is not of an issuer that may sign revocation lists" in why for why in done.refused)
+    story.record.unlink()
+    story.crls = [forged]
+    (done,) = story.renew(at, story.tsa_2026[1])
+    assert isinstance(done, Renewed)
+    assert (story.read().crls, len(done.refused)) == ((), 1)
+    newer = story.maker.crl(at - DAY, number=2)
+    story.record.unlink()
+    story.crls = [newer, genuine]
+    assert isinstance(story.renew(at, story.tsa_2026[1])[0], Renewed)
+    assert story.read().crls == (newer,)
 
 
 def test_a_renewal_that_wins_no_time_is_refused_so_that_cron_adds_no_link_a_day(tmp_path: Path) -> None:

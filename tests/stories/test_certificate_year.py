@@ -292,7 +292,9 @@ class House:
         text = read_file(str(folder / "trust.toml"), 1 << 20)
         believed = load_trust(str(folder / "trust.toml"), fingerprint=Digest.of(text).value.hex())
         clock = STUCK if plant == "D" else day(at)
-        request = Request(clock=clock, state=str(folder / "state"))
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        request = Request(clock=clock, state=str(state))
         (verdict,) = verify_paths([str(self.artifacts / f"{name}.bin")], believed, request)
         return verdict
 

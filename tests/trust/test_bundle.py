@@ -231,7 +231,11 @@ def test_lists_of_strangers_do_not_fill_the_places_of_those_that_count(tmp_path:
     assert "junk.crl" in left_out
     assert (to / "trust.d/root.crl").exists()
     assert len(list((to / "trust.d").iterdir())) == MAX_STRANGE + 1
+    before = sorted((to / "trust.d").iterdir())
     assert len(bring(stick(tmp_path / "again", crls={"y.crl": others[0].crl(number=99)}), to)) == 1
+    assert sorted((to / "trust.d").iterdir()) == before  # nobody pushes out what was there (decision 20)
+    next(one for one in before if one.read_bytes() in strange.values()).unlink()  # an administrator makes room
+    assert bring(stick(tmp_path / "again", crls={"y.crl": others[0].crl(number=99)}), to) == ()
     assert bring(stick(tmp_path / "good", crls={"root.crl": root_list(2, 2)}), to) == ()
 
 

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from kit.logs import WITNESS, NoteSigner, write_proof
 from kit.pki import DAY, HOUR, NOW, Pki, Signer, p7s, token
-from kit.trust import RULE, believed, codes, judge, signed_file
+from kit.trust import RULE, believed, codes, judge, new_state, signed_file
 from sealwright.cli.main import main
 from sealwright.envelope.cms import Profile, read_envelope
 from sealwright.trust.belief import Believed
@@ -113,7 +113,7 @@ def pki() -> Pki:
 
 @pytest.fixture
 def state(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
+    return new_state(tmp_path)
 
 
 def signature_value(path: Path) -> bytes:
@@ -358,7 +358,7 @@ def test_the_rule_that_says_revoked_later_needs_no_answer_about_its_own_reasons(
     signer: Signer = pki.leaf()
     path = signed_file(tmp_path, signer, tsa=pki.tsa())
     pki.revoke(signer, NOW + 5 * DAY, REASON.superseded)
-    at, state = NOW + 20 * DAY, str(tmp_path / "memory")
+    at, state = NOW + 20 * DAY, new_state(tmp_path)
     old, new = pki.crl(NOW + 6 * DAY, number=4), pki.crl(NOW + 7 * DAY, number=5)
     assert judge(path, believed(pki, crls=[new]), at, state=state).outcome is TRUSTED
     assert judge(path, believed(pki, crls=[old]), at, state=state).outcome is UNDECIDED

@@ -384,8 +384,11 @@ class HeldArtifact(OpenArtifact):
             view[:] = self._data[offset : offset + len(view)]
             offset += len(view)
 
-    def _read_exactly(self, offset: int, size: int) -> bytes:
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As of any artifact."""
         return self._data[offset : offset + size]
+
+    _read_exactly = read_at
 
 
 def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:

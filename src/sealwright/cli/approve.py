@@ -10,20 +10,22 @@ import sys
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_json, add_pin_file, pin_of
-from sealwright.cli.asking import add_service, client_of
+from sealwright.cli.asking import add_service, agreed, client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sealwright.log.canonical import Field
     from sealwright.service.client import Client
     from sealwright.service.wire import StandingRequest
+    from sealwright.signing.approval import Approval
     from sealwright.signing.items import Item
     from sealwright.signing.request import SigningRequest
 
 EXAMPLES = """examples:
   sealwright approve --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
   sealwright approve 5b1f… --home eva --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
+  sealwright approve 5b1f… --fido2 --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
   sealwright approve 5b1f… --home eva --artifact drive.bin --service https://sign.acme.example:8443 --service-ca ca.pem --client eva.pem --client-key eva.key
 """
 SHOWN = 40
@@ -32,8 +34,10 @@ SHOWN = 40
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("id", nargs="?", metavar="ID", help="of a request (else those that wait are listed)")
-    parser.add_argument("--home", metavar="DIR", help="your own home, with a key enrolled for approvals")
-    parser.add_argument("--key", metavar="NAME", help="which of them (else the first)")
+    own = parser.add_mutually_exclusive_group()
+    own.add_argument("--home", metavar="DIR", help="your own home, with a key enrolled for approvals")
+    own.add_argument("--fido2", action="store_true", help="by your security key, which is plugged in")
+    parser.add_argument("--key", metavar="NAME", help="which key of the home (else the first)")
     parser.add_argument(
         "--artifact",
         metavar="FILE",
@@ -74,46 +78,112 @@ def _list(client: Client, args: argparse.Namespace) -> int:
 
 
 def _approve(client: Client, args: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
     from sealwright.artifact.names import display
-    from sealwright.errors import RequestRefused, UsageError
-    from sealwright.log.canonical import read_canonical
-    from sealwright.signing.approval import approve
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.items import root_of_items
-    from sealwright.signing.request import read_request
+    from sealwright.cli.approvechanges import as_object, changes_since, in_words
+    from sealwright.signing.changes import Release
     from sealwright.texts.words import say
 
-    if args.home is None:
-        raise UsageError("--home", "your own key approves", "Name the home with your approval key.")
-    home = open_home(args.home)
-    key = home.key(args.key, KeyPurpose.APPROVAL)
-    standing, items = client.standing(args.id), client.items(args.id)
-    data = standing.request.encode()
-    request = read_request(data, f"request {args.id[:16]}")
-    if request.id != args.id:
-        raise RequestRefused(args.id, "the service shows another request under this id", "Tell its operator.")
-    if len(items) != request.count or root_of_items([one.line for one in items]) != request.root:
-        raise RequestRefused(args.id, "what the service shows is not what the request binds", "Tell its operator.")
-    listed = [read_canonical(one.line) for one in items]
+    sign = _by_own_key(client, args)
+    standing = client.standing(args.id)
+    request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
+    changes = changes_since(client, Release(request, items), args.id)
+    built = _built(client, request, items)
     if not args.json:
-        for said in _shown(standing, request, listed):
+        for said in (*shown(standing, request, listed), *built, *in_words(changes, request)):
             print(said)
         sys.stdout.flush()
-    if not args.yes and not _agreed():
-        print(say("approve.left"), file=sys.stderr)
-        return 1
-    approval = approve(data, args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
-    after = client.approve(args.id, approval)
+    willing = sign is not None and (args.yes or agreed())
+    after = client.approve(args.id, sign(request.encoded())) if sign is not None and willing else standing
     if args.json:
         from sealwright.cli.jsonout import line
 
-        print(line({"id": after.id, "state": after.state, "approvals": after.approvals}))
-    else:
-        print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
+        told: dict[str, object] = {
+            "id": after.id,
+            "state": after.state,
+            "approvals": after.approvals,
+            "changes": as_object(changes),
+        }
+        print(line(told))
+    if not willing:
+        print(say("approve.shown") if sign is None else say("approve.left"), file=sys.stderr)
+        return 1
+    if args.json:
+        return 0
+    print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
     return 0
+
+
+def _by_own_key(client: Client, args: argparse.Namespace) -> Callable[[bytes], Approval] | None:
+    """How a request's bytes are approved, with everything that it needs looked at before; None where no key is named."""
+    from datetime import UTC, datetime
+
+    if args.fido2:
+        return _by_security_key(client, args)
+    if args.home is None:
+        return None
+    from sealwright.signing.approval import approve
+    from sealwright.signing.home import KeyPurpose, open_home
+
+    home = open_home(args.home)
+    key = home.key(args.key, KeyPurpose.APPROVAL)
+    return lambda data: approve(data, args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
+
+
+def _by_security_key(client: Client, args: argparse.Namespace) -> Callable[[bytes], Approval]:
+    from sealwright.cli.securitykey import need_fido, touch_of
+    from sealwright.errors import KeyRefused
+
+    need_fido("--fido2")
+    from sealwright.signing.securitykey import approved, attached, place_of
+
+    place = place_of(args.service)
+    known = [one.credential for one in client.credentials(args.id) if (one.rp, one.origin) == place]
+    if not known:
+        raise KeyRefused(
+            "security key",
+            f"the register has none of yours for {place.origin}",
+            "Make it known: sealwright people enrol-key",
+        )
+
+    def sign(data: bytes) -> Approval:
+        with attached() as device:
+            return approved(device, data, place, known, touch_of(args))
+
+    return sign
+
+
+def _built(client: Client, request: SigningRequest, items: Sequence[Item]) -> list[str]:
+    """Who built it from what; RequestRefused where the service shows another provenance than the request binds, or one of other files."""
+    if request.provenance is None:
+        return []
+    from sealwright.cli.cipages import built_lines
+    from sealwright.errors import RequestRefused
+    from sealwright.signing.provenance import read_provenance
+
+    told = client.provenance(request.id)
+    provenance = read_provenance(told.statement, "provenance")
+    if provenance.digest != request.provenance:
+        raise RequestRefused(request.id, "the service shows another provenance than it binds", "Tell its operator.")
+    return built_lines(provenance, items, told.verified)
+
+
+def checked_items(
+    client: Client, standing: StandingRequest, id_: str
+) -> tuple[SigningRequest, list[Item], list[Mapping[str, Field]]]:
+    """The request of an id with what it asks to sign, each line as bytes and read; RequestRefused where the service shows another one."""
+    from sealwright.errors import RequestRefused
+    from sealwright.log.canonical import read_canonical
+    from sealwright.signing.items import root_of_items
+    from sealwright.signing.request import read_request
+
+    items = client.items(id_)
+    request = read_request(standing.request.encode(), f"request {id_[:16]}")
+    if request.id != id_:
+        raise RequestRefused(id_, "the service shows another request under this id", "Tell its operator.")
+    if len(items) != request.count or root_of_items([one.line for one in items]) != request.root:
+        raise RequestRefused(id_, "what the service shows is not what the request binds", "Tell its operator.")
+    return request, items, [read_canonical(one.line) for one in items]
 
 
 def _compare(paths: list[str], items: list[Item], listed: Sequence[Mapping[str, Field]]) -> None:
@@ -133,7 +203,8 @@ def _compare(paths: list[str], items: list[Item], listed: Sequence[Mapping[str, 
             raise RequestRefused(path, "it is not among what is to be signed", "Do not approve: ask who asked.")
 
 
-def _shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[Mapping[str, Field]]) -> list[str]:
+def shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[Mapping[str, Field]]) -> list[str]:
+    """A request in words, one line each."""
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
@@ -163,11 +234,3 @@ def _shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[
     if len(listed) > SHOWN:
         told.append(say("approve.more", number=len(listed) - SHOWN))
     return told
-
-
-def _agreed() -> bool:
-    from sealwright.texts.words import say
-
-    if not sys.stdin.isatty():
-        return False
-    return input(say("approve.ask")).strip().lower() == "yes"

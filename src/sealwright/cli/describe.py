@@ -100,6 +100,14 @@ def _statement(data: bytes, name: str) -> Description | None:
     return Description(*found) if found is not None else None
 
 
+def _record(data: bytes, name: str) -> Description | None:
+    if not data.startswith(b"# sealwright record 1\n"):
+        return None
+    from sealwright.cli.recordfacts import facts_of  # few files are records
+
+    return Description(say("kind.record"), facts_of(data, name))
+
+
 def _trust(data: bytes, name: str) -> Description | None:
     if not data.startswith(b"# sealwright trust "):
         return None
@@ -442,6 +450,7 @@ _PURPOSES = {
 _READERS: tuple[Callable[[bytes, str], Description | None], ...] = (
     _manifest,
     _statement,
+    _record,
     _trust,
     _deny,
     _ours,

@@ -41,6 +41,12 @@ EXITS: dict[str, Exits] = {
     "record check": Exits("the records are whole", "something is wrong with them, or the folder has none"),
     "record export": Exits("exported", "a record cannot be read and is missing, or the folder has none"),
     "accept": Exits("everything is accepted", "something is not", "everything is accepted, a timestamp is to come"),
+    "ci sign": Exits(
+        "everything is signed",
+        "refused by the service or its policies, or something is not signed",
+        "not decided: it still waits for approval, or the service gives no answer; the same run may ask again",
+    ),
+    "ci verify": Exits("the provenance is what was demanded", "it is not"),
     "approve": Exits("approved, or listed", "not approved, or the service refuses it"),
     "stamp": Exits(
         "everything is stamped; with --status: nothing waits too long",
@@ -87,6 +93,8 @@ EXITS: dict[str, Exits] = {
     "policy check": Exits("they can be used", "they cannot be used, or something in them is dangerous"),
     "policy test": Exits("every answer is as the table says", "an answer is another"),
     "policy explain": Exits("it is allowed", "it is not allowed"),
+    "policy change": Exits("the change is written, or none is needed", "it is not written"),
+    "policy approve": Exits("approved", "not approved"),
     "policy diff": Exits("NEW allows nothing that OLD did not", "NEW allows more", "not decided: treat NEW as weaker"),
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),

@@ -12,6 +12,7 @@ from sealwright.cli.arguments import add_json, add_pin_file, key_string, pin_of,
 EXAMPLES = """examples:
   sealwright init home                                              a development home, keys in files
   sealwright init line3 --title "Line 3 releases" --organisation "ACME GmbH"
+  sealwright init anna --person p-17                                Anna's own, whom the plant's trust file calls p-17
   sealwright init line3 --token pkcs11:token=line-3 --pin-file pin.txt      keys in a token
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa4096", "ed25519")
@@ -22,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the new home; must not exist, or be empty")
     parser.add_argument("--title", metavar="TEXT", help="what the home is for and what its certificates are called")
     parser.add_argument("--organisation", metavar="TEXT", default="", help="named in the certificates")
+    parser.add_argument(
+        "--person",
+        metavar="ID",
+        help="whose home it is, by the id that the plant's trust file has (else release-engineer)",
+    )
     parser.add_argument(
         "--token", metavar="KEY", type=key_string, help="pkcs11:token=… or tpm: that makes and keeps the keys"
     )
@@ -42,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from sealwright.keys.key import KeyKind
-    from sealwright.signing.init import DEFAULT_TITLE, InitOptions, init_home
+    from sealwright.signing.init import DEFAULT_TITLE, ENGINEER, InitOptions, init_home
 
     options = InitOptions(
         now=datetime.now(UTC),
@@ -52,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         kind=KeyKind(args.algorithm),
         pin=pin_of(args, args.token or ""),
         timestamp=timestamps_of(args.timestamp),
+        person=ENGINEER if args.person is None else args.person,
     )
     home = init_home(args.folder, options)
     trust, anchors = home.path("trust.toml"), home.path("ca.pem")

@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_action, add_json, rfc3339
+from sealwright.cli.arguments import add_action, add_json, add_pin_file, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sealwright.artifact.digest import Digest
+    from sealwright.trust.toml import Toml
 
+MAX_KEY_BYTES = 64 * 1024
 EXAMPLES = """examples:
   sealwright people check people.toml                        is it one, and who is in it?
   sealwright people show people.toml --names names.toml      who may do what now
@@ -23,12 +25,14 @@ EXAMPLES = """examples:
   sealwright people add people.toml machine m5 --tenant acme --role requester --owner p9 --certificate m5.pem
   sealwright people add people.toml certificate p9 p9-new.pem
   sealwright people add people.toml approval-key p9 p9-approvals.pem
+  sealwright people enrol-key p9-key.toml --service https://sign.acme.example:8443   by the owner of a security key, for the officer
+  sealwright people add people.toml approval-key p9 p9-key.toml
   sealwright people end people.toml p9                       from now on p9 and the machines of p9 are nobody
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The four actions."""
+    """The five actions."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, words in (("check", "read a register, and say how many are in it"), ("show", "list who may do what")):
         action = add_action(commands, name, words, EXAMPLES)
@@ -42,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = add.add_subparsers(dest="kind", metavar="KIND", required=True)
     _configure_kinds(kinds)
     add.set_defaults(run=run_add)
+    enrol = add_action(commands, "enrol-key", "make your security key known: write what the officer enters", EXAMPLES)
+    enrol.add_argument("out", metavar="OUT", help="the new file, for the PKI officer")
+    enrol.add_argument("--service", metavar="URL", required=True, help="where you will approve, https://HOST:PORT")
+    add_pin_file(enrol)
+    add_json(enrol)
+    enrol.set_defaults(run=run_enrol)
     end = add_action(commands, "end", "end somebody: nothing is taken out, the id is never used again", EXAMPLES)
     end.add_argument("file", metavar="FILE", help="people.toml")
     end.add_argument("id", metavar="ID", help="of a person or machine")
@@ -71,7 +81,9 @@ def _configure_kinds(kinds: argparse._SubParsersAction[argparse.ArgumentParser])
         kind = kinds.add_parser(name, help=f"{words} of somebody who is there", epilog=_example(name))
         kind.add_argument("id", metavar="ID", help="whose")
         kind.add_argument(
-            "path", metavar="PATH", help="the certificate" + ("" if name == "certificate" else ", or the public key")
+            "path",
+            metavar="PATH",
+            help="the certificate" + ("" if name == "certificate" else ", the public key, or what `enrol-key` wrote"),
         )
         add_json(kind)
 
@@ -129,7 +141,7 @@ def run_add(args: argparse.Namespace) -> int:
         if args.kind == "certificate":
             return with_certificate(data, args.file, args.id, _certificate(args.path), _now())
         if args.kind == "approval-key":
-            return with_approval_key(data, args.file, args.id, _key(args.path), _now())
+            return with_approval_key(data, args.file, args.id, _approval_key(args.path), _now())
         entry = {"id": args.id, "tenant": args.tenant, "roles": args.role, "from": _now()}
         if args.until is not None:
             entry["until"] = args.until
@@ -140,6 +152,43 @@ def run_add(args: argparse.Namespace) -> int:
         return with_entry(data, args.file, args.kind, entry)
 
     return _edit(args, changed)
+
+
+def run_enrol(args: argparse.Namespace) -> int:
+    """A new credential in the security key that is plugged in."""
+    from sealwright.artifact.digest import Digest
+    from sealwright.artifact.names import display
+    from sealwright.artifact.output import Replace, write_atomic
+    from sealwright.cli.securitykey import need_fido, touch_of
+    from sealwright.texts.words import say
+
+    need_fido("enrol-key")
+    from sealwright.signing.keyentry import entry_of, entry_text, read_entry
+    from sealwright.signing.securitykey import attached, place_of, registered
+    from sealwright.signing.webauthn import base64url
+
+    place = place_of(args.service)
+    with attached() as device:
+        made = registered(device, place, touch_of(args))
+    entry = entry_of(place.rp, place.origin, base64url(made.credential), made.aaguid, made.pem)
+    text = entry_text(entry).encode()
+    key, _ = read_entry(text, args.out)
+    write_atomic(args.out, text, replace=Replace.NO)
+    if args.json:
+        from sealwright.cli.jsonout import line
+
+        told = {
+            "path": args.out,
+            "key": str(key.key),
+            "credential": str(Digest.of(key.credential)),
+            "origin": key.origin,
+        }
+        print(line({**told, "aaguid": key.aaguid, "attestation": "none"}))
+        return 0
+    print(display(say("people.enrolled", path=args.out, key=key.key, origin=key.origin)))
+    print("  " + say("people.attestation", aaguid=key.aaguid))
+    print("  " + say("people.enrolled-next"))
+    return 0
 
 
 def run_end(args: argparse.Namespace) -> int:
@@ -199,6 +248,15 @@ def _certificate(path: str) -> Digest:
     return tbs_digest(load_certificate(_der(path), path))
 
 
+def _approval_key(path: str) -> Mapping[str, Toml]:
+    """A key as the register says it: of a file of `enrol-key`, else a certificate's or a public key for CMS."""
+    from sealwright.artifact.source import read_file
+    from sealwright.signing.keyentry import is_entry, read_entry
+
+    data = read_file(path, MAX_KEY_BYTES)
+    return read_entry(data, path)[1] if is_entry(data) else {"scheme": "cms", "key": str(_key(path))}
+
+
 def _key(path: str) -> Digest:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -213,7 +271,7 @@ def _der(path: str) -> bytes:
 
     from sealwright.artifact.source import read_file
 
-    data = read_file(path, 64 * 1024)
+    data = read_file(path, MAX_KEY_BYTES)
     return ssl.PEM_cert_to_DER_cert(data.decode()) if data.startswith(b"-----BEGIN CERTIFICATE-----") else data
 
 

@@ -1,4 +1,4 @@
-"""Write, check, try, explain and compare the policies by which the signing service decides.
+"""Write, check, try, explain, compare and change the policies by which the signing service decides.
 
 A folder of policies is rules in Cedar (`*.cedar`) and settings (`*.toml`): docs/policy.md. Exit code 1 where something is not as it should be.
 """
@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
+from sealwright.cli.policychange import configure_change
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -22,11 +23,13 @@ EXAMPLES = """examples:
   sealwright policy explain policies --who anna --roles requester --action sign --environment production --approvals 1
   sealwright policy diff policies policies.new                 what would be allowed that is not allowed now?
   sealwright policy diff policies policies.new --json
+  sealwright policy change policies --previous former --service-id acme-signing --origin log.acme.example/signing --edition 7 --requester p3 --out policies.changes
+  sealwright policy approve policies.changes/7.change policies --previous former --home olga --person olga --table policies/tests/small-company.toml
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The five actions."""
+    """The actions."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_init(commands)
     check = add_action(
@@ -56,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("new", metavar="NEW", help="the folder to come")
     add_json(diff)
     diff.set_defaults(run=run_diff)
+    configure_change(commands, EXAMPLES)
 
 
 def _configure_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,6 +69,7 @@ def _configure_init(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--repository", metavar="NAME", default="", help="of CI, as its token names it (acme/drive-firmware)"
     )
     init.add_argument("--builder", metavar="ID", default="", help="of CI, as the build provenance names it")
+    init.add_argument("--builder-key", metavar="FILE", help="the key that signs its build provenance, PEM")
     init.add_argument(
         "--zone", metavar="ZONE", default="UTC", help="of office hours and freezes (Europe/Berlin; default UTC)"
     )
@@ -125,6 +130,9 @@ _OPTIONS = {
     "officers": ("N", "how many of them are officers"),
     "requester": ("ID", "the person whose request it is, for approve and withdraw"),
     "builder": ("ID", "of a verified build provenance"),
+    "build-type": ("URI", "of the same"),
+    "source": ("REPOSITORY", "that it names"),
+    "source-ref": ("REF", "its tag or branch"),
     "used-hour": ("N", "how many it had signed in an hour"),
     "used-day": ("N", "and in a day"),
     "product-hour": ("N", "how many of the product were signed in an hour"),
@@ -154,10 +162,14 @@ def run_init(args: argparse.Namespace) -> int:
     from sealwright.artifact.folders import new_folder
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.source import read_file
+    from sealwright.signing.builder import builder_pem
     from sealwright.signing.policyexample import TABLE, Company, example
+    from sealwright.signing.policysettings import MAX_BYTES
     from sealwright.texts.words import say
 
-    files = example(Company(args.repository, args.builder, args.zone))
+    key = "" if args.builder_key is None else builder_pem(read_file(args.builder_key, MAX_BYTES), args.builder_key)
+    files = example(Company(args.repository, args.builder, args.zone, key))
     with new_folder(args.folder) as building:
         os.mkdir(os.path.join(building, os.path.dirname(TABLE)))
         for name, text in files.items():

@@ -143,6 +143,7 @@ def _text(answer: Proofs | Renewed | NotRenewed) -> str:
         )
         more = [say("proofs.tree")] if answer.tree else []
         more += [say("proofs.stale-list", issuer=issuer) for issuer in answer.stale]
+        more += [say("proofs.refused-list", why=display(why)) for why in answer.refused]
         return "\n".join((text, *more))
     if answer.needs is Action.PROBLEM:
         return say("proofs.problem", path=path, why=display(answer.why))
@@ -172,6 +173,7 @@ def _json(answer: Proofs | Renewed | NotRenewed) -> str:
                 "lasts_until": moment(answer.ages),
                 "tree": answer.tree,
                 "stale_lists": list(answer.stale),
+                "refused_lists": list(answer.refused),
             }
         )
     outcomes = {Action.PROBLEM: "problem", Action.NONE: "lasts"}

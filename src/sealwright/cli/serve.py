@@ -118,7 +118,6 @@ def run_tsa(args: argparse.Namespace) -> int:
     """Serve until told to stop; 1 where it stopped while it could make no tokens."""
     import asyncio
 
-    from sealwright.envelope.algorithms import key_digest
     from sealwright.envelope.tsp import purpose_problem
     from sealwright.errors import KeyRefused
     from sealwright.keys.backends import open_key
@@ -151,7 +150,7 @@ def run_tsa(args: argparse.Namespace) -> int:
     )
 
     def open_desk(deliver: Any) -> TimestampDesk:
-        name = str(key_digest(enrolled.public_key))
+        name = str(enrolled.digest)
         standing = StandingWatch(home, enrolled).problem
         return TimestampDesk(
             home.path(TIMESTAMPS), authority, watch, name, deliver=deliver, head=args.head, standing=standing

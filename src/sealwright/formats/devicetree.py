@@ -27,10 +27,10 @@ MAX_DEPTH = 31
 MAX_NAME = 255
 MAX_PATH = 1024
 MAX_VALUES_READ = 4 << 20
-_BEGIN, _END, _PROPERTY, _NOP, _FINISH = 1, 2, 3, 4, 9
+BEGIN, END, PROPERTY, NOP, FINISH = 1, 2, 3, 4, 9  # tags
 _U32 = struct.Struct(">I")
 _VALUE = struct.Struct(">III")
-_MARKS = {tag: _U32.pack(tag) for tag in (_END, _NOP, _FINISH)}
+_MARKS = {tag: _U32.pack(tag) for tag in (END, NOP, FINISH)}
 _VERSION, _COMPATIBLE = 17, 16
 _IMAGE = "data"
 _AHEAD = 4096  # bytes of the structure read at a time
@@ -49,7 +49,7 @@ Piece = bytes | Span
 class Property(NamedTuple):
     """One property. path: of its node; name_at: offset of its name among the strings; at: of its tag in the file, -1 for a new one.
 
-    padding: the 0 to 3 bytes behind the value, where libfdt leaves what stood there before.
+    padding: the 0 to 3 bytes behind the value, where libfdt leaves what stood there before; end: in the file, where the next tag is.
     """
 
     path: str
@@ -58,6 +58,7 @@ class Property(NamedTuple):
     value: Piece
     at: int = -1
     padding: bytes = b""
+    end: int = -1
 
     @property
     def size(self) -> int:
@@ -71,11 +72,12 @@ class Property(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A tag without value. tag: of the specification; path: the node that begins or ends."""
+    """A tag without value. tag: of the specification; path: the node that begins or ends; at, end: as of a property."""
 
     tag: int
     path: str
     at: int = -1
+    end: int = -1
 
 
 Token = Property | Mark
@@ -106,7 +108,7 @@ class Tree:
 
     def has(self, path: str) -> bool:
         """Whether there is such a node."""
-        return any(isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in self.tokens)
+        return any(isinstance(one, Mark) and one.tag == BEGIN and one.path == path for one in self.tokens)
 
     @cached_property
     def _by_node(self) -> dict[str, dict[str, Property]]:
@@ -120,7 +122,7 @@ class Tree:
     def _nodes(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for one in self.tokens:
-            if is_begin(one) and one.path != "/":
+            if isinstance(one, Mark) and one.tag == BEGIN and one.path != "/":
                 found.setdefault(_parent(one.path), []).append(one.path)
         return found
 
@@ -132,10 +134,10 @@ class Tree:
             if isinstance(one, Property) and inside and one.name in without:
                 continue
             if isinstance(one, Property) and inside and one.name in waiting:
-                tokens.append(one._replace(value=waiting.pop(one.name), at=-1, padding=b""))
+                tokens.append(one._replace(value=waiting.pop(one.name), at=-1, padding=b"", end=-1))
                 continue
-            ends = isinstance(one, Mark) and one.tag == _END and inside
-            child = isinstance(one, Mark) and one.tag == _BEGIN and one.path != path and _parent(one.path) == path
+            ends = isinstance(one, Mark) and one.tag == END and inside
+            child = isinstance(one, Mark) and one.tag == BEGIN and one.path != path and _parent(one.path) == path
             if waiting and (ends or child):
                 for name, value in waiting.items():
                     at, strings = _name_at(strings, name)
@@ -148,8 +150,8 @@ class Tree:
         """The tree with an empty node as the last child of its parent."""
         parent, tokens = _parent(path), list[Token]()
         for one in self.tokens:
-            if isinstance(one, Mark) and one.tag == _END and one.path == parent:
-                tokens += [Mark(_BEGIN, path), Mark(_END, path)]
+            if isinstance(one, Mark) and one.tag == END and one.path == parent:
+                tokens += [Mark(BEGIN, path), Mark(END, path)]
             tokens.append(one)
         return replace(self, tokens=tuple(tokens))
 
@@ -179,7 +181,7 @@ def read_tree(source: OpenArtifact) -> Tree:
 def begins_node(source: OpenArtifact, path: str) -> bool:
     """Whether a tree has a node, read no further than to where it begins. Raises as `read_tree` does, of what was read."""
     return any(
-        isinstance(one, Mark) and one.tag == _BEGIN and one.path == path for one in _tokens(source, _head(source))
+        isinstance(one, Mark) and one.tag == BEGIN and one.path == path for one in _tokens(source, _head(source))
     )
 
 
@@ -223,10 +225,10 @@ def check_free_space(source: OpenArtifact, tree: Tree) -> None:
 def token_pieces(token: Token) -> list[Piece]:
     """One tag as it is written."""
     if isinstance(token, Mark):
-        if token.tag != _BEGIN:
+        if token.tag != BEGIN:
             return [_MARKS[token.tag]]
-        return [_U32.pack(_BEGIN) + _padded(token.path.rpartition("/")[2].encode() + b"\0")]
-    head = _VALUE.pack(_PROPERTY, token.size, token.name_at)
+        return [_U32.pack(BEGIN) + _padded(token.path.rpartition("/")[2].encode() + b"\0")]
+    head = _VALUE.pack(PROPERTY, token.size, token.name_at)
     padding = token.padding or bytes(-token.size % 4)
     if isinstance(token.value, bytes):
         return [head + token.value + padding]
@@ -236,21 +238,6 @@ def token_pieces(token: Token) -> list[Piece]:
 def piece_size(piece: Piece) -> int:
     """How many bytes it stands for."""
     return len(piece) if isinstance(piece, bytes) else piece.end - piece.start
-
-
-def is_begin(token: Token) -> bool:
-    """Whether a node begins."""
-    return isinstance(token, Mark) and token.tag == _BEGIN
-
-
-def is_end(token: Token) -> bool:
-    """Whether a node ends."""
-    return isinstance(token, Mark) and token.tag == _END
-
-
-def is_finish(token: Token) -> bool:
-    """Whether the structure ends."""
-    return isinstance(token, Mark) and token.tag == _FINISH
 
 
 class _Window:
@@ -277,49 +264,54 @@ def _tokens(source: OpenArtifact, head: _Head) -> Iterator[Token]:
     """The tags, each checked against where it stands."""
     at, end = head.structure
     window = _Window(source, end)
+    names = _Names(source, head.strings)
     open_nodes: list[str] = []
-    seen: set[tuple[str, str]] = set()
-    count, closed, values = 0, False, 0
+    known = set[str]()
+    held: list[set[str]] = []  # the properties of each open node
+    count, values, path = 0, 0, ""
     while True:
-        if end - at < 4:
+        here = window.bytes_at(at, _VALUE.size)
+        if len(here) < 4:
             raise wrong(source, at, "its structure is cut off")
         count += 1
         if count > MAX_TOKENS:
             raise LimitExceeded(source.path, f"more than {MAX_TOKENS} nodes and properties", "Make it smaller.")
-        here = window.bytes_at(at, _VALUE.size)
         (tag,) = _U32.unpack_from(here)
-        path = open_nodes[-1] if open_nodes else ""
-        if tag == _FINISH and closed and at + 4 == end:
-            yield Mark(tag, "", at)
-            return
-        if closed or (not open_nodes and tag != _BEGIN and count > 1):
-            raise wrong(source, at, "something stands behind its root node")
-        if tag == _BEGIN:
-            name, following = _node_name(window, at)
-            path = _path(source, at, path, name, open_nodes)
-            if (path, "/") in seen:
-                raise wrong(source, at, f"the node {path} is there twice")
-            seen.add((path, "/"))
-            open_nodes.append(path)
-            yield Mark(tag, path, at)
-            at = following
-        elif tag == _END and open_nodes:
-            yield Mark(tag, open_nodes.pop(), at)
-            closed = not open_nodes
-            at += 4
-        elif tag == _PROPERTY and open_nodes:
-            found, following = _property(window, at, here, path, head.strings)
-            if (path, found.name) in seen:
+        if tag == PROPERTY and open_nodes:
+            found = _property(window, at, here, path, names)
+            if found.name in held[-1]:
                 raise wrong(source, at, f"{path} has the property {found.name} twice")
-            seen.add((path, found.name))
+            held[-1].add(found.name)
             if isinstance(found.value, bytes):
                 values += len(found.value)
             if values > MAX_VALUES_READ:
                 raise LimitExceeded(source.path, f"values above {MAX_VALUES_READ} bytes", "Make the tree smaller.")
             yield found
+            at = found.end
+            continue
+        closed = bool(known) and not open_nodes
+        if tag == FINISH and closed and at + 4 == end:
+            yield Mark(tag, "", at, end)
+            return
+        if closed or (not open_nodes and tag != BEGIN and count > 1):
+            raise wrong(source, at, "something stands behind its root node")
+        if tag == BEGIN:
+            name, following = _node_name(window, at)
+            path = _path(source, at, path, name, open_nodes)
+            if path in known:
+                raise wrong(source, at, f"the node {path} is there twice")
+            known.add(path)
+            open_nodes.append(path)
+            held.append(set())
+            yield Mark(tag, path, at, following)
             at = following
-        elif tag == _NOP and open_nodes:
-            yield Mark(tag, path, at)
+        elif tag == END and open_nodes:
+            yield Mark(tag, open_nodes.pop(), at, at + 4)
+            held.pop()
+            path = open_nodes[-1] if open_nodes else ""
+            at += 4
+        elif tag == NOP and open_nodes:
+            yield Mark(tag, path, at, at + 4)
             at += 4
         else:
             raise wrong(source, at, f"a tag {tag:#x} that does not belong there")
@@ -347,24 +339,40 @@ def _path(source: OpenArtifact, at: int, parent: str, name: str, open_nodes: lis
     return path
 
 
-def _property(window: _Window, at: int, head: bytes, path: str, names: bytes) -> tuple[Property, int]:
+def _property(window: _Window, at: int, head: bytes, path: str, names: _Names) -> Property:
     source, end = window.source, window.end
     if len(head) < _VALUE.size:
         raise wrong(source, at, "a property is cut off")
     _, size, name_at = _VALUE.unpack(head)
     start = at + _VALUE.size
-    following = start + size + -size % 4
-    stop = names.find(b"\0", name_at) if name_at < len(names) else -1
-    if following > end or stop < 0:
-        raise wrong(source, at, f"a property of {size} bytes, or its name at {name_at}, leaves its block")
-    if stop - name_at > MAX_NAME:
-        raise wrong(source, at, f"a property whose name has {stop - name_at} characters")
-    name = _text(source, at, names[name_at:stop])
+    stop = start + size
+    following = stop + -size % 4
+    if following > end:
+        raise wrong(source, at, f"a property of {size} bytes leaves its block")
+    name = names.known.get(name_at) or names.at(name_at, at)
     if size > MAX_STRUCTURE_READ or name == _IMAGE:
-        padding = window.bytes_at(start + size, following - start - size)
-        return Property(path, name, name_at, Span(start, start + size), at, padding), following
+        padding = window.bytes_at(stop, following - stop)
+        return Property(path, name, name_at, Span(start, stop), at, padding, following)
     body = window.bytes_at(start, following - start)
-    return Property(path, name, name_at, body[:size], at, body[size:]), following
+    return Property(path, name, name_at, body[:size], at, body[size:], following)
+
+
+class _Names:
+    """The block of the properties' names. known: those that were read, by where they stand: many properties share theirs."""
+
+    def __init__(self, source: OpenArtifact, block: bytes) -> None:
+        self.source, self.block = source, block
+        self.known: dict[int, str] = {}
+
+    def at(self, place: int, tag_at: int) -> str:
+        """A name; MalformedArtifact with the offset of its tag where there is none."""
+        stop = self.block.find(b"\0", place) if place < len(self.block) else -1
+        if stop < 0:
+            raise wrong(self.source, tag_at, f"the name of a property, at {place}, leaves its block")
+        if stop - place > MAX_NAME:
+            raise wrong(self.source, tag_at, f"a property whose name has {stop - place} characters")
+        self.known[place] = name = _text(self.source, tag_at, self.block[place:stop])
+        return name
 
 
 def _text(source: OpenArtifact, at: int, data: bytes) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -54,7 +55,7 @@ from sealwright.formats.fit_tree import (
     names_images,
     read_fit,
     region,
-    region_digest,
+    region_digests,
     signature_nodes,
     string,
 )
@@ -103,9 +104,9 @@ class FitFormat:
             if finding := next(iter(_content_findings(source, fit, os.path.basename(path), progress)), None):
                 raise MalformedArtifact(path, f"it is not whole: {finding.found}", "Build it again.")
             tree, _, nodes = _place(fit, existing, path)
-            digest = region_digest(source, region(tree, nodes), tree.strings, name)
+            digests = region_digests(source, region(tree, nodes), tree.strings, (name,))
             coverage = Coverage.whole(source.size)
-        return Prepared(NAME, FIT.name, path, {name: digest}, None, fit.size, coverage, claims, existing=existing)
+        return Prepared(NAME, FIT.name, path, digests, None, fit.size, coverage, claims, existing=existing)
 
     def attach(self, prepared: Prepared, sealed: Sealed) -> Parts:
         """The tree with the signature in its node, and what lies behind the tree."""
@@ -144,12 +145,9 @@ class FitFormat:
             regions = {one.path: region(fit.tree, one.nodes) for one in fit.signatures}
             covered = {id(token) for tokens in regions.values() for token in tokens}
             findings = (*_content_findings(source, fit, name, search.progress), *_part_findings(fit, covered, name))
-            names = {HashName.SHA256, *(one.algorithm.digest for one in fit.signatures)}
+            names = sorted({HashName.SHA256, *(one.algorithm.digest for one in fit.signatures)})
             delivered = {
-                one.path: {
-                    used: region_digest(source, regions[one.path], fit.tree.strings[: one.strings], used)
-                    for used in sorted(names)
-                }
+                one.path: region_digests(source, regions[one.path], fit.tree.strings[: one.strings], names)
                 for one in fit.signatures
             }
             whole = watched_digests(source, search)
@@ -339,21 +337,16 @@ def _coverage(fit: Fit, covered: Collection[int]) -> Coverage:
     strings = min(signature.strings for signature in fit.signatures)
     ranges = [Range(0, tree.structure.start, Extent.UNCOVERED, "the tree's header: sizes and places")]
     spans = sorted({image.data for image in fit.images.values()})
-    ends = [token.at for token in tree.tokens[1:]] + [tree.structure.end]
-    for token, end in zip(tree.tokens, ends, strict=True):
-        if id(token) in covered:
-            ranges.append(Range(token.at, end, Extent.HASHED))
-        elif is_signature(token.path):
-            ranges.append(Range(token.at, end, Extent.SIGNATURE))
-        elif isinstance(token, Property) and token.name == "data":
-            ranges.append(Range(token.at, token.at + 12, Extent.UNCOVERED, "the size of an image"))
-            data_end = token.at + 12 + token.size
-            ranges.append(Range(token.at + 12, data_end, Extent.HASHED))
-            ranges.append(Range(data_end, end, Extent.UNCOVERED, "padding behind an image"))
-        else:
-            default = isinstance(token, Property) and token.name == "default"
-            reason = "which configuration is used unless told otherwise" if default else "where an image is"
-            ranges.append(Range(token.at, end, Extent.UNCOVERED, reason))
+    for (extent, reason), run in groupby(tree.tokens, partial(_told, covered=covered)):
+        tokens = list(run)
+        if extent is not None:
+            ranges.append(Range(tokens[0].at, tokens[-1].end, extent, reason))
+            continue
+        for image in (token for token in tokens if isinstance(token, Property)):
+            start, end = image.at + 12, image.at + 12 + image.size
+            ranges.append(Range(image.at, start, Extent.UNCOVERED, "the size of an image"))
+            ranges.append(Range(start, end, Extent.HASHED))
+            ranges.append(Range(end, image.end, Extent.UNCOVERED, "padding behind an image"))
     names = tree.names
     ranges.append(Range(names.start, names.start + strings, Extent.HASHED))
     ranges.append(Range(names.start + strings, names.end, Extent.SIGNATURE))
@@ -363,6 +356,19 @@ def _coverage(fit: Fit, covered: Collection[int]) -> Coverage:
         at = end
     ranges.append(Range(at, fit.size, Extent.UNCOVERED, "free space, zero bytes"))
     return Coverage(tuple(_merged(ranges)))
+
+
+def _told(token: Token, covered: Collection[int]) -> tuple[Extent | None, str]:
+    """What a tag is to the signature, and why it is not hashed; None of an image, which is more than one thing."""
+    if id(token) in covered:
+        return Extent.HASHED, ""
+    if is_signature(token.path):
+        return Extent.SIGNATURE, ""
+    if not isinstance(token, Property) or token.name not in ("data", "default"):
+        return Extent.UNCOVERED, "where an image is"
+    if token.name == "data":
+        return None, ""
+    return Extent.UNCOVERED, "which configuration is used unless told otherwise"
 
 
 def _merged(ranges: Sequence[Range]) -> Iterator[Range]:

@@ -19,13 +19,14 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.certified import certified
 from sealwright.errors import LimitExceeded
 from sealwright.formats.devicetree import (
+    BEGIN,
+    END,
+    FINISH,
+    Piece,
     Property,
     Span,
     Token,
     Tree,
-    is_begin,
-    is_end,
-    is_finish,
     read_tree,
     token_pieces,
     wrong,
@@ -118,36 +119,47 @@ def region(tree: Tree, nodes: Collection[str]) -> list[Token]:
     want, kept, before = 0, list[int](), False
     for token in tree.tokens:
         closes = False
-        if is_begin(token):
+        if isinstance(token, Property):
+            include = want == 2 and token.name not in EXCLUDED
+        elif token.tag == BEGIN:
             kept.append(want)
             want = 2 if token.path in nodes else max(0, want - 1)
             include = want > 0
-        elif is_end(token):
+        elif token.tag == END:
             include = want > 0
             closes = before and not include  # the end of a node of which a child was covered goes along
             want = kept.pop()
-        elif is_finish(token):
-            include = True
         else:
-            include = want == 2 and not (isinstance(token, Property) and token.name in EXCLUDED)
+            include = token.tag == FINISH or want == 2
         if include or closes:
             covered.append(token)
         before = include
     return covered
 
 
-def region_digest(source: OpenArtifact, covered: Sequence[Token], strings: bytes, name: HashName) -> Digest:
+def region_digests(
+    source: OpenArtifact, covered: Sequence[Token], strings: bytes, names: Sequence[HashName]
+) -> dict[HashName, Digest]:
     """Of the tags of a `region`, and of the names that go along."""
-    state = name.new()
-    pieces = [piece for token in covered for piece in token_pieces(token)]
-    for piece in (*pieces, strings):
-        if isinstance(piece, bytes):
-            state.update(piece)
+    return source.digest_ranges(names, tuple(_places(covered)), strings, None)
+
+
+def _places(covered: Sequence[Token]) -> Iterator[Piece]:
+    """Where tags stand in the file, neighbours as one; of those that are not there yet what will be written."""
+    start, end = 0, 0
+    for token in covered:
+        if token.at == end:
+            end = token.end
+            continue
+        if start < end:
+            yield Span(start, end)
+        if token.at >= 0:
+            start, end = token.at, token.end
         else:
-            for block in source.blocks([piece]):
-                state.update(block)
-    source.check_unchanged()
-    return Digest(name, state.digest())
+            yield from token_pieces(token)
+            start, end = 0, 0
+    if start < end:
+        yield Span(start, end)
 
 
 def _image(source: OpenArtifact, tree: Tree, path: str) -> Image:

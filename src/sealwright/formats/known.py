@@ -79,6 +79,7 @@ _BY_HEAD = tuple(
     if not known.tail and not known.endings
     for head in (known.head if isinstance(known.head, tuple) else (known.head,))
 )
+_TELLING = tuple((name, known.head, known.tail, known.behind, known.endings) for name, known in _INSIDE.items())
 _TAILS = any(known.tail for known in EMBEDDED.values())
 
 
@@ -93,10 +94,10 @@ def fitting(head: bytes, tail: bytes, path: str) -> list[str]:
     lower = path.lower()
     return [
         name
-        for name, known in _INSIDE.items()
-        if head.startswith(known.head)
-        and tail[: len(tail) - known.behind].endswith(known.tail)
-        and (not known.endings or lower.endswith(known.endings))
+        for name, begins, ends, behind, endings in _TELLING
+        if head.startswith(begins)
+        and (not ends or tail.endswith(ends, 0, max(0, len(tail) - behind)))
+        and (not endings or lower.endswith(endings))
     ]
 
 
@@ -107,10 +108,13 @@ def may_be_signed_inside(source: OpenArtifact) -> bool:
 
 
 def could_be_signed_inside(head: bytes, tail: bytes, path: str) -> bool:
-    """Whether a file that begins and ends so is worth a look at all. A survey asks it of every file, so it is quick and says yes too often."""
+    """Whether a file that begins and ends so is worth a look at all. A survey asks it of every file, so it is quick and says yes too often.
+
+    head, tail: as of `ends_of`, or longer; of a small file all its bytes.
+    """
     if head.startswith(_BY_HEAD) or path.lower().endswith(_BY_ENDING):
         return True
     for end, behind in _BY_TAIL:  # noqa: SIM110 (a generator would take as long as all the rest)
-        if tail[: len(tail) - behind].endswith(end):
+        if tail.endswith(end, 0, max(0, len(tail) - behind)):
             return True
     return False

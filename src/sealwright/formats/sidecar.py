@@ -288,6 +288,8 @@ def with_log_proofs(found: Found, target: str, search: Search) -> Found:
 
     target: the artifact; what signs its manifest is proved beside the manifest.
     """
+    if search.alone:
+        return found
     paths = [_proof_path(candidate, target) for candidate in found.candidates]
     proofs = {path: _log_proof(path) for path in dict.fromkeys(paths) if search.sees(path)}
     if not proofs:

@@ -23,6 +23,9 @@ from sealwright.errors import KeyRefused, KeyUnavailable, PinRefused, Sealwright
 from sealwright.keys.checked import check_request
 from sealwright.keys.key import OpenKey
 
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+
 
 class KeyState(StrEnum):
     """SIGNS; PARTLY: it signs, with fewer workers than wanted; LOST: it is tried again; STOPPED: a person must come."""
@@ -135,12 +138,17 @@ class Pulse:
 
 
 class Reopened:
-    """A key in a file or TPM that is opened again after it was lost. `sign` is for one thread at a time, `health` for any."""
+    """A key in a file or TPM that is opened again after it was lost, by the next order or in the background, waiting longer each time.
+
+    `sign` is for one desk at a time (a second one waits), `health` and `close` for any thread.
+    """
 
     def __init__(self, opening: Callable[[], OpenKey]) -> None:
         self._opening = opening
+        self._desk = threading.Lock()  # of the key: held while it signs, or is opened again
         self._key: OpenKey | None = opening()
-        self._closed = False
+        self._closed = threading.Event()
+        self._trying: threading.Thread | None = None
         self._pulse = Pulse()
         self.info = self._key.info
 
@@ -148,32 +156,57 @@ class Reopened:
         """Signature values in order, each verified; KeyRefused or KeyUnavailable, and then none leaves."""
         for one in batch:
             check_request(one, self.info.algorithm, self.info.uri)
-        if self._closed:
-            raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
-        if self._pulse.stopped:
-            raise KeyRefused(
-                self.info.uri, f"it was stopped: {self.health().why}", "Open it again when that is mended."
-            )
-        try:
-            if self._key is None:
-                self._key = self._opening()
-            values = self._key.sign(batch)
-        except SealwrightError as cause:
-            self._pulse.bad(cause)
-            self._end()
-            raise
-        self._pulse.good()
-        return values
+        with self._desk:
+            if self._closed.is_set():
+                raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
+            if self._pulse.stopped:
+                raise KeyRefused(
+                    self.info.uri, f"it was stopped: {self.health().why}", "Open it again when that is mended."
+                )
+            try:
+                if self._key is None:
+                    self._key = self._opening()
+                values = self._key.sign(batch)
+            except SealwrightError as cause:
+                self._pulse.bad(cause)
+                self._end()
+                self._try_again()
+                raise
+            self._pulse.good()
+            return values
 
     def health(self) -> KeyHealth:
-        """How it fares, as of the last signature."""
+        """How it fares, as of the last signature or the last try to open it."""
         digest = str(key_digest(self.info.public_key))
         return self._pulse.health(digest, self.info.uri, Place(self.info.location), int(self._key is not None), 1)
 
     def close(self) -> None:
         """Give it back. Closing twice is fine."""
-        self._closed = True
-        self._end()
+        self._closed.set()
+        with self._desk:
+            self._end()
+
+    def _try_again(self) -> None:
+        """Have it opened in the background: a service that says it is lost may get no order that would."""
+        if self._pulse.stopped or (self._trying is not None and self._trying.is_alive()):
+            return
+        self._trying = threading.Thread(target=self._open_again, name="sealwright-key-again", daemon=True)
+        self._trying.start()
+
+    def _open_again(self) -> None:
+        wait = FIRST_WAIT_S
+        while not self._closed.wait(wait):
+            with self._desk:
+                if self._key is not None or self._closed.is_set() or self._pulse.stopped:
+                    return
+                try:
+                    self._key = self._opening()
+                except SealwrightError as cause:
+                    self._pulse.bad(cause)
+                else:
+                    self._pulse.turn(KeyState.SIGNS, "")
+                    return
+            wait = min(wait * 2, LONGEST_WAIT_S)
 
     def _end(self) -> None:
         key, self._key = self._key, None

@@ -6,6 +6,7 @@ A `Pin` shows nothing of itself in repr, str or an error.
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from sealwright.artifact.source import open_artifact
@@ -14,6 +15,8 @@ from sealwright.errors import KeyRefused, Unreadable, UsageError
 MAX_PIN_BYTES = 256
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 CREDENTIAL_NAME = "sealwright-pin"
+CREDENTIAL = "credential:"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 class Pin:
@@ -56,6 +59,29 @@ class Pin:
 
     def __repr__(self) -> str:
         return "Pin(hidden)"
+
+
+def placed_pin(place: str) -> Pin:
+    """The PIN of a configuration's line: a file, or `credential:NAME` of systemd. What `from_file` raises."""
+    if place.startswith(CREDENTIAL):
+        return Pin.from_credential(credential_path(place))
+    return Pin.from_file(place)
+
+
+def credential_path(place: str) -> str:
+    """Where systemd put `credential:NAME` for this unit; any other place is where it is. UsageError outside of a unit that has it."""
+    if not place.startswith(CREDENTIAL):
+        return place
+    name, folder = place.removeprefix(CREDENTIAL), os.environ.get(CREDENTIALS)
+    if not _NAME.fullmatch(name):
+        raise UsageError(place, "this is no name of a credential", "Write credential:NAME, as LoadCredential= has it.")
+    if not folder:
+        raise UsageError(
+            place,
+            "systemd gave this process no credentials",
+            "Start it as a unit with LoadCredential=, or name a file.",
+        )
+    return os.path.join(folder, name)
 
 
 def credential_pin() -> Pin | None:

@@ -31,7 +31,15 @@ from sealwright.envelope.algorithms import SignatureAlgorithm, key_digest
 from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable, SealwrightError, UsageError
 from sealwright.keys.checked import SignatureCheck
-from sealwright.keys.health import KeyHealth, KeyState, Place, Pulse, needs_a_person
+from sealwright.keys.health import (
+    FIRST_WAIT_S,
+    LONGEST_WAIT_S,
+    KeyHealth,
+    KeyState,
+    Place,
+    Pulse,
+    needs_a_person,
+)
 from sealwright.keys.pin import Pin
 from sealwright.keys.pinmark import PinMarks
 from sealwright.keys.pkcs11 import (
@@ -54,8 +62,6 @@ from sealwright.keys.uri import Pkcs11Uri, parse_pkcs11
 
 MAX_WORKERS = 16
 MAX_CHUNK_BYTES = 12 * 1024  # as hex two of them fit into a pipe, so that a worker that hangs keeps nobody waiting
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
 WATCH_S = 1.0
 LOOK_S = 30.0
 LOOK_TIMEOUT_S = 5.0

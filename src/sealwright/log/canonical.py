@@ -68,7 +68,11 @@ def time_text(time: datetime) -> str:
 
 def read_time(text: Field) -> datetime:
     """A time of our records; ValueError for anything else."""
-    return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    wanted = str(text)
+    time = datetime.fromisoformat(wanted.removesuffix("Z")).replace(tzinfo=UTC)
+    if time_text(time) != wanted:
+        raise ValueError(f"{wanted[:40]!r} is no time in UTC to the second")
+    return time
 
 
 def _refuse(text: str) -> float:

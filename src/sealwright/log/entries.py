@@ -6,7 +6,7 @@ elsewhere that can be erased, of which `private` is the salted digest.
 
 | type | what happened | its own fields |
 | --- | --- | --- |
-| `request` | somebody asked for a signature | asked, prepared, count, format or kind, artifact, key, construction, policy, expires, claimed, claims, private |
+| `request` | somebody asked for a signature | asked, prepared, count, format or kind, artifact, key, construction, policy, expires, claimed, claims, build, private |
 | `approval` | another person approved it with a key of their own | asked, scheme, approval, key, policy, private |
 | `withdrawn` | it was taken back | private |
 | `expired` | its time ran out | |
@@ -16,14 +16,16 @@ elsewhere that can be erased, of which `private` is the salted digest.
 | `signature` | a signature left (`entry.py`; in its private part the request) | |
 | `used` | its approvals are used up, and approve nothing else | attempt, approvals, private |
 | `followup` | an emergency was looked at afterwards | outcome, approvals, private |
-| `policy` | other rules count from here on | policy, previous, approvals, private |
+| `policy` | other rules count from here on; where `previous` is the same they are only said again | policy, edition, previous, change, approvals, private |
 | `key` | a key was enrolled, disabled, enabled or retired | event, key, algorithm, construction, purpose, provenance, approvals, private |
 | `certificate` | a certificate was issued, revoked, held or released | event, certificate, key, reason, approvals, private |
-| `start` | a replica of the service started | replica, version, policy, size, unfinished |
+| `start` | a replica of the service started | replica, version, policy, edition, size, unfinished |
 
 All but `signature` have `time`, the service's own clock, which proves nothing; those about a request have `request`, its id.
 asked: SHA-256 of the request as approvers sign it · prepared: of what is to be signed (of several: their Merkle root, and `count`) ·
-artifact: the content's digest · key, certificate: SHA-256 of SPKI and TBSCertificate · policy: digest of all rules · approval: SHA-256 of an approval's proof; approvals: of those that count · claimed: whether claims
+artifact: the content's digest · key, certificate: SHA-256 of SPKI and TBSCertificate · policy: digest of all rules · edition: of the rules, counted from 1 in
+this log · change: SHA-256 of a change of the rules as officers sign it · approval: SHA-256 of an approval's proof; approvals: of those that count · build:
+digest of the build provenance that came with it · claimed: whether claims
 were read from signed bytes or are the requester's word · size: entries of the log then · unfinished: requests with an intent alone.
 """
 
@@ -34,11 +36,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.log.canonical import Field, canonical_json, read_canonical, read_time, time_text
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical, read_time, time_text
 from sealwright.log.entry import CLAIMS, NAMES, SignatureEntry, claim_fields, entry_of, read_claims
 from sealwright.log.entry import TYPE as SIGNATURE
 
@@ -122,6 +125,7 @@ class Request(_Entry):
     expires: datetime
     claimed: Claimed
     claims: Claims = Claims()
+    build: Digest | None = None
     private: Digest
 
 
@@ -219,11 +223,16 @@ class FollowUp(_Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChange(_Entry):
-    """Other rules count from here on. previous: None for the first ones."""
+    """Other rules count from here on, or the same are said again. previous: None for the first ones.
+
+    change, approvals: what let weaker rules through, None and () where they are proved not weaker.
+    """
 
     TYPE: ClassVar[str] = "policy"
     policy: Digest
+    edition: int
     previous: Digest | None = None
+    change: Digest | None = None
     approvals: tuple[Digest, ...] = ()
     private: Digest
 
@@ -258,12 +267,16 @@ class CertificateChange(_Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(_Entry):
-    """A replica of the service started. replica: its id; version: of the program; unfinished: requests with an intent and no result."""
+    """A replica of the service started. replica: its id; version: of the program; unfinished: requests with an intent and no result.
+
+    edition: None in logs of before editions were counted.
+    """
 
     TYPE: ClassVar[str] = "start"
     replica: str
     version: str
     policy: Digest
+    edition: int | None = None
     size: int
     unfinished: tuple[str, ...] = ()
 
@@ -383,6 +396,7 @@ def _list(one: _Form) -> _Form:
     return _Form(lambda value: tuple(str(one.write(each)) for each in value), read)
 
 
+@lru_cache(maxsize=4096)  # keys, certificates and policies stand in entry after entry
 def _read_digest(value: Field) -> Digest:
     return Digest.parse(str(value))
 
@@ -415,11 +429,14 @@ _FORMS: dict[str, _Form] = {
     "replica": _ID,
     "unfinished": _list(_ID),
     "artifact": _Form(str, _read_digest),
-    **dict.fromkeys(("asked", "prepared", "key", "certificate", "policy", "previous", "private"), _SHA256),
+    **dict.fromkeys(
+        ("asked", "prepared", "key", "certificate", "policy", "previous", "change", "build", "private"), _SHA256
+    ),
     **dict.fromkeys(("approval",), _SHA256),
     "approvals": _list(_SHA256),
     "count": _number(1),
     "attempt": _number(1),
+    "edition": _number(1),
     "size": _number(0),
     **dict.fromkeys(("format", "kind", "construction", "algorithm", "purpose", "provenance", "version"), _WORD),
     "reason": _WORD,
@@ -462,7 +479,10 @@ def _encoded(entry: _Entry) -> bytes:
         elif one.default is MISSING or value != one.default:
             written[one.name] = _form(entry.TYPE, one.name).write(value)
     data = canonical_json(written)
-    read_any(data)  # nobody's log gets an entry that nobody could read
+    if len(data) > MAX_LINE_BYTES:
+        raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
+    del written["type"]
+    _read(type(entry), written)  # nobody's log gets an entry that nobody could read
     return data
 
 

@@ -53,6 +53,7 @@ COLUMNS = (
     "count",
     "expires",
     "claimed",
+    "build",
     "scheme",
     "approval",
     "approvals",

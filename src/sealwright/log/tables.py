@@ -7,7 +7,9 @@ which a writer finds out whether it was committed. SQLite counts the entries in 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text
+
+from sealwright.store.octets import Octets
 
 METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite's rows are kept in this order by themselves
@@ -18,15 +20,15 @@ HEAD = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="log_head_one"), primary_key=True),
     Column("origin", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("edge", LargeBinary, nullable=False),
+    Column("edge", Octets, nullable=False),
     Column("note", Text, nullable=False),
 )
 ENTRIES = Table(
     "log_entries",
     METADATA,
     Column("number", _NUMBER, primary_key=True, autoincrement=False),
-    Column("entry", LargeBinary, nullable=False),
-    Column("token", LargeBinary),
+    Column("entry", Octets, nullable=False),
+    Column("token", Octets),
 )
 Index("log_entries_numbers", ENTRIES.c.number).ddl_if(dialect="sqlite")
 # roots of whole subtrees of 256**level entries, from level 1
@@ -35,7 +37,7 @@ NODES = Table(
     METADATA,
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
+    Column("hash", Octets, nullable=False),
     sqlite_with_rowid=False,
 )
 # the newest checkpoint that witnesses have cosigned

@@ -8,7 +8,8 @@
 1. One thread takes what waits, in its order: one at once when nothing was being written; under load it waits for the others, `WINDOW_S` at most.
 2. The transaction locks the head row, reads the right edge from it, appends the entries, signs the checkpoint over them and writes
    head, entries and nodes: all or nothing. Of several replicas one at a time holds the lock, so that a log has one order.
-3. `rows` of an order run in a savepoint before its entries are appended: where they raise, this order is refused and the others go on.
+3. `rows` of an order run before its entries are appended. Where they raise, the transaction is run anew with each order's in a savepoint: this
+   order is refused and the others go on.
 4. The head that is read must carry the log's own signature, fit its right edge, and never be smaller than one that was seen.
 5. Nobody is told before the commit. Where the database went at COMMIT, the writer looks, under the head's lock, whether the entries
    carry the token of its transaction: they are neither lost nor appended twice.
@@ -35,7 +36,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from sealwright.envelope.verifierkey import VerifierKey
@@ -63,6 +64,9 @@ MAX_WAITING = 65_536
 LOOK_S = 30.0
 REMEMBER_S = 1.0
 TOKEN_BYTES = 16
+_LOCKED_HEAD = select(HEAD.c.origin, HEAD.c.size, HEAD.c.edge, HEAD.c.note).with_for_update()
+_NEW_HEAD = update(HEAD).values(size=bindparam("to_size"), edge=bindparam("to_edge"), note=bindparam("to_note"))
+_NEW_ENTRIES = insert(ENTRIES)
 Rows = Callable[[Connection, int], None]
 Numbers = tuple[int, ...]
 _EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
@@ -133,7 +137,7 @@ class LogWriter:
         """Order entries to be appended together; the numbers of their leaves come after the commit.
 
         rows: other writes of the same transaction, which gets the number of the first entry's leaf; it may be called again for a
-        transaction that failed. Raises LimitExceeded for an
+        transaction that is run anew. Raises LimitExceeded for an
         entry too long for a log; StoreUnavailable where too many wait, LogRefused where the writer has ended.
         """
         if not entries:
@@ -142,6 +146,7 @@ class LogWriter:
             if len(entry) > MAX_ENTRY:
                 raise LimitExceeded("a log entry", f"{len(entry)} bytes", f"At most {MAX_ENTRY} are recorded.")
         order = _Order(tuple(entries), rows)
+        order.future.set_running_or_notify_cancel()  # what is ordered is done, whoever still waits
         with self._lock:
             if self._broken is not None:
                 raise self._broken
@@ -205,8 +210,12 @@ class LogWriter:
         token = secrets.token_bytes(TOKEN_BYTES)
         new: Head | None = None
         try:
-            with self._store.write() as connection:
-                new = self._appended(connection, group, token)
+            try:
+                with self._store.write() as connection:
+                    new = self._appended(connection, group, token, _straight)
+            except _RowsRaised:
+                with self._store.write() as connection:
+                    new = self._appended(connection, group, token, _in_savepoint)
         except CommitInDoubt as cause:
             if new is None or not self._committed(group, token):
                 raise StoreUnavailable(cause.subject, cause.what, _NOTHING) from cause
@@ -222,13 +231,15 @@ class LogWriter:
             else:
                 order.future.set_result(order.numbers)
 
-    def _appended(self, connection: Connection, group: list[_Order], token: bytes) -> Head | None:
-        """Everything of the transaction but its commit; None where every order was refused by its own rows."""
+    def _appended(
+        self, connection: Connection, group: list[_Order], token: bytes, run: Callable[[Connection, Rows, int], None]
+    ) -> Head | None:
+        """Everything of the transaction but its commit; None where every order was refused by its own rows. run: how those are run."""
         head = self._locked(connection)
         growing = Growing(head.edge)
         added: list[dict[str, object]] = []
         for order in group:
-            order.refused = self._run_rows(connection, order.rows, growing.size)
+            order.refused = self._refusal(connection, order.rows, growing.size, run)
             if order.refused is None:
                 order.numbers = tuple(range(growing.size, growing.size + len(order.entries)))
                 for number, entry in zip(order.numbers, order.entries, strict=True):
@@ -238,30 +249,29 @@ class LogWriter:
             return None
         edge = growing.edge
         note = sign_checkpoint(edge.size, edge.root, self._signer)
-        connection.execute(insert(ENTRIES), added)
+        connection.execute(_NEW_ENTRIES, added)
         if growing.finished:
             connection.execute(insert(NODES), [node._asdict() for node in growing.finished])
-        connection.execute(update(HEAD).values(size=edge.size, edge=edge.encoded, note=note))
+        connection.execute(_NEW_HEAD, {"to_size": edge.size, "to_edge": edge.encoded, "to_note": note})
         return Head(head.origin, edge, note)
 
-    def _run_rows(self, connection: Connection, rows: Rows | None, first: int) -> Exception | None:
-        """Run an order's own writes in a savepoint: what they raised, None where they are done."""
+    def _refusal(
+        self, connection: Connection, rows: Rows | None, first: int, run: Callable[[Connection, Rows, int], None]
+    ) -> Exception | None:
+        """Run an order's own writes: what they raised, None where they are done."""
         if rows is None:
             return None
         try:
-            with connection.begin_nested():
-                rows(connection, first)
+            run(connection, rows, first)
         except Exception as cause:
-            if connection.invalidated:
+            if connection.invalidated or isinstance(cause, _RowsRaised):
                 raise
             return typed_error(self._store.name, cause) if isinstance(cause, SQLAlchemyError) else cause
         return None
 
     def _locked(self, connection: Connection) -> Head:
         """The head, locked until the end of the transaction, checked where another replica wrote it."""
-        row = connection.execute(
-            select(HEAD.c.origin, HEAD.c.size, HEAD.c.edge, HEAD.c.note).with_for_update()
-        ).one_or_none()
+        row = connection.execute(_LOCKED_HEAD).one_or_none()
         if row is None:
             raise LogRewound(self._store.name, "its head is gone", _EVIDENCE)
         head = head_of(row, self._store.name)
@@ -314,6 +324,24 @@ class LogWriter:
             write_head_file(self._head_file, self._seen.note)
         except SealwrightError:
             return
+
+
+class _RowsRaised(Exception):
+    """An order's rows raised, and there is no savepoint to go back to: the transaction is run again."""
+
+
+def _straight(connection: Connection, rows: Rows, first: int) -> None:
+    try:
+        rows(connection, first)
+    except Exception as cause:
+        if connection.invalidated:
+            raise
+        raise _RowsRaised from cause
+
+
+def _in_savepoint(connection: Connection, rows: Rows, first: int) -> None:
+    with connection.begin_nested():
+        rows(connection, first)
 
 
 def _founded(connection: Connection, signer: NoteSigner, name: str) -> Head:

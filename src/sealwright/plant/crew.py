@@ -16,6 +16,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from sealwright.artifact.interrupts import Interrupts
@@ -49,26 +50,30 @@ class Crew(Generic[Q, A]):
                 yield question, self.answer(question)
             return
         again: list[Q] = []
+        ahead: list[Q] = []  # the next one, made while all are busy, so that who has answered goes on at once
+
+        def make_ahead() -> None:
+            if not ahead:
+                ahead.extend([again.pop()] if again else islice(questions, 1))
+
         while len(self.idle) < cores():
             self._fork()
-        more = True
-        while more or again or self.busy:
-            while self.idle and (more or again):
-                if again:
-                    self._ask(again.pop())
-                    continue
-                try:
-                    question = next(questions)
-                except StopIteration:
-                    more = False
-                else:
-                    self._ask(question)
-            for ready in select.select(list(self.busy), [], [])[0] if self.busy else ():
+        while True:
+            make_ahead()
+            while self.idle and ahead:
+                self._ask(ahead.pop())
+                make_ahead()
+            if not self.busy:
+                return
+            for ready in select.select(list(self.busy), [], [])[0]:
                 worker, question = self.busy.pop(ready)
                 data = _received(ready)
                 if data is not None:
                     self.idle.append(worker)
+                    if ahead:
+                        self._ask(ahead.pop())
                     yield question, pickle.loads(data)  # noqa: S301 (our own child wrote it)
+                    make_ahead()
                     continue
                 self._end(worker)
                 self._fork()

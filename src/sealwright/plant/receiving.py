@@ -75,7 +75,7 @@ class SignWith:
             found = parse_trust(data, TRUST).persons if data is not None else ()
         except SealwrightError:
             return ""  # whoever uses that file is told; a record is signed without it
-        key = key_digest(self.enrolled.public_key)
+        key = self.enrolled.digest
         persons = [one.id for one in found if key in one.keys]
         return persons[0] if len(persons) == 1 else ""
 
@@ -268,7 +268,7 @@ def read_to_sign(path: str, person: str, progress: Progress | None = None) -> To
 
 def sign_record(shown: ToSign, sign: SignWith) -> Signed:
     """Add a further person's signature; by another key than the first one's."""
-    if key_digest(shown.first) == key_digest(sign.enrolled.public_key):
+    if key_digest(shown.first) == sign.enrolled.digest:
         raise ReceivingRefused(
             shown.path,
             f"{shown.record.persons[0]} signed with this very key, and two persons have two",

@@ -43,6 +43,7 @@ from sealwright.formats.detached import NAME as DETACHED
 from sealwright.formats.format import Candidate, Found, Search, Slot
 from sealwright.formats.registry import find
 from sealwright.formats.sidecar import own_late_tokens
+from sealwright.plant.officers import SIGNED_BY_OFFICERS, officers_candidates
 from sealwright.trust.certificate import display_name, weak_hash
 
 MAX_CHAIN = 8
@@ -190,17 +191,23 @@ def _found(path: str, search: Search) -> tuple[Found, Digest | None]:
     if search.source is None and search.beside is None and os.path.isdir(path):
         return find(path, search), None
     with search.opened(path) as source:
-        found = find(path, search.of(source))
-        return _as_statement(found, source) if found.candidates else found, whole_digest(source)
+        search = search.of(source)
+        found = find(path, search)
+        if found.candidates or not search.alone:
+            found = _as_statement(found, source, search)
+        return found, whole_digest(source)
 
 
-def _as_statement(found: Found, source: OpenArtifact) -> Found:
-    """What signs a statement of ours, judged as that."""
+def _as_statement(found: Found, source: OpenArtifact, search: Search) -> Found:
+    """What signs a statement of ours, judged as that; officers' signatures have names of their own."""
     first = _FIRST_LINE.match(source.read_at(0, 64))
     kind = first[1].decode() if first is not None else ""
     if kind not in STATEMENTS:
         return found
-    candidates = (one._replace(format=kind, kind=kind) if one.format == DETACHED else one for one in found.candidates)
+    every = found.candidates
+    if kind in SIGNED_BY_OFFICERS:
+        every += tuple(officers_candidates(found.path, search))
+    candidates = (one._replace(format=kind, kind=kind) if one.format == DETACHED else one for one in every)
     return found._replace(candidates=tuple(candidates))
 
 

@@ -2,7 +2,8 @@
 
 SQLite makes it in the folder for temporary files (SQLITE_TMPDIR, TMPDIR, else /var/tmp) and removes its name at once, so nothing is
 left behind and nothing is written beside what was surveyed. Asked at the end for groups: signers, copies, versions, folders.
-Every question has an order, so that two surveys of the same files read the same. Paths come as they are, with lone surrogates for
+Every question has an order, and examples are the first by path (the other columns of a group come from the row that min() found), so
+that two surveys of the same files read the same, whichever worker was quicker. Paths come as they are, with lone surrogates for
 bytes that are no UTF-8: whoever shows them escapes them.
 """
 
@@ -87,9 +88,10 @@ UPDATE file SET state = ? WHERE state = 'unsigned' AND NOT tree AND id IN (SELEC
   ON folder.path = belonging.folder JOIN file ON file.folder = folder.id AND file.name = belonging.name
   WHERE kind IN ('evidence', 'report'))
 """
+# by size first: whole numbers are put in order faster than digests, and most files differ in theirs
 _COPIES = """
 CREATE TABLE copied AS SELECT digest, size, count(*) AS number FROM file WHERE digest IS NOT NULL AND size > 0 AND NOT tree
-  GROUP BY digest HAVING number > 1
+  GROUP BY size, digest HAVING number > 1
 """
 # CROSS JOIN keeps the order: one pass over the files, each looked up among the few groups, and no index of all digests
 _COPIED = """
@@ -98,7 +100,6 @@ SELECT file.digest, copy.size, copy.number, folder.path, file.name FROM file
   JOIN folder ON folder.id = file.folder
   WHERE NOT tree ORDER BY copy.size * (copy.number - 1) DESC, file.digest, folder.path, file.name
 """
-_PATH = "SELECT folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.id = ?"
 
 
 @contextmanager
@@ -255,7 +256,7 @@ class Spool:
         """Those who signed most come first; -1 is no limit."""
         ranked = self.base.execute(
             "SELECT signer.id, subject, issuer, count(DISTINCT file) AS files FROM signature JOIN signer"
-            " ON signer.id = signature.signer GROUP BY signer.id ORDER BY files DESC, subject, issuer, signer.id LIMIT ?",
+            " ON signer.id = signature.signer GROUP BY signer.id ORDER BY files DESC, subject, issuer, identity LIMIT ?",
             (limit,),
         ).fetchall()
         for signer, subject, issuer, files in ranked:
@@ -344,17 +345,20 @@ class Spool:
         """Products of which one signer's claims name several versions."""
         found = self.base.execute(
             "SELECT product, signer, subject FROM signature LEFT JOIN signer ON signer.id = signature.signer WHERE product != ''"
-            " GROUP BY product, signer HAVING count(DISTINCT version || ' ' || generation) > 1 ORDER BY product, subject"
+            " GROUP BY product, signer HAVING count(DISTINCT version || ' ' || generation) > 1 ORDER BY product, subject, identity"
         ).fetchall()
         for product, signer, subject in found:
             versions = self.base.execute(
-                "SELECT version, generation, count(DISTINCT file), min(file) FROM signature WHERE product = ? AND signer IS ?"
+                "SELECT version, generation, count(DISTINCT file.id), folder.path, file.name,"
+                " min(CAST(folder.path || '/' || file.name AS BLOB)) FROM signature"
+                " JOIN file ON file.id = signature.file JOIN folder ON folder.id = file.folder"
+                " WHERE product = ? AND signer IS ?"
                 " GROUP BY version, generation ORDER BY CAST(generation AS INTEGER), version",
                 (product, signer),
             ).fetchall()
             lines = tuple(
-                Version(version, generation, files, _raw(*self.base.execute(_PATH, (file,)).fetchone()))
-                for version, generation, files, file in versions
+                Version(version, generation, files, _raw(path, name))
+                for version, generation, files, path, name, _ in versions
             )
             yield Product(product, subject or "", lines)
 
@@ -391,15 +395,15 @@ class Spool:
         ).fetchall()
         for rule, allowed, refused, undecided in found:
             reasons = self.base.execute(
-                "SELECT code, count(*) AS number, min(file) FROM judged WHERE rule = ? AND outcome != 'trusted'"
+                "SELECT code, count(*) AS number, judged.why, folder.path, file.name,"
+                " min(CAST(folder.path || '/' || file.name AS BLOB)) FROM judged"
+                " JOIN file ON file.id = judged.file JOIN folder ON folder.id = file.folder"
+                " WHERE rule = ? AND outcome != 'trusted'"
                 " GROUP BY code ORDER BY number DESC, code",
                 (rule,),
             ).fetchall()
-            lines = []
-            for code, number, file in reasons:
-                (why,) = self.base.execute("SELECT why FROM judged WHERE file = ?", (file,)).fetchone()
-                lines.append(Reason(code, number, why, _raw(*self.base.execute(_PATH, (file,)).fetchone())))
-            yield RuleLine(rule, allowed, refused, undecided, tuple(lines))
+            lines = tuple(Reason(code, number, why, _raw(path, name)) for code, number, why, path, name, _ in reasons)
+            yield RuleLine(rule, allowed, refused, undecided, lines)
 
     def _tallies(self, query: str) -> tuple[Tally, ...]:
         return tuple(map(Tally._make, self.base.execute(query)))

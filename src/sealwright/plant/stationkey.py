@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import RECORD
 from sealwright.errors import KeyRefused, KeyUnavailable, SealwrightError, UsageError
 from sealwright.formats.format import Coverage, Prepared
@@ -37,7 +36,7 @@ class StationKey:
     @property
     def digest(self) -> Digest:
         """By which records name it."""
-        return key_digest(self.enrolled.public_key)
+        return self.enrolled.digest
 
     def sign(self, texts: Sequence[bytes]) -> list[bytes]:
         """Detached CMS of the kind `record` over each text, which must be a record (RULES 2). Raises what the pipeline raises."""

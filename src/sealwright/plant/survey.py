@@ -33,6 +33,7 @@ from sealwright.formats.sidecar import (
 from sealwright.plant.belonging import by_name, listed_here
 from sealwright.plant.crew import Crew
 from sealwright.plant.looking import Worker
+from sealwright.plant.officers import officers_beside
 from sealwright.plant.rows import Answer, Batch, Chunk, parts
 from sealwright.plant.spool import Spool, spooling
 from sealwright.plant.walk import MAX_DEPTH, Left, Listed, NotRead, is_folder, walk
@@ -176,6 +177,7 @@ def _of_folder(root: bytes, listed: Listed, spool: Spool) -> Iterator[Chunk]:
     place = os.fsdecode(listed.path)
     beside = {name for name in maybe if is_beside(place, os.fsdecode(name), text, folders)}
     beside.difference_update(one.name for one in bound)
+    beside |= officers_beside(listed, [name for name in maybe if name not in beside])
     for one in by_name(listed, beside, present):
         spool.belongs(one)
     owners = _owners(maybe, known)

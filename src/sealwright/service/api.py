@@ -1,6 +1,6 @@
 """The signing service's resources (OpenAPI 3.1 at `/openapi.json`): requests, approvals, signatures, proofs, keys, the log's checkpoint.
 
-    app = application(Office(requests, reader, door, "acme-signing"), log)
+    app = application(Office(requests, door, "acme-signing", log_key), log)
 
 Every request comes in by the door (`identity.py`); what is not the caller's is not there (A121). Nothing changes on a GET (A126). A
 refusal is a problem of RFC 9457 with the code of docs/findings.md; what went wrong inside is in the log, with the request's id, and
@@ -10,27 +10,29 @@ never in an answer (A129). Waiting is in the event loop, and what works on the d
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from litestar import Litestar, MediaType, Request, Response, Router, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from sealwright import __version__
 from sealwright.errors import (
     IdentityRefused,
     JournalError,
+    KeyCloned,
     KeyUnavailable,
     LimitExceeded,
     NoSuchRequest,
+    PolicyChangeRefused,
     PolicyRefused,
     RequestOver,
     RequestRefused,
@@ -39,18 +41,30 @@ from sealwright.errors import (
     StoreUnavailable,
     UsageError,
 )
+from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
+from sealwright.log.entries import Outcome
+from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
 from sealwright.service.conditional import conditional
 from sealwright.service.cosigning import Cosigner
+from sealwright.service.description import OPEN, configuration, describe
+from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
+from sealwright.service.keyfare import fares, problems
 from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
+from sealwright.service.metricspage import Watched, metrics_at_the_door
+from sealwright.service.policiesinforce import PoliciesInForce
+from sealwright.service.provenancepage import provenance
 from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
+from sealwright.service.standing import standing_told
+from sealwright.service.tickets import Tickets
 from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
+    GivenFollowUp,
     Health,
     Items,
     Keys,
@@ -66,20 +80,23 @@ from sealwright.service.wire import (
     Requests as Page,
 )
 from sealwright.signing.approval import Approval, Scheme
-from sealwright.signing.desk import Value
+from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
-from sealwright.signing.requests import PAGE, Requests, Standing
+from sealwright.signing.request import SigningRequest
+from sealwright.signing.requests import Requests
+from sealwright.signing.shelf import PAGE
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
 MANY = 64  # items from which a request is read in a thread
-PROBLEM = "application/problem+json"
 # the nearest kind that an error is of
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
     PolicyRefused: 403,
+    PolicyChangeRefused: 503,
     RequestOver: 409,
     RequestRefused: 422,
     LimitExceeded: 413,
@@ -94,36 +111,27 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id; cosigner: None where no witness is configured."""
+    """What the resources work on. name: the service's id; tickets: None where no CI system asks; watched: None where nothing is measured;
+    cosigner: None where no witness is configured.
+    """
 
     requests: Requests
     door: Door
     name: str
+    log_key: WatchedKey
+    policies: PoliciesInForce
+    tickets: Tickets | None = None
+    watched: Watched | None = None
     publishing: Publishing = Publishing()
     cosigner: Cosigner | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
     """The ASGI application. access: gets a line for each request."""
-    app = conditional(_resources(office, log))
-    if access is no_log:
-        return app
-
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.monotonic(), 0
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        await app(scope, receive, sending)
-        milliseconds = round((time.monotonic() - started) * 1000, 1)
-        path = str(scope["path"])[:200]
-        access({"method": str(scope.get("method")), "path": path, "status": status, "ms": milliseconds})
-
-    return told
+    watches: list[Watch] = [] if access is no_log else [access_line(access)]
+    if office.watched is not None:
+        watches.append(office.watched.metrics.watch)
+    return edge(conditional(_resources(office, log)), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
@@ -131,22 +139,33 @@ def _resources(office: Office, log: Log) -> Litestar:
     offered = Offered(office.publishing)
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
-        return await office.door.enter(request.scope, office.requests.clock())
+        state = request.scope["state"]
+        if WHO not in state:
+            state[WHO] = await office.door.enter(request.scope, office.requests.clock())
+        return cast("Principal", state[WHO])
+
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if has_body(request.scope["headers"]):  # nobody's body is read (A128)
+            request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
 
-    return Litestar(
+    app = Litestar(
         [
             ask,
             listed,
             standing,
             items,
             approve,
+            APPROVING,
             withdraw,
             attempt,
+            follow_up,
+            owed,
             signatures,
             proofs,
+            provenance,
             keys,
             checkpoint,
             health,
@@ -156,6 +175,7 @@ def _resources(office: Office, log: Log) -> Litestar:
             trust_file,
             trust_part,
             Router(PREFIX, route_handlers=[published_checkpoint, tile]),
+            *([] if office.watched is None else [metrics_at_the_door]),
         ],
         dependencies={
             "who": Provide(who),
@@ -163,16 +183,29 @@ def _resources(office: Office, log: Log) -> Litestar:
             "serving": Provide(lambda: office.requests, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
             "offered": Provide(lambda: offered, sync_to_thread=False),
+            "watched": Provide(lambda: office.watched, sync_to_thread=False),
         },
+        guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig("Sealwright signing service", __version__, path="/openapi"),
+        openapi_config=configuration(),
         signature_namespace={"Principal": Principal, "Office": Office},
         logging_config=None,
     )
+    describe(app)
+    return app
 
 
-@post("/v1/requests", status_code=201, summary="Ask for signatures", sync_to_thread=False)
+@post(
+    "/v1/requests",
+    status_code=201,
+    summary="Ask for signatures",
+    sync_to_thread=False,
+    responses={
+        200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
+        202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),
+    },
+)
 async def ask(
     data: Ask,
     who: Principal,
@@ -185,25 +218,33 @@ async def ask(
         items=[Item(one.line.encode(), one.content) for one in data.items],
         reason=data.reason,
         word=word or "",
+        emergency=data.emergency,
+        provenance=data.provenance or b"",
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
-    asking = await asyncio.to_thread(requests.ask, who, wish) if len(wish.items) > MANY else requests.ask(who, wish)
+    large = len(wish.items) > MANY or wish.provenance
+    asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
         await asyncio.wrap_future(asking.recorded)
     except StoreConflict:
         if not wish.word:
             raise
-        before = await asyncio.to_thread(requests.said_before, who, wish)
-        return Response(_standing(before), status_code=200)
+        before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
+        told = standing_told(before)
+        told.ticket = await _ticket(office, who, before.request, before.id)
+        return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
-    if asking.order is not None:
-        future = asyncio.wrap_future(requests.begin(asking))
+    answer = asking.answer
+    if wish.emergency and asking.needed.approvals == 0:
+        answer = await asyncio.to_thread(requests.use, asking.id)
+    if answer is not None:
+        future = asyncio.wrap_future(answer)
         done, _ = await asyncio.wait([future], timeout=data.wait_s)
         values = future.result() if done else None
     now = asking.request.not_before
-    state = State.SIGNED if values is not None else State.SIGNING if asking.order is not None else State.WAITING
+    state = State.SIGNED if values is not None else State.SIGNING if answer is not None else State.WAITING
     told = StandingRequest(
         id=asking.id,
         number=0,
@@ -214,12 +255,13 @@ async def ask(
         expires=time_text(asking.request.expires),
         count=asking.request.count,
         signed=len(values or ()),
-        attempt=1 if asking.order is not None else 0,
+        attempt=1 if answer is not None else 0,
         approvals=[],
         reason=wish.reason,
         needed=asking.needed.approvals,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
+    told.ticket = await _ticket(office, who, asking.request, asking.id)
     return Response(told, status_code=201 if values is not None else 202, headers=location)
 
 
@@ -231,8 +273,8 @@ async def listed(
     after: Annotated[int, QueryParameter(ge=0, le=2**62)] = 0,
 ) -> Page:
     """A page of them."""
-    found = await asyncio.to_thread(office.requests.listed, who, tuple(wanted or ()), after)
-    return Page([_standing(one) for one in found.standings], found.next)
+    found = await asyncio.to_thread(office.requests.shelf.listed, who, tuple(wanted or ()), after)
+    return Page([standing_told(one) for one in found.standings], found.next)
 
 
 @get("/v1/requests/{id_:str}", summary="How a request stands")
@@ -242,11 +284,11 @@ async def standing(
     """With `wait_s` the answer comes when it is signed, failed or over, or after so many seconds."""
     until = asyncio.get_running_loop().time() + wait_s
     while True:
-        found = await asyncio.to_thread(office.requests.standing, who, id_)
+        found = await asyncio.to_thread(office.requests.shelf.standing, who, id_)
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
             tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
-            return Response(_standing(found), headers={"etag": tag})
+            return Response(standing_told(found), headers={"etag": tag})
         await asyncio.sleep(0.2)
 
 
@@ -255,7 +297,7 @@ async def items(
     id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
 ) -> Items:
     """A page of the lines, each with its small content."""
-    found = await asyncio.to_thread(office.requests.items, who, id_, first)
+    found = await asyncio.to_thread(office.requests.shelf.items, who, id_, first)
     lines = [WireItem(one.line.decode(), one.content) for one in found]
     return Items(lines, first + PAGE if len(found) == PAGE else None)
 
@@ -264,19 +306,33 @@ async def items(
 async def approve(id_: str, data: GivenApproval, who: Principal, office: Office) -> StandingRequest:
     """How it stands then: where this was the last approval needed, it is being signed."""
     approval = Approval(Scheme(data.scheme), data.proof)
-    return _standing(await asyncio.to_thread(office.requests.approve, who, id_, approval))
+    return standing_told(await asyncio.to_thread(office.requests.approve, who, id_, approval))
 
 
 @post("/v1/requests/{id_:str}/withdrawal", status_code=200, summary="Take it back")
 async def withdraw(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then."""
-    return _standing(await asyncio.to_thread(office.requests.withdraw, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.withdraw, who, id_))
 
 
 @post("/v1/requests/{id_:str}/attempts", status_code=202, summary="Sign again what failed")
 async def attempt(id_: str, who: Principal, office: Office) -> StandingRequest:
     """How it stands then; what has a signature is not signed again."""
-    return _standing(await asyncio.to_thread(office.requests.attempt, who, id_))
+    return standing_told(await asyncio.to_thread(office.requests.attempt, who, id_))
+
+
+@get("/v1/follow-ups", summary="Emergencies that nobody has settled")
+async def owed(who: Principal, office: Office) -> Page:
+    """The hundred of the caller's tenant that are due first."""
+    return Page([standing_told(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
+
+
+@post("/v1/requests/{id_:str}/follow-ups", status_code=201, summary="Say as an officer what an emergency was")
+async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Office) -> StandingRequest:
+    """How it stands then: with the second officer's word it is settled."""
+    word = FollowUps(office.requests).look
+    approval = Approval(Scheme(data.scheme), data.proof)
+    return standing_told(await asyncio.to_thread(word, who, id_, Outcome(data.outcome), approval))
 
 
 @get("/v1/requests/{id_:str}/signatures", summary="The signatures that are made")
@@ -284,7 +340,7 @@ async def signatures(
     id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
 ) -> Signatures:
     """A page of them, by the number of their item."""
-    found = await asyncio.to_thread(office.requests.signatures, who, id_, first, 10 * PAGE)
+    found = await asyncio.to_thread(office.requests.shelf.signatures, who, id_, first, 10 * PAGE)
     made = [_signature(number, one) for number, one in sorted(found.items())]
     return Signatures(made, first + 10 * PAGE if len(made) == 10 * PAGE else None)
 
@@ -296,7 +352,7 @@ async def proofs(
     """A page of `.tlog-proof` files."""
 
     def made() -> dict[int, bytes]:
-        found = office.requests.signatures(who, id_, first, PAGE)
+        found = office.requests.shelf.signatures(who, id_, first, PAGE)
         return {number: office.requests.writer.proof(one.leaf) for number, one in sorted(found.items())}
 
     found = await asyncio.to_thread(made)
@@ -315,33 +371,37 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     return (await asyncio.to_thread(office.requests.writer.reader.head)).note
 
 
-@get("/health", summary="Whether it signs", dependencies={"who": Provide(lambda: None, sync_to_thread=False)})
+@get(
+    "/health",
+    summary="Whether it signs",
+    dependencies={"who": Provide(lambda: None, sync_to_thread=False)},
+    responses={503: ResponseSpec(Health, description="It does not, and why")},
+    opt={OPEN: True},
+)
 async def health(office: Office) -> Response[Health]:
-    """200 while it does, 503 otherwise; what is told is no secret."""
-    problems = [f"key {one.name}: {one.desk.problem}" for one in office.requests.keys.values() if one.desk.problem]
-    warnings = [] if office.cosigner is None else office.cosigner.problems
-    size = office.requests.writer.head.size
-    told = Health("stopped" if problems else "ok", office.name, __version__, size, problems, warnings)
-    return Response(told, status_code=503 if problems else 200)
-
-
-def _standing(one: Standing) -> StandingRequest:
-    request = one.request
-    return StandingRequest(
-        id=one.id,
-        number=one.number,
-        state=one.state.value,
-        request=request.encoded().decode(),
-        requester=request.requester,
-        created=time_text(one.created),
-        expires=time_text(request.expires),
-        count=request.count,
-        signed=one.signed,
-        attempt=one.attempt,
-        approvals=list(one.approvals),
-        reason=one.reason,
-        problem=one.problem,
+    """200 while it does, 503 otherwise; what is told is no secret. Policies that are refused stop nothing while the former count."""
+    served = office.requests.keys
+    found = problems(served, office.log_key)
+    stopped = bool(found) or not office.policies.decide
+    if office.policies.problem:
+        found.append(f"policies: {office.policies.problem}")
+    told = Health(
+        status="stopped" if stopped else "ok",
+        service=office.name,
+        version=__version__,
+        log_size=office.requests.writer.head.size,
+        problems=found,
+        keys=fares(served, office.log_key),
+        warnings=[] if office.cosigner is None else office.cosigner.problems,
     )
+    return Response(told, status_code=503 if stopped else 200)
+
+
+async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
+    """For whoever cannot show their token again."""
+    if office.tickets is None or not who.machine:
+        return ""
+    return await asyncio.to_thread(office.tickets.give, who, id_, request.expires, office.requests.clock())
 
 
 def _signature(number: int, one: Value) -> WireSignature:
@@ -366,8 +426,8 @@ def _key(one: ServedKey) -> WireKey:
 
 def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Response[Problem]:
     """Whatever went wrong, as a problem; reasons that are nobody's business are in the log alone."""
-    number = secrets.token_hex(8)
-    headers = {"x-request-id": number}
+    number = str(request.scope["state"][NUMBER])
+    headers = {}
     match cause:
         case Unidentified():
             headers["www-authenticate"] = "Bearer"
@@ -382,6 +442,8 @@ def _answer(request: Request[Any, Any, Any], cause: Exception, log: Log) -> Resp
                 else "it cannot be done now; the operator's log has why"
             )
             problem = Problem("about:blank", type(cause).__name__, status, told, cause.code, cause.next_step)
+            if isinstance(cause, KeyCloned):
+                log({"event": "alarm", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
             if status >= 500:
                 log({"event": "failed", "id": number, "path": request.url.path[:200], "why": str(cause)[:500]})
         case HTTPException():

@@ -6,9 +6,12 @@
     home = "home"                            # with the keys; paths are relative to this file
     people = "people.toml"
     policies = "policies"
+    policy_changes = "policies.changes"      # approved changes of them; this name where the line is not there
     database = "sqlite:///service.db"        # or postgresql://USER@HOST/NAME
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
+    metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
+    pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice
 
     [tls]
     certificate = "tls/server.pem"
@@ -19,13 +22,17 @@
     [[key]]
     name = "release"                         # of the home
     tenant = "acme"
-    pin_file = "release.pin"                 # where its token wants one
+    pin_file = "release.pin"                 # where its token wants one; or "credential:NAME" of systemd, as for `tls.key`
+    workers = 2                              # processes that sign with it, where it is in a PKCS#11 token
 
     [[issuer]]
-    kind = "github"                          # or "gitlab", with `address`
+    kind = "github"                          # or "gitlab", "other" (`issuers.py`)
     audience = "https://sign.acme.example"
 
     public_log = true                        # and the rest of what is published: `publishing.py`
+
+    [webhook]                                # who hears of emergencies at once (`webhook.py`)
+    url = "https://alarms.acme.example/sealwright"
 
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
@@ -33,36 +40,43 @@ A key that nobody asked for is refused: a misspelt line is no setting that silen
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
-from sealwright.service.oidc import TokenIssuer, github, gitlab
+from sealwright.keys.pin import CREDENTIAL
+from sealwright.service.issuers import issuer_of
+from sealwright.service.metricspage import check_own_address
+from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
+from sealwright.service.webhook import Webhook
 
 FIRST_LINE = "# sealwright service 1"
 CONFIGURATION = Complaint(
     MalformedConfiguration, 1 << 20, "Correct it; `sealwright serve signing FILE --check` reads it."
 )
 SQLITE = "sqlite:///"
+CHANGES = ".changes"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key in service. pin_file: "" where it wants none."""
+    """A key in service. pin_file: "" where it wants none; workers: processes that sign, of a key in a PKCS#11 token."""
 
     name: str
     tenant: str
     pin_file: str
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere."""
 
     path: str
     id: str
@@ -70,14 +84,18 @@ class Configuration:
     home: str
     people: str
     policies: str
+    policy_changes: str
     database: str
     origin: str
     head: str
     log_key: str
     log_pin_file: str
+    pins: str
     tls: TlsFiles
     keys: tuple[KeyEntry, ...]
     issuers: tuple[TokenIssuer, ...]
+    webhook: Webhook | None
+    metrics: Listen | None = None
     publishing: Publishing = Publishing()
 
 
@@ -88,14 +106,20 @@ def read_configuration(path: str) -> Configuration:
 
     def place(section: Section, key: str, default: str | None = None) -> str:
         text = section.text(key, default)
-        return os.path.join(folder, text) if text else ""
+        return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
 
     def key_entry(section: Section) -> KeyEntry:
-        return KeyEntry(section.name("name"), section.name("tenant"), place(section, "pin_file", ""))
+        return KeyEntry(
+            section.name("name"),
+            section.name("tenant"),
+            place(section, "pin_file", ""),
+            section.number("workers", 1, 1),
+        )
 
     database = top.text("database")
     if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
         database = SQLITE + os.path.join(folder, database.removeprefix(SQLITE))
+    policies = place(top, "policies")
     tls = top.table("tls")
     configuration = Configuration(
         path=path,
@@ -103,12 +127,14 @@ def read_configuration(path: str) -> Configuration:
         listen=parse_listen(top.text("listen")),
         home=place(top, "home"),
         people=place(top, "people"),
-        policies=place(top, "policies"),
+        policies=policies,
+        policy_changes=place(top, "policy_changes", policies.rstrip("/") + CHANGES),
         database=database,
         origin=top.name("origin"),
         head=place(top, "head", ""),
         log_key=top.text("log_key", ""),
         log_pin_file=place(top, "log_pin_file", ""),
+        pins=place(top, "pins", "pins"),
         tls=TlsFiles(
             place(tls, "certificate"),
             place(tls, "key"),
@@ -116,7 +142,9 @@ def read_configuration(path: str) -> Configuration:
             tuple(os.path.join(folder, one) for one in tls.texts("revocation_lists")),
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
-        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", lambda section: issuer_of(section, folder))),
+        metrics=_metrics(top, path),
+        webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
     )
     tls.done()
@@ -128,8 +156,20 @@ def read_configuration(path: str) -> Configuration:
     return configuration
 
 
-def _issuer(section: Section) -> TokenIssuer:
-    audience = section.text("audience")
-    if section.word("kind", ("github", "gitlab")) == "github":
-        return github(audience)
-    return gitlab(audience, section.text("address", "https://gitlab.com"))
+def _metrics(top: Section, path: str) -> Listen | None:
+    if not (text := top.text("metrics_listen", "")):
+        return None
+    listen = parse_listen(text)
+    check_own_address(listen, path)
+    return listen
+
+
+def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook | None:
+    if not top.has("webhook"):
+        return None
+    section = top.table("webhook")
+    made = Webhook(section.text("url"), place(section, "ca", ""), place(section, "secret_file", ""))
+    section.done()
+    if not made.url.startswith("https://"):
+        raise section.wrong("url", "an https address")
+    return made

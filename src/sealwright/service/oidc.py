@@ -41,7 +41,6 @@ MAX_TOKEN_BYTES = 8 * 1024
 MAX_CLAIMS = 200
 MAX_KEYS_BYTES = 64 * 1024
 MAX_KEYS = 32
-MAX_USES = 100_000
 MAX_LEEWAY = timedelta(minutes=5)
 MAX_LIFETIME = timedelta(days=1)
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
@@ -154,24 +153,6 @@ class Replay(Protocol):
     async def first_use(self, once: Digest, issued: datetime, until: datetime, now: datetime) -> bool:
         """Durably note a use; False where it was used before, or where nobody could know. until: when it is worthless anyway."""
         ...
-
-
-class MemoryReplay:
-    """Uses in memory, for one process: what was issued before it began is refused, since it may have been used then."""
-
-    def __init__(self, began: datetime, most: int = MAX_USES) -> None:
-        self._began = began.replace(microsecond=0)
-        self._most = most
-        self._used: dict[Digest, datetime] = {}
-
-    async def first_use(self, once: Digest, issued: datetime, until: datetime, now: datetime) -> bool:
-        """As the protocol says; False too where there is no room for one more."""
-        if len(self._used) >= self._most:
-            self._used = {digest: end for digest, end in self._used.items() if end >= now}
-        if issued < self._began or once in self._used or len(self._used) >= self._most:
-            return False
-        self._used[once] = until
-        return True
 
 
 def read_token(text: bytes) -> ReadToken:

@@ -11,12 +11,11 @@
 
 1. A path leads to one resource: the exact one, else the longest that ends in `/` and begins the path.
 2. Wrong path 404, method 405 (with Allow), content type 415, body beyond the resource's limit 413, head beyond the limit 431.
-3. A request has `request_s` from its first octet to the last octet of its answer, an idle connection `idle_s`; then it is cut.
-   A new connection beyond `connections` is answered 503 and closed, so that slow clients take no descriptor for long.
+3. What a connection may cost before it asks, and how long asking may take, is in `connections.py`.
 4. A resource that raises is a 500 with one line in the log; the client never sees why.
 5. SIGTERM and SIGINT stop listening, finish what was begun (`stop_s` at most), leave the context managers, and return.
 
-There is no TLS: what leaves here is signed, and a front end (or a unix socket) adds it where a plant wants it.
+Without `tls` there is none: what timestamp and OCSP services say is signed, and a front end (or a unix socket) adds it where a plant wants it.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ import ssl
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
@@ -41,21 +40,10 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sealwright.errors import Unreadable, UsageError
+from sealwright.service.connections import Limits, TlsListener, bounded, cut_late_ones, make_room
 
-MAX_PIPELINED = 64
 MAX_SHOWN = 200
 Headers = Sequence[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may cost. Seconds, octets, connections."""
-
-    request_s: float = 10.0
-    idle_s: int = 30
-    stop_s: int = 10
-    head_bytes: int = 16 * 1024
-    connections: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,28 +172,16 @@ async def serve_application(
 ) -> None:
     """The same for an ASGI application, and over TLS where it is given."""
     bounds = limits or Limits()
-    protocol = _bounded(bounds)
+    protocol = bounded(bounds)
     async with AsyncExitStack() as stack:
         for one in around:
             await stack.enter_async_context(one)
         bound = _bind(listen)
-        config = Config(
-            app,
-            http=protocol if tls is None else tls.protocol(protocol),
-            ssl_context_factory=None if tls is None else lambda *_: tls.context,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=bounds.idle_s,
-            timeout_graceful_shutdown=bounds.stop_s,
-        )
-        server = _Quiet(config)
-        sweeper = asyncio.create_task(_cut_late_ones(server, bounds.request_s))
-        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen, tls is not None)))
+        config = _configuration(app, protocol if tls is None else tls.protocol(protocol), bounds)
+        make_room(bounds)
+        server = _Quiet(config) if tls is None else _OverTls(config, tls.context, bounds)
+        sweeper = asyncio.create_task(cut_late_ones(server, bounds))
+        announcer = asyncio.create_task(_announce(server, announce, _address(bound, listen, tls=tls is not None)))
         try:
             await server.serve([bound])
         finally:
@@ -215,6 +191,41 @@ async def serve_application(
             if listen.path:
                 with contextlib.suppress(OSError):
                     os.unlink(listen.path)
+
+
+@asynccontextmanager
+async def beside(routes: Mapping[str, Resource], listen: Listen, log: Log = no_log) -> AsyncIterator[str]:
+    """Another listener of the same process, for as long as the block lasts, whose signals are the block's: its bound address."""
+    bounds = Limits(connections=32)
+    server = _Beside(_configuration(application(routes, no_log, log), bounded(bounds), bounds))
+    bound = _bind(listen)
+    tasks = [asyncio.create_task(server.serve([bound])), asyncio.create_task(cut_late_ones(server, bounds))]
+    try:
+        yield _address(bound, listen, tls=False)
+    finally:
+        server.should_exit = True
+        await tasks[0]
+        tasks[1].cancel()
+        bound.close()
+        if listen.path:
+            with contextlib.suppress(OSError):
+                os.unlink(listen.path)
+
+
+def _configuration(app: Callable[..., Any], protocol: type[HttpToolsProtocol], bounds: Limits) -> Config:
+    return Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=bounds.idle_s,
+        timeout_graceful_shutdown=bounds.stop_s,
+    )
 
 
 def application(routes: Mapping[str, Resource], access: Log, log: Log) -> Callable[..., Any]:
@@ -313,53 +324,6 @@ async def _answer(
     )
 
 
-def _bounded(limits: Limits) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with bounds on heads, pipelines and connections; `due` is what `_cut_late_ones` looks at."""
-
-    class Bounded(HttpToolsProtocol):
-        due: float | None = None
-        _head = 0
-        _in_body = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self.due = self.loop.time() + limits.request_s
-            if len(self.connections) > limits.connections:
-                self._refuse(b"503 Service Unavailable")
-
-        def data_received(self, data: bytes) -> None:
-            if self.transport.is_closing() or self.parser is None:
-                return
-            if not self._in_body:
-                self._head += len(data)
-                if self.due is None:
-                    self.due = self.loop.time() + limits.request_s
-            super().data_received(data)
-            if self._head > limits.head_bytes and not self.transport.is_closing():
-                self._refuse(b"431 Request Header Fields Too Large")
-
-        def on_headers_complete(self) -> None:
-            self._head, self._in_body = 0, True
-            if len(self.pipeline) >= MAX_PIPELINED:
-                raise ValueError("too many pipelined requests")
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._in_body = False
-            super().on_message_complete()
-
-        def on_response_complete(self) -> None:
-            waiting = self.pipeline or self._in_body or self._head
-            self.due = self.loop.time() + limits.request_s if waiting else None
-            super().on_response_complete()
-
-        def _refuse(self, status: bytes) -> None:
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            self.transport.close()
-
-    return Bounded
-
-
 class _Quiet(Server):
     """uvicorn's server that ends by a signal as by any other reason: without raising it again."""
 
@@ -382,16 +346,31 @@ class _Quiet(Server):
         self.should_exit = True
 
 
-async def _cut_late_ones(server: _Quiet, request_s: float) -> None:
-    """Abort every connection whose request is not answered in time; one look over all of them costs less than a timer each."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(min(1.0, request_s / 4))
-        now = loop.time()
-        for connection in list(server.server_state.connections):
-            due = getattr(connection, "due", None)
-            if due is not None and due < now and connection.transport is not None:
-                connection.transport.abort()
+class _Beside(Server):
+    """uvicorn's server that leaves signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _OverTls(_Quiet):
+    """The same with a listener of our own: uvicorn's sets no bound to handshakes."""
+
+    def __init__(self, config: Config, context: ssl.SSLContext, limits: Limits) -> None:
+        super().__init__(config)
+        self._context = context
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        for one in sockets or ():
+            self.servers.append(TlsListener(one, self._context, self._protocol, self._limits))  # type: ignore[arg-type]
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 async def _announce(server: _Quiet, announce: Callable[[str], None], address: str) -> None:
@@ -445,7 +424,7 @@ def _remove_stale(path: str) -> None:
             return
 
 
-def _address(bound: socket.socket, listen: Listen, tls: bool) -> str:
+def _address(bound: socket.socket, listen: Listen, *, tls: bool) -> str:
     if listen.path:
         return f"unix:{listen.path}"
     host, port = bound.getsockname()[:2]

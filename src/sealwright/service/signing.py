@@ -3,46 +3,59 @@
     with opened(configuration, log) as service:
         await service.serve(announce)
 
-Register, policies and TLS files are read first, then the log is checked, then keys are opened. Register and TLS files are read again
-where they change: a register that cannot be read knows nobody. Policies are those of the start, whose digest is in the log's entry of it.
+Register and TLS files are read first, then the log is checked, then policies, which the log must let count, then keys are opened.
+Register and TLS files are read again where they change: a register that cannot be read knows nobody. Policies are read again by SIGHUP.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 
 from sealwright import __version__
+from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
-from sealwright.keys.backends import open_key
-from sealwright.keys.pin import Pin
+from sealwright.keys.pin import credential_path
+from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
+from sealwright.service.connections import Limits
 from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.oidc import MemoryReplay
-from sealwright.service.server import Limits, Log, no_log, serve_application
+from sealwright.service.keyfare import desk_of, log_key_of
+from sealwright.service.logcounts import LogCounts
+from sealwright.service.metrics import Measured, Metrics
+from sealwright.service.metricspage import PATH, MetricsPage, Watched
+from sealwright.service.notify import alive, say_ready
+from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
+from sealwright.service.replay import StoredReplay
+from sealwright.service.server import Log, beside, no_log, serve_application
+from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
-from sealwright.signing.desk import Desk
+from sealwright.signing.alone import alone
+from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import KeyPurpose, open_home
-from sealwright.signing.policy import Policies, load_policies
+from sealwright.signing.policychange import Place
+from sealwright.signing.policyrecord import PolicyRecord
 from sealwright.signing.requests import Requests
 from sealwright.signing.stamps import utc_now
+from sealwright.signing.sweeper import Sweeper
 from sealwright.signing.wish import ServedKey
-from sealwright.store.engine import open_store
+from sealwright.store.engine import Store, open_store
 
 SWEEP_S = 5.0
-START_S = 30.0
 # a request may wait a minute for its signatures, and a body of thousands of artifacts comes slowly
-LIMITS = Limits(request_s=130.0, connections=1024)
+LIMITS = Limits(request_s=130.0, connections=1024, strangers=512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,84 +64,157 @@ class Service:
 
     configuration: Configuration
     requests: Requests
+    policies: PoliciesInForce
+    judged: Judged
     office: Office
     door: TlsDoor
     log: Log
 
     async def serve(self, announce: Callable[[str], None], access: Log = no_log) -> None:
         """Serve until SIGTERM or SIGINT; what was begun is finished first. announce: gets the bound address."""
+
+        def announced(address: str) -> None:
+            announce(address)
+            say_ready()
+
         await serve_application(
             application(self.office, self.log, access),
             self.configuration.listen,
-            announce=announce,
+            announce=announced,
             limits=LIMITS,
-            around=(self.door, self._kept()),
+            around=(self.door, self._kept(), *self._measured(), alive()),
             tls=self.door,
         )
 
+    def _measured(self) -> list[AbstractAsyncContextManager[str]]:
+        listen, watched = self.configuration.metrics, self.office.watched
+        if listen is None or watched is None:
+            return []
+        return [beside({PATH: MetricsPage(watched)}, listen, self.log)]
+
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        work = [asyncio.create_task(self._again(self.requests.sweep, "sweep", SWEEP_S))]
+        work = [asyncio.create_task(self._sweep())]
         if self.office.cosigner is not None:
-            work.append(asyncio.create_task(self._again(self.office.cosigner.round, "witnesses", ROUND_S)))
+            work.append(asyncio.create_task(self._witnessed(self.office.cosigner)))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, self.policies.reload)
         try:
             yield
         finally:
+            loop.remove_signal_handler(signal.SIGHUP)
             for one in work:
                 one.cancel()
             await asyncio.gather(*work, return_exceptions=True)
 
-    async def _again(self, work: Callable[[], None], event: str, pause_s: float) -> None:
+    async def _witnessed(self, cosigner: Cosigner) -> None:
         while True:
             try:
-                await asyncio.to_thread(work)
+                await asyncio.to_thread(cosigner.round)
             except SealwrightError as cause:
-                self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
-            await asyncio.sleep(pause_s)
+                self._say_problem("witnesses", cause)
+            await asyncio.sleep(ROUND_S)
+
+    async def _sweep(self) -> None:
+        sweeper, owed = Sweeper(self.requests), FollowUps(self.requests)
+        while True:
+            try:
+                await asyncio.to_thread(self.policies.look)
+                for problem in await asyncio.to_thread(sweeper.sweep):
+                    self._say_problem("sweep", problem)
+                await asyncio.to_thread(self._alarm, owed)
+            except SealwrightError as cause:
+                self._say_problem("sweep", cause)
+            await asyncio.sleep(SWEEP_S)
+
+    def _alarm(self, owed: FollowUps) -> None:
+        """Tell of emergencies, until somebody has heard of each."""
+        now = self.requests.clock()
+        for one in owed.to_tell(now):
+            event = {
+                "event": "emergency-late" if one.late else "emergency",
+                "service": self.configuration.id,
+                "tenant": one.tenant,
+                "request": one.request,
+                "follow_up_until": time_text(one.due),
+            }
+            self.log(event)
+            if self.configuration.webhook is not None:
+                self.configuration.webhook.tell(event)
+            owed.told(one, now)
+
+    def _say_problem(self, event: str, cause: SealwrightError) -> None:
+        self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
+
+
+class Opening(Enum):
+    """What for: to serve, or to see whether it could, which records neither a start nor other policies."""
+
+    SERVE = auto()
+    CHECK = auto()
 
 
 @contextmanager
 def opened(
-    configuration: Configuration, log: Log = no_log, clock: Callable[[], datetime] = utc_now
+    configuration: Configuration,
+    log: Log = no_log,
+    clock: Callable[[], datetime] = utc_now,
+    opening: Opening = Opening.SERVE,
 ) -> Iterator[Service]:
     """Open all of it and close it at the end; raises what refuses: the first part that cannot be used."""
+    metrics = Metrics()
+    log = metrics.counting(log)
     people = PeopleFile(configuration.people)
-    people.current()
-    policies = load_policies(configuration.policies)
-    door = TlsDoor(configuration.tls, clock, log)
+    _check_tenants(configuration, people)
+    door = TlsDoor(replace(configuration.tls, key=credential_path(configuration.tls.key)), clock, log)
     home = open_home(configuration.home)
     enrolled = home.key(configuration.log_key or None, KeyPurpose.LOG, CHECKPOINT)
     with ExitStack() as stack:
         store = open_store(configuration.database)
         stack.callback(store.close)
-        log_key = open_key(
-            home.uri(enrolled),
-            _pin(configuration.log_pin_file),
-            algorithm=enrolled.algorithm,
-            expected=enrolled.public_key,
-        )
+        log_key = log_key_of(home, enrolled, configuration)
         stack.callback(log_key.close)
         signer = KeySigner(configuration.origin, NoteType.LOG, log_key)
         writer = stack.enter_context(LogWriter.open(store, signer, configuration.head or None))
+        policies = _policies(configuration, store, writer, people, clock, log)
+        judged = policies.open() if opening is Opening.SERVE else policies.judge()
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = Desk(home, key, _pin(entry.pin_file), writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock)
             stack.callback(desk.close)
             served[entry.name] = ServedKey(desk, entry.tenant)
-        _check_tenants(configuration, people)
-        requests = Requests(store, writer, served, people.current, lambda: policies, configuration.id, clock)
-        requests.sweep()
-        _say_started(requests, writer, policies, clock())
-        tokens = Tokens(configuration.issuers, MemoryReplay(clock()), log) if configuration.issuers else None
+        requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock)
+        if opening is Opening.SERVE:
+            stack.enter_context(alone(store))
+            sweeper = Sweeper(requests)
+            sweeper.begin()
+            _say_started(requests, sweeper, policies, clock())
+        tokens = (
+            Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
+        )
+        tickets = Tickets(store, people.current) if tokens is not None else None
+        measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
+        watched = Watched(metrics, measured)
+        entrance = Door(people, tokens, log, tickets)
         publishing = configuration.publishing
         cosigner = Cosigner(writer.reader, publishing, log) if publishing.witnesses else None
-        office = Office(requests, Door(people, tokens, log), configuration.id, publishing, cosigner)
-        yield Service(configuration, requests, office, door, log)
+        office = Office(requests, entrance, configuration.id, log_key, policies, tickets, watched, publishing, cosigner)
+        yield Service(configuration, requests, policies, judged, office, door, log)
 
 
-def _pin(path: str) -> Pin | None:
-    return Pin.from_file(path) if path else None
+def _policies(
+    configuration: Configuration,
+    store: Store,
+    writer: LogWriter,
+    people: PeopleFile,
+    clock: Callable[[], datetime],
+    log: Log,
+) -> PoliciesInForce:
+    place = Place(configuration.id, configuration.origin, tuple(sorted({one.tenant for one in configuration.keys})))
+    setting = Setting(configuration.policies, configuration.policy_changes, place)
+    record = PolicyRecord(store, writer, configuration.policies)
+    return PoliciesInForce(record, setting, people.current, clock, log)
 
 
 def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:
@@ -141,13 +227,18 @@ def _check_tenants(configuration: Configuration, people: PeopleFile) -> None:
             )
 
 
-def _say_started(requests: Requests, writer: LogWriter, policies: Policies, now: datetime) -> None:
-    start = Start(
-        time=now,
-        replica=requests.replica,
-        version=__version__,
-        policy=policies.digest,
-        size=writer.head.size,
-        unfinished=requests.unfinished(),
-    )
-    writer.append([start.encoded()]).result(START_S)
+def _say_started(requests: Requests, sweeper: Sweeper, policies: PoliciesInForce, now: datetime) -> None:
+    size, unfinished = requests.writer.head.size, sweeper.unfinished()
+
+    def start(policy: Digest, edition: int) -> Start:
+        return Start(
+            time=now,
+            replica=requests.replica,
+            version=__version__,
+            policy=policy,
+            edition=edition,
+            size=size,
+            unfinished=unfinished,
+        )
+
+    policies.started(start)

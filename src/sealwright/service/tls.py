@@ -68,9 +68,10 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """until: when the first list ends, None without client certificates; newest: number and time of each authority's list, by its key."""
+    """ends: the server's certificate; until: when the first list ends, None without client certificates; newest: number and time of each authority's list, by its key."""
 
     context: ssl.SSLContext
+    ends: datetime
     until: datetime | None
     newest: Mapping[bytes, tuple[int, datetime]]
 
@@ -116,6 +117,12 @@ class TlsDoor:
                 return
         for one in list(self._connections):
             one.shutdown()
+
+    @property
+    def ends(self) -> Mapping[str, datetime]:
+        """When what lets people in ends, by what it is."""
+        until = self._loaded.until
+        return {"server certificate": self._loaded.ends, **({} if until is None else {"revocation list": until})}
 
     def holds(self, context: ssl.SSLContext | None) -> bool:
         """Whether what was judged by a context still holds."""
@@ -185,9 +192,9 @@ def _load(files: TlsFiles, now: datetime, newest: Mapping[bytes, tuple[int, date
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
-    _load_server(context, files)
+    server_ends = _load_server(context, files)
     if not files.client_authorities:
-        return _Loaded(context, None, {})
+        return _Loaded(context, server_ends, None, {})
     authorities = _authorities(files.client_authorities)
     lists = [_read_list(path, authorities, now) for path in files.revocation_lists]
     found = {table.issuer_key.value: (table.number, table.this_update) for _, table in lists}
@@ -207,15 +214,17 @@ def _load(files: TlsFiles, now: datetime, newest: Mapping[bytes, tuple[int, date
         taken.flush()
         context.load_verify_locations(cafile=taken.name)
     ends = [table.next_update for _, table in lists if table.next_update is not None]
-    return _Loaded(context, min(ends), {**newest, **found})
+    return _Loaded(context, server_ends, min(ends), {**newest, **found})
 
 
-def _load_server(context: ssl.SSLContext, files: TlsFiles) -> None:
+def _load_server(context: ssl.SSLContext, files: TlsFiles) -> datetime:
+    """Take the server's certificate and key; when the certificate ends."""
     try:
         status = os.stat(files.key)
         if os.name == "posix" and status.st_mode & stat.S_IRWXO:
             raise KeyRefused(files.key, "everybody can read it", f"Take that right away: chmod o-rwx {files.key}")
         context.load_cert_chain(files.certificate, files.key, password=lambda: "")
+        return x509.load_pem_x509_certificate(read_file(files.certificate, MAX_AUTHORITIES_BYTES)).not_valid_after_utc
     except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError; an empty password is none for OpenSSL
         raise Unreadable(
             files.certificate, f"it is no usable certificate and key of a server ({cause})"[:200], "Check both."

@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from sealwright.signing.items import MAX_CONTENT_BYTES, MAX_ITEMS, MAX_LINE_BYTES
+from sealwright.signing.provenance import MAX_BYTES
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -22,7 +23,8 @@ class WireItem(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A request for signatures. key: its name; valid_s: seconds for which it may be approved and used.
+    """A request for signatures. key: its name; emergency: it cannot wait for what is usual; provenance: a statement of
+    its build (docs/ci/provenance.md); valid_s: seconds for which it may be approved and used.
 
     wait_s: seconds to wait for the signatures before answering without them.
     """
@@ -30,13 +32,41 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
     key: Name
     items: Annotated[list[WireItem], Meta(min_length=1, max_length=MAX_ITEMS)]
     reason: Annotated[str, Meta(max_length=200)] = ""
+    emergency: bool = False
+    provenance: Annotated[bytes, Meta(max_length=MAX_BYTES)] | None = None
     valid_s: Annotated[int, Meta(ge=60, le=14 * 86400)] = 86400
     wait_s: Annotated[int, Meta(ge=0, le=60)] = 30
 
 
 class GivenApproval(Struct, forbid_unknown_fields=True):
-    """Somebody's approval. scheme: `cms`; proof: a detached CMS over the request's bytes, DER."""
+    """Somebody's approval. scheme: `cms` or `webauthn`; proof: a detached CMS over the request's bytes, DER, or an authenticator's answer.
 
+    The answer is the W3C's AuthenticationResponseJSON without userHandle and authenticatorAttachment, as RFC 8785 writes it.
+    """
+
+    scheme: Annotated[str, Meta(pattern="^(cms|webauthn)$")]
+    proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
+
+
+class WireCredential(Struct):
+    """A credential of the caller's. rp, origin: where it may be asked; credential: its id."""
+
+    rp: str
+    origin: str
+    credential: bytes
+
+
+class Challenge(Struct):
+    """What an authenticator signs: SHA-256 of `sealwright approval 1`, a line feed and the request's bytes."""
+
+    challenge: bytes
+    credentials: list[WireCredential]
+
+
+class GivenFollowUp(Struct, forbid_unknown_fields=True):
+    """An officer's word on an emergency. proof: a detached CMS over its text (`signing/followup.py`), DER."""
+
+    outcome: Annotated[str, Meta(pattern="^(confirmed|disputed)$")]
     scheme: Annotated[str, Meta(pattern="^cms$")]
     proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
 
@@ -60,7 +90,9 @@ class Signatures(Struct):
 class StandingRequest(Struct, omit_defaults=True):
     """A request as it stands. request: the very text that approvers sign; approvals: ids of persons; signed: of `count`.
 
-    needed: approvals without which nothing is signed, by the policies of when it was asked.
+    emergency: it was asked for as one; follow_up_until: when two officers have looked at it, "" where that is not owed; follow_up: "",
+    `confirmed` or `disputed`. needed: approvals without which nothing is signed, by the policies of when it was asked; ticket: for whoever
+    asked by a CI token, in place of the next one: `Authorization: Bearer`, to read this request, its signatures and proofs.
     """
 
     id: str
@@ -76,8 +108,19 @@ class StandingRequest(Struct, omit_defaults=True):
     approvals: list[str]
     reason: str = ""
     problem: str = ""
+    emergency: bool = False
+    follow_up_until: str = ""
+    follow_up: str = ""
     needed: int | None = None
+    ticket: str = ""
     signatures: list[WireSignature] | None = None
+
+
+class WireProvenance(Struct):
+    """A build provenance as it came. verified: whether a builder signed it that the policies trust now."""
+
+    statement: bytes
+    verified: bool
 
 
 class Requests(Struct):
@@ -85,6 +128,12 @@ class Requests(Struct):
 
     requests: list[StandingRequest]
     next: int | None = None
+
+
+class Previous(Struct):
+    """The release before a request. request: null where none is known."""
+
+    request: StandingRequest | None
 
 
 class Items(Struct):
@@ -122,6 +171,25 @@ class Proofs(Struct):
     next: int | None = None
 
 
+class KeyFare(Struct):
+    """How a key in service fares. name: of the home, "" for the log's own key; token, serial, slot: "" where there are none.
+
+    state: `signs`, `partly` (fewer workers than wanted), `lost` (tried again by itself), `stopped` (a person must come); since: when
+    that began; why: "" where all is well; workers: how many sign, of `wanted`.
+    """
+
+    name: str
+    key: str
+    token: str
+    serial: str
+    slot: str
+    state: str
+    since: str
+    why: str
+    workers: int
+    wanted: int
+
+
 class Health(Struct, omit_defaults=True):
     """Whether the service signs. problems: of keys and parts; warnings: of what it signs without; both without secrets."""
 
@@ -130,6 +198,7 @@ class Health(Struct, omit_defaults=True):
     version: str
     log_size: int
     problems: list[str]
+    keys: list[KeyFare]
     warnings: list[str] = []
 
 

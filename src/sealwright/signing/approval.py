@@ -4,16 +4,18 @@
 2. The signature is of the kind `approval` and serves for nothing else; nor does any other signature serve for one.
 3. The key is one that the register has for a person at that time (`people.py`). A certificate around it only carries it, as an
    officer's does: no path, no expiry (RULES 5).
-4. A person counts once, whatever keys they hold; whoever asks, or answers for the machine that asks, does not count (A114, A120).
+4. By an authenticator the scheme is `webauthn` (`webauthn.py`), by a credential that the register has for a person at that time.
+5. A person counts once, whatever keys they hold; whoever asks, or answers for the machine that asks, does not count (A114, A120).
 A row of a database proves nothing: the service checks all of this again when it signs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import APPROVAL
@@ -22,6 +24,9 @@ from sealwright.keys.pin import Pin
 from sealwright.signing.attendance import signers_of
 from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.init import signed_text
+from sealwright.signing.people import WebauthnKey
+from sealwright.signing.signcounts import SignCount
+from sealwright.signing.webauthn import read_assertion, verified
 
 MAX_PROOF_BYTES = 64 * 1024
 MAX_APPROVALS = 32
@@ -32,14 +37,34 @@ class Scheme(StrEnum):
     """How an approval is signed."""
 
     CMS = "cms"
+    WEBAUTHN = "webauthn"
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """proof: for `cms` a detached CMS, DER."""
+    """proof: for `cms` a detached CMS, DER; for `webauthn` an authenticator's answer as JSON."""
 
     scheme: Scheme
     proof: bytes
+
+
+class Register(Protocol):
+    """Who approves in a tenant at a time (`people.Approvers`); None for every other key."""
+
+    def cms(self, key: Digest) -> str | None:
+        """The person who signs approvals as CMS by that key."""
+
+    def webauthn(self, credential: bytes) -> WebauthnKey | None:
+        """The authenticator's key of that credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """Whose approval it is. key: SHA-256 of SPKI; counted: what an authenticator counted, None where none signed."""
+
+    person: str
+    key: Digest
+    counted: SignCount | None = None
 
 
 def approve(request: bytes, name: str, home: Home, key: EnrolledKey, now: datetime, pin: Pin | None = None) -> Approval:
@@ -48,7 +73,9 @@ def approve(request: bytes, name: str, home: Home, key: EnrolledKey, now: dateti
 
 
 def key_of(request: bytes, approval: Approval, subject: str) -> Digest:
-    """The key that made an approval of exactly these bytes, SHA-256 of SPKI. RequestRefused where no key did, or several."""
+    """The key that made an approval of exactly these bytes as CMS, SHA-256 of SPKI. RequestRefused where no key did, or several."""
+    if approval.scheme is not Scheme.CMS:
+        raise RequestRefused(subject, f"it is signed as {approval.scheme}, not as CMS", _AGAIN)
     try:
         if len(approval.proof) > MAX_PROOF_BYTES:
             raise RequestRefused(subject, f"{len(approval.proof)} bytes", _AGAIN)
@@ -60,22 +87,33 @@ def key_of(request: bytes, approval: Approval, subject: str) -> Digest:
     return next(iter(keys))
 
 
-def approvers(
-    request: bytes,
-    approvals: Iterable[Approval],
-    requester: str,
-    person_of: Callable[[Digest], str | None],
-) -> frozenset[str]:
-    """The distinct persons whose approvals hold now, without the requester. person_of: of the register, None for a strange key.
+def approver_of(request: bytes, approval: Approval, register: Register, subject: str) -> Approver | None:
+    """Who approved exactly these bytes; None where the key is nobody's now. RequestRefused for an approval that does not hold."""
+    if approval.scheme is Scheme.CMS:
+        key = key_of(request, approval, subject)
+        person = register.cms(key)
+        return None if person is None else Approver(person, key)
+    if len(approval.proof) > MAX_PROOF_BYTES:
+        raise RequestRefused(subject, f"{len(approval.proof)} bytes", _AGAIN)
+    assertion = read_assertion(approval.proof, subject)
+    credential = register.webauthn(assertion.credential)
+    if credential is None:
+        return None
+    count = verified(assertion, request, credential, subject)
+    return Approver(credential.person, credential.key, SignCount(assertion.credential, count))
+
+
+def approvers(request: bytes, approvals: Iterable[Approval], requester: str, register: Register) -> dict[str, Digest]:
+    """The distinct persons whose approvals hold now, without the requester, each with the digest of the proof that counts.
 
     requester: the person who asked, or who answers for the machine that did. RequestRefused for an approval that does not hold:
     somebody has written into the database.
     """
-    found = set()
+    found: dict[str, Digest] = {}
     for number, approval in enumerate(approvals, 1):
         if number > MAX_APPROVALS:
             raise RequestRefused("approvals", f"more than {MAX_APPROVALS}", "Ask for the signatures again.")
-        person = person_of(key_of(request, approval, f"approval {number}"))
-        if person is not None and person != requester:
-            found.add(person)
-    return frozenset(found)
+        approver = approver_of(request, approval, register, f"approval {number}")
+        if approver is not None and approver.person != requester:
+            found.setdefault(approver.person, Digest.of(approval.proof))
+    return found

@@ -429,7 +429,7 @@ def record(home: Home, enrolled: EnrolledKey, more: Mapping[str, Field] = Mappin
     """Journal first, then certificates, then home.toml. more: further fields of the journal's entry."""
     fields: dict[str, Field] = {
         "name": enrolled.name,
-        "key": str(key_digest(enrolled.public_key)),
+        "key": str(enrolled.digest),
         "certificate": str(tbs_digest(load_certificate(enrolled.certificate, enrolled.name))),
         "purpose": enrolled.purpose.value,
         "construction": enrolled.construction.value,

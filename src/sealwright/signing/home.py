@@ -21,13 +21,15 @@ import tomllib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file
-from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm
+from sealwright.envelope.algorithms import ALGORITHMS, PublicKey, SignatureAlgorithm, key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.envelope.kinds import FILE as FILE_KIND
 from sealwright.envelope.kinds import Construction, ContentKind
@@ -85,7 +87,12 @@ class EnrolledKey:
     @property
     def public_key(self) -> PublicKey:
         """The enrolled public key: every signature is verified with it before it leaves."""
-        return cast("PublicKey", x509.load_der_x509_certificate(self.certificate).public_key())
+        return _public_key(self.certificate)
+
+    @property
+    def digest(self) -> Digest:
+        """The key's identity, SHA-256 of SPKI."""
+        return _key_digest(self.certificate)
 
     def signs(self, kind: ContentKind) -> bool:
         """Whether it is enrolled for the kind's construction, and the kind's verifiers read its signatures."""
@@ -269,6 +276,16 @@ def _key(folder: str, entry: dict[str, Any]) -> EnrolledKey:
         chain=tuple(certificates[1:]),
         signs_until=until,
     )
+
+
+@lru_cache(maxsize=64)
+def _public_key(certificate: bytes) -> PublicKey:
+    return cast("PublicKey", x509.load_der_x509_certificate(certificate).public_key())
+
+
+@lru_cache(maxsize=64)
+def _key_digest(certificate: bytes) -> Digest:
+    return key_digest(_public_key(certificate))
 
 
 def _publication(entry: dict[str, str]) -> Publication:

@@ -47,6 +47,7 @@ from sealwright.signing.enrol import (
 from sealwright.signing.home import JOURNAL, EnrolledKey, Home, KeyPurpose
 from sealwright.signing.issuing import authority_of
 from sealwright.signing.keyuse import KeyUse, uses_of
+from sealwright.signing.privatepart import check_person, keep_text, told
 from sealwright.trust.certificate import load_certificate, public_key
 from sealwright.trust.toml import Toml, toml_text
 
@@ -107,7 +108,7 @@ def import_into_home(
             certificate=certificate,
             chain=chain,
         )
-        record(home, enrolled, _said(source, asked, now))
+        record(home, enrolled, _said(home, source, asked, now))
     except BaseException:
         with suppress(SealwrightError):
             destroy_key(info.uri, pin)
@@ -128,21 +129,23 @@ def import_into_token(
 def record_destroyed(home: Home, key: EnrolledKey, copy: str, said: tuple[str, str], now: datetime) -> tuple[str, ...]:
     """Record that a copy is destroyed; the copies that are left. said: how, and who. UsageError for a copy that nobody named."""
     use = uses_of(home.path(JOURNAL)).get(str(key_digest(key.public_key)), KeyUse())
-    if copy not in use.left:
-        names = "; ".join(use.left) or "none"
+    left = {told(home, one): one for one in use.left}
+    if copy not in left:
+        names = "; ".join(left) or "none"
         raise UsageError(f"--copy {copy}", f"no such copy of {key.name} is outstanding", f"Outstanding: {names}.")
     how, person = said
+    check_person(person)
     fields: dict[str, Field] = {
         "name": key.name,
         "key": str(key_digest(key.public_key)),
-        "destroyed": copy,
-        "how": how,
+        "destroyed": left[copy],
+        "how": str(keep_text(home, how, "--how")) if how else "",
         "person": person,
         "time": time_text(now),
     }
     with Journal.open(home.path(JOURNAL)) as journal:
         journal.append([Entry(EntryType.KEY, fields)])
-    return tuple(one for one in use.left if one != copy)
+    return tuple(one for one in left if one != copy)
 
 
 def evidence_text(info: KeyInfo, reason: str, now: datetime) -> str:
@@ -233,7 +236,8 @@ def _check_said(asked: Asked) -> None:
         raise UsageError(
             "--copies", "one is given twice", "Tell them apart: each is recorded as destroyed by its text."
         )
-    for text in (*asked.copies, asked.person):
+    check_person(asked.person)
+    for text in asked.copies:
         if len(text) > MAX_COPY_TEXT or not text.isprintable():
             raise UsageError(
                 "--copies",
@@ -242,11 +246,11 @@ def _check_said(asked: Asked) -> None:
             )
 
 
-def _said(source: PrivateFile, asked: Asked, now: datetime) -> dict[str, Field]:
+def _said(home: Home, source: PrivateFile, asked: Asked, now: datetime) -> dict[str, Field]:
     said: dict[str, Field] = {
         "time": time_text(now),
         "imported": source.form,
-        "copies": asked.copies,
+        "copies": tuple(str(keep_text(home, copy, "--copies")) for copy in asked.copies),
     }
     if asked.person:
         said["person"] = asked.person

@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import new_folder
+from sealwright.artifact.names import display
 from sealwright.artifact.output import Output, Replace, write_atomic, write_batch
 from sealwright.artifact.source import read_file
+from sealwright.artifact.statement import is_person
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.kinds import Construction
 from sealwright.errors import UsageError
@@ -69,7 +71,8 @@ INTERPRETERS = {"sh": "/bin/sh", "bash": "/bin/bash", "python": "/usr/bin/python
 class InitOptions:
     """token: a key string `pkcs11:token=…` or `tpm:FOLDER` for every key, None for development keys in files.
 
-    now: the time, aware; kind: of every key; title and organisation: as certificates name them.
+    now: the time, aware; kind: of every key; title and organisation: as certificates name them; person: whose the release key is,
+    by the id that trust files and records have.
     """
 
     now: datetime
@@ -79,6 +82,7 @@ class InitOptions:
     kind: KeyKind = KeyKind.P256
     pin: Pin | None = None
     timestamp: tuple[str, ...] = ("local",)
+    person: str = ENGINEER
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +105,27 @@ _PLANS = (
 
 
 def init_home(folder: str, options: InitOptions) -> Home:
-    """Make a home in a new or empty folder; UsageError if something lies there or one stands in it, KeyUnavailable or
-    OutputRefused on the way."""
+    """Make a home in a new or empty folder; UsageError if something lies there, one stands in it or `person` is no id, KeyUnavailable
+    or OutputRefused on the way."""
+    _check_person(options.person)
     with new_folder(folder) as building:
         os.makedirs(os.path.join(building, "certificates"))
         os.makedirs(os.path.join(building, "keys"), mode=0o700)
         home = _build(building, options)
     return replace(home, folder=folder)
+
+
+def _check_person(person: str) -> None:
+    if not is_person(person):
+        raise UsageError(
+            "--person", f"{display(person[:70])} is no id", "Write 1 to 64 letters, digits and `_.@+-`, as in p-17."
+        )
+    if person.casefold() in (OFFICER, RECOVERY):
+        raise UsageError(
+            "--person",
+            f"{person} is whose the home's key for trust files is",
+            "Give the id that the plant's trust file has for whoever signs.",
+        )
 
 
 def sign_trust(
@@ -276,7 +294,7 @@ def trust_text(home: Home, options: InitOptions) -> str:
         {"id": OFFICER, "organisation": organisation, "roles": ["trust officer"], "keys": [_digest(keys[OFFICER])]},
         {"id": RECOVERY, "organisation": organisation, "roles": ["recovery"], "keys": [_digest(keys[RECOVERY])]},
         {
-            "id": ENGINEER,
+            "id": options.person,
             "organisation": organisation,
             "roles": ["release engineer"],
             "keys": [_digest(keys["release"])],

@@ -24,6 +24,7 @@ from sealwright.keys.uri import parse_pkcs11, path_of
 from sealwright.signing.home import JOURNAL, REGISTER, TRUST, EnrolledKey, Home
 from sealwright.signing.issued import Inventory, read_register
 from sealwright.signing.keyuse import KeyUse, uses_of
+from sealwright.signing.privatepart import told
 from sealwright.signing.standing import another_serves
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest, tbs_digest
 
@@ -120,7 +121,8 @@ def _row(
     elif rotation <= now:
         problems.append("rotation is due: have a new key certified, and plan the overlap")
     attention = bool(problems) and not (gone and another_serves(home, key, inventory))
-    overdue = [copy for copy in use.left if _is_over(copy, now)]
+    left = [told(home, copy) for copy in use.left]
+    overdue = [copy for copy in left if _is_over(copy, now)]
     problems += [f"a copy is still outstanding: {copy}" for copy in overdue]
     if key.provenance is Provenance.DEVELOPMENT:
         problems.append("a development key: no production trust file accepts it")
@@ -143,8 +145,11 @@ def _row(
         signatures=len(use.signed),
         rotation_due=f"{rotation:%Y-%m-%d}",
         origin=_origin(key, use),
-        copies="; ".join(use.left),
-        destroyed="; ".join(f"{copy} ({when})" for copy, when in use.destroyed.items()),
+        copies="; ".join(left),
+        destroyed="; ".join(
+            f"{told(home, copy)} ({' '.join(filter(None, (ended.time, told(home, ended.how))))})"
+            for copy, ended in use.destroyed.items()
+        ),
         problems="; ".join(problems),
         attention=attention or bool(overdue),
     )

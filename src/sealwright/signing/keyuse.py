@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sealwright.log.canonical import read_time
 from sealwright.log.journal import EntryType, Recorded, read_history
@@ -37,10 +38,17 @@ class Signed:
             return None
 
 
+class Ended(NamedTuple):
+    """The end of a copy. time: as recorded; how: the digest of a text, "" where nothing was said."""
+
+    time: str
+    how: str
+
+
 @dataclass(slots=True)
 class KeyUse:
-    """One key. signed: what was finished; begun: what has neither result nor refusal, and may have been signed; copies: as they
-    were said at the import; destroyed: texts of those ended."""
+    """One key. signed: what was finished; begun: what has neither result nor refusal, and may have been signed; copies: as the
+    journal has them since the import, by the digests of their texts (`told`); destroyed: of those ended when and how."""
 
     signed: list[Signed] = field(default_factory=list)
     begun: list[Signed] = field(default_factory=list)
@@ -48,7 +56,7 @@ class KeyUse:
     imported: str = ""
     person: str = ""
     copies: tuple[str, ...] = ()
-    destroyed: dict[str, str] = field(default_factory=dict)
+    destroyed: dict[str, Ended] = field(default_factory=dict)
 
     @property
     def last(self) -> str:
@@ -105,7 +113,7 @@ def _signed(entry: Recorded) -> Signed:
 def _key(use: KeyUse, entry: Recorded) -> None:
     fields = entry.fields
     if "destroyed" in fields:
-        use.destroyed[str(fields["destroyed"])] = f"{fields.get('time', '')} {fields.get('how', '')}".strip()
+        use.destroyed[str(fields["destroyed"])] = Ended(str(fields.get("time", "")), str(fields.get("how", "")))
         return
     use.enrolled = str(fields.get("time", "")) or use.enrolled
     if "imported" in fields:

@@ -31,6 +31,7 @@ from sealwright.log.journal import Entry, EntryType, Journal
 from sealwright.pki.timestamppool import AT_ONCE, Stamp
 from sealwright.signing.home import JOURNAL, Home
 from sealwright.signing.pending import Pending, entry_of, read_pending, take_away
+from sealwright.signing.privatepart import keep_text
 from sealwright.signing.stamps import PoolStamper, Stamper, doubts, strangers
 
 if TYPE_CHECKING:
@@ -287,16 +288,15 @@ def still_there(item: Pending, certificates: Collection[bytes] = (), layouts: Co
 
 
 def forget(home: Home, path: str, reason: str) -> list[Pending]:
-    """Take away what is pending for a path, the reason in the journal first; UsageError where nothing is."""
-    if not 3 <= len(reason) <= 200 or not reason.isprintable():
-        raise UsageError("--reason", f"{reason[:40]!r} is no reason", "Write 3 to 200 printable characters.")
+    """Take away what is pending for a path, the reason's salted digest in the journal first; UsageError where nothing is, or no reason."""
     wanted = os.path.abspath(path)
     places = {wanted, *(wanted + suffix for suffix in (MANIFEST_SUFFIX, *STATEMENT_SUFFIXES))}
     items = [one for one in read_pending(home.folder) if one.target in places or one.file == wanted]
     if not items:
         raise UsageError(path, "nothing is pending for it", "See `sealwright stamp --status`.")
+    why = str(keep_text(home, reason, "--reason"))
     with Journal.open(home.path(JOURNAL)) as journal:
-        journal.append([Entry(EntryType.FORGOTTEN, {**entry_of(one), "reason": reason}) for one in items])
+        journal.append([Entry(EntryType.FORGOTTEN, {**entry_of(one), "reason": why}) for one in items])
     take_away(home.folder, items)
     return items
 

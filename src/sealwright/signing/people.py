@@ -57,7 +57,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.section import Complaint, Section, read_toml
-from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding
+from sealwright.envelope.algorithms import (
+    ECDSA_SHA256,
+    ED25519,
+    RSA_SHA256,
+    PublicKey,
+    algorithm_for,
+    check_encoding,
+)
 from sealwright.errors import IdentityRefused, MalformedPeople, SealwrightError
 from sealwright.trust.certificate import load_certificate, tbs_digest
 
@@ -71,6 +78,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLAIM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _ISSUER = re.compile(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+_AAGUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+OF_AUTHENTICATORS = (ECDSA_SHA256, ED25519, RSA_SHA256)  # by a key's kind: ES256, EdDSA, RS256
 _CREDENTIAL_BYTES = range(16, 1024)
 _ASK = "Ask the PKI officer; `sealwright people show` lists who is known."
 
@@ -115,13 +125,18 @@ class CmsKey:
 
 @dataclass(frozen=True, slots=True)
 class WebauthnKey:
-    """A credential of an authenticator. rp: the relying party's id, a host name; credential: its id; spki: its public key, DER."""
+    """A credential of an authenticator. rp: the relying party's id, a host name; origin: where it is asked, https://RP[:PORT].
+
+    credential: its id; spki: its public key, DER; aaguid: what model it says it is, "" where that was not written down.
+    """
 
     person: str
     key: Digest
     rp: str
+    origin: str
     credential: bytes
     spki: bytes
+    aaguid: str
 
 
 ApprovalKey = CmsKey | WebauthnKey
@@ -226,12 +241,20 @@ class People:
                 return self._principal(machine, now, tuple((name, token.claims[name]) for name in names))
         raise IdentityRefused(f"token of {display(token.issuer)}", self._mismatch(token), _ASK)
 
-    def known(self, id_: str, now: datetime) -> None:
-        """IdentityRefused where nobody of that id counts now, or nobody who answers for it."""
+    def principal(self, id_: str, now: datetime) -> Principal:
+        """Who an id is now, without a token's claims; IdentityRefused where nobody counts by it, or nobody who answers for it."""
         found = self.persons.get(id_) or self.machines.get(id_)
         if found is None:
             raise IdentityRefused(id_, "the register does not have it", _ASK)
-        self._principal(found, now)
+        return self._principal(found, now)
+
+    def again(self, id_: str, claims: tuple[tuple[str, str], ...], now: datetime) -> Principal:
+        """A machine that showed a token with these claims before; IdentityRefused where the register would not know it by them now."""
+        machine, told = self.machines.get(id_), dict(claims)
+        rule = None if machine is None else machine.token
+        if machine is None or rule is None or told != {**told, **rule.claims} or not set(rule.hand_on) <= set(told):
+            raise IdentityRefused(id_, "the register does not know it by these claims any more", _ASK)
+        return self._principal(machine, now, claims)
 
     def approver_key(self, person: str, key: Digest, now: datetime) -> ApprovalKey:
         """The key with which somebody approves now; IdentityRefused where it is not theirs, or they may not."""
@@ -254,6 +277,17 @@ class People:
         found = self._credentials.get(credential)
         return found if found is not None and self._approves(found, tenant, now) else None
 
+    def webauthn_keys(self, person: str, now: datetime) -> tuple[WebauthnKey, ...]:
+        """The authenticators' keys of somebody who approves now."""
+        found = self.persons.get(person)
+        if found is None or not self._approves_at(found, now):
+            return ()
+        return tuple(one for one in found.approval_keys if isinstance(one, WebauthnKey))
+
+    def approvers(self, tenant: str, now: datetime) -> Approvers:
+        """Who approves in a tenant at a time."""
+        return Approvers(self, tenant, now)
+
     def machines_of(self, person: str) -> tuple[Machine, ...]:
         """What somebody answers for."""
         return tuple(one for one in self.machines.values() if one.owner == person)
@@ -268,7 +302,10 @@ class People:
 
     def _approves(self, key: ApprovalKey, tenant: str, now: datetime) -> bool:
         person = self.persons[key.person]
-        return person.tenant == tenant and bool(person.roles & _APPROVE) and in_force(person, now)
+        return person.tenant == tenant and self._approves_at(person, now)
+
+    def _approves_at(self, person: Person, now: datetime) -> bool:
+        return bool(person.roles & _APPROVE) and in_force(person, now)
 
     def _principal(self, found: Person | Machine, now: datetime, claims: tuple[tuple[str, str], ...] = ()) -> Principal:
         _in_force(found, now)
@@ -287,6 +324,23 @@ class People:
         said = [f"not that of {name}: " + ", ".join(map(_difference, wrong)) for name, wrong in nearest[:MAX_SHOWN]]
         left = f"; and {len(nearest) - MAX_SHOWN} machines more" if len(nearest) > MAX_SHOWN else ""
         return "; ".join(said) + left
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """Who approves in a tenant at a time."""
+
+    people: People
+    tenant: str
+    now: datetime
+
+    def cms(self, key: Digest) -> str | None:
+        """The person who signs approvals as CMS by that key."""
+        return self.people.cms_approver(key, self.tenant, self.now)
+
+    def webauthn(self, credential: bytes) -> WebauthnKey | None:
+        """The authenticator's key of that credential."""
+        return self.people.webauthn_key(credential, self.tenant, self.now)
 
 
 def in_force(one: Person | Machine, now: datetime) -> bool:
@@ -370,14 +424,21 @@ def _approval_keys(section: Section, person: str) -> Iterator[ApprovalKey]:
         if one.word("scheme", ("cms", "webauthn")) == "cms":
             yield CmsKey(person, one.digest("key"))
         else:
-            yield _webauthn_key(one, person)
+            yield webauthn_key(one, person)
         one.done()
 
 
-def _webauthn_key(section: Section, person: str) -> WebauthnKey:
+def webauthn_key(section: Section, person: str) -> WebauthnKey:
+    """A credential as a register has it; MalformedPeople naming the line."""
     rp, text, pem = section.text("rp"), section.text("credential"), section.raw("key") or ""
     if not _HOST.fullmatch(rp):
         raise section.wrong("rp", "a host name in lower case, such as sign.acme.example")
+    origin = section.text("origin", f"https://{rp}")
+    if not _origin_of(rp, origin):
+        raise section.wrong("origin", f"https://{rp}, with a port that is not 443 where the service has one")
+    aaguid = section.text("aaguid", "")
+    if aaguid and not _AAGUID.fullmatch(aaguid):
+        raise section.wrong("aaguid", "what `sealwright people enrol-key` wrote")
     try:
         credential = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
@@ -386,12 +447,20 @@ def _webauthn_key(section: Section, person: str) -> WebauthnKey:
         raise section.wrong("credential", "the credential's id in base64url without padding")
     try:
         key = load_pem_public_key(pem.encode())
-        algorithm_for(key, subject=section.where)
+        if algorithm_for(key, subject=section.where) not in OF_AUTHENTICATORS:
+            raise ValueError("no algorithm of authenticators")
         check_encoding(cast("PublicKey", key), pem.encode(), subject=section.where)
     except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
-        raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY) of an accepted algorithm") from cause
+        raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY): P-256, Ed25519 or RSA") from cause
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return WebauthnKey(person, Digest.of(spki), rp, credential, spki)
+    return WebauthnKey(person, Digest.of(spki), rp, origin, credential, spki, aaguid)
+
+
+def _origin_of(rp: str, origin: str) -> bool:
+    """Whether an origin is one of that host, as browsers write it (RFC 6454: without the port 443)."""
+    host, colon, port = origin.removeprefix("https://").partition(":")
+    fits = not colon or (_PORT.fullmatch(port) is not None and int(port) < 65536 and port != "443")
+    return origin.startswith("https://") and host == rp and fits
 
 
 def _token_rule(section: Section) -> TokenRule:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import MalformedPeople, UsageError
-from sealwright.signing.people import Machine, People, Person, in_force, parse_people
+from sealwright.signing.people import ApprovalKey, CmsKey, Machine, People, Person, in_force, parse_people
 from sealwright.trust.toml import Toml, table_text, value_text
 
 _HEADER = re.compile(r"\[\[(person|machine)\]\][ \t]*(#[^\n]*)?\n?")
@@ -42,13 +42,12 @@ def with_certificate(data: bytes, subject: str, one: str, certificate: Digest, n
     return _set(data, subject, one, "certificates", listed)
 
 
-def with_approval_key(data: bytes, subject: str, one: str, key: Digest, now: datetime) -> bytes:
-    """A key more with which a person signs approvals as CMS."""
+def with_approval_key(data: bytes, subject: str, one: str, entry: Mapping[str, Toml], now: datetime) -> bytes:
+    """A key more with which a person approves. entry: as the register says it."""
     if not isinstance(_present(data, subject, one, now), Person):
         raise UsageError(one, "it is a machine, and machines approve nothing", "Name a person.")
     text = data.decode()
     start, end = _block(text, subject, one)
-    entry: dict[str, Toml] = {"scheme": "cms", "key": str(key)}
     block = text[start:end].rstrip("\n") + "\n\n" + table_text(("person", "approval_key"), entry)
     rest = text[end:]
     made = text[:start] + block + ("\n" + rest if rest else "")
@@ -83,7 +82,7 @@ def _rights(people: People) -> set[tuple[str, str]]:
         found |= {(one.id, f"{role} in {one.tenant}, {until}") for role in one.roles}
         found |= {(one.id, f"certificate {digest}") for digest in one.certificates}
         if isinstance(one, Person):
-            found |= {(one.id, f"approval key {key.key}") for key in one.approval_keys}
+            found |= {(one.id, _approves_by(key)) for key in one.approval_keys}
         elif one.token is not None:
             listed = ", ".join(f"{name} = {text}" for name, text in sorted(one.token.claims.items()))
             found.add(
@@ -93,6 +92,13 @@ def _rights(people: People) -> set[tuple[str, str]]:
                 )
             )
     return found
+
+
+def _approves_by(key: ApprovalKey) -> str:
+    if isinstance(key, CmsKey):
+        return f"approval key {key.key}"
+    model = f", model {key.aaguid} as it says" if key.aaguid else ""
+    return f"approval key {key.key} in an authenticator, used at {key.origin}{model}"
 
 
 def _present(data: bytes, subject: str, one: str, now: datetime) -> Person | Machine:

@@ -19,7 +19,7 @@ from datetime import datetime
 from cryptography import x509
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import SignatureAlgorithm, key_digest
+from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.cms_write import signing_certificate
 from sealwright.envelope.construct import asked_of_key, attributes_of, built
 from sealwright.envelope.kinds import KINDS, Construction
@@ -35,7 +35,7 @@ from sealwright.formats.statements import check_statement
 from sealwright.formats.swupdate import check_description
 from sealwright.formats.verity import check_root
 from sealwright.keys.backends import open_key
-from sealwright.keys.key import Provenance
+from sealwright.keys.key import OpenKey, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import Field, time_text
 from sealwright.log.entry import claim_fields
@@ -108,7 +108,8 @@ def artifact_of(prepared: Prepared, algorithm: SignatureAlgorithm) -> Digest:
 class Pipeline:
     """One enrolled key of a home, opened to sign, with what records it. Used by one thread, as a context manager.
 
-    record: what is durable before it counts; None: the home's own journal of that name. It is closed with the pipeline.
+    record: what is durable before it counts; None: the home's own journal of that name. key: the enrolled key, open already;
+    None: it is opened here. Both are closed with the pipeline.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Pipeline:
         pin: Pin | None,
         journal: str = JOURNAL,
         record: Record | None = None,
+        key: OpenKey | None = None,
     ) -> None:
         if enrolled.construction in _OF_OTHERS:
             raise KeyRefused(
@@ -133,14 +135,14 @@ class Pipeline:
         self._ends = loaded.not_valid_after_utc
         self._standing = standing_of(home, enrolled)
         self._names: dict[str, Field] = {
-            "key": str(key_digest(enrolled.public_key)),
+            "key": str(enrolled.digest),
             "certificate": str(tbs_digest(loaded)),
             "algorithm": enrolled.algorithm.name,
             "construction": enrolled.construction.value,
         }
         self.journal: Record = Journal.open(home.path(journal)) if record is None else record
         try:
-            self._key = open_key(
+            self._key = key or open_key(
                 home.uri(enrolled),
                 pin,
                 algorithm=enrolled.algorithm,

@@ -324,6 +324,13 @@ def only_action(form: Form) -> Action | None:
     return Action(named[0]["id"]) if len(named) == 1 else None
 
 
+def speaks_of(form: Form, action: Action) -> bool:
+    """Whether a rule is about an action: its scope names it, or all of them."""
+    scope = form["action"]
+    named = [scope["entity"]] if "entity" in scope else scope.get("entities", [])
+    return scope["op"] == "All" or any(one["id"] == action.value for one in named)
+
+
 def _conjuncts(form: Form) -> Iterator[Form]:
     if set(form) == {"&&"}:
         yield from _conjuncts(form["&&"]["left"])

@@ -16,6 +16,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.output import Output, Replace, write_batch
 from sealwright.artifact.source import read_file_or_none
+from sealwright.artifact.statement import is_person
 from sealwright.errors import JournalError, OutputRefused, UsageError
 from sealwright.log.canonical import canonical_json, read_canonical
 from sealwright.signing.home import PRIVATE, Home
@@ -23,6 +24,14 @@ from sealwright.signing.home import PRIVATE, Home
 MAX_TEXT = 200
 MAX_BYTES = 4096
 SALT_BYTES = 16
+
+
+def check_person(person: str) -> None:
+    """UsageError for what is no id: a journal is for ever, and names stay in a register that can be erased. "" is nobody."""
+    if person and not is_person(person):
+        raise UsageError(
+            "--person", f"{person[:40]!r} is no id", "Write 1 to 64 letters, digits and `_.@+-`, as in p-17."
+        )
 
 
 def keep_text(home: Home, text: str, option: str) -> Digest:
@@ -58,6 +67,15 @@ def kept_text(home: Home, digest: Digest) -> str:
             path, "it is not the text that the journal names", "Keep it as evidence; restore it from a backup."
         ) from cause
     return text
+
+
+def told(home: Home, said: str) -> str:
+    """The text that a journal's field stands for; of one that was erased what is left of it. Raises as `kept_text` does."""
+    try:
+        digest = Digest.parse(said)
+    except ValueError:  # it was short, and written as it is
+        return said
+    return kept_text(home, digest) or f"a text that was erased ({said[:15]}...)"
 
 
 def _path(home: Home, digest: Digest) -> str:

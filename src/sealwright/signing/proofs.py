@@ -6,7 +6,7 @@
 3. What ages within the horizon is renewed: a first record, a timestamp over the last one (the digest still counts), or a new
    chain over all objects with a digest that counts longer. What joined the group since comes in beside it.
 4. With each renewal come the certificates and revocation lists that judge what is renewed, so that they are there later. A list
-   that is not fresh any more is kept too, because it may name somebody, and is told.
+   that is not fresh any more is kept too, because it may name somebody, and is told; one that its issuer did not sign is told, and not kept.
 5. One hash tree a digest, one timestamp for it. Each record is read again and followed as `verify` will, and must contain the
    one before it, which must lie there unchanged; only then it is written. No signed file is touched.
 """
@@ -100,7 +100,8 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """An artifact whose record was written. stamped: the time in the new timestamp; stale: issuers of kept lists that are not fresh."""
+    """An artifact whose record was written. stamped: the time in the new timestamp; stale: issuers of kept lists that are not fresh;
+    refused: lists that no record keeps, a sentence each."""
 
     path: str
     record: str
@@ -111,6 +112,7 @@ class Renewed:
     ages: datetime | None
     tree: bool
     stale: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class _Plan(NamedTuple):
     certificates: tuple[bytes, ...]
     lists: tuple[bytes, ...]
     stale: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +260,8 @@ def _planned(
     material = _new_material(wanted, archive)
     archive = _with_digest(found.path, archive, digest)
     proofs = replace(about, needs=_action(record, digest))
-    stale = stale_lists(wanted, ground)
-    return proofs, _Plan(proofs, archive, digest, _hashes(archive, digest, material), *material, stale)
+    stale, refused = stale_lists(wanted, ground), tuple(dict.fromkeys(one.sentence for one in ground.crl_findings))
+    return proofs, _Plan(proofs, archive, digest, _hashes(archive, digest, material), *material, stale, refused)
 
 
 def _action(record: Record | None, digest: HashName) -> Action:
@@ -389,6 +392,7 @@ def _answer(plan: _Plan, record: Record, ground: Ground) -> Renewed:
         ages=end_of_token(token, ground, "").at,
         tree=plan.archive.tree,
         stale=plan.stale,
+        refused=plan.refused,
     )
 
 

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file, read_file_or_none
-from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import CeremonyRefused, SealwrightError
 from sealwright.signing.attendance import attended, read_attendance
@@ -180,7 +179,7 @@ def _same_certificate(told: Made | Crossed, one: Issued | None, plan: Plan, home
 def _same_key(made: Made, home: Home) -> None:
     """The key as home.toml has it, which may have been renewed since, or gone to another medium."""
     for enrolled in home.keys:
-        if key_digest(enrolled.public_key) != made.key:
+        if enrolled.digest != made.key:
             continue
         found = (enrolled.algorithm.name, enrolled.construction.value, enrolled.provenance.value)
         if found != (made.algorithm, made.construction, made.provenance):

@@ -39,6 +39,7 @@ from sealwright.pki.authority import Issuer, Subject, Terms, is_development, iss
 from sealwright.pki.crl import Revoked, make_crl
 from sealwright.pki.profiles import Profile
 from sealwright.signing.issued import Ceremony, Inventory, Issued, common_name, common_name_of, read_register
+from sealwright.signing.privatepart import check_person
 from sealwright.trust.certificate import display_name, load_certificate, spki_digest
 
 LOST = frozenset((x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise))
@@ -245,6 +246,7 @@ class Register:
         return burnt | {serial for issuer, serial in self.inventory.issued if issuer == by}
 
     def _named(self, one: Issued, now: datetime, person: str) -> dict[str, Field]:
+        check_person(person)
         fields: dict[str, Field] = {"issuer": str(one.issuer), "serial": f"{one.serial:x}", "time": time_text(now)}
         return fields | ({"person": person} if person else {})
 

@@ -1,20 +1,20 @@
-"""Rows of the service's tables as values, and values as rows (`tables.py`); and the log's entries about a request, read from the log itself."""
+"""Rows of the service's tables as values, and values as rows (`tables.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
-from sealwright.log.canonical import Field, read_canonical
-from sealwright.log.tables import ENTRIES
-from sealwright.signing.desk import Value
+from sealwright.artifact.digest import Digest
+from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.items import Item
+from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
-from sealwright.signing.tables import REQUESTS, SIGNATURES, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PRIVATE, REQUESTS, SIGNATURES, State
 
-_LOOK = 10_000
+_PRIVATE = insert(PRIVATE)
 
 
 def packed(contents: Sequence[bytes | None]) -> bytes:
@@ -26,16 +26,15 @@ def packed(contents: Sequence[bytes | None]) -> bytes:
     )
 
 
-def items_of(row: Row[tuple[object, ...]]) -> Iterator[Item]:
+def items_of(lines: bytes, packed_contents: bytes) -> Iterator[Item]:
     """What a row asks to sign, in order: the other way of `packed`."""
-    stored = row._mapping
-    whole, at = bytes(stored["contents"]), 0
+    whole, at = packed_contents, 0
     contents: dict[int, bytes] = {}
     while at < len(whole):
         number, size = int.from_bytes(whole[at : at + 4], "big"), int.from_bytes(whole[at + 4 : at + 8], "big")
         contents[number] = whole[at + 8 : at + 8 + size]
         at += 8 + size
-    for number, line in enumerate(bytes(stored["items"]).split(b"\n")[:-1]):
+    for number, line in enumerate(lines.split(b"\n")[:-1]):
         yield Item(line, contents.get(number))
 
 
@@ -51,21 +50,20 @@ def made_of(connection: Connection, id_: str) -> dict[int, Value]:
     return made
 
 
-def entries_about(connection: Connection, id_: str, start: int) -> Iterator[Mapping[str, Field]]:
-    """The log's entries about a request, from a number on: read from the log itself, since an index could be written over."""
-    needle, last = f'"request":"{id_}"'.encode(), start
-    while True:
-        rows = connection.execute(
-            select(ENTRIES.c.number, ENTRIES.c.entry)
-            .where(ENTRIES.c.number.between(last, last + _LOOK - 1))
-            .order_by(ENTRIES.c.number)
-        ).all()
-        for row in rows:
-            if needle in bytes(row.entry):
-                yield read_canonical(bytes(row.entry))
-        if not rows:
-            return
-        last += _LOOK
+def approvals_of(connection: Connection, id_: str) -> list[Approval]:
+    """The approvals of a request, in the order in which they came."""
+    rows = connection.execute(select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number))
+    return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
+
+
+def keep_private(connection: Connection, id_: str, text: bytes) -> None:
+    """Keep the private part of an entry about a request, by its digest."""
+    connection.execute(_PRIVATE, {"digest": str(Digest.of(text)), "request": id_, "text": text})
+
+
+def owe(connection: Connection, id_: str, due: datetime) -> None:
+    """Write down that a request was used as an emergency. due: when its follow-up is."""
+    connection.execute(insert(FOLLOWUPS).values(request=id_, due=millis(due), outcome="", told=0))
 
 
 def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:

@@ -5,34 +5,34 @@
        +--> withdrawn, expired
 
 1. Asking: what is asked is parsed; policies say whether it may be asked, and with how many approvals it would be signed. The service
-   makes the request's bytes; they, and the digest of who asked, are in the log before anybody hears of it.
+   makes the request's bytes; they, and the digest of who asked, are in the log before anybody hears of it. Quotas are counted in the
+   transaction that records it, so that of several at once none slips through.
 2. Approving: somebody else's own key over those bytes (`approval.py`), in the log.
-3. Using: all of it is judged again from what nobody can have written into the database (A130): the request's bytes have its name and
-   lead to the log's checkpoint, every approval is verified with a key that the register has now, none is the requester's, the
-   policies of today allow it, and no entry of the log has used, withdrawn or ended it. Then an entry says that it is used.
-4. Signing: the key's desk (`desk.py`), intents and results in the log. What failed may be attempted again, which is a second entry;
-   what was signed before is not signed again.
+3. Using: all of it is judged again from what nobody can have written into the database (A130): the request's bytes have its name; by
+   the log, proved up to its checkpoint (`history.py`), it was asked so, not withdrawn, has not ended, was attempted as often as its row
+   says, and the signatures it has are those that are there; every approval is in the log too and holds by a key that the register has
+   now; none is the requester's, of then or of now; who asked is still there, and has no role that was taken away or given since; the
+   policies of today allow it. Then an entry says that it is used.
+4. Signing: the key's desk (`desk.py`), intents and results in the log. It begins once the record is durable, whether or not who asked
+   still listens. What failed may be attempted again, which is a second entry; what was signed before is not signed again.
+5. Emergencies: an officer calls one, and it is used like every other request; what it owes is in the same transaction (`followup.py`).
 States and rows only find things. Whoever may not see a request hears that there is none.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
-from sealwright.artifact.digest import Digest, HashName
-from sealwright.envelope.algorithms import key_digest
+from sealwright.artifact.digest import Digest
 from sealwright.errors import (
-    IdentityRefused,
     JournalError,
-    LogRefused,
     NoSuchRequest,
     PolicyRefused,
     RequestOver,
@@ -42,74 +42,47 @@ from sealwright.errors import (
 )
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
-from sealwright.log.canonical import Field, canonical_json, read_canonical
-from sealwright.log.proof import check_proof, read_proof
 from sealwright.log.writer import LogWriter
-from sealwright.signing.approval import Approval, Scheme, approvers, key_of
-from sealwright.signing.desk import Order, Value
-from sealwright.signing.items import MAX_ITEMS, Item, common_claims, prepared_of, root_of_items
-from sealwright.signing.people import People, Principal, Role
-from sealwright.signing.policy import Decision, Needed, Policies
-from sealwright.signing.policyquestion import Action, Context, Question
-from sealwright.signing.request import SigningRequest, new_nonce, read_request
-from sealwright.signing.requestrows import entries_about, items_of, made_of, millis, packed, time_of, usage
+from sealwright.signing.approval import Approval, approver_of
+from sealwright.signing.history import Histories, History
+from sealwright.signing.items import common_claims, root_of_items
+from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.orders import Order, Value
+from sealwright.signing.people import People, Principal
+from sealwright.signing.policy import Needed, Policies
+from sealwright.signing.policyquestion import Action, Context, Question, Usage
+from sealwright.signing.request import SigningRequest, new_nonce
+from sealwright.signing.requestprovenance import keep, kept, proven_of
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
+from sealwright.signing.shelf import Shelf
+from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
-from sealwright.signing.tables import APPROVALS, PRIVATE, REPLICAS, REQUESTS, SIGNATURES, State
-from sealwright.signing.wish import ServedKey, Wish, about, body_of, needed_for, prepared_items, subject_of
+from sealwright.signing.standings import Standing
+from sealwright.signing.storedrequest import (
+    StoredRequest,
+    asker_text,
+    doer_text,
+    requested,
+    used_text,
+)
+from sealwright.signing.tables import APPROVALS, REQUESTS, State
+from sealwright.signing.wish import ServedKey, Wish, body_of, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
-SALT_BYTES = 16
 APPEND_S = 60.0
-LEASE = timedelta(seconds=30)
-PAGE = 100
+_REQUESTED = insert(REQUESTS)
 _AGAIN = "Ask for the signatures again."
-_TAMPERED = "Keep the database as evidence: somebody has written into it. Ask for the signatures anew."
-
-
-ENDED = "the service ended while it was signing"
-OVER = frozenset((State.SIGNED, State.WITHDRAWN, State.EXPIRED))
-
-
-class Standing(NamedTuple):
-    """A request as it stands. request: its bytes; approvals: persons who approved; signed: how many of its artifacts."""
-
-    id: str
-    number: int
-    state: State
-    request: SigningRequest
-    created: datetime
-    attempt: int
-    problem: str
-    approvals: tuple[str, ...]
-    signed: int
-    reason: str
-
-
-class Listed(NamedTuple):
-    """A page of requests. next: the number to go on behind, None at the end; some of those before it may not be shown."""
-
-    standings: list[Standing]
-    next: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A request that is being recorded. recorded: done once it is in the log; order: what its desk gets then, None while it must wait."""
+    """A request that is being recorded. recorded: done once it is in the log; answer: its signatures then, None while it must wait."""
 
     request: SigningRequest
     id: str
     needed: Needed
     recorded: Future[tuple[int, ...]]
-    order: Order | None
-
-
-class _Stored(NamedTuple):
-    """A row of `requests`, its request read and compared with its name."""
-
-    row: Row[tuple[object, ...]]
-    request: SigningRequest
-    principal: Principal
-    reason: str
+    answer: Future[dict[int, Value]] | None
 
 
 class Requests:
@@ -130,38 +103,50 @@ class Requests:
     ) -> None:
         self.store = store
         self.writer = writer
+        self.shelf = Shelf(store, service, writer.key.name, policies, clock)
         self.keys = keys
         self.people = people
         self.policies = policies
-        self.service = service
         self.clock = clock
         self.replica = secrets.token_hex(8)
+        self._histories = Histories(writer)
+        self._lock = threading.Lock()  # of what is below
+        self._going: set[tuple[str, int]] = set()  # the attempts that this replica is signing, from before their record
 
     # asking
 
     def ask(self, principal: Principal, wish: Wish) -> Asking:
-        """Judge a wish and order its record. NoSuchRequest for a key of others, RequestRefused, LimitExceeded, PolicyRefused.
+        """Judge a wish, order its record, and where it needs nobody's approval its signatures once that is durable.
 
-        Where the word was said before, `recorded` raises StoreConflict: `said_before` finds what it was said for.
+        NoSuchRequest for a key of others, RequestRefused, LimitExceeded, PolicyRefused. Where the word was said before, `recorded` raises
+        StoreConflict: `said_before` finds what it was said for. `recorded` raises PolicyRefused where a quota was used up meanwhile.
         """
         now = self.clock().replace(microsecond=0)
         key = self._key(principal, wish.key)
         prepared = prepared_items(wish)
         claims = list(dict.fromkeys(one.claims for one in prepared))
         policies = self.policies()
-        asks = [
-            Question(
-                principal,
-                Action.REQUEST,
-                subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None),
-                self._context(policies, principal, one.product or "", now, wish.emergency),
-            )
-            for one in claims
+        proven = proven_of(wish.provenance, prepared, policies)
+        subjects = [
+            subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None) for one in claims
         ]
-        needed = needed_for(policies, asks)
+
+        def asks(connection: Connection | None) -> list[Question]:
+            return [
+                Question(
+                    principal,
+                    Action.REQUEST,
+                    one,
+                    proven.within(self._context(connection, principal, one.product, now, wish.emergency)),
+                )
+                for one in subjects
+            ]
+
+        questions = self._counting(policies, asks)
+        needed = needed_for(policies, questions)
         request = SigningRequest(
-            service=self.service,
-            origin=self.writer.head.origin,
+            service=self.shelf.service,
+            origin=self.writer.key.name,
             nonce=new_nonce(),
             requester=principal.id,
             tenant=principal.tenant,
@@ -170,18 +155,18 @@ class Requests:
             format=prepared[0].format,
             kind=prepared[0].kind,
             construction=key.desk.enrolled.construction.value,
-            key=key_digest(key.desk.enrolled.public_key),
+            key=key.desk.enrolled.digest,
             policy=policies.digest,
             claims=common_claims(claims),
             not_before=now,
             expires=now + wish.valid,
-            provenance=wish.provenance,
+            provenance=proven.digest,
             emergency=wish.emergency,
         )
-        private = _private_text(principal, request.nonce, wish.reason)
+        private = asker_text(principal, request.nonce, wish.reason)
         digest, id_ = Digest.of(private), request.id
-        starts = needed == Needed(0, 0)
-        lines = [_requested(request, id_, digest, now, prepared[0])]
+        starts = needed == Needed(0, 0) and not wish.emergency
+        lines = [requested(request, id_, digest, now, prepared[0])]
         if starts:
             lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
         values = {
@@ -205,82 +190,20 @@ class Requests:
         }
 
         def rows(connection: Connection, first: int) -> None:
-            connection.execute(insert(REQUESTS).values(**values, leaf=first))
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            if policies.settings.quotas and any(
+                policies.settings.facts(then) != policies.settings.facts(one)
+                for then, one in zip(questions, asks(connection), strict=True)
+            ):
+                raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
+            connection.execute(_REQUESTED, {**values, "leaf": first})
+            keep_private(connection, id_, private)
+            keep(connection, id_, wish.provenance)
 
-        order = self._order(request, id_, digest, policies.digest, dict(enumerate(prepared))) if starts else None
-        return Asking(request, id_, needed, self.writer.append(lines, rows), order)
-
-    def begin(self, asking: Asking) -> Future[dict[int, Value]]:
-        """Have it signed, now that it is recorded and needs nobody's approval."""
-        if asking.order is None:
-            raise RequestRefused(asking.id, "it waits for approvals", "Wait for them.")
-        return self._sign(asking.request, asking.order)
-
-    def said_before(self, principal: Principal, wish: Wish) -> Standing:
-        """What the same word was said for; RequestRefused where it was another wish."""
-        with self.store.read() as connection:
-            row = connection.execute(
-                select(REQUESTS.c.id, REQUESTS.c.body).where(
-                    REQUESTS.c.requester == principal.id, REQUESTS.c.word == wish.word
-                )
-            ).one_or_none()
-        if row is None:
-            raise NoSuchRequest(wish.word[:80], "nothing was asked by this word", _AGAIN)
-        if bytes(row.body) != body_of(wish):
-            raise RequestOver(
-                f"Idempotency-Key {wish.word[:80]}",
-                "it was used for another request",
-                "Use a new one for each request.",
-            )
-        return self.standing(principal, row.id)
-
-    # looking
-
-    def standing(self, principal: Principal, id_: str) -> Standing:
-        """How a request stands; NoSuchRequest where there is none that they may see."""
-        now = self.clock()
-        with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, now)
-            return self._standing(connection, stored, now)
-
-    def listed(self, principal: Principal, states: Sequence[State], after: int, count: int = PAGE) -> Listed:
-        """Requests of the principal's tenant that they may see, oldest first, behind a number."""
-        now, found = self.clock(), []
-        with self.store.read() as connection:
-            query = select(REQUESTS.c.id, REQUESTS.c.number).where(
-                REQUESTS.c.tenant == principal.tenant, REQUESTS.c.number > after
-            )
-            if states:
-                query = query.where(REQUESTS.c.state.in_(states))
-            looked_at = connection.execute(query.order_by(REQUESTS.c.number).limit(count)).all()
-            for row in looked_at:
-                stored = self._stored(connection, row.id)
-                if self._allowed(principal, Action.READ, stored, now).allowed:
-                    found.append(self._standing(connection, stored, now))
-        return Listed(found, looked_at[-1].number if len(looked_at) == count else None)
-
-    def items(self, principal: Principal, id_: str, first: int, count: int = PAGE) -> list[Item]:
-        """What a request asks to sign, for approvers to look at and prepare again."""
-        with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, self.clock())
-            return list(items_of(stored.row))[first : first + count]
-
-    def request_bytes(self, principal: Principal, id_: str) -> bytes:
-        """The bytes that approvers sign."""
-        return self.standing(principal, id_).request.encoded()
-
-    def signatures(self, principal: Principal, id_: str, first: int = 0, count: int = MAX_ITEMS) -> dict[int, Value]:
-        """The signatures that are made, by the number of their item."""
-        with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, self.clock())
-            made = made_of(connection, id_)
-        return {
-            number: made[number] for number in range(first, min(first + count, stored.request.count)) if number in made
-        }
+        if not starts:
+            return Asking(request, id_, needed, self.writer.append(lines, rows), None)
+        order = self._order(request, id_, digest, policies.digest, dict(enumerate(prepared)))
+        recorded = self._recorded_then_signed(key, order, lambda: self.writer.append(lines, rows))
+        return Asking(request, id_, needed, recorded, order.answer)
 
     # deciding
 
@@ -289,46 +212,42 @@ class Requests:
 
         RequestRefused for one that does not hold, is not theirs, their own request's or comes too late; PolicyRefused.
         """
-        now = self.clock()
+        now, people = self.clock(), self.people()
         with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, now)
-            self._open(connection, stored, now)
-        self._must(principal, Action.APPROVE, stored, now)
-        person = self.people().cms_approver(
-            key_of(stored.request.encoded(), approval, "approval"), principal.tenant, now
-        )
-        if person is None or person != principal.person or principal.machine:
+            stored = self.shelf.find(connection, principal, id_, now)
+            self._check_open(connection, stored, now, people)
+        self.shelf.must(principal, Action.APPROVE, stored, now)
+        data = stored.request.encoded()
+        approver = approver_of(data, approval, people.approvers(principal.tenant, now), "approval")
+        if approver is None or approver.person != principal.person or principal.machine:
             raise RequestRefused(
                 "approval", "its key is none with which you approve", "Sign with your own approval key."
             )
-        if person == stored.principal.person:
+        person = approver.person
+        if person == stored.person:
             raise RequestRefused("approval", "nobody approves what they asked for themselves", "Ask somebody else.")
-        private = _by_whom("approver", person, id_)
-        data = stored.request.encoded()
+        private = doer_text("approver", person, id_)
         entry = entries.Approval(
             time=now,
             request=id_,
             asked=Digest.of(data),
             scheme=entries.Scheme(approval.scheme.value),
             approval=Digest.of(approval.proof),
-            key=key_of(data, approval, "approval"),
+            key=approver.key,
             policy=self.policies().digest,
             private=Digest.of(private),
         ).encoded()
 
         def rows(connection: Connection, first: int) -> None:
-            state, number = connection.execute(
-                select(REQUESTS.c.state, select(func.count()).where(APPROVALS.c.request == id_).scalar_subquery())
-                .where(REQUESTS.c.id == id_)
-                .with_for_update()
-            ).one()
+            state = connection.execute(
+                select(REQUESTS.c.state).where(REQUESTS.c.id == id_).with_for_update()
+            ).scalar_one()
             if state != State.WAITING:
                 raise RequestOver(id_, f"it is {state}", "Nothing more has to be approved.")
             connection.execute(
                 insert(APPROVALS).values(
                     request=id_,
-                    number=number,
+                    number=len(approvals_of(connection, id_)),
                     person=person,
                     scheme=approval.scheme,
                     proof=approval.proof,
@@ -336,138 +255,105 @@ class Requests:
                     leaf=first,
                 )
             )
-            connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+            if approver.counted is not None:
+                take(connection, approver.counted)
+            keep_private(connection, id_, private)
 
         try:
-            self._append([entry], rows)
+            self.append([entry], rows)
         except StoreConflict as cause:
             raise RequestOver("approval", "you have approved it already", "Wait for the others.") from cause
         self.use(id_)
-        return self.standing(principal, id_)
+        return self.shelf.standing(principal, id_)
 
     def withdraw(self, principal: Principal, id_: str) -> Standing:
         """End a request that is not used yet."""
         now = self.clock()
         with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, now)
-        self._must(principal, Action.WITHDRAW, stored, now)
-        private = _by_whom("withdrawn_by", principal.person, id_)
+            stored = self.shelf.find(connection, principal, id_, now)
+        self.shelf.must(principal, Action.WITHDRAW, stored, now)
+        private = doer_text("withdrawn_by", principal.person, id_)
         entry = entries.Withdrawn(time=now, request=id_, private=Digest.of(private))
-        self._end(id_, State.WITHDRAWN, entry, private)
-        return self.standing(principal, id_)
+        self.end(id_, State.WITHDRAWN, entry, private)
+        return self.shelf.standing(principal, id_)
 
     def attempt(self, principal: Principal, id_: str) -> Standing:
         """Sign again what failed; only what has no signature yet is signed."""
-        now = self.clock()
         with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._may(principal, Action.READ, stored, now)
-        if principal.person != stored.principal.person:
+            stored = self.shelf.find(connection, principal, id_, self.clock())
+        if principal.person != stored.person:
             raise RequestRefused(id_, "somebody else asked for it", "Ask them to attempt it again.")
         self.use(id_)
-        return self.standing(principal, id_)
+        return self.shelf.standing(principal, id_)
 
     def use(self, id_: str) -> Future[dict[int, Value]] | None:
         """Judge a request anew and have it signed, where it is allowed now; None where it still waits (rule 3)."""
         now = self.clock().replace(microsecond=0)
         policies, people = self.policies(), self.people()
         with self.store.read() as connection:
-            stored = self._stored(connection, id_)
-            self._open(connection, stored, now)
-            approvals = [
-                Approval(Scheme(row.scheme), bytes(row.proof))
-                for row in connection.execute(
-                    select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number)
-                )
-            ]
+            stored = self.shelf.stored(connection, id_)
+            history = self._check_open(connection, stored, now, people)
+            approvals = approvals_of(connection, id_)
             made = made_of(connection, id_)
-            items = list(items_of(stored.row))
-        request, principal = stored.request, stored.principal
-        if root_of_items([item.line for item in items]) != request.root or len(items) != request.count:
-            raise LogRefused(id_, "the list of what it signs is another one", _TAMPERED)
-        data = request.encoded()
-        persons = approvers(
-            data, approvals, principal.person, lambda key: people.cms_approver(key, request.tenant, now)
-        )
-        officers = sum(Role.OFFICER in people.persons[person].roles for person in persons)
-        prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
-        key = self._served(request)
-        for claims in dict.fromkeys(one.claims for one in prepared):
-            question = Question(
-                principal,
-                Action.SIGN,
-                subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
-                replace(
-                    self._context(policies, principal, claims.product or "", now, request.emergency),
-                    approvals=len(persons),
-                    officers=officers,
-                ),
-            )
-            if not policies.decide(question).allowed:
-                return None
-        self._check_logged(stored)
-        attempt = int(str(stored.row._mapping["attempt"])) + 1
-        private = _used_text(principal, id_, sorted(persons))
-        digest = Digest.of(private)
+            statement = kept(connection, stored.request)
+        key = self._served(stored.request)
+        mine = REQUESTS.c.id != id_
 
-        def rows(connection: Connection, _: int) -> None:
+        def context(principal: Principal, product: str) -> Context:
+            if not policies.settings.quotas:
+                return Context(now, emergency=stored.request.emergency)
+            with self.store.read() as connection:
+                return self._context(connection, principal, product, now, stored.request.emergency, besides=mine)
+
+        judged = judge_use(stored, history, approvals, made, statement, key, policies, people, now, context)
+        if judged is None:
+            return None
+        if not judged.left:  # its state was written over
+            self._set_signed(id_)
+            raise RequestOver(id_, "all of it is signed", "Fetch its signatures.")
+        attempt = history.attempts + 1
+        private = used_text(judged.principal, id_, judged.approvers)
+        digest = Digest.of(private)
+        used = entries.Used(
+            time=now, request=id_, attempt=attempt, approvals=tuple(judged.approvers.values()), private=digest
+        )
+        lines = [used.encoded()]
+        due = None
+        if judged.follow_up is not None and history.until is None:
+            due = now + timedelta(hours=judged.follow_up.hours)
+            lines.append(
+                entries.Emergency(
+                    time=now, request=id_, approvals=used.approvals, policy=policies.digest, until=due, private=digest
+                ).encoded()
+            )
+
+        def rows(connection: Connection, first: int) -> None:
             taken = connection.execute(
                 update(REQUESTS)
                 .where(
                     REQUESTS.c.id == id_,
-                    REQUESTS.c.attempt == attempt - 1,
+                    REQUESTS.c.attempt == history.attempts,
                     REQUESTS.c.state.in_((State.WAITING, State.FAILED)),
                 )
                 .values(state=State.SIGNING, attempt=attempt, holder=self.replica, problem="")
             )
-            if taken.rowcount != 1:
+            if taken.rowcount != 1 or self._histories.since(connection, id_, history, first):
                 raise RequestOver(id_, "it is used already", "Look how it stands.")
-            connection.execute(insert(PRIVATE).values(digest=str(digest), request=id_, text=private))
+            keep_private(connection, id_, private)
+            if due is not None:
+                owe(connection, id_, due)
 
-        proofs = tuple(Digest.of(one.proof) for one in approvals)
-        self._append(
-            [entries.Used(time=now, request=id_, attempt=attempt, approvals=proofs, private=digest).encoded()], rows
-        )
-        left = {number: one for number, one in enumerate(prepared) if number not in made}
-        return self._sign(request, self._order(request, id_, digest, policies.digest, left, attempt))
+        order = self._order(stored.request, id_, digest, policies.digest, judged.left, attempt)
+        try:
+            self._recorded_then_signed(key, order, lambda: self.writer.append(lines, rows)).result(APPEND_S)
+        except TimeoutError as cause:
+            raise JournalError("log", "it did not answer in time", "See to its database.") from cause
+        return order.answer
 
-    # keeping house
-
-    def sweep(self) -> None:
-        """End what is past its day, and give up what another replica was signing when it died; this one says that it lives."""
-        now = self.clock()
-        with self.store.write() as connection:
-            gone = connection.execute(update(REPLICAS).where(REPLICAS.c.id == self.replica).values(seen=millis(now)))
-            if gone.rowcount == 0:
-                connection.execute(insert(REPLICAS).values(id=self.replica, started=millis(now), seen=millis(now)))
-            alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > millis(now - LEASE))
-            connection.execute(
-                update(REQUESTS)
-                .where(REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder.not_in(alive))
-                .values(state=State.FAILED, problem=ENDED)
-            )
-            late = list(
-                connection.execute(
-                    select(REQUESTS.c.id)
-                    .where(REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < millis(now))
-                    .limit(PAGE)
-                ).scalars()
-            )
-        for id_ in late:
-            with suppress(RequestOver):  # another replica was first
-                self._end(id_, State.EXPIRED, entries.Expired(time=now, request=id_))
-
-    def unfinished(self) -> tuple[str, ...]:
-        """The requests that were being signed when their service ended, at most 256: what a start reports."""
-        with self.store.read() as connection:
-            found = connection.execute(
-                select(REQUESTS.c.id)
-                .where(REQUESTS.c.state == State.FAILED, REQUESTS.c.problem == ENDED)
-                .order_by(REQUESTS.c.number.desc())
-                .limit(256)
-            ).scalars()
-            return tuple(found)
+    def signing(self) -> frozenset[str]:
+        """What this replica is signing, or about to record that it does."""
+        with self._lock:
+            return frozenset(id_ for id_, _ in self._going)
 
     # inside
 
@@ -481,105 +367,45 @@ class Requests:
 
     def _served(self, request: SigningRequest) -> ServedKey:
         for key in self.keys.values():
-            if key_digest(key.desk.enrolled.public_key) == request.key and key.tenant == request.tenant:
+            if key.desk.enrolled.digest == request.key and key.tenant == request.tenant:
                 return key
         raise RequestRefused("key", "it is no longer in service", "Ask for the signatures by another key.")
 
-    def _context(
-        self, policies: Policies, principal: Principal, product: str, now: datetime, emergency: bool
-    ) -> Context:
+    def _counting(self, policies: Policies, asks: Callable[[Connection | None], list[Question]]) -> list[Question]:
         if not policies.settings.quotas:
-            return Context(now, emergency=emergency)
+            return asks(None)
         with self.store.read() as connection:
-            mine = usage(connection, REQUESTS.c.requester == principal.id, now)
-            its = usage(connection, and_(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.product == product), now)
-        return Context(now, emergency=emergency, by_principal=mine, of_product=its)
+            return asks(connection)
 
-    def _allowed(self, principal: Principal, action: Action, stored: _Stored, now: datetime) -> Decision:
-        request = stored.request
-        subject = replace(about(request.claims), tenant=request.tenant, format=request.format, count=request.count)
-        return self.policies().decide(
-            Question(principal, action, subject, Context(now, requester=stored.principal.person))
+    def _context(
+        self,
+        connection: Connection | None,
+        principal: Principal,
+        product: str,
+        now: datetime,
+        emergency: bool,
+        besides: ColumnElement[bool] | None = None,
+    ) -> Context:
+        """Circumstances of a request. connection: where quotas are to be counted; besides: the request itself, which was counted when it was asked."""
+        if connection is None:
+            return Context(now, emergency=emergency)
+
+        def used(*whose: ColumnElement[bool]) -> Usage:
+            return usage(connection, and_(*whose) if besides is None else and_(besides, *whose), now)
+
+        return Context(
+            now,
+            emergency=emergency,
+            by_principal=used(REQUESTS.c.requester == principal.id),
+            of_product=used(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.product == product),
         )
 
-    def _may(self, principal: Principal, action: Action, stored: _Stored, now: datetime) -> None:
-        """Whoever may not see it hears that there is none (A121)."""
-        if principal.tenant != stored.request.tenant or not self._allowed(principal, action, stored, now).allowed:
-            raise NoSuchRequest(stored.request.id, "there is no such request", "Check its number.")
-
-    def _must(self, principal: Principal, action: Action, stored: _Stored, now: datetime) -> None:
-        decision = self._allowed(principal, action, stored, now)
-        if not decision.allowed:
-            raise PolicyRefused(f"{action}", decision.reason, decision.advice or "Ask who decides what is allowed.")
-
-    def _stored(self, connection: Connection, id_: str) -> _Stored:
-        row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == id_)).one_or_none()
-        if row is None:
-            raise NoSuchRequest(id_[:80], "there is no such request", "Check its number.")
-        data = bytes(row.request)
-        if Digest.of(data).value.hex() != id_:
-            raise LogRefused(id_, "its bytes are not those that it is named by", _TAMPERED)
-        private = connection.execute(select(PRIVATE.c.text).where(PRIVATE.c.digest == row.private)).scalar()
-        if private is None or str(Digest.of(bytes(private))) != row.private:
-            raise LogRefused(id_, "the record of who asked is gone or another one", _TAMPERED)
-        request = read_request(data, id_)
-        if (request.service, request.origin) != (self.service, self.writer.key.name):  # A118
-            raise LogRefused(
-                id_, f"it was made by the service {request.service} for the log {request.origin}", _TAMPERED
-            )
-        principal, reason = self._asker(request, read_canonical(bytes(private)))
-        return _Stored(row, request, principal, reason)
-
-    def _asker(self, request: SigningRequest, private: Mapping[str, Field]) -> tuple[Principal, str]:
-        """Who asked, with the roles of then: whether they still may is asked of the register when it is used."""
-        claims = private.get("claims", ())
-        pairs = [tuple(one.partition("=")[::2]) for one in claims] if isinstance(claims, tuple) else []
-        return Principal(
-            id=str(private["requester"]),
-            person=str(private["person"]),
-            machine="machine" in private,
-            tenant=request.tenant,
-            roles=frozenset(Role(str(one)) for one in private["roles"]),  # type: ignore[union-attr]
-            claims=tuple((name, value) for name, value in pairs),
-        ), str(private.get("reason", ""))
-
-    def _open(self, connection: Connection, stored: _Stored, now: datetime) -> None:
-        """RequestRefused where it was used, withdrawn or has ended, whatever its row says; looked up in the log."""
-        row, request = stored.row._mapping, stored.request
-        state = State(str(row["state"]))
-        if state in OVER or state is State.SIGNING:
-            raise RequestOver(request.id, f"it is {state}", "Ask for the signatures again where you need them.")
-        if not request.holds(now):
-            raise RequestOver(request.id, f"it was good until {request.expires:%Y-%m-%d %H:%M} UTC", _AGAIN)
-        self._still_in_register(stored.principal, now)
-        attempts = 0
-        for entry in entries_about(connection, request.id, int(str(row["leaf"])) + 1):
-            kind = entry.get("type")
-            if kind in ("withdrawn", "expired"):
-                raise LogRefused(request.id, f"by its row it is {state}, and by the log it is {kind}", _TAMPERED)
-            attempts += kind == "used"
-        if attempts != int(str(row["attempt"])):
-            raise LogRefused(request.id, "by the log it was used, and by its row it was not", _TAMPERED)
-
-    def _still_in_register(self, principal: Principal, now: datetime) -> None:
-        try:
-            self.people().known(principal.id, now)
-        except IdentityRefused as cause:
-            raise RequestRefused("requester", "who asked is no longer in the register", "Ask anew.") from cause
-
-    def _check_logged(self, stored: _Stored) -> None:
-        """The entry of the request leads to the log's signed checkpoint, and is of exactly these bytes and this private part."""
-        row, request = stored.row._mapping, stored.request
-        first = prepared_of(next(items_of(stored.row)), "item 0")
-        private, created = Digest.parse(str(row["private"])), time_of(row["created"])
-        wanted = _requested(request, request.id, private, created, first)
-        try:
-            proof = read_proof(self.writer.proof(int(str(row["leaf"]))), "log")
-            check_proof(proof, wanted, [self.writer.key], [], "log")
-        except SealwrightError as cause:
-            raise LogRefused(
-                request.id, f"the log does not have it as it stands here ({cause.what})", _TAMPERED
-            ) from cause
+    def _check_open(self, connection: Connection, stored: StoredRequest, now: datetime, people: People) -> History:
+        check_state(stored, now)
+        history = self._histories.read(connection, stored.id, stored.leaf)
+        check_history(stored, history)
+        asker_now(stored, people, now)
+        return history
 
     def _order(
         self,
@@ -590,31 +416,71 @@ class Requests:
         items: Mapping[int, Prepared],
         attempt: int = 1,
     ) -> Order:
-        return Order(id_, request.tenant, request.emergency, policy, private, tuple(items.items()), attempt)
+        return Order(
+            id_, request.tenant, request.emergency, policy, private, tuple(items.items()), self.replica, attempt
+        )
 
-    def _sign(self, request: SigningRequest, order: Order) -> Future[dict[int, Value]]:
-        future = self._served(request).desk.order(order)
+    def _recorded_then_signed(
+        self, key: ServedKey, order: Order, record: Callable[[], Future[tuple[int, ...]]]
+    ) -> Future[tuple[int, ...]]:
+        """Record a use, and have it signed as soon as that is durable, whoever still waits. From before the record on it is this replica's."""
+        order.answer.set_running_or_notify_cancel()  # it goes on, whoever still waits
+        with self._lock:
+            self._going.add((order.request, order.attempt))
 
-        def failed(done: Future[dict[int, Value]]) -> None:
+        def ended(done: Future[dict[int, Value]]) -> None:
+            try:
+                if (cause := done.exception()) is not None:
+                    self._failed(order, cause)
+            finally:
+                self._gone(order)
+
+        def recorded(done: Future[tuple[int, ...]]) -> None:
             if (cause := done.exception()) is not None:
-                self._failed(order.request, cause)
+                self._gone(order)
+                order.answer.set_exception(cause)
+                return
+            order.answer.add_done_callback(ended)
+            key.desk.order(order)
 
-        future.add_done_callback(failed)
+        try:
+            future = record()
+        except BaseException:
+            self._gone(order)
+            raise
+        future.add_done_callback(recorded)
         return future
 
-    def _failed(self, id_: str, cause: BaseException) -> None:
+    def _set_signed(self, id_: str) -> None:
+        with self.store.write() as connection:
+            connection.execute(
+                update(REQUESTS)
+                .where(REQUESTS.c.id == id_, REQUESTS.c.state.in_((State.WAITING, State.FAILED)))
+                .values(state=State.SIGNED)
+            )
+
+    def _gone(self, order: Order) -> None:
+        with self._lock:
+            self._going.discard((order.request, order.attempt))
+
+    def _failed(self, order: Order, cause: BaseException) -> None:
         why = str(cause) if isinstance(cause, SealwrightError) else "internal error"
         with self.store.write() as connection:
             connection.execute(
                 update(REQUESTS)
-                .where(REQUESTS.c.id == id_, REQUESTS.c.state == State.SIGNING, REQUESTS.c.holder == self.replica)
+                .where(
+                    REQUESTS.c.id == order.request,
+                    REQUESTS.c.state == State.SIGNING,
+                    REQUESTS.c.attempt == order.attempt,
+                    REQUESTS.c.holder == order.holder,
+                )
                 .values(state=State.FAILED, problem=why[:500])
             )
 
-    def _end(
+    def end(
         self, id_: str, state: State, entry: entries.Withdrawn | entries.Expired, private: bytes | None = None
     ) -> None:
-        """End what is not used. private: who did it, where somebody did."""
+        """End what is not used; RequestOver where it is. private: who did it, where somebody did."""
 
         def rows(connection: Connection, _: int) -> None:
             ended = connection.execute(
@@ -625,86 +491,13 @@ class Requests:
             if ended.rowcount != 1:
                 raise RequestOver(id_, "it is used or over already", "Look how it stands.")
             if private is not None:
-                connection.execute(insert(PRIVATE).values(digest=str(Digest.of(private)), request=id_, text=private))
+                keep_private(connection, id_, private)
 
-        self._append([entry.encoded()], rows)
+        self.append([entry.encoded()], rows)
 
-    def _append(self, entries: Sequence[bytes], rows: Callable[[Connection, int], None]) -> tuple[int, ...]:
+    def append(self, lines: Sequence[bytes], rows: Callable[[Connection, int], None]) -> tuple[int, ...]:
+        """Record entries with other writes of their transaction, and wait until they are durable; JournalError."""
         try:
-            return self.writer.append(entries, rows).result(APPEND_S)
+            return self.writer.append(lines, rows).result(APPEND_S)
         except TimeoutError as cause:
             raise JournalError("log", "it did not answer in time", "See to its database.") from cause
-
-    def _standing(self, connection: Connection, stored: _Stored, now: datetime) -> Standing:
-        row = stored.row._mapping
-        id_ = stored.request.id
-        persons = connection.execute(
-            select(APPROVALS.c.person).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number)
-        ).scalars()
-        signed = connection.execute(select(func.sum(SIGNATURES.c.count)).where(SIGNATURES.c.request == id_)).scalar()
-        state = State(str(row["state"]))
-        if state is State.WAITING and not stored.request.holds(now):
-            state = State.EXPIRED
-        return Standing(
-            id=id_,
-            number=int(str(row["number"])),
-            state=state,
-            request=stored.request,
-            created=time_of(row["created"]),
-            attempt=int(str(row["attempt"])),
-            problem=str(row["problem"]),
-            approvals=tuple(persons),
-            signed=int(signed or 0),
-            reason=stored.reason,
-        )
-
-
-def _requested(request: SigningRequest, id_: str, private: Digest, now: datetime, first: Prepared) -> bytes:
-    """The log's entry of a request. first: of what it asks to sign."""
-    return entries.Request(
-        time=now,
-        request=id_,
-        asked=Digest.parse(f"sha256:{id_}"),
-        prepared=Digest(HashName.SHA256, request.root),
-        count=request.count,
-        format=request.format,
-        artifact=next(iter(first.digests.values())),
-        key=request.key,
-        construction=request.construction,
-        policy=request.policy,
-        expires=request.expires,
-        claimed=entries.Claimed.ASSERTED if first.content is None else entries.Claimed.SIGNED,
-        claims=request.claims,
-        private=private,
-    ).encoded()
-
-
-def _private_text(principal: Principal, nonce: str, reason: str) -> bytes:
-    fields: dict[str, Field] = {
-        "salt": secrets.token_hex(SALT_BYTES),
-        "nonce": nonce,
-        "requester": principal.id,
-        "person": principal.person,
-        "roles": tuple(sorted(role.value for role in principal.roles)),
-        "claims": tuple(f"{name}={value}" for name, value in principal.claims),
-    }
-    if principal.machine:
-        fields["machine"] = "yes"
-    if reason:
-        fields["reason"] = reason
-    return canonical_json(fields)
-
-
-def _by_whom(did: str, person: str, id_: str) -> bytes:
-    return canonical_json({"salt": secrets.token_hex(SALT_BYTES), "request": id_, did: person})
-
-
-def _used_text(principal: Principal, id_: str, persons: Sequence[str]) -> bytes:
-    fields: dict[str, Field] = {
-        "salt": secrets.token_hex(SALT_BYTES),
-        "request": id_,
-        "requester": principal.id,
-        "person": principal.person,
-        "approvers": tuple(persons),
-    }
-    return canonical_json(fields)

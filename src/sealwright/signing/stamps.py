@@ -14,7 +14,6 @@ from enum import Enum, auto
 from typing import Protocol
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.tsp import check_own, read_token
 from sealwright.errors import BadSignature, SealwrightError, UsageError
 from sealwright.findings import Finding, warning
@@ -178,7 +177,7 @@ class _LocalStamper:
         enrolled = home.key(None, KeyPurpose.TIMESTAMP)
         check_standing(home, enrolled, clock())
         self.journal = journal
-        self.name = str(key_digest(enrolled.public_key))
+        self.name = str(enrolled.digest)
         self.key = open_key(home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key)
         self.authority = LocalAuthority(enrolled.certificate, enrolled.chain, self.key, clock)
 

@@ -16,12 +16,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
+
+from sealwright.store.octets import Octets
 
 METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
@@ -46,10 +47,10 @@ REQUESTS = Table(
     Column("tenant", Text, nullable=False),
     Column("requester", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("request", LargeBinary, nullable=False),
+    Column("request", Octets, nullable=False),
     # canonical lines of the items, each with its line feed, and the content of each that has one, by its number
-    Column("items", LargeBinary, nullable=False),
-    Column("contents", LargeBinary, nullable=False),
+    Column("items", Octets, nullable=False),
+    Column("contents", Octets, nullable=False),
     Column("private", Text, nullable=False),
     # what quotas count
     Column("product", Text, nullable=False),
@@ -64,7 +65,7 @@ REQUESTS = Table(
     Column("problem", Text, nullable=False),
     # whose word for it it is, so that asking twice is asking once; both empty where nobody said one
     Column("word", Text),
-    Column("body", LargeBinary),
+    Column("body", Octets),
     UniqueConstraint("requester", "word", name="requests_word"),
 )
 Index("requests_tenant", REQUESTS.c.tenant, REQUESTS.c.number)
@@ -79,7 +80,7 @@ APPROVALS = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("person", Text, nullable=False),
     Column("scheme", Text, nullable=False),
-    Column("proof", LargeBinary, nullable=False),
+    Column("proof", Octets, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("leaf", BigInteger, nullable=False),
     UniqueConstraint("request", "person", name="approvals_person"),
@@ -94,7 +95,7 @@ SIGNATURES = Table(
     Column("count", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("leaf", BigInteger, nullable=False),
-    Column("values", LargeBinary, nullable=False),
+    Column("values", Octets, nullable=False),
 )
 
 PRIVATE = Table(
@@ -102,7 +103,65 @@ PRIVATE = Table(
     METADATA,
     Column("digest", Text, primary_key=True),
     Column("request", Text, nullable=False),
-    Column("text", LargeBinary, nullable=False),
+    Column("text", Octets, nullable=False),
+)
+
+# the text of policies that count or counted, found by their digest and believed by it alone; leaf: of the newest entry by which they did
+POLICIES = Table(
+    "policies",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("files", Octets, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+)
+
+# the build provenance that came with a request, as it came; its digest is in the request's bytes
+PROVENANCE = Table(
+    "provenance",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("statement", Octets, nullable=False),
+)
+
+# by what a CI job that came with a token looks how its request stands (`service/tickets.py`); digest: SHA-256 of the ticket
+TICKETS = Table(
+    "tickets",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("digest", Octets, nullable=False, unique=True),
+    Column("machine", Text, nullable=False),
+    Column("claims", Octets, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+
+# emergencies that were used: what is owed. outcome: "" while nobody has looked; told: when an overdue one was told of, 0 for not yet
+FOLLOWUPS = Table(
+    "followups",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("told", BigInteger, nullable=False),
+)
+
+# an officer's word on an emergency, signed by their own key
+LOOKS = Table(
+    "looks",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("scheme", Text, nullable=False),
+    Column("proof", Octets, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# the last count that each authenticator said; credential: digest of its id
+SIGN_COUNTS = Table(
+    "sign_counts",
+    METADATA,
+    Column("credential", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 REPLICAS = Table(

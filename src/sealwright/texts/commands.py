@@ -82,6 +82,7 @@ WORDS: dict[str, str] = {
     "proofs.problem": "{path}: NOT RENEWED: {why}",
     "proofs.renewed": "{path}: {action}, {record} (archive timestamps: {links}, the last of {stamped}, with {digest}); lasts until {ages}",
     "proofs.tree": "  it is over the manifest and its signatures, which bind the folder's files; all of them were verified before",
+    "proofs.refused-list": "  WARNING: {why}, and is not kept: fetch it again from whoever makes it, and put it into trust.d",
     "proofs.stale-list": "  WARNING: the revocation list of {issuer} that it keeps is not fresh, so that nobody can say later that nothing was revoked: bring a fresh one into trust.d, then renew with --all",
     "proofs.summary": "{renewed} renewed, {due} due, {problems} not renewed",
     "attest.wrote": "wrote {path}",

@@ -117,8 +117,15 @@ TEXTS: dict[str, Text] = {
     "SW-REQUEST-REFUSED": Text(
         "the request {subject} is refused: {found}", "Ask again, or ask who decides what is allowed there."
     ),
+    "SW-KEY-CLONED": Text(
+        "the key {subject} may have been copied: {found}",
+        "Take the key out of people.toml, find out who has a copy of it, and look at what it approved.",
+    ),
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
+    ),
+    "SW-SERVICE-WAITING": Text(
+        "the signing service {subject} has not signed yet: {found}", "Ask again the same way: that goes on waiting."
     ),
     "SW-PEOPLE-MALFORMED": Text(
         "the register {subject} is not usable: {found}",
@@ -132,9 +139,17 @@ TEXTS: dict[str, Text] = {
         "the policies {subject} cannot be used, so nothing is allowed by them: {found}",
         "Correct the policies; `sealwright policy check FOLDER` reads them.",
     ),
+    "SW-POLICY-CHANGE": Text(
+        "the policies {subject} do not count: {found}",
+        "Have the change approved (`policy change`), or put the former policies back.",
+    ),
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
     "SW-POLICY-REFUSED": Text(
         "the policies do not allow it ({subject}): {found}", "Ask who decides what is allowed there."
+    ),
+    "SW-PROVENANCE-REFUSED": Text(
+        "the build provenance {subject} is not one for this: {found}",
+        "Sign what the builder built, with the provenance that it made for it.",
     ),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",

@@ -119,7 +119,18 @@ WORDS: dict[str, str] = {
     # What `inspect` shows.
     "kind.acceptance": "acceptance by a plant",
     "kind.receiving": "receiving record",
+    "kind.record": "installation record",
     "fact.anywhere": "anywhere",
     "fact.compared": "{algorithm} {value} ({channel})",
+    "fact.asked": "{outcome}, asked for: {purpose}",
+    "fact.accepted-signer": "accepted: {who}, as {slot}, key {key}",
+    "fact.refused-signer": "refused: {who}, as {slot}, key {key}",
+    "fact.finding": "{severity} {code}, times: {times}",
+    "fact.time-by": "{time}, by {by}",
+    "fact.trust": "{id}, version {version}, stage {stage}, {digest}",
+    "fact.believed": "the trust file was believed because {why}; an older version: {rollback}",
+    "fact.account": "{host}, account {account}",
+    "fact.of-chain": "{number} of the chain {folder}",
+    "fact.no-station-key": "none: nobody signed this record",
     "fact.old-signature": "of {signer}: {verdict} ({tool})",
 }

@@ -265,6 +265,17 @@ class Ground:
             self.tables[issuer] = found
         return self.tables[issuer]
 
+    def newest_list(self, issuer: x509.Certificate, most_bytes: int) -> bytes | None:
+        """The newest of the lists that this issuer signed, DER, of those that are not larger; None where there is none."""
+        newest: tuple[datetime, int, bytes] | None = None
+        if self.tables_of(issuer):  # which tells what was refused
+            for der in self.lists.get(issuer.subject.public_bytes(), []):
+                with suppress(SealwrightError):
+                    table = CrlTable.load(der, [issuer])
+                    if len(der) <= most_bytes:
+                        newest = max(newest or (table.this_update, -1, b""), (table.this_update, table.number, der))
+        return newest[2] if newest is not None else None
+
     def list_numbers(self) -> dict[str, int]:
         """The highest number of each issuer's list that was read and is not from the future, for each place of publication."""
         numbers: dict[str, int] = {}

@@ -117,7 +117,10 @@ def end_of_sums(found: Found, ground: Ground) -> End | None:
 
 
 def material_for(signatures: Sequence[Signed], tokens: Sequence[Token], ground: Ground) -> Material:
-    """The certificates above signers and timestamps, and the newest list of each issuer among them."""
+    """The certificates above signers and timestamps, and the newest list that each issuer among them signed.
+
+    A list that has an issuer's name and not its signature is kept by no record; `ground.crl_findings` has it.
+    """
     paths: list[Path] = []
     for candidate, signer in signatures:
         bag = candidate.envelope.certificates if candidate.envelope is not None else ()
@@ -129,12 +132,8 @@ def material_for(signatures: Sequence[Signed], tokens: Sequence[Token], ground: 
                 break
     paths += [path for token in tokens for path in _paths_of_token(token, ground)]
     certificates = dict.fromkeys(one for path in paths for one in path.certificates)
-    lists: dict[bytes, None] = {}
-    for one in certificates:
-        tables = sorted(
-            (der for der in ground.lists.get(one.subject.public_bytes(), []) if len(der) <= MAX_LIST_BYTES), key=_made
-        )
-        lists |= dict.fromkeys(tables[-1:])
+    newest = (ground.newest_list(one, MAX_LIST_BYTES) for one in certificates)
+    lists = dict.fromkeys(der for der in newest if der is not None)
     return Material(tuple(one.public_bytes(Encoding.DER) for one in certificates), tuple(lists))
 
 
@@ -165,7 +164,3 @@ def _readable(data: bytes) -> Token | None:
         return read_token(data, "timestamp")
     except SealwrightError:
         return None
-
-
-def _made(crl: bytes) -> datetime:
-    return x509.load_der_x509_crl(crl).last_update_utc

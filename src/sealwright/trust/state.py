@@ -5,7 +5,7 @@ One JSON file, replaced atomically. It only grows: a lower floor, generation or 
 where two processes write at once: each reads it again under a lock (`state.lock`) and adds what it learned. The one exception
 is the floor, which officers may lower by a new trust file (`floor_lowered_in`), once. It is read
 before the judgement and written after it; a state that cannot be read or written is an error, because a verifier that
-forgets would accept what it refused yesterday.
+forgets would accept what it refused yesterday. The folder has to be there: it is made once, by whoever sets the verifier up.
 """
 
 from __future__ import annotations
@@ -75,11 +75,10 @@ NOTHING = State(None, {}, {})
 
 
 def read_state(folder: str) -> State:
-    """The state kept in a folder; NOTHING if it has none yet. MalformedTrust if it is there and not readable as a state."""
+    """The state kept in a folder; NOTHING if it has none yet. UsageError where the folder is missing, MalformedTrust for what is no state."""
     import json  # only callers with a state folder pay for it
 
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise UsageError(folder, "it is not a folder", "Name a folder of its own with --state.")
+    _check_folder(folder)
     path = os.path.join(folder, FILE)
     data = _whole(path)
     if data is None:
@@ -101,6 +100,18 @@ def read_state(folder: str) -> State:
         raise MalformedTrust(
             path, "the verifier's state is damaged", "Restore it from a backup; do not delete it."
         ) from cause
+
+
+def _check_folder(folder: str) -> None:
+    """A folder is never made: where one is not mounted, or was mistyped, a new one would forget what was refused."""
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError(folder, "it is not a folder", "Name a folder of its own with --state.")
+    if not os.path.isdir(folder):
+        raise UsageError(
+            folder,
+            "there is no such folder, and a new one would remember nothing",
+            "Make it once and keep it (mount it, where it is elsewhere), or name the one in use with --state.",
+        )
 
 
 def _whole(path: str) -> bytes | None:
@@ -131,12 +142,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def update_state(folder: str, learn: Callable[[State], State]) -> State:
     """What is kept there now and what was learned, durable; OutputRefused or LimitExceeded if it cannot be."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as cause:
-        raise OutputRefused(
-            folder, f"the folder cannot be made ({cause.strerror})", "Name another one with --state."
-        ) from cause
+    _check_folder(folder)
     with _locked(folder):
         kept = read_state(folder)
         after = learn(kept)

@@ -1,0 +1,164 @@
+"""What an emergency owes: two other officers look at it afterwards, each with a signature of their own key, within a set time.
+
+    follow_up_text(id_, Outcome.CONFIRMED)                      what an officer signs, as an approval
+    FollowUps(requests).look(principal, id_, outcome, approval)
+    FollowUps(requests).to_tell(now)                            whom the alarm has not reached yet
+
+Neither who asked nor who let it through looks at it. Every word that counts is verified again when the second one comes; then an entry
+of the log says what became of it: disputed where one of them disputes it. Until then it is loud: told when it is used, when its time
+is over, and every day after that.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from sealwright.artifact.digest import Digest
+from sealwright.errors import RequestOver, RequestRefused, StoreConflict
+from sealwright.log import entries
+from sealwright.log.canonical import canonical_json
+from sealwright.log.entries import Outcome
+from sealwright.signing.approval import Approval, Scheme, key_of
+from sealwright.signing.people import Principal, Role
+from sealwright.signing.policy import FOLLOW_UP_OFFICERS
+from sealwright.signing.requestrows import keep_private, millis, time_of
+from sealwright.signing.requests import Requests
+from sealwright.signing.standings import Standing
+from sealwright.signing.storedrequest import StoredRequest, doers_text
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, REQUESTS
+
+TYPE = "sealwright/follow-up/1"
+AGAIN = timedelta(days=1)
+MAX_TOLD = 100
+_OFFICERS = "Two other officers of the tenant look at it."
+
+
+class Alarm(NamedTuple):
+    """An emergency that somebody must hear of. late: its time is over."""
+
+    request: str
+    tenant: str
+    due: datetime
+    late: bool
+
+
+def follow_up_text(id_: str, outcome: Outcome) -> bytes:
+    """What an officer signs, as an approval: no request has this form."""
+    return canonical_json({"type": TYPE, "request": id_, "outcome": outcome.value})
+
+
+class FollowUps:
+    """The emergencies of one service; used by any thread."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def look(self, principal: Principal, id_: str, outcome: Outcome, approval: Approval) -> Standing:
+        """Take an officer's word in; with the second one the log says what became of it.
+
+        RequestRefused for a word that does not hold or is not of another officer, RequestOver where nothing is owed or they said it already.
+        """
+        requests, now = self._requests, self._requests.clock()
+        with requests.store.read() as connection:
+            stored = requests.shelf.find(connection, principal, id_, now)
+            self._owed(connection, id_)
+            involved = self._involved(connection, stored)
+        looked = self._counted(stored, outcome, approval, now)
+        if looked is None or looked != principal.person or principal.machine:
+            raise RequestRefused("follow-up", "its key is none with which you approve as an officer", _OFFICERS)
+        if looked in involved:
+            raise RequestRefused("follow-up", "you asked for it, or let it through", _OFFICERS)
+        try:
+            with requests.store.write() as connection:
+                connection.execute(
+                    insert(LOOKS).values(
+                        request=id_,
+                        person=looked,
+                        outcome=outcome.value,
+                        scheme=approval.scheme,
+                        proof=approval.proof,
+                        at=millis(now),
+                    )
+                )
+        except StoreConflict as cause:
+            raise RequestOver("follow-up", "you have said it already", "Wait for the other officer.") from cause
+        self._settle(stored, now)
+        return requests.shelf.standing(principal, id_)
+
+    def to_tell(self, now: datetime) -> list[Alarm]:
+        """Of which emergencies somebody must hear now: once when they are used, once when they are late, and every day after that."""
+        today, yesterday = millis(now), millis(now - AGAIN)
+        late = and_(FOLLOWUPS.c.due < today, or_(FOLLOWUPS.c.told < FOLLOWUPS.c.due, FOLLOWUPS.c.told < yesterday))
+        query = (
+            select(FOLLOWUPS.c.request, FOLLOWUPS.c.due, REQUESTS.c.tenant)
+            .join_from(FOLLOWUPS, REQUESTS, FOLLOWUPS.c.request == REQUESTS.c.id)
+            .where(or_(FOLLOWUPS.c.told == 0, and_(FOLLOWUPS.c.outcome == "", late)))
+            .limit(MAX_TOLD)
+        )
+        with self._requests.store.read() as connection:
+            return [
+                Alarm(row.request, row.tenant, time_of(row.due), row.due < today) for row in connection.execute(query)
+            ]
+
+    def told(self, alarm: Alarm, now: datetime) -> None:
+        """Somebody has heard of it."""
+        with self._requests.store.write() as connection:
+            connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == alarm.request).values(told=millis(now)))
+
+    def _owed(self, connection: Connection, id_: str) -> None:
+        outcome = connection.execute(select(FOLLOWUPS.c.outcome).where(FOLLOWUPS.c.request == id_)).scalar()
+        if outcome is None:
+            raise RequestOver(id_, "it owes no follow-up", "Only emergencies that were used do.")
+        if outcome:
+            raise RequestOver(id_, f"it is {outcome} already", "Nothing more is owed.")
+
+    def _involved(self, connection: Connection, stored: StoredRequest) -> frozenset[str]:
+        """Who asked for it, or answers for who did, and who approved it."""
+        query = select(APPROVALS.c.person).where(APPROVALS.c.request == stored.id)
+        return frozenset((stored.person, *connection.execute(query).scalars()))
+
+    def _counted(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> str | None:
+        """The officer of now whose word this is; None where it is nobody's."""
+        people = self._requests.people()
+        key = key_of(follow_up_text(stored.id, outcome), approval, "follow-up")
+        person = people.cms_approver(key, stored.request.tenant, now)
+        return person if person is not None and Role.OFFICER in people.persons[person].roles else None
+
+    def _settle(self, stored: StoredRequest, now: datetime) -> None:
+        """With enough words that hold now, write down what became of it."""
+        with self._requests.store.read() as connection:
+            involved = self._involved(connection, stored)
+            rows = connection.execute(select(LOOKS).where(LOOKS.c.request == stored.id)).all()
+        words: dict[str, tuple[Outcome, Digest]] = {}
+        for row in rows:
+            outcome, approval = Outcome(row.outcome), Approval(Scheme(row.scheme), bytes(row.proof))
+            person = self._counted(stored, outcome, approval, now)
+            if person is not None and person not in involved:
+                words[person] = outcome, Digest.of(approval.proof)
+        if len(words) < FOLLOW_UP_OFFICERS:
+            return
+        disputed = any(outcome is Outcome.DISPUTED for outcome, _ in words.values())
+        became = Outcome.DISPUTED if disputed else Outcome.CONFIRMED
+        private = doers_text("looked", words, stored.id)
+        entry = entries.FollowUp(
+            time=now,
+            request=stored.id,
+            outcome=became,
+            approvals=tuple(proof for _, proof in words.values()),
+            private=Digest.of(private),
+        )
+
+        def settled(connection: Connection, _: int) -> None:
+            done = connection.execute(
+                update(FOLLOWUPS)
+                .where(FOLLOWUPS.c.request == stored.id, FOLLOWUPS.c.outcome == "")
+                .values(outcome=became.value)
+            )
+            if done.rowcount != 1:
+                raise RequestOver(stored.id, "it is settled already", "Look how it stands.")
+            keep_private(connection, stored.id, private)
+
+        self._requests.append([entry.encoded()], settled)

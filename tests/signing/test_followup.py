@@ -1,0 +1,200 @@
+"""Emergencies: an officer lets one through with fewer approvals, two others look at it afterwards, and until then it is loud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from kit.service import World, wanted, world
+from sealwright.errors import RequestOver, RequestRefused
+from sealwright.log.entries import Emergency, FollowUp, Outcome, read_any
+from sealwright.signing.approval import Approval, approve
+from sealwright.signing.followup import FollowUps, follow_up_text
+from sealwright.signing.home import KeyPurpose
+from sealwright.signing.tables import LOOKS, State
+from sealwright.signing.wish import Wish
+
+OFFICERS = ("olga", "otto", "omar")
+POLICY = """
+@id("everybody-asks") permit (principal, action in [Action::"request", Action::"withdraw", Action::"read", Action::"approve"], resource);
+@id("by-two") permit (principal, action == Action::"sign", resource) when { context.approvals >= 2 };
+@id("emergency-by-one-officer") @followup("24h")
+permit (principal in Role::"requester", action == Action::"sign", resource) when { context.emergency && context.officers >= 1 };
+@id("officers-call-it") @followup("24h")
+permit (principal in Role::"officer", action == Action::"break-glass", resource);
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path, policy=POLICY, officers=OFFICERS)
+    yield made
+    made.close()
+
+
+def urgent(made: World, who: str = "max") -> str:
+    asking = made.requests.ask(made.principal(who), Wish("release", wanted(["u.bin"], "production"), emergency=True))
+    asking.recorded.result(10)
+    assert asking.answer is None
+    return asking.id
+
+
+def approved(made: World, id_: str, who: str) -> State:
+    person = made.principal(who)
+    data = made.requests.shelf.request_bytes(person, id_)
+    made.requests.approve(person, id_, made.approval(who, data))
+    for _ in range(200):
+        if not made.requests.signing():
+            break
+        time.sleep(0.02)
+    return made.requests.shelf.standing(person, id_).state
+
+
+def word(made: World, id_: str, who: str, outcome: Outcome = Outcome.CONFIRMED) -> Approval:
+    home = made.persons[who]
+    key = home.key(None, KeyPurpose.APPROVAL)
+    return approve(follow_up_text(id_, outcome), "follow-up", home, key, datetime.now(UTC))
+
+
+def looked(made: World, id_: str, who: str, outcome: Outcome = Outcome.CONFIRMED) -> str:
+    standing = FollowUps(made.requests).look(made.principal(who), id_, outcome, word(made, id_, who, outcome))
+    assert standing.owed is not None
+    return standing.owed.outcome
+
+
+def in_log(made: World, kind: type[Emergency | FollowUp]) -> list[Emergency | FollowUp]:
+    size = made.writer.head.size
+    return [one for one in map(read_any, made.writer.reader.entries(0, size)) if isinstance(one, kind)]
+
+
+def test_one_officer_lets_an_emergency_through_and_two_others_settle_it(own: World) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    (entry,) = in_log(own, Emergency)
+    assert isinstance(entry, Emergency)
+    assert (entry.request, entry.until - entry.time) == (id_, timedelta(hours=24))
+    (owed,) = own.requests.shelf.owing(own.principal("otto"))
+    assert (owed.id, owed.owed and owed.owed.until) == (id_, entry.until)
+    assert own.requests.shelf.owing(own.principal("stranger")) == []
+    assert looked(own, id_, "otto") == ""
+    assert looked(own, id_, "omar") == "confirmed"
+    (settled,) = in_log(own, FollowUp)
+    assert isinstance(settled, FollowUp)
+    assert (settled.outcome, len(settled.approvals)) == (Outcome.CONFIRMED, 2)
+    assert own.requests.shelf.owing(own.principal("otto")) == []
+
+
+def test_one_dispute_is_a_dispute(own: World) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    assert looked(own, id_, "otto", Outcome.DISPUTED) == ""
+    assert looked(own, id_, "omar") == "disputed"
+
+
+def test_what_two_approve_anyway_owes_nothing(own: World) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "eva") is State.WAITING
+    assert approved(own, id_, "jan") is State.SIGNED
+    assert in_log(own, Emergency) == []
+    with pytest.raises(RequestOver, match="owes no follow-up"):
+        looked(own, id_, "otto")
+
+
+def test_an_emergency_that_no_officer_calls_waits_like_every_request(own: World) -> None:
+    id_, usual = urgent(own), own.requests.ask(own.principal("max"), Wish("release", wanted(["n.bin"], "production")))
+    usual.recorded.result(10)
+    assert approved(own, id_, "eva") is State.WAITING
+    assert approved(own, usual.id, "olga") is State.WAITING  # an officer alone, and nobody called it an emergency
+    assert approved(own, id_, "olga") is State.SIGNED
+
+
+def test_without_a_rule_that_lets_officers_call_it_nothing_is_let_through(own: World, tmp_path: Path) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    (tmp_path / "other").mkdir()
+    made = world(tmp_path / "other", policy=POLICY[: POLICY.index('@id("officers-call-it")')], officers=OFFICERS)
+    try:
+        assert approved(made, urgent(made), "olga") is State.WAITING
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("who", "signer"),
+    [
+        pytest.param("olga", "olga", id="who let it through"),
+        pytest.param("otto", "omar", id="with somebody else's key"),
+        pytest.param("eva", "eva", id="no officer"),
+    ],
+)
+def test_only_other_officers_look_at_it(own: World, who: str, signer: str) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    with pytest.raises(RequestRefused, match="follow-up"):
+        FollowUps(own.requests).look(own.principal(who), id_, Outcome.CONFIRMED, word(own, id_, signer))
+    assert looked(own, id_, "otto") == ""
+
+
+def test_who_asked_does_not_look_at_it(own: World) -> None:
+    id_ = urgent(own, "otto")
+    assert approved(own, id_, "olga") is State.SIGNED
+    with pytest.raises(RequestRefused, match="you asked for it"):
+        looked(own, id_, "otto")
+    assert looked(own, id_, "omar") == ""
+    with pytest.raises(RequestOver, match="said it already"):
+        looked(own, id_, "omar")
+
+
+def test_a_word_is_of_one_emergency_and_of_one_outcome(own: World) -> None:
+    id_, other = urgent(own), urgent(own)
+    for one in (id_, other):
+        assert approved(own, one, "olga") is State.SIGNED
+    look = FollowUps(own.requests).look
+    with pytest.raises(RequestRefused):
+        look(own.principal("otto"), id_, Outcome.CONFIRMED, word(own, other, "otto"))
+    with pytest.raises(RequestRefused):
+        look(own.principal("otto"), id_, Outcome.CONFIRMED, word(own, id_, "otto", Outcome.DISPUTED))
+    data = own.requests.shelf.request_bytes(own.principal("otto"), id_)
+    with pytest.raises(RequestRefused):  # an approval of the request is no word on it
+        look(own.principal("otto"), id_, Outcome.CONFIRMED, own.approval("otto", data))
+    assert looked(own, id_, "otto") == ""
+
+
+def test_words_that_were_written_into_the_database_settle_nothing(own: World) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    forged = {"request": id_, "person": "omar", "scheme": "cms", "at": 1, "outcome": "confirmed"}
+    with own.store.write() as connection:
+        connection.execute(insert(LOOKS).values(**forged, proof=word(own, id_, "olga").proof))
+    assert looked(own, id_, "otto") == ""
+    with own.store.write() as connection:
+        connection.execute(update(LOOKS).where(LOOKS.c.person == "omar").values(proof=word(own, id_, "omar").proof))
+    own.people = replace(own.people)
+    with pytest.raises(RequestOver):
+        looked(own, id_, "otto")
+
+
+def test_an_emergency_is_told_at_once_and_again_when_it_is_late(own: World) -> None:
+    owed, id_ = FollowUps(own.requests), urgent(own)
+    now = own.requests.clock()
+    assert owed.to_tell(now) == []
+    assert approved(own, id_, "olga") is State.SIGNED
+    (alarm,) = owed.to_tell(now)
+    assert (alarm.request, alarm.tenant, alarm.late) == (id_, "acme", False)
+    owed.told(alarm, now)
+    assert owed.to_tell(now + timedelta(hours=23)) == []
+    late = now + timedelta(hours=25)
+    (alarm,) = owed.to_tell(late)
+    assert alarm.late
+    owed.told(alarm, late)
+    assert owed.to_tell(late + timedelta(hours=1)) == []
+    assert len(owed.to_tell(late + timedelta(hours=25))) == 1
+    looked(own, id_, "otto")
+    looked(own, id_, "omar")
+    assert owed.to_tell(late + timedelta(hours=50)) == []

@@ -1,0 +1,206 @@
+"""Several replicas over one database: what one of them was signing when it stood still is signed by another, and by that one alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from kit.postgres import Postgres
+from kit.service import World, opened, signed, wanted, world
+from sealwright.envelope.tobesigned import ToBeSigned
+from sealwright.errors import RequestOver
+from sealwright.keys.key import OpenKey
+from sealwright.log.canonical import Field, read_canonical
+from sealwright.signing.alone import alone
+from sealwright.signing.requestrows import made_of
+from sealwright.signing.requests import Asking
+from sealwright.signing.stamps import utc_now
+from sealwright.signing.sweeper import ENDED, LEASE, Sweeper
+from sealwright.signing.tables import REQUESTS, State
+from sealwright.signing.wish import Wish
+
+
+class Gate:
+    """In front of a real key: each batch waits until it is let through, as it would at a token that hangs."""
+
+    def __init__(self, key: OpenKey) -> None:
+        self.info = key.info
+        self.key = key
+        self.waiting: list[int] = []
+        self.through = threading.Semaphore(0)
+
+    def sign(self, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        self.waiting.append(len(batch))
+        assert self.through.acquire(timeout=60)
+        return self.key.sign(batch)
+
+    def close(self) -> None:
+        self.key.close()
+
+
+def gated(replica: World) -> Gate:
+    gate = Gate(replica.desk._pipeline._key)
+    replica.desk._pipeline._key = gate
+    return gate
+
+
+def until(what: Callable[[], object]) -> None:
+    ends = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path, database_server: Postgres) -> Iterator[tuple[World, World]]:
+    """Two replicas; the clock of the second one goes a lease ahead, so that for it the first one has not been seen for that long."""
+    url = f"sqlite:///{tmp_path}/service.db" if request.param == "sqlite" else database_server.database()
+    with ExitStack() as stack:
+        one = world(tmp_path, url)
+        stack.callback(one.close)
+        other = opened(tmp_path, one.home, one.persons, one.people, url)
+        stack.callback(other.close)
+        Sweeper(one.requests).begin()
+        other.requests.clock = lambda: utc_now() + LEASE + timedelta(seconds=1)
+        yield one, other
+
+
+def ask(replica: World, name: str, count: int) -> Asking:
+    asking = replica.requests.ask(
+        replica.principal("max"), Wish("release", wanted([f"{name}-{number}.bin" for number in range(count)]))
+    )
+    asking.recorded.result(10)
+    return asking
+
+
+def entries(replica: World) -> list[dict[str, Field]]:
+    reader = replica.writer.reader
+    return [read_canonical(one) for one in reader.entries(0, reader.head().size)]
+
+
+def artifacts(replica: World) -> Counter[str]:
+    """How many signatures of each artifact are in the log."""
+    return Counter(str(one["artifact"]) for one in entries(replica) if one["type"] == "signature")
+
+
+def take_over(other: World, *askings: Asking) -> None:
+    """The second replica gives up what the first one was signing, and its client has it attempted again."""
+    max_ = other.principal("max")
+    Sweeper(other.requests).sweep()
+    for asking in askings:
+        standing = other.requests.shelf.standing(max_, asking.id)
+        assert (standing.state, standing.problem) == (State.FAILED, ENDED)
+        other.requests.attempt(max_, asking.id)
+        until(lambda id_=asking.id: other.requests.shelf.standing(max_, id_).state is State.SIGNED)
+
+
+def test_what_a_replica_signs_that_stood_still_longer_than_its_lease_is_not_recorded(pair: tuple[World, World]) -> None:
+    one, other = pair
+    assert len(signed(ask(one, "before", 3))) == 3  # it signs while it is there
+    gate = gated(one)
+    first = ask(one, "first", 200)
+    until(lambda: gate.waiting)  # its first part has intents, and is with the key
+    second = ask(one, "second", 5)  # waits behind it
+    take_over(other, first, second)
+    gate.through.release(10)
+    for asking in (first, second):
+        assert asking.answer is not None
+        with pytest.raises(RequestOver, match="given up"):
+            asking.answer.result(30)
+    found = entries(other)
+    intents = Counter((entry["request"], entry["attempt"]) for entry in found if entry["type"] == "intent")
+    assert intents[first.id, 1] == 128
+    assert intents[first.id, 2] == 200
+    assert (intents[second.id, 1], intents[second.id, 2]) == (0, 5)
+    counted = artifacts(other)
+    assert (len(counted), set(counted.values())) == (208, {1})
+    for asking, count in ((first, 200), (second, 5)):
+        standing = one.requests.shelf.standing(one.principal("max"), asking.id)
+        assert (standing.state, standing.signed, standing.attempt) == (State.SIGNED, count, 2)
+    assert len(signed(ask(one, "after", 2))) == 2  # and the replica goes on with what is its own
+
+
+def test_an_attempt_after_the_first_part_signs_only_what_has_no_signature(pair: tuple[World, World]) -> None:
+    one, other = pair
+    gate = gated(one)
+    asking = ask(one, "parts", 300)
+    gate.through.release()
+    until(lambda: len(gate.waiting) == 2)  # one part is in the log, the next one with the key
+    take_over(other, asking)
+    gate.through.release(10)
+    assert asking.answer is not None
+    with pytest.raises(RequestOver):
+        asking.answer.result(30)
+    counted = artifacts(other)
+    assert (len(counted), set(counted.values())) == (300, {1})
+    with other.store.read() as connection:
+        assert sorted(made_of(connection, asking.id)) == list(range(300))
+
+
+def test_one_request_that_was_given_up_takes_none_of_its_batch_along(pair: tuple[World, World]) -> None:
+    one, _ = pair
+    gate = gated(one)
+    before = ask(one, "before", 1)
+    until(lambda: gate.waiting)
+    given_up, stays = ask(one, "given-up", 4), ask(one, "stays", 4)
+    gate.through.release()
+    until(lambda: gate.waiting == [1, 8])  # both are with the key together
+    with one.store.write() as connection:
+        connection.execute(update(REQUESTS).where(REQUESTS.c.id == given_up.id).values(state=State.FAILED))
+    gate.through.release(5)
+    assert len(signed(before)) == 1
+    assert sorted(signed(stays)) == [0, 1, 2, 3]
+    assert given_up.answer is not None
+    with pytest.raises(RequestOver, match="given up"):
+        given_up.answer.result(30)
+    assert len(artifacts(one)) == 5
+
+
+def test_an_older_attempt_that_ends_late_says_nothing_about_the_newer_one(pair: tuple[World, World]) -> None:
+    """Both by one replica, whose request was given up by another one while it stood still."""
+    one, other = pair
+    max_ = one.principal("max")
+    gate = gated(one)
+    asking = ask(one, "late", 3)
+    until(lambda: gate.waiting == [3])
+    Sweeper(other.requests).sweep()
+    one.requests.attempt(max_, asking.id)
+    gate.through.release()  # the first attempt ends, and the second one is with the key
+    assert asking.answer is not None
+    with pytest.raises(RequestOver):
+        asking.answer.result(30)
+    until(lambda: gate.waiting == [3, 3])
+    Sweeper(one.requests).sweep()
+    assert one.requests.shelf.standing(max_, asking.id).state is State.SIGNING
+    gate.through.release(5)
+    until(lambda: one.requests.shelf.standing(max_, asking.id).state is State.SIGNED)
+    assert set(artifacts(one).values()) == {1}
+
+
+def test_who_is_alone_on_a_file_waits_for_no_lease(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    try:
+        with alone(made.store):
+            Sweeper(made.requests).begin()
+            asking = ask(made, "a", 1)
+            signed(asking)
+            with made.store.write() as connection:  # as a crash leaves it
+                connection.execute(update(REQUESTS).values(state=State.SIGNING))
+            beside = Sweeper(made.another("acme-signing"))
+            with alone(made.store):  # somebody is there already
+                beside.begin()
+            assert beside.unfinished() == ()
+        after = Sweeper(made.another("acme-signing"))
+        with alone(made.store):
+            after.begin()
+        assert after.unfinished() == (asking.id,)
+    finally:
+        made.close()
