@@ -216,6 +216,12 @@ class WitnessRefused(SealwrightError):
     code = "SW-LOG-WITNESS"
 
 
+class AlarmUndelivered(SealwrightError):
+    """A log's alarm could not be told to the program or URL that is there for it."""
+
+    code = "SW-LOG-ALARM"
+
+
 class HomeLocked(SealwrightError):
     """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
 
@@ -288,6 +294,12 @@ class ServiceUnavailable(SealwrightError):
     code = "SW-SERVICE-UNAVAILABLE"
 
 
+class StillWaiting(ServiceUnavailable):
+    """A request for signatures is neither signed nor refused yet; whoever asks again goes on waiting."""
+
+    code = "SW-SERVICE-WAITING"
+
+
 class MalformedPeople(SealwrightError):
     """The register of who speaks to the service, or the list of their names, is not usable."""
 
@@ -328,6 +340,12 @@ class PolicyRefused(RequestRefused):
     """The policies of the service do not allow it."""
 
     code = "SW-POLICY-REFUSED"
+
+
+class ProvenanceRefused(RequestRefused):
+    """A build provenance is none, or not of what is to be signed, or not that of a builder that the policies trust."""
+
+    code = "SW-PROVENANCE-REFUSED"
 
 
 class RequestOver(RequestRefused):

@@ -88,8 +88,9 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
     changes = changes_since(client, Release(request, items), args.id)
+    built = _built(client, request, items)
     if not args.json:
-        for said in (*shown(standing, request, listed), *in_words(changes, request)):
+        for said in (*shown(standing, request, listed), *built, *in_words(changes, request)):
             print(said)
         sys.stdout.flush()
     willing = sign is not None and (args.yes or agreed())
@@ -150,6 +151,21 @@ def _by_security_key(client: Client, args: argparse.Namespace) -> Callable[[byte
             return approved(device, data, place, known, touch_of(args))
 
     return sign
+
+
+def _built(client: Client, request: SigningRequest, items: Sequence[Item]) -> list[str]:
+    """Who built it from what; RequestRefused where the service shows another provenance than the request binds, or one of other files."""
+    if request.provenance is None:
+        return []
+    from sealwright.cli.cipages import built_lines
+    from sealwright.errors import RequestRefused
+    from sealwright.signing.provenance import read_provenance
+
+    told = client.provenance(request.id)
+    provenance = read_provenance(told.statement, "provenance")
+    if provenance.digest != request.provenance:
+        raise RequestRefused(request.id, "the service shows another provenance than it binds", "Tell its operator.")
+    return built_lines(provenance, items, told.verified)
 
 
 def checked_items(

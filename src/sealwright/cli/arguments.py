@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sealwright.artifact.claims import Claims
     from sealwright.formats.layouttext import Layout
     from sealwright.keys.pin import Pin
     from sealwright.signing.home import Home
@@ -127,6 +128,23 @@ def timestamps_of(named: list[str] | None) -> tuple[str, ...]:
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """--layout."""
     parser.add_argument("--layout", metavar="FILE", help="the description of the firmware's own header (format layout)")
+
+
+def add_claims(parser: argparse.ArgumentParser) -> None:
+    """What is said of an artifact; --version here is the artifact's, the program's own is `sealwright --version`."""
+    claims = parser.add_argument_group("claims, signed in a manifest")
+    claims.add_argument("--product", metavar="TEXT", help="the product it is for")
+    claims.add_argument("--version", metavar="TEXT", help="its version, as text")
+    claims.add_argument("--generation", metavar="N", type=int, help="whole number that grows with each release")
+    claims.add_argument("--hardware", metavar="TEXT", action="append", default=[], help="hardware it fits (repeat)")
+    claims.add_argument("--environment", metavar="TEXT", help="production, test or development")
+
+
+def claims_of(args: argparse.Namespace) -> Claims:
+    """What the options claim."""
+    from sealwright.artifact.claims import Claims
+
+    return Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment)
 
 
 def layouts_of(args: argparse.Namespace) -> tuple[Layout, ...]:

@@ -18,8 +18,8 @@ def add_service(parser: argparse._ActionsContainer, *, required: bool) -> None:
     parser.add_argument("--client-key", metavar="FILE", help="the key of that certificate, PEM")
 
 
-def client_of(args: argparse.Namespace) -> Client:
-    """A client as the options say; UsageError where one is missing, or the packages for it."""
+def need_client() -> None:
+    """UsageError where the client's packages are not installed; they are an extra."""
     from importlib.util import find_spec
 
     from sealwright.errors import UsageError
@@ -28,12 +28,24 @@ def client_of(args: argparse.Namespace) -> Client:
         raise UsageError(
             "--service", "the client's packages are not installed", "Install them: pip install 'sealwright[service]'"
         )
-    from sealwright.service.client import Address, Client
 
-    for name in ("service_ca", "client", "client_key"):
+
+def need_options(args: argparse.Namespace, *names: str) -> None:
+    """UsageError for the first that is missing."""
+    from sealwright.errors import UsageError
+
+    for name in names:
         if getattr(args, name) is None:
             option = "--" + name.replace("_", "-")
             raise UsageError("--service", f"it wants {option} too", f"Name the file with {option}.")
+
+
+def client_of(args: argparse.Namespace) -> Client:
+    """A client as the options say; UsageError where one is missing, or the packages for it."""
+    need_client()
+    from sealwright.service.client import Address, Client
+
+    need_options(args, "service_ca", "client", "client_key")
     return Client(Address(args.service, args.client, args.client_key, args.service_ca))
 
 

@@ -69,6 +69,7 @@ def _configure_init(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--repository", metavar="NAME", default="", help="of CI, as its token names it (acme/drive-firmware)"
     )
     init.add_argument("--builder", metavar="ID", default="", help="of CI, as the build provenance names it")
+    init.add_argument("--builder-key", metavar="FILE", help="the key that signs its build provenance, PEM")
     init.add_argument(
         "--zone", metavar="ZONE", default="UTC", help="of office hours and freezes (Europe/Berlin; default UTC)"
     )
@@ -129,6 +130,9 @@ _OPTIONS = {
     "officers": ("N", "how many of them are officers"),
     "requester": ("ID", "the person whose request it is, for approve and withdraw"),
     "builder": ("ID", "of a verified build provenance"),
+    "build-type": ("URI", "of the same"),
+    "source": ("REPOSITORY", "that it names"),
+    "source-ref": ("REF", "its tag or branch"),
     "used-hour": ("N", "how many it had signed in an hour"),
     "used-day": ("N", "and in a day"),
     "product-hour": ("N", "how many of the product were signed in an hour"),
@@ -158,10 +162,14 @@ def run_init(args: argparse.Namespace) -> int:
     from sealwright.artifact.folders import new_folder
     from sealwright.artifact.names import display
     from sealwright.artifact.output import write_atomic
+    from sealwright.artifact.source import read_file
+    from sealwright.signing.builder import builder_pem
     from sealwright.signing.policyexample import TABLE, Company, example
+    from sealwright.signing.policysettings import MAX_BYTES
     from sealwright.texts.words import say
 
-    files = example(Company(args.repository, args.builder, args.zone))
+    key = "" if args.builder_key is None else builder_pem(read_file(args.builder_key, MAX_BYTES), args.builder_key)
+    files = example(Company(args.repository, args.builder, args.zone, key))
     with new_folder(args.folder) as building:
         os.mkdir(os.path.join(building, os.path.dirname(TABLE)))
         for name, text in files.items():

@@ -106,7 +106,8 @@ def check_lines(policies: Policies, found: Sequence[Concern], place: str) -> lis
     """Whether they can be used, and what is dangerous, that first."""
     dangerous = any(one.level is Level.DANGER for one in found)
     own = sum(rule.file != BUILT_IN_NAME for rule in policies.rules)
-    settings = len((*policies.settings.hours, *policies.settings.freezes, *policies.settings.quotas))
+    said = policies.settings
+    settings = len((*said.hours, *said.freezes, *said.quotas, *said.builders))
     words = {"folder": policies.folder.path, "rules": own, "settings": settings}
     lines = [
         say("policy.check-dangerous", **words) if dangerous else say("policy.check-fine", **words),

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import (
     FORMATS,
+    add_claims,
     add_home,
     add_json,
     add_layout,
     add_pin_file,
+    claims_of,
     key_string,
     layouts_of,
     period,
@@ -74,12 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="KEY", type=key_string, help="name or key string of an enrolled key (else the home's first)"
     )
-    claims = parser.add_argument_group("claims, signed in a manifest")
-    claims.add_argument("--product", metavar="TEXT", help="the product it is for")
-    claims.add_argument("--version", metavar="TEXT", help="its version, as text")
-    claims.add_argument("--generation", metavar="N", type=int, help="whole number that grows with each release")
-    claims.add_argument("--hardware", metavar="TEXT", action="append", default=[], help="hardware it fits (repeat)")
-    claims.add_argument("--environment", metavar="TEXT", help="production, test or development")
+    add_claims(parser)
     parser.add_argument(
         "--timestamp",
         metavar="URL|local|none",
@@ -130,7 +127,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sealwright.artifact.claims import Claims
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.errors import UsageError
@@ -142,10 +138,10 @@ def _run(args: argparse.Namespace) -> int:
     if (args.home is None) is (args.service is None):
         raise UsageError("--home", "signatures are made in a home or by a service", "Name one: --home or --service.")
     layout = next(iter(layouts_of(args)), None)
-    form = args.format or ("layout" if layout is not None else _found_out(args))
+    form = args.format or ("layout" if layout is not None else found_out(args))
     options = SignOptions(
         key=args.key,
-        claims=Claims(args.product, args.version, args.generation, tuple(args.hardware), args.environment),
+        claims=claims_of(args),
         timestamp=tuple(args.timestamp) if args.timestamp else None,
         timestamps=args.timestamps,
         later=args.timestamp_later,
@@ -173,11 +169,11 @@ def _run(args: argparse.Namespace) -> int:
             progress.close()
             if isinstance(answer, NotSigned):
                 failed += 1
-                _say_refused(answer, args)
+                say_refused(answer, args)
             else:
                 signed += 1
                 pending += bool(answer.pending)
-                _say_signed(answer, args)
+                say_signed(answer, args)
     if not args.json and signed + failed > 1:
         from sealwright.texts.words import say
 
@@ -200,7 +196,7 @@ def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
     def said(standing: StandingRequest) -> None:
         print(say("sign.waits-for-approval", id=standing.id, url=args.service), file=sys.stderr, flush=True)
 
-    wait_s = (args.wait or timedelta(hours=1)).total_seconds()
+    wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
     client = stack.enter_context(client_of(args))
     return ServicePlace(client, reason=args.reason, emergency=args.emergency, wait_s=wait_s, said=said)
 
@@ -228,7 +224,7 @@ def _answers(
     return (sign_tree(args.paths[0], home, options, progress),)
 
 
-def _found_out(args: argparse.Namespace) -> str | None:
+def found_out(args: argparse.Namespace) -> str | None:
     """The format of the one file whose new file --out names; None where --out is a folder or not given."""
     import os
 
@@ -242,7 +238,8 @@ def _found_out(args: argparse.Namespace) -> str | None:
     return recognised(args.paths[0]).name
 
 
-def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
+def say_signed(signed: Signed, args: argparse.Namespace) -> None:
+    """What was written for a path, and by whom it is signed."""
     if args.json:
         from sealwright.cli.jsonout import claims_object, finding_object, line, moment
 
@@ -280,7 +277,8 @@ def _say_signed(signed: Signed, args: argparse.Namespace) -> None:
     print("  " + (say("sign.by-development", **by) if signed.provenance == "development" else say("sign.by", **by)))
 
 
-def _say_refused(refused: NotSigned, args: argparse.Namespace) -> None:
+def say_refused(refused: NotSigned, args: argparse.Namespace) -> None:
+    """Why nothing was written for a path."""
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 

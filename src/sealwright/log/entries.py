@@ -6,7 +6,7 @@ elsewhere that can be erased, of which `private` is the salted digest.
 
 | type | what happened | its own fields |
 | --- | --- | --- |
-| `request` | somebody asked for a signature | asked, prepared, count, format or kind, artifact, key, construction, policy, expires, claimed, claims, private |
+| `request` | somebody asked for a signature | asked, prepared, count, format or kind, artifact, key, construction, policy, expires, claimed, claims, build, private |
 | `approval` | another person approved it with a key of their own | asked, scheme, approval, key, policy, private |
 | `withdrawn` | it was taken back | private |
 | `expired` | its time ran out | |
@@ -23,7 +23,9 @@ elsewhere that can be erased, of which `private` is the salted digest.
 
 All but `signature` have `time`, the service's own clock, which proves nothing; those about a request have `request`, its id.
 asked: SHA-256 of the request as approvers sign it · prepared: of what is to be signed (of several: their Merkle root, and `count`) ·
-artifact: the content's digest · key, certificate: SHA-256 of SPKI and TBSCertificate · policy: digest of all rules · edition: of the rules, counted from 1 in this log · change: SHA-256 of a change of the rules as officers sign it · approval: SHA-256 of an approval's proof; approvals: of those that count · claimed: whether claims
+artifact: the content's digest · key, certificate: SHA-256 of SPKI and TBSCertificate · policy: digest of all rules · edition: of the rules, counted from 1 in
+this log · change: SHA-256 of a change of the rules as officers sign it · approval: SHA-256 of an approval's proof; approvals: of those that count · build:
+digest of the build provenance that came with it · claimed: whether claims
 were read from signed bytes or are the requester's word · size: entries of the log then · unfinished: requests with an intent alone.
 """
 
@@ -123,6 +125,7 @@ class Request(_Entry):
     expires: datetime
     claimed: Claimed
     claims: Claims = Claims()
+    build: Digest | None = None
     private: Digest
 
 
@@ -328,10 +331,15 @@ def read_any(data: bytes) -> AnyEntry:
 
 
 class Outline(NamedTuple):
-    """What an audit looks at in every entry. signature: of a signature's entry the digest of its value as written, else ""."""
+    """What an audit looks at in every entry, as it is written there. signature: of a signature's entry the digest of its value, else "".
+
+    key, time: "" where the entry has none.
+    """
 
     type: str
     signature: str
+    key: str
+    time: str
 
 
 def outline(data: bytes) -> Outline:
@@ -343,7 +351,9 @@ def outline(data: bytes) -> Outline:
         raise ValueError("its type is none that this version knows")
     if strange := found.keys() - names:
         raise ValueError(f"`{min(strange)[:40]}` is no field of `{type_}`")
-    return Outline(str(type_), str(found.get("signature", "")) if type_ == SIGNATURE else "")
+    get = found.get
+    signature = str(get("signature", "")) if type_ == SIGNATURE else ""
+    return Outline(str(type_), signature, str(get("key", "")), str(get("time", "")))
 
 
 class _Form(NamedTuple):
@@ -419,7 +429,9 @@ _FORMS: dict[str, _Form] = {
     "replica": _ID,
     "unfinished": _list(_ID),
     "artifact": _Form(str, _read_digest),
-    **dict.fromkeys(("asked", "prepared", "key", "certificate", "policy", "previous", "change", "private"), _SHA256),
+    **dict.fromkeys(
+        ("asked", "prepared", "key", "certificate", "policy", "previous", "change", "build", "private"), _SHA256
+    ),
     **dict.fromkeys(("approval",), _SHA256),
     "approvals": _list(_SHA256),
     "count": _number(1),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, cast
 
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -45,14 +45,22 @@ from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
 from sealwright.service.approving import APPROVING
+from sealwright.service.auditpages import audit_entries
+from sealwright.service.conditional import conditional
+from sealwright.service.cosigning import Cosigner
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.keyfare import fares, problems
+from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
 from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.policiesinforce import PoliciesInForce
+from sealwright.service.provenancepage import provenance
+from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
 from sealwright.service.standing import standing_told
+from sealwright.service.tickets import Tickets
+from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -76,6 +84,7 @@ from sealwright.signing.followup import FollowUps
 from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
+from sealwright.signing.request import SigningRequest
 from sealwright.signing.requests import Requests
 from sealwright.signing.shelf import PAGE
 from sealwright.signing.tables import State
@@ -102,14 +111,20 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id; watched: None where nothing is measured."""
+    """What the resources work on. name: the service's id.
+
+    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured.
+    """
 
     requests: Requests
     door: Door
     name: str
     log_key: WatchedKey
     policies: PoliciesInForce
+    tickets: Tickets | None = None
     watched: Watched | None = None
+    publishing: Publishing = Publishing()
+    cosigner: Cosigner | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
@@ -117,10 +132,12 @@ def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGI
     watches: list[Watch] = [] if access is no_log else [access_line(access)]
     if office.watched is not None:
         watches.append(office.watched.metrics.watch)
-    return edge(_resources(office, log), watches, log)
+    return edge(conditional(_resources(office, log)), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
+    pages = LogPages(office.requests, office.door, office.publishing)
+    offered = Offered(office.publishing)
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
         state = request.scope["state"]
@@ -149,15 +166,25 @@ def _resources(office: Office, log: Log) -> Litestar:
             owed,
             signatures,
             proofs,
+            provenance,
             keys,
             checkpoint,
             health,
+            audit_entries,
+            certificates,
+            trust_files,
+            trust_file,
+            trust_part,
+            Router(PREFIX, route_handlers=[published_checkpoint, tile]),
             *([] if office.watched is None else [metrics_at_the_door]),
         ],
         dependencies={
             "who": Provide(who),
             "office": Provide(lambda: office, sync_to_thread=False),
             "watched": Provide(lambda: office.watched, sync_to_thread=False),
+            "serving": Provide(lambda: office.requests, sync_to_thread=False),
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "offered": Provide(lambda: offered, sync_to_thread=False),
         },
         guards=[known_first],
         exception_handlers={Exception: refused},
@@ -193,17 +220,21 @@ async def ask(
         reason=data.reason,
         word=word or "",
         emergency=data.emergency,
+        provenance=data.provenance or b"",
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
-    asking = await asyncio.to_thread(requests.ask, who, wish) if len(wish.items) > MANY else requests.ask(who, wish)
+    large = len(wish.items) > MANY or wish.provenance
+    asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
         await asyncio.wrap_future(asking.recorded)
     except StoreConflict:
         if not wish.word:
             raise
         before = await asyncio.to_thread(requests.shelf.said_before, who, wish)
-        return Response(standing_told(before), status_code=200)
+        told = standing_told(before)
+        told.ticket = await _ticket(office, who, before.request, before.id)
+        return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
     values: dict[int, Value] | None = None
     answer = asking.answer
@@ -231,6 +262,7 @@ async def ask(
         needed=asking.needed.approvals,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
+    told.ticket = await _ticket(office, who, asking.request, asking.id)
     return Response(told, status_code=201 if values is not None else 202, headers=location)
 
 
@@ -361,8 +393,16 @@ async def health(office: Office) -> Response[Health]:
         log_size=office.requests.writer.head.size,
         problems=found,
         keys=fares(served, office.log_key),
+        warnings=[] if office.cosigner is None else office.cosigner.problems,
     )
     return Response(told, status_code=503 if stopped else 200)
+
+
+async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
+    """For whoever cannot show their token again."""
+    if office.tickets is None or not who.machine:
+        return ""
+    return await asyncio.to_thread(office.tickets.give, who, id_, request.expires, office.requests.clock())
 
 
 def _signature(number: int, one: Value) -> WireSignature:

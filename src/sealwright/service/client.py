@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import httpx
 import msgspec
@@ -43,6 +43,7 @@ from sealwright.errors import (
     SealwrightError,
     ServiceRefused,
     ServiceUnavailable,
+    StillWaiting,
     UsageError,
 )
 from sealwright.findings import Finding
@@ -54,6 +55,7 @@ from sealwright.log.entry import read_entry
 from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import read_proof
 from sealwright.pki.timestamppool import Pool, Stamp
+from sealwright.service.citokens import TokenSource
 from sealwright.service.wire import (
     Ask,
     Challenge,
@@ -69,6 +71,7 @@ from sealwright.service.wire import (
     WireCredential,
     WireItem,
     WireKey,
+    WireProvenance,
 )
 from sealwright.service.wire import Requests as Page
 from sealwright.signing.approval import Approval
@@ -90,7 +93,7 @@ _STRANGE = "Stop, and tell the operator of the service: it answers what it must 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """url: https; certificate, key: of the client, PEM files; ca_file: the only authorities for the service, PEM."""
+    """url: https; certificate, key: of the client, PEM files, "" where it shows tokens; ca_file: the only authorities for the service, PEM."""
 
     url: str
     certificate: str
@@ -99,35 +102,50 @@ class Address:
 
 
 class Client:
-    """A connection to a service, of one thread. To be closed."""
+    """A connection to a service, of one thread. To be closed. tokens: of a CI system, in place of a certificate."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tokens: TokenSource | None = None) -> None:
         if not address.url.startswith("https://"):
             raise UsageError(address.url[:80], "a signing service speaks HTTPS", "Write https://HOST:PORT.")
         self.url = address.url.rstrip("/")
         try:
             context = ssl.create_default_context(cafile=address.ca_file)
-            context.load_cert_chain(address.certificate, address.key)
+            if tokens is None:
+                context.load_cert_chain(address.certificate, address.key)
         except (OSError, ssl.SSLError) as cause:
             raise UsageError(
                 self.url, f"its certificates cannot be read ({cause})", "Check --service-ca, --client and --client-key."
             ) from cause
+        self._tokens = tokens
+        self._tickets: dict[str, str] = {}  # by the path of the request that each reads
         self._http = httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=ANSWER_S)
 
     def ask(
-        self, key: str, items: Sequence[Item], *, reason: str = "", emergency: bool = False, wait_s: int = POLL_S
+        self,
+        key: str,
+        items: Sequence[Item],
+        *,
+        reason: str = "",
+        emergency: bool = False,
+        provenance: bytes = b"",
+        word: str = "",
+        wait_s: int = POLL_S,
     ) -> StandingRequest:
-        """Ask for signatures, and wait so long for them; asked again by the same word where no answer came."""
+        """Ask for signatures, and wait so long for them; asked again by the same word where no answer came. word: one's own, "" for a new one."""
         lines = [WireItem(one.line.decode(), one.content) for one in items]
-        body = msgspec.json.encode(Ask(key, lines, reason, emergency, wait_s=wait_s))
-        word = secrets.token_hex(16)
+        body = msgspec.json.encode(Ask(key, lines, reason, emergency, provenance or None, wait_s=wait_s))
+        headers = {"idempotency-key": word or secrets.token_hex(16)}
         for left in range(TRIES - 1, -1, -1):
             try:
-                return self._post("/v1/requests", body, StandingRequest, {"idempotency-key": word})
+                asked = self._post("/v1/requests", body, StandingRequest, headers)
             except ServiceUnavailable:
-                if not left:
+                if not left or (self._tokens is not None and not self._tokens.has_more()):
                     raise
                 time.sleep(1)
+            else:
+                if asked.ticket:
+                    self._tickets[f"/v1/requests/{asked.id}"] = asked.ticket
+                return asked
         raise AssertionError("the loop ends by itself")
 
     def standing(self, id_: str, wait_s: int = 0) -> StandingRequest:
@@ -169,6 +187,14 @@ class Client:
         """Hand an officer's word on an emergency in."""
         body = msgspec.json.encode(GivenFollowUp(outcome.value, word.scheme.value, word.proof))
         return self._post(f"/v1/requests/{id_}/follow-ups", body, StandingRequest)
+
+    def attempt(self, id_: str) -> StandingRequest:
+        """Have signed again what failed."""
+        return self._post(f"/v1/requests/{id_}/attempts", b"{}", StandingRequest)
+
+    def provenance(self, id_: str) -> WireProvenance:
+        """The build provenance that came with a request that names one."""
+        return self._get(f"/v1/requests/{id_}/provenance", WireProvenance)
 
     def withdraw(self, id_: str) -> StandingRequest:
         """Take a request back."""
@@ -220,8 +246,9 @@ class Client:
         return self._told("POST", path, body, kind, {"content-type": "application/json", **(headers or {})})
 
     def _told(self, method: str, path: str, body: bytes, kind: type[_Body], headers: Mapping[str, str]) -> _Body:
+        sent = {**headers, **self._authorization(method, path)}
         try:
-            with self._http.stream(method, self.url + path, content=body or None, headers=dict(headers)) as answer:
+            with self._http.stream(method, self.url + path, content=body or None, headers=sent) as answer:
                 data = b""
                 for block in answer.iter_bytes():
                     data += block
@@ -240,14 +267,35 @@ class Client:
             raise ServiceUnavailable(self.url, told, problem.next_step[:300] or _AGAIN)
         raise ServiceRefused(self.url, told, problem.next_step[:300] or "Ask its operator.")
 
+    def _authorization(self, method: str, path: str) -> dict[str, str]:
+        """The ticket of a request, else a new token, where no certificate says who asks."""
+        if self._tokens is None:
+            return {}
+        asked = path.partition("?")[0].removesuffix("/signatures").removesuffix("/proofs")
+        ticket = self._tickets.get(asked) if method == "GET" else None
+        return {"authorization": f"Bearer {ticket or self._tokens.next()}"}
+
     def _strange(self, what: str) -> ServiceUnavailable:
         return ServiceUnavailable(self.url, f"it answers {what}", _STRANGE)
+
+
+class Origin(Protocol):
+    """Where what is asked for comes from."""
+
+    def statement(self, artifacts: Sequence[Prepared]) -> bytes:
+        """Its build provenance."""
+        ...
+
+    def word(self, key: str, items: Sequence[Item], provenance: bytes) -> str:
+        """The same for the same run and the same artifacts, "" for a new one."""
+        ...
 
 
 class ServicePlace:
     """A service as the place where `sign` signs (`signing/place.py`). said: gets a line when approvals are waited for.
 
-    emergency: it cannot wait for what is usual; wait_s: how long signatures may take, approvals and all.
+    emergency: it cannot wait for what is usual; wait_s: how long signatures may take, approvals and all; watched: gets each answer on the
+    way; origin: what a CI job says of its run, None for a person.
     """
 
     timestamp = (NONE,)
@@ -261,8 +309,12 @@ class ServicePlace:
         emergency: bool = False,
         wait_s: float = 3600,
         said: Callable[[StandingRequest], None] = lambda _: None,
+        watched: Callable[[StandingRequest], None] = lambda _: None,
+        origin: Origin | None = None,
     ) -> None:
         self.client = client
+        self.watched = watched
+        self.origin = origin
         self.reason = reason
         self.emergency = emergency
         self.wait_s = wait_s
@@ -312,21 +364,28 @@ class ServiceKey:
     def sign(self, batch: Sequence[Prepared], now: datetime) -> list[Made]:  # noqa: ARG002 - the service's clock counts
         """Ask, wait for approvals, and believe nothing that can be checked."""
         client = self.place.client
+        items, origin = [item_of(prepared) for prepared in batch], self.place.origin
+        provenance = b"" if origin is None else origin.statement(batch)
         standing = client.ask(
             self.name,
-            [item_of(prepared) for prepared in batch],
+            items,
             reason=self.place.reason,
             emergency=self.place.emergency,
+            provenance=provenance,
+            word="" if origin is None else origin.word(self.name, items, provenance),
         )
+        if origin is not None and standing.state == "failed":  # when the same run asked before
+            standing = client.attempt(standing.id)
         until = time.monotonic() + self.place.wait_s
         if standing.state == "waiting":
             self.place.said(standing)
         while standing.state in ("waiting", "signing"):
             left = until - time.monotonic()
             if left <= 0:
-                raise ServiceUnavailable(
+                raise StillWaiting(
                     client.url, f"request {standing.id} is still {standing.state}", "Nothing was written; ask again."
                 )
+            self.place.watched(standing)
             try:
                 standing = client.standing(standing.id, wait_s=max(1, min(POLL_S, int(left))))
             except ServiceUnavailable:

@@ -26,11 +26,13 @@
     workers = 2                              # processes that sign with it, where it is in a PKCS#11 token
 
     [[issuer]]
-    kind = "github"                          # or "gitlab", with `address`
+    kind = "github"                          # or "gitlab", "other" (`issuers.py`)
     audience = "https://sign.acme.example"
 
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
     url = "https://alarms.acme.example/sealwright"
+
+    public_log = true                        # and the rest of what is published: `publishing.py`
 
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
@@ -46,8 +48,10 @@ from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
 from sealwright.errors import MalformedConfiguration
 from sealwright.keys.pin import CREDENTIAL
+from sealwright.service.issuers import issuer_of
 from sealwright.service.metricspage import check_own_address
-from sealwright.service.oidc import TokenIssuer, github, gitlab
+from sealwright.service.oidc import TokenIssuer
+from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
@@ -92,6 +96,7 @@ class Configuration:
     issuers: tuple[TokenIssuer, ...]
     webhook: Webhook | None
     metrics: Listen | None = None
+    publishing: Publishing = Publishing()
 
 
 def read_configuration(path: str) -> Configuration:
@@ -137,9 +142,10 @@ def read_configuration(path: str) -> Configuration:
             tuple(os.path.join(folder, one) for one in tls.texts("revocation_lists")),
         ),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
-        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", _issuer)),
+        issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", lambda section: issuer_of(section, folder))),
         metrics=_metrics(top, path),
         webhook=_webhook(top, place),
+        publishing=read_publishing(top, folder),
     )
     tls.done()
     top.done()
@@ -167,10 +173,3 @@ def _webhook(top: Section, place: Callable[[Section, str, str], str]) -> Webhook
     if not made.url.startswith("https://"):
         raise section.wrong("url", "an https address")
     return made
-
-
-def _issuer(section: Section) -> TokenIssuer:
-    audience = section.text("audience")
-    if section.word("kind", ("github", "gitlab")) == "github":
-        return github(audience)
-    return gitlab(audience, section.text("address", "https://gitlab.com"))

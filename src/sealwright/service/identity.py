@@ -5,13 +5,14 @@
 
 1. A request brings one proof: a certificate, or one `Authorization: Bearer` with a token. Two refuse it: nobody could say who asked.
 2. Certificates and tokens are known by the register as it is now; a register that cannot be read knows nobody (A132).
-3. A token is used up only where it is somebody's.
+3. A token is used up only where it is somebody's. Who asked by one waits by the ticket that came with the answer (`tickets.py`).
 4. Outside, everybody who is not let in gets one answer, whatever the reason; the log has the reason, with each claim that differs, and
    neither token nor signature (A129). Names are in neither.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
@@ -25,6 +26,7 @@ from sealwright.errors import IdentityRefused, SealwrightError
 from sealwright.service.issuerkeys import Fetch, IssuerKeys, fetch_keys
 from sealwright.service.oidc import Replay, TokenIssuer, VerifiedToken, issuer_of, read_token, refused, verify
 from sealwright.service.server import Answer, Log, no_log, plain
+from sealwright.service.tickets import PREFIX, Tickets
 from sealwright.signing.people import MAX_BYTES, People, Principal, parse_people
 
 _BEARER = re.compile(rb"bearer ([A-Za-z0-9._-]+)", re.IGNORECASE)
@@ -85,24 +87,29 @@ class Tokens:
 
 
 class Door:
-    """Where every request comes in. tokens: None where no CI system asks."""
+    """Where every request comes in. tokens: None where no CI system asks; tickets: of those that did, None with `tokens`."""
 
-    def __init__(self, people: PeopleFile, tokens: Tokens | None = None, log: Log = no_log) -> None:
+    def __init__(
+        self, people: PeopleFile, tokens: Tokens | None = None, log: Log = no_log, tickets: Tickets | None = None
+    ) -> None:
         self._people = people
         self._tokens = tokens
         self._log = log
+        self._tickets = tickets
 
     async def enter(self, scope: Mapping[str, Any], now: datetime) -> Principal:
         """Who asks, by an ASGI scope. Raises Unidentified."""
         try:
-            return await self._principal(_certificate(scope), _authorization(scope), now)
+            return await self._principal(scope, _certificate(scope), _authorization(scope), now)
         except SealwrightError as cause:
             client = str(scope["client"][0]) if scope.get("client") else "unix"
             line = {"event": "unidentified", "client": client, "code": cause.code, "by": _by(scope)}
             self._log({**line, "why": display(str(cause))[:4000]})
         raise Unidentified
 
-    async def _principal(self, certificate: bytes | None, authorization: Sequence[bytes], now: datetime) -> Principal:
+    async def _principal(
+        self, scope: Mapping[str, Any], certificate: bytes | None, authorization: Sequence[bytes], now: datetime
+    ) -> Principal:
         if (certificate is not None) + len(authorization) > 1:
             raise _nobody("it brings more than one proof of who asks")
         if certificate is not None:
@@ -112,6 +119,9 @@ class Door:
         bearer = _BEARER.fullmatch(authorization[0])
         if bearer is None or self._tokens is None:
             raise _nobody("its Authorization is no Bearer token, or no CI system asks here")
+        if self._tickets is not None and bearer[1].startswith(PREFIX.encode()):
+            ticket, asked = bearer[1].decode(), (str(scope["method"]), str(scope["path"]))
+            return await asyncio.to_thread(self._tickets.principal, ticket, *asked, now)
         token = await self._tokens.verified(bearer[1], now)
         principal = self._people.current().by_token(token.token, now)
         await self._tokens.use(token, now)

@@ -32,7 +32,7 @@ from sealwright.signing.policychange import CHANGE, Place, approved_by, needs_no
 from sealwright.signing.policyrecord import Ground, How, PolicyRecord, Standing
 
 ATTEMPTS = 5
-SAY_AGAIN = 50_000  # entries, which the next start reads in a fraction of a second
+SAY_AGAIN = 20_000  # entries, which the next start reads in a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from sealwright.signing.items import MAX_CONTENT_BYTES, MAX_ITEMS, MAX_LINE_BYTES
+from sealwright.signing.provenance import MAX_BYTES
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -22,7 +23,8 @@ class WireItem(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A request for signatures. key: its name; emergency: it cannot wait for what is usual; valid_s: seconds for which it may be approved and used.
+    """A request for signatures. key: its name; emergency: it cannot wait for what is usual; provenance: a statement of
+    its build (docs/ci/provenance.md); valid_s: seconds for which it may be approved and used.
 
     wait_s: seconds to wait for the signatures before answering without them.
     """
@@ -31,6 +33,7 @@ class Ask(Struct, forbid_unknown_fields=True, omit_defaults=True):
     items: Annotated[list[WireItem], Meta(min_length=1, max_length=MAX_ITEMS)]
     reason: Annotated[str, Meta(max_length=200)] = ""
     emergency: bool = False
+    provenance: Annotated[bytes, Meta(max_length=MAX_BYTES)] | None = None
     valid_s: Annotated[int, Meta(ge=60, le=14 * 86400)] = 86400
     wait_s: Annotated[int, Meta(ge=0, le=60)] = 30
 
@@ -88,7 +91,8 @@ class StandingRequest(Struct, omit_defaults=True):
     """A request as it stands. request: the very text that approvers sign; approvals: ids of persons; signed: of `count`.
 
     emergency: it was asked for as one; follow_up_until: when two officers have looked at it, "" where that is not owed; follow_up: "",
-    `confirmed` or `disputed`. needed: approvals without which nothing is signed, by the policies of when it was asked.
+    `confirmed` or `disputed`. needed: approvals without which nothing is signed, by the policies of when it was asked; ticket: for whoever
+    asked by a CI token, in place of the next one: `Authorization: Bearer`, to read this request, its signatures and proofs.
     """
 
     id: str
@@ -108,7 +112,15 @@ class StandingRequest(Struct, omit_defaults=True):
     follow_up_until: str = ""
     follow_up: str = ""
     needed: int | None = None
+    ticket: str = ""
     signatures: list[WireSignature] | None = None
+
+
+class WireProvenance(Struct):
+    """A build provenance as it came. verified: whether a builder signed it that the policies trust now."""
+
+    statement: bytes
+    verified: bool
 
 
 class Requests(Struct):
@@ -179,7 +191,7 @@ class KeyFare(Struct):
 
 
 class Health(Struct, omit_defaults=True):
-    """Whether the service signs. problems: of keys and parts, without secrets."""
+    """Whether the service signs. problems: of keys and parts; warnings: of what it signs without; both without secrets."""
 
     status: str
     service: str
@@ -187,6 +199,7 @@ class Health(Struct, omit_defaults=True):
     log_size: int
     problems: list[str]
     keys: list[KeyFare]
+    warnings: list[str] = []
 
 
 class Problem(Struct, omit_defaults=True):

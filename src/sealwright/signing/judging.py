@@ -23,6 +23,7 @@ from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
+from sealwright.signing.requestprovenance import proven_of
 from sealwright.signing.storedrequest import TAMPERED, StoredRequest
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, subject_of
@@ -86,13 +87,15 @@ def judge_use(
     history: History,
     approvals: Sequence[Approval],
     made: Mapping[int, Value],
+    statement: bytes,
     key: ServedKey,
     policies: Policies,
     people: People,
     now: datetime,
     context: Callable[[Principal, str], Context],
 ) -> Judged | None:
-    """What a use would be; None where the policies want more approvals. context: circumstances for a principal and a product.
+    """What a use would be; None where the policies want more approvals. statement: the build provenance that came with
+    it, b"" for none; context: circumstances for a principal and a product.
 
     Raises LogRefused where rows say otherwise than the log, RequestRefused for an approval that does not hold.
     """
@@ -111,6 +114,7 @@ def judge_use(
     persons = approvers(request.encoded(), approvals, principal.person, register)
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
+    proven = proven_of(statement, prepared, policies)
     owed: list[FollowUp] = []
 
     def asked(claims: Claims, who: Principal, action: Action) -> Question:
@@ -118,7 +122,7 @@ def judge_use(
             who,
             action,
             subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
-            replace(context(who, claims.product or ""), approvals=len(persons), officers=len(officers)),
+            replace(proven.within(context(who, claims.product or "")), approvals=len(persons), officers=len(officers)),
         )
 
     for claims in dict.fromkeys(one.claims for one in prepared):

@@ -42,6 +42,7 @@ from sealwright.keys.key import Provenance
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Subject, Usage
+from sealwright.signing.policyschema import OF_PROVENANCE
 from sealwright.trust.model import Environment
 
 E = TypeVar("E", bound=StrEnum)
@@ -75,6 +76,9 @@ FIELDS = {
     "officers": "how many of those are officers",
     "requester": "the person whose request it is, for approve and withdraw",
     "builder": "of a verified build provenance",
+    "build_type": "of the same",
+    "source": "the repository that it names",
+    "source_ref": "its tag or branch",
     "second_prepare": "yes or no: a second one came to the same digest",
     "used_hour": "how many the one who asks had signed in an hour",
     "used_day": "in a day",
@@ -182,11 +186,14 @@ def read_question(
             one.number("officers"),
             one.text("requester"),
             builder,
-            bool(builder),
+            any((builder, *(one.text(name) for name in OF_PROVENANCE))),
             one.flag("second_prepare"),
             Usage(one.number("used_hour"), one.number("used_day")),
             Usage(one.number("product_hour"), one.number("product_day")),
             one.flag("emergency"),
+            one.text("build_type"),
+            one.text("source"),
+            one.text("source_ref"),
         ),
     )
 

@@ -19,8 +19,11 @@ from sealwright.signing.policydiff import decide
 from sealwright.signing.policymatrix import SOMEBODY, Point, points
 from sealwright.signing.policyquestion import Action
 from sealwright.signing.policyrules import BUILT_IN_NAME, Effect, Rule
+from sealwright.signing.policyschema import OF_PROVENANCE
 from sealwright.texts.words import say
 from sealwright.trust.model import Environment
+
+OF_BUILDERS = frozenset(f"context.{name}" for name in (*OF_PROVENANCE, "provenance_verified"))
 
 
 class Level(StrEnum):
@@ -93,6 +96,11 @@ def _idle(policies: Policies, now: datetime) -> Iterator[Concern]:
     for kind, place, name in every:
         if (kind, name) not in named and not _looks_at_any(policies, place, reads):
             yield Concern(Level.IDLE, say("policy.check-unused", kind=kind, name=name))
+    if settings.builders and not reads & OF_BUILDERS:
+        yield Concern(Level.IDLE, say("policy.check-unused", kind="Builder", name=settings.builders[0].name))
+    if not settings.builders and reads & OF_BUILDERS:
+        rules = tuple(rule for rule in policies.rules if rule.reads & OF_BUILDERS)
+        yield Concern(Level.IDLE, say("policy.check-no-builder"), rules)
     for freeze in settings.freezes:
         if freeze.end <= now:
             yield Concern(Level.IDLE, say("policy.check-over", name=freeze.name))

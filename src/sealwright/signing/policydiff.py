@@ -73,7 +73,7 @@ def compare(old: Policies, new: Policies) -> Comparison:
     added, removed = _differing(old, new)
     if is_proved_not_weaker(old, new):
         return Comparison(Direction.NOT_WEAKER, (), added, removed, (), 0, 0)
-    settings = tuple(_weaker_settings(old, new))
+    settings = (*_weaker_settings(old, new), *_newly_trusted(old, new))
     differing = (*added, *removed)
     if any(rule.effect is Effect.FORBID for rule in differing):  # what is no longer forbidden must be permitted to show
         differing += tuple(rule for rule in new.rules if rule.effect is Effect.PERMIT)
@@ -86,7 +86,7 @@ def is_proved_not_weaker(old: Policies, new: Policies) -> bool:
     """Rule 1 alone, which asks no question."""
     added, removed = _differing(old, new)
     return (
-        not any(_weaker_settings(old, new))
+        not any((*_weaker_settings(old, new), *_newly_trusted(old, new)))
         and all(rule.effect is Effect.FORBID or _narrows(rule, old.rules) for rule in added)
         and all(_is_only_permit(rule) or _is_widened(rule, new.rules) for rule in removed)
     )
@@ -219,6 +219,13 @@ def _weaker_settings(old: Policies, new: Policies) -> Iterator[str]:
         lower = (limit.of, limit.per) == (quota.of, quota.per) and limit.at_most <= quota.at_most
         if limit != quota and not (lower and _only_forbids("Quota", quota.name, new.rules)):
             yield say("policy.diff-quota", name=quota.name, before=_quota(quota), after=_quota(limit))
+
+
+def _newly_trusted(old: Policies, new: Policies) -> Iterator[str]:
+    """Builders of which more is believed. One that is gone allows nothing: whoever asks could always leave its provenance out."""
+    for builder in new.settings.builders:
+        if not any(one.covers(builder) for one in old.settings.builders):
+            yield say("policy.diff-builder", name=builder.name)
 
 
 def _only_forbids(kind: str, name: str, rules: Sequence[Rule]) -> bool:

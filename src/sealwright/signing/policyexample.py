@@ -18,16 +18,21 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """What differs from company to company. repository, builder: of CI, "" where no machine signs; zone: of its hours."""
+    """What differs from company to company. repository, builder: of CI, "" where no machine signs; zone: of its hours.
+
+    builder_key: PEM, with which its provenance is signed, "" where that is entered later; build_type: of the provenance.
+    """
 
     repository: str
     builder: str
     zone: str
+    builder_key: str = ""
+    build_type: str = "https://actions.github.io/buildtypes/workflow/v1"
 
 
 def example(company: Company) -> dict[str, str]:
     """Names and texts of the files. UsageError for a name that would have to be quoted, or a zone that is none."""
-    for name in (company.repository, company.builder, company.zone):
+    for name in (company.repository, company.builder, company.zone, company.build_type):
         if name and not _PLAIN.fullmatch(name):
             raise UsageError(name, "it is no plain name", "Give it without spaces, quotes and signs.")
     if bool(company.repository) is not bool(company.builder):
@@ -36,7 +41,7 @@ def example(company: Company) -> dict[str, str]:
     table = _TABLE
     if company.repository:
         files["ci.cedar"] = _CI
-        files["settings.toml"] += _SETTINGS_CI
+        files["settings.toml"] += _SETTINGS_CI + (_SETTINGS_BUILDER if company.builder_key else _SETTINGS_NO_BUILDER)
         table += _TABLE_CI
     files[TABLE] = table
     filled = {name: _filled(text, company) for name, text in files.items()}
@@ -45,7 +50,14 @@ def example(company: Company) -> dict[str, str]:
 
 
 def _filled(text: str, company: Company) -> str:
-    for name, value in (("REPOSITORY", company.repository), ("BUILDER", company.builder), ("ZONE", company.zone)):
+    values = {
+        "REPOSITORY": company.repository,
+        "BUILDER": company.builder,
+        "ZONE": company.zone,
+        "BUILD_TYPE": company.build_type,
+        "BUILDER_KEY": company.builder_key.strip(),
+    }
+    for name, value in values.items():
         text = text.replace(f"%{name}%", value)
     return text
 
@@ -185,6 +197,21 @@ _SETTINGS_CI = """
 of = "principal"
 per = "hour"
 at_most = 60
+"""
+_SETTINGS_BUILDER = """
+[builder.release]
+id = "%BUILDER%"
+build_types = ["%BUILD_TYPE%"]
+key = '''
+%BUILDER_KEY%
+'''
+"""
+_SETTINGS_NO_BUILDER = """
+# Without the builder's key no build provenance counts, and machines sign nothing for production (docs/ci/provenance.md):
+# [builder.release]
+# id = "%BUILDER%"
+# build_types = ["%BUILD_TYPE%"]
+# key = "-----BEGIN PUBLIC KEY-----..."
 """
 _TABLE = """# sealwright policy test 1
 # Each rule in both directions: what it is there for, and what stands just beside it.

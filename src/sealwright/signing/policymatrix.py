@@ -54,6 +54,9 @@ class Point:
     officers: int = 0
     own: bool = False
     builder: str = ""
+    build_type: str = ""
+    source: str = ""
+    source_ref: str = ""
     second_prepare: bool = False
     emergency: bool = False
     hours: frozenset[str] = frozenset()
@@ -83,9 +86,12 @@ class Point:
                 min(self.officers, self.approvals),
                 self.who if self.own else "",
                 self.builder,
-                bool(self.builder),
+                any((self.builder, self.build_type, self.source, self.source_ref)),
                 self.second_prepare,
                 emergency=self.emergency,
+                build_type=self.build_type,
+                source=self.source,
+                source_ref=self.source_ref,
             ),
         )
 
@@ -238,6 +244,9 @@ _TEXTS = {
     "resource.product": "product",
     "resource.version": "version",
     "context.builder": "builder",
+    "context.build_type": "build_type",
+    "context.source": "source",
+    "context.source_ref": "source_ref",
 }
 _NUMBERS = {"resource.count": "count", "context.approvals": "approvals", "context.officers": "officers"}
 _ENTITIES: dict[str, tuple[str, Callable[[str], object]]] = {
@@ -295,7 +304,7 @@ def _changes(known: Iterable[Rule]) -> list[Change]:
     found += [Change("environment", value) for value in (None, *Environment)]
     for flag in ("claims_signed", "own", "second_prepare", "emergency"):
         found += [Change(flag, value) for value in (False, True)]
-    for field in ("key", "product", "version", "builder"):
+    for field in ("key", "product", "version", "builder", "build_type", "source", "source_ref"):
         found += [Change(field, value) for value in ("", ANOTHER)]
     found += [Change("hardware", value) for value in ((), (ANOTHER,))]
     found += [Change("format", value) for value in ("", "detached")]

@@ -71,7 +71,7 @@ class Context:
 
     approvals: distinct persons who approved, none of them the requester; officers: how many of those are officers; requester: the person who
     answers for the request that is asked about, "" where there is none; builder: its id in the build provenance, which counts only with
-    provenance_verified; second_prepare: a second machine or person came to the same digest; by_principal, of_product: what quotas count;
+    provenance_verified; build_type, source, source_ref: what that provenance says it was built as and of; second_prepare: a second machine or person came to the same digest; by_principal, of_product: what quotas count;
     emergency: somebody says that this cannot wait.
     """
 
@@ -85,6 +85,9 @@ class Context:
     by_principal: Usage = Usage()
     of_product: Usage = Usage()
     emergency: bool = False
+    build_type: str = ""
+    source: str = ""
+    source_ref: str = ""
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:

@@ -3,7 +3,8 @@
     principal   Person::"ID" or Machine::"ID"; in Role::"officer"; .tenant .claims.NAME
     action      Action::"sign" and the others of `Action`
     resource    .tenant .key .provenance .format .layout .product .version .environment .hardware .count .claims_signed
-    context     .approvals .officers .own .emergency .builder .provenance_verified .second_prepare .hours .freeze .over
+    context     .approvals .officers .own .emergency .second_prepare .hours .freeze .over
+                .provenance_verified .builder .build_type .source .source_ref
 
 Every attribute is always there: what is not known is "" or `none`, so no rule depends on what is absent. Whatever has a closed list
 of values (roles, formats, environments, provenances, the settings' names) is an enumerated entity, and Cedar refuses a rule with a
@@ -71,12 +72,17 @@ _CONTEXT = {
     "own": "Bool",
     "emergency": "Bool",
     "builder": "String",
+    "build_type": "String",
+    "source": "String",
+    "source_ref": "String",
     "provenance_verified": "Bool",
     "second_prepare": "Bool",
     "hours": "Set<Hours>",
     "freeze": "Set<Freeze>",
     "over": "Set<Quota>",
 }
+# what a build provenance says, which counts only where it is verified
+OF_PROVENANCE = ("builder", "build_type", "source", "source_ref")
 # what an attribute that is an entity can be compared with
 ENTITIES = {
     "resource.format": "Format",
@@ -191,7 +197,7 @@ def circumstances(question: Question, facts: Facts, crowd: Crowd, emergency: boo
         "officers": crowd.officers,
         "own": context.requester != "" and context.requester == question.principal.person,
         "emergency": emergency,
-        "builder": context.builder if context.provenance_verified else "",
+        **{name: getattr(context, name) if context.provenance_verified else "" for name in OF_PROVENANCE},
         "provenance_verified": context.provenance_verified,
         "second_prepare": context.second_prepare,
         "hours": _entities("Hours", facts.hours),

@@ -18,6 +18,11 @@ reason = "nobody is at the plants"
 of = "principal"                        # or "product"
 per = "hour"                            # or "day"
 at_most = 60
+
+[builder.release]                       # whose build provenance counts (`builder.py`)
+id = "https://ci.acme.example/workflows/release"
+build_types = ["https://actions.github.io/buildtypes/workflow/v1"]
+key = "-----BEGIN PUBLIC KEY-----…"
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from zoneinfo import ZoneInfo
 
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.errors import MalformedPolicy
+from sealwright.signing.builder import Builder, builder_of
 from sealwright.signing.policyquestion import Context, Facts, Question
 
 T = TypeVar("T")
@@ -143,6 +149,7 @@ class Settings:
     hours: tuple[Hours, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     quotas: tuple[Quota, ...] = ()
+    builders: tuple[Builder, ...] = ()
 
     def facts(self, question: Question) -> Facts:
         """Time and counts as names."""
@@ -168,6 +175,7 @@ def parse_settings(data: bytes, subject: str) -> Settings:
         _each(top, "hours", _hours),
         _each(top, "freeze", lambda name, section: _freeze(name, section, zone)),
         _each(top, "quota", _quota),
+        _each(top, "builder", builder_of),
     )
     top.done()
     return found

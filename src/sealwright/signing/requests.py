@@ -52,6 +52,7 @@ from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.request import SigningRequest, new_nonce
+from sealwright.signing.requestprovenance import keep, kept, proven_of
 from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
 from sealwright.signing.shelf import Shelf
 from sealwright.signing.signcounts import take
@@ -125,6 +126,7 @@ class Requests:
         prepared = prepared_items(wish)
         claims = list(dict.fromkeys(one.claims for one in prepared))
         policies = self.policies()
+        proven = proven_of(wish.provenance, prepared, policies)
         subjects = [
             subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None) for one in claims
         ]
@@ -135,7 +137,7 @@ class Requests:
                     principal,
                     Action.REQUEST,
                     one,
-                    self._context(connection, principal, one.product, now, wish.emergency),
+                    proven.within(self._context(connection, principal, one.product, now, wish.emergency)),
                 )
                 for one in subjects
             ]
@@ -158,7 +160,7 @@ class Requests:
             claims=common_claims(claims),
             not_before=now,
             expires=now + wish.valid,
-            provenance=wish.provenance,
+            provenance=proven.digest,
             emergency=wish.emergency,
         )
         private = asker_text(principal, request.nonce, wish.reason)
@@ -195,6 +197,7 @@ class Requests:
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
             connection.execute(_REQUESTED, {**values, "leaf": first})
             keep_private(connection, id_, private)
+            keep(connection, id_, wish.provenance)
 
         if not starts:
             return Asking(request, id_, needed, self.writer.append(lines, rows), None)
@@ -292,6 +295,7 @@ class Requests:
             history = self._check_open(connection, stored, now, people)
             approvals = approvals_of(connection, id_)
             made = made_of(connection, id_)
+            statement = kept(connection, stored.request)
         key = self._served(stored.request)
         mine = REQUESTS.c.id != id_
 
@@ -301,7 +305,7 @@ class Requests:
             with self.store.read() as connection:
                 return self._context(connection, principal, product, now, stored.request.emergency, besides=mine)
 
-        judged = judge_use(stored, history, approvals, made, key, policies, people, now, context)
+        judged = judge_use(stored, history, approvals, made, statement, key, policies, people, now, context)
         if judged is None:
             return None
         if not judged.left:  # its state was written over

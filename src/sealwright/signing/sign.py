@@ -71,7 +71,7 @@ class SignOptions:
     format: name of the format that takes the signature inside (None: it goes beside); out is then the new file, or its folder;
     existing: what happens to signatures inside already; layout: what the header of the format `layout` is described by.
     timestamps: from how many distinct authorities; later: whether a signature is made though none answers (None: as the home says).
-    clock: what says the time of signing, aware; the home's own authority stamps by it too.
+    clock: what says the time of signing, aware; the home's own authority stamps by it too. batch: how many are signed at once.
     """
 
     key: str | None = None
@@ -88,6 +88,7 @@ class SignOptions:
     timestamps: int = 1
     later: bool | None = None
     clock: Callable[[], datetime] = utc_now
+    batch: int = BATCH
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -202,7 +203,7 @@ def sign_each(
             one = path if isinstance(path, NotSigned) else _prepare(path, options, algorithms, places, prepare)
             batch.append(one)
             held_bytes += len(one.behind) if isinstance(one, Prepared) else 0
-            if len(batch) == BATCH or held_bytes >= HELD_BYTES:
+            if len(batch) == options.batch or held_bytes >= HELD_BYTES:
                 yield from _finish(batch, opened, stamper, options)
                 batch, held_bytes = [], 0
         if batch:

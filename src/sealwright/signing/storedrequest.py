@@ -121,6 +121,7 @@ def requested(request: SigningRequest, id_: str, private: Digest, now: datetime,
         expires=request.expires,
         claimed=entries.Claimed.ASSERTED if first.content is None else entries.Claimed.SIGNED,
         claims=request.claims,
+        build=request.provenance,
         private=private,
     ).encoded()
 

@@ -115,6 +115,25 @@ POLICIES = Table(
     Column("leaf", BigInteger, nullable=False),
 )
 
+# the build provenance that came with a request, as it came; its digest is in the request's bytes
+PROVENANCE = Table(
+    "provenance",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("statement", Octets, nullable=False),
+)
+
+# by what a CI job that came with a token looks how its request stands (`service/tickets.py`); digest: SHA-256 of the ticket
+TICKETS = Table(
+    "tickets",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("digest", Octets, nullable=False, unique=True),
+    Column("machine", Text, nullable=False),
+    Column("claims", Octets, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+
 # emergencies that were used: what is owed. outcome: "" while nobody has looked; told: when an overdue one was told of, 0 for not yet
 FOLLOWUPS = Table(
     "followups",

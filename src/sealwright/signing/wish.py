@@ -14,12 +14,13 @@ from sealwright.errors import (
     RequestRefused,
 )
 from sealwright.formats.format import Prepared
-from sealwright.log.canonical import canonical_json
+from sealwright.log.canonical import Field, canonical_json
 from sealwright.signing.desk import Desk
 from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
-from sealwright.signing.policy import Needed, Policies
+from sealwright.signing.policy import Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Question, Subject
 from sealwright.signing.privatepart import MAX_TEXT
+from sealwright.signing.requestprovenance import wanted_and_found
 from sealwright.trust.model import Environment
 
 VALID = timedelta(hours=24)
@@ -45,7 +46,7 @@ class ServedKey:
 class Wish:
     """What somebody asks for. key: its name; reason: free text for approvers, ""; word: the client's own name for it, "".
 
-    valid: how long it may be approved and used.
+    provenance: a statement of its build as it came, b"" for none; valid: how long it may be approved and used.
     """
 
     key: str
@@ -53,7 +54,7 @@ class Wish:
     reason: str = ""
     word: str = ""
     emergency: bool = False
-    provenance: Digest | None = None
+    provenance: bytes = b""
     valid: timedelta = VALID
 
 
@@ -79,13 +80,18 @@ def needed_for(policies: Policies, questions: Sequence[Question]) -> Needed:
     for question in questions:
         decision = policies.decide(question)
         if not decision.allowed:
-            raise PolicyRefused("policy", decision.reason, decision.advice or "Ask who decides what is allowed.")
+            raise _refused(policies, question, decision)
         needed = policies.needed(replace(question, action=Action.SIGN))
         if needed is None:
-            refused = policies.decide(replace(question, action=Action.SIGN))
-            raise PolicyRefused("policy", refused.reason, refused.advice or "Ask who decides what is allowed.")
+            signing = replace(question, action=Action.SIGN)
+            raise _refused(policies, signing, policies.decide(signing))
         most = Needed(max(most.approvals, needed.approvals), max(most.officers, needed.officers))
     return most
+
+
+def _refused(policies: Policies, question: Question, decision: Decision) -> PolicyRefused:
+    what = decision.reason + wanted_and_found(policies, question)
+    return PolicyRefused("policy", what, decision.advice or "Ask who decides what is allowed.")
 
 
 def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
@@ -122,7 +128,12 @@ def about(claims: Claims) -> Subject:
 def body_of(wish: Wish) -> bytes:
     """What must be the same where a word is said again."""
     root = root_of_items([item.line for item in wish.items])
-    said = canonical_json(
-        {"key": wish.key, "root": root.hex(), "reason": wish.reason, "emergency": int(wish.emergency)}
-    )
-    return Digest.of(said).value
+    said: dict[str, Field] = {
+        "key": wish.key,
+        "root": root.hex(),
+        "reason": wish.reason,
+        "emergency": int(wish.emergency),
+    }
+    if wish.provenance:
+        said["provenance"] = str(Digest.of(wish.provenance))
+    return Digest.of(canonical_json(said)).value

@@ -29,5 +29,12 @@ WORDS: dict[str, str] = {
     "followup.left": "nothing was said; with --confirm or --dispute you say what {id} was",
     "followup.settled": "it is {outcome} now",
     "followup.one-more": "taken in; another officer has to look at it too",
+    "approve.provenance-signed": "  BUILT by a builder that the service's policies trust, whose signature it has checked:",
+    "approve.provenance-bare": "  built as the requester says, and nobody vouches for it:",
+    "ci.waits": "request {id} is {state}; approved by {approvals}",
+    "ci.statement": "provenance: {path}",
+    "ci.verified": "{path}: built by this builder",
+    "ci.builder": "    builder {builder}, build type {type}",
+    "ci.source": "    source {source} at {ref}",
     "sign.waits-for-approval": "request {id} waits for approval: sealwright approve {id} --service {url} (and your certificates)",
 }

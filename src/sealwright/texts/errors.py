@@ -124,6 +124,9 @@ TEXTS: dict[str, Text] = {
     "SW-SERVICE-UNAVAILABLE": Text(
         "the signing service {subject} gives no answer: {found}", "Ask again in a moment; nothing is signed twice."
     ),
+    "SW-SERVICE-WAITING": Text(
+        "the signing service {subject} has not signed yet: {found}", "Ask again the same way: that goes on waiting."
+    ),
     "SW-PEOPLE-MALFORMED": Text(
         "the register {subject} is not usable: {found}",
         "Correct it; `sealwright people check FILE` reads it.",
@@ -143,6 +146,10 @@ TEXTS: dict[str, Text] = {
     "SW-REQUEST-UNKNOWN": Text("{subject} is not known: {found}", "Check its name, and as whom you ask."),
     "SW-POLICY-REFUSED": Text(
         "the policies do not allow it ({subject}): {found}", "Ask who decides what is allowed there."
+    ),
+    "SW-PROVENANCE-REFUSED": Text(
+        "the build provenance {subject} is not one for this: {found}",
+        "Sign what the builder built, with the provenance that it made for it.",
     ),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",
