@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -352,6 +353,22 @@ def test_an_older_start_is_not_the_newest_word(made: PolicyHouse) -> None:
         assert not any(
             isinstance(read := read_any(one), Start) and read.edition == 1 for one in writer.reader.entries(2, 100)
         )
+
+
+def test_replicas_that_begin_a_log_at_once_record_its_policies_once(url: str, tmp_path: Path, cast: Cast) -> None:
+    house = PolicyHouse(tmp_path, cast, url)
+    house.write(STRICT)
+    with house.log():
+        pass  # the schema is there, and the log is empty
+    with ThreadPoolExecutor(4) as pool:
+        grounds = [one.ground for one in pool.map(lambda _: house.start(), range(4))]
+    assert sorted(str(None if one is None else one.how) for one in grounds) == ["None", "None", "None", "first"]
+    (first,) = house.entries()
+    assert first.edition == 1
+    house.write(WEAK)
+    refused(house, "2.change")
+    weaken(house, "olga", "otto")
+    assert how(house) is How.APPROVED
 
 
 def test_a_change_at_the_same_time_as_another_is_judged_by_what_counts_then(
