@@ -432,6 +432,31 @@ def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(mad
         assert here.problem == ""
 
 
+def test_a_replica_that_is_behind_does_not_say_the_former_policies_again(
+    made: PolicyHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although somebody with the database hides from it that others count: else its word were the newest at the next start."""
+    from sealwright.log.entries import Expired
+
+    monkeypatch.setattr("sealwright.service.policiesinforce.SAY_AGAIN", 20)
+    more = [Expired(time=made.now, request="0f" * 16).encoded()] * 30
+    with made.log() as (store, writer), made.log() as (others_store, others):
+        here, there = made.over(store, writer), made.over(others_store, others)
+        here.open()
+        made.write(STRICTER)
+        there.open()
+        with store.write() as connection:
+            connection.execute(update(POLICIES).values(leaf=0))
+        writer.append(more).result(30)
+        here.look()
+        assert here.current().digest == digest_of_rules(STRICTER)
+        assert _editions(store, writer) == [1, 2]
+        others.append(more).result(30)  # and where it has not appended since
+        there.look()
+        assert 1 not in _editions(store, writer)[1:]
+    assert how(made) is None
+
+
 def test_a_long_run_says_its_edition_again(made: PolicyHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sealwright.service.policiesinforce.SAY_AGAIN", 20)
     from sealwright.log.entries import Expired
