@@ -173,7 +173,7 @@ class _Client:
                     if answer.status_code == 409 and path.endswith("/attempts"):
                         return {}  # another one was quicker
                     if answer.status_code not in (409, 502, 503, 504):
-                        self._surprise(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+                        self._surprise(f"{method} {path}: {answer.status_code} {answer.text[:600]}")
             except httpx.HTTPError:
                 self._http.pop(address).close()
             time.sleep(0.1)

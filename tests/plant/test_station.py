@@ -19,7 +19,8 @@ from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, OutputRefused
 from sealwright.plant.cleanstick import write_clean
-from sealwright.plant.intake import Group, Intake, Limits, Taken
+from sealwright.plant.intake import Group, Intake
+from sealwright.plant.intakecopy import Limits, Taken
 from sealwright.plant.media import media_below, medium_of, parse_mounts
 from sealwright.plant.station import private_place
 
@@ -348,7 +349,7 @@ def test_a171_a_folder_of_the_clean_stick_that_becomes_a_link_is_not_followed(tm
 
 _KILLED = """
 import os, signal, sys
-from sealwright.plant import cleanstick, intake
+from sealwright.plant import cleanstick, intakecopy as intake
 taken = [intake.Taken(b"a.bin", 4, intake.Digest.of(b"good")), intake.Taken(b"b.bin", 4, intake.Digest.of(b"good"))]
 left = int(sys.argv[3])
 def step(event, _):
@@ -613,6 +614,12 @@ def test_the_screen_says_in_large_words_what_becomes_of_each_stick(home: Path, d
             shown = until(session, "Every file on this stick may be used.")
             assert "██" in shown
             assert "ALLOWED      target.bin" in shown
+            subprocess.run([*tmux, "resize-window", "-x", "60", "-y", "24"], check=True)
+            narrow = until(session, "| |__| |")
+            assert max(map(len, narrow.splitlines())) <= 60
+            assert "██" not in narrow
+            subprocess.run([*tmux, "resize-window", "-x", "100", "-y", "32"], check=True)
+            until(session, "██")
             subprocess.run([*tmux, "send-keys", "F2"], check=True)
             until(session, "SEALWRIGHT CHECKING STATION")
             assert "Verdict:  ALLOWED" in (tmp_path / "printed").read_text()

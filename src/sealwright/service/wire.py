@@ -191,7 +191,7 @@ class KeyFare(Struct):
 
 
 class Health(Struct, omit_defaults=True):
-    """Whether the service signs. problems: of keys and parts, without secrets."""
+    """Whether the service signs. problems: of keys and parts; warnings: of what it signs without; both without secrets."""
 
     status: str
     service: str
@@ -199,6 +199,7 @@ class Health(Struct, omit_defaults=True):
     log_size: int
     problems: list[str]
     keys: list[KeyFare]
+    warnings: list[str] = []
 
 
 class Problem(Struct, omit_defaults=True):

@@ -21,10 +21,10 @@ from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import APPROVAL
 from sealwright.errors import RequestRefused, SealwrightError
 from sealwright.keys.pin import Pin
+from sealwright.signing.approvalkeys import WebauthnKey
 from sealwright.signing.attendance import signers_of
 from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.init import signed_text
-from sealwright.signing.people import WebauthnKey
 from sealwright.signing.signcounts import SignCount
 from sealwright.signing.webauthn import read_assertion, verified
 

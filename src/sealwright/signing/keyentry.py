@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from sealwright.artifact.section import read_toml
-from sealwright.signing.people import PEOPLE, WebauthnKey, webauthn_key
+from sealwright.signing.approvalkeys import WebauthnKey, webauthn_key
+from sealwright.signing.people import PEOPLE
 from sealwright.signing.webauthn import base64url
 from sealwright.trust.toml import Toml, toml_text
 

@@ -41,31 +41,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.section import Complaint, Section, read_toml
-from sealwright.envelope.algorithms import (
-    ECDSA_SHA256,
-    ED25519,
-    RSA_SHA256,
-    PublicKey,
-    algorithm_for,
-    check_encoding,
-)
-from sealwright.errors import IdentityRefused, MalformedPeople, SealwrightError
+from sealwright.errors import IdentityRefused, MalformedPeople
+from sealwright.signing.approvalkeys import ApprovalKey, CmsKey, WebauthnKey, approval_keys
 from sealwright.trust.certificate import load_certificate, tbs_digest
 
 FIRST_LINE = "# sealwright people 1"
@@ -76,12 +64,7 @@ MAX_SHOWN = 8
 JUDGED = frozenset(("iss", "aud", "sub", "exp", "nbf", "iat", "jti"))  # claims of every token, which no register lists
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLAIM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _ISSUER = re.compile(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
-_AAGUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PORT = re.compile(r"[1-9][0-9]{0,4}")
-OF_AUTHENTICATORS = (ECDSA_SHA256, ED25519, RSA_SHA256)  # by a key's kind: ES256, EdDSA, RS256
-_CREDENTIAL_BYTES = range(16, 1024)
 _ASK = "Ask the PKI officer; `sealwright people show` lists who is known."
 
 
@@ -113,33 +96,6 @@ class Principal:
     tenant: str
     roles: frozenset[Role]
     claims: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CmsKey:
-    """A key with which a person signs approvals as CMS. key: SHA-256 of SPKI."""
-
-    person: str
-    key: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class WebauthnKey:
-    """A credential of an authenticator. rp: the relying party's id, a host name; origin: where it is asked, https://RP[:PORT].
-
-    credential: its id; spki: its public key, DER; aaguid: what model it says it is, "" where that was not written down.
-    """
-
-    person: str
-    key: Digest
-    rp: str
-    origin: str
-    credential: bytes
-    spki: bytes
-    aaguid: str
-
-
-ApprovalKey = CmsKey | WebauthnKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +347,7 @@ def _person(section: Section) -> Person:
         since=section.time_or_none("from"),
         until=section.time_or_none("until"),
         certificates=section.digests("certificates"),
-        approval_keys=tuple(_approval_keys(section, person)),
+        approval_keys=tuple(approval_keys(section, person)),
     )
 
 
@@ -417,50 +373,6 @@ def _roles(section: Section, allowed: frozenset[Role]) -> frozenset[Role]:
     if not found or set(found) - {role.value for role in allowed}:
         raise section.wrong("roles", "some of " + ", ".join(role for role in Role if role in allowed))
     return frozenset(Role(one) for one in found)
-
-
-def _approval_keys(section: Section, person: str) -> Iterator[ApprovalKey]:
-    for one in section.tables("approval_key", f"person.approval_key of {person}"):
-        if one.word("scheme", ("cms", "webauthn")) == "cms":
-            yield CmsKey(person, one.digest("key"))
-        else:
-            yield webauthn_key(one, person)
-        one.done()
-
-
-def webauthn_key(section: Section, person: str) -> WebauthnKey:
-    """A credential as a register has it; MalformedPeople naming the line."""
-    rp, text, pem = section.text("rp"), section.text("credential"), section.raw("key") or ""
-    if not _HOST.fullmatch(rp):
-        raise section.wrong("rp", "a host name in lower case, such as sign.acme.example")
-    origin = section.text("origin", f"https://{rp}")
-    if not _origin_of(rp, origin):
-        raise section.wrong("origin", f"https://{rp}, with a port that is not 443 where the service has one")
-    aaguid = section.text("aaguid", "")
-    if aaguid and not _AAGUID.fullmatch(aaguid):
-        raise section.wrong("aaguid", "what `sealwright people enrol-key` wrote")
-    try:
-        credential = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        credential = b""
-    if len(credential) not in _CREDENTIAL_BYTES or base64.urlsafe_b64encode(credential).rstrip(b"=") != text.encode():
-        raise section.wrong("credential", "the credential's id in base64url without padding")
-    try:
-        key = load_pem_public_key(pem.encode())
-        if algorithm_for(key, subject=section.where) not in OF_AUTHENTICATORS:
-            raise ValueError("no algorithm of authenticators")
-        check_encoding(cast("PublicKey", key), pem.encode(), subject=section.where)
-    except (ValueError, UnsupportedAlgorithm, SealwrightError) as cause:
-        raise section.wrong("key", "a public key in PEM (BEGIN PUBLIC KEY): P-256, Ed25519 or RSA") from cause
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return WebauthnKey(person, Digest.of(spki), rp, origin, credential, spki, aaguid)
-
-
-def _origin_of(rp: str, origin: str) -> bool:
-    """Whether an origin is one of that host, as browsers write it (RFC 6454: without the port 443)."""
-    host, colon, port = origin.removeprefix("https://").partition(":")
-    fits = not colon or (_PORT.fullmatch(port) is not None and int(port) < 65536 and port != "443")
-    return origin.startswith("https://") and host == rp and fits
 
 
 def _token_rule(section: Section) -> TokenRule:

@@ -17,7 +17,8 @@ from typing import Any
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import MalformedPeople, UsageError
-from sealwright.signing.people import ApprovalKey, CmsKey, Machine, People, Person, in_force, parse_people
+from sealwright.signing.approvalkeys import ApprovalKey, CmsKey
+from sealwright.signing.people import Machine, People, Person, in_force, parse_people
 from sealwright.trust.toml import Toml, table_text, value_text
 
 _HEADER = re.compile(r"\[\[(person|machine)\]\][ \t]*(#[^\n]*)?\n?")

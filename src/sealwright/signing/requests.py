@@ -327,7 +327,7 @@ class Requests:
                 ).encoded()
             )
 
-        def rows(connection: Connection, first: int) -> None:
+        def rows(connection: Connection, _: int) -> None:
             taken = connection.execute(
                 update(REQUESTS)
                 .where(
@@ -337,7 +337,7 @@ class Requests:
                 )
                 .values(state=State.SIGNING, attempt=attempt, holder=self.replica, problem="")
             )
-            if taken.rowcount != 1 or self._histories.since(connection, id_, history, first):
+            if taken.rowcount != 1 or self._histories.since(connection, id_, history):
                 raise RequestOver(id_, "it is used already", "Look how it stands.")
             keep_private(connection, id_, private)
             if due is not None:

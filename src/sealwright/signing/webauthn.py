@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sealwright.artifact.names import display
 from sealwright.envelope.algorithms import algorithm_for, check_signature
 from sealwright.errors import BadSignature, RequestRefused
-from sealwright.signing.people import WebauthnKey
+from sealwright.signing.approvalkeys import WebauthnKey
 
 DOMAIN = b"sealwright approval 1\n"
 MAX_CLIENT_DATA = 2048
