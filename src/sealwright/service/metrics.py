@@ -1,7 +1,7 @@
 """What a signing service measures of itself, as Prometheus reads it (text exposition 0.0.4, docs/operating.md).
 
     metrics = Metrics()
-    edge(resources, [metrics.watch])
+    edge(resources, [metrics.watch], bodies)
     log = metrics.counting(log)
     metrics.exposition(Measured(requests, tls, counts), tenant)
 
