@@ -216,6 +216,12 @@ class WitnessRefused(SealwrightError):
     code = "SW-LOG-WITNESS"
 
 
+class AlarmUndelivered(SealwrightError):
+    """A log's alarm could not be told to the program or URL that is there for it."""
+
+    code = "SW-LOG-ALARM"
+
+
 class HomeLocked(SealwrightError):
     """A signing home was restored, and what was signed after its backup is not known yet: nothing is signed with it."""
 

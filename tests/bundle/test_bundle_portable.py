@@ -132,3 +132,21 @@ def test_a_python_that_no_wheel_was_made_for_is_told_so(bundle: Bundle, tmp_path
     assert done.returncode == 2
     assert "this folder has no modules for linux-x86_64-cp" in done.stderr
     assert "It has them for: linux-x86_64-cp3" in done.stderr
+
+
+def test_a_document_signed_inside_its_xml_is_refused_with_what_is_missing(bundle: Bundle, tmp_path: Path) -> None:
+    """lxml is an extra that the bundle does not carry (docs/bundle.md)."""
+    home, document = str(tmp_path / "home"), tmp_path / "recipe.xml"
+    document.write_text("<recipe><salt>1</salt></recipe>\n")
+    assert main(["init", home]) == 0
+    assert main(["key", "enrol", "xmldsig", "--home", home]) == 0
+    signed = str(tmp_path / "signed.xml")
+    assert (
+        main(["sign", str(document), "--home", home, "--format", "xmldsig", "--key", "xmldsig", "--out", signed]) == 0
+    )
+    words = ["verify", signed, "--trust", f"{home}/trust.toml"]
+    assert main(words) == 0
+    done = started(bundle, *words)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (1, False)
+    assert done.stdout.startswith("DO NOT INSTALL:")
+    assert "pip install 'sealwright[xml]'" in done.stdout + done.stderr

@@ -117,3 +117,32 @@ def test_what_is_signed_on_windows_is_checked_elsewhere(bundle: Bundle, tmp_path
     assert b"\r" not in (tmp_path / "home" / "journal" / "journal.jsonl").read_bytes()
     assert end_of(str(tmp_path / "home" / "journal" / "journal.jsonl"))[0] > 2
     assert main(["verify", str(tmp_path / "recipe.csv"), "--trust", str(tmp_path / "home" / "trust.toml")]) == 0
+
+
+def install(bundle: Bundle, folder: Path, *words: str, python: Path | None) -> tuple[int, str]:
+    """`install.cmd` typed in a folder."""
+    return cmd(folder, on_windows(bundle.folder / "install.cmd"), *words, search=python)
+
+
+def test_the_installer_says_how_it_is_used_and_touches_nothing_that_is_there(bundle: Bundle, tmp_path: Path) -> None:
+    code, said = install(bundle, tmp_path, python=windows_python())
+    assert (code, "usage: install.cmd FOLDER" in said) == (2, True), said
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "kept.txt").write_text("kept")
+    code, said = install(bundle, tmp_path, "there", python=windows_python())
+    assert (code, "is already there; name a folder that is not" in said) == (2, True), said
+    assert (tmp_path / "there" / "kept.txt").read_text() == "kept"
+
+
+def test_the_installer_without_python_says_which_one_is_needed(bundle: Bundle, tmp_path: Path) -> None:
+    code, said = install(bundle, tmp_path, "new", python=None)
+    assert (code, "Python 3.11 to 3.14, 64 bits, is needed" in said) == (2, True), said
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_installation_that_cannot_be_finished_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    """The embeddable Python has no venv: what makes the folder fails, which is as far as Wine goes."""
+    code, said = install(bundle, tmp_path, "new", python=windows_python())
+    assert (code, "nothing was installed" in said) == (1, True), said
+    assert "No module named venv" in said
+    assert not (tmp_path / "new").exists()

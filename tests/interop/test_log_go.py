@@ -1,4 +1,4 @@
-"""An export read by others: Go's `golang.org/x/mod/sumdb`, `tlog` for tiles and proofs and `note` for signatures.
+"""An export, and a service over HTTP, read by others: Go's `golang.org/x/mod/sumdb`, `tlog` for tiles and proofs and `note` for signatures.
 
 Debian has it as golang-golang-x-mod-dev; its tiles have another path (with the height in it), so the program maps paths and nothing else.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.asgi import serving
+from kit.service import public_log, world
 from kit.writtenlogs import SoftSigner, signature_entry, sqlite_url, written
 from sealwright.log.export import export_log
 
@@ -25,6 +27,8 @@ package main
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,12 +40,27 @@ import (
 
 type tiles struct{ folder string }
 
+func read(place, path string) ([]byte, error) {
+	if !strings.HasPrefix(place, "http") {
+		return os.ReadFile(filepath.Join(place, path))
+	}
+	got, err := http.Get(place + "/" + path)
+	if err != nil {
+		return nil, err
+	}
+	defer got.Body.Close()
+	if got.StatusCode != 200 {
+		return nil, fmt.Errorf("%s: %s", path, got.Status)
+	}
+	return io.ReadAll(got.Body)
+}
+
 func (t tiles) Height() int { return 8 }
 func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	var found [][]byte
 	for _, one := range wanted {
-		data, err := os.ReadFile(filepath.Join(t.folder, strings.Replace(one.Path(), "tile/8/", "tile/", 1)))
+		data, err := read(t.folder, strings.Replace(one.Path(), "tile/8/", "tile/", 1))
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +78,7 @@ func must(err error) {
 
 func main() {
 	folder, key := os.Args[1], os.Args[2]
-	signed, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
+	signed, err := read(folder, "checkpoint")
 	must(err)
 	verifier, err := note.NewVerifier(key)
 	must(err)
@@ -78,7 +97,7 @@ func main() {
 		if size-bundle*256 < 256 {
 			path += fmt.Sprintf(".p/%d", size-bundle*256)
 		}
-		data, err := os.ReadFile(filepath.Join(folder, path))
+		data, err := read(folder, path)
 		must(err)
 		for at := bundle * 256; len(data) > 0; at++ {
 			n := int(data[0])<<8 | int(data[1])
@@ -115,7 +134,7 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "verifier"
 
 
-def said(verifier: Path, export: Path, key: str) -> tuple[int, str]:
+def said(verifier: Path, export: Path | str, key: str) -> tuple[int, str]:
     done = subprocess.run([verifier, export, key], capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, done.stdout
 
@@ -136,3 +155,13 @@ def test_go_finds_every_entry_of_an_export_and_no_changed_one(verifier: Path, tm
     checkpoint = export / "checkpoint"
     checkpoint.write_text(checkpoint.read_text().replace("\n1000\n", "\n999\n"))
     assert said(verifier, export, key)[0] == 1
+
+
+def test_go_finds_every_entry_of_a_service_over_http(verifier: Path, tmp_path: Path) -> None:
+    service = world(tmp_path)
+    service.writer.append(ENTRIES).result()
+    with serving(public_log(service)) as port:
+        url = f"http://127.0.0.1:{port}/log"
+        assert said(verifier, url, str(service.writer.key)) == (0, "whole: 1000\n")
+        assert said(verifier, url, str(SIGNER.key))[0] == 1
+    service.close()

@@ -70,6 +70,11 @@ class Bao:
         words += [f"ca-file={self.ca}", f"token-source=file:{self.token_file}"]
         return f"transit:https://127.0.0.1:{self.port}/v1/transit/keys/{name}?" + "&".join(words)
 
+    @property
+    def audit_log(self) -> Path:
+        """What its file audit device writes."""
+        return self.folder / "audit.log"
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [BAO, "server", "-config", str(self.folder / "bao.hcl")]
@@ -153,6 +158,7 @@ def bao(folder: Path) -> Iterator[Bao]:
         f'listener "tcp" {{\n  address = "127.0.0.1:{port}"\n  tls_cert_file = "{folder}/tls.pem"\n'
         f'  tls_key_file = "{folder}/tls.key"\n}}\napi_addr = "https://127.0.0.1:{port}"\n'
         f'cluster_addr = "https://127.0.0.1:{port + 1}"\ndisable_mlock = true\n'
+        f'audit "file" "file" {{\n  options {{\n    file_path = "{folder}/audit.log"\n  }}\n}}\n'
     )
     server = Bao(folder, port)
     server.start()

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from kit.pki import Pki
 from kit.service import ORIGIN, POLICY, person_home, service_home, spki_of
 from kit.tls import client_certificate, pem_files, server_certificate
+from sealwright.envelope.verifierkey import NoteType, VerifierKey, key_id
 from sealwright.pki.crl import make_crl
 from sealwright.service.connections import Limits
 from sealwright.signing.home import Home, KeyPurpose
@@ -95,6 +98,12 @@ tenant = "acme"
 """
     )
     return made
+
+
+def log_key(made: House) -> str:
+    """The key of its log, as verifiers know it."""
+    raw = made.home.key("log", KeyPurpose.LOG).public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return str(VerifierKey(ORIGIN, key_id(ORIGIN, NoteType.LOG, raw), NoteType.LOG, raw))
 
 
 def publish(made: House, clients: Pki) -> None:

@@ -30,7 +30,7 @@ def type_of(entry: AnyEntry) -> str:
 def test_an_entry_is_read_as_it_was_written(entry: AnyEntry) -> None:
     assert read_any(entry.encoded()) == entry
     signature = str(entry.signature) if isinstance(entry, SignatureEntry) else ""
-    assert outline(entry.encoded()) == (type_of(entry), signature)
+    assert outline(entry.encoded())[:2] == (type_of(entry), signature)
     with pytest.raises(ValueError, match="`person` is no field"):
         outline(canonical_json({**read_canonical(entry.encoded()), "person": "eva"}))
 

@@ -192,7 +192,7 @@ def test_a_digest_that_was_told_agrees(given: str, name: str) -> None:
         (f"{'0' * 9000}  {NAME}\n", "longer than"),
     ],
 )  # fmt: skip
-def test_what_is_not_understood_is_never_nothing_to_check(data: str | bytes, words: str, tmp_path: Path) -> None:
+def test_a033_what_is_not_understood_is_never_nothing_to_check(data: str | bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(NothingCompared, match=words):
         agreed(source(tmp_path, data))
 

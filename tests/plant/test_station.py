@@ -19,7 +19,8 @@ from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.cli.main import main
 from sealwright.errors import LimitExceeded, OutputRefused
 from sealwright.plant.cleanstick import write_clean
-from sealwright.plant.intake import Group, Intake, Limits, Taken
+from sealwright.plant.intake import Group, Intake
+from sealwright.plant.intakecopy import Limits, Taken
 from sealwright.plant.media import media_below, medium_of, parse_mounts
 from sealwright.plant.station import private_place
 
@@ -348,7 +349,7 @@ def test_a171_a_folder_of_the_clean_stick_that_becomes_a_link_is_not_followed(tm
 
 _KILLED = """
 import os, signal, sys
-from sealwright.plant import cleanstick, intake
+from sealwright.plant import cleanstick, intakecopy as intake
 taken = [intake.Taken(b"a.bin", 4, intake.Digest.of(b"good")), intake.Taken(b"b.bin", 4, intake.Digest.of(b"good"))]
 left = int(sys.argv[3])
 def step(event, _):

@@ -215,7 +215,9 @@ def test_two_signers_of_one_name_stay_two_where_their_keys_differ(tmp_path: Path
         assert [one.subject for one in spool.by_signer()] == ["CN=release,O=ACME"] * 2
 
 
-def test_links_devices_fifos_mounts_and_unreadable_folders_are_named_and_nothing_blocks(tmp_path: Path) -> None:
+def test_a069_a071_links_devices_fifos_mounts_and_unreadable_folders_are_named_and_nothing_blocks(
+    tmp_path: Path,
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.txt").write_text("secret")
@@ -263,7 +265,7 @@ def test_what_a_user_may_not_read_is_counted_and_named(tmp_path: Path) -> None:
     assert said.stdout.strip() == "2 [b'closed'] ['mine.bin'] 1"
 
 
-def test_names_that_are_not_utf8_and_names_that_move_cursors_are_kept_as_they_are(tmp_path: Path) -> None:
+def test_a049_a076_names_that_are_not_utf8_and_names_that_move_cursors_are_kept_as_they_are(tmp_path: Path) -> None:
     names = [b"\xff\xfe.bin", b"a\x1b[2Jb.bin", b"new\nline.bin", b'<b>&amp;".bin', "\u202etxt.exe".encode()]
     for name in names:
         (Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))).write_bytes(p7s(SIGNER, b"x"))
@@ -290,7 +292,7 @@ def test_a_tree_that_is_deeper_than_anybody_needs_is_cut_and_said(tmp_path: Path
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
-def test_a_file_that_is_replaced_by_a_link_while_it_is_looked_at_is_not_followed(tmp_path: Path) -> None:
+def test_a150_a_file_that_is_replaced_by_a_link_while_it_is_looked_at_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside.txt").write_text("secret")
     share = tmp_path / "share"
     share.mkdir()
@@ -391,7 +393,7 @@ def test_nothing_is_written_beside_the_files_and_no_time_of_theirs_changes(tmp_p
     assert looks() == before
 
 
-def test_archives_that_grow_without_end_are_bounded(tmp_path: Path) -> None:
+def test_a073_archives_that_grow_without_end_are_bounded(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.jar", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\n\r\n")
         bomb.writestr("META-INF/A.SF", bytes(200 << 20))
@@ -446,7 +448,7 @@ def test_a_spool_without_room_is_a_typed_error_and_leaves_no_worker(
     assert children() <= before
 
 
-def test_a_folder_that_leads_back_to_one_above_it_is_named_and_not_entered(tmp_path: Path) -> None:
+def test_a153_a_folder_that_leads_back_to_one_above_it_is_named_and_not_entered(tmp_path: Path) -> None:
     """As a mount can make it: the same device and number again. Few tests may mount, so the folder above is given the same place."""
     (tmp_path / "loop").mkdir()
     here, below = os.open(tmp_path, os.O_RDONLY), os.stat(tmp_path / "loop")

@@ -6,12 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from kit.postgres import Postgres
 from kit.service import World, opened, signed, wanted, world
@@ -19,6 +20,7 @@ from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import RequestOver
 from sealwright.keys.key import OpenKey
 from sealwright.log.canonical import Field, read_canonical
+from sealwright.log.tables import HEAD
 from sealwright.signing.alone import alone
 from sealwright.signing.requestrows import made_of
 from sealwright.signing.requests import Asking
@@ -204,3 +206,50 @@ def test_who_is_alone_on_a_file_waits_for_no_lease(tmp_path: Path) -> None:
         assert after.unfinished() == (asking.id,)
     finally:
         made.close()
+
+
+def test_an_attempt_is_recorded_together_with_what_others_ask(pair: tuple[World, World]) -> None:
+    one, other = pair
+    asking = failed(one, other)
+    with ThreadPoolExecutor(4) as threads:
+        with (
+            one.store.write() as connection
+        ):  # the log's writer waits for the head, and what comes meanwhile is written together
+            connection.execute(select(HEAD.c.id).with_for_update())
+            asked = [threads.submit(ask, one, "first", 1)]
+            time.sleep(0.2)
+            asked += [threads.submit(ask, one, f"beside-{number}", 2) for number in range(2)]
+            time.sleep(0.2)
+            attempted = threads.submit(one.requests.use, asking.id)
+            time.sleep(0.2)
+        answer = attempted.result(30)
+        assert answer is not None
+        assert len(answer.result(30)) == 3
+        assert [len(signed(recorded.result(30))) for recorded in asked] == [1, 2, 2]
+
+
+def test_what_the_log_has_is_read_as_of_one_moment_while_others_append(pair: tuple[World, World]) -> None:
+    one, other = pair
+    asking = failed(one, other)
+    with one.store.read() as connection:
+        row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == asking.id)).one()
+        one.requests.use(asking.id)
+        until(lambda: one.requests.shelf.standing(one.principal("max"), asking.id).state is State.SIGNED)
+        history = one.requests._histories.read(connection, asking.id, row.leaf)
+        assert (row.attempt, history.attempts, len(history.signatures)) == (1, 1, 0)
+    with one.store.read() as connection:
+        history = one.requests._histories.read(connection, asking.id, row.leaf)
+    assert (history.attempts, len(history.signatures)) == (2, 3)
+
+
+def failed(one: World, other: World) -> Asking:
+    """A request of three that was given up with nothing signed, at a replica that is there again."""
+    gate = gated(one)
+    asking = ask(one, "failed", 3)
+    until(lambda: gate.waiting)
+    Sweeper(other.requests).sweep()
+    gate.through.release(100)
+    assert asking.answer is not None
+    with pytest.raises(RequestOver):
+        asking.answer.result(30)
+    return asking

@@ -39,7 +39,7 @@ def story(old: Story) -> Story:
         path.write_bytes(data)
 
 
-def test_a_signature_of_2026_is_checked_in_2046(tmp_path: Path) -> None:
+def test_a143_a_signature_of_2026_is_checked_in_2046(tmp_path: Path) -> None:
     """The table of the story: year, what is done, until when the proofs last then, what `verify` says."""
     story = Story(tmp_path)
     story.crls = [story.maker.crl(day(2027) - 5 * DAY)]

@@ -19,7 +19,7 @@ import mmap
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -243,7 +243,7 @@ class OpenArtifact:
 
     def check_unchanged(self) -> None:
         """ChangedWhileRead if size, times or identity are not what they were."""
-        if _stamp(os.fstat(self._descriptor)) != self._stamp:
+        if stamp_of(os.fstat(self._descriptor)) != self._stamp:
             raise self._changed()
 
     def close(self) -> None:
@@ -353,7 +353,7 @@ class HeldArtifact(OpenArtifact):
     __slots__ = ("_data",)
 
     def __init__(self, path: str, descriptor: int, status: os.stat_result, data: bytes) -> None:
-        super().__init__(path, descriptor, _stamp(status))
+        super().__init__(path, descriptor, stamp_of(status))
         self._data = data
         if len(data) != self.size:
             raise self._changed()
@@ -405,31 +405,28 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenArtifact:
         os.close(descriptor)
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, socket or FIFO"
         raise Unreadable(name, f"it is {kind}, not a regular file", "Name a regular file.")
-    opened = OpenArtifact(name, descriptor, _stamp(status))
-    if _KNOWN and (digest := _KNOWN.get(_stamp(status))) is not None:
+    opened = OpenArtifact(name, descriptor, stamp_of(status))
+    if _KNOWN and (digest := _KNOWN.get(stamp_of(status))) is not None:
         opened.take_digest(digest)
     return opened
 
 
 @contextmanager
-def known_digests() -> Iterator[Callable[[int, Digest], None]]:
-    """Files that this process wrote itself, where nobody else can write, are not digested again. Gives what to call with each, still open.
+def known_digests(known: Mapping[Stamp, Digest]) -> Iterator[None]:
+    """Files that we wrote ourselves, where nobody else can write, are not digested again. known: the SHA-256 of each by its `stamp_of`.
 
-    A file is known by size, times and identity; one that was touched since is read like any other.
+    One that was touched since has another stamp, and is read like any other.
     """
-
-    def know(descriptor: int, digest: Digest) -> None:
-        _KNOWN[_stamp(os.fstat(descriptor))] = digest
-
+    _KNOWN.update(known)
     try:
-        yield know
+        yield
     finally:
         _KNOWN.clear()
 
 
 def opened_as(path: str, descriptor: int) -> OpenArtifact:
     """A descriptor that is read in place of a path, and closed with what is returned."""
-    return OpenArtifact(path, descriptor, _stamp(os.fstat(descriptor)))
+    return OpenArtifact(path, descriptor, stamp_of(os.fstat(descriptor)))
 
 
 @contextmanager
@@ -470,7 +467,7 @@ def read_file_or_none(path: str | os.PathLike[str], limit_bytes: int) -> bytes |
             return None
         raise unreadable(name, cause) from cause
     status = os.fstat(descriptor)
-    with OpenArtifact(name, descriptor, _stamp(status)) as source:
+    with OpenArtifact(name, descriptor, stamp_of(status)) as source:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable(name, "it is not a regular file", "Name a regular file.")
         return source.read(limit_bytes)
@@ -492,5 +489,6 @@ def unreadable(path: str, cause: OSError | ValueError) -> Unreadable:
     return Unreadable(path, why, "Check the path and its permissions.")
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What tells a file, as it is, from any other and from itself after a change: size, times and identity."""
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)

@@ -87,6 +87,9 @@ EXITS: dict[str, Exits] = {
     "layout check": Exits("both are right", "the layout or the image is wrong"),
     "log check": Exits("it is whole", "something is wrong with it", "it cannot be read"),
     "log monitor": Exits("nothing to be alarmed about", "an alarm", "it cannot be read, so nothing is known"),
+    "audit keys": Exits(
+        "every use is in the log", "a use is not, or a count is not of the log's time", "the log cannot be read"
+    ),
     "policy check": Exits("they can be used", "they cannot be used, or something in them is dangerous"),
     "policy test": Exits("every answer is as the table says", "an answer is another"),
     "policy explain": Exits("it is allowed", "it is not allowed"),
@@ -96,6 +99,7 @@ EXITS: dict[str, Exits] = {
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "serve witness": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
     "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),
 }

@@ -11,22 +11,43 @@ from sealwright.log.source import Got
 TIMEOUT_S = 30
 
 
+def connected(
+    url: str, ca: str | None = None, certificate: str | None = None, key: str | None = None
+) -> tuple[http.client.HTTPConnection, str]:
+    """A connection to a URL's server, not opened yet, and the URL's path with its query.
+
+    ca: a PEM file with the only authorities, None for the system's; certificate, key: of the client, PEM files. Raises UsageError.
+    """
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.scheme not in ("http", "https") or not host or parts.fragment or parts.username:
+        raise UsageError(url[:200], "it is no URL of a log", "Write https://HOST/PATH.")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S), path
+    import ssl  # only where a log is read over a network: each command can be imported on every system
+
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as cause:
+        raise UsageError(
+            host, f"its certificates cannot be read ({cause})"[:200], "Check --ca, --client and --client-key."
+        ) from cause
+    return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context), path
+
+
 class Web:
-    """A server of files, by a URL; used by one thread."""
+    """A server of files, by a URL; used by one thread. The rest as `connected` has it."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    def __init__(self, url: str, ca: str | None = None, certificate: str | None = None, key: str | None = None) -> None:
+        if "?" in url:
             raise UsageError(url[:200], "it is no URL of a log", "Write https://HOST/PATH.")
-        import ssl  # only where a log is read over a network: each command can be imported on every system
-
-        self._connection = (
-            http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
-            )
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
-        )
+        self._connection, _ = connected(url, ca, certificate, key)
 
     def get(self, url: str, limit_bytes: int) -> Got:
         """One file, of the same server; OSError where there is no answer."""

@@ -51,6 +51,7 @@ COMMANDS = {
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",
     "layout": "check the description of firmware under a maker's own header, and an image by it",
     "log": "check, watch and export the log of a signing service; prove that an entry is in it",
+    "audit": "compare how often a key was used with what the log of a signing service says",
     "people": "keep the register of who speaks to the signing service",
     "policy": "write, check, try and compare the rules by which the signing service decides",
     "serve": "run a service: a timestamp authority, an OCSP responder, a signing service",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
 from sealwright.cli.serveocsp import configure_ocsp
 from sealwright.cli.servesigning import configure_signing
+from sealwright.cli.servewitness import configure_witness
 
 if TYPE_CHECKING:
     from sealwright.pki.clocks import ClockWatch
@@ -28,6 +29,7 @@ EXAMPLES = """examples:
   sealwright serve ocsp --home home --key ocsp --issuer acme.pem --crl acme.crl      an authority whose register is not ours
   sealwright serve signing service.toml --check                        is everything there, and does every key open?
   sealwright serve signing service.toml
+  sealwright serve witness witness.toml                                cosigns the checkpoints of others' logs
 """
 NONE = "none"
 
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_tsa(commands)
     add_serving(configure_ocsp(commands, EXAMPLES), "127.0.0.1:2560")
     configure_signing(commands, EXAMPLES)
+    configure_witness(commands, EXAMPLES)
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:

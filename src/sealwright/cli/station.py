@@ -11,6 +11,7 @@ import argparse
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from sealwright.artifact.digest import Digest
     from sealwright.cli.stationlines import Result, Teller
     from sealwright.findings import Finding
-    from sealwright.plant.intake import Limits
-    from sealwright.plant.station import Ended, Judge
+    from sealwright.plant.intakeaside import Ended
+    from sealwright.plant.intakecopy import Limits
+    from sealwright.plant.station import Judge
     from sealwright.trust.belief import Believed
     from sealwright.trust.verify import Verifier
 
@@ -74,9 +76,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _once(args: argparse.Namespace) -> int:
+    from sealwright.cli.stationevents import Failed
     from sealwright.cli.stationlines import JsonTeller, LineTeller
     from sealwright.errors import OutputRefused, SealwrightError, Unreadable
     from sealwright.plant.cleanstick import refuse_used
+    from sealwright.plant.disks import refuse_same_disk
     from sealwright.plant.station import private_place
 
     for option in ("--write", "--private", "--state", "--record", "--label"):
@@ -89,6 +93,7 @@ def _once(args: argparse.Namespace) -> int:
         raise OutputRefused(args.label, "there is no such folder", "Make it, or name another folder with --label.")
     if args.write is not None:
         refuse_used(args.write, mounted=args.only_mounted)
+        refuse_same_disk(args.once, args.write)
     believed, verifier = _verifier(args)
     teller: Teller = JsonTeller() if args.json else LineTeller()
     try:
@@ -97,9 +102,9 @@ def _once(args: argparse.Namespace) -> int:
             clean = _written(args, believed, place, result)
         labels = _labelled(args, believed, result, clean)
     except SealwrightError:
-        teller.failed()
+        teller.tell(Failed())
         raise
-    teller.ended(result, ended, args.write if clean is not None else "", labels)
+    teller.tell(result.finished(ended, args.write if clean is not None else "", labels))
     return result.outcome.exit_code
 
 
@@ -125,25 +130,30 @@ def _refuse_same(medium: str, option: str, place: str) -> None:
 
 
 def _judged(args: argparse.Namespace, verifier: Verifier, place: str, teller: Teller) -> tuple[Result, Ended]:
-    from sealwright.cli.stationlines import Result
+    from sealwright.cli.stationevents import Reading, Remark
+    from sealwright.cli.stationlines import Result, told
     from sealwright.findings import Finding, Severity
-    from sealwright.plant.intake import Again, Intake
+    from sealwright.plant.intake import Intake
+    from sealwright.plant.intakeaside import Progress
+    from sealwright.plant.intakecopy import Again
     from sealwright.plant.station import Judged, judge_medium
 
     intake = Intake(args.once, place, _limits(args), Again.ALL if args.read_twice else Again.PART)
-    intake.told = lambda _: teller.read(intake.files, intake.size_bytes)
     result = Result()
     for finding in _about(args.once):
-        teller.remark(finding)
-    for one in judge_medium(intake, _judge(args, verifier)):
-        if isinstance(one, Judged):
-            result.count(one)
-            teller.judged(one)
-        elif isinstance(one, Finding):
-            result.remarks += one.severity is Severity.REJECT
-            teller.remark(one)
-        else:
-            return result, one
+        teller.tell(Remark(finding))
+    with closing(judge_medium(intake, _judge(args, verifier))) as found:
+        for one in found:
+            if isinstance(one, Judged):
+                result.count(one)
+                teller.tell(told(one))
+            elif isinstance(one, Finding):
+                result.remarks += one.severity is Severity.REJECT
+                teller.tell(Remark(one))
+            elif isinstance(one, Progress):
+                teller.tell(Reading(one.files, one.size_bytes))
+            else:
+                return result, one
     raise AssertionError("a medium ends or fails")
 
 
@@ -152,8 +162,8 @@ def _judge(args: argparse.Namespace, verifier: Verifier) -> Judge:
     if args.record is None:
         return verifier.verify_all
     from sealwright.cli.recording import recorder_of
+    from sealwright.plant.intakeaside import AT_ONCE
     from sealwright.plant.recorder import recorded
-    from sealwright.plant.station import AT_ONCE
 
     for name in ("record", "station_home", "pin_file"):  # the work is done inside the private folder
         if (given := getattr(args, name)) is not None:
@@ -163,7 +173,7 @@ def _judge(args: argparse.Namespace, verifier: Verifier) -> Judge:
 
 
 def _limits(args: argparse.Namespace) -> Limits:
-    from sealwright.plant.intake import MAX_FILES, Limits
+    from sealwright.plant.intakecopy import MAX_FILES, Limits
 
     return Limits(files=args.max_files or MAX_FILES, size_bytes=args.max_bytes)
 
@@ -183,7 +193,9 @@ def _written(args: argparse.Namespace, believed: Believed, place: str, result: R
     if args.write is None or not result.allowed:
         return None
     from sealwright.plant.cleanstick import write_clean
+    from sealwright.plant.disks import refuse_same_disk
 
+    refuse_same_disk(args.once, args.write)  # once more, as another stick may be there by now
     heading = (
         f"checked by {_station(args)} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"trust file {believed.trust.id} version {believed.trust.version}, {believed.trust.digest}",

@@ -5,31 +5,27 @@
     DO NOT USE   tool.exe                   the file is not signed
     DO NOT USE   2 allowed, 1 not, 0 not decided: some files must not be used.
 
-JSON: one object a line with an `event`: `reading` (files, size_bytes; at most five a second), `judged` (name, outcome, headline, next_step,
-digest, size_bytes, rule), `remark` (a finding), and last `ended` (outcome, counts, written, labels) or, where
-nothing counts, an object with the `error`.
+JSON, where that is asked for, is written of the same events (`stationevents.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-import threading
-import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
-from sealwright.cli.jsonout import finding_object, line
 from sealwright.cli.render import deciding_clause, next_step
-from sealwright.findings import Finding, Severity
-from sealwright.plant.intake import Taken
-from sealwright.plant.station import Ended, Judged
+from sealwright.cli.stationevents import Event, Failed, Finished, Reading, Remark, Told, event_line
+from sealwright.findings import Severity
+from sealwright.plant.intakeaside import Ended
+from sealwright.plant.intakecopy import Taken
+from sealwright.plant.station import Judged
 from sealwright.texts.words import say
 from sealwright.trust.verdict import Outcome
 
-REDRAW_S = 0.2
 _WIDE = 13
 
 
@@ -71,28 +67,27 @@ class Result:
                 return one
         return Outcome.TRUSTED if self.outcomes and not self.remarks else Outcome.REJECTED
 
+    def finished(self, ended: Ended, written: str, labels: tuple[str, ...]) -> Finished:
+        """The sum. written: the clean stick, "" for none; labels: files."""
+        return Finished(
+            outcome=self.outcome,
+            trusted=self.outcomes.get(Outcome.TRUSTED, 0),
+            rejected=self.outcomes.get(Outcome.REJECTED, 0),
+            undecided=self.outcomes.get(Outcome.UNDECIDED, 0),
+            not_taken=self.remarks,
+            files=ended.files,
+            size_bytes=ended.size_bytes,
+            handed_on=len({one.name for one in self.allowed}) if written else 0,
+            written=written,
+            labels=labels,
+        )
+
 
 class Teller(Protocol):
     """Tells what happens to a medium."""
 
-    def read(self, files: int, size_bytes: int) -> None:
-        """So much is copied; called often."""
-        ...
-
-    def judged(self, judged: Judged) -> None:
-        """One verdict."""
-        ...
-
-    def remark(self, finding: Finding) -> None:
-        """Something else about the medium."""
-        ...
-
-    def ended(self, result: Result, ended: Ended, written: str, labels: tuple[str, ...]) -> None:
-        """Everything was read, judged and written. written: the clean stick, "" for none; labels: files."""
-        ...
-
-    def failed(self) -> None:
-        """Nothing of the medium counts; why is said after this."""
+    def tell(self, event: Event) -> None:
+        """The next thing that happened; the last is `Finished` or `Failed`."""
         ...
 
 
@@ -101,124 +96,77 @@ class LineTeller:
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
-        self._drawn = time.monotonic()
 
-    def read(self, files: int, size_bytes: int) -> None:
-        """Redraw at most five times a second."""
-        now = time.monotonic()
-        if self._shown and now - self._drawn >= REDRAW_S:
-            self._drawn = now
-            done = say("station.progress", files=f"{files:,}", size=f"{size_bytes / 1e6:,.0f} MB")
-            with _SAYING:
-                sys.stderr.write(f"\r\x1b[K{say('station.reading')} {done}")
-                sys.stderr.flush()
-
-    def judged(self, judged: Judged) -> None:
-        """The word, the name, and the digest or the reason."""
-        verdict = judged.verdict
-        allowed = verdict.outcome is Outcome.TRUSTED
-        behind = judged.files[0].digest.value.hex()[:12] if allowed else display(deciding_clause(verdict))
-        self._line(f"{say(f'station.word.{verdict.outcome}'):{_WIDE}}{display(verdict.path)}: {behind}")
-
-    def remark(self, finding: Finding) -> None:
-        """The sentence."""
-        word = say("station.word.rejected") if finding.severity is Severity.REJECT else ""
-        self._line(f"{word:{_WIDE}}{display(finding.sentence)}")
-
-    def ended(self, result: Result, ended: Ended, written: str, labels: tuple[str, ...]) -> None:
-        """The word for all of it, and what follows."""
-        self._line(f"{say('station.progress', files=f'{ended.files:,}', size=f'{ended.size_bytes / 1e6:,.1f} MB')}")
-        self._line(f"{say(f'station.word.{result.outcome}'):{_WIDE}}{counts(result)}. {what_follows(result)}")
-        if written:
-            self._line(say("station.clean-written", path=display(written), files=len(result.allowed)))
-        for label in labels:
-            self._line(f"-> {display(label)}")
-
-    def failed(self) -> None:
-        """Whatever was said before."""
-        self._line(f"{say('station.error'):{_WIDE}}{say('station.nothing-counts')}")
+    def tell(self, event: Event) -> None:
+        """A line or two; of how far it is only on a terminal."""
+        match event:
+            case Reading():
+                if self._shown:
+                    sys.stderr.write(f"\r\x1b[K{say('station.reading')} {progress(event)}")
+                    sys.stderr.flush()
+            case Told():
+                allowed = event.outcome is Outcome.TRUSTED
+                behind = event.digest.rpartition(":")[2][:12] if allowed else display(event.headline)
+                self._line(f"{say(f'station.word.{event.outcome}'):{_WIDE}}{display(event.name)}: {behind}")
+            case Remark():
+                word = say("station.word.rejected") if event.finding.severity is Severity.REJECT else ""
+                self._line(f"{word:{_WIDE}}{display(event.finding.sentence)}")
+            case Finished():
+                self._line(progress(event))
+                self._line(f"{say(f'station.word.{event.outcome}'):{_WIDE}}{counts(event)}. {what_follows(event)}")
+                if event.written:
+                    self._line(say("station.clean-written", path=display(event.written), files=f"{event.handed_on:,}"))
+                for label in event.labels:
+                    self._line(f"-> {display(label)}")
+            case Failed():
+                self._line(f"{say('station.error'):{_WIDE}}{say('station.nothing-counts')}")
 
     def _line(self, text: str) -> None:
-        with _SAYING:
-            if self._shown:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 class JsonTeller:
     """Objects on standard output."""
 
-    def __init__(self) -> None:
-        self._told = 0.0
-
-    def read(self, files: int, size_bytes: int) -> None:
-        """At most five a second."""
-        now = time.monotonic()
-        if now - self._told >= REDRAW_S:
-            self._told = now
-            _say({"event": "reading", "files": files, "size_bytes": size_bytes})
-
-    def judged(self, judged: Judged) -> None:
-        """What a screen or a program needs of a verdict."""
-        verdict, first = judged.verdict, judged.files[0] if judged.files else None
-        _say(
-            {
-                "event": "judged",
-                "name": verdict.path,
-                "outcome": verdict.outcome.value,
-                "headline": deciding_clause(verdict),
-                "next_step": next_step(verdict),
-                "digest": str(first.digest) if first is not None else None,
-                "size_bytes": sum(one.size for one in judged.files),
-                "rule": verdict.rule or None,
-                "findings": [finding_object(finding) for finding in verdict.findings],
-            }
-        )
-
-    def remark(self, finding: Finding) -> None:
-        """The finding."""
-        _say({"event": "remark", **finding_object(finding)})
-
-    def ended(self, result: Result, ended: Ended, written: str, labels: tuple[str, ...]) -> None:
-        """The sum."""
-        _say(
-            {
-                "event": "ended",
-                "outcome": result.outcome.value,
-                "exit_code": result.outcome.exit_code,
-                **{one.value: result.outcomes.get(one, 0) for one in Outcome},
-                "not_taken": result.remarks,
-                "files": ended.files,
-                "size_bytes": ended.size_bytes,
-                "written": written or None,
-                "labels": list(labels),
-            }
-        )
-
-    def failed(self) -> None:
-        """The error's own line says it."""
+    def tell(self, event: Event) -> None:
+        """Its line; a failure's is the error's own."""
+        if not isinstance(event, Failed):
+            sys.stdout.write(event_line(event) + "\n")
+            sys.stdout.flush()
 
 
-def counts(result: Result) -> str:
-    """How many of each outcome."""
-    number = {one.value: f"{result.outcomes.get(one, 0):,}" for one in Outcome}
-    number["rejected"] = f"{result.outcomes.get(Outcome.REJECTED, 0) + result.remarks:,}"
-    return say("station.counts", **number)
+def told(judged: Judged) -> Told:
+    """What a screen or a program needs of a verdict."""
+    verdict = judged.verdict
+    return Told(
+        name=verdict.path,
+        outcome=verdict.outcome,
+        headline=deciding_clause(verdict),
+        next_step=next_step(verdict),
+        digest=str(judged.files[0].digest) if judged.files else "",
+        size_bytes=sum(one.size for one in judged.files),
+        rule=verdict.rule,
+        findings=tuple(verdict.findings),
+    )
 
 
-def what_follows(result: Result) -> str:
+def progress(event: Reading | Finished) -> str:
+    """How much was copied."""
+    return say("station.progress", files=f"{event.files:,}", size=f"{event.size_bytes / 1e6:,.1f} MB")
+
+
+def counts(event: Finished) -> str:
+    """How many of each outcome; what was not taken is not allowed."""
+    number = {"trusted": f"{event.trusted:,}", "undecided": f"{event.undecided:,}"}
+    return say("station.counts", rejected=f"{event.rejected + event.not_taken:,}", **number)
+
+
+def what_follows(event: Finished) -> str:
     """The sentence for all of it."""
-    if not result.outcomes.get(Outcome.TRUSTED):
+    if not event.trusted:
         return say("station.none-allowed")
-    return say("station.all-allowed") if result.outcome is Outcome.TRUSTED else say("station.some-refused")
-
-
-_SAYING = threading.Lock()  # progress is told by the thread that copies
-
-
-def _say(event: dict[str, object]) -> None:
-    with _SAYING:
-        sys.stdout.write(line(event) + "\n")
-        sys.stdout.flush()
+    return say("station.all-allowed") if event.outcome is Outcome.TRUSTED else say("station.some-refused")

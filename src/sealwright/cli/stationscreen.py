@@ -13,38 +13,40 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pyfiglet import Figlet
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
+from sealwright.cli.stationevents import Event, Failed, Reading, read_event
+from sealwright.cli.stationlines import progress
+from sealwright.cli.stationshown import Order, Shown
 from sealwright.errors import SealwrightError
 from sealwright.plant.cleanstick import refuse_used
+from sealwright.plant.disks import refuse_same_disk
 from sealwright.plant.media import Medium, Watch, media_below, watching
 from sealwright.texts.words import say
+from sealwright.trust.verdict import Outcome
 
 LOOK_EVERY_S = 1.0
-MAX_ROWS = 500
 MAX_LINE_BYTES = 4 << 20
 _PRINT_TIMEOUT_S = 30
 _FONTS = (("ansi_regular", 79), ("small", 47))
-_COLOURS = {"trusted": "green", "rejected": "red", "undecided": "dark_orange"}
-_BACKGROUNDS = {"trusted": "#006000", "undecided": "#805000", "rejected": "#900000"}
-_ALLOWED = 2  # the order of rows of what may be used
+_COLOURS = {Order.REFUSED: "red", Order.UNDECIDED: "dark_orange", Order.SAID: "yellow", Order.ALLOWED: "green"}
+_BACKGROUNDS = {Outcome.TRUSTED: "#006000", Outcome.UNDECIDED: "#805000", Outcome.REJECTED: "#900000"}
 Identity = tuple[str, str]
 
 
@@ -70,35 +72,6 @@ class Label(ModalScreen[None]):
             yield Static(Text(self._text), id="label")
 
 
-@dataclass(slots=True)
-class Shown:
-    """What became of one medium. outcome: trusted, undecided, rejected, or "" where it was not read to its end; lines: below the word;
-    rows: of the list, each with its order; more: rows that are not shown; label: a file."""
-
-    path: str
-    outcome: str = ""
-    word: str = ""
-    lines: list[str] = field(default_factory=list)
-    rows: list[tuple[int, Text]] = field(default_factory=list)
-    more: int = 0
-    label: str = ""
-
-    def row(self, order: int, text: str, colour: str) -> None:
-        """One line of the list. What must not be used comes first and is never left out for something that may be."""
-        if len(self.rows) >= MAX_ROWS:
-            self.more += 1
-            worst = max(self.rows, key=lambda row: row[0])
-            if worst[0] <= order:
-                return
-            self.rows.remove(worst)
-        self.rows.append((order, Text(text, style=colour)))
-
-    @property
-    def gravity(self) -> int:
-        """0 for the worst."""
-        return ("", "rejected", "undecided", "trusted").index(self.outcome)
-
-
 class Station(App[None]):
     """Waits, checks, tells. results: of the media that are in, and of one that was pulled out too early; busy: a check is at work."""
 
@@ -122,6 +95,7 @@ class Station(App[None]):
         self._seen: set[Identity] = set()
         self._results: dict[Identity, Shown] = {}
         self._busy = False
+        self._large = ("", "")  # the word, and the colour behind it; nothing before the first
 
     def compose(self) -> ComposeResult:
         """Word, sentence, list, foot."""
@@ -135,6 +109,11 @@ class Station(App[None]):
         """Wait for the first stick; those that are in already are checked too."""
         self._show()
         self.set_interval(LOOK_EVERY_S, self._look)
+
+    def on_resize(self, event: Resize) -> None:
+        """The large word as it fits now."""
+        if self._large[0]:
+            self._draw(event.size.width)
 
     def action_label(self) -> None:
         """Show the label of the worst, and send it to the printer where there is one."""
@@ -194,7 +173,7 @@ class Station(App[None]):
             self._set("rows", "")
             return
         worst, every = self._worst, list(self._results.values())
-        self._big(worst.word, _BACKGROUNDS.get(worst.outcome, _BACKGROUNDS["rejected"]))
+        self._big(worst.word, _BACKGROUNDS[worst.outcome or Outcome.REJECTED])
         lines = (
             worst.lines if len(every) == 1 else [f"{display(one.path)}: {one.word}. {one.lines[0]}" for one in every]
         )
@@ -202,17 +181,18 @@ class Station(App[None]):
         self._list(every)
 
     def _list(self, every: Sequence[Shown]) -> None:
-        rows = [text for _, text in sorted((row for one in every for row in one.rows), key=lambda row: row[0])]
+        rows = sorted((row for one in every for row in one.rows), key=lambda row: row.order)
+        shown = [Text(row.text, style=_COLOURS[row.order]) for row in rows]
         if more := sum(one.more for one in every):
-            rows.append(Text(say("station.more", number=f"{more:,}")))
-        self._set("rows", Text("\n").join(rows))
+            shown.append(Text(say("station.more", number=f"{more:,}")))
+        self._set("rows", Text("\n").join(shown))
 
     async def _check(self, medium: Medium) -> None:
         shown = self._results[_identity(medium)] = Shown(medium.path)
         self._big(say("station.reading"), "#204080")
         self._set("about", f"{display(medium.path)}   {say('station.leave-in')}")
         self._set("rows", "")
-        last: dict[str, Any] = {}
+        last: Event = Failed()
         process = None
         try:
             process = await asyncio.create_subprocess_exec(
@@ -224,19 +204,16 @@ class Station(App[None]):
             )
             assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
             async for line in process.stdout:
-                last = json.loads(line)
+                last = read_event(line)
                 self._tell(last, shown)
             await process.wait()
         except (OSError, ValueError, SealwrightError) as cause:
-            last = {"error": {"sentence": str(cause)}}
+            last = Failed(sentence=str(cause))
         finally:
             if process is not None and process.returncode is None:
                 process.kill()
             self._busy = False
-        if last.get("event") == "ended":
-            _end(shown, last)
-        else:
-            _fail(shown, last.get("error") or {})
+        shown.end(last)
         self._show()
 
     def _command(self, medium: Medium, shown: Shown) -> list[str]:
@@ -265,26 +242,18 @@ class Station(App[None]):
     def _clean_is_in(self, shown: Shown) -> bool:
         try:
             refuse_used(self._args.write, mounted=True)
+            refuse_same_disk(shown.path, self._args.write)
         except SealwrightError as cause:
-            shown.row(1, say("station.no-clean", why=display(str(cause))), "yellow")
+            shown.add_no_clean(str(cause))
             return False
         return True
 
-    def _tell(self, event: dict[str, Any], shown: Shown) -> None:
-        if event.get("event") == "reading":
-            size = f"{event['size_bytes'] / 1e6:,.0f} MB"
-            self._set("foot", say("station.progress", files=f"{event['files']:,}", size=size))
-        elif event.get("event") == "judged":
-            outcome = event["outcome"]
-            why = "" if outcome == "trusted" else f": {display(event['headline'])}"
-            order = {"rejected": 0, "undecided": 1}.get(outcome, 2)
-            shown.row(order, f"{_word(outcome):13}{display(event['name'])}{why}", _COLOURS.get(outcome, "red"))
-        elif event.get("event") == "remark":
-            refused = event["severity"] == "reject"
-            word = _word("rejected") if refused else ""
-            shown.row(0 if refused else 1, f"{word:13}{display(event['sentence'])}", "red" if refused else "yellow")
-        if event.get("event") != "reading":
-            self._list([shown])
+    def _tell(self, event: Event, shown: Shown) -> None:
+        if isinstance(event, Reading):
+            self._set("foot", progress(event))
+            return
+        shown.add(event)
+        self._list([shown])
 
     def _print_label(self, data: bytes) -> None:
         """The label goes to the printer's command on its standard input; no shell."""
@@ -300,8 +269,13 @@ class Station(App[None]):
         self.notify(display(str(cause))[:200], title=say("station.not-printed"), severity="error", markup=False)
 
     def _big(self, word: str, background: str) -> None:
+        self._large = (word, background)
+        self._draw(self.size.width)
+
+    def _draw(self, width: int) -> None:
+        word, background = self._large
         place = self.query_one("#word", Static)
-        place.update(Text(_large(word, self.size.width), justify="left", style="bold"))
+        place.update(Text(_large(word, width), justify="left", style="bold"))
         place.styles.background = background
 
     def _set(self, name: str, text: str | Text) -> None:
@@ -310,33 +284,6 @@ class Station(App[None]):
 
 def _identity(medium: Medium) -> Identity:
     return medium.path, medium.device
-
-
-def _word(outcome: str) -> str:
-    words = {"trusted": say("station.word.trusted"), "undecided": say("station.word.undecided")}
-    return words.get(outcome, say("station.word.rejected"))
-
-
-def _end(shown: Shown, event: dict[str, Any]) -> None:
-    """A medium that was read to its end."""
-    shown.outcome, shown.word = event["outcome"], _word(event["outcome"])
-    sentence = say("station.some-refused") if event["trusted"] else say("station.none-allowed")
-    shown.lines = [say("station.all-allowed") if shown.outcome == "trusted" else sentence]
-    number = {one: f"{event[one]:,}" for one in ("trusted", "undecided")}
-    shown.lines.append(say("station.counts", rejected=f"{event['rejected'] + event['not_taken']:,}", **number))
-    if event["written"]:
-        shown.lines.append(say("station.clean-done", path=display(event["written"])))
-    shown.lines.append(say("station.take-out"))
-    shown.label = next(iter(event["labels"]), "")
-
-
-def _fail(shown: Shown, error: dict[str, Any]) -> None:
-    """One that was not: nothing of it counts, whatever was said of its files."""
-    gone = error.get("code") == "SW-STATION-MEDIUM-GONE"
-    shown.word = say("station.gone") if gone else say("station.error")
-    why = display(str(error.get("sentence") or say("station.no-answer")))
-    shown.lines = [why, say("station.nothing-counts")]
-    shown.rows = [row for row in shown.rows if row[0] < _ALLOWED]
 
 
 def _large(word: str, width: int) -> str:

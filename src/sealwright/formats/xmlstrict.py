@@ -395,7 +395,8 @@ def _etree(path: str) -> Any:
         from lxml import etree  # an extra: who signs and verifies no XML needs none of it
     except ImportError as cause:
         what = "canonical XML needs the library lxml, which is not installed: pip install 'sealwright[xml]'"
-        raise Unreadable(path, what, "Install it, then verify again.") from cause
+        step = "Verify it where that is installed; the portable folder of the offline bundle does not carry it."
+        raise Unreadable(path, what, step) from cause
     return etree
 
 

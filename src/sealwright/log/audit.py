@@ -25,7 +25,7 @@ from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.errors import BadSignature, LimitExceeded, LogRefused, MalformedEnvelope
 from sealwright.findings import Finding, reject, warning
 from sealwright.log.checkpoint import Checkpoint, Witnessed, check_checkpoint, read_checkpoint
-from sealwright.log.entries import outline
+from sealwright.log.entries import Outline, outline
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.merkle import leaf_hash
 from sealwright.log.source import Source
@@ -53,14 +53,14 @@ class Seen:
 
 
 class Audit:
-    """One reading of a log. each: is given the number of every signature's entry and the digest of its value as written; entries, signatures: how many were read."""
+    """One reading of a log. each: is given the outline of every entry that can be read; entries, signatures: how many were read."""
 
     def __init__(
         self,
         source: Source,
         logs: Iterable[VerifierKey],
         witnesses: Iterable[VerifierKey] = (),
-        each: Callable[[int, str], None] | None = None,
+        each: Callable[[Outline], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.source = source
@@ -172,8 +172,8 @@ class Audit:
             return warning("SW-LOG-ENTRY-UNKNOWN", f"entry {number}", found=str(cause)[:160]) if odd else None
         if found.signature:
             self.signatures += 1
-            if self._each is not None:
-                self._each(number, found.signature)
+        if self._each is not None:
+            self._each(found)
         return None
 
     def _upper_tiles(self, growing: Growing, since: int, size: int) -> Iterator[Finding]:

@@ -331,10 +331,15 @@ def read_any(data: bytes) -> AnyEntry:
 
 
 class Outline(NamedTuple):
-    """What an audit looks at in every entry. signature: of a signature's entry the digest of its value as written, else ""."""
+    """What an audit looks at in every entry, as it is written there. signature: of a signature's entry the digest of its value, else "".
+
+    key, time: "" where the entry has none.
+    """
 
     type: str
     signature: str
+    key: str
+    time: str
 
 
 def outline(data: bytes) -> Outline:
@@ -346,7 +351,9 @@ def outline(data: bytes) -> Outline:
         raise ValueError("its type is none that this version knows")
     if strange := found.keys() - names:
         raise ValueError(f"`{min(strange)[:40]}` is no field of `{type_}`")
-    return Outline(str(type_), str(found.get("signature", "")) if type_ == SIGNATURE else "")
+    get = found.get
+    signature = str(get("signature", "")) if type_ == SIGNATURE else ""
+    return Outline(str(type_), signature, str(get("key", "")), str(get("time", "")))
 
 
 class _Form(NamedTuple):

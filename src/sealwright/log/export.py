@@ -70,6 +70,8 @@ COLUMNS = (
     "provenance",
     "reason",
     "previous",
+    "edition",
+    "change",
     "replica",
     "size",
     "unfinished",

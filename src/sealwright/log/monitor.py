@@ -6,15 +6,17 @@
 
 1. What it remembers is the checkpoint and the right edge that it recomputed itself (`audit.py`), in one file, replaced as a whole after
    a log was found to be in order, never before. A crash leaves the old state or the new one.
-2. A log that shows another history, or a shorter one, is evidence: its checkpoint is kept beside the state, which keeps the other.
-3. `signatures`: digests of signature values that somebody found in the field, made by a key whose signatures are all logged. One that
-   the log lacks was made past it. They are looked for in the whole log, so that this reads all of it.
+2. A log that shows another history, or a shorter one, is evidence: both checkpoints are kept beside the state, each in a file that is
+   called by its digest, so that the same evidence is kept once.
+3. `wanted`: signatures that somebody found in the field. One that the log lacks was made past it, where its key is one of the log's: it
+   stands in any entry, or nobody said whose it is. They are looked for in the whole log, so that this reads all of it.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Replace, write_atomic
@@ -25,6 +27,7 @@ from sealwright.errors import LogRefused, UsageError
 from sealwright.findings import Finding, Severity, reject
 from sealwright.log.audit import MAX_FINDINGS, Audit, Before
 from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
+from sealwright.log.entries import Outline
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.source import Source
 from sealwright.log.tree import Edge
@@ -35,8 +38,19 @@ _EVIDENCE = ("SW-LOG-REWOUND", "SW-LOG-FORKED")
 _DAMAGED = "Keep it as evidence; begin with a new state file, which reads the whole log."
 
 
+class Wanted(NamedTuple):
+    """A signature that a log must have. key: "" where it must in any case; found: where it was found, "" where only its digest is known."""
+
+    signature: str
+    key: str = ""
+    found: str = ""
+
+
 class Monitor:
-    """One look at a log. alarms: how many findings were alarms; evidence: the file with a checkpoint that contradicts the state, or ""."""
+    """One look at a log. alarms: how many findings were alarms; evidence: the files with checkpoints that contradict each other.
+
+    strangers: how many of the signatures are of keys that the log does not know.
+    """
 
     def __init__(
         self,
@@ -44,15 +58,17 @@ class Monitor:
         source: Source,
         logs: Iterable[VerifierKey],
         witnesses: Iterable[VerifierKey] = (),
-        signatures: Iterable[Digest] = (),
+        wanted: Iterable[Wanted] = (),
         progress: Progress | None = None,
     ) -> None:
         self.logs = tuple(logs)
-        self.audit = Audit(source, self.logs, witnesses, self._found, progress)
+        self._missing = {one.signature: one for one in sorted(wanted, key=lambda one: not one.key)}
+        self.audit = Audit(source, self.logs, witnesses, self._look if self._missing else None, progress)
         self.alarms = 0
-        self.evidence = ""
+        self.strangers = 0
+        self.evidence: tuple[str, ...] = ()
         self._state = state
-        self._missing = set(map(str, signatures))
+        self._keys: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
         """What was added since the last time; the whole log where there are signatures to look for.
@@ -66,30 +82,38 @@ class Monitor:
         yield from self._told(self.audit.findings_from_start)
 
     def _told(self, read: Callable[[Before | None], Iterator[Finding]]) -> Iterator[Finding]:
-        for finding in read(None if self._state is None else read_state(self._state, self.logs)):
+        before = None if self._state is None else read_state(self._state, self.logs)
+        for finding in read(before):
             self.alarms += finding.severity is Severity.REJECT
-            if finding.code in _EVIDENCE:
-                self._keep_evidence()
+            if finding.code in _EVIDENCE and before is not None:
+                self._keep_evidence(before.note)
             yield finding
         seen, end = self.audit.seen, self.audit.end
         if seen is None or end is None:
             return
         if self._state is not None:
             write_state(self._state, Before(end, seen.note))
-        self.alarms += len(self._missing)
-        missing = sorted(self._missing)
-        yield from (reject("SW-LOG-UNLOGGED", one) for one in missing[:MAX_FINDINGS])
+        ours = [one for one in self._missing.values() if not one.key or one.key in self._keys]
+        self.strangers = len(self._missing) - len(ours)
+        self.alarms += len(ours)
+        for one in sorted(ours)[:MAX_FINDINGS]:
+            yield reject("SW-LOG-UNLOGGED", f"{one.signature} of {one.found}" if one.found else one.signature)
 
-    def _found(self, _: int, signature: str) -> None:
-        self._missing.discard(signature)
+    def _look(self, found: Outline) -> None:
+        self._missing.pop(found.signature, None)
+        self._keys.add(found.key)
 
-    def _keep_evidence(self) -> None:
-        """The checkpoint that contradicts the one in the state, in a file of its own."""
+    def _keep_evidence(self, before: str) -> None:
+        """The checkpoint that contradicts the one that was kept, and that one, each in a file of its own."""
         seen = self.audit.seen
         if self._state is None or seen is None:
             return
-        self.evidence = f"{self._state}.{Digest.of(seen.note.encode()).value.hex()[:16]}.checkpoint"
-        write_atomic(self.evidence, seen.note.encode(), replace=Replace.YES)
+        kept = []
+        for note in (before, seen.note):
+            path = f"{self._state}.{Digest.of(note.encode()).value.hex()[:16]}.checkpoint"
+            write_atomic(path, note.encode(), replace=Replace.YES)
+            kept.append(path)
+        self.evidence = tuple(kept)
 
 
 def read_state(path: str, logs: Iterable[VerifierKey]) -> Before | None:
@@ -118,14 +142,14 @@ def write_state(path: str, seen: Before) -> None:
     write_atomic(path, f"{FIRST_LINE}\nedge {edge}\n\n{seen.note}".encode(), replace=Replace.YES)
 
 
-def read_signatures(path: str) -> list[Digest]:
+def read_signatures(path: str) -> list[Wanted]:
     """A file with a digest a line, `sha256:` before it or not; UsageError naming the line that is none."""
-    digests: list[Digest] = []
+    wanted: list[Wanted] = []
     for number, line in enumerate(read_file(path, MAX_LIST_BYTES).decode("utf-8", "replace").splitlines(), 1):
         word = line.partition("#")[0].strip()
         if word:
             try:
-                digests.append(Digest.parse(word if ":" in word else f"sha256:{word}"))
+                wanted.append(Wanted(str(Digest.parse(word if ":" in word else f"sha256:{word}"))))
             except ValueError as cause:
                 raise UsageError(f"{path} line {number}", "it is no digest", "Write one SHA-256 a line.") from cause
-    return digests
+    return wanted

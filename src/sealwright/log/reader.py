@@ -118,6 +118,14 @@ class LogReader:
             raise LogRefused(self.store.name, f"hashes of level {level} are missing", _EVIDENCE)
         return found
 
+    def tile(self, level: int, number: int) -> Sequence[bytes]:
+        """The hashes of a tile, as many as there are."""
+        kept = self._full.get((level, number))
+        if kept is not None:
+            return kept
+        with self.store.read() as connection:
+            return self._kept(_tiles(connection, self.store.name), level, number)
+
     @contextmanager
     def _tree(self) -> Iterator[tuple[Connection, TiledTree]]:
         """A reading transaction, with the tree over it."""

@@ -23,8 +23,8 @@ from sealwright.artifact.names import display
 from sealwright.artifact.output import sync_descriptor
 from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import OutputRefused
-from sealwright.plant.intake import Taken
-from sealwright.plant.media import is_own_mount
+from sealwright.plant.disks import is_own_mount
+from sealwright.plant.intakecopy import Taken
 
 LIST_NAME = b"sealwright-checked.txt"
 UNFINISHED = b"sealwright-unfinished"

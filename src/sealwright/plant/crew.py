@@ -12,7 +12,6 @@ import os
 import pickle
 import select
 import signal
-import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,12 +19,11 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from sealwright.artifact.interrupts import Interrupts
+from sealwright.plant.framing import received, send
 from sealwright.trust.many import can_fork, cores
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-_SIZE = struct.Struct("<Q")
-_PIECE = 1 << 20
 
 
 class _Worker(NamedTuple):
@@ -67,7 +65,7 @@ class Crew(Generic[Q, A]):
                 return
             for ready in select.select(list(self.busy), [], [])[0]:
                 worker, question = self.busy.pop(ready)
-                data = _received(ready)
+                data = received(ready)
                 if data is not None:
                     self.idle.append(worker)
                     if ahead:
@@ -94,7 +92,7 @@ class Crew(Generic[Q, A]):
         worker = self.idle.pop()
         self.busy[worker.answering] = (worker, question)
         with suppress(BrokenPipeError):  # it died: its end of the other pipe says so
-            _send(worker.asking, pickle.dumps(question))
+            send(worker.asking, pickle.dumps(question))
 
     def _fork(self) -> None:
         if sys.platform == "win32":
@@ -133,31 +131,8 @@ def _serve(questions: int, answers: int, answer: Callable[[Q], A]) -> None:
     """A worker's life: never returns."""
     code = 1
     try:
-        while (data := _received(questions)) is not None:
-            _send(answers, pickle.dumps(answer(pickle.loads(data))))  # noqa: S301 (the process we come from wrote it)
+        while (data := received(questions)) is not None:
+            send(answers, pickle.dumps(answer(pickle.loads(data))))  # noqa: S301 (the process we come from wrote it)
         code = 0
     finally:
         os._exit(code)
-
-
-def _send(descriptor: int, data: bytes) -> None:
-    view = memoryview(_SIZE.pack(len(data)) + data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _received(descriptor: int) -> bytes | None:
-    """One message; None where the other side is gone."""
-    head = _exactly(descriptor, _SIZE.size)
-    return None if head is None else _exactly(descriptor, _SIZE.unpack(head)[0])
-
-
-def _exactly(descriptor: int, size: int) -> bytes | None:
-    parts: list[bytes] = []
-    while size:
-        data = os.read(descriptor, min(size, _PIECE))
-        if not data:
-            return None
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)

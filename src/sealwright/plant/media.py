@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from sealwright.artifact.source import unreadable
+from sealwright.errors import Unreadable
 
 MOUNTS = "/proc/self/mountinfo"
 MAX_BYTES = 4 << 20
@@ -21,12 +22,13 @@ MAX_BYTES = 4 << 20
 USUAL = frozenset(
     ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "ext2", "ext3", "ext4", "iso9660", "udf", "squashfs")
 )
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Medium(NamedTuple):
     """One mounted file system. path: where; kind: of file system; device: `major:minor`; read_only: nothing can be written to it; root: what
-    of the file system is there."""
+    of the file system is there; number: the kernel's, of this mount."""
 
     path: str
     kind: str
@@ -34,6 +36,7 @@ class Medium(NamedTuple):
     device: str
     read_only: bool
     root: str = "/"
+    number: int = -1
 
     @property
     def usual(self) -> bool:
@@ -50,7 +53,10 @@ def parse_mounts(text: str) -> list[Medium]:
         if not separator or len(left) < 6 or len(right) < 3:
             continue
         options = {*left[5].split(","), *right[2].split(",")}
-        found.append(Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options, _plain(left[3])))
+        number = int(left[0]) if left[0].isascii() and left[0].isdigit() else -1
+        found.append(
+            Medium(_plain(left[4]), right[0], _plain(right[1]), left[2], "ro" in options, _plain(left[3]), number)
+        )
     return found
 
 
@@ -78,10 +84,17 @@ def medium_of(path: str) -> Medium | None:
     return next((one for one in reversed(holding) if len(one.path) == longest), None)
 
 
-def is_own_mount(descriptor: int) -> bool:
-    """Whether an open folder is where a file system of its own is mounted, other than that of the system's root."""
-    here = os.fstat(descriptor).st_dev
-    return here not in (os.stat("..", dir_fd=descriptor).st_dev, os.stat("/").st_dev)
+def mount_of(descriptor: int) -> int:
+    """The kernel's number of the mount that an open file lies on (proc(5), fdinfo). Unreadable where the system does not say."""
+    path = f"/proc/self/fdinfo/{descriptor}"
+    try:
+        with open(path, "rb") as source:
+            found = _MOUNT_ID.search(source.read(MAX_BYTES))
+    except OSError as cause:
+        raise unreadable(path, cause) from cause
+    if found is None:
+        raise Unreadable(path, "it names no mount", "Use a kernel of 3.15 or later.")
+    return int(found[1])
 
 
 def lies_within(place: str, folder: str) -> bool:

@@ -1,6 +1,6 @@
 """The checking station's work on one medium: copied into a private place, judged there, and handed on from there (A150, A153).
 
-    medium -> intake (copies, a thread of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
+    medium -> intake (copies, a process of its own) -> units -> verdicts (one trust file, one state) -> clean stick, label, record
 
 1. What is judged is the private copy, under the names it has on the medium: the process works inside the private folder.
 2. A file that belongs to another one as its signature, or as evidence of how it was received, is judged with it, and goes along with
@@ -12,14 +12,11 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import NamedTuple
 
 from sealwright.artifact.folders import locked, remove_unless_locked
 from sealwright.artifact.names import display
@@ -29,13 +26,13 @@ from sealwright.findings import Finding, reject
 from sealwright.formats.sidecar import is_beside
 from sealwright.formats.statementnames import is_listed_evidence
 from sealwright.plant.beside import goes_along, has_accepted_record, owner_of
-from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Listing, Taken, Tree
+from sealwright.plant.intake import EVIDENCE_SUFFIX, Group, Intake, Listing, Tree, beginning
+from sealwright.plant.intakeaside import Ended, Progress, incoming
+from sealwright.plant.intakecopy import Taken
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.verdict import Outcome, Verdict
 
 Judge = Callable[[Sequence[tuple[str, Collection[str] | None]]], Sequence[Verdict]]
-AT_ONCE = 64
-_AHEAD = 512
 PREFIX = "intake-"
 _TRIES = 20
 
@@ -46,14 +43,6 @@ class Judged(NamedTuple):
 
     verdict: Verdict
     files: tuple[Taken, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The medium was read to its end. files, size_bytes: of everything that was copied."""
-
-    files: int
-    size_bytes: int
 
 
 @contextmanager
@@ -108,33 +97,24 @@ def _inside(folder: str) -> Iterator[None]:
         os.close(before)
 
 
-def judge_medium(intake: Intake, judge: Judge) -> Iterator[Judged | Finding | Ended]:
+def judge_medium(intake: Intake, judge: Judge) -> Generator[Judged | Finding | Progress | Ended, None, None]:
     """Everything of a medium as it is judged; the last is `Ended`. judge: `Verifier.verify_all`, or what records its verdicts too.
 
     Raises what the intake raises: then nothing of the medium is allowed, whatever was said before.
     """
-    with _inside(intake.private), known_digests() as intake.know:
-        waiting: list[_Asked] = []
-        with _Reader(intake) as reader:
-            while (found := reader.next(wait=not waiting)) is not _END:
-                if isinstance(found, Finding):
-                    yield found
-                    continue
-                if found is not None:
-                    waiting += _asked(found)
-                if waiting and (found is None or len(waiting) >= AT_ONCE):
-                    yield from _judged(waiting, judge)
-                    waiting = []
-        yield from _judged(waiting, judge)
-    yield Ended(intake.files, intake.size_bytes)
+    with _inside(intake.private), closing(incoming(intake, _asked)) as arriving:
+        for arrived in arriving:
+            with known_digests(dict(arrived.known)):
+                yield from _judged([one for one in arrived.parts if isinstance(one, _Asked)], judge)
+            yield from (one for one in arrived.parts if isinstance(one, Finding | Progress | Ended))
 
 
 class _Asked(NamedTuple):
-    """What is to be judged. own: what the verdict is about as a whole; beside: what lies there under names that belong to it;
-    evidence: what a receiving record beside it lists."""
+    """What is to be judged. every: the names beside it that begin with its own, None where they are looked for; own: what the verdict is
+    about as a whole; beside: what lies there under names that belong to it; evidence: what a receiving record beside it lists."""
 
     path: str
-    every: Collection[str] | None
+    every: frozenset[str] | None
     own: tuple[Taken, ...]
     beside: tuple[Taken, ...] = ()
     evidence: tuple[Taken, ...] = ()
@@ -144,27 +124,31 @@ class _Asked(NamedTuple):
         return (*along, *self.own, *evidence) if self.every is None else (*self.own, *along, *evidence)
 
 
-def _asked(found: Group | Tree) -> Iterator[_Asked]:
+def _asked(found: Group | Tree) -> list[_Asked]:
     """What is to be judged of it: all but the signatures of others and the evidence about them, each with what is its own."""
     if isinstance(found, Tree):
         folder = os.path.basename(os.fsdecode(found.name))
         names = {os.path.basename(os.fsdecode(one.name)): one for one in found.beside}
         _, owned = _shared(names, found.listing)
         listed, others = _evidence(found.evidence)
-        yield _Asked(os.fsdecode(found.name), None, found.files, tuple(owned.get(folder, ())), tuple(listed))
-        yield from others
-        return
+        return [
+            _Asked(os.fsdecode(found.name), None, found.files, tuple(owned.get(folder, ())), tuple(listed)),
+            *others,
+        ]
     names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
     judged, owned = _shared(names, found.listing)
     listed, others = _evidence(found.evidence)
     kept: dict[bytes, list[Taken]] = {}
     for other in listed:
         kept.setdefault(os.path.dirname(other.name), []).append(other)
+    near = sorted((*names, *found.folders))
+    asked = []
     for name in judged:
         one = names[name]
         evidence = tuple(kept.get(one.name + EVIDENCE_SUFFIX, ()))
-        yield _Asked(os.fsdecode(one.name), found.listing.every, (one,), tuple(owned.get(name, ())), evidence)
-    yield from others
+        every = frozenset(beginning(near, f"{name}."))
+        asked.append(_Asked(os.fsdecode(one.name), every, (one,), tuple(owned.get(name, ())), evidence))
+    return asked + others
 
 
 def _shared(names: Mapping[str, Taken], listing: Listing) -> tuple[list[str], dict[str, list[Taken]]]:
@@ -209,47 +193,3 @@ def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged | Finding]
             left.append(os.path.dirname(one.evidence[0].name))
         yield Judged(verdict, one.handed_on(along, evidence))
         yield from (reject("SW-STATION-BESIDE", display(name), found=display(verdict.path)) for name in left)
-
-
-_END: Final = object()
-
-
-class _Reader:
-    """The intake in a thread of its own, so that one thing is judged while the next is copied."""
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._found: queue.Queue[Any] = queue.Queue(_AHEAD)
-        self._stopped = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> _Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped = True
-        while self._thread.is_alive():
-            with suppress(queue.Empty):
-                self._found.get(timeout=0.05)
-        self._thread.join()
-
-    def next(self, *, wait: bool) -> Any:
-        """What came next, `_END` after the last; None where nothing is there yet and it is not waited for."""
-        try:
-            found = self._found.get(block=wait)
-        except queue.Empty:
-            return None
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
-    def _read(self) -> None:
-        try:
-            for found in self._intake.take():
-                if self._stopped:
-                    return
-                self._found.put(found)
-            self._found.put(_END)
-        except Exception as cause:  # noqa: BLE001 (raised again where it is waited for)
-            self._found.put(cause)

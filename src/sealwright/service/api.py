@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, cast
 
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -45,16 +45,22 @@ from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
 from sealwright.service.approving import APPROVING
+from sealwright.service.auditpages import audit_entries
+from sealwright.service.conditional import conditional
+from sealwright.service.cosigning import Cosigner
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.keyfare import fares, problems
+from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
 from sealwright.service.metricspage import Watched, metrics_at_the_door
 from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.provenancepage import provenance
+from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
 from sealwright.service.standing import standing_told
 from sealwright.service.tickets import Tickets
+from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -105,7 +111,10 @@ _AGAIN_S = "2"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the resources work on. name: the service's id; tickets: None where no CI system asks; watched: None where nothing is measured."""
+    """What the resources work on. name: the service's id.
+
+    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured.
+    """
 
     requests: Requests
     door: Door
@@ -114,6 +123,8 @@ class Office:
     policies: PoliciesInForce
     tickets: Tickets | None = None
     watched: Watched | None = None
+    publishing: Publishing = Publishing()
+    cosigner: Cosigner | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
@@ -121,10 +132,12 @@ def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGI
     watches: list[Watch] = [] if access is no_log else [access_line(access)]
     if office.watched is not None:
         watches.append(office.watched.metrics.watch)
-    return edge(_resources(office, log), watches, log)
+    return edge(conditional(_resources(office, log)), watches, log)
 
 
 def _resources(office: Office, log: Log) -> Litestar:
+    pages = LogPages(office.requests, office.door, office.publishing)
+    offered = Offered(office.publishing)
 
     async def who(request: Request[Any, Any, Any]) -> Principal:
         state = request.scope["state"]
@@ -157,12 +170,21 @@ def _resources(office: Office, log: Log) -> Litestar:
             keys,
             checkpoint,
             health,
+            audit_entries,
+            certificates,
+            trust_files,
+            trust_file,
+            trust_part,
+            Router(PREFIX, route_handlers=[published_checkpoint, tile]),
             *([] if office.watched is None else [metrics_at_the_door]),
         ],
         dependencies={
             "who": Provide(who),
             "office": Provide(lambda: office, sync_to_thread=False),
             "watched": Provide(lambda: office.watched, sync_to_thread=False),
+            "serving": Provide(lambda: office.requests, sync_to_thread=False),
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "offered": Provide(lambda: offered, sync_to_thread=False),
         },
         guards=[known_first],
         exception_handlers={Exception: refused},
@@ -371,6 +393,7 @@ async def health(office: Office) -> Response[Health]:
         log_size=office.requests.writer.head.size,
         problems=found,
         keys=fares(served, office.log_key),
+        warnings=[] if office.cosigner is None else office.cosigner.problems,
     )
     return Response(told, status_code=503 if stopped else 200)
 

@@ -32,6 +32,8 @@
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
     url = "https://alarms.acme.example/sealwright"
 
+    public_log = true                        # and the rest of what is published: `publishing.py`
+
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
 """
 
@@ -49,6 +51,7 @@ from sealwright.keys.pin import CREDENTIAL
 from sealwright.service.issuers import issuer_of
 from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer
+from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
@@ -93,6 +96,7 @@ class Configuration:
     issuers: tuple[TokenIssuer, ...]
     webhook: Webhook | None
     metrics: Listen | None = None
+    publishing: Publishing = Publishing()
 
 
 def read_configuration(path: str) -> Configuration:
@@ -141,6 +145,7 @@ def read_configuration(path: str) -> Configuration:
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", lambda section: issuer_of(section, folder))),
         metrics=_metrics(top, path),
         webhook=_webhook(top, place),
+        publishing=read_publishing(top, folder),
     )
     tls.done()
     top.done()

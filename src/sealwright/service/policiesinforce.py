@@ -32,7 +32,7 @@ from sealwright.signing.policychange import CHANGE, Place, approved_by, needs_no
 from sealwright.signing.policyrecord import Ground, How, PolicyRecord, Standing
 
 ATTEMPTS = 5
-SAY_AGAIN = 50_000  # entries, which the next start reads in a fraction of a second
+SAY_AGAIN = 20_000  # entries, which the next start reads in a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +136,14 @@ class PoliciesInForce:
             known = self._standing
             if known is None:
                 return
-            if self._record.news() > known.leaf or self._record.size - known.leaf > SAY_AGAIN:
-                self._find(known)
+            if self._record.news() > known.leaf:
+                self._find(known, self._record.standing())
+            elif self._record.size - known.leaf > SAY_AGAIN:
+                self._find(known, self._record.since(known))
             if self._policies is None:
                 self._follow()
 
-    def _find(self, known: Standing) -> None:
-        found = self._record.standing()
+    def _find(self, known: Standing, found: Standing | None) -> None:
         if found is None:
             return
         self._standing = found

@@ -10,13 +10,13 @@ Register and TLS files are read again where they change: a register that cannot 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
+from functools import partial
 
 from sealwright import __version__
 from sealwright.artifact.digest import Digest
@@ -31,6 +31,7 @@ from sealwright.log.writer import LogWriter
 from sealwright.service.api import Office, application
 from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
+from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.keyfare import desk_of, log_key_of
 from sealwright.service.logcounts import LogCounts
@@ -94,28 +95,37 @@ class Service:
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(self._sweep())
+        work = [asyncio.create_task(self._again(one, event, pause_s)) for one, event, pause_s in self._chores()]
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, self.policies.reload)
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
 
-    async def _sweep(self) -> None:
+    def _chores(self) -> Iterator[tuple[Callable[[], None], str, float]]:
+        """What is done again and again: the work, what its problems are called, and the pause after it in seconds."""
         sweeper, owed = Sweeper(self.requests), FollowUps(self.requests)
+        yield self.policies.look, "policies", SWEEP_S
+        yield partial(self._sweep, sweeper), "sweep", SWEEP_S
+        yield partial(self._alarm, owed), "alarm", SWEEP_S
+        if self.office.cosigner is not None:
+            yield self.office.cosigner.round, "witnesses", ROUND_S
+
+    async def _again(self, work: Callable[[], None], event: str, pause_s: float) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.policies.look)
-                for problem in await asyncio.to_thread(sweeper.sweep):
-                    self._say_problem(problem)
-                await asyncio.to_thread(self._alarm, owed)
+                await asyncio.to_thread(work)
             except SealwrightError as cause:
-                self._say_problem(cause)
-            await asyncio.sleep(SWEEP_S)
+                self._say_problem(cause, event)
+            await asyncio.sleep(pause_s)
+
+    def _sweep(self, sweeper: Sweeper) -> None:
+        for problem in sweeper.sweep():
+            self._say_problem(problem, "sweep")
 
     def _alarm(self, owed: FollowUps) -> None:
         """Tell of emergencies, until somebody has heard of each."""
@@ -133,8 +143,8 @@ class Service:
                 self.configuration.webhook.tell(event)
             owed.told(one, now)
 
-    def _say_problem(self, cause: SealwrightError) -> None:
-        self.log({"event": "sweep", "code": cause.code, "why": str(cause)[:500]})
+    def _say_problem(self, cause: SealwrightError, event: str) -> None:
+        self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
 
 
 class Opening(Enum):
@@ -187,7 +197,9 @@ def opened(
         measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
         watched = Watched(metrics, measured)
         entrance = Door(people, tokens, log, tickets)
-        office = Office(requests, entrance, configuration.id, log_key, policies, tickets, watched)
+        publishing = configuration.publishing
+        cosigner = Cosigner(writer.reader, publishing, log) if publishing.witnesses else None
+        office = Office(requests, entrance, configuration.id, log_key, policies, tickets, watched, publishing, cosigner)
         yield Service(configuration, requests, policies, judged, office, door, log)
 
 

@@ -140,15 +140,16 @@ class Histories:
                 self._read.popitem(last=False)
             return seen.history
 
-    def since(self, connection: Connection, id_: str, history: History, end: int) -> bool:
-        """Whether entries about a request came after its history was read. end: the size of the log now."""
-        needle = _needle(id_)
-        return any(needle in entry for entry in self._entries(connection, history.size, end))
+    def since(self, connection: Connection, id_: str, history: History) -> bool:
+        """Whether entries about a request came after its history was read, up to the head that this transaction finds."""
+        needle, head = _needle(id_), read_head(connection, self._name)
+        return head is None or any(needle in entry for entry in self._entries(connection, history.size, head.size))
 
     def _head(self, connection: Connection) -> Head:
         least = self._writer.head.size
         head = read_head(connection, self._name)
-        if head is None or head.size < least:
+        if head is None or (head.size < least and self._writer.reader.head().size < least):
+            # the first of them is as old as its transaction, within which others may have appended
             raise LogRewound(self._name, "it is smaller than it was", _EVIDENCE)
         try:
             check_checkpoint(head.checkpoint, [self._writer.key], [], self._name)

@@ -63,7 +63,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that reads."""
+        """A transaction that reads, all of it one state: what others commit meanwhile is not seen."""
         with self._transaction(_Begin.READ) as connection:
             yield connection
 
@@ -74,7 +74,10 @@ class Store:
     @contextmanager
     def _transaction(self, begin: _Begin) -> Iterator[Connection]:
         try:
-            with self.engine.connect().execution_options(**{_BEGIN: begin.value}) as connection:
+            options = {_BEGIN: begin.value}
+            if begin is _Begin.READ and not self.is_sqlite:
+                options["isolation_level"] = "REPEATABLE READ"
+            with self.engine.connect().execution_options(**options) as connection:
                 transaction = connection.begin()
                 try:
                     yield connection

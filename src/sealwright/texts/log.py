@@ -44,6 +44,22 @@ TEXTS: dict[str, Text] = {
         "the signature {subject} is not in the log",
         "Somebody used the key past the log: treat it as compromised, and tell who is responsible for security.",
     ),
+    "SW-AUDIT-UNLOGGED-USE": Text(
+        "the key {subject} was used {found} times, and the log has {wanted} intents of it: it was used past the log",
+        "Treat it as compromised: find out who can reach it beside the service, and tell who is responsible for security.",
+    ),
+    "SW-AUDIT-USES-MISSING": Text(
+        "the key {subject} was used {found} times, and the log has {wanted} signatures of it: the count is of another key or time, or was cut",
+        "Get the whole count, of exactly this key and time.",
+    ),
+    "SW-AUDIT-OPEN-INTENTS": Text(
+        "{found} intents to use the key {subject} have no signature: so many uses could be anybody's",
+        "Look for their refusals, and for a crash at that time.",
+    ),
+    "SW-LOG-ALARM": Text(
+        "the alarm could not be told to {subject}: {found}",
+        "Tell the people who are responsible yourself: there is an alarm.",
+    ),
 }
 
 WORDS: dict[str, str] = {
@@ -53,7 +69,13 @@ WORDS: dict[str, str] = {
     "log.broken": "{log}: {alarms} ALARMS",
     "log.witnessed": "  seen by {name}, {time}",
     "log.no-witness": "ALARM: the witness {name} has not cosigned this checkpoint.",
-    "log.evidence": "Next: keep {path} and the state beside it as evidence, and tell who is responsible for security.",
+    "log.evidence": "Next: keep {path} as evidence, and tell who is responsible for security.",
+    "log.strangers": "{count} of the signatures are of keys that this log does not know; they are not looked for.",
+    "log.not-read": "remark: {path} was not looked at: {why}",
+    "audit.key": "{key}: used {uses} times ({by}); the log has {intents} intents and {signatures} signatures",
+    "audit.fits": "every use is in the log",
+    "audit.wrong": "{count} keys DO NOT FIT the log",
+    "audit.not-counted": "the log has {intents} intents of {key}, whose uses nobody counted",
     "log.exported": "{path}: {count} entries, {new} of them new",
     "log.proved": "{path}: proof of entry {number}",
 }

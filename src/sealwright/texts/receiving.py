@@ -13,7 +13,7 @@ WORDS: dict[str, str] = {
     "receive.by-development": "signed for {person} by {subject} (DEVELOPMENT key), {date}",
     "receive.date-proved": "date proved {time}",
     "receive.date-unknown": "date not proved",
-    "receive.rule": "The maker did not sign it: it is trusted only where a rule of the trust file takes records of the grade {grade}.",
+    "receive.rule": "The maker did not sign it: it is trusted only where a rule of the trust file takes records of the grade {grade} (`grades` in docs/receiving.md).",
     "receive.waits": "WAITS for {persons}. Next, on a machine of theirs: sealwright receive --sign {record} --person {person} --home THEIR-HOME",
     "receive.other-holder": "warning: the home's trust file says that this key is {holder}'s. Where the plant's says so too, nobody takes it as {person}'s.",
     "receive.signed": "signed {record} -> {outputs}",
