@@ -26,6 +26,7 @@ from kit.tokens import PIN, make_token
 from sealwright.artifact.digest import Digest
 
 ROUNDS = 4
+STALLED_S = 120.0  # what was stopped within a transaction keeps its locks for half a minute
 
 
 @pytest.fixture
@@ -119,5 +120,5 @@ def stand_still(replica: Killable, server: Postgres, url: str) -> None:
     replica.pause()
     let_leases_run_out(server, url)
     signing = "SELECT count(*) FROM requests r WHERE state = 'signing' AND holder NOT IN (SELECT id FROM replicas WHERE seen > extract(epoch FROM now()) * 1000 - 30000)"
-    until(lambda: server.sql(url, signing) == "0")
+    until(lambda: server.sql(url, signing) == "0", STALLED_S)
     replica.resume()
