@@ -9,14 +9,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fido2.hid import CtapHidDevice
 from sqlalchemy import insert, update
 
-from kit.service import World, wanted, world
+from kit.securitykey import SoftKey
+from kit.service import World, people_text, wanted, world
+from sealwright.cli.main import main
 from sealwright.errors import RequestOver, RequestRefused
+from sealwright.keys.pin import Pin
 from sealwright.log.entries import Emergency, FollowUp, Outcome, read_any
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.followup import FollowUps, follow_up_text
 from sealwright.signing.home import KeyPurpose
+from sealwright.signing.people import parse_people
+from sealwright.signing.securitykey import Place, Touch
+from sealwright.signing.securitykey import approved as approved_by_key
 from sealwright.signing.tables import LOOKS, State
 from sealwright.signing.wish import Wish
 
@@ -198,3 +205,28 @@ def test_an_emergency_is_told_at_once_and_again_when_it_is_late(own: World) -> N
     looked(own, id_, "otto")
     looked(own, id_, "omar")
     assert owed.to_tell(late + timedelta(hours=50)) == []
+
+
+def test_an_officer_may_say_it_by_a_security_key(own: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = SoftKey()
+    monkeypatch.setattr(CtapHidDevice, "list_devices", lambda: iter([key]))
+    (tmp_path / "pin").write_text("1234\n")
+    (tmp_path / "pin").chmod(0o600)
+    (tmp_path / "people.toml").write_text(people_text(own.persons, OFFICERS))
+    made, url = str(tmp_path / "otto-key.toml"), "https://sign.acme.example:8443"
+    assert main(["people", "enrol-key", made, "--service", url, "--pin-file", str(tmp_path / "pin")]) == 0
+    assert main(["people", "add", str(tmp_path / "people.toml"), "approval-key", "otto", made]) == 0
+    own.people = parse_people((tmp_path / "people.toml").read_bytes(), "people.toml")
+    credential = own.people.webauthn_keys("otto", own.requests.clock())[0].credential
+    touch = Touch(lambda: Pin("1234"), lambda: None)
+
+    def said(text: bytes) -> Approval:
+        return approved_by_key(key, text, Place("sign.acme.example", url), [credential], touch)
+
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    look = FollowUps(own.requests).look
+    with pytest.raises(RequestRefused, match="another challenge"):
+        look(own.principal("otto"), id_, Outcome.CONFIRMED, said(follow_up_text(id_, Outcome.DISPUTED)))
+    look(own.principal("otto"), id_, Outcome.CONFIRMED, said(follow_up_text(id_, Outcome.CONFIRMED)))
+    assert looked(own, id_, "omar") == "confirmed"

@@ -9,16 +9,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_json
 from sealwright.cli.asking import add_service, agreed, client_of
+from sealwright.cli.ownkey import add_own_key, by_own_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sealwright.log.canonical import Field
     from sealwright.service.client import Client
     from sealwright.service.wire import StandingRequest
-    from sealwright.signing.approval import Approval
     from sealwright.signing.items import Item
     from sealwright.signing.request import SigningRequest
 
@@ -34,10 +34,7 @@ SHOWN = 40
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("id", nargs="?", metavar="ID", help="of a request (else those that wait are listed)")
-    own = parser.add_mutually_exclusive_group()
-    own.add_argument("--home", metavar="DIR", help="your own home, with a key enrolled for approvals")
-    own.add_argument("--fido2", action="store_true", help="by your security key, which is plugged in")
-    parser.add_argument("--key", metavar="NAME", help="which key of the home (else the first)")
+    add_own_key(parser)
     parser.add_argument(
         "--artifact",
         metavar="FILE",
@@ -47,7 +44,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--yes", action="store_true", help="approve without being asked")
     add_service(parser, required=True)
-    add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -83,14 +79,15 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     from sealwright.signing.changes import Release
     from sealwright.texts.words import say
 
-    sign = _by_own_key(client, args)
+    sign = by_own_key(client, args)
     standing = client.standing(args.id)
     request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
-    changes = changes_since(client, Release(request, items), args.id)
+    now = Release(request, items)
+    changes = changes_since(client, now, args.id)
     built = _built(client, request, items)
     if not args.json:
-        for said in (*shown(standing, request, listed), *built, *in_words(changes, request)):
+        for said in (*shown(standing, request, listed), *built, *in_words(changes, now)):
             print(said)
         sys.stdout.flush()
     willing = sign is not None and (args.yes or agreed())
@@ -112,45 +109,6 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
         return 0
     print(say("approve.done", state=after.state, approvals=display(", ".join(after.approvals))))
     return 0
-
-
-def _by_own_key(client: Client, args: argparse.Namespace) -> Callable[[bytes], Approval] | None:
-    """How a request's bytes are approved, with everything that it needs looked at before; None where no key is named."""
-    from datetime import UTC, datetime
-
-    if args.fido2:
-        return _by_security_key(client, args)
-    if args.home is None:
-        return None
-    from sealwright.signing.approval import approve
-    from sealwright.signing.home import KeyPurpose, open_home
-
-    home = open_home(args.home)
-    key = home.key(args.key, KeyPurpose.APPROVAL)
-    return lambda data: approve(data, args.id, home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
-
-
-def _by_security_key(client: Client, args: argparse.Namespace) -> Callable[[bytes], Approval]:
-    from sealwright.cli.securitykey import need_fido, touch_of
-    from sealwright.errors import KeyRefused
-
-    need_fido("--fido2")
-    from sealwright.signing.securitykey import approved, attached, place_of
-
-    place = place_of(args.service)
-    known = [one.credential for one in client.credentials(args.id) if (one.rp, one.origin) == place]
-    if not known:
-        raise KeyRefused(
-            "security key",
-            f"the register has none of yours for {place.origin}",
-            "Make it known: sealwright people enrol-key",
-        )
-
-    def sign(data: bytes) -> Approval:
-        with attached() as device:
-            return approved(device, data, place, known, touch_of(args))
-
-    return sign
 
 
 def _built(client: Client, request: SigningRequest, items: Sequence[Item]) -> list[str]:
@@ -228,9 +186,9 @@ def shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[M
     for fields in listed[:SHOWN]:
         digests = fields.get("artifact", ())
         first = digests[0] if isinstance(digests, tuple) and digests else "?"
-        told.append(
-            say("approve.item", file=display(str(fields.get("file", "?"))), digest=first, size=fields.get("size"))
-        )
+        about = {"file": display(str(fields.get("file", "?"))), "digest": first, "size": fields.get("size")}
+        manifest = fields.get("format") == "manifest"
+        told.append(say("approve.manifest", **about) if manifest else say("approve.item", **about))
     if len(listed) > SHOWN:
         told.append(say("approve.more", number=len(listed) - SHOWN))
     return told

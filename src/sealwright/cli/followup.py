@@ -9,8 +9,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_json
 from sealwright.cli.asking import add_service, client_of
+from sealwright.cli.ownkey import add_own_key, by_own_key
 
 if TYPE_CHECKING:
     from sealwright.service.client import Client
@@ -28,10 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     word = parser.add_mutually_exclusive_group()
     word.add_argument("--confirm", action="store_true", help="it was an emergency, and what was signed is right")
     word.add_argument("--dispute", action="store_true", help="it was none, or what was signed is not right")
-    parser.add_argument("--home", metavar="DIR", help="your own home, with a key enrolled for approvals")
-    parser.add_argument("--key", metavar="NAME", help="which of them (else the first)")
+    add_own_key(parser)
     add_service(parser, required=True)
-    add_pin_file(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -57,14 +56,10 @@ def _list(client: Client, args: argparse.Namespace) -> int:
 
 
 def _look(client: Client, args: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
     from sealwright.cli.approve import checked_items, shown
     from sealwright.errors import UsageError
     from sealwright.log.entries import Outcome
-    from sealwright.signing.approval import approve
     from sealwright.signing.followup import follow_up_text
-    from sealwright.signing.home import KeyPurpose, open_home
     from sealwright.texts.words import say
 
     standing = client.standing(args.id)
@@ -76,14 +71,11 @@ def _look(client: Client, args: argparse.Namespace) -> int:
     if not args.confirm and not args.dispute:
         print(say("followup.left", id=args.id), file=sys.stderr)
         return 1
-    if args.home is None:
-        raise UsageError("--home", "your own key says it", "Name the home with your approval key.")
-    home = open_home(args.home)
-    key = home.key(args.key, KeyPurpose.APPROVAL)
+    sign = by_own_key(client, args)
+    if sign is None:
+        raise UsageError("--home", "your own key says it", "Name the home with your approval key, or --fido2.")
     outcome = Outcome.CONFIRMED if args.confirm else Outcome.DISPUTED
-    text = follow_up_text(args.id, outcome)
-    word = approve(text, f"follow-up {args.id}", home, key, datetime.now(UTC), pin_of(args, home.uri(key)))
-    after = client.follow_up(args.id, outcome, word)
+    after = client.follow_up(args.id, outcome, sign(follow_up_text(args.id, outcome)))
     if args.json:
         from sealwright.cli.jsonout import line
 

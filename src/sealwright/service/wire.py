@@ -64,10 +64,10 @@ class Challenge(Struct):
 
 
 class GivenFollowUp(Struct, forbid_unknown_fields=True):
-    """An officer's word on an emergency. proof: a detached CMS over its text (`signing/followup.py`), DER."""
+    """An officer's word on an emergency. proof: as of an approval, over its text (`signing/followup.py`)."""
 
     outcome: Annotated[str, Meta(pattern="^(confirmed|disputed)$")]
-    scheme: Annotated[str, Meta(pattern="^cms$")]
+    scheme: Annotated[str, Meta(pattern="^(cms|webauthn)$")]
     proof: Annotated[bytes, Meta(min_length=1, max_length=64 * 1024)]
 
 

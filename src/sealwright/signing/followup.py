@@ -21,11 +21,12 @@ from sealwright.errors import RequestOver, RequestRefused, StoreConflict
 from sealwright.log import entries
 from sealwright.log.canonical import canonical_json
 from sealwright.log.entries import Outcome
-from sealwright.signing.approval import Approval, Scheme, key_of
+from sealwright.signing.approval import Approval, Approver, Scheme, approver_of
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import FOLLOW_UP_OFFICERS
 from sealwright.signing.requestrows import keep_private, millis, time_of
 from sealwright.signing.requests import Requests
+from sealwright.signing.signcounts import take
 from sealwright.signing.standings import Standing
 from sealwright.signing.storedrequest import StoredRequest, doers_text
 from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, REQUESTS
@@ -66,23 +67,25 @@ class FollowUps:
             stored = requests.shelf.find(connection, principal, id_, now)
             self._owed(connection, id_)
             involved = self._involved(connection, stored)
-        looked = self._counted(stored, outcome, approval, now)
-        if looked is None or looked != principal.person or principal.machine:
+        looked = self._officer(stored, outcome, approval, now)
+        if looked is None or looked.person != principal.person or principal.machine:
             raise RequestRefused("follow-up", "its key is none with which you approve as an officer", _OFFICERS)
-        if looked in involved:
+        if looked.person in involved:
             raise RequestRefused("follow-up", "you asked for it, or let it through", _OFFICERS)
         try:
             with requests.store.write() as connection:
                 connection.execute(
                     insert(LOOKS).values(
                         request=id_,
-                        person=looked,
+                        person=looked.person,
                         outcome=outcome.value,
                         scheme=approval.scheme,
                         proof=approval.proof,
                         at=millis(now),
                     )
                 )
+                if looked.counted is not None:
+                    take(connection, looked.counted)
         except StoreConflict as cause:
             raise RequestOver("follow-up", "you have said it already", "Wait for the other officer.") from cause
         self._settle(stored, now)
@@ -120,12 +123,12 @@ class FollowUps:
         query = select(APPROVALS.c.person).where(APPROVALS.c.request == stored.id)
         return frozenset((stored.person, *connection.execute(query).scalars()))
 
-    def _counted(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> str | None:
+    def _officer(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> Approver | None:
         """The officer of now whose word this is; None where it is nobody's."""
         people = self._requests.people()
-        key = key_of(follow_up_text(stored.id, outcome), approval, "follow-up")
-        person = people.cms_approver(key, stored.request.tenant, now)
-        return person if person is not None and Role.OFFICER in people.persons[person].roles else None
+        register = people.approvers(stored.request.tenant, now)
+        found = approver_of(follow_up_text(stored.id, outcome), approval, register, "follow-up")
+        return found if found is not None and Role.OFFICER in people.persons[found.person].roles else None
 
     def _settle(self, stored: StoredRequest, now: datetime) -> None:
         """With enough words that hold now, write down what became of it."""
@@ -135,9 +138,9 @@ class FollowUps:
         words: dict[str, tuple[Outcome, Digest]] = {}
         for row in rows:
             outcome, approval = Outcome(row.outcome), Approval(Scheme(row.scheme), bytes(row.proof))
-            person = self._counted(stored, outcome, approval, now)
-            if person is not None and person not in involved:
-                words[person] = outcome, Digest.of(approval.proof)
+            officer = self._officer(stored, outcome, approval, now)
+            if officer is not None and officer.person not in involved:
+                words[officer.person] = outcome, Digest.of(approval.proof)
         if len(words) < FOLLOW_UP_OFFICERS:
             return
         disputed = any(outcome is Outcome.DISPUTED for outcome, _ in words.values())
