@@ -45,15 +45,15 @@ from sealwright.log import entries
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
-from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.newrequest import Serving, new_request, row_of
 from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
-from sealwright.signing.request import SigningRequest, new_nonce
+from sealwright.signing.request import SigningRequest
 from sealwright.signing.requestprovenance import keep, kept, proven_of
-from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, packed, usage
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, usage
 from sealwright.signing.shelf import Shelf
 from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
@@ -66,7 +66,7 @@ from sealwright.signing.storedrequest import (
     used_text,
 )
 from sealwright.signing.tables import APPROVALS, REQUESTS, State
-from sealwright.signing.wish import ServedKey, Wish, body_of, needed_for, prepared_items, subject_of
+from sealwright.signing.wish import ServedKey, Wish, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
@@ -144,50 +144,15 @@ class Requests:
 
         questions = self._counting(policies, asks)
         needed = needed_for(policies, questions)
-        request = SigningRequest(
-            service=self.shelf.service,
-            origin=self.writer.key.name,
-            nonce=new_nonce(),
-            requester=principal.id,
-            tenant=principal.tenant,
-            root=root_of_items([item.line for item in wish.items]),
-            count=len(prepared),
-            format=prepared[0].format,
-            kind=prepared[0].kind,
-            construction=key.desk.enrolled.construction.value,
-            key=key.desk.enrolled.digest,
-            policy=policies.digest,
-            claims=common_claims(claims),
-            not_before=now,
-            expires=now + wish.valid,
-            provenance=proven.digest,
-            emergency=wish.emergency,
-        )
+        service = Serving(self.shelf.service, self.writer.key.name, policies.digest)
+        request = new_request(service, principal, wish, prepared, key.desk.enrolled, proven.digest, now)
         private = asker_text(principal, request.nonce, wish.reason)
         digest, id_ = Digest.of(private), request.id
         starts = needed == Needed(0, 0) and not wish.emergency
         lines = [requested(request, id_, digest, now, prepared[0])]
         if starts:
             lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
-        values = {
-            "id": id_,
-            "tenant": principal.tenant,
-            "requester": principal.id,
-            "state": State.SIGNING if starts else State.WAITING,
-            "request": request.encoded(),
-            "items": b"".join(item.line + b"\n" for item in wish.items),
-            "contents": packed([item.content for item in wish.items]),
-            "private": str(digest),
-            "product": request.claims.product or "",
-            "count": len(prepared),
-            "created": millis(now),
-            "expires": millis(request.expires),
-            "attempt": 1 if starts else 0,
-            "holder": self.replica,
-            "problem": "",
-            "word": wish.word or None,
-            "body": body_of(wish) if wish.word else None,
-        }
+        row = row_of(request, wish, digest, State.SIGNING if starts else State.WAITING, self.replica)
 
         def rows(connection: Connection, first: int) -> None:
             if policies.settings.quotas and any(
@@ -195,7 +160,7 @@ class Requests:
                 for then, one in zip(questions, asks(connection), strict=True)
             ):
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
-            connection.execute(_REQUESTED, {**values, "leaf": first})
+            connection.execute(_REQUESTED, {**row, "leaf": first})
             keep_private(connection, id_, private)
             keep(connection, id_, wish.provenance)
 
