@@ -11,12 +11,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kit.asgi import serving
-from kit.service import world
+from kit.service import public_log, world
 from kit.writtenlogs import signature_entry
 from sealwright.cli.logweb import Web
 from sealwright.envelope.verifierkey import NoteType, VerifierKey, parse_verifier_key
@@ -24,9 +23,6 @@ from sealwright.log.ahead import AheadSource
 from sealwright.log.audit import Audit
 from sealwright.log.export import export_log
 from sealwright.log.source import FolderSource, Source, UrlSource
-from sealwright.service.api import Office, application
-from sealwright.service.identity import Door
-from sealwright.service.publishing import Publishing
 
 
 def serve(folder: Path, count: int, url: str) -> None:
@@ -35,8 +31,7 @@ def serve(folder: Path, count: int, url: str) -> None:
     for start in range(0, count, 4096):
         made.writer.append([signature_entry(at).encoded() for at in range(start, min(count, start + 4096))]).result()
     export_log(made.writer.reader, str(folder / "export"))
-    office = Office(made.requests, cast("Door", None), "bench", Publishing(public_log=True))
-    with serving(application(office)) as port:
+    with serving(public_log(made)) as port:
         print(port, made.writer.key, flush=True)
         sys.stdin.read()
     made.close()

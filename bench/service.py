@@ -2,7 +2,7 @@
 
 The service: TLS 1.3 with client certificates, register, Cedar policies, a P-256 key, intents and signatures durable in the Merkle log (SQLite),
 16 clients that each keep a connection. The peer: `bao server` with its file audit device on, the same digests by its HTTP API. Single
-requests, and batches of 1,000 (OpenBao: 400). The key is in a file here unless a SoftHSM home is named. Usage: service.py [seconds].
+requests, and batches of 1,000 (OpenBao: 400). The key is in a file; `service_load.py` has tokens and replicas. Usage: service.py [seconds].
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -33,9 +33,10 @@ CLIENTS = 16
 BATCH = 1000
 PEER_BATCH = 400  # more strings in one body OpenBao refuses
 LOADER = "--load"
+Job = tuple[str, int, str, dict[str, str], str]  # host, port, path, headers, body
 
 
-def load(jobs: list[tuple[str, int, str, dict[str, str], str]], seconds: float, context: ssl.SSLContext | None) -> None:
+def load(jobs: list[Job], seconds: float, context: ssl.SSLContext | None) -> None:
     """What the loading process does: each job's request again and again on a connection of its own; prints its counts."""
     took: list[float] = []
     failed: list[str] = []
@@ -71,6 +72,7 @@ def load(jobs: list[tuple[str, int, str, dict[str, str], str]], seconds: float, 
         json.dumps(
             {
                 "rate": len(took) / spent,
+                "count": len(took),
                 "p50_ms": ordered[len(ordered) // 2] * 1000,
                 "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
                 "failed": failed[:1],
@@ -82,24 +84,39 @@ def load(jobs: list[tuple[str, int, str, dict[str, str], str]], seconds: float, 
 def loaded(plan: dict[str, object]) -> dict[str, float]:
     """Run a plan in a process of its own."""
     done = subprocess.run(
-        [sys.executable, __file__, LOADER], input=json.dumps(plan), capture_output=True, text=True, check=True
+        [sys.executable, str(Path(__file__).resolve()), LOADER],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found: dict[str, float] = json.loads(done.stdout)
     assert not found["failed"], found
     return found
 
 
-def of_service(made: House, count: int, clients: int, seconds: float) -> dict[str, float]:
-    """Requests for so many signatures each."""
-    host, _, port = made.address.removeprefix("https://").rpartition(":")
-    certificate, key = made.identity("max")
+def of_service(
+    made: House, count: int, clients: int, seconds: float, key: str = "release", addresses: Sequence[str] = ()
+) -> dict[str, float]:
+    """Requests for so many signatures each. addresses: of replicas, among which the clients are divided."""
     jobs = []
     for client in range(clients):
         items = wanted([f"{client}-{number}.bin" for number in range(count)])
-        body = json.dumps({"key": "release", "items": [{"line": one.line.decode()} for one in items], "wait_s": 60})
-        jobs.append((host, int(port), "/v1/requests", {"content-type": "application/json"}, body))
-    tls = {"ca": str(made.folder / "servers.pem"), "certificate": str(certificate), "key": str(key)}
-    return loaded({"jobs": jobs, "seconds": seconds, "tls": tls})
+        body = {"key": key, "items": [{"line": one.line.decode()} for one in items], "wait_s": 60}
+        jobs.append(job((addresses or [made.address])[client % max(1, len(addresses))], body))
+    return loaded({"jobs": jobs, "seconds": seconds, "tls": tls_of(made, "max")})
+
+
+def job(address: str, body: object) -> Job:
+    """What one client asks a service, again and again."""
+    host, _, port = address.removeprefix("https://").rpartition(":")
+    return host, int(port), "/v1/requests", {"content-type": "application/json"}, json.dumps(body)
+
+
+def tls_of(made: House, name: str) -> dict[str, str]:
+    """A client's certificates, for the loading process."""
+    certificate, key = made.identity(name)
+    return {"ca": str(made.folder / "servers.pem"), "certificate": str(certificate), "key": str(key)}
 
 
 class Bao:
@@ -187,12 +204,12 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-if sys.argv[1:] == [LOADER]:
+if __name__ == "__main__" and sys.argv[1:] == [LOADER]:
     plan = json.loads(sys.stdin.read())
     context = None
     if plan["tls"]:
         context = ssl.create_default_context(cafile=plan["tls"]["ca"])
         context.load_cert_chain(plan["tls"]["certificate"], plan["tls"]["key"])
     load([tuple(job) for job in plan["jobs"]], plan["seconds"], context)
-else:
+elif __name__ == "__main__":
     main()

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from kit.asgi import ask, serving
-from kit.service import World, opened, world
+from kit.service import World, opened, public_log, world
 from kit.writtenlogs import SoftSigner, signature_entry
 from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.verifierkey import NoteType
@@ -26,9 +25,6 @@ from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
 from sealwright.log.note import sign_checkpoint
 from sealwright.log.tiles import encode_bundle, read_bundle
 from sealwright.log.witness import Witness, question
-from sealwright.service.api import Office, application
-from sealwright.service.identity import Door
-from sealwright.service.publishing import Publishing
 from sealwright.signing.home import KeyPurpose
 
 Run = Callable[..., tuple[int, str, str]]
@@ -42,8 +38,7 @@ def logged(first: int, count: int) -> list[bytes]:
 @contextmanager
 def published(service: World) -> Iterator[str]:
     """The URL of its log."""
-    office = Office(service.requests, cast("Door", None), "acme-signing", Publishing(public_log=True))
-    with serving(application(office)) as port:
+    with serving(public_log(service)) as port:
         yield f"http://127.0.0.1:{port}/log"
 
 

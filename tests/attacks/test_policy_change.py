@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -354,6 +355,22 @@ def test_an_older_start_is_not_the_newest_word(made: PolicyHouse) -> None:
         )
 
 
+def test_replicas_that_begin_a_log_at_once_record_its_policies_once(url: str, tmp_path: Path, cast: Cast) -> None:
+    house = PolicyHouse(tmp_path, cast, url)
+    house.write(STRICT)
+    with house.log():
+        pass  # the schema is there, and the log is empty
+    with ThreadPoolExecutor(4) as pool:
+        grounds = [one.ground for one in pool.map(lambda _: house.start(), range(4))]
+    assert sorted(str(None if one is None else one.how) for one in grounds) == ["None", "None", "None", "first"]
+    (first,) = house.entries()
+    assert first.edition == 1
+    house.write(WEAK)
+    refused(house, "2.change")
+    weaken(house, "olga", "otto")
+    assert how(house) is How.APPROVED
+
+
 def test_a_change_at_the_same_time_as_another_is_judged_by_what_counts_then(
     made: PolicyHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,6 +430,31 @@ def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(mad
         here.look()
         assert here.current().digest == digest_of_rules(STRICTER)
         assert here.problem == ""
+
+
+def test_a_replica_that_is_behind_does_not_say_the_former_policies_again(
+    made: PolicyHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although somebody with the database hides from it that others count: else its word were the newest at the next start."""
+    from sealwright.log.entries import Expired
+
+    monkeypatch.setattr("sealwright.service.policiesinforce.SAY_AGAIN", 20)
+    more = [Expired(time=made.now, request="0f" * 16).encoded()] * 30
+    with made.log() as (store, writer), made.log() as (others_store, others):
+        here, there = made.over(store, writer), made.over(others_store, others)
+        here.open()
+        made.write(STRICTER)
+        there.open()
+        with store.write() as connection:
+            connection.execute(update(POLICIES).values(leaf=0))
+        writer.append(more).result(30)
+        here.look()
+        assert here.current().digest == digest_of_rules(STRICTER)
+        assert _editions(store, writer) == [1, 2]
+        others.append(more).result(30)  # and where it has not appended since
+        there.look()
+        assert 1 not in _editions(store, writer)[1:]
+    assert how(made) is None
 
 
 def test_a_long_run_says_its_edition_again(made: PolicyHouse, monkeypatch: pytest.MonkeyPatch) -> None:

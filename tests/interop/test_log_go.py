@@ -9,17 +9,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from kit.asgi import serving
-from kit.service import world
+from kit.service import public_log, world
 from kit.writtenlogs import SoftSigner, signature_entry, sqlite_url, written
 from sealwright.log.export import export_log
-from sealwright.service.api import Office, application
-from sealwright.service.identity import Door
-from sealwright.service.publishing import Publishing
 
 SIGNER = SoftSigner.make()
 ENTRIES = [signature_entry(at).encoded() for at in range(1000)]
@@ -164,8 +160,7 @@ def test_go_finds_every_entry_of_an_export_and_no_changed_one(verifier: Path, tm
 def test_go_finds_every_entry_of_a_service_over_http(verifier: Path, tmp_path: Path) -> None:
     service = world(tmp_path)
     service.writer.append(ENTRIES).result()
-    office = Office(service.requests, cast("Door", None), "acme-signing", Publishing(public_log=True))
-    with serving(application(office)) as port:
+    with serving(public_log(service)) as port:
         url = f"http://127.0.0.1:{port}/log"
         assert said(verifier, url, str(service.writer.key)) == (0, "whole: 1000\n")
         assert said(verifier, url, str(SIGNER.key))[0] == 1

@@ -62,10 +62,11 @@ class Cast:
 
 @dataclass
 class PolicyHouse:
-    """One log with its policies. roles: of the register, by person; now: of the service's clock."""
+    """One log with its policies. database: "" for SQLite in the folder; roles: of the register, by person; now: of the service's clock."""
 
     folder: Path
     cast: Cast
+    database: str = ""
     service: str = SERVICE
     origin: str = ORIGIN
     tenants: tuple[str, ...] = ("acme",)
@@ -80,7 +81,7 @@ class PolicyHouse:
     @property
     def url(self) -> str:
         """The database."""
-        return f"sqlite:///{self.folder}/service.db"
+        return self.database or f"sqlite:///{self.folder}/service.db"
 
     def write(self, rules: str) -> None:
         """Put policies into the folder."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -17,6 +18,8 @@ from sealwright.keys.backends import open_key
 from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
+from sealwright.service.api import Office, application
+from sealwright.service.publishing import Publishing
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.desk import Desk
 from sealwright.signing.enrol import enrol_for
@@ -146,3 +149,10 @@ def signed(asking: Asking) -> dict[int, Value]:
     asking.recorded.result(10)
     assert asking.answer is not None
     return asking.answer.result(10)
+
+
+def public_log(service: World) -> Any:
+    """The application of a service whose log everybody may read; nobody gets in for anything else."""
+    nobody: Any = None
+    office = Office(service.requests, nobody, "acme-signing", nobody, nobody, publishing=Publishing(public_log=True))
+    return application(office)

@@ -21,20 +21,24 @@ import time
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from kit.killable import Killable
-from kit.service import wanted
+from kit.service import ORIGIN, wanted
+from kit.signingservice import House
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.verifierkey import VerifierKey
+from sealwright.envelope.verifierkey import NoteType, VerifierKey
+from sealwright.keys.backends import open_key
 from sealwright.log.canonical import read_canonical
 from sealwright.log.checkpoint import Checkpoint, check_checkpoint, read_checkpoint
+from sealwright.log.note import KeySigner
 from sealwright.log.proof import check_proof, read_proof
 from sealwright.log.reader import LogReader
+from sealwright.signing.home import KeyPurpose
 from sealwright.store.engine import open_store
 
 SETTLE_S = 120.0
@@ -82,6 +86,12 @@ class Reckoning:
     doubled: int
     unlogged: int
     unfinished: int
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing is missing, and nothing too much."""
+        wrong = self.lost + self.doubled + self.unlogged + self.unfinished
+        return not wrong and 0 < self.answered == self.asked <= self.logged
 
     def __str__(self) -> str:
         return (
@@ -192,7 +202,7 @@ class _Client:
 
 @contextmanager
 def load(
-    services: Sequence[Killable], books: Books, *, clients: int = 6, most: int = 1500, key: str = "release"
+    services: Sequence[Killable], books: Books, *, clients: int = 6, most: int = 800, key: str = "release"
 ) -> Iterator[None]:
     """Ask during the block, then until everything that was asked is settled. most: the largest request."""
     over = threading.Event()
@@ -207,6 +217,24 @@ def load(
         over.set()
         for thread in threads:
             thread.join(4 * SETTLE_S)
+
+
+def replicas_of(made: House, url: str, names: Sequence[str]) -> list[Killable]:
+    """Replicas of one house over one PostgreSQL database, not started."""
+    text = made.configuration.read_text().replace("sqlite:///service.db", url)
+    replicas = []
+    for name in names:
+        configuration = made.folder / f"{name}.toml"
+        configuration.write_text(text.replace('head = "head"', f'head = "head-{name}"'))
+        replicas.append(Killable(made, configuration))
+    return replicas
+
+
+def log_key_of(made: House) -> VerifierKey:
+    """By which the house's log is known."""
+    enrolled = made.home.key("log", KeyPurpose.LOG)
+    with closing(open_key(made.home.uri(enrolled), algorithm=enrolled.algorithm)) as key:
+        return KeySigner(ORIGIN, NoteType.LOG, key).key
 
 
 def reckoning(books: Books, url: str, log_key: VerifierKey) -> Reckoning:

@@ -16,7 +16,7 @@ import pytest
 from kit.writtenlogs import AT, SoftSigner, every_entry, opened, signature_entry, sqlite_url, written
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.log.checkpoint import read_checkpoint
-from sealwright.log.export import export_log
+from sealwright.log.export import COLUMNS, export_log
 from sealwright.log.note import cosign
 from sealwright.log.proof import check_proof, read_proof
 from sealwright.log.reader import LogReader
@@ -137,6 +137,11 @@ def test_rows_for_a_spreadsheet_say_what_the_entries_say(run: Run, exported: Pat
         }
         assert {name: value for name, value in row.items() if value and name not in ("number", "leaf")} == fields
         assert row["number"] == str(number)
+
+
+def test_every_field_of_an_entry_has_its_column() -> None:
+    fields = {name for entry in ENTRIES for name in json.loads(entry)}
+    assert fields <= set(COLUMNS), fields - set(COLUMNS)
 
 
 @pytest.mark.parametrize("where", ["folder", "database"])

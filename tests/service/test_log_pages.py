@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from kit.asgi import Said, ask, serving
-from kit.service import World, world
+from kit.service import World, public_log, world
 from kit.writtenlogs import signature_entry
 from sealwright.findings import Severity
 from sealwright.log.audit import Audit
@@ -22,9 +21,6 @@ from sealwright.log.export import export_log
 from sealwright.log.prove import proof_from
 from sealwright.log.source import Got, UrlSource
 from sealwright.log.tiles import tiles_of
-from sealwright.service.api import Office, application
-from sealwright.service.identity import Door
-from sealwright.service.publishing import Publishing
 
 SIZE = 1000
 
@@ -47,8 +43,7 @@ class Published:
 def publishing(folder: Path) -> Iterator[Published]:
     made = world(folder)
     made.writer.append([signature_entry(at).encoded() for at in range(SIZE)]).result()
-    office = Office(made.requests, cast("Door", None), "acme-signing", Publishing(public_log=True))
-    with serving(application(office)) as port:
+    with serving(public_log(made)) as port:
         yield Published(made, port)
     made.close()
 

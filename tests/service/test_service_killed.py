@@ -1,7 +1,7 @@
 """kill -9 of the service, of token workers, of PostgreSQL and of replicas, at random instants under load: nothing is lost, doubled or unlogged.
 
 What a client was given is in the log with a proof that holds, every checkpoint that was seen is a beginning of the last one, and no
-artifact is signed twice. These tests take 20 to 40 s each: they start real services many times, on a machine that does other things.
+artifact is signed twice. These tests take half a minute to a minute and a half each: they start real services many times, on a machine that does other things.
 """
 
 from __future__ import annotations
@@ -20,17 +20,13 @@ import pytest
 
 from kit.killable import Killable, add_key, until
 from kit.postgres import Postgres, postgres
-from kit.service import ORIGIN
-from kit.servicefaults import Books, Reckoning, load, reckoning
+from kit.servicefaults import Books, Reckoning, load, log_key_of, reckoning, replicas_of
 from kit.signingservice import House, house
 from kit.tokens import PIN, make_token
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.verifierkey import NoteType, VerifierKey
-from sealwright.keys.backends import open_key
-from sealwright.log.note import KeySigner
-from sealwright.signing.home import KeyPurpose
 
-ROUNDS = 4
+ROUNDS = 3
+STALLED_S = 120.0  # what was stopped within a transaction keeps its locks for half a minute
 
 
 @pytest.fixture
@@ -42,15 +38,6 @@ def token_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return made
 
 
-def log_key(made: House) -> VerifierKey:
-    enrolled = made.home.key("log", KeyPurpose.LOG)
-    key = open_key(made.home.uri(enrolled), algorithm=enrolled.algorithm, expected=enrolled.public_key)
-    try:
-        return KeySigner(ORIGIN, NoteType.LOG, key).key
-    finally:
-        key.close()
-
-
 def kill_a_worker(service: Killable) -> None:
     for pid in service.workers[:1]:
         with suppress(ProcessLookupError):
@@ -60,10 +47,7 @@ def kill_a_worker(service: Killable) -> None:
 def check(reckoned: Reckoning, books: Books) -> None:
     sys.stdout.write(f"{reckoned}\n")
     assert books.surprises == []
-    assert reckoned.answered > 0
-    assert reckoned.answered == reckoned.asked
-    assert reckoned.logged >= reckoned.answered
-    assert (reckoned.lost, reckoned.doubled, reckoned.unlogged, reckoned.unfinished) == (0, 0, 0, 0)
+    assert reckoned.in_order
 
 
 def test_a133_a_service_killed_again_and_again_loses_doubles_and_hides_nothing(token_house: House) -> None:
@@ -80,7 +64,7 @@ def test_a133_a_service_killed_again_and_again_loses_doubles_and_hides_nothing(t
         service.stop()
     finally:
         service.end()
-    url, key = f"sqlite:///{token_house.folder}/service.db", log_key(token_house)
+    url, key = f"sqlite:///{token_house.folder}/service.db", log_key_of(token_house)
     check(reckoning(books, url, key), books)
     first, second = books.answered[:2]  # and what would not be in order is counted
     books.answered[:2] = [replace(first, value=second.value), replace(second, artifact=Digest.of(b"another"))]
@@ -101,12 +85,7 @@ def test_a133_two_replicas_whose_database_and_processes_are_killed_lose_double_a
 ) -> None:
     made, url, books = token_house, server.database(), Books()
     chance = random.Random(os.urandom(8))
-    text = made.configuration.read_text().replace("sqlite:///service.db", url)
-    replicas = []
-    for name in ("one", "two"):
-        configuration = made.folder / f"{name}.toml"
-        configuration.write_text(text.replace('head = "head"', f'head = "head-{name}"'))
-        replicas.append(Killable(made, configuration))
+    replicas = replicas_of(made, url, ("one", "two"))
     one, two = replicas
     try:
         for replica in replicas:
@@ -125,7 +104,7 @@ def test_a133_two_replicas_whose_database_and_processes_are_killed_lose_double_a
             time.sleep(chance.uniform(0.5, 1.5))
         for replica in replicas:
             replica.stop()
-        check(reckoning(books, url, log_key(made)), books)
+        check(reckoning(books, url, log_key_of(made)), books)
     finally:
         for replica in replicas:
             replica.end()
@@ -141,5 +120,5 @@ def stand_still(replica: Killable, server: Postgres, url: str) -> None:
     replica.pause()
     let_leases_run_out(server, url)
     signing = "SELECT count(*) FROM requests r WHERE state = 'signing' AND holder NOT IN (SELECT id FROM replicas WHERE seen > extract(epoch FROM now()) * 1000 - 30000)"
-    until(lambda: server.sql(url, signing) == "0")
+    until(lambda: server.sql(url, signing) == "0", STALLED_S)
     replica.resume()

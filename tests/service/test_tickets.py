@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from kit.oidc import CiIssuer
+from kit.oidc import CiIssuer, fresh_replay
 from kit.people import AUDIENCE, SUBJECT, people_text
 from kit.postgres import postgres
 from kit.provenance import encoded, statement, subject
 from kit.service import World, wanted, world
 from sealwright.errors import IdentityRefused
 from sealwright.service.identity import Door, PeopleFile, Tokens, Unidentified
-from sealwright.service.oidc import MemoryReplay, TokenIssuer
+from sealwright.service.oidc import TokenIssuer
 from sealwright.service.tickets import AFTER, PREFIX, Tickets
 from sealwright.signing.people import Machine, Principal, Role, TokenRule
 from sealwright.signing.requestprovenance import kept
@@ -153,7 +153,7 @@ def test_at_the_door_a_wrong_ticket_hears_what_everybody_hears(service: World, t
         return json.dumps(issuer.jwks()).encode()
 
     said: list[object] = []
-    tokens = Tokens([issuer.trusted()], MemoryReplay(NOW - timedelta(days=1)), said.append, keys)
+    tokens = Tokens([issuer.trusted()], fresh_replay(tmp_path, NOW - timedelta(days=1)), said.append, keys)
     people = PeopleFile(str(tmp_path / "people.toml"))
     door = Door(people, tokens, said.append, tickets(service))
     without = Door(people, tokens, said.append)

@@ -15,7 +15,7 @@ from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
 from sealwright.artifact.output import Replace, refuse_taken, write_atomic
 from sealwright.artifact.source import open_artifact, read_file
-from sealwright.errors import ProvenanceRefused, SealwrightError
+from sealwright.errors import ProvenanceRefused
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.service.cirun import CiRun, run_of, statement_path
 from sealwright.signing.builder import Builder, Proven, judged, others_than, read_spki
@@ -101,14 +101,13 @@ def verified(args: argparse.Namespace) -> Proven:
         raise ProvenanceRefused(path, f"{len(lines)} statements", f"1 to {MAX_LINES} are read.")
     spki = read_spki(read_file(args.builder_key, MAX_BYTES), args.builder_key)
     builder = Builder("--builder", args.builder, spki, (args.build_type,), SOURCES.get(args.build_type), args.others)
-    first: SealwrightError | None = None
+    refused: list[ProvenanceRefused] = []
     for line in lines:
         try:
             return _one(args, read_provenance(line, path), builder)
         except ProvenanceRefused as cause:
-            first = first or cause
-    assert first is not None  # noqa: S101 - there is a line
-    raise first
+            refused.append(cause)
+    raise refused[0]
 
 
 def _one(args: argparse.Namespace, provenance: Provenance, builder: Builder) -> Proven:

@@ -92,6 +92,7 @@ class LogWriter:
         self._store = store
         self._signer = signer
         self._seen = head
+        self._shared = False
         self._head_file = head_file
         self._remembered = time.monotonic()
         self._lock = threading.Condition()  # of the four below
@@ -127,6 +128,11 @@ class LogWriter:
     def head(self) -> Checkpoint:
         """The newest checkpoint that this writer knows; another replica may be further."""
         return self._seen.checkpoint
+
+    @property
+    def shared(self) -> bool:
+        """Whether somebody else has appended since this one was opened, as far as this one's own newest entry."""
+        return self._shared
 
     @property
     def key(self) -> VerifierKey:
@@ -281,6 +287,7 @@ class LogWriter:
                     self._store.name, f"it has {head.size} entries, and had {self._seen.size} before", _EVIDENCE
                 )
             _check_head(head, self._signer, self._store.name)
+            self._shared = True
         return head
 
     def _committed(self, group: list[_Order], token: bytes) -> bool:

@@ -25,6 +25,7 @@ from sealwright.errors import StoreUnavailable
 from sealwright.log.reader import LogReader
 from sealwright.log.tiles import CHECKPOINT, TileName, encode_bundle, parse_path, width_in
 from sealwright.log.tree import WIDTH
+from sealwright.service.edge import WHO
 from sealwright.service.identity import Door
 from sealwright.service.publishing import Publishing
 from sealwright.signing.people import Principal
@@ -53,7 +54,8 @@ class LogPages:
     async def enter(self, request: Request[Any, Any, Any]) -> None:
         """Unidentified, or NotFoundException for who may not read the log."""
         if not self.public:
-            who = await self._door.enter(request.scope, self._requests.clock())
+            known = request.scope["state"].get(WHO)  # who brought a body was asked before
+            who = known or await self._door.enter(request.scope, self._requests.clock())
             await asyncio.to_thread(self.must_read, who)
 
     def must_read(self, who: Principal) -> None:

@@ -26,7 +26,7 @@ from prometheus_client.process_collector import ProcessCollector
 from sqlalchemy import func, select
 
 from sealwright import __version__
-from sealwright.errors import SealwrightError
+from sealwright.errors import PolicyChangeRefused, SealwrightError
 from sealwright.service.edge import Answered
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.server import Log
@@ -151,7 +151,11 @@ class _Told:
         info = GaugeMetricFamily(
             f"{PREFIX}_info", "Which service this is, and by which policies.", labels=("version", "service", "policy")
         )
-        info.add_metric((__version__, requests.shelf.service, str(requests.policies().digest)), 1)
+        try:
+            policy = str(requests.policies().digest)
+        except PolicyChangeRefused:  # none here counts
+            policy = ""
+        info.add_metric((__version__, requests.shelf.service, policy), 1)
         return info
 
     def _stored(self, keys: Mapping[str, ServedKey]) -> Iterator[Metric]:

@@ -136,13 +136,14 @@ class PoliciesInForce:
             known = self._standing
             if known is None:
                 return
-            if self._record.news() > known.leaf or self._record.size - known.leaf > SAY_AGAIN:
-                self._find(known)
+            if self._record.news() > known.leaf:
+                self._find(known, self._record.standing())
+            elif self._record.size - known.leaf > SAY_AGAIN:
+                self._find(known, self._record.since(known))
             if self._policies is None:
                 self._follow()
 
-    def _find(self, known: Standing) -> None:
-        found = self._record.standing()
+    def _find(self, known: Standing, found: Standing | None) -> None:
         if found is None:
             return
         self._standing = found

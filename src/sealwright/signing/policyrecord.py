@@ -90,6 +90,10 @@ class PolicyRecord:
         policy, edition = _said(found.entry)
         return Standing(policy, edition, found.leaf, found.size)
 
+    def since(self, known: Standing) -> Standing | None:
+        """What counts now. Where nobody else writes into the log that is what was known: what it was not, `record` finds."""
+        return self.standing() if self._writer.shared else known._replace(size=self._writer.head.size)
+
     @property
     def size(self) -> int:
         """How many entries the log has, as far as this process knows."""
