@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_what_a_release_changes_is_shown_before_a_security_key_approves_it(
         with asked(service, release(tmp_path / "r1", start="a", lib="b", notes="c"), *claims, "1.9") as first:
             code, said = eva(first)
             assert (code, "first release of drive for production" in said) == (1, True)
+            assert f"lib  sha256:{sha256(b'b').hexdigest()}" in said
             assert get(service, "eva", f"/v1/requests/{first}/previous") == (200, {"request": None})
             status, challenge = get(service, "eva", f"/v1/requests/{first}/challenge")
             assert (status, [one["origin"] for one in challenge["credentials"]]) == (200, [url])

@@ -83,10 +83,11 @@ def _approve(client: Client, args: argparse.Namespace) -> int:
     standing = client.standing(args.id)
     request, items, listed = checked_items(client, standing, args.id)
     _compare(args.artifact, items, listed)
-    changes = changes_since(client, Release(request, items), args.id)
+    now = Release(request, items)
+    changes = changes_since(client, now, args.id)
     built = _built(client, request, items)
     if not args.json:
-        for said in (*shown(standing, request, listed), *built, *in_words(changes, request)):
+        for said in (*shown(standing, request, listed), *built, *in_words(changes, now)):
             print(said)
         sys.stdout.flush()
     willing = sign is not None and (args.yes or agreed())
@@ -185,9 +186,9 @@ def shown(standing: StandingRequest, request: SigningRequest, listed: Sequence[M
     for fields in listed[:SHOWN]:
         digests = fields.get("artifact", ())
         first = digests[0] if isinstance(digests, tuple) and digests else "?"
-        told.append(
-            say("approve.item", file=display(str(fields.get("file", "?"))), digest=first, size=fields.get("size"))
-        )
+        about = {"file": display(str(fields.get("file", "?"))), "digest": first, "size": fields.get("size")}
+        manifest = fields.get("format") == "manifest"
+        told.append(say("approve.manifest", **about) if manifest else say("approve.item", **about))
     if len(listed) > SHOWN:
         told.append(say("approve.more", number=len(listed) - SHOWN))
     return told

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sealwright.service.client import Client
     from sealwright.service.wire import StandingRequest
-    from sealwright.signing.changes import Changes, FileChange, Release
-    from sealwright.signing.request import SigningRequest
+    from sealwright.signing.changes import Changes, FileChange, FileState, Release
 
 SHOWN = 40
 
@@ -30,16 +29,22 @@ def changes_since(client: Client, now: Release, id_: str) -> tuple[StandingReque
     return before, compared(Release(request, items), now)
 
 
-def in_words(found: tuple[StandingRequest, Changes] | None, request: SigningRequest) -> list[str]:
-    """One line each; the loud ones first."""
+def in_words(found: tuple[StandingRequest, Changes] | None, now: Release) -> list[str]:
+    """One line each; the loud ones first. Of a first release, everything that it holds."""
     from sealwright.artifact.names import display
+    from sealwright.signing.changes import contents
     from sealwright.texts.words import say
 
-    product, environment = display(request.claims.product or "-"), display(request.claims.environment or "-")
-    if not request.claims.product:
-        return [say("approve.no-product")]
+    claims = now.request.claims
     if found is None:
-        return [say("approve.first", product=product, environment=environment)]
+        product, environment = display(claims.product or "-"), display(claims.environment or "-")
+        known = say("approve.first", product=product, environment=environment)
+        holds = contents(now.items)
+        told = [known if claims.product else say("approve.no-product")]
+        told += [
+            say("approve.holds", name=display(name), state=_state(one)) for name, one in list(holds.items())[:SHOWN]
+        ]
+        return told + ([say("approve.more-changes", number=len(holds) - SHOWN)] if len(holds) > SHOWN else [])
     before, changes = found
     told = []
     if changes.back:
@@ -77,7 +82,7 @@ def _file(one: FileChange) -> str:
     from sealwright.texts.words import say
 
     name = display(one.name)
-    was, becomes = (display(state.digest) + _size(state.size) if state else "-" for state in (one.before, one.now))
+    was, becomes = _state(one.before), _state(one.now)
     match one.change:
         case Change.ADDED:
             return say("approve.added", name=name, becomes=becomes)
@@ -87,5 +92,9 @@ def _file(one: FileChange) -> str:
             return say("approve.changed", name=name, was=was, becomes=becomes)
 
 
-def _size(size: int | None) -> str:
-    return "" if size is None else f" ({size} bytes)"
+def _state(state: FileState | None) -> str:
+    from sealwright.artifact.names import display
+
+    if state is None:
+        return "-"
+    return display(state.digest) + ("" if state.size is None else f" ({state.size} bytes)")

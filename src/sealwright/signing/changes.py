@@ -2,6 +2,7 @@
 
     changes = compared(Release(before, items), Release(request, items))
     changes.back, changes.files
+    contents(items)                                where there is no release before it
 
 Two warnings are loud: a release that goes back (a lower generation, or a version that is lower where both are numbers and dots), and one
 that has the version or generation of the last one over other bytes (A144, A160).
@@ -83,7 +84,7 @@ class Changes:
 
 def compared(before: Release, now: Release) -> Changes:
     """What `now` changes."""
-    old, new = _files(before.items), _files(now.items)
+    old, new = contents(before.items), contents(now.items)
     files = []
     for name in sorted(old.keys() | new.keys()):
         was, becomes = old.get(name), new.get(name)
@@ -101,6 +102,22 @@ def compared(before: Release, now: Release) -> Changes:
     )
     same = len(new) - sum(one.now is not None for one in files)
     return Changes(claims, tuple(files), same, _back(before.request, now.request), _again(before, now, bool(files)))
+
+
+def contents(items: Sequence[Item]) -> Mapping[str, FileState]:
+    """By name what a release signs: each artifact, or where it is a manifest what that lists."""
+    found: dict[str, FileState] = {}
+    for item in items:
+        fields = read_canonical(item.line)
+        name = str(fields.get("file", "?"))
+        listed = _listed(item, name) if fields.get("format") == "manifest" else None
+        if listed is not None:
+            found |= listed
+            continue
+        digests, size = fields.get("artifact"), fields.get("size")
+        digest = digests[0] if isinstance(digests, tuple) and digests else "?"
+        found[_free(found, name)] = FileState(digest, size if isinstance(size, int) else None)
+    return found
 
 
 def _claims(request: SigningRequest) -> list[tuple[str, str]]:
@@ -144,22 +161,6 @@ def _again(before: Release, now: Release, differs: bool) -> str:
     if new.generation is not None and new.generation == old.generation:
         return f"generation {new.generation}"
     return ""
-
-
-def _files(items: Sequence[Item]) -> Mapping[str, FileState]:
-    """By name what is signed: each artifact, or where it is a manifest what that lists."""
-    found: dict[str, FileState] = {}
-    for item in items:
-        fields = read_canonical(item.line)
-        name = str(fields.get("file", "?"))
-        listed = _listed(item, name) if fields.get("format") == "manifest" else None
-        if listed is not None:
-            found |= listed
-            continue
-        digests, size = fields.get("artifact"), fields.get("size")
-        digest = digests[0] if isinstance(digests, tuple) and digests else "?"
-        found[_free(found, name)] = FileState(digest, size if isinstance(size, int) else None)
-    return found
 
 
 def _listed(item: Item, name: str) -> Mapping[str, FileState] | None:
