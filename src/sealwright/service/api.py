@@ -204,7 +204,6 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     "/v1/requests",
     status_code=201,
     summary="Ask for signatures",
-    sync_to_thread=False,
     responses={
         200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
         202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),
