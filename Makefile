@@ -4,10 +4,10 @@ PY := .venv/bin/python
 PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust src/sealwright/log src/sealwright/keys src/sealwright/pki src/sealwright/signing
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak bundle
+.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak fuzz-service soak-service bundle
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: ## make .venv and install what is missing (Debian packages with root or sudo)
 	@scripts/install
@@ -41,6 +41,12 @@ bundle: install ## dist/: what a machine without network installs or carries (do
 
 soak: install ## longer fuzzing of every parser and of certificate paths (twenty minutes)
 	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 -k "mutation or any_bytes or path_generated" --timeout 1200
+
+fuzz-service: install ## ask the signing service's API at random for longer
+	@SEALWRIGHT_FUZZ=long $(PY) -m pytest -n 2 tests/service/test_api_properties.py --timeout 1200
+
+soak-service: install ## a signing service under load for ten minutes while its parts are killed, and the count afterwards
+	@$(PY) scripts/soak_service.py
 
 bench: install ## ratios against named peers, measured in the same run
 	@test -x .venv-bench/bin/model_signing || { echo "installing model_signing, a peer of the benchmarks, into .venv-bench"; \

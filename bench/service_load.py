@@ -29,7 +29,7 @@ EMERGENCIES = (
     POLICY
     + """
 @id("emergency") @followup("24h") permit (principal, action == Action::"sign", resource) when { context.emergency };
-@id("who-calls-it") permit (principal in Role::"officer", action == Action::"break-glass", resource);
+@id("who-calls-it") @followup("24h") permit (principal in Role::"officer", action == Action::"break-glass", resource);
 """
 )
 NIGHT = 100_000

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -42,15 +43,23 @@ def deliveries(folder: Path, home: Path) -> dict[str, Path]:
     return {"6 images, 1.0 GB": large, "20,000 files, 0.4 GB": small}
 
 
-def timed(command: list[str]) -> float:
-    """Seconds of one command, from a stick that nothing remembers."""
+class Took(NamedTuple):
+    """Seconds of one command: by the clock, and of the processor, its children's too."""
+
+    clock_s: float
+    processor_s: float
+
+
+def timed(command: list[str]) -> Took:
+    """One command, from a stick that nothing remembers."""
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
-    started = time.perf_counter()
+    before, started = os.times(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - started
+    taken, after = time.perf_counter() - started, os.times()
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-500:]
-    return taken
+    processor = sum(after[at] - before[at] for at in (2, 3))  # of children: user, system
+    return Took(taken, processor)
 
 
 def main() -> None:
@@ -74,8 +83,12 @@ def main() -> None:
                             [*PROGRAM, "--once", str(stick), "--trust", str(home / "trust.toml"), "--state", str(state)]
                         )
                     )
-            mine, peer = statistics.median(ours), statistics.median(theirs)
-            print(f"{what}: station {mine:.2f} s, cp and sync {peer:.2f} s: {peer / mine:.2f} x the speed")
+            mine, peer = (Took(*map(statistics.median, zip(*one, strict=True))) for one in (ours, theirs))
+            print(
+                f"{what}: station {mine.clock_s:.2f} s, cp and sync {peer.clock_s:.2f} s: {peer.clock_s / mine.clock_s:.2f} x the speed"
+            )
+            rounds_s = ", ".join(f"{other.clock_s / one.clock_s:.2f}" for one, other in zip(ours, theirs, strict=True))
+            print(f"  each round {rounds_s}; processor time {mine.processor_s:.2f} s and {peer.processor_s:.2f} s")
             os.unlink(folder / f"{delivery.name}.img")
 
 

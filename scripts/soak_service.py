@@ -2,7 +2,7 @@
 
     scripts/soak_service.py [MINUTES]        10 by default
 
-Two replicas over PostgreSQL, a key in SoftHSM with two workers, six clients with requests of 1 to 1,500 artifacts. Each round does one of:
+Two replicas over PostgreSQL, a key in SoftHSM with two workers, six clients with requests of 1 to 800 artifacts. Each round does one of:
 kill -9 of a replica, of a token worker, of PostgreSQL, or SIGSTOP of a replica for longer than its lease. Exit code 1 where anything was lost,
 doubled or unlogged, or a checkpoint does not fit the log. Where a fault meets the key or the log is a matter of luck: `broken off` counts it.
 """

@@ -15,6 +15,7 @@ import pytest
 from kit.doors import HOST, Told, ask_body, events, eventually, get, hear, line, post, told
 from kit.serving import memory_kib
 from kit.signingservice import House, house, running
+from sealwright.service.bodies import AT_ONCE, LARGE_BYTES
 from sealwright.service.connections import Limits
 
 LIMITS = Limits(
@@ -166,6 +167,23 @@ def test_a128_a_body_without_an_end_is_refused_at_its_bound(service: House) -> N
     answer = told(service, "max", CHUNKED, *[CHUNK] * 1100)
     assert answer.status in (413, 0)
     assert memory_kib(service.process) - before < 400 * MIB
+
+
+def test_a128_large_bodies_are_read_a_few_at_a_time_and_keep_no_small_one_out(service: House) -> None:
+    whole = post("/v1/requests", b"{}" + b" " * 2 * LARGE_BYTES)
+    assert told(service, "max", whole).status == 400
+    with ExitStack() as stack:
+        slow = [stack.enter_context(line(service, "max")) for _ in range(AT_ONCE)]
+        for one in slow:
+            one.sendall(whole[:LARGE_BYTES])
+        waits = stack.enter_context(line(service, "eva"))
+        waits.settimeout(0.5)
+        with pytest.raises(OSError):  # it is not read: what it sends stands in the sockets
+            waits.sendall(whole * 20)
+            waits.recv(1)
+        assert told(service, "eva", post("/v1/requests", ask_body("small"))).status == 202
+        assert {hear(one).status for one in slow} == {0}
+    assert told(service, "eva", whole).status == 400
 
 
 @pytest.mark.parametrize(

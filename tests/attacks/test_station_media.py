@@ -20,6 +20,7 @@ from sealwright.cli.main import main
 from sealwright.plant.disks import disks_of
 from sealwright.plant.intake import Group, Intake
 from sealwright.plant.media import Medium, medium_of
+from sealwright.plant.station import asked_of
 
 Event = dict[str, object]
 Check = Callable[..., tuple[int, list[Event]]]
@@ -304,7 +305,7 @@ def test_a_read_only_clean_stick_is_refused_and_a_long_name_goes_along(
         assert os.listdir(clean) == ["lost+found"]
 
 
-def test_a150_nothing_of_a_stick_or_its_label_reaches_a_terminal_raw(
+def test_a049_nothing_of_a_stick_or_its_label_reaches_a_terminal_raw(
     delivery: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     medium = tmp_path / "label\x1b]0;ALLOWED\x07\u202e"
@@ -324,3 +325,58 @@ def test_a150_nothing_of_a_stick_or_its_label_reaches_a_terminal_raw(
         out, err = capsys.readouterr()
     assert "ALLOWED" in out
     assert not [one for one in out + err if not one.isprintable() and one != "\n"]
+
+
+def stick_with(folder: Path, home: Path, generation: int, day: int) -> Path:
+    """A stick with one release, whose files have this day as their date."""
+    folder.mkdir()
+    (folder / "drive.bin").write_bytes(b"release %d" % generation)
+    claims = ["--product", "drive", "--version", f"{generation}.0", "--generation", str(generation)]
+    assert main(["sign", str(folder / "drive.bin"), "--home", str(home), *claims]) == 0
+    for one in folder.iterdir():
+        os.utime(one, (day * 86400, day * 86400))
+    return folder
+
+
+def test_a153_a_stick_with_a_newer_date_and_an_older_release_is_not_allowed(
+    home: Path, check: Check, tmp_path: Path
+) -> None:
+    older, newer = stick_with(tmp_path / "a", home, 1, 20_700), stick_with(tmp_path / "b", home, 2, 20_600)
+    assert check(older)[0] == 0
+    assert check(newer)[0] == 0
+    assert check(newer)[0] == 0, "the same release once more"
+    code, events = check(older)
+    assert (code, outcomes(events)) == (1, {"drive.bin": "rejected"})
+    found = [event["findings"] for event in events if event.get("event") == "judged"]
+    assert "SW-GENERATION-OLD" in {finding["code"] for finding in found[0]}  # type: ignore[attr-defined]
+
+
+def test_a153_what_would_start_by_itself_is_refused_by_name_and_goes_no_further(
+    delivery: Path, check: Check, tmp_path: Path
+) -> None:
+    medium = Path(shutil.copytree(delivery, tmp_path / "stick"))
+    for name in ("autorun.inf", "desktop.ini", ".autorun"):
+        (medium / name).write_bytes(b"[autorun]\r\nopen=setup.exe\r\n")
+    (tmp_path / "clean").mkdir()
+    code, events = check(medium, "--write", tmp_path / "clean")
+    assert code == 1
+    refused = {name for name, outcome in outcomes(events).items() if outcome != "trusted"}
+    assert refused == {"autorun.inf", "desktop.ini", ".autorun"}
+    assert "target.bin" in os.listdir(tmp_path / "clean")
+    assert not refused & {*os.listdir(tmp_path / "clean")}
+
+
+def test_a073_many_names_that_begin_alike_are_no_more_work_than_others(tmp_path: Path) -> None:
+    medium, private = tmp_path / "stick", tmp_path / "private"
+    medium.mkdir()
+    private.mkdir()
+    for number in range(5000):
+        (medium / f"a.{number}").touch()
+    (medium / "a").touch()
+    (group,) = Intake(str(medium), str(private)).take()
+    assert isinstance(group, Group)
+    every = [one.every for one in asked_of(group)]
+    assert len(every) == 5001
+    assert sum(len(names or ()) for names in every) == 5000, (
+        "each name is beside the one that it begins with, and no other"
+    )

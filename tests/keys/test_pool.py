@@ -304,6 +304,18 @@ def test_a161_a_wrong_pin_is_tried_once_however_often_the_service_starts(tmp_pat
         open_token_pool(info.uri, Pin("000000"), workers=2, marks=marks)
 
 
+def test_a161_no_pin_is_tried_where_it_cannot_be_remembered(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with PinMarks(str(tmp_path / "pins")).trying("line-1 77", Pin("1234")):
+        pass
+    for folder in (tmp_path / "file", tmp_path / "file" / "pins"):
+        with (
+            pytest.raises(KeyUnavailable, match="none is tried"),
+            PinMarks(str(folder)).trying("line-1 77", Pin("1234")),
+        ):
+            pytest.fail("it was tried")
+
+
 def test_a161_a_login_that_was_broken_off_may_have_cost_a_try(tmp_path: Path) -> None:
     marks = PinMarks(str(tmp_path))
 

@@ -202,7 +202,7 @@ class _Client:
 
 @contextmanager
 def load(
-    services: Sequence[Killable], books: Books, *, clients: int = 6, most: int = 1500, key: str = "release"
+    services: Sequence[Killable], books: Books, *, clients: int = 6, most: int = 800, key: str = "release"
 ) -> Iterator[None]:
     """Ask during the block, then until everything that was asked is settled. most: the largest request."""
     over = threading.Event()

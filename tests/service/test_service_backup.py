@@ -228,7 +228,7 @@ def test_a130_an_altered_backup_is_refused_and_nothing_is_made(tmp_path: Path) -
 
 
 ROWS = {
-    "UPDATE log_entries SET entry = cast(replace(entry, 'drive', 'valve') AS blob) WHERE number = 1": "its entries do not lead to",
+    "UPDATE log_entries SET entry = cast(replace(entry, 'drive', 'valve') AS blob)": "its entries do not lead to",
     "UPDATE log_entries SET entry = cast(entry AS text) WHERE number = 2": "where octets were kept",
     "DELETE FROM log_entries WHERE number = 1": "entry 1 is missing",
     "UPDATE requests SET request = cast(replace(request, 'max', 'eva') AS blob) WHERE number = 1": "its bytes are not those",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,57 @@ def test_what_is_committed_is_there_and_what_failed_is_not(url: str) -> None:
     with store.read() as connection:
         assert connection.execute(select(ENTRIES.c.number)).scalars().all() == [1]
     store.close()
+
+
+def test_what_is_read_is_one_state_whatever_others_commit_meanwhile(url: str) -> None:
+    store = open_store(url)
+    numbers = select(ENTRIES.c.number)
+    with store.read() as connection:
+        assert connection.execute(numbers).all() == []
+        with store.write() as other:
+            put(other, 1)
+        assert connection.execute(numbers).all() == []
+    with store.read() as connection:
+        assert len(connection.execute(numbers).all()) == 1
+    store.close()
+
+
+def test_who_stands_still_in_the_middle_of_a_batch_of_statements_keeps_no_lock(server: Postgres) -> None:
+    """As a process that gets SIGSTOP there: PostgreSQL's own limit does not count that as standing still."""
+    url = server.database()
+    store, replica = open_store(url), open_store(url)
+    going_on, ended = threading.Event(), []
+
+    def rows() -> Iterator[tuple[int]]:
+        for number in range(50):
+            yield (number,)
+        assert going_on.wait(60)
+
+    def stand_still() -> None:
+        try:
+            with replica.write() as connection:
+                cursor = connection.connection.cursor()
+                cursor.executemany("INSERT INTO log_entries (number, entry) VALUES (%s, 'x')", rows())
+        except Exception as cause:  # noqa: BLE001 - the driver's own, told to the test
+            ended.append(cause)
+
+    thread = threading.Thread(target=stand_still)
+    thread.start()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'ClientRead' AND datname = current_database()"
+    for _ in range(300):
+        if server.sql(url, waiting) == "1":
+            break
+        time.sleep(0.05)
+    assert store.end_stalled() == 0  # it is not long enough yet
+    assert ended == []
+    assert store.end_stalled(0) == 1
+    with store.write() as connection:
+        put(connection, 7)
+    going_on.set()
+    thread.join()
+    assert len(ended) == 1
+    store.close()
+    replica.close()
 
 
 def test_a_taken_key_is_a_conflict_and_a_wrong_statement_is_none(url: str) -> None:

@@ -62,7 +62,10 @@ class PinMarks:
         if pin is None:
             yield
             return
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        except OSError as cause:
+            raise _unwritable(self.folder, cause) from cause
         path = os.path.join(self.folder, f"{hashlib.sha256(token.encode()).hexdigest()[:24]}.pin")
         with _locked(path + ".lock"):
             before = read_mark(path)
@@ -142,6 +145,14 @@ def _clear(path: str) -> None:
         os.unlink(path)
 
 
+def _unwritable(path: str, cause: OSError) -> KeyUnavailable:
+    return KeyUnavailable(
+        path,
+        f"a PIN that was tried cannot be remembered there ({cause.strerror}), so none is tried",
+        "Make the folder writable for this user, or name another one.",
+    )
+
+
 @contextmanager
 def _locked(path: str) -> Iterator[None]:
     """One process and thread at a time: each opens the lock file anew."""
@@ -149,7 +160,10 @@ def _locked(path: str) -> Iterator[None]:
         raise KeyUnavailable(path, "keys in tokens are not used on Windows yet", "Sign on Linux.")
     import fcntl  # not everywhere
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as cause:
+        raise _unwritable(path, cause) from cause
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -19,7 +19,7 @@ from itertools import groupby, islice, repeat
 
 from sealwright.errors import OutputRefused
 from sealwright.plant.belonging import Belonging
-from sealwright.plant.rows import Answer, Chunk, FileRow, Plain, StampRow
+from sealwright.plant.rows import Answer, Chunk, FileRow, Plain, SignatureRow, StampRow
 from sealwright.plant.seen import (
     BELONGING,
     LISTED,
@@ -70,7 +70,7 @@ _LATER = """
 SELECT root, inside, path, name, file.id FROM file JOIN folder ON folder.id = file.folder WHERE digest IS NULL AND state = 'unsigned'
   AND NOT tree AND size IN (SELECT size FROM file WHERE NOT tree GROUP BY size HAVING count(*) > 1) ORDER BY +file.id
 """
-_FILE = "INSERT INTO file (folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FILE = "INSERT INTO file (id, folder, name, size, digest, state, tree, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SIGNATURE = "INSERT INTO signature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _AUTHORITY = (
     "INSERT INTO authority VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET bound = min(bound, excluded.bound)"
@@ -156,26 +156,30 @@ class Spool:
         if places:
             names = map(chunk.names.__getitem__, places)
             self.base.executemany(_PLAIN, zip(repeat(folder), names, sizes, digests))
-        for one_file in answer.files:
-            self._add(one_file, folder, chunk)
+        if answer.files:
+            self._add(answer.files, folder, chunk)
 
-    def _add(self, row: FileRow, folder: int, chunk: Chunk) -> None:
-        values = (
-            folder,
-            chunk.names[row.place],
-            row.size,
-            row.digest or None,
-            row.state,
-            int(chunk.trees),
-            row.why or None,
+    def _add(self, rows: Sequence[FileRow], folder: int, chunk: Chunk) -> None:
+        """Many at once, with numbers of our own: a statement for each costs as much as what it does."""
+        (last,) = self.base.execute("SELECT coalesce(max(id), 0) FROM file").fetchone()
+        numbered = list(enumerate(rows, last + 1))
+        names, tree = chunk.names, int(chunk.trees)
+        self.base.executemany(
+            _FILE,
+            [
+                (id_, folder, names[r.place], r.size, r.digest or None, r.state, tree, r.why or None)
+                for id_, r in numbered
+            ],
         )
-        file = self.base.execute(_FILE, values).lastrowid
-        if row.judged is not None:
-            self.base.execute("INSERT INTO judged VALUES (?,?,?,?,?)", (file, *row.judged))
-        for one in row.signatures:
-            signer = self._signer(one.signer, "", "") if one.signer else None
-            generation = "" if one.generation is None else str(one.generation)
-            self.base.execute(_SIGNATURE, (file, signer, *one._replace(generation=None)[1:12], generation, *one[13:]))
+        self.base.executemany(_SIGNATURE, [self._signed(id_, one) for id_, r in numbered for one in r.signatures])
+        judged = [(id_, *r.judged) for id_, r in numbered if r.judged is not None]
+        self.base.executemany("INSERT INTO judged VALUES (?,?,?,?,?)", judged)
+
+    def _signed(self, file: int, one: SignatureRow) -> tuple[object, ...]:
+        """A row of the table, in its order."""
+        signer = self._signer(one.signer, "", "") if one.signer else None
+        generation = "" if one.generation is None else str(one.generation)
+        return (file, signer, *one[1:12], generation, *one[13:])
 
     def left(self, one: NotRead) -> None:
         """Something that the walk left alone."""

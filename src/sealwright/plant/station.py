@@ -102,14 +102,14 @@ def judge_medium(intake: Intake, judge: Judge) -> Generator[Judged | Finding | P
 
     Raises what the intake raises: then nothing of the medium is allowed, whatever was said before.
     """
-    with _inside(intake.private), closing(incoming(intake, _asked)) as arriving:
+    with _inside(intake.private), closing(incoming(intake, asked_of)) as arriving:
         for arrived in arriving:
             with known_digests(dict(arrived.known)):
-                yield from _judged([one for one in arrived.parts if isinstance(one, _Asked)], judge)
+                yield from _judged([one for one in arrived.parts if isinstance(one, Asked)], judge)
             yield from (one for one in arrived.parts if isinstance(one, Finding | Progress | Ended))
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What is to be judged. every: the names beside it that begin with its own, None where they are looked for; own: what the verdict is
     about as a whole; beside: what lies there under names that belong to it; evidence: what a receiving record beside it lists."""
 
@@ -124,7 +124,7 @@ class _Asked(NamedTuple):
         return (*along, *self.own, *evidence) if self.every is None else (*self.own, *along, *evidence)
 
 
-def _asked(found: Group | Tree) -> list[_Asked]:
+def asked_of(found: Group | Tree) -> list[Asked]:
     """What is to be judged of it: all but the signatures of others and the evidence about them, each with what is its own."""
     if isinstance(found, Tree):
         folder = os.path.basename(os.fsdecode(found.name))
@@ -132,7 +132,7 @@ def _asked(found: Group | Tree) -> list[_Asked]:
         _, owned = _shared(names, found.listing)
         listed, others = _evidence(found.evidence)
         return [
-            _Asked(os.fsdecode(found.name), None, found.files, tuple(owned.get(folder, ())), tuple(listed)),
+            Asked(os.fsdecode(found.name), None, found.files, tuple(owned.get(folder, ())), tuple(listed)),
             *others,
         ]
     names = {os.path.basename(os.fsdecode(one.name)): one for one in found.files}
@@ -147,7 +147,7 @@ def _asked(found: Group | Tree) -> list[_Asked]:
         one = names[name]
         evidence = tuple(kept.get(one.name + EVIDENCE_SUFFIX, ()))
         every = frozenset(beginning(near, f"{name}."))
-        asked.append(_Asked(os.fsdecode(one.name), every, (one,), tuple(owned.get(name, ())), evidence))
+        asked.append(Asked(os.fsdecode(one.name), every, (one,), tuple(owned.get(name, ())), evidence))
     return asked + others
 
 
@@ -162,19 +162,19 @@ def _shared(names: Mapping[str, Taken], listing: Listing) -> tuple[list[str], di
     return list(judged), owned
 
 
-def _evidence(taken: Iterable[Taken]) -> tuple[list[Taken], list[_Asked]]:
+def _evidence(taken: Iterable[Taken]) -> tuple[list[Taken], list[Asked]]:
     """What a receiving record lists as evidence, and what else lies there, which is judged like everything."""
     listed: list[Taken] = []
-    others: list[_Asked] = []
+    others: list[Asked] = []
     for one in taken:
         if is_listed_evidence(*os.path.split(os.fsdecode(one.name))):
             listed.append(one)
         else:
-            others.append(_Asked(os.fsdecode(one.name), None, (one,)))
+            others.append(Asked(os.fsdecode(one.name), None, (one,)))
     return listed, others
 
 
-def _judged(asked: Sequence[_Asked], judge: Judge) -> Iterator[Judged | Finding]:
+def _judged(asked: Sequence[Asked], judge: Judge) -> Iterator[Judged | Finding]:
     """Each verdict with the files that it is good for, and what lay beside them and is none of it."""
     verdicts = judge([(one.path, one.every) for one in asked])
     for one, verdict in zip(asked, verdicts, strict=True):

@@ -46,10 +46,11 @@ from sealwright.log.canonical import time_text
 from sealwright.log.entries import Outcome
 from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
+from sealwright.service.bodies import LargeBodies, has_body
 from sealwright.service.conditional import conditional
 from sealwright.service.cosigning import Cosigner
 from sealwright.service.description import OPEN, configuration, describe
-from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge, has_body
+from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge
 from sealwright.service.identity import Door, Unidentified
 from sealwright.service.keyfare import fares, problems
 from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
@@ -132,10 +133,11 @@ def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGI
     watches: list[Watch] = [] if access is no_log else [access_line(access)]
     if office.watched is not None:
         watches.append(office.watched.metrics.watch)
-    return edge(conditional(_resources(office, log)), watches, log)
+    bodies = LargeBodies()
+    return edge(conditional(_resources(office, bodies, log)), watches, bodies, log)
 
 
-def _resources(office: Office, log: Log) -> Litestar:
+def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     pages = LogPages(office.requests, office.door, office.publishing)
     offered = Offered(office.publishing)
 
@@ -148,6 +150,7 @@ def _resources(office: Office, log: Log) -> Litestar:
     async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if has_body(request.scope["headers"]):  # nobody's body is read (A128)
             request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
+            await bodies.take(request.scope)
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
@@ -201,7 +204,6 @@ def _resources(office: Office, log: Log) -> Litestar:
     "/v1/requests",
     status_code=201,
     summary="Ask for signatures",
-    sync_to_thread=False,
     responses={
         200: ResponseSpec(StandingRequest, description="It was asked before, by the same word"),
         202: ResponseSpec(StandingRequest, description="Its signatures are still to come"),

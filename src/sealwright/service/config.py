@@ -11,7 +11,8 @@
     origin = "log.acme.example/signing"      # what the log is called
     head = "/var/lib/sealwright/head"        # where the log's newest checkpoint is remembered outside the database
     metrics_listen = "127.0.0.1:9464"        # for Prometheus; of this machine alone (`metricspage.py`)
-    pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice
+    pins = "/var/lib/sealwright/pins"        # where PINs that tokens refused are remembered, so that none is tried twice;
+                                             # else `pins` beside the database's file, or this one
 
     [tls]
     certificate = "tls/server.pem"
@@ -62,6 +63,7 @@ CONFIGURATION = Complaint(
 )
 SQLITE = "sqlite:///"
 CHANGES = ".changes"
+PINS = "pins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def read_configuration(path: str) -> Configuration:
         head=place(top, "head", ""),
         log_key=top.text("log_key", ""),
         log_pin_file=place(top, "log_pin_file", ""),
-        pins=place(top, "pins", "pins"),
+        pins=place(top, "pins", _beside(database)),
         tls=TlsFiles(
             place(tls, "certificate"),
             place(tls, "key"),
@@ -154,6 +156,11 @@ def read_configuration(path: str) -> Configuration:
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def _beside(database: str) -> str:
+    """Where marks of PINs are kept unless it is said: beside the file of the database, else beside the configuration."""
+    return os.path.join(os.path.dirname(database.removeprefix(SQLITE)), PINS) if database.startswith(SQLITE) else PINS
 
 
 def _metrics(top: Section, path: str) -> Listen | None:

@@ -1,6 +1,6 @@
 """The edge of the signing service, around all its resources: one way to write a path, a number for each request, a line for each answer.
 
-    app = edge(resources, [access_line(access)], log)
+    app = edge(resources, [access_line(access)], LargeBodies(), log)
 
 1. A path is written in one way: no `%`, no empty or dotted segment, no slash at its end. Every other spelling is not there, so that no
    front end can take for another resource what is one here (A121).
@@ -19,12 +19,13 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
+from sealwright.service.bodies import LargeBodies
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import Problem
 from sealwright.signing.people import Principal
@@ -76,8 +77,8 @@ def access_line(access: Log) -> Watch:
     return tell
 
 
-def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
-    """An application with all of this around it. log: of what went wrong in it, which no answer tells."""
+def edge(app: ASGIApp, watches: Sequence[Watch], bodies: LargeBodies, log: Log = no_log) -> ASGIApp:
+    """An application with all of this around it. bodies: what it took room of; log: of what went wrong in it, which no answer tells."""
     salt = secrets.token_bytes(16)
 
     async def around(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +91,10 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
         async def receiving() -> ReceiveMessage:
             nonlocal uncalled
             uncalled = False
-            return await receive()
+            message = await receive()
+            if not message.get("more_body"):
+                bodies.give_back(scope)
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal status, octets
@@ -114,6 +118,8 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
             log({"event": "failed", "id": number, "path": str(scope["path"])[:_LONGEST], "why": type(cause).__name__})
             if not status:
                 await _say(sending, Problem("about:blank", "Internal error", 500, "internal error", "SW-ERROR"), number)
+        finally:
+            bodies.give_back(scope)
         answered = Answered(
             number=number,
             client=client[0] if (client := scope.get("client")) else "unix",
@@ -129,12 +135,6 @@ def edge(app: ASGIApp, watches: Sequence[Watch], log: Log = no_log) -> ASGIApp:
             watch(answered)
 
     return around
-
-
-def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether octets come after a head."""
-    said: Mapping[bytes, bytes] = {name.lower(): value for name, value in headers}
-    return b"transfer-encoding" in said or said.get(b"content-length", b"0").strip() != b"0"
 
 
 def _refusal(scope: Scope) -> Problem | None:

@@ -38,6 +38,7 @@ class Sweeper:
     def sweep(self) -> Sequence[SealwrightError]:
         """Keep house once; what stood in the way of single requests, for the operator's log."""
         now = self._requests.clock()
+        self._requests.store.end_stalled()  # before anything here waits for what they have locked
         for id_ in self._live(now):
             with suppress(RequestOver):  # another replica was first
                 self._requests.end(id_, State.EXPIRED, entries.Expired(time=now, request=id_))

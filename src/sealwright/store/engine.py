@@ -12,7 +12,8 @@
 3. A writing transaction takes SQLite's lock when it begins, so that it never fails for having read first.
 4. The driver's errors come out typed: StoreConflict where a key is taken, CommitInDoubt where the connection went at COMMIT,
    StoreUnavailable for everything else. A password is never in a message.
-5. A replica that stands still within a transaction loses its connection after `IDLE_S`: the others go on.
+5. A replica that stands still within a transaction loses its connection after `IDLE_S`: the others go on. PostgreSQL ends it by itself
+   between two statements; where it waits for the rest of one, or of a batch of them, another replica does (`end_stalled`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from sealwright.errors import CommitInDoubt, StoreConflict, StoreRefused, StoreUnavailable, UsageError
@@ -36,6 +37,12 @@ IDLE_S = 30
 _BEGIN = "sealwright_begin"
 _POSTGRES = ("postgresql", "postgresql+psycopg")
 _AGAIN = "Nothing was recorded; see to the database, then try again."
+
+
+_STALLED = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
+    " AND wait_event = 'ClientRead' AND xact_start IS NOT NULL AND state_change < now() - make_interval(secs => :after)"
+)
 
 
 class _Begin(Enum):
@@ -66,6 +73,13 @@ class Store:
         """A transaction that reads, all of it one state: what others commit meanwhile is not seen."""
         with self._transaction(_Begin.READ) as connection:
             yield connection
+
+    def end_stalled(self, after_s: int = IDLE_S) -> int:
+        """End connections of this database's user on which a transaction waits for its client so long; how many. PostgreSQL alone."""
+        if self.is_sqlite:
+            return 0
+        with self.write() as connection:
+            return len(connection.execute(_STALLED, {"after": after_s}).all())
 
     def close(self) -> None:
         """Give the connections back. Closing twice is fine."""
