@@ -59,7 +59,7 @@ def standing_of(connection: Connection, stored: StoredRequest, now: datetime) ->
     if stored.request.emergency:
         row = connection.execute(select(FOLLOWUPS).where(FOLLOWUPS.c.request == stored.id)).one_or_none()
         owed = None if row is None else Owed(time_of(row.due), row.outcome)
-    over = stored.state is State.WAITING and not stored.request.holds(now)
+    over = stored.state is State.WAITING and stored.request.expires < now
     return Standing(
         id=stored.id,
         number=stored.number,
