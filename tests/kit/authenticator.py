@@ -70,14 +70,19 @@ class Page:
 
     def call(self, method: str, **params: Any) -> Any:
         """A command, and its answer."""
+        answer = self.answered(method, params)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def answered(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """A command, and its answer or error; pages that are asked for meanwhile are served."""
         number = self.send(method, params, self.session)
         while True:
-            answer = json.loads(self.socket.recv(timeout=30))
+            answer: dict[str, Any] = json.loads(self.socket.recv(timeout=30))
             if answer.get("method") == "Fetch.requestPaused":
                 self._serve(answer)
             elif answer.get("id") == number:
-                assert "error" not in answer, answer
-                return answer["result"]
+                return answer
 
     def send(self, method: str, params: dict[str, Any], session: str) -> int:
         """A command, whatever is answered."""
@@ -132,10 +137,12 @@ class Page:
         while not frames:
             frames = self.call("Page.getFrameTree")["frameTree"].get("childFrames", [])
         own = {"frameId": frames[0]["frame"]["id"]}
-        while True:  # the frame's document comes after its empty one
-            world = self.call("Page.createIsolatedWorld", **own)["executionContextId"]
-            place = self.call("Runtime.evaluate", contextId=world, expression="location.origin", returnByValue=True)
-            if place["result"].get("value") == credential.origin:
+        while True:  # the frame's document comes after its empty one, whose world ends with it at any moment
+            made = self.answered("Page.createIsolatedWorld", own)
+            world = made.get("result", {}).get("executionContextId", 0)
+            asks = {"contextId": world, "expression": "location.origin", "returnByValue": True}
+            place = self.answered("Runtime.evaluate", asks)
+            if place.get("result", {}).get("result", {}).get("value") == credential.origin:
                 return one_form(self._run(_get(credential, challenge, "preferred"), contextId=world))
 
     def _run(self, what: str, **params: Any) -> dict[str, Any]:

@@ -143,6 +143,11 @@ def test_what_a_release_changes_is_shown_before_a_security_key_approves_it(
         fourth = release(tmp_path / "r4", start="evil", lib="b", notes="c")
         with asked(service, fourth, "--environment", "production", "--generation", "1", "--version", "1.9") as id_:
             assert "!! OTHER BYTES UNDER THE SAME version 1.9" in eva(id_)[1]
+            key.count = 1  # a copy of the key that was taken before it approved
+            capsys.readouterr()
+            assert main(["approve", id_, "--fido2", "--yes", *pin, *as_whom(service, "eva")]) == 1
+            assert "SW-KEY-CLONED" in capsys.readouterr().err
+            assert '"event": "alarm"' in (service.folder / "service.log").read_text()
             assert (
                 main(["approve", id_, "--home", str(service.folder / "eva-home"), "--yes", *as_whom(service, "eva")])
                 == 0
