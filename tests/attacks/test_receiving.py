@@ -315,11 +315,10 @@ def test_a_program_that_hangs_or_writes_without_end_is_stopped(tmp_path: Path, m
         b"SHA256:\n" + b" a 1 b\n" * 100_000, b"\xed\xa0\x80" * 100, "\ud800".encode("utf-16-le", "surrogatepass").join([b"\xff\xfe", b""]),
     ],
 )  # fmt: skip
+@pytest.mark.timeout(60)  # a reader that went back again and again would take hours
 def test_a033_a_hostile_list_is_refused_quickly(data: bytes) -> None:
-    started = time.monotonic()
     with pytest.raises((NothingCompared, LimitExceeded)):
         parse_digest_list(data, "SUMS")
-    assert time.monotonic() - started < 3
 
 
 def test_a033_no_cut_or_change_of_a_list_makes_another_file_agree(tmp_path: Path) -> None:
