@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -89,10 +89,17 @@ class CiHouse:
 
 
 @contextmanager
-def ci_house(folder: Path, policy: str = POLICY, settings: str = "") -> Iterator[CiHouse]:
-    """Everything, running."""
+def ci_house(
+    folder: Path,
+    policy: str = POLICY,
+    settings: str = "",
+    officers: Sequence[str] = (),
+    prepare: Callable[[House], None] = lambda _: None,
+) -> Iterator[CiHouse]:
+    """Everything, running. prepare: what is done to the house before."""
     issuer = CiIssuer(issuer=ISSUER)
-    made = house(folder / "house", policy)
+    made = house(folder / "house", policy, officers)
+    prepare(made)
     (folder / "issuer").mkdir()
     with serving(issuer, folder / "issuer") as keys, _runner(folder) as runner:
         listed = "\n".join(f'{name} = "{value}"' for name, value in CLAIMS.items())
