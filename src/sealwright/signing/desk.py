@@ -4,8 +4,8 @@
     desk.order(Order(...))             # from any thread; its future has the signatures, each of them in the log
     desk.close()                       # what was ordered is answered first
 
-One thread owns the key. An order of thousands is cut into parts of `PART` artifacts, and after each part the next order is chosen
-anew: an emergency waits for one part, whatever else is going on, and a tenant with one artifact not for another's night batch.
+One thread owns the key. An order of thousands is cut into parts that take some `TURN_S` with this key, and after each part the next order is
+chosen anew: an emergency waits for one part, whatever else is going on, and a tenant with one artifact not for another's night batch.
 Each part goes the pipeline's way (RULES 2): its intents are in the log before the key is used, its results before they are told.
 
 | fault | in the log | who ordered | afterwards |
@@ -23,6 +23,7 @@ Each part goes the pipeline's way (RULES 2): its intents are in the log before t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -37,12 +38,14 @@ from sealwright.keys.pinmark import PinMarks
 from sealwright.log.writer import LogWriter
 from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.logrecord import LogRecord
-from sealwright.signing.orders import Order, Part, Queue, Value, orders_of
+from sealwright.signing.orders import TOGETHER, Order, Part, Queue, Value, orders_of
 from sealwright.signing.pipeline import Pipeline
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.standing import StandingWatch
 
 MAX_WAITING = 200_000
+TURN_S = 0.05
+LEAST = 16
 
 
 class Desk:
@@ -83,6 +86,7 @@ class Desk:
             raise
         self._lock = threading.Condition()
         self._queue = Queue()
+        self._most = LEAST
         self._over = False
         self._thread = threading.Thread(target=self._run, name=f"desk {enrolled.name}", daemon=True)
         self._thread.start()
@@ -140,9 +144,11 @@ class Desk:
                     self._lock.wait()
                 if not self._queue.waiting:
                     return
-                parts = self._queue.take()
+                parts = self._queue.take(self._most)
+            began = time.monotonic()
             try:
                 self._sign(parts)
+                self._most = paced(len(parts), time.monotonic() - began)
             except Exception as cause:  # noqa: BLE001 - the thread's edge: whoever waits is told, and the desk goes on
                 self._refuse(parts, cause)
 
@@ -184,3 +190,8 @@ class Desk:
             self._queue.drop(order)
         if not order.answer.done():
             order.answer.set_exception(cause)
+
+
+def paced(signed: int, spent_s: float) -> int:
+    """How many artifacts to sign together next, so that they take a turn; by how long so many took."""
+    return min(TOGETHER, max(LEAST, int(TURN_S * signed / max(spent_s, 1e-6))))

@@ -11,7 +11,6 @@ from datetime import datetime
 from sealwright.artifact.digest import Digest
 from sealwright.formats.format import Prepared
 
-PART = 128
 TOGETHER = 256
 
 
@@ -69,17 +68,17 @@ class Queue:
         else:
             self._tenants.setdefault(order.tenant, deque()).append(order)
 
-    def take(self) -> list[Part]:
-        """The next artifacts to sign together: of one urgent order, or a part of each tenant's first ones."""
+    def take(self, most: int = TOGETHER) -> list[Part]:
+        """The next artifacts to sign together, at most so many: of urgent orders, or a part of each tenant's first ones."""
         parts: list[Part] = []
         if self._urgent:
-            while self._urgent and len(parts) < TOGETHER:
-                self._cut(self._urgent, parts, TOGETHER - len(parts))
+            while self._urgent and len(parts) < most:
+                self._cut(self._urgent, parts, most - len(parts))
         else:
             for tenant in list(self._tenants):
-                if len(parts) >= TOGETHER:
+                if len(parts) >= most:
                     break
-                line, room = self._tenants.pop(tenant), min(PART, TOGETHER - len(parts))
+                line, room = self._tenants.pop(tenant), min(max(1, most // 2), most - len(parts))
                 limit = len(parts) + room
                 while line and len(parts) < limit:
                     self._cut(line, parts, limit - len(parts))
