@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,7 +197,10 @@ def browser_with_authenticator(folder: Path) -> Iterator[Page]:
     words += ["--proxy-server=http://127.0.0.1:1", "--proxy-bypass-list=<-loopback>", "--disable-site-isolation-trials"]
     words += ["--disable-features=IsolateOrigins,site-per-process", "--remote-debugging-port=0"]
     process = subprocess.Popen(
-        [_program(), *words, f"--user-data-dir={folder / 'profile'}", "about:blank"], stderr=subprocess.PIPE, text=True
+        [_program(), *words, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stderr is not None
     try:
@@ -210,6 +215,6 @@ def browser_with_authenticator(folder: Path) -> Iterator[Page]:
             page.attach()
             yield page
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # the program is a script, and its processes are many
         process.wait(20)
         process.stderr.close()
