@@ -17,7 +17,8 @@ from kit.service import World, people_text, wanted, world
 from sealwright.cli.main import main
 from sealwright.errors import RequestOver, RequestRefused
 from sealwright.keys.pin import Pin
-from sealwright.log.entries import Emergency, FollowUp, Outcome, read_any
+from sealwright.log.entries import Emergency, FollowUp, read_any
+from sealwright.log.entryfields import Outcome
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.followup import FollowUps, follow_up_text
 from sealwright.signing.home import KeyPurpose

@@ -58,7 +58,7 @@ def _list(client: Client, args: argparse.Namespace) -> int:
 def _look(client: Client, args: argparse.Namespace) -> int:
     from sealwright.cli.approve import checked_items, shown
     from sealwright.errors import UsageError
-    from sealwright.log.entries import Outcome
+    from sealwright.log.entryfields import Outcome
     from sealwright.signing.followup import follow_up_text
     from sealwright.texts.words import say
 

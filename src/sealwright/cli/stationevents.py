@@ -13,16 +13,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sealwright.cli.jsonout import finding_object, line
 from sealwright.errors import MalformedArtifact
 from sealwright.findings import Finding, Severity
 from sealwright.texts import TEXTS
 from sealwright.trust.verdict import Outcome
-
-if TYPE_CHECKING:
-    pass
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 GONE = "SW-STATION-MEDIUM-GONE"

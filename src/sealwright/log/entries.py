@@ -31,68 +31,25 @@ were read from signed bytes or are the requester's word · size: entries of the 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
-from enum import StrEnum
-from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from sealwright.artifact.claims import Claims
-from sealwright.artifact.digest import Digest, HashName
-from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical, read_time, time_text
+from sealwright.artifact.digest import Digest
+from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 from sealwright.log.entry import CLAIMS, NAMES, SignatureEntry, claim_fields, entry_of, read_claims
 from sealwright.log.entry import TYPE as SIGNATURE
-
-
-class Claimed(StrEnum):
-    """Where the claims of a request come from."""
-
-    SIGNED = "signed-bytes"
-    ASSERTED = "asserted"
-
-
-class Stage(StrEnum):
-    """At which step a request was refused."""
-
-    REQUEST = "request"
-    APPROVE = "approve"
-    WITHDRAW = "withdraw"
-    SIGN = "sign"
-    KEY = "key"
-
-
-class Scheme(StrEnum):
-    """How an approver signed (RULES 6)."""
-
-    CMS = "cms"
-    WEBAUTHN = "webauthn"
-
-
-class Outcome(StrEnum):
-    """What became of an emergency."""
-
-    CONFIRMED = "confirmed"
-    DISPUTED = "disputed"
-
-
-class KeyEvent(StrEnum):
-    """What happened to a key."""
-
-    ENROLLED = "enrolled"
-    DISABLED = "disabled"
-    ENABLED = "enabled"
-    RETIRED = "retired"
-
-
-class CertificateEvent(StrEnum):
-    """What happened to a certificate."""
-
-    ISSUED = "issued"
-    REVOKED = "revoked"
-    HELD = "held"
-    RELEASED = "released"
+from sealwright.log.entryfields import (
+    CertificateEvent,
+    Claimed,
+    KeyEvent,
+    Outcome,
+    Scheme,
+    Stage,
+    form_of,
+    read_field,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,98 +313,8 @@ def outline(data: bytes) -> Outline:
     return Outline(str(type_), signature, str(get("key", "")), str(get("time", "")))
 
 
-class _Form(NamedTuple):
-    """How a field is written, and read again with ValueError."""
-
-    write: Callable[[Any], Field]
-    read: Callable[[Field], Any]
-
-
-def _text(pattern: str, what: str) -> _Form:
-    wanted = re.compile(pattern)
-
-    def read(value: Field) -> str:
-        if not isinstance(value, str) or not wanted.fullmatch(value):
-            raise ValueError(f"is no {what}")
-        return value
-
-    return _Form(str, read)
-
-
-def _number(least: int) -> _Form:
-    def read(value: Field) -> int:
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"is no number from {least}")
-        return value
-
-    return _Form(lambda value: value, read)
-
-
-def _word_of(words: type[StrEnum]) -> _Form:
-    return _Form(str, lambda value: words(str(value)))
-
-
-def _list(one: _Form) -> _Form:
-    def read(value: Field) -> tuple[Any, ...]:
-        if not isinstance(value, tuple) or not 0 < len(value) <= MAX_LIST:
-            raise ValueError("is no list of these")
-        return tuple(map(one.read, value))
-
-    return _Form(lambda value: tuple(str(one.write(each)) for each in value), read)
-
-
-@lru_cache(maxsize=4096)  # keys, certificates and policies stand in entry after entry
-def _read_digest(value: Field) -> Digest:
-    return Digest.parse(str(value))
-
-
-def _read_sha256(value: Field) -> Digest:
-    digest = _read_digest(value)
-    if digest.algorithm is not HashName.SHA256:
-        raise ValueError("is no SHA-256")
-    return digest
-
-
-MAX_LIST = 256
-_SHA256 = _Form(str, _read_sha256)
-_TIME = _Form(time_text, read_time)
-_ID = _text(r"[0-9a-f]{16,64}", "hexadecimal id")
-_WORD = _text(r"[A-Za-z0-9][A-Za-z0-9:._+-]{0,63}", "word")
-_RULE = _text(r"[A-Za-z0-9][A-Za-z0-9:._/ -]{0,199}", "id of a rule")
-
-
 def _claims_of(type_: type[_Entry]) -> tuple[str, ...]:
     return CLAIMS if "claims" in type_.__slots__ else ()
-
-
-# One meaning of a name in every type
-_FORMS: dict[str, _Form] = {
-    "time": _TIME,
-    "expires": _TIME,
-    "until": _TIME,
-    "request": _ID,
-    "replica": _ID,
-    "unfinished": _list(_ID),
-    "artifact": _Form(str, _read_digest),
-    **dict.fromkeys(
-        ("asked", "prepared", "key", "certificate", "policy", "previous", "change", "build", "private"), _SHA256
-    ),
-    **dict.fromkeys(("approval",), _SHA256),
-    "approvals": _list(_SHA256),
-    "count": _number(1),
-    "attempt": _number(1),
-    "edition": _number(1),
-    "size": _number(0),
-    **dict.fromkeys(("format", "kind", "construction", "algorithm", "purpose", "provenance", "version"), _WORD),
-    "reason": _WORD,
-    "code": _text(r"SW-[A-Z0-9-]{1,60}", "code"),
-    "rules": _list(_RULE),
-    "claimed": _word_of(Claimed),
-    "stage": _word_of(Stage),
-    "scheme": _word_of(Scheme),
-    "outcome": _word_of(Outcome),
-}
-_EVENTS: dict[str, _Form] = {"key": _word_of(KeyEvent), "certificate": _word_of(CertificateEvent)}
 
 
 _NAMES: dict[str, frozenset[str]] = {
@@ -459,17 +326,6 @@ _NAMES: dict[str, frozenset[str]] = {
 }
 
 
-def _read_field(form: _Form, value: Field) -> Any:
-    read = form.read(value)
-    if form.write(read) != value:
-        raise ValueError("is not in its one spelling")
-    return read
-
-
-def _form(type_: str, name: str) -> _Form:
-    return _EVENTS[type_] if name == "event" else _FORMS[name]
-
-
 def _encoded(entry: _Entry) -> bytes:
     written: dict[str, Field] = {"type": entry.TYPE}
     for one in fields(entry):
@@ -477,7 +333,7 @@ def _encoded(entry: _Entry) -> bytes:
         if one.name == "claims":
             written |= claim_fields(value)
         elif one.default is MISSING or value != one.default:
-            written[one.name] = _form(entry.TYPE, one.name).write(value)
+            written[one.name] = form_of(entry.TYPE, one.name).write(value)
     data = canonical_json(written)
     if len(data) > MAX_LINE_BYTES:
         raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
@@ -495,7 +351,7 @@ def _read(type_: type[_Entry], found: dict[str, Field]) -> Any:
                 found.pop(name, None)
         elif one.name in found:
             try:
-                values[one.name] = _read_field(_form(type_.TYPE, one.name), found.pop(one.name))
+                values[one.name] = read_field(form_of(type_.TYPE, one.name), found.pop(one.name))
             except ValueError as cause:
                 raise ValueError(f"`{one.name}` {cause}") from cause
         elif one.default is MISSING:

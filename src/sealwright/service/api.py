@@ -43,7 +43,7 @@ from sealwright.errors import (
 )
 from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
-from sealwright.log.entries import Outcome
+from sealwright.log.entryfields import Outcome
 from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
 from sealwright.service.bodies import LargeBodies, has_body

@@ -50,8 +50,8 @@ from sealwright.findings import Finding
 from sealwright.formats.format import Prepared, Sealed
 from sealwright.keys.pin import Pin
 from sealwright.log.canonical import read_time
-from sealwright.log.entries import Outcome
 from sealwright.log.entry import read_entry
+from sealwright.log.entryfields import Outcome
 from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import read_proof
 from sealwright.pki.timestamppool import Pool, Stamp

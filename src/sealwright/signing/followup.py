@@ -20,7 +20,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.errors import RequestOver, RequestRefused, StoreConflict
 from sealwright.log import entries
 from sealwright.log.canonical import canonical_json
-from sealwright.log.entries import Outcome
+from sealwright.log.entryfields import Outcome
 from sealwright.signing.approval import Approval, Approver, Scheme, approver_of
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import FOLLOW_UP_OFFICERS

@@ -16,8 +16,9 @@ from sealwright.envelope.kinds import KINDS
 from sealwright.errors import JournalError, RequestOver
 from sealwright.formats.format import Prepared
 from sealwright.formats.known import EMBEDDED
-from sealwright.log.entries import Intent, Refusal, Stage
+from sealwright.log.entries import Intent, Refusal
 from sealwright.log.entry import SignatureEntry
+from sealwright.log.entryfields import Stage
 from sealwright.log.journal import Entry, EntryType
 from sealwright.log.writer import LogWriter
 from sealwright.signing.home import EnrolledKey

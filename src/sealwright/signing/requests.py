@@ -42,6 +42,7 @@ from sealwright.errors import (
 )
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
+from sealwright.log.entryfields import Scheme
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
@@ -196,7 +197,7 @@ class Requests:
             time=now,
             request=id_,
             asked=Digest.of(data),
-            scheme=entries.Scheme(approval.scheme.value),
+            scheme=Scheme(approval.scheme.value),
             approval=Digest.of(approval.proof),
             key=approver.key,
             policy=self.policies().digest,

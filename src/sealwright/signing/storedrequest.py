@@ -20,6 +20,7 @@ from sealwright.errors import LogRefused, NoSuchRequest
 from sealwright.formats.format import Prepared
 from sealwright.log import entries
 from sealwright.log.canonical import Field, canonical_json, read_canonical
+from sealwright.log.entryfields import Claimed
 from sealwright.signing.items import Item, prepared_of
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.request import SigningRequest, read_request
@@ -119,7 +120,7 @@ def requested(request: SigningRequest, id_: str, private: Digest, now: datetime,
         construction=request.construction,
         policy=request.policy,
         expires=request.expires,
-        claimed=entries.Claimed.ASSERTED if first.content is None else entries.Claimed.SIGNED,
+        claimed=Claimed.ASSERTED if first.content is None else Claimed.SIGNED,
         claims=request.claims,
         build=request.provenance,
         private=private,
