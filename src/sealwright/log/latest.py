@@ -18,14 +18,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sealwright.envelope.verifierkey import VerifierKey
-from sealwright.errors import LogRefused, SealwrightError
-from sealwright.log.checkpoint import check_checkpoint
+from sealwright.errors import LogRefused
 from sealwright.log.merkle import leaf_hash
-from sealwright.log.reader import LogReader
+from sealwright.log.reader import EVIDENCE, LogReader, check_head
 from sealwright.log.tree import Edge, Growing
 
 _LOOK = 4096
-_EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 
 
 class Newest(NamedTuple):
@@ -39,13 +37,7 @@ class Newest(NamedTuple):
 def newest(reader: LogReader, key: VerifierKey, wanted: Callable[[bytes], bool]) -> Newest:
     """The newest entry that is wanted. LogRefused where head, entries or tiles are not what the log's key has signed."""
     head, name = reader.head(), reader.store.name
-    checkpoint = head.checkpoint
-    try:
-        check_checkpoint(checkpoint, [key], [], name)
-    except SealwrightError as cause:
-        raise LogRefused(name, f"its checkpoint is not this log's: {cause.what}", _EVIDENCE) from cause
-    if (checkpoint.size, checkpoint.root) != (head.size, head.edge.root):
-        raise LogRefused(name, "its right edge is not that of its checkpoint", _EVIDENCE)
+    check_head(head, key, name)
     leaf, entry = None, b""
     behind: list[bytes] = []  # hashes of leaves, the last one first
     end = head.size
@@ -53,7 +45,7 @@ def newest(reader: LogReader, key: VerifierKey, wanted: Callable[[bytes], bool])
         start = max(0, end - _LOOK)
         entries = reader.entries(start, end - start)
         if len(entries) != end - start:
-            raise LogRefused(name, f"entry {start + len(entries)} is missing", _EVIDENCE)
+            raise LogRefused(name, f"entry {start + len(entries)} is missing", EVIDENCE)
         for at in range(len(entries) - 1, -1, -1):
             behind.append(leaf_hash(entries[at]))
             if wanted(entries[at]):
@@ -64,5 +56,5 @@ def newest(reader: LogReader, key: VerifierKey, wanted: Callable[[bytes], bool])
     for one in reversed(behind):
         growing.add(one)
     if growing.edge != head.edge:
-        raise LogRefused(name, f"its entries from {leaf or 0} on are not those that its checkpoint signs", _EVIDENCE)
+        raise LogRefused(name, f"its entries from {leaf or 0} on are not those that its checkpoint signs", EVIDENCE)
     return Newest(leaf, entry, head.size)

@@ -16,8 +16,9 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, Row, select
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import LogRefused, UsageError
-from sealwright.log.checkpoint import Checkpoint, read_checkpoint
+from sealwright.envelope.verifierkey import VerifierKey
+from sealwright.errors import LogRefused, SealwrightError, UsageError
+from sealwright.log.checkpoint import Checkpoint, check_checkpoint, read_checkpoint
 from sealwright.log.entry import find_signature
 from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import proof_text
@@ -28,7 +29,7 @@ from sealwright.store.engine import Store
 _Made = TypeVar("_Made")
 _SCAN = 4096
 _KEPT = 1024  # tiles of 256 hashes
-_EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
+EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 
 
 class Head(NamedTuple):
@@ -92,7 +93,7 @@ class LogReader:
             (entry,) = read_entries(connection, leaf, 1, self.store.name)
             path = _made(self.store.name, lambda: inclusion_path(tree, leaf, checkpoint.size))
         if root_of(leaf_hash(entry), leaf, checkpoint.size, path) != checkpoint.root:
-            raise LogRefused(f"entry {leaf}", "it does not lead to the log's checkpoint: it was changed", _EVIDENCE)
+            raise LogRefused(f"entry {leaf}", "it does not lead to the log's checkpoint: it was changed", EVIDENCE)
         return proof_text(entry, leaf, path, note).encode()
 
     def consistency(self, old_size: int, size: int) -> tuple[bytes, ...]:
@@ -115,7 +116,7 @@ class LogReader:
         with self.store.read() as connection:
             found = _nodes(connection, level, start, count, self.store.name)
         if len(found) != count:
-            raise LogRefused(self.store.name, f"hashes of level {level} are missing", _EVIDENCE)
+            raise LogRefused(self.store.name, f"hashes of level {level} are missing", EVIDENCE)
         return found
 
     def tile(self, level: int, number: int) -> Sequence[bytes]:
@@ -156,12 +157,23 @@ def read_head(connection: Connection, name: str) -> Head | None:
     return None if row is None else head_of(row, name)
 
 
+def check_head(head: Head, key: VerifierKey, name: str) -> None:
+    """LogRefused unless the log's key has signed the checkpoint, and it is of the right edge that stands beside it."""
+    checkpoint = head.checkpoint
+    try:
+        check_checkpoint(checkpoint, [key], [], name)
+    except SealwrightError as cause:
+        raise LogRefused(name, f"its checkpoint is not this log's: {cause.what}", EVIDENCE) from cause
+    if (checkpoint.size, checkpoint.root) != (head.size, head.edge.root):
+        raise LogRefused(name, "its right edge is not that of its checkpoint", EVIDENCE)
+
+
 def head_of(row: Row[str, int, bytes, str], name: str) -> Head:
     """A head row as a value; LogRefused where its right edge is none."""
     try:
         return Head(row.origin, Edge.parse(row.size, row.edge), row.note)
     except ValueError as cause:
-        raise LogRefused(name, f"its head is damaged: {cause}", _EVIDENCE) from cause
+        raise LogRefused(name, f"its head is damaged: {cause}", EVIDENCE) from cause
 
 
 def read_entries(connection: Connection, start: int, count: int, name: str) -> list[bytes]:
@@ -173,7 +185,7 @@ def read_entries(connection: Connection, start: int, count: int, name: str) -> l
     ).all()
     for at, row in enumerate(rows, start):
         if row.number != at:
-            raise LogRefused(name, f"entry {at} is missing", _EVIDENCE)
+            raise LogRefused(name, f"entry {at} is missing", EVIDENCE)
     return [bytes(row.entry) for row in rows]
 
 
@@ -199,7 +211,7 @@ def _nodes(connection: Connection, level: int, start: int, count: int, name: str
         .order_by(NODES.c.number)
     ).all()
     if any(row.number != at for at, row in enumerate(rows, start)):
-        raise LogRefused(name, f"hashes of level {level} have gaps", _EVIDENCE)
+        raise LogRefused(name, f"hashes of level {level} have gaps", EVIDENCE)
     return [bytes(row.hash) for row in rows]
 
 
@@ -207,4 +219,4 @@ def _made(name: str, make: Callable[[], _Made]) -> _Made:
     try:
         return make()
     except ValueError as cause:
-        raise LogRefused(name, f"no proof can be made: {cause}", _EVIDENCE) from cause
+        raise LogRefused(name, f"no proof can be made: {cause}", EVIDENCE) from cause

@@ -48,11 +48,11 @@ from sealwright.errors import (
     SealwrightError,
     StoreUnavailable,
 )
-from sealwright.log.checkpoint import Checkpoint, check_checkpoint
+from sealwright.log.checkpoint import Checkpoint
 from sealwright.log.headfile import check_continues, read_head_file, write_head_file
 from sealwright.log.merkle import EMPTY_ROOT, leaf_hash
 from sealwright.log.note import NoteSigner, sign_checkpoint
-from sealwright.log.reader import Head, LogReader, head_of, read_head, tree_of
+from sealwright.log.reader import EVIDENCE, Head, LogReader, check_head, head_of, read_head, tree_of
 from sealwright.log.tables import ENTRIES, HEAD, NODES
 from sealwright.log.tiles import MAX_ENTRY
 from sealwright.log.tree import WIDTH, Edge, Growing
@@ -69,7 +69,6 @@ _NEW_HEAD = update(HEAD).values(size=bindparam("to_size"), edge=bindparam("to_ed
 _NEW_ENTRIES = insert(ENTRIES)
 Rows = Callable[[Connection, int], None]
 Numbers = tuple[int, ...]
-_EVIDENCE = "Stop the service and keep the database as evidence; compare it with the newest export and its backup."
 _NOTHING = "Nothing was recorded; try again."
 
 
@@ -279,12 +278,12 @@ class LogWriter:
         """The head, locked until the end of the transaction, checked where another replica wrote it."""
         row = connection.execute(_LOCKED_HEAD).one_or_none()
         if row is None:
-            raise LogRewound(self._store.name, "its head is gone", _EVIDENCE)
+            raise LogRewound(self._store.name, "its head is gone", EVIDENCE)
         head = head_of(row, self._store.name)
         if head != self._seen:
             if head.size <= self._seen.size:
                 raise LogRewound(
-                    self._store.name, f"it has {head.size} entries, and had {self._seen.size} before", _EVIDENCE
+                    self._store.name, f"it has {head.size} entries, and had {self._seen.size} before", EVIDENCE
                 )
             _check_head(head, self._signer, self._store.name)
             self._shared = True
@@ -354,23 +353,16 @@ def _in_savepoint(connection: Connection, rows: Rows, first: int) -> None:
 def _founded(connection: Connection, signer: NoteSigner, name: str) -> Head:
     """A new, empty log; LogRefused where there are entries without a head."""
     if connection.execute(select(ENTRIES.c.number).limit(1)).scalar() is not None:
-        raise LogRefused(name, "it has entries and no head", _EVIDENCE)
+        raise LogRefused(name, "it has entries and no head", EVIDENCE)
     note = sign_checkpoint(0, EMPTY_ROOT, signer)
     connection.execute(insert(HEAD).values(id=1, origin=signer.key.name, size=0, edge=b"", note=note))
     return Head(signer.key.name, Edge(0, ()), note)
 
 
 def _check_head(head: Head, signer: NoteSigner, name: str) -> None:
-    """The checkpoint is signed by this log's key, and is of the right edge that stands beside it."""
     if head.origin != signer.key.name:
         raise LogRefused(name, f"it is the log {head.origin}, not {signer.key.name}", "Name the right key or database.")
-    checkpoint = head.checkpoint
-    try:
-        check_checkpoint(checkpoint, [signer.key], [], name)
-    except SealwrightError as cause:
-        raise LogRefused(name, f"its checkpoint is not this log's: {cause.what}", _EVIDENCE) from cause
-    if (checkpoint.size, checkpoint.root) != (head.size, head.edge.root):
-        raise LogRefused(name, "its right edge is not that of its checkpoint", _EVIDENCE)
+    check_head(head, signer.key, name)
 
 
 def _check_whole(connection: Connection, head: Head, name: str) -> None:
@@ -384,10 +376,10 @@ def _check_whole(connection: Connection, head: Head, name: str) -> None:
     ).one()
     if count != head.size or (count and (first, last) != (0, head.size - 1)):
         what = f"it has {count} entries, numbered {first} to {last}, and its checkpoint says {head.size}"
-        raise LogRefused(name, what, _EVIDENCE)
+        raise LogRefused(name, what, EVIDENCE)
     try:
         edge = tree_of(connection, name).edge(head.size)
     except ValueError as cause:
-        raise LogRefused(name, f"its tiles are damaged: {cause}", _EVIDENCE) from cause
+        raise LogRefused(name, f"its tiles are damaged: {cause}", EVIDENCE) from cause
     if edge != head.edge:
-        raise LogRefused(name, f"its last {head.size % WIDTH or WIDTH} entries, or its tiles, were changed", _EVIDENCE)
+        raise LogRefused(name, f"its last {head.size % WIDTH or WIDTH} entries, or its tiles, were changed", EVIDENCE)

@@ -29,7 +29,6 @@ from concurrent.futures import Future
 from datetime import datetime
 
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import key_digest
 from sealwright.errors import JournalError, KeyRefused, KeyUnavailable, SealwrightError
 from sealwright.keys.backends import open_watched
 from sealwright.keys.health import KeyHealth
@@ -107,7 +106,7 @@ class Desk:
     @property
     def key(self) -> Digest:
         """The key, SHA-256 of SPKI."""
-        return key_digest(self.enrolled.public_key)
+        return self.enrolled.digest
 
     @property
     def ends(self) -> datetime:

@@ -20,19 +20,18 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import LogRefused, LogRewound, SealwrightError
+from sealwright.errors import LogRefused, LogRewound
 from sealwright.log.canonical import Field, read_canonical, read_time
-from sealwright.log.checkpoint import check_checkpoint
 from sealwright.log.entries import Approval, Emergency, Expired, FollowUp, Intent, Request, Used, Withdrawn
 from sealwright.log.entry import TYPE as SIGNATURE
 from sealwright.log.merkle import leaf_hash
-from sealwright.log.reader import Head, read_entries, read_head, tree_of
+from sealwright.log.reader import Head, check_head, read_entries, read_head, tree_of
 from sealwright.log.tree import Edge, Growing
 from sealwright.log.writer import LogWriter
+from sealwright.signing.storedrequest import TAMPERED
 
 _LOOK = 4096
 _REMEMBERED = 256
-_EVIDENCE = "Keep the database as evidence: somebody has written into it. Ask for the signatures anew."
 _INTENT = f'"type":"{Intent.TYPE}"'.encode()
 
 
@@ -150,11 +149,8 @@ class Histories:
         head = read_head(connection, self._name)
         if head is None or (head.size < least and self._writer.reader.head().size < least):
             # the first of them is as old as its transaction, within which others may have appended
-            raise LogRewound(self._name, "it is smaller than it was", _EVIDENCE)
-        try:
-            check_checkpoint(head.checkpoint, [self._writer.key], [], self._name)
-        except SealwrightError as cause:
-            raise LogRefused(self._name, f"its checkpoint is not this log's: {cause.what}", _EVIDENCE) from cause
+            raise LogRewound(self._name, "it is smaller than it was", TAMPERED)
+        check_head(head, self._writer.key, self._name)
         return head
 
     def _begun(self, connection: Connection, leaf: int, head: Head) -> _Reading:
@@ -163,27 +159,26 @@ class Histories:
                 raise ValueError("there is no such entry")
             return _Reading(leaf, tree_of(connection, self._name).edge(leaf))
         except ValueError as cause:
-            raise LogRefused(f"entry {leaf}", str(cause), _EVIDENCE) from cause
+            raise LogRefused(f"entry {leaf}", str(cause), TAMPERED) from cause
 
     def _read_on(self, connection: Connection, seen: _Reading, id_: str, head: Head) -> None:
         growing, needle = Growing(seen.edge), _needle(id_)
         for entry in self._entries(connection, growing.size, head.size):
             growing.add(leaf_hash(entry))
             seen.take(entry, needle)
-        checkpoint = head.checkpoint
-        if (growing.size, growing.edge.root) != (checkpoint.size, checkpoint.root):
+        if growing.edge != head.edge:
             raise LogRefused(
-                id_, "the log does not have it as it stands here: entries do not lead to its checkpoint", _EVIDENCE
+                id_, "the log does not have it as it stands here: entries do not lead to its checkpoint", TAMPERED
             )
         if not seen.request:
-            raise LogRefused(id_, f"the log does not have it: entry {seen.leaf} is not of it", _EVIDENCE)
+            raise LogRefused(id_, f"the log does not have it: entry {seen.leaf} is not of it", TAMPERED)
         seen.edge = growing.edge
 
     def _entries(self, connection: Connection, start: int, end: int) -> Iterator[bytes]:
         while start < end:
             found = read_entries(connection, start, min(_LOOK, end - start), self._name)
             if not found:
-                raise LogRefused(f"entry {start}", "it is missing", _EVIDENCE)
+                raise LogRefused(f"entry {start}", "it is missing", TAMPERED)
             yield from found
             start += len(found)
 
