@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.deliveries import delivered, signing_home
 from kit.sticks import ext4_stick, loop_device, lying_stick, mounted, partitioned_stick
 from sealwright.cli.main import main
 from sealwright.plant.disks import disks_of
@@ -28,21 +29,12 @@ Check = Callable[..., tuple[int, list[Event]]]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signing home with its trust file."""
-    folder = tmp_path_factory.mktemp("home") / "home"
-    assert main(["init", str(folder)]) == 0
-    return folder
+    return signing_home(tmp_path_factory.mktemp("home") / "home")
 
 
 @pytest.fixture(scope="module")
 def delivery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed file and a signed tree."""
-    folder = tmp_path_factory.mktemp("delivery")
-    (folder / "target.bin").write_bytes(os.urandom(300_000))
-    (folder / "release").mkdir()
-    (folder / "release/a.cfg").write_bytes(b"a" * 100)
-    assert main(["sign", str(folder / "target.bin"), str(folder / "release"), "--home", str(home)]) == 0
-    return folder
+    return delivered(home, tmp_path_factory.mktemp("delivery"))
 
 
 @pytest.fixture

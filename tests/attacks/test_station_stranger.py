@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kit.deliveries import delivered, signing_home
 from kit.receiving import compared, sums
 from sealwright.cli.main import main
 
@@ -19,21 +19,12 @@ Check = Callable[..., tuple[int, list[Event]]]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signing home with its trust file."""
-    folder = tmp_path_factory.mktemp("home") / "home"
-    assert main(["init", str(folder)]) == 0
-    return folder
+    return signing_home(tmp_path_factory.mktemp("home") / "home")
 
 
 @pytest.fixture(scope="module")
 def delivery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed file and a signed tree."""
-    folder = tmp_path_factory.mktemp("delivery")
-    (folder / "drive.bin").write_bytes(os.urandom(30_000))
-    (folder / "release").mkdir()
-    (folder / "release/a.cfg").write_bytes(b"a" * 100)
-    assert main(["sign", str(folder / "drive.bin"), str(folder / "release"), "--home", str(home)]) == 0
-    return folder
+    return delivered(home, tmp_path_factory.mktemp("delivery"), "drive.bin", 30_000)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.deliveries import delivered, signing_home
 from kit.sticks import STICKS, exfat_stick, ext4_stick, lying_stick
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import locked, remove_unless_locked
@@ -29,22 +30,12 @@ Check = Callable[..., tuple[int, list[dict[str, object]]]]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signing home with its trust file."""
-    folder = tmp_path_factory.mktemp("home") / "home"
-    assert main(["init", str(folder)]) == 0
-    return folder
+    return signing_home(tmp_path_factory.mktemp("home") / "home")
 
 
 @pytest.fixture(scope="module")
 def delivery(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed file, a signed tree, and nothing else."""
-    folder = tmp_path_factory.mktemp("delivery")
-    (folder / "target.bin").write_bytes(os.urandom(300_000))
-    (folder / "release").mkdir()
-    (folder / "release/a.cfg").write_bytes(b"a" * 100)
-    (folder / "release/b.bin").write_bytes(os.urandom(5_000_000))
-    assert main(["sign", str(folder / "target.bin"), str(folder / "release"), "--home", str(home)]) == 0
-    return folder
+    return delivered(home, tmp_path_factory.mktemp("delivery"), more=5_000_000)
 
 
 @pytest.fixture
