@@ -194,7 +194,7 @@ def test_what_a_bare_signature_does_not_bind_may_stand_in_its_entry(path: Path, 
     assert not verdict.claims  # an entry claims nothing for anybody
 
 
-def test_an_entry_that_is_not_canonical_or_not_the_one_in_the_tree_proves_nothing(path: Path) -> None:
+def test_a138_an_entry_that_is_not_canonical_or_not_the_one_in_the_tree_proves_nothing(path: Path) -> None:
     entry = entry_of(LEAF, path.with_name("drive.bin.p7s").read_bytes(), path.read_bytes())
     proof = path.with_name("drive.bin.tlog-proof")
     spaced = json.dumps(json.loads(entry), sort_keys=True).encode()
