@@ -59,6 +59,13 @@ def add_counts(parser: argparse.ArgumentParser) -> None:
         "--tpm", metavar="FILE", action="append", default=[], help="the journal of an audited TPM (repeat)"
     )
     uses.add_argument(
+        "--tpm-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="of its keys these alone (repeat; else all of them)",
+    )
+    uses.add_argument(
         "--tpm-nonce", metavar="HEX", type=nonce_of, help="the challenge that the TPMs must have answered"
     )
     uses.add_argument(

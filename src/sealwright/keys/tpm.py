@@ -197,6 +197,7 @@ def open_tpm_key(uri: str, algorithm: SignatureAlgorithm | None = None) -> TpmKe
         ) from cause
     journal = journal_of(path)
     tpm = Tpm(uri)
+    loaded = None
     try:
         loaded = tpm.load(pem, auth, uri)
         key = cast("PublicKey", load_pem_public_key(loaded.pem))
@@ -214,6 +215,8 @@ def open_tpm_key(uri: str, algorithm: SignatureAlgorithm | None = None) -> TpmKe
             attest_what_is_open(tpm, journal, uri)
         return TpmKey(tpm, loaded, info, pcrs, journal)
     except BaseException:
+        if loaded is not None:
+            tpm.flush(loaded.handle)  # without a resource manager a slot would be lost until the TPM is reset
         tpm.close()
         raise
 

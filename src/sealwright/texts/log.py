@@ -57,7 +57,7 @@ TEXTS: dict[str, Text] = {
         "Look for their refusals, and for a crash at that time.",
     ),
     "SW-AUDIT-TPM-PAST": Text(
-        "the TPM attests other uses than {subject} has among its {wanted}: it was used past the journal, at least {found} times",
+        "the TPM attests other commands than {subject} has among its {wanted}: at least {found} (signatures, or changes of what is audited) are missing there",
         "Find out what else uses this TPM: where it was no program of yours, treat every key in it as compromised.",
     ),
     "SW-AUDIT-TPM-RESET": Text(
