@@ -70,7 +70,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-AUDIT-TPM-OFF": Text(
         "the TPM of {subject} did not audit signing, and nothing else, during its {found}",
-        "Find out who changed that; begin a new journal with `sealwright key begin-audit`.",
+        "Find out who changed that; begin a new journal with `sealwright key begin-audit KEY --journal FILE`.",
     ),
     "SW-AUDIT-TPM-FALSE": Text(
         "an attestation in {subject} is not this TPM's: {found}",
@@ -78,7 +78,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-AUDIT-TPM-STALE": Text(
         "nothing in {subject} answers the challenge: it may be an old copy",
-        "Have the machine run `sealwright key attest-uses KEY --nonce …` with it, and get the journal again.",
+        "Have the machine run `sealwright key attest-uses KEY` with it as --nonce, and get the journal again.",
     ),
     "SW-AUDIT-TPM-OTHER": Text(
         "the attestation key {found} vouches for {subject}, not {wanted}",
@@ -86,7 +86,7 @@ TEXTS: dict[str, Text] = {
     ),
     "SW-AUDIT-TPM-WAITING": Text(
         "the last {found} uses in {subject} are not attested yet",
-        "Run `sealwright key attest-uses`, then look again.",
+        "Run `sealwright key attest-uses KEY`, then look again.",
     ),
     "SW-LOG-ALARM": Text(
         "the alarm could not be told to {subject}: {found}",
@@ -111,7 +111,7 @@ WORDS: dict[str, str] = {
     "audit.no-counter": "{name} ({place}) {why}; the log has {intents} intents of it",
     "audit.why-token": "offers no counter: PKCS#11 has none. Where the token keeps a log of its own, read it and give --counter",
     "audit.why-file": "offers no counter: whoever has the file has the key",
-    "audit.why-tpm": "is not counted: begin with `sealwright key begin-audit`, then give --tpm",
+    "audit.why-tpm": "is not counted: begin with `sealwright key begin-audit KEY --journal FILE`, then give --tpm",
     "audit.why-transit": "is not counted: give the key service's audit log with --openbao and --transit",
     "audit.why-awskms": "is not counted: give CloudTrail's number with --counter",
     "audit.tpm": "{path}: begun {begun}, attested with the attestation key {key}; compare it with the TPM's own record",
