@@ -11,6 +11,7 @@ from sealwright.cli.logsource import ALARM, UNKNOWN, WHOLE, add_log, keys_of, so
 EXAMPLES = """examples:
   sealwright audit keys export --log-key log.vkey --counter release.pem=1742             a number that the HSM shows
   sealwright audit keys export --log-key log.vkey --openbao audit.log --transit transit/release@1=release.pem
+  sealwright audit keys export --log-key log.vkey --yubihsm monday.txt --yubihsm tuesday.txt --yubihsm-key 0x0065=release.pem
   sealwright audit keys export --log-key log.vkey --tpm tpm.audit --tpm-nonce 5eed... --home home
   sealwright audit keys https://sign.acme.example:8443/log --ca ca.pem --log-key log.vkey --openbao audit.log --transit transit/release@1=sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03 --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z
 """

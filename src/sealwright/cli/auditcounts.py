@@ -1,8 +1,9 @@
-"""How often keys were used, as `audit keys` is told: by numbers, by OpenBao's audit log, by the journal of a TPM."""
+"""How often keys were used, as `audit keys` is told: by numbers, by the logs of key services and tokens, by the journal of a TPM."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +57,26 @@ def add_counts(parser: argparse.ArgumentParser) -> None:
         help="a key in its transit engine, with its version (repeat)",
     )
     uses.add_argument(
+        "--cloudtrail",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a log file of CloudTrail, gzip or not (repeat)",
+    )
+    uses.add_argument(
+        "--kms", metavar="ARN=KEY", action="append", default=[], help="a key of AWS KMS in CloudTrail's files (repeat)"
+    )
+    uses.add_argument(
+        "--yubihsm",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a YubiHSM 2's log as yubihsm-shell printed it, in order (repeat)",
+    )
+    uses.add_argument(
+        "--yubihsm-key", metavar="ID=KEY", action="append", default=[], help="a key in it by its object id (repeat)"
+    )
+    uses.add_argument(
         "--tpm", metavar="FILE", action="append", default=[], help="the journal of an audited TPM (repeat)"
     )
     uses.add_argument(
@@ -82,6 +103,8 @@ def counted(args: argparse.Namespace) -> Counted:
     _by_hand(args, found)
     _by_openbao(args, found)
     _by_tpm(args, found)
+    _by_cloudtrail(args, found)
+    _by_yubihsm(args, found)
     if not found.uses and args.home is None:
         raise UsageError(
             "audit keys", "nothing says how often a key was used", "Give --counter, --tpm, or --openbao and --transit."
@@ -171,6 +194,45 @@ def _by_tpm(args: argparse.Namespace, found: Counted) -> None:
         found.vouched.append(Vouched(path, vouches, time_text(audited.begun) if audited.begun else ""))
     if missing := only - found.uses.keys():
         raise UsageError("--tpm-key", f"{min(missing)} is in no journal", "Name a key that `key begin-audit` entered.")
+
+
+def _by_cloudtrail(args: argparse.Namespace, found: Counted) -> None:
+    from sealwright.errors import UsageError
+    from sealwright.log.cloudtrail import cloudtrail_uses
+    from sealwright.log.usage import Use
+
+    names = {}
+    for text in args.kms:
+        arn, _, named = text.partition("=")
+        if not arn.startswith("arn:") or ":key/" not in arn or not named:
+            raise UsageError("--kms", f"{text[:100]} does not read ARN=KEY", "Write arn:aws:kms:…:key/…=release.pem.")
+        names[arn] = _key(named)
+    if bool(args.cloudtrail) is not bool(names):
+        raise UsageError("--cloudtrail", "it goes with --kms, which says whose keys its are", "Give both, or neither.")
+    counts = cloudtrail_uses(args.cloudtrail, names, args.since, args.until)
+    _take(found, {key: Use("CloudTrail", counts[key]) for key in names.values()}, "--cloudtrail")
+
+
+def _by_yubihsm(args: argparse.Namespace, found: Counted) -> None:
+    from sealwright.errors import UsageError
+    from sealwright.log.usage import Use
+    from sealwright.log.yubihsm import yubihsm_uses
+
+    names = {}
+    for text in args.yubihsm_key:
+        number, _, named = text.partition("=")
+        if re.fullmatch(r"0x[0-9a-fA-F]{4}", number) is None or not named:
+            raise UsageError("--yubihsm-key", f"{text[:100]} does not read ID=KEY", "Write 0x0065=release.pem.")
+        names[int(number, 16)] = _key(named)
+    if bool(args.yubihsm) is not bool(names):
+        raise UsageError(
+            "--yubihsm", "it goes with --yubihsm-key, which says whose keys its are", "Give both, or neither."
+        )
+    if names and (args.since or args.until):
+        raise UsageError("--yubihsm", "its entries have no time", "Leave --since and --until out; choose its files.")
+    collected = yubihsm_uses(args.yubihsm)
+    found.findings += collected.findings
+    _take(found, {key: Use("YubiHSM", collected.uses[id_]) for id_, key in names.items()}, "--yubihsm")
 
 
 def _take(found: Counted, uses: Mapping[str, Use], option: str) -> None:
