@@ -279,6 +279,18 @@ def test_nothing_is_signed_where_it_cannot_be_written_down(machine: Machine) -> 
     assert machine.codes() == []
 
 
+def test_a_tpm_that_does_not_attest_says_so_and_its_key_does_not_open(machine: Machine) -> None:
+    machine.sign(1)
+    machine.tool("tpm2_changeauth", "-c", "endorsement", "secret")
+    machine.sign(1)  # what was open before is attested; this is not
+    assert machine.codes() == ["SW-AUDIT-TPM-WAITING"]
+    with pytest.raises(KeyUnavailable, match="does not attest its uses"):
+        machine.sign(1)
+    machine.tool("tpm2_changeauth", "-c", "endorsement", "-p", "secret")
+    machine.sign(1)
+    assert (machine.codes(), machine.audited().uses) == ([], {machine.key: 3})
+
+
 def test_a_file_that_is_no_journal_is_never_cut(machine: Machine) -> None:
     other = machine.folder / "notes.txt"
     other.write_text("one line\nand half of anoth")

@@ -76,6 +76,7 @@ def test_a_tpms_key_that_is_used_behind_the_service_is_told_with_how_often(serve
     with running(served.house):
         served.sign("in-tpm", "1.bin", "2.bin", "3.bin")
         served.sign("in-tpm", "4.bin")
+    assert served.machine.journal.read_text().splitlines()[-1].startswith("attested ")  # by the service's end
     with running(served.house):
         served.sign("in-tpm", "5.bin")
     command("key", "attest-uses", served.machine.uri, "--nonce", "5eed")

@@ -1,7 +1,6 @@
 """Command audit of a TPM: switched on for TPM2_Sign, and attested (TPM 2.0 Library, Part 3 section 21).
 
-To switch it on needs the owner's authorisation, or `tpm2_setcommandauditstatus` by whoever has it; to have it attested the endorsement's,
-empty on most machines. TPM and resource manager need to be told nothing else: keys count by their Names, and a session for a policy is no parameter.
+To switch it on the owner's authorisation must be empty, as it must for our keys; to have it attested the endorsement's. TPM and resource manager need to be told nothing else: keys count by their Names, and a session for a policy is no parameter.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def audit_signatures(tpm: Tpm, uri: str) -> None:
             raise KeyUnavailable(
                 uri,
                 f"the TPM does not switch on its audit: {cause.what}",
-                "Where the owner's authorisation is set, its holder does: tpm2_setcommandauditstatus -P AUTH TPM2_CC_Sign",
+                "It has to have command audit, and an owner without authorisation, as for our keys.",
             ) from cause
 
 
@@ -69,7 +68,14 @@ def attest(tpm: Tpm, turn: Turn, uri: str, nonce: bytes = b"") -> AttestedLine:
         return AttestedLine(datetime.now(UTC), challenge, bytes(stated), tpm.value(signature), public)
 
     turn.sync()  # the TPM forgets what it attested: the uses must be durable before
-    line = tpm.do(ask, uri)
+    try:
+        line = tpm.do(ask, uri)
+    except KeyUnavailable as cause:
+        raise KeyUnavailable(
+            uri,
+            f"the TPM does not attest its uses: {cause.what}",
+            "Its endorsement hierarchy must have no authorisation: tpm2_changeauth -c endorsement -p AUTH",
+        ) from cause
     turn.add(line)
     turn.sync()
     return line
