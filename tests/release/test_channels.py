@@ -15,7 +15,7 @@ NEW = Named("1.4.2", 7, Digest.of(b"new"))
 GOOD = Channels(
     "VX-200 drive",
     12,
-    (Offer("pilot", NEW, 100, ("line-1",)), Offer("pilot", OLD, 100, ())),
+    (Offer("pilot", OLD, 100, ()), Offer("pilot", NEW, 100, ("line-1",))),
     (Withdrawn(OLD, "CVE-1"),),
 )
 
