@@ -54,8 +54,8 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "log")
-PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record", "log")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "report", "log")
+PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record", "report", "log")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
