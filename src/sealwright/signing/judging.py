@@ -70,10 +70,20 @@ def asker_now(stored: StoredRequest, people: People, now: datetime) -> Principal
     return replace(then, roles=then.roles & today.roles)
 
 
-def check_history(stored: StoredRequest, history: History) -> None:
-    """LogRefused where the log has the request otherwise than its row."""
+def check_asked(stored: StoredRequest, history: History) -> None:
+    """LogRefused where the log does not have what was asked as its row does, or nobody can say any more who asked."""
     if history.request != stored.entry():
         raise LogRefused(stored.id, "the log does not have it as it stands here", TAMPERED)
+    if stored.asker is None:
+        raise LogRefused(stored.id, "the record of who asked is gone", TAMPERED)
+
+
+def check_history(stored: StoredRequest, history: History) -> None:
+    """LogRefused where the log has the request otherwise than its row; RequestOver where its emergency was looked at: what officers
+    have settled is signed no further."""
+    check_asked(stored, history)
+    if history.outcome is not None:
+        raise RequestOver(stored.id, f"officers have looked at this emergency, and it is {history.outcome}", _AGAIN)
     if history.over is not None:
         raise LogRefused(stored.id, f"by its row it is {stored.state}, and by the log it is {history.over}", TAMPERED)
     if history.attempts != stored.attempt:

@@ -46,7 +46,7 @@ from sealwright.log.entryfields import Scheme
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
-from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.judging import asker_now, check_asked, check_history, check_state, judge_use
 from sealwright.signing.newrequest import Serving, new_request, row_of
 from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
@@ -315,6 +315,16 @@ class Requests:
         except TimeoutError as cause:
             raise JournalError("log", "it did not answer in time", "See to its database.") from cause
         return order.answer
+
+    def history(self, connection: Connection, stored: StoredRequest) -> History:
+        """What the log has about a request; LogRefused where that is not what its row says, or who asked was erased."""
+        history = self._histories.read(connection, stored.id, stored.leaf)
+        check_asked(stored, history)
+        return history
+
+    def news(self, connection: Connection, id_: str, history: History) -> bool:
+        """Whether the log has more about a request than its history, as far as this transaction sees."""
+        return self._histories.since(connection, id_, history)
 
     def signing(self) -> frozenset[str]:
         """What this replica is signing, or about to record that it does."""
