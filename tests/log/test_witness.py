@@ -186,19 +186,19 @@ def test_our_log_gets_a_cosignature_and_its_proofs_carry_it(witness: Witness, tm
         head, sent = log.head(), list[bytes]()
         got = ask_witness(ASKED, head.note, 0, log.consistency, posted(witness, sent))
         assert (got.size, len(sent)) == (300, 1)
-        keep_cosigned(log.store, head.note + got.lines)
+        keep_cosigned(log.store, head.note + got.line)
         proof = read_proof(log.proof(7), "proof")
         assert check_proof(proof, b"entry 7", [LOG.key], [OURS.key], "proof").times == {"w1.example": AT}
     with written(sqlite_url(tmp_path), LOG, [b"entry %d" % at for at in range(300, 400)]) as log:
         later = read_proof(log.proof(399), "proof")
         assert (later.checkpoint.size, len(later.checkpoint.signatures)) == (400, 1)
         assert read_proof(log.proof(7), "proof").checkpoint.size == 300
-        keep_cosigned(log.store, head.note + got.lines)
+        keep_cosigned(log.store, head.note + got.line)
         sent.clear()
         again = ask_witness(ASKED, log.head().note, 0, log.consistency, posted(witness, sent))
         assert len(sent) == 2  # the first with a size that the witness corrected
-        keep_cosigned(log.store, log.head().note + again.lines)
-        keep_cosigned(log.store, head.note + got.lines)  # an older one changes nothing
+        keep_cosigned(log.store, log.head().note + again.line)
+        keep_cosigned(log.store, head.note + got.line)  # an older one changes nothing
         assert read_proof(log.proof(7), "proof").checkpoint.size == 400
 
 

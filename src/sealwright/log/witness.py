@@ -43,6 +43,7 @@ from sealwright.log.checkpoint import (
     read_base64,
     read_checkpoint,
     read_number,
+    time_said,
 )
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.merkle import EMPTY_ROOT, check_consistency
@@ -79,9 +80,9 @@ Proof = Callable[[int, int], Sequence[bytes]]  # old size and size -> consistenc
 
 
 class Cosigned(NamedTuple):
-    """What a witness gave. lines: under the checkpoint; size: what it has cosigned now, for the next time."""
+    """What a witness gave. line: under the checkpoint; size: what it has cosigned now, for the next time."""
 
-    lines: str
+    line: str
     size: int
 
 
@@ -111,7 +112,7 @@ def ask_witness(witness: Asked, note: str, known: int, proof: Proof, post: Post)
     if answer.status != 200:
         said = answer.body[:100].decode("utf-8", "backslashreplace").strip()
         raise WitnessRefused(witness.key.name, f"it answered {answer.status} {said}".strip(), _LATER)
-    return Cosigned(_own_lines(witness, note, answer), checkpoint.size)
+    return Cosigned(_own_line(witness, note, answer), checkpoint.size)
 
 
 def keep_cosigned(store: Store, note: str) -> None:
@@ -257,17 +258,24 @@ def _told_size(witness: Asked, answer: Answer) -> int:
         raise WitnessRefused(witness.key.name, "it answered 409 and no size", _LATER) from cause
 
 
-def _own_lines(witness: Asked, note: str, answer: Answer) -> str:
-    """The lines of this witness's key in an answer, checked; those of other keys are left out."""
+def _own_line(witness: Asked, note: str, answer: Answer) -> str:
+    """The line of this witness's key in an answer, checked: of several the one that says the earliest time, since no other counts,
+    and one witness must not fill the note, of which `MAX_SIGNATURES` are read. Those of other keys are left out.
+    """
     text = note.partition("\n\n")[0]
     try:
         read = read_checkpoint(f"{text}\n\n{answer.body[:MAX_NOTE_BYTES].decode()}", "its answer")
-        if not check_cosignatures(read, [witness.key], "its answer"):
+        seen = check_cosignatures(read, [witness.key], "its answer")
+        if not seen:
             raise ValueError("no cosignature of its key is in its answer")
     except (ValueError, BadSignature, MalformedEnvelope) as cause:
         what = cause.what if isinstance(cause, SealwrightError) else str(cause)
         raise WitnessRefused(witness.key.name, what, _LATER) from cause
-    return "".join(one.line for one in read.signatures if (one.name, one.id) == (witness.key.name, witness.key.id))
+    return next(
+        one.line
+        for one in read.signatures
+        if (one.name, one.id) == (witness.key.name, witness.key.id) and time_said(one) == seen[witness.key.name]
+    )
 
 
 def _name(origin: str) -> str:
