@@ -10,9 +10,9 @@
 2. Approving: somebody else's own key over those bytes (`approval.py`), in the log.
 3. Using: all of it is judged again from what nobody can have written into the database (A130): the request's bytes have its name; by
    the log, proved up to its checkpoint (`history.py`), it was asked so, not withdrawn, has not ended, was attempted as often as its row
-   says, and the signatures it has are those that are there; every approval is in the log too and holds by a key that the register has
-   now; none is the requester's, of then or of now; who asked is still there, and has no role that was taken away or given since; the
-   policies of today allow it. Then an entry says that it is used.
+   says, and the signatures it has are those that are there; every approval is in the log too, holds by a key that the register has
+   now, and is of somebody whom the policies of today let approve it; none is the requester's, of then or of now; who asked is still
+   there, and has no role that was taken away or given since; the policies of today allow it. Then an entry says that it is used.
 4. Signing: the key's desk (`desk.py`), intents and results in the log. It begins once the record is durable, whether or not who asked
    still listens. What failed may be attempted again, which is a second entry; what was signed before is not signed again.
 5. Emergencies: an officer calls one, and it is used like every other request; what it owes is in the same transaction (`followup.py`).
