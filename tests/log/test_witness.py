@@ -14,6 +14,7 @@ from kit.logs import tree_hash
 from kit.writtenlogs import AT, SoftSigner, sqlite_url, written
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import LogRefused, LogRewound, OutputRefused, WitnessRefused
+from sealwright.log import witness as subject
 from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
 from sealwright.log.merkle import EMPTY_ROOT, leaf_hash
 from sealwright.log.note import sign_checkpoint
@@ -121,6 +122,24 @@ def test_a_fork_is_never_cosigned_and_both_sides_are_kept(witness: Witness) -> N
     for _ in range(5):  # the same again fills no disk
         asked(witness, 9, 9, other="x")
     assert len(list(Path(witness.folder, "evidence").iterdir())) == 3
+    assert asked(witness, 9, 12).status == 200
+
+
+def test_a136_questions_without_a_proof_use_up_no_room_for_forks(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who has checkpoints of a log can ask about them with hashes that lead nowhere."""
+    monkeypatch.setattr(subject, "MAX_EVIDENCE", 3)
+    assert asked(witness, 0, 9).status == 200
+    folder = Path(witness.folder, "evidence")
+    for size in range(10, 20):
+        assert witness.add_checkpoint(question(9, (b"x" * 32,), note(size)), AT).status == 422
+    assert len(list(folder.iterdir())) == 3
+    newest = sorted(one.read_bytes().partition(b"asked to cosign:")[2].split(b"\n")[6] for one in folder.iterdir())
+    assert newest == [b"17", b"18", b"19"]
+    assert asked(witness, 9, 9, other="x").status == 422
+    (fork,) = folder.glob("*.fork.txt")
+    assert note(9, "x").encode() in fork.read_bytes()
     assert asked(witness, 9, 12).status == 200
 
 
