@@ -14,7 +14,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.formats.format import Coverage, Prepared
-from sealwright.keys.backends import open_key
+from sealwright.keys.backends import open_key, open_watched
 from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
@@ -137,7 +137,8 @@ def opened(folder: Path, home: Home, persons: dict[str, Home], people: People, u
     log_key = open_key(home.uri(enrolled), algorithm=enrolled.algorithm, expected=enrolled.public_key)
     writer = LogWriter.open(store, KeySigner(ORIGIN, NoteType.LOG, log_key))
     release = home.key("release", KeyPurpose.ARTIFACT)
-    desk = Desk(home, release, None, writer)
+    key = open_watched(home.uri(release), algorithm=release.algorithm, expected=release.public_key)
+    desk = Desk(home, release, key, writer)
     keys = {"release": ServedKey(desk, "acme")}
     made = World(folder, home, persons, store, writer, desk, people, policies, log_key)
     made.requests = Requests(store, writer, keys, lambda: made.people, lambda: made.policies, "acme-signing")

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
 from functools import partial
 
 from sealwright import __version__
@@ -33,7 +32,7 @@ from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.keyfare import desk_of, log_key_of
+from sealwright.service.keyfare import Opening, desk_of, log_key_of
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
@@ -147,13 +146,6 @@ class Service:
         self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
 
 
-class Opening(Enum):
-    """What for: to serve, or to see whether it could, which records neither a start nor other policies."""
-
-    SERVE = auto()
-    CHECK = auto()
-
-
 @contextmanager
 def opened(
     configuration: Configuration,
@@ -181,8 +173,10 @@ def opened(
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = desk_of(home, key, entry, configuration, writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock, opening)
             stack.callback(desk.close)
+            if desk.problem:
+                log({"event": "key-absent", "key": entry.name, "why": desk.problem[:500]})
             served[entry.name] = ServedKey(desk, entry.tenant)
         requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock)
         if opening is Opening.SERVE:
