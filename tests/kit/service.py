@@ -70,7 +70,7 @@ def wanted(names: Sequence[str], environment: str = "development", **claims: obj
     made = []
     for name in names:
         digest = {HashName.SHA256: Digest.of(name.encode())}
-        claimed = Claims(product="drive", environment=environment, **claims)  # type: ignore[arg-type]
+        claimed = Claims(**{"product": "drive", "environment": environment} | claims)  # type: ignore[arg-type]
         made.append(item_of(Prepared("detached", "file", name, digest, None, 9, Coverage.whole(9), claimed)))
     return made
 

@@ -38,6 +38,7 @@ from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
 from sealwright.service.notify import alive, say_ready
 from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
+from sealwright.service.ratealarms import RateAlarms
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
 from sealwright.service.tickets import Tickets
@@ -111,6 +112,8 @@ class Service:
         yield self.policies.look, "policies", SWEEP_S
         yield partial(self._sweep, sweeper), "sweep", SWEEP_S
         yield partial(self._alarm, owed), "alarm", SWEEP_S
+        if limits := self.configuration.rate_limits:
+            yield RateAlarms(self.requests, limits, self.configuration.webhook, self.log).round, "rates", SWEEP_S
         if self.office.cosigner is not None:
             yield self.office.cosigner.round, "witnesses", ROUND_S
 
