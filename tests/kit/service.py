@@ -18,7 +18,8 @@ from sealwright.keys.backends import open_key, open_watched
 from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
-from sealwright.service.api import Office, application
+from sealwright.service.api import application
+from sealwright.service.office import Office
 from sealwright.service.publishing import Publishing
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.desk import Desk

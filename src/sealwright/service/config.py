@@ -38,6 +38,9 @@
     per = "hour"                             # or "day"
     above = 40
 
+    [timestamps]                             # `POST /v1/timestamps` (`stamping.py`)
+    key = "timestamp"
+
     public_log = true                        # and the rest of what is published: `publishing.py`
 
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
@@ -60,6 +63,7 @@ from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.ratealarms import read_limits
 from sealwright.service.server import Listen, parse_listen
+from sealwright.service.stamping import TimestampsEntry, read_timestamps
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
 from sealwright.signing.rates import RateLimit
@@ -107,6 +111,7 @@ class Configuration:
     metrics: Listen | None = None
     publishing: Publishing = Publishing()
     rate_limits: tuple[RateLimit, ...] = ()
+    timestamps: TimestampsEntry | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -157,6 +162,7 @@ def read_configuration(path: str) -> Configuration:
         webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
         rate_limits=read_limits(top),
+        timestamps=read_timestamps(top, place),
     )
     tls.done()
     top.done()

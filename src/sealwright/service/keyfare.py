@@ -100,6 +100,21 @@ def _promised(home: Home, enrolled: EnrolledKey, subject: str, workers: int) -> 
     return Promised(subject, info, place, workers)
 
 
+def timestamp_key_of(
+    home: Home, enrolled: EnrolledKey, pin_file: str, configuration: Configuration, opening: Opening
+) -> WatchedKey:
+    """The key of a timestamp authority, which may be absent as those in service may."""
+    marks = PinMarks(configuration.pins)
+
+    def opened(pin: Pin | None) -> WatchedKey:
+        return open_watched(
+            home.uri(enrolled), pin, algorithm=enrolled.algorithm, expected=enrolled.public_key, marks=marks
+        )
+
+    begun = Standby.begin if opening is Opening.SERVE else Standby.present
+    return begun(_promised(home, enrolled, "the timestamp key", 1), opened, partial(_pin, pin_file))
+
+
 def fares(served: Mapping[str, ServedKey], log_key: WatchedKey) -> list[KeyFare]:
     """How each key in service fares, and last the log's own one."""
     return [_fare(one.name, one.desk.health()) for one in served.values()] + [_fare("", log_key.health())]
