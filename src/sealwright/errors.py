@@ -204,6 +204,12 @@ class RepositoryUnavailable(SealwrightError):
     code = "SW-REPOSITORY-UNAVAILABLE"
 
 
+class CourierRefused(SealwrightError):
+    """A courier is not for this place, is too old, or is not what its sender packed; nothing of it was taken over."""
+
+    code = "SW-COURIER-REFUSED"
+
+
 class LogRefused(SealwrightError):
     """A log contradicts itself: its entries, tiles, numbers or signatures are not those of its checkpoint."""
 

@@ -77,6 +77,13 @@ class Client:
             )
         return parse_channels(data, f"{self.subject}: {product.channels}")
 
+    def metadata_names(self) -> tuple[str, ...]:
+        """The files of metadata that make up this view: the roots, timestamp, snapshot, and the roles that the snapshot lists."""
+        trusted = self._updater._trusted_set
+        roots = (f"{number}.root.json" for number in range(1, trusted.root.version + 1))
+        roles = (f"{meta.version}.{name}" for name, meta in trusted.snapshot.meta.items())
+        return (*roots, f"{trusted.snapshot.version}.snapshot.json", *roles, "timestamp.json")
+
     def versions(self) -> Mapping[str, int]:
         """The version of each of the four roles, by a name that changes with the role's keys."""
         trusted = self._updater._trusted_set

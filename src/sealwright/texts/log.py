@@ -44,6 +44,10 @@ TEXTS: dict[str, Text] = {
         "the signature {subject} is not in the log",
         "Somebody used the key past the log: treat it as compromised, and tell who is responsible for security.",
     ),
+    "SW-LOG-UNPUBLISHED": Text(
+        "the signature {subject} is not published yet: the log's own checkpoint of {found} entries has it, {wanted} are published",
+        "Look again in a few minutes. After a quarter of an hour it is an alarm: see why its witnesses do not cosign.",
+    ),
     "SW-AUDIT-UNLOGGED-USE": Text(
         "the key {subject} was used {found} times, and the log has {wanted} intents of it: it was used past the log",
         "Treat it as compromised: find out who can reach it beside the service, and tell who is responsible for security.",

@@ -15,5 +15,19 @@ TEXTS: dict[str, Text] = {
     "SW-REPOSITORY-UNAVAILABLE": Text(
         "the repository {subject} could not be read or written: {found}", "Check its address, the network and the disk."
     ),
+    "SW-COURIER-REFUSED": Text(
+        "the courier {subject} is refused: {found}", "Do not use it; ask its sender for another one, on another way."
+    ),
 }
-WORDS: dict[str, str] = {}
+WORDS: dict[str, str] = {
+    "courier.packed": "packed: {name} for {to}, {files} files: {out}",
+    "courier.until": "  good until {until}",
+    "courier.next-unpack": "Next: carry it over; there: sealwright courier unpack",
+    "courier.taken": "taken over: {name}, packed {made}: {folder}",
+    "courier.part-repository": "repository: {targets} files of releases, now in {into}/repository",
+    "courier.part-trust": "trust file: {folder}/trust; install it with sealwright trust install",
+    "courier.part-log": "a log's checkpoint and proofs",
+    "courier.part-files": "signed files: {folder}/files; verify them where they are used",
+    "courier.part-reports": "reports of devices: {folder}/reports",
+    "courier.acknowledge": "acknowledged as {digest}",
+}
