@@ -55,6 +55,8 @@ COMMANDS = {
     "audit": "compare how often a key was used with what the log of a signing service says",
     "people": "keep the register of who speaks to the signing service",
     "policy": "write, check, try and compare the rules by which the signing service decides",
+    "fleet": "keep the register of devices; see who runs what, who is behind, and whom a revocation would touch",
+    "report": "show the reports that devices signed, and send them to the fleet's service",
     "serve": "run a service: a timestamp authority, an OCSP responder, a signing service",
     "service": "back up a signing service while it serves, check and restore its backups",
     "home": "back up, restore and unlock a signing home; write down how far it went",

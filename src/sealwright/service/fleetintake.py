@@ -24,11 +24,9 @@ from enum import StrEnum
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.report import Report, parse_report
-from sealwright.device.reporting import MAX_SIGNATURE_BYTES, SignedReport
-from sealwright.envelope.algorithms import key_digest
-from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
-from sealwright.envelope.kinds import REPORT
-from sealwright.errors import LimitExceeded, MalformedEnvelope, SealwrightError
+from sealwright.device.reporting import SignedReport
+from sealwright.device.reportkey import key_of_report
+from sealwright.errors import SealwrightError
 from sealwright.service.fleetoffers import Offers
 from sealwright.service.fleetrows import Known, NewReport, known_devices, write_reports
 from sealwright.service.server import Log, no_log
@@ -62,26 +60,6 @@ class Checked:
     signed: SignedReport
     report: Report
     key: Digest
-
-
-def check(signed: SignedReport) -> Checked:
-    """Whose key made this report; MalformedArtifact, MalformedEnvelope, BadSignature, ContentChanged, WrongKind or another of reading."""
-    if len(signed.signature) > MAX_SIGNATURE_BYTES:
-        raise LimitExceeded("report", f"a signature of {len(signed.signature)} bytes", "Have the device report again.")
-    report = parse_report(signed.report, "report")
-    signers = read_envelope(signed.signature, Profile.OURS, "report").signers
-    if len(signers) != 1:
-        raise MalformedEnvelope("report", f"{len(signers)} signatures in one file", "Have the device report again.")
-    signer = signers[0]
-    if not isinstance(signer, Signer):
-        raise signer.reason
-    if signer.kind != REPORT.name:
-        raise MalformedEnvelope(
-            "report", "its signature does not say that it is of a report", "Have the device report again."
-        )
-    algorithm = signer.digest.algorithm
-    check_signer(signer, {algorithm: Digest.of(signed.report, algorithm)}, REPORT.name, "report")
-    return Checked(signed, report, key_digest(signer.key))
 
 
 class Intake:
@@ -134,7 +112,7 @@ class Intake:
 
     def _checked(self, signed: SignedReport) -> Checked | None:
         try:
-            return check(signed)
+            return Checked(signed, parse_report(signed.report, "report"), key_of_report(signed, "report"))
         except SealwrightError as cause:
             self._log({"event": "report-refused", "code": cause.code, "why": str(cause)[:500]})
             return None

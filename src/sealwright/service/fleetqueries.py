@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, distinct, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, distinct, func, select, true
 
 from sealwright.log.canonical import time_text
 from sealwright.service.fleetoffers import Offered
@@ -203,10 +203,10 @@ def _used(connection: Connection) -> list[UsedOnes]:
 
 def _grouped(
     connection: Connection, columns: Sequence[ColumnElement[object]], wanted: ColumnElement[bool] | None = None
-) -> Sequence[Row[Any]]:
+) -> list[tuple[Any, ...]]:
     number = func.count()
     asked = select(*columns, number).group_by(*columns).order_by(number.desc(), *columns).limit(ROWS)
-    return connection.execute(asked if wanted is None else asked.where(wanted)).all()
+    return [tuple(row) for row in connection.execute(asked if wanted is None else asked.where(wanted))]
 
 
 def _withdrawn(connection: Connection, offered: Offered) -> list[WithdrawnRuns]:
