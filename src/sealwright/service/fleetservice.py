@@ -36,7 +36,7 @@ from sealwright.store.engine import Store, open_store
 
 LOOKERS = frozenset((Role.OPERATOR, Role.AUDITOR, Role.ADMINISTRATOR))
 OPEN = frozenset((PATH, "/health"))
-WATCH_S = 5.0
+WATCH_S = 2.0
 # devices come without a certificate, many at once after a release, and wait for a commit
 LIMITS = Limits(request_s=30.0, connections=4096, strangers=3584, handshakes=1024)
 App = Callable[..., Any]
