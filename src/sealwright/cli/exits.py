@@ -107,7 +107,7 @@ EXITS: dict[str, Exits] = {
     "serve fleet": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "report show": Exits("each signature is of its report", "one is not, or cannot be read"),
     "report send": Exits(
-        "the service has them all", "it refuses one, or has none of them", "it does not answer; the reports are kept"
+        "the service has them all", "it refuses one, or is no such service", "it does not answer; the reports are kept"
     ),
     "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
     "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),

@@ -80,8 +80,18 @@ def write_reports(connection: Connection, reports: Sequence[NewReport], offered:
     connection.execute(
         changed.values({name: bindparam(f"to_{name}") for name in names}), [_standing(one, now) for one in reports]
     )
-    octets: list[Row] = [{"device": one.device.id, "report": one.octets, "signature": one.signature} for one in reports]
-    _replace(connection, REPORTS, [one.device.id for one in reports if one.device.number], octets)
+    again = [one for one in reports if one.device.number]
+    if again:
+        octets = update(REPORTS).where(REPORTS.c.device == bindparam("of"))
+        octets = octets.values(report=bindparam("to_report"), signature=bindparam("to_signature"))
+        connection.execute(
+            octets, [{"of": one.device.id, "to_report": one.octets, "to_signature": one.signature} for one in again]
+        )
+    if first := [one for one in reports if not one.device.number]:
+        connection.execute(
+            insert(REPORTS),
+            [{"device": one.device.id, "report": one.octets, "signature": one.signature} for one in first],
+        )
     other = [one for one in reports if _said(one) != one.device.said]
     ids = [one.device.id for one in other if one.device.number]
     _replace(connection, RUNNING, ids, [row for one in other for row in _running(one, offered)])

@@ -66,6 +66,7 @@ Index(
     RUNNING.c.version,
     RUNNING.c.grp,
     RUNNING.c.channel,
+    RUNNING.c.device,
 )
 Index("fleet_running_manifest", RUNNING.c.manifest, RUNNING.c.device)
 Index("fleet_running_wanted", RUNNING.c.wanted, RUNNING.c.product, RUNNING.c.grp, RUNNING.c.device)

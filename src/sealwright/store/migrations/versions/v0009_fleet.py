@@ -16,7 +16,10 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("key", sa.Text, nullable=False, unique=True),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("grp", "plant")),
-        *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("added", "retired", "number", "made", "received")),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False)
+            for name in ("added", "retired", "number", "made", "received")
+        ),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("channel", "trust")),
         sa.Column("trust_version", sa.BigInteger, nullable=False),
         sa.Column("said", sa.Text, nullable=False),
@@ -33,7 +36,9 @@ def upgrade() -> None:
         sa.Column("wanted", sa.BigInteger, nullable=False),
     )
     op.create_index(
-        "fleet_running_runs", "fleet_running", ["product", "generation", "manifest", "version", "grp", "channel"]
+        "fleet_running_runs",
+        "fleet_running",
+        ["product", "generation", "manifest", "version", "grp", "channel", "device"],
     )
     op.create_index("fleet_running_manifest", "fleet_running", ["manifest", "device"])
     op.create_index("fleet_running_wanted", "fleet_running", ["wanted", "product", "grp", "device"])
