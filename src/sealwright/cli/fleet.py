@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   sealwright fleet status --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet behind --product "VX-200 drive" --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet touched --product "VX-200 drive" --below 8 --csv --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
+  sealwright fleet touched --signed-by release.pem --releases repository/targets --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet silent --hours 72 --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet used --courier sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
 """
@@ -57,6 +58,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     touched.add_argument(
         "--manifest", metavar="DIGEST", action="append", default=[], help="a release by its manifest (repeat)"
     )
+    touched.add_argument(
+        "--signed-by", metavar="KEY", help="the releases of --releases that this key signed: sha256:…, or a file"
+    )
+    touched.add_argument("--releases", metavar="DIR", help="where releases lie with their manifests and signatures")
     touched.add_argument("--product", metavar="TEXT", default="", help="the releases of a product")
     touched.add_argument("--below", metavar="N", type=int, help="those below this generation alone")
     _listing(touched, "touched", ("manifest", "product", "below"))
@@ -94,6 +99,8 @@ def run_listing(args: argparse.Namespace) -> int:
     from sealwright.cli.asking import client_of
     from sealwright.service.fleetwire import DevicePage
 
+    if args.path == "touched":
+        args.manifest += _signed_manifests(args)
     asked = [(name, one) for name in args.asked for one in _values(getattr(args, name))]
     after: str | None = ""
     first = True
@@ -112,6 +119,29 @@ def _listing(parser: argparse.ArgumentParser, path: str, asked: tuple[str, ...])
     shown.add_argument("--csv", action="store_true", help="a table for spreadsheets, whose cells are never calculated")
     add_service(parser, required=True)
     parser.set_defaults(run=run_listing, path=path, asked=asked)
+
+
+def _signed_manifests(args: argparse.Namespace) -> list[str]:
+    """Of --signed-by; UsageError where the folder has none, or more than one question may name."""
+    from sealwright.artifact.digest import Digest
+    from sealwright.errors import UsageError
+    from sealwright.service.fleetqueries import MAX_MANIFESTS
+
+    if (args.signed_by is None) is not (args.releases is None):
+        raise UsageError("--signed-by", "it goes with --releases", "Name the folder with the releases, too.")
+    if args.signed_by is None:
+        return []
+    from sealwright.release.signedby import manifests_signed_by
+
+    try:
+        key = Digest.parse(fleetdevice.key_of(args.signed_by))
+    except ValueError as cause:
+        raise UsageError("--signed-by", "it is no digest of a key", "Write sha256:…, or name a file.") from cause
+    found = manifests_signed_by(key, args.releases)
+    if not 1 <= len(found) <= MAX_MANIFESTS:
+        said = f"{key} signed {len(found)} manifests there, and 1 to {MAX_MANIFESTS} can be asked about"
+        raise UsageError("--signed-by", said, "Name the folder of fewer or other releases.")
+    return [str(one) for one in found]
 
 
 def _values(value: str | int | list[str] | None) -> list[str]:

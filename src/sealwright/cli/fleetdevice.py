@@ -17,7 +17,9 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     actions = device.add_subparsers(dest="what", metavar="WHAT", required=True)
     add = add_action(actions, "add", "enter a device", examples, "device ")
     add.add_argument("id", metavar="DEVICE", help="its id, as its agent.toml has it")
-    add.add_argument("key", metavar="KEY", help="the digest of its report key, sha256:…")
+    add.add_argument(
+        "key", metavar="KEY", help="its report key: sha256:…, or a file with the certificate or public key"
+    )
     add.add_argument("group", metavar="GROUP", help="to which group it belongs")
     add.add_argument("plant", metavar="PLANT", help="in which plant it stands")
     add.set_defaults(run=run_add)
@@ -28,7 +30,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     listed.set_defaults(run=run_list)
     rekey = add_action(actions, "rekey", "give a device another key", examples, "device ")
     rekey.add_argument("id", metavar="DEVICE", help="which device")
-    rekey.add_argument("key", metavar="KEY", help="the digest of its new report key, sha256:…")
+    rekey.add_argument("key", metavar="KEY", help="its new report key, in the same way")
     rekey.set_defaults(run=run_rekey)
     retire = add_action(actions, "retire", "end a device: what it reports is refused from now on", examples, "device ")
     retire.add_argument("id", metavar="DEVICE", help="which device")
@@ -53,7 +55,7 @@ def run_add(args: argparse.Namespace) -> int:
     from sealwright.service.fleetregister import device_of, import_devices
     from sealwright.service.fleetservice import opened_register
 
-    device = device_of(args.id, args.key, args.group, args.plant)
+    device = device_of(args.id, key_of(args.key), args.group, args.plant)
     with opened_register(read_fleet(args.config)) as store:
         return _print_imported(args, import_devices(store, [device], datetime.now(UTC)))
 
@@ -113,7 +115,7 @@ def run_rekey(args: argparse.Namespace) -> int:
     from sealwright.service.fleetregister import device_of, rekey
     from sealwright.service.fleetservice import opened_register
 
-    device = device_of(args.id, args.key, "any", "any")
+    device = device_of(args.id, key_of(args.key), "any", "any")
     with opened_register(read_fleet(args.config)) as store:
         rekey(store, device.id, device.key)
     _print(args, say("fleet.rekeyed", device=device.id, key=device.key), {"device": device.id, "key": str(device.key)})
@@ -136,6 +138,18 @@ def run_retire(args: argparse.Namespace) -> int:
         retire(store, args.id, datetime.now(UTC))
     _print(args, say("fleet.retired", device=args.id), {"device": args.id, "retired": True})
     return 0
+
+
+def key_of(text: str) -> str:
+    """The digest that was typed, or that of the key in a file; MalformedTrust or Unreadable for a file that has none."""
+    if text.startswith("sha256:"):
+        return text
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from sealwright.artifact.digest import Digest
+    from sealwright.trust.intake import public_key_in
+
+    return str(Digest.of(public_key_in(text).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)))
 
 
 def _print_imported(args: argparse.Namespace, done: Imported) -> int:

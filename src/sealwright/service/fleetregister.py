@@ -3,7 +3,7 @@
     # sealwright devices 1
     gw-17 sha256:9f86… line-1 nordhof
 
-1. A line is `DEVICE KEY GROUP PLANT`: the key by SHA-256 of its SPKI, as `sealwright key list` shows it. Empty lines and further `#` lines say nothing.
+1. A line is `DEVICE KEY GROUP PLANT`: the key by SHA-256 of its SPKI, as `sealwright key list --json` shows it. Empty lines and further `#` lines say nothing.
 2. A key is one device's for ever: neither a second device nor a new one gets that of a retired device. So a report says whose it is.
 3. A list is taken as a whole or not at all. A device that is there already gets the group and plant of its line; with another key it refuses
    the list: a new key is said by name (`rekey`), for it is what somebody who wants to speak for a device would like to slip in.
@@ -87,7 +87,7 @@ def device_of(id_: str, key: str, group: str, plant: str) -> Device:
     try:
         return _device(f"{id_} {key} {group} {plant}", f"device {display(id_[:80])}")
     except MalformedConfiguration as cause:
-        raise UsageError(cause.subject, cause.what, "`sealwright key list` shows the key's digest.") from cause
+        raise UsageError(cause.subject, cause.what, "`sealwright key list --json` shows the key's digest.") from cause
 
 
 def import_devices(store: Store, devices: Iterable[Device], now: datetime) -> Imported:
