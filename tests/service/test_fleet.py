@@ -25,7 +25,7 @@ from kit.fleet import (
 )
 from kit.postgres import Postgres
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.report import Event, Outcome, Report
+from sealwright.artifact.report import Event, OnDevice, Outcome, Report
 from sealwright.device.reporting import waiting, write_report
 from sealwright.device.reportsender import Address, send
 from sealwright.signing.enrol import enrol_for
@@ -195,6 +195,29 @@ def test_a_device_reports_by_its_own_key_and_a_courier_brings_what_it_kept(tmp_p
     write_report(report, spool, home, NOW)
     code, _, said = run("report", "send", "--spool", spool, *where)
     assert (code, "does not answer" in said, len(waiting(spool))) == (3, True, 1)
+
+
+def test_whom_the_denial_of_a_makers_key_would_touch_is_asked_by_what_it_signed(tmp_path: Path, run: Run) -> None:
+    """A155."""
+    init_home(str(tmp_path / "home"), InitOptions(NOW, "maker", "ACME"))
+    folder = tmp_path / "releases" / "1.9"
+    folder.mkdir(parents=True)
+    (folder / "drive.bin").write_bytes(b"firmware")
+    assert run("sign", folder, "--home", tmp_path / "home", "--product", DRIVE, "--generation", "9")[0] == 0
+    signed = Digest.of((tmp_path / "releases" / "1.9.manifest").read_bytes())
+    runs, other = FleetDevice("gw-1"), FleetDevice("gw-2")
+    made = fleet_house(tmp_path / "house", devices=[runs, other])
+    key = tmp_path / "home" / "certificates" / "release.pem"
+    with serving_fleet(made):
+        made.post(runs.report(OnDevice(DRIVE, "1.9", 9, signed, NOW)), other.report(release(DRIVE, 9)))
+        asked = ["fleet", "touched", "--releases", tmp_path / "releases", *made.who("ada"), "--json"]
+        code, shown, _ = run(*asked, "--signed-by", key)
+        assert (code, [json.loads(one)["device"] for one in shown.splitlines()]) == (0, ["gw-1"])
+        code, _, said = run(*asked, "--signed-by", tmp_path / "home" / "certificates" / "timestamp.pem")
+        assert (code, "signed 0 manifests" in said) == (2, True)
+        (tmp_path / "releases" / "1.9.manifest").write_bytes(b"another")  # the signature is not of it
+        assert run(*asked, "--signed-by", key)[0] == 2
+    assert run("fleet", "touched", "--signed-by", key, *made.who("ada"))[0] == 2
 
 
 def test_the_register_takes_a_list_as_a_whole_and_never_a_key_twice(tmp_path: Path, run: Run) -> None:
