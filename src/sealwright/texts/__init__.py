@@ -9,6 +9,7 @@ from sealwright.texts import (
     errors,
     keys,
     log,
+    permits,
     records,
     running,
     statements,
@@ -21,6 +22,7 @@ from sealwright.texts.text import Text
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
     **records.TEXTS,
+    **permits.TEXTS,
     **statements.TEXTS,
     **running.TEXTS,
     **station.TEXTS,
