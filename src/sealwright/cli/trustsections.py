@@ -225,7 +225,12 @@ def _rule(draft: Draft, args: argparse.Namespace) -> list[str]:
 def _permit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what verdicts call it")
     parser.add_argument(
-        "--kind", choices=tuple(PermitKind), action="append", required=True, help="which permits (may come again)"
+        "--kind",
+        dest="permit_kinds",
+        choices=tuple(PermitKind),
+        action="append",
+        required=True,
+        help="which permits (may come again)",
     )
     for name, words in (
         ("person", "who may sign them"),
@@ -241,7 +246,7 @@ def _permit_options(parser: argparse.ArgumentParser) -> None:
 def _permit(draft: Draft, args: argparse.Namespace) -> list[str]:
     from sealwright.cli.trusttext import permit_sentence
 
-    entry: dict[str, Toml] = {"name": args.name, "kinds": args.kind, "persons": args.person}
+    entry: dict[str, Toml] = {"name": args.name, "kinds": args.permit_kinds, "persons": args.person}
     entry |= {"threshold": args.threshold, "longest": args.longest}
     lists = {"products": args.product, "rules": args.rule, "follow_up": args.follow_up}
     draft.add(("permit",), entry | {key: value for key, value in lists.items() if value})

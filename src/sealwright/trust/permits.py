@@ -82,13 +82,29 @@ def use_name(permit: Permit, artifact: Digest) -> str:
     return f"{permit.nonce} {artifact}"
 
 
-def permit_problems(one: Presented[Permit], case: Case, product: str | None) -> list[Finding]:
-    """Points 2 to 4 of a permit by itself, as warnings: whether it would count now on the device that it names. product: None for any.
+def purposes_of(kind: PermitKind) -> tuple[Purpose, ...]:
+    """For what a permit of a kind counts."""
+    return _PURPOSES[kind]
 
-    `case.rules` are those that it might be asked about; () for those that its section names.
-    """
-    problems = _about_time(one, case.when)
-    return problems or _about_persons(one, case, product, ())
+
+def excuse_for(finding: Finding, verdict: Verdict) -> Excuse | None:
+    """What a permit must excuse for a finding; None where no permit may. What claims no generation at all is not an older one."""
+    if finding.code == "SW-GENERATION-OLD" and verdict.claims.generation is None:
+        return None
+    return next((excuse for excuse, codes in EXCUSED.items() if finding.code in codes), None)
+
+
+def not_taken(permit: Permit, case: Case) -> str:
+    """Why no `[[permit]]` takes a permit, whoever signed it, as a clause; "" where one does (point 3)."""
+    sections, product = case.ground.trust.permits, permit.product
+    if any(_takes(rule, permit) and _covers(rule, product, case.rules) for rule in sections):
+        return ""
+    return _why_not(sections, permit, product, case.rules)
+
+
+def permit_problems(one: Presented[Permit], case: Case) -> list[Finding]:
+    """Points 2 to 4 of a permit by itself, as warnings: whether it would count now. case: without rules, for any."""
+    return _about_time(one, case.when) or _about_persons(one, case, ())
 
 
 def follow_up_problems(
@@ -152,22 +168,15 @@ def _problems(one: Presented[Permit], verdict: Verdict, stopping: Sequence[Findi
     who = {seen.person for seen in makers if seen.accepted} & {*permit.persons}
     if who:
         return [_unsigned(name, reject("SW-SIGNERS-NOT-DISTINCT", name, "its maker", ", ".join(who)))]
-    if problems := _about_persons(one, case, claimed, [seen.key for seen in makers if seen.key is not None]):
+    if problems := _about_persons(one, case, [seen.key for seen in makers if seen.key is not None]):
         return problems
     if use_name(permit, artifact) in case.used:
         return [warning("SW-PERMIT-SPENT", name, found=str(artifact))]
-    left = [finding.code for finding in stopping if not _is_excused(finding, permit, verdict)]
+    left = [finding.code for finding in stopping if excuse_for(finding, verdict) not in permit.excuses]
     if left:
         excuses = ", ".join(permit.excuses)
         return [warning("SW-PERMIT-INSUFFICIENT", name, excuses, ", ".join(dict.fromkeys(left)))]
     return []
-
-
-def _is_excused(finding: Finding, permit: Permit, verdict: Verdict) -> bool:
-    """Whether a permit stands in for a finding; what claims no generation at all is not an older one."""
-    if finding.code == "SW-GENERATION-OLD" and verdict.claims.generation is None:
-        return False
-    return any(finding.code in EXCUSED[excuse] for excuse in permit.excuses)
 
 
 def _about_time(one: Presented[Permit], when: Judgement) -> list[Finding]:
@@ -180,15 +189,14 @@ def _about_time(one: Presented[Permit], when: Judgement) -> list[Finding]:
     return []
 
 
-def _about_persons(one: Presented[Permit], case: Case, product: str | None, others: Sequence[Digest]) -> list[Finding]:
+def _about_persons(one: Presented[Permit], case: Case, others: Sequence[Digest]) -> list[Finding]:
     """Points 3 and 4. others: keys that must not have signed it."""
-    permit, ground, name = one.statement, case.ground, one.name
-    asked = permit.product if product is None else product
-    sections = [rule for rule in ground.trust.permits if _takes(rule, permit) and _covers(rule, asked, case.rules)]
-    if not sections:
-        return [warning("SW-PERMIT-NOT-ALLOWED", name, found=_why_not(ground.trust.permits, permit, asked, case.rules))]
-    production = any(rule.environment is Environment.PRODUCTION for rule in case.rules)
-    signed = _Signers(ground, production=production)
+    name = one.name
+    if why := not_taken(one.statement, case):
+        return [warning("SW-PERMIT-NOT-ALLOWED", name, found=why)]
+    asked = case.rules or case.ground.trust.rules
+    production = any(rule.environment is Environment.PRODUCTION for rule in asked)
+    signed = _Signers(case.ground, production=production)
     signed.keys |= {*others}
     for each in one.signatures:
         found, _ = signed.judge(each, one.text, PERMIT.name)

@@ -59,7 +59,8 @@ class Request:
 
     signature: the one signature file to read; state: folder of the verifier's memory; hardware, product, line: what the place
     is (line: production line); recursive: judge each file of a folder by its own signature instead of the folder by its manifest;
-    device: id or serial number of the one device that it is for, and permits that may let it be installed there all the same.
+    device: id or serial number of the one device that it is for, about which all is said that stands against it; permits: that may
+    let it be installed there all the same.
     """
 
     clock: datetime
@@ -274,7 +275,7 @@ class Verifier:
             minimums, denied = self.believed.trust.minimums, self.ground.below
             old = old_components(found.components, minimums, denied, self.asked.purpose)
             findings += [f for f in old if f not in findings]
-        if self.request.permits or not any(f.severity is Severity.REJECT for f in findings):
+        if self.request.device or not any(f.severity is Severity.REJECT for f in findings):
             findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
             findings += [f for f in self._generations(claims) if f not in findings]
             findings += self._freshness(decision, when)
