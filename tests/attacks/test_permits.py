@@ -376,6 +376,26 @@ def test_a_person_who_left_or_whose_key_is_denied_permits_nothing(
     assert said(judge_with(release, denied, permit)) == ["SW-PERMIT-SIGNATURE"]
 
 
+def test_a158_an_older_backup_is_put_back_on_the_device_that_the_permit_names_and_on_no_other(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    trust = plant.trust(of_rule={"signer": [MAKER]}, **OLD)
+    assert codes(judge(release, trust, purpose=Purpose.RESTORE)) == ["SW-GENERATION-OLD"]
+    back = rewritten(permit, plant.one, kind=PermitKind.RESTORE, excuses=(Excuse.GENERATION,))
+    assert judge_with(release, trust, back, purpose=Purpose.RESTORE).outcome is Outcome.TRUSTED
+    other = judge_with(release, trust, back, purpose=Purpose.RESTORE, device="pump-4712")
+    assert (other.outcome, said(other)) == (Outcome.REJECTED, ["SW-PERMIT-OTHER"])
+    assert said(judge_with(release, trust, back)) == ["SW-PERMIT-OTHER"]
+
+
+def test_a153_a_permit_from_a_stick_of_months_ago_does_not_count(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    assert judge_with(release, plant.trust(), permit).outcome is Outcome.TRUSTED
+    late = judge_with(release, plant.trust(), permit, at=NOW + 90 * DAY)
+    assert (late.outcome, "SW-PERMIT-TIME" in said(late)) == (Outcome.REJECTED, True)
+
+
 def test_a_wrong_clock_takes_no_permit(release: Path, permit: Path, plant: PermitPlant) -> None:
     trust, state = plant.trust(), new_state(release.parent)
     assert judge_with(release, trust, permit).outcome is Outcome.TRUSTED
