@@ -36,10 +36,11 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.permit import Excuse, PermitKind, parse_permit, permit_bytes
 from sealwright.artifact.sums import FileEntry
 from sealwright.errors import SealwrightError
-from sealwright.findings import Severity
+from sealwright.findings import Severity, reject
 from sealwright.trust.ground import Ground
 from sealwright.trust.model import Denied
-from sealwright.trust.permits import EXCUSED, follow_up_problems, is_settled
+from sealwright.trust.permitfollowups import follow_up_problems, is_settled
+from sealwright.trust.permits import EXCUSED, Holder, by_permit, use_permit
 from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
 from sealwright.trust.verdict import Outcome, Purpose
@@ -241,6 +242,25 @@ def test_a118_a_permit_that_was_not_needed_or_did_not_help_is_not_used_up(
     assert judge_with(release, denied, permit, state=state).outcome is Outcome.REJECTED
     assert not read_state(state).permits
     assert judge_with(release, plant.trust(), permit, state=state).outcome is Outcome.TRUSTED
+
+
+def test_a118_a120_what_a_device_adds_is_excused_by_its_permit_and_the_use_is_remembered_once(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    """As an agent does it: its own floor stands against the release too, and the permit is used up when the installation begins."""
+    trust, memory = plant.trust(of_rule={"signer": [MAKER]}), new_state(release.parent)
+    asked = Request(clock=NOW, device=DEVICE, state=memory)
+    (verdict,) = verify_paths([str(release)], trust, asked)
+    floor = verdict.with_findings((reject("SW-AGENT-FLOOR", "6", "7", "6"),))
+    withdrawn = verdict.with_findings((reject("SW-AGENT-WITHDRAWN", "6"),))
+    holder = Holder(DEVICE, (presented(permit),), trust, NOW, memory)
+    assert by_permit(withdrawn, holder).outcome is Outcome.REJECTED
+    allowed = by_permit(floor, holder)
+    assert (allowed.outcome, said(allowed)[:1]) == (Outcome.TRUSTED, ["SW-PERMIT-USED"])
+    assert use_permit(allowed, memory).outcome is Outcome.TRUSTED
+    assert said(by_permit(floor, holder)) == ["SW-PERMIT-SPENT"]
+    assert use_permit(allowed, memory).outcome is Outcome.REJECTED
+    assert said(by_permit(floor, holder._replace(device="pump-4712"))) == ["SW-PERMIT-OTHER"]
 
 
 def test_a118_a_hypothetical_judgement_uses_no_permit_up(release: Path, permit: Path, plant: PermitPlant) -> None:

@@ -176,7 +176,8 @@ def run_check(args: argparse.Namespace) -> int:
     """0 where it counts now, or settles it."""
     from sealwright.formats.permitfiles import read_follow_up, read_permit
     from sealwright.plant.permits import ground_of, is_follow_up, permit_of
-    from sealwright.trust.permits import Case, follow_up_problems, is_settled, permit_problems
+    from sealwright.trust.permitfollowups import follow_up_problems, is_settled
+    from sealwright.trust.permits import permit_problems
 
     ground = ground_of(_believed(args), _now())
     if is_follow_up(args.file):
@@ -184,8 +185,7 @@ def run_check(args: argparse.Namespace) -> int:
         persons, problems = follow_up_problems(follow_up, permit_of(args.file), ground)
         return _told(args, is_settled(persons), problems, follow_up, persons)
     permit = read_permit(args.file)
-    case = Case(permit.statement.device, (), ground, ground.judgement, ())
-    problems = permit_problems(permit, case)
+    problems = permit_problems(permit, ground)
     return _told(args, not problems, problems, permit, ())
 
 

@@ -13,7 +13,7 @@ from sealwright.findings import Finding, warning
 from sealwright.formats.permitfiles import read_follow_up
 from sealwright.plant.permits import permit_of
 from sealwright.trust.ground import Ground
-from sealwright.trust.permits import follow_up_problems, is_settled
+from sealwright.trust.permitfollowups import follow_up_problems, is_settled
 
 MAX_FOLLOW_UPS = 10_000
 

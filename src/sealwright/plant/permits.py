@@ -43,9 +43,9 @@ from sealwright.signing.init import signed_text
 from sealwright.trust.belief import Believed
 from sealwright.trust.certificate import tbs_digest
 from sealwright.trust.ground import Ground
-from sealwright.trust.permits import Case, excuse_for, not_taken, purposes_of
+from sealwright.trust.permits import excuse_for, ground_for, not_taken, purposes_of
 from sealwright.trust.times import judgement
-from sealwright.trust.verdict import Outcome, Verdict
+from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Request, verify_paths
 
 REASON_SUFFIX = ".reason"
@@ -82,9 +82,7 @@ def ask(path: str, believed: Believed, wish: Wish, out: str, now: datetime) -> A
     against = tuple(finding for finding in verdict.findings if finding.severity in _STOPS)
     salted = _salted(wish.reason)
     permit = _permit(path, verdict, against, believed, wish, salted)
-    ground = ground_of(believed, now)
-    rules = tuple(rule for rule in believed.trust.rules if rule.name == verdict.rule)
-    if why := not_taken(permit, Case(wish.device, rules, ground, ground.judgement, ())):
+    if why := not_taken(permit, believed.trust, verdict.rules):
         raise PermitRefused(out, why, "Ask those whom the trust file names under [[permit]], or for fewer hours.")
     write_batch([Output(out + REASON_SUFFIX, salted), Output(out, permit_bytes(permit))], replace=Replace.OFFERED)
     return Asked(permit, against)
@@ -149,16 +147,15 @@ def check_signable(
     one: Presented[Permit] | Presented[PermitFollowUp], path: str, believed: Believed, now: datetime
 ) -> None:
     """PermitRefused for what would count for nothing though everybody signed it."""
-    ground, statement = ground_of(believed, now), one.statement
-    if statement.trust != ground.trust.id:
+    trust, statement = believed.trust, one.statement
+    if statement.trust != trust.id:
         raise PermitRefused(
-            one.name, f"it is for the trust file {statement.trust}, not {ground.trust.id}", "Use the right trust file."
+            one.name, f"it is for the trust file {statement.trust}, not {trust.id}", "Use the right trust file."
         )
     if isinstance(statement, Permit):
         if statement.until <= now:
             raise PermitRefused(one.name, "its time is over", "Have a new one written: sealwright permit ask.")
-        why = not_taken(statement, Case(statement.device, (), ground, ground.judgement, ()))
-        if why:
+        if why := not_taken(statement, trust, ()):
             raise PermitRefused(one.name, why, "Ask those whom the trust file names under [[permit]].")
     elif not statement.is_of(permit_of(path).text):
         raise PermitRefused(one.name, "it is of another permit than the one beside it", "Have a new one written.")
@@ -182,17 +179,9 @@ def sign(
 
 
 def ground_of(believed: Believed, now: datetime) -> Ground:
-    """What signatures of statements are judged on."""
+    """What signatures of permits and follow-ups are judged on, by themselves."""
     trust = believed.trust
-    when = judgement(now, None, trust.issued, trust.expires, None)
-    return Ground(
-        trust,
-        believed.crls,
-        believed.denied,
-        when,
-        purposes_of(PermitKind.UNLOCK)[0],
-        certificates=believed.certificates,
-    )
+    return ground_for(believed, judgement(now, None, trust.issued, trust.expires, None), Purpose.INSTALL)
 
 
 def reason_beside(path: str, permit: Permit) -> str | None:

@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sealwright.artifact.lookedat import LOOKERS
-from sealwright.artifact.permit import LONGEST, PermitKind
+from sealwright.artifact.permit import LONGEST, Permit, PermitKind
 from sealwright.artifact.section import Section
 from sealwright.errors import SealwrightError
 
@@ -36,6 +36,17 @@ class PermitRule(NamedTuple):
     products: tuple[str, ...]
     rules: tuple[str, ...]
     follow_up: tuple[str, ...]
+
+
+def takes(rule: PermitRule, permit: Permit) -> bool:
+    """Whether a section is about a permit's kind, product, length and persons."""
+    return (
+        permit.kind in rule.kinds
+        and (not rule.products or permit.product in rule.products)
+        and permit.until - permit.begins <= rule.longest
+        and {*permit.persons} <= {*rule.persons}
+        and len(permit.persons) >= rule.threshold
+    )
 
 
 def permit_rule(section: Section) -> PermitRule:

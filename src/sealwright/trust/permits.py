@@ -21,24 +21,26 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.lookedat import LOOKERS, PermitFollowUp
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.lookedat import LOOKERS
 from sealwright.artifact.permit import Excuse, Permit, PermitKind
-from sealwright.envelope.cms import Profile, Signer, check_signer, read_envelope
-from sealwright.envelope.kinds import PERMIT, PERMIT_FOLLOW_UP
-from sealwright.errors import BadSignature, SealwrightError
+from sealwright.envelope.kinds import PERMIT
 from sealwright.findings import Finding, Severity, note, reject, warning
 from sealwright.formats.format import RECEIVING, Slot
-from sealwright.formats.permitfiles import PersonSignature, Presented
+from sealwright.formats.permitfiles import Presented
+from sealwright.trust.belief import Believed
 from sealwright.trust.ground import Ground
-from sealwright.trust.model import Environment, Rule
-from sealwright.trust.permitrules import PermitRule
-from sealwright.trust.signatures import Standing, worth_now
-from sealwright.trust.times import Judgement
+from sealwright.trust.model import Environment, TrustFile
+from sealwright.trust.permitrules import PermitRule, takes
+from sealwright.trust.personsignatures import PersonSignatures
+from sealwright.trust.state import NOTHING, State, read_state, update_state
+from sealwright.trust.times import Judgement, judgement
 from sealwright.trust.verdict import Permitted, Purpose, Verdict, outcome_of
 
 EXCUSED: dict[Excuse, frozenset[str]] = {
-    Excuse.GENERATION: frozenset(("SW-GENERATION-OLD",)),
+    Excuse.GENERATION: frozenset(
+        ("SW-GENERATION-OLD", "SW-AGENT-FLOOR")
+    ),  # the floor of a device that has one of its own
     Excuse.PLANT_SIGNATURE: frozenset(("SW-ACCEPTANCE-MISSING", "SW-ACCEPTANCE-ENDED")),
     Excuse.STALE_TRUST: frozenset(("SW-TRUST-STALE", "SW-TRUST-EXPIRED")),
 }
@@ -49,18 +51,62 @@ _PURPOSES = {
     PermitKind.UNLOCK: (Purpose.INSTALL,),
 }
 _STOPS = (Severity.REJECT, Severity.UNDECIDED)
-# of what is known of a signer's certificate: a path and its dates are not asked for
-_REFUSES = frozenset(("SW-CERT-REVOKED", "SW-DENIED-SIGNER"))
 
 
 class Case(NamedTuple):
-    """What a verdict was reached by. device: "" where it is not said; used: what `use_name` gives of the uses remembered."""
+    """What a permit is judged by. device: "" where it is not said; used: what `use_name` gives of the uses remembered."""
 
     device: str
-    rules: tuple[Rule, ...]
     ground: Ground
     when: Judgement
     used: Collection[str]
+
+
+class Holder(NamedTuple):
+    """A device with permits at hand, for whoever adds findings of its own to a verdict. clock: aware; memory: its `--state`, or ""."""
+
+    device: str
+    permits: tuple[Presented[Permit], ...]
+    believed: Believed
+    clock: datetime
+    memory: str
+
+
+def by_permit(verdict: Verdict, holder: Holder) -> Verdict:
+    """The verdict of a `Request` with this device, after the findings of the asker, by the first permit that makes it trusted.
+
+    Nothing is remembered: `use_permit` does that, before the artifact is handed to anybody. Raises what `read_state` raises.
+    """
+    trust = holder.believed.trust
+    known = read_state(holder.memory) if holder.memory else NOTHING
+    when = judgement(holder.clock, None, trust.issued, trust.expires, known.floor)
+    ground = ground_for(holder.believed, when, verdict.purpose)
+    return with_permits(verdict, holder.permits, Case(holder.device, ground, when, known.permits))
+
+
+def use_permit(verdict: Verdict, memory: str) -> Verdict:
+    """The verdict once its permit is remembered as used, durable; rejected where it was used meanwhile. Raises what `update_state` raises."""
+    permitted, spent = verdict.permitted, False
+    if permitted is None:
+        return verdict
+
+    def learn(known: State) -> State:
+        nonlocal spent
+        spent = permitted.use in known.permits
+        return known.having_used(permitted.use, permitted.permit.until)
+
+    update_state(memory, learn)
+    return verdict.with_findings((used_before(permitted, verdict),) if spent else ())
+
+
+def used_before(permitted: Permitted, verdict: Verdict) -> Finding:
+    """The refusal of a permit that another process has used meanwhile."""
+    return reject("SW-PERMIT-SPENT", permitted.name, found=str(verdict.artifact))
+
+
+def ground_for(believed: Believed, when: Judgement, purpose: Purpose) -> Ground:
+    """What signatures of statements are judged on."""
+    return Ground(believed.trust, believed.crls, believed.denied, when, purpose, certificates=believed.certificates)
 
 
 def with_permits(verdict: Verdict, permits: Sequence[Presented[Permit]], case: Case) -> Verdict:
@@ -94,56 +140,16 @@ def excuse_for(finding: Finding, verdict: Verdict) -> Excuse | None:
     return next((excuse for excuse, codes in EXCUSED.items() if finding.code in codes), None)
 
 
-def not_taken(permit: Permit, case: Case) -> str:
-    """Why no `[[permit]]` takes a permit, whoever signed it, as a clause; "" where one does (point 3)."""
-    sections, product = case.ground.trust.permits, permit.product
-    if any(_takes(rule, permit) and _covers(rule, product, case.rules) for rule in sections):
+def not_taken(permit: Permit, trust: TrustFile, rules: Collection[str]) -> str:
+    """Why no `[[permit]]` takes a permit for what these rules decide, whoever signed it, as a clause; "" where one does (point 3)."""
+    if any(takes(section, permit) and _covers(section, rules) for section in trust.permits):
         return ""
-    return _why_not(sections, permit, product, case.rules)
+    return _why_not(trust.permits, permit, rules)
 
 
-def permit_problems(one: Presented[Permit], case: Case) -> list[Finding]:
-    """Points 2 to 4 of a permit by itself, as warnings: whether it would count now. case: without rules, for any."""
-    return _about_time(one, case.when) or _about_persons(one, case, ())
-
-
-def follow_up_problems(
-    one: Presented[PermitFollowUp], permit: Presented[Permit], ground: Ground
-) -> tuple[tuple[str, ...], list[Finding]]:
-    """The persons whose word of a permit's use counts, and why the others' does not, as warnings.
-
-    It is settled where there are at least two, all of whom one `[[permit]]` for the permit names; its signers never count.
-    """
-    follow_up, name = one.statement, one.name
-    if follow_up.trust != ground.trust.id:
-        return (), [_other(name, f"the trust file {follow_up.trust}", ground.trust.id)]
-    if not follow_up.is_of(permit.text):
-        return (), [_other(name, "another permit", permit.name)]
-    section = next((rule for rule in ground.trust.permits if _takes(rule, permit.statement)), None)
-    may = set(section.follow_up) - {*permit.statement.persons} if section is not None else set()
-    problems = [
-        warning("SW-PERMIT-NOT-ALLOWED", name, found=f"{person} may not look at the use of {permit.name}")
-        for person in follow_up.persons
-        if person not in may
-    ]
-    signed = _Signers(ground, production=False)
-    before = _Signers(ground, production=False)
-    keys = {before.key_of(each) for each in permit.signatures}
-    persons = []
-    for each in one.signatures:
-        found, key = signed.judge(each, one.text, PERMIT_FOLLOW_UP.name)
-        if key is not None and key in keys:
-            found = reject("SW-SIGNERS-NOT-DISTINCT", name, each.name, permit.name)
-        if found is not None:
-            problems.append(_unsigned(name, found))
-        elif each.person in may:
-            persons.append(each.person)
-    return tuple(persons), problems
-
-
-def is_settled(persons: Collection[str]) -> bool:
-    """Whether enough persons have looked at it."""
-    return len({*persons}) >= LOOKERS
+def permit_problems(one: Presented[Permit], ground: Ground) -> list[Finding]:
+    """Points 2 to 4 of a permit by itself, as warnings: whether it would count now, for what any rule decides."""
+    return _about_time(one, ground.judgement) or _about_persons(one, ground, (), ())
 
 
 def _problems(one: Presented[Permit], verdict: Verdict, stopping: Sequence[Finding], case: Case) -> list[Finding]:
@@ -168,7 +174,9 @@ def _problems(one: Presented[Permit], verdict: Verdict, stopping: Sequence[Findi
     who = {seen.person for seen in makers if seen.accepted} & {*permit.persons}
     if who:
         return [_unsigned(name, reject("SW-SIGNERS-NOT-DISTINCT", name, "its maker", ", ".join(who)))]
-    if problems := _about_persons(one, case, [seen.key for seen in makers if seen.key is not None]):
+    if problems := _about_persons(
+        one, case.ground, verdict.rules, [seen.key for seen in makers if seen.key is not None]
+    ):
         return problems
     if use_name(permit, artifact) in case.used:
         return [warning("SW-PERMIT-SPENT", name, found=str(artifact))]
@@ -189,14 +197,16 @@ def _about_time(one: Presented[Permit], when: Judgement) -> list[Finding]:
     return []
 
 
-def _about_persons(one: Presented[Permit], case: Case, others: Sequence[Digest]) -> list[Finding]:
+def _about_persons(
+    one: Presented[Permit], ground: Ground, rules: Collection[str], others: Sequence[Digest]
+) -> list[Finding]:
     """Points 3 and 4. others: keys that must not have signed it."""
-    name = one.name
-    if why := not_taken(one.statement, case):
+    name, trust = one.name, ground.trust
+    if why := not_taken(one.statement, trust, rules):
         return [warning("SW-PERMIT-NOT-ALLOWED", name, found=why)]
-    asked = case.rules or case.ground.trust.rules
+    asked = [rule for rule in trust.rules if not rules or rule.name in rules]
     production = any(rule.environment is Environment.PRODUCTION for rule in asked)
-    signed = _Signers(case.ground, production=production)
+    signed = PersonSignatures(ground, Environment.PRODUCTION if production else Environment.DEVELOPMENT)
     signed.keys |= {*others}
     for each in one.signatures:
         found, _ = signed.judge(each, one.text, PERMIT.name)
@@ -205,101 +215,24 @@ def _about_persons(one: Presented[Permit], case: Case, others: Sequence[Digest])
     return []
 
 
-def _takes(rule: PermitRule, permit: Permit) -> bool:
-    """Whether a section is about a permit's kind, product, length and persons."""
-    return (
-        permit.kind in rule.kinds
-        and (not rule.products or permit.product in rule.products)
-        and permit.until - permit.begins <= rule.longest
-        and {*permit.persons} <= {*rule.persons}
-        and len(permit.persons) >= rule.threshold
-    )
+def _covers(section: PermitRule, rules: Collection[str]) -> bool:
+    return not section.rules or all(one in section.rules for one in rules)
 
 
-def _covers(rule: PermitRule, product: str, rules: Collection[Rule]) -> bool:
-    return (not rule.products or product in rule.products) and (
-        not rule.rules or all(one.name in rule.rules for one in rules)
-    )
-
-
-def _why_not(sections: Sequence[PermitRule], permit: Permit, product: str, rules: Collection[Rule]) -> str:
+def _why_not(sections: Sequence[PermitRule], permit: Permit, rules: Collection[str]) -> str:
     """What the section that comes closest wants else, as a clause."""
     of_kind = [one for one in sections if permit.kind in one.kinds]
     if not of_kind:
         return f"no [[permit]] is for the kind {permit.kind}"
-    fitting = [one for one in of_kind if _covers(one, product, rules)] or of_kind
+    fitting = [one for one in of_kind if _covers(one, rules)] or of_kind
     one = next((one for one in fitting if {*permit.persons} <= {*one.persons}), fitting[0])
-    if not _covers(one, product, rules):
+    if not _covers(one, rules) or (one.products and permit.product not in one.products):
         return f"[[permit]] {one.name} is for other products or rules"
     if unnamed := sorted({*permit.persons} - {*one.persons}):
         return f"[[permit]] {one.name} does not name {', '.join(unnamed)}"
     if len(permit.persons) < one.threshold:
         return f"[[permit]] {one.name} wants {one.threshold} different persons"
     return f"[[permit]] {one.name} takes {_hours_of(one.longest.total_seconds())} at most"
-
-
-class _Signers:
-    """Judges the signatures of one statement, person by person; keys: that have signed already, or must not."""
-
-    def __init__(self, ground: Ground, *, production: bool) -> None:
-        self.ground = ground
-        self.production = production
-        self.keys: set[Digest] = set()
-
-    def judge(self, one: PersonSignature, text: bytes, kind: str) -> tuple[Finding | None, Digest | None]:
-        """Why a signature does not count as that person's, None where it does; and its key."""
-        if one.data is None:
-            return reject("SW-STATEMENT-UNSIGNED", one.name, one.person), None
-        try:
-            signer, chain = _only_signer(one)
-            check_signer(signer, {name: Digest.of(text, name) for name in HashName}, kind, one.name)
-            standing = worth_now(signer.certificate, chain, self.ground)
-        except SealwrightError as cause:
-            return reject(cause.code, one.name, found=cause.what), None
-        key = standing.known.key
-        found = self._whose(one, standing)
-        if found is None and key in self.keys:
-            found = reject("SW-SIGNERS-NOT-DISTINCT", one.name, one.name, "another signature here")
-        self.keys.add(key)
-        return found, key
-
-    def key_of(self, one: PersonSignature) -> Digest | None:
-        """The key in a signature file, whether it counts or not; None where there is none."""
-        if one.data is None:
-            return None
-        try:
-            signer, chain = _only_signer(one)
-            return worth_now(signer.certificate, chain, self.ground).known.key
-        except SealwrightError:
-            return None
-
-    def _whose(self, one: PersonSignature, standing: Standing) -> Finding | None:
-        known, ground = standing.known, self.ground
-        named = ((("key", str(known.key))), ("certificate", str(known.certificate)), ("serial", known.serial))
-        denial = next((ground.denials[name] for name in named if name in ground.denials), None)
-        if denial is not None:
-            return reject("SW-DENIED-SIGNER", known.subject, found=denial.reason)
-        refused = next((found for found in standing.findings if found.code in _REFUSES), None)
-        if refused is not None and refused.severity in _STOPS:
-            return refused
-        if standing.person is None or standing.person.id != one.person:
-            if standing.person is not None:
-                return reject("SW-STATEMENT-PERSON", one.name, one.person, standing.person.id)
-            return reject("SW-SIGNER-UNMAPPED", one.name, found=standing.absent or known.subject)
-        if self.production and standing.provenance == "development":
-            return reject("SW-KEY-UNPROVED", one.name, found=known.subject)
-        return None
-
-
-def _only_signer(one: PersonSignature) -> tuple[Signer, tuple[bytes, ...]]:
-    """The one signer of a file and the certificates beside; raises what reading raises, and where there are several."""
-    envelope = read_envelope(one.data or b"", Profile.OURS, one.name)
-    if len(envelope.signers) != 1:
-        raise BadSignature(one.name, "it does not have exactly one signature", "Have it signed by one person a file.")
-    (signer,) = envelope.signers
-    if not isinstance(signer, Signer):
-        raise signer.reason
-    return signer, envelope.certificates
 
 
 def _excused(verdict: Verdict, one: Presented[Permit]) -> Verdict:

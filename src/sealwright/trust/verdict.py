@@ -104,7 +104,7 @@ class Permitted(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided.
+    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided; rules: all that did.
 
     accepted: the plant's acceptance that counted; received: the receiving record that stood in for a maker's signature;
     permitted: the permit that was needed, after which nobody may say that all is in order.
@@ -129,6 +129,7 @@ class Verdict(NamedTuple):
     accepted: Acceptance | None = None
     received: Receiving | None = None
     permitted: Permitted | None = None
+    rules: tuple[str, ...] = ()
 
     def with_findings(self, extra: tuple[Finding, ...]) -> Verdict:
         """The same verdict with more findings; the outcome can only get worse."""

@@ -283,7 +283,7 @@ class Verifier:
         if self.request.permits:
             from sealwright.trust.permits import Case, with_permits  # few verifications have one
 
-            case = Case(self.request.device, decision.rules, self.ground, when, self.state.permits)
+            case = Case(self.request.device, self.ground, when, self.state.permits)
             verdict = with_permits(verdict, self.request.permits, case)
         if self.request.state and not verdict.hypothetical:
             return self._remembered(self.request.state, verdict, decision)
@@ -360,7 +360,9 @@ class Verifier:
         self._check_newest()
         newer = self._generations(verdict.claims) if accepted and permitted is None else []
         if permitted is not None and spent:  # another process used it meanwhile
-            newer = [reject("SW-PERMIT-SPENT", permitted.name, found=str(verdict.artifact))]
+            from sealwright.trust.permits import used_before
+
+            newer = [used_before(permitted, verdict)]
         return verdict.with_findings(tuple(finding for finding in newer if finding not in verdict.findings))
 
     def _verdict(
@@ -403,6 +405,7 @@ class Verifier:
             hypothetical=when.hypothetical,
             accepted=cast("Acceptance | None", _counted_statement(decision, ACCEPTANCE)),
             received=cast("Receiving | None", _counted_statement(decision, RECEIVING)),
+            rules=tuple(one.name for one in decision.rules),
         )
 
 
