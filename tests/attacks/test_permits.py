@@ -44,7 +44,7 @@ from sealwright.trust.permits import EXCUSED, Holder, by_permit, use_permit
 from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
 from sealwright.trust.verdict import Outcome, Purpose
-from sealwright.trust.verify import Request, verify_paths
+from sealwright.trust.verify import Request, Verifier, verify_paths
 
 CLAIMS = Claims(product=PRODUCT, version="6", generation=6, hardware=("drive-x",))
 OLD = {"minimum": {PRODUCT: 7}}
@@ -231,6 +231,16 @@ def test_a118_a_permit_is_used_once_for_each_artifact(release: Path, permit: Pat
     assert judge_with(release, trust, fresh, state=state).outcome is Outcome.TRUSTED
 
 
+def test_a118_of_two_verifiers_that_both_found_a_permit_unused_one_uses_it(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    asked = Request(clock=NOW, device=DEVICE, permits=(presented(permit),), state=new_state(release.parent))
+    first, second = (Verifier(plant.trust(), asked) for _ in range(2))
+    assert first.verify(str(release)).outcome is Outcome.TRUSTED
+    late = second.verify(str(release))
+    assert (late.outcome, codes(late)) == (Outcome.REJECTED, ["SW-PERMIT-SPENT"])
+
+
 def test_a118_a_permit_that_was_not_needed_or_did_not_help_is_not_used_up(
     release: Path, permit: Path, plant: PermitPlant
 ) -> None:
@@ -383,6 +393,36 @@ def test_a144_a_permit_for_stale_trust_by_a_key_that_only_a_newer_trust_file_kno
     sign_statement(permit, "p-1", plant.stranger)
     verdict = judge_with(release, stale, permit)
     assert (verdict.outcome, said(verdict)) == (Outcome.UNDECIDED, ["SW-PERMIT-SIGNATURE"])
+
+
+def test_break_glass_lets_a_trust_file_that_has_ended_decide_and_other_kinds_do_not(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    trust, after = plant.trust(of_rule={"signer": [MAKER]}, expires=NOW + 2 * DAY), NOW + 3 * DAY
+    assert codes(judge(release, trust, at=after)) == ["SW-TRUST-EXPIRED"]
+    hours = {"begins": after - HOUR, "until": after + HOUR}
+    glass = rewritten(permit, plant.one, **hours)
+    assert judge_with(release, trust, glass, at=after).outcome is Outcome.TRUSTED
+    unlock = rewritten(permit, plant.one, kind=PermitKind.UNLOCK, **hours)
+    verdict = judge_with(release, trust, unlock, at=after)
+    assert (verdict.outcome, said(verdict)) == (Outcome.UNDECIDED, ["SW-PERMIT-INSUFFICIENT"])
+
+
+def test_a_list_of_revoked_certificates_that_is_too_old_is_excused_by_no_permit(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    issuer = plant.maker.intermediate
+    trust = plant.trust(
+        of_rule={"signer": [MAKER, ACCEPTED]},
+        crl=[{"issuer": issuer.pem, "max_age": {"install": "30d"}}],
+        intermediate=[{"certificate": issuer.pem}],
+    )
+    fresh = replace(trust, crls=(plant.maker.crl(NOW - HOUR),))
+    assert judge_with(release, fresh, permit).outcome is Outcome.TRUSTED
+    old = replace(trust, crls=(plant.maker.crl(NOW - 31 * DAY),))
+    verdict = judge_with(release, old, permit)
+    assert verdict.outcome is Outcome.REJECTED
+    assert "SW-REVOCATION-UNKNOWN" in codes(verdict)
 
 
 def test_a_person_who_left_or_whose_key_is_denied_permits_nothing(

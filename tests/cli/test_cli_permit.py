@@ -149,6 +149,7 @@ def test_a_permit_by_a_key_in_hardware_is_used_once_and_stays_red_until_two_othe
         assert (run("permit", "check", after, "--trust", yard.trust)[0], run(*listed)[0]) == (1, 3), number
         assert run(*yard.sign(after, whose, "--yes"))[0] == 0
     assert run("permit", "check", after, "--trust", yard.trust)[0] == 0
+    assert json.loads(run("permit", "show", after, "--json")[1])["follow_up"]["persons"] == ["p-3", "p-4"]
     code, said, _ = run(*listed)
     assert (code, "confirmed by p-3 and p-4" in said) == (0, True)
     assert json.loads(run(*listed, "--json")[1])["red"] is False

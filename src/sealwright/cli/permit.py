@@ -164,8 +164,11 @@ def run_show(args: argparse.Namespace) -> int:
     from sealwright.plant.permits import read_statement
 
     one = read_statement(args.file)
-    if args.json and isinstance(one.statement, Permit):
-        _print_permit(args.file, one.statement)
+    if args.json:
+        if isinstance(one.statement, Permit):
+            _print_permit(args.file, one.statement)
+        else:
+            _print_follow_up(args.file, one.statement)
         return 0
     for line in (*_lines(one, args.file), *_signed(one.signatures)):
         print(line)
@@ -298,6 +301,19 @@ def _print_permit(path: str, permit: Permit) -> None:
     from sealwright.cli.jsonout import line, permit_object
 
     print(line({"path": path, "permit": permit_object(permit, Digest.of(permit_bytes(permit)))}))
+
+
+def _print_follow_up(path: str, follow_up: PermitFollowUp) -> None:
+    from sealwright.artifact.digest import Digest
+    from sealwright.cli.jsonout import line
+
+    said = {
+        "trust": follow_up.trust,
+        "outcome": follow_up.outcome.value,
+        "persons": list(follow_up.persons),
+        "permit": str(Digest(follow_up.algorithm, follow_up.permit.digest)),
+    }
+    print(line({"path": path, "follow_up": said}))
 
 
 def _believed(args: argparse.Namespace) -> Believed:
