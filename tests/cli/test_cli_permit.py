@@ -19,6 +19,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.permit import parse_permit
 from sealwright.cli.main import main
 from sealwright.envelope.algorithms import key_digest
+from sealwright.log.journal import EntryType, read_history
 from sealwright.plant.recordreader import parse_record
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.trust.toml import Toml
@@ -154,6 +155,19 @@ def test_a_permit_by_a_key_in_hardware_is_used_once_and_stays_red_until_two_othe
     assert (code, "confirmed by p-3 and p-4" in said) == (0, True)
     assert json.loads(run(*listed, "--json")[1])["red"] is False
     assert ",break-glass,pump-4711,p-17,sha256:" in run("record", "export", records)[1]
+
+
+def test_signing_and_using_a_permit_are_both_in_a_journal(run: Run, tmp_path: Path) -> None:
+    yard = Yard(tmp_path, house(tmp_path / "p-17"), "test")
+    assert run(*yard.ask())[0] == 0
+    assert run(*yard.sign(yard.permit, yard.signer, "--yes"))[0] == 0
+    (tmp_path / "records").mkdir()
+    station = yard.others[0].home
+    assert run("key", "enrol", "record", "--home", station, "--name", "station")[0] == 0
+    assert run(*yard.verify("--record", tmp_path / "records", "--station-home", station))[0] == 0
+    for home, kind in ((yard.signer.home, "permit"), (station, "record")):
+        asked = [one for one in read_history(str(home / "journal")) if one.type is EntryType.INTENT]
+        assert [one.fields["kind"] for one in asked if one.fields.get("kind") == kind] == [kind]
 
 
 def test_where_production_decides_a_key_in_a_file_permits_nothing(run: Run, tmp_path: Path) -> None:
