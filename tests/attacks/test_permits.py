@@ -261,8 +261,8 @@ def test_a118_a120_what_a_device_adds_is_excused_by_its_permit_and_the_use_is_re
     trust, memory = plant.trust(of_rule={"signer": [MAKER]}), new_state(release.parent)
     asked = Request(clock=NOW, device=DEVICE, state=memory)
     (verdict,) = verify_paths([str(release)], trust, asked)
-    floor = verdict.with_findings((reject("SW-AGENT-FLOOR", "6", "7", "6"),))
-    withdrawn = verdict.with_findings((reject("SW-AGENT-WITHDRAWN", "6"),))
+    floor = verdict.with_findings((reject("SW-GENERATION-OLD", "6", "7 (this device's floor)", "6"),))
+    withdrawn = verdict.with_findings((reject("SW-DENIED-GENERATION", "6", "7", "6"),))
     holder = Holder(DEVICE, (presented(permit),), trust, NOW, memory)
     assert by_permit(withdrawn, holder).outcome is Outcome.REJECTED
     allowed = by_permit(floor, holder)

@@ -38,9 +38,7 @@ from sealwright.trust.times import Judgement, judgement
 from sealwright.trust.verdict import Permitted, Purpose, Verdict, outcome_of
 
 EXCUSED: dict[Excuse, frozenset[str]] = {
-    Excuse.GENERATION: frozenset(
-        ("SW-GENERATION-OLD", "SW-AGENT-FLOOR")
-    ),  # the floor of a device that has one of its own
+    Excuse.GENERATION: frozenset(("SW-GENERATION-OLD",)),
     Excuse.PLANT_SIGNATURE: frozenset(("SW-ACCEPTANCE-MISSING", "SW-ACCEPTANCE-ENDED")),
     Excuse.STALE_TRUST: frozenset(("SW-TRUST-STALE", "SW-TRUST-EXPIRED")),
 }
