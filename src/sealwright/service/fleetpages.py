@@ -2,7 +2,7 @@
 
     routes = resources(desk)             # for `application`, behind `fleetdoor.py`
 
-`POST /v1/reports` takes reports from anybody: who they are by says their signature. Everything below `/v1/fleet/` is for people, by a role
+`POST /v1/reports` takes reports from anybody: who they are by says their signature. `/fleet` and everything below `/v1/fleet/` is for people, by a role
 (`fleetdoor.py`); it is read, never written. A question with a word that is not known is refused.
 """
 
@@ -24,14 +24,14 @@ from sealwright.artifact.report import is_device
 from sealwright.device.reporting import SignedReport
 from sealwright.device.reportsender import BODY_BYTES, PATH
 from sealwright.errors import SealwrightError, StoreUnavailable, UsageError
-from sealwright.service import fleetqueries
+from sealwright.service import fleethtml, fleetqueries
 from sealwright.service.fleetconfig import MAX_HOURS
 from sealwright.service.fleetintake import Answer as Become
 from sealwright.service.fleetintake import Intake
 from sealwright.service.fleetoffers import Offers
 from sealwright.service.fleetqueries import MAX_MANIFESTS, Scope
 from sealwright.service.fleettables import Used
-from sealwright.service.fleetwire import GivenReports, WireAnswer, WireAnswers
+from sealwright.service.fleetwire import GivenReports, Status, WireAnswer, WireAnswers
 from sealwright.service.server import Answer, Log, Request, Resource, no_log
 from sealwright.service.wire import Problem
 from sealwright.store.engine import Store
@@ -42,6 +42,12 @@ PREFIX = "/v1/fleet/"
 MAX_BODY = 2 * BODY_BYTES
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GIVEN: msgspec.json.Decoder[GivenReports] = msgspec.json.Decoder(GivenReports)
+_OF_PAGE = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", fleethtml.POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 _ASK = "See docs/fleet.md for what can be asked."
 
 
@@ -187,6 +193,25 @@ class OneDevice:
         return not_there() if found is None else shown(found)
 
 
+class Overview:
+    """The fleet in numbers, as a page for browsers."""
+
+    methods = ("GET",)
+    types = ()
+    max_body = 0
+
+    def __init__(self, desk: FleetDesk) -> None:
+        self._desk = desk
+
+    async def answer(self, request: Request) -> Answer:
+        """The page; a question is not read."""
+        if request.query:
+            return problem(UsageError("query", "nothing can be asked here", _ASK), 400)
+        now = self._desk.clock()
+        found = await asyncio.to_thread(_numbers, self._desk, self._desk.silent_hours)
+        return Answer(200, fleethtml.page(found, now), fleethtml.TYPE, _OF_PAGE)
+
+
 class Health:
     """Whether it serves; open to everybody, without a number of anything."""
 
@@ -206,6 +231,7 @@ def resources(desk: FleetDesk) -> dict[str, Resource]:
     }  # fmt: skip
     return {
         PATH: Reports(desk),
+        "/fleet": Overview(desk),
         "/health": Health(),
         f"{PREFIX}devices/": OneDevice(desk),
         **{PREFIX + name: Looked(desk, look) for name, look in looks.items()},
@@ -233,6 +259,10 @@ def not_there() -> Answer:
 def _status(desk: FleetDesk, question: Question) -> msgspec.Struct:
     hours = question.number("hours", MAX_HOURS, desk.silent_hours)
     question.done()
+    return _numbers(desk, hours)
+
+
+def _numbers(desk: FleetDesk, hours: int) -> Status:
     counts = {str(name): number for name, number in sorted(desk.intake.counts.items())}
     return fleetqueries.status(desk.store, desk.offers.current, counts, desk.clock(), hours)
 

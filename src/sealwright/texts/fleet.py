@@ -13,6 +13,7 @@ WORDS: dict[str, str] = {
     "fleet.device-never": "no report yet",
     "fleet.device-reported": "last report {time}",
     "fleet.total": "{devices} devices: {silent} without a report for {hours} hours, {never} of them never; {retired} retired",
+    "fleet.html.title": "The fleet",
     "fleet.runs": "Running",
     "fleet.run": "{devices}  {product} {version} (generation {generation}), {group}, {channel}",
     "fleet.behind": "Behind what their channel offers them",
