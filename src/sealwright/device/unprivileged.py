@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from sealwright.device.messages import FETCH, Failed, Seen, Staged, Wanted, receive, send
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "fetch"
 Said = TypeVar("Said", Seen, Staged)
+_LOADED = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
 _NO_NEW_PRIVS = 38  # prctl(2)
 
 
@@ -107,12 +109,8 @@ def fetching(wanted: Wanted) -> Iterator[Fetching]:
 
 def _load() -> None:
     """All code of the fetch process before it gives up its rights: it may then be unable to read where Python lies, and needs nothing there."""
-    import _strptime  # noqa: F401
-    import encodings.idna
-
-    import tuf.api.serialization.json
-
-    import sealwright.device.fetch  # noqa: F401
+    for name in _LOADED:
+        import_module(name)
 
 
 def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: Wanted) -> int:
