@@ -12,6 +12,7 @@ import pytest
 
 from kit.agents import HARDWARE, PLAIN, PRODUCT, Maker, Site, program, site
 from sealwright.cli.main import main
+from sealwright.device import agent as agent_module
 from sealwright.device.agent import Doing, agent_at
 from sealwright.device.agentstate import parse_state
 from sealwright.errors import InstallRefused
@@ -258,7 +259,10 @@ def test_only_devices_of_the_share_are_offered_a_release(tmp_path: Path, maker: 
     assert set(outcomes) == {"new", "nothing-offered"}
 
 
-def test_two_agents_are_never_at_work_in_one_folder(maker: Maker, device: Site) -> None:
+def test_two_agents_are_never_at_work_in_one_folder(
+    maker: Maker, device: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "LOCK_WAIT_S", 0.1)
     maker.offer(maker.release("1.0.0", 1))
     with agent_at(device.config), pytest.raises(InstallRefused, match="another one is at work"):
         device.round()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
@@ -159,7 +158,6 @@ def site(
 ) -> Site:
     """A device. extra: more tables; installers: [[installer]] tables, one `folder` for the application where there are none; keys: of the top table."""
     folder.mkdir(parents=True, exist_ok=True)
-    _passable(folder)
     (folder / "state").mkdir(mode=0o755)
     write_device_trust(folder, maker, **(trust or {}))
     values = {
@@ -181,13 +179,6 @@ def site(
     path = folder / "agent.toml"
     path.write_text(f"# sealwright agent 1\n{top}{installers or plain}{extra}")
     return Site(folder, maker, path)
-
-
-def _passable(folder: Path) -> None:
-    """The account that fetches passes the folders of tests, which are the caller's alone, but does not look into them."""
-    for one in (folder, *folder.parents):
-        if one.stat().st_uid == os.geteuid() and not one.stat().st_mode & stat.S_IXOTH:
-            one.chmod(one.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
 
 
 def write_device_trust(folder: Path, maker: Maker, **changes: Toml) -> None:

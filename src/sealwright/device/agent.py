@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ from sealwright.trust.verdict import Purpose, Verdict
 
 MEMORY = "memory"
 LOCK = "agent.lock"
+LOCK_WAIT_S = 5.0  # what hashed for an agent that was killed ends a moment after it
 CONSENT = "consent"
 
 
@@ -316,21 +318,28 @@ def _check_state(config: AgentConfig) -> None:
 def _locked(config: AgentConfig) -> int:
     if sys.platform == "win32":
         raise InstallRefused("the agent", "it works on Linux alone", "Use `sealwright station` on Windows.")
-    import fcntl
-
     path = os.path.join(config.state, LOCK)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as cause:
         raise OutputRefused(path, cause.strerror or "it cannot be opened", "Run it as root.") from cause
+    until = time.monotonic() + LOCK_WAIT_S
+    while not _taken(descriptor):
+        if time.monotonic() > until:
+            os.close(descriptor)
+            raise InstallRefused("the agent", "another one is at work here", "Wait until it has ended its round.")
+        time.sleep(0.05)
+    return descriptor
+
+
+def _taken(descriptor: int) -> bool:
+    import fcntl
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as cause:
-        os.close(descriptor)
-        raise InstallRefused(
-            "the agent", "another one is at work here", "Wait until it has ended its round."
-        ) from cause
-    return descriptor
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _memory(config: AgentConfig, kept: Kept) -> str:

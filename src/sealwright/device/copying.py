@@ -55,6 +55,8 @@ def copy_staged(fetch: str, root: str, offered: Named, have: Mapping[bytes, str]
         os.mkdir(root, 0o755)
         return _copied(staged, root, offered, have, limit_bytes)
     except OSError as cause:
+        if cause.errno == errno.ELOOP:
+            raise InstallRefused(offered.version, "a link is staged in place of a file", _NEXT) from cause
         what = (
             "the disk is full"
             if cause.errno in (errno.ENOSPC, errno.EDQUOT)

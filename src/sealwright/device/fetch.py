@@ -74,17 +74,30 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
     except OSError as cause:
         what = cause.strerror or "it cannot be written"
         raise RepositoryUnreachable(
-            source.name, f"its files cannot be kept here ({what})", "Make room for the agent."
+            source.name,
+            f"its files cannot be kept here ({what})",
+            "Make room, or remove the folder `fetch` of the agent: it is made anew.",
         ) from cause
+
+
+class _Client(Updater):
+    """python-tuf's client with another clock than the machine's, which may stand at 1970, and files named from the current folder alone:
+    the account that fetches may have no way through the folders above."""
+
+    def __init__(self, source: Source, wanted: Wanted) -> None:
+        transport = Transport(source, wanted.config.limits.rate_bytes)
+        super().__init__(METADATA, METADATA, fetcher=transport, bootstrap=_root(source, wanted))
+        self._trusted_set.reference_time = wanted.now
+
+    def _persist_file(self, filename: str, data: bytes) -> None:
+        with open(f"{filename}.new", "wb") as file:
+            file.write(data)
+        os.replace(f"{filename}.new", filename)
 
 
 def _updater(source: Source, wanted: Wanted) -> Updater:
     os.makedirs(METADATA, mode=0o700, exist_ok=True)
-    transport = Transport(source, wanted.config.limits.rate_bytes)
-    updater = Updater(METADATA, METADATA, fetcher=transport, bootstrap=_root(source, wanted))
-    # its only way to another clock than the machine's, which may stand at 1970
-    updater._trusted_set.reference_time = wanted.now
-    return updater
+    return _Client(source, wanted)
 
 
 def _root(source: Source, wanted: Wanted) -> bytes:
