@@ -1,0 +1,127 @@
+"""Parts handed to real updaters: RAUC and SWUpdate of Debian read the agent's own copy, and write what it says."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from kit.agents import HARDWARE, Maker, program, site
+from kit.pki import Pki
+from kit.updates import bundle, key_files, swupdate, updater
+from sealwright.device.agent import Doing
+
+ONE = "# sealwright release 1\n[[component]]\nname = '{name}'\npath = '{path}'\n"
+IMAGE = random.Random(8).randbytes(200_000)
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker.at(tmp_path / "maker")
+
+
+def installer(name: str, *words: str | Path, undo: str = "") -> str:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return f"[[installer]]\ncomponent = '{name}'\nkind = 'exec'\ninstall = [{listed}]\ntimeout = '2m'\n{undo}"
+
+
+def test_rauc_checks_the_bundle_that_the_agent_hands_it(maker: Maker, tmp_path: Path) -> None:
+    """`rauc install` needs RAUC's service on the system bus; what runs here is its check of bundle and signature, as the installer."""
+    makers = Pki.make("Updates")
+    signed, strange = bundle(tmp_path / "good", updater(makers)), bundle(tmp_path / "bad", updater(Pki.make("Other")))
+    keyring = tmp_path / "keyring.pem"
+    keyring.write_text(makers.root.pem)
+    rauc = installer("system", "/usr/bin/rauc", f"--keyring={keyring}", "info", "--no-check-time", "{file}")
+    device = site(tmp_path / "device", maker, installers=rauc)
+    description = ONE.format(name="system", path="update.raucb")
+    maker.offer(maker.release("1.0.0", 1, files={"update.raucb": signed.read_bytes()}, description=description))
+    assert device.install() == "installed"
+    maker.offer(maker.release("1.1.0", 2, files={"update.raucb": strange.read_bytes()}, description=description))
+    done = device.round()
+    assert (done.outcome, device.version) == ("returned", "1.0.0")
+    assert "system: /usr/bin/rauc ended with 1" in done.trouble
+
+
+DESCRIPTION = """software =
+{
+    version = "%s";
+    hardware-compatibility: [ "1.0" ];
+    images: ( { filename = "fw.bin"; type = "raw"; device = "%s"; sha256 = "%s"; } );
+}
+"""
+
+
+def swu(folder: Path, makers: Pki, version: str, image: bytes, device: Path) -> Path:
+    """A signed archive that writes an image raw, as SWUpdate's documentation has it made."""
+    import hashlib
+
+    from kit.openssl import run
+    from kit.updates import packed
+
+    folder.mkdir(parents=True)
+    (folder / "fw.bin").write_bytes(image)
+    (folder / "sw-description").write_text(DESCRIPTION % (version, device, hashlib.sha256(image).hexdigest()))
+    options = [option.partition("=")[2] for option in key_files(folder, updater(makers))]
+    made, words = run(
+        ["openssl", "cms", "-sign", "-in", folder / "sw-description", "-out", folder / "sw-description.sig",
+         "-signer", options[0], "-certfile", options[1], "-inkey", options[2], "-outform", "DER", "-nosmimecap",
+         "-binary", "-md", "sha256"]
+    )  # fmt: skip
+    assert made, words
+    return packed(folder, ["sw-description", "sw-description.sig", "fw.bin"], folder.with_suffix(".swu"))
+
+
+def test_swupdate_writes_the_image_of_the_agents_copy_and_the_undo_writes_the_former_one(
+    maker: Maker, tmp_path: Path
+) -> None:
+    makers = Pki.make("Updates")
+    keyring, flash = tmp_path / "keyring.pem", tmp_path / "flash"
+    keyring.write_text(makers.root.pem)
+    flash.write_bytes(bytes(len(IMAGE)))
+    other = bytes(reversed(IMAGE))
+    first = swu(tmp_path / "first", makers, "1.0.0", IMAGE, flash)
+    second = swu(tmp_path / "second", makers, "1.1.0", other, flash)
+    kept = tmp_path / "kept.swu"
+    kept.write_bytes(first.read_bytes())
+    # its sockets in a place of its own, and its exit status is a client's, which may come too early: the wrapper looks at the flash
+    runs = program(
+        tmp_path / "swu-install",
+        f'export TMPDIR="{tmp_path}/tmp$$"; mkdir "$TMPDIR"; cd "$TMPDIR"\n'
+        "for try in 1 2 3 4 5 6 7 8; do\n"
+        f' timeout 20 unshare --net /usr/bin/swupdate -v -k {keyring} -H board:1.0 -i "$1" > words 2>&1\n'
+        ' grep -q "SWUPDATE successful" words && exit 0; grep -q "\\[ERROR\\]" words && { grep "\\[ERROR\\]" words; exit 1; }\n'
+        "done; exit 2",
+    )
+    sick = program(tmp_path / "healthy", f"! cmp -s {flash} {tmp_path}/other")
+    (tmp_path / "other").write_bytes(other)
+    undo = f"undo = ['{runs}', '{kept}']\n"
+    device = site(
+        tmp_path / "device",
+        maker,
+        installers=installer("firmware", runs, "{file}", undo=undo),
+        extra=f"[health]\ncommand = ['{sick}']\ntries = 1\n",
+    )
+    description = ONE.format(name="firmware", path="fw.swu")
+    maker.offer(maker.release("1.0.0", 1, files={"fw.swu": first.read_bytes()}, description=description))
+    assert device.round().outcome == "installed"
+    assert flash.read_bytes() == IMAGE
+    maker.offer(maker.release("1.1.0", 2, files={"fw.swu": second.read_bytes()}, description=description))
+    done = device.round()
+    assert (done.outcome, device.version) == ("returned", "1.0.0")
+    assert "health" in done.trouble
+    assert flash.read_bytes() == IMAGE
+
+
+def test_swupdate_finds_the_handed_over_copy_whole(maker: Maker, tmp_path: Path) -> None:
+    makers = Pki.make("Updates")
+    keyring = tmp_path / "keyring.pem"
+    keyring.write_text(makers.root.pem)
+    made = swu(tmp_path / "first", makers, "1.0.0", IMAGE, tmp_path / "flash")
+    true = program(tmp_path / "true", "exit 0")
+    device = site(tmp_path / "device", maker, installers=installer("firmware", true, "{file}"))
+    description = ONE.format(name="firmware", path="fw.swu")
+    maker.offer(maker.release("1.0.0", 1, files={"fw.swu": made.read_bytes()}, description=description))
+    assert device.round(Doing.INSTALL).outcome == "installed"
+    assert swupdate(device.current / "fw.swu", keyring)[0]
+    assert HARDWARE
