@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +37,82 @@ def ring(path: Path, makers: Pki) -> Path:
     return path
 
 
-def test_rauc_checks_the_bundle_that_the_agent_hands_it(maker: Maker, tmp_path: Path) -> None:
-    """`rauc install` needs RAUC's service on the system bus; what runs here is its check of bundle and signature, as the installer."""
+@pytest.fixture
+def rauc(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """RAUC's service on a bus of its own, with two raw slots in files; what its client needs in the environment."""
+    place = tmp_path / "rauc"
+    place.mkdir()
+    for slot in ("slot0", "slot1"):
+        (place / slot).write_bytes(bytes(2 * len(IMAGE)))
+    (place / "primary").write_text("A\n")
+    backend = program(
+        place / "backend",
+        f"case $1 in get-primary) cat {place}/primary;; set-primary) echo $2 > {place}/primary;; get-state) echo good;; esac",
+    )
+    slots = "".join(
+        f"[slot.rootfs.{number}]\ndevice={place}/slot{number}\ntype=raw\nbootname={name}\n"
+        for number, name in enumerate("AB")
+    )
+    (place / "system.conf").write_text(
+        f"[system]\ncompatible=acme-plc\nbootloader=custom\nmountprefix={place}/mnt\nstatusfile={place}/status\n"
+        f"bundle-formats=plain verity\n[handlers]\nbootloader-custom-backend={backend}\n"
+        f"[keyring]\npath={tmp_path}/keyring.pem\nuse-bundle-signing-time=true\n{slots}"
+    )
+    bus = subprocess.Popen(
+        ["dbus-daemon", "--session", "--print-address", "--nofork"], stdout=subprocess.PIPE, text=True
+    )
+    assert bus.stdout is not None
+    environment = {"DBUS_SESSION_BUS_ADDRESS": bus.stdout.readline().strip(), "DBUS_STARTER_BUS_TYPE": "session"}
+    with (place / "log").open("w") as log:
+        command = ["rauc", f"--conf={place}/system.conf", "--override-boot-slot=A", "service"]
+        service = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+    try:
+        yield environment
+    finally:
+        for process in (service, bus):
+            process.terminate()
+            process.wait(timeout=10)
+        bus.stdout.close()
+
+
+def test_rauc_installs_the_bundle_that_the_agent_hands_it_and_is_told_to_go_back(
+    maker: Maker, tmp_path: Path, rauc: dict[str, str]
+) -> None:
+    makers = Pki.make("Updates")
+    ring(tmp_path / "keyring.pem", makers)
+    words = " ".join(f"{name}='{value}'" for name, value in rauc.items())
+    client = program(
+        tmp_path / "rauc-client",
+        f'export {words}\nfor try in 1 2 3 4 5 6 7 8 9; do rauc "$@" && exit 0; sleep 0.5; done; exit 1',
+    )
+    sick = program(tmp_path / "healthy", f"test ! -e {tmp_path}/sick")
+    undo = f"undo = ['{client}', 'status', 'mark-active', 'booted']\n"
+    device = site(
+        tmp_path / "device",
+        maker,
+        installers=installer("system", client, "install", "{file}", undo=undo),
+        extra=f"[health]\ncommand = ['{sick}']\ntries = 1\n",
+    )
+    description = ONE.format(name="system", path="update.raucb")
+    good = bundle(tmp_path / "good", updater(makers), form="plain", image=IMAGE)
+    maker.offer(maker.release("1.0.0", 1, files={"update.raucb": good.read_bytes()}, description=description))
+    assert device.install() == "installed", (tmp_path / "rauc/log").read_text()
+    assert (tmp_path / "rauc/slot1").read_bytes()[: len(IMAGE)] == IMAGE
+    assert (tmp_path / "rauc/primary").read_text() == "B\n"
+    # the next one does not work: RAUC is told to boot what is running
+    (tmp_path / "sick").touch()
+    other = bundle(tmp_path / "other", updater(makers), form="plain", image=bytes(reversed(IMAGE)))
+    maker.offer(maker.release("1.1.0", 2, files={"update.raucb": other.read_bytes()}, description=description))
+    assert (device.install(), device.version) == ("returned", "1.0.0")
+    assert (tmp_path / "rauc/primary").read_text() == "A\n"
+
+
+def test_a_bundle_that_rauc_refuses_takes_the_release_back(maker: Maker, tmp_path: Path) -> None:
     makers = Pki.make("Updates")
     signed, strange = bundle(tmp_path / "good", updater(makers)), bundle(tmp_path / "bad", updater(Pki.make("Other")))
     keyring = ring(tmp_path / "keyring.pem", makers)
-    rauc = installer("system", "/usr/bin/rauc", f"--keyring={keyring}", "info", "--no-check-time", "{file}")
-    device = site(tmp_path / "device", maker, installers=rauc)
+    checks = installer("system", "/usr/bin/rauc", f"--keyring={keyring}", "info", "--no-check-time", "{file}")
+    device = site(tmp_path / "device", maker, installers=checks)
     description = ONE.format(name="system", path="update.raucb")
     maker.offer(maker.release("1.0.0", 1, files={"update.raucb": signed.read_bytes()}, description=description))
     assert device.install() == "installed"
