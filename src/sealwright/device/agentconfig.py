@@ -27,7 +27,7 @@
     component = "bootloader"
     kind = "exec"
     install = ["/usr/bin/rauc", "install", "{file}"]
-    undo = ["/usr/bin/rauc", "status", "mark-active", "other"]
+    undo = ["/usr/bin/rauc", "status", "mark-active", "booted"]
     timeout = "15m"
 
     [health]

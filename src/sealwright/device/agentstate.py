@@ -195,13 +195,14 @@ def _named_text(release: Named) -> str:
     return f"{release.version} {release.generation} {release.manifest}"
 
 
-def _named(version: str, generation: str, manifest: str) -> Named:
+def _named(text: str) -> Named:
+    version, generation, manifest = text.split(" ")
     return Named(checked_part(version, "version"), _whole(generation), Digest.parse(manifest))
 
 
 def _withdrawn(text: str) -> Withdrawn:
-    version, generation, manifest, advisory = text.split(" ")
-    return Withdrawn(_named(version, generation, manifest), advisory)
+    named, _, advisory = text.rpartition(" ")
+    return Withdrawn(_named(named), advisory)
 
 
 def _installed_texts(installed: Installed | None) -> tuple[str, ...]:
@@ -212,7 +213,7 @@ def _installed(texts: tuple[str, ...]) -> Installed | None:
     if not texts:
         return None
     named, slot, at = texts
-    return Installed(_named(*named.split(" ")), _slot(slot), read_time(at))
+    return Installed(_named(named), _slot(slot), read_time(at))
 
 
 def _pending_texts(pending: Pending | None) -> tuple[str, ...]:
@@ -226,7 +227,7 @@ def _pending(texts: tuple[str, ...]) -> Pending | None:
     if not texts:
         return None
     named, slot, step, begun, tries, enforces, boot = texts
-    release = _named(*named.split(" "))
+    release = _named(named)
     return Pending(release, _slot(slot), Step(step), _whole(begun), _whole(tries), boot, _whole(enforces))
 
 
