@@ -397,7 +397,11 @@ def test_a155_a_denial_stops_nothing_that_runs_the_agent_tells(
     denied = [{"product": "VX-200 drive", "below": 2, "reason": "CVE-2026-1234"}]
     write_device_trust(device.folder, maker, version=2, deny=denied)
     maker.withdraw(first)
-    assert device.round().outcome == "nothing-offered"
+    told = device.round()
+    assert told.outcome == "nothing-offered"
+    assert told.running is not None
+    assert told.running.outcome == "rejected"
+    assert device.round().running is None  # it is told once, and stands in the status
     assert device.version == "1.0.0"
     assert (device.current / "application/start").read_bytes() == b"1.0.0" * 100
     assert main(["agent", "status", "--config", str(device.path)]) == 1

@@ -56,6 +56,7 @@ WHOLE = AgentState(
     (Withdrawn(NAMED, "CVE-2026-1"),),
     "somebody has to look",
     "2026-11-26T12:00:00Z installed",
+    "sha256:00",
     41,
 )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -335,3 +339,47 @@ def test_the_agents_own_file_of_another_device_is_refused(maker: Maker, device: 
     config = replace(device.config, device="gw-18")
     with pytest.raises(AgentDamaged, match="it is that of gw-17"), agent_at(config):
         pass
+
+
+def service(device: Site) -> subprocess.Popen[str]:
+    code = "from sealwright.cli.main import script; script()"
+    command = [sys.executable, "-c", code, "agent", "run", "--json", "--config", str(device.path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_the_service_installs_is_small_at_rest_and_ends_when_it_is_told(maker: Maker, device: Site) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    running = service(device)
+    assert running.stdout is not None
+    assert json.loads(running.stdout.readline())["outcome"] == "installed"
+    with contextlib.suppress(ChildProcessError):
+        while any(Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()):
+            time.sleep(0.05)
+    status = Path(f"/proc/{running.pid}/status").read_text()
+    assert int(status.partition("VmRSS:")[2].split()[0]) < 60 * 1024
+    running.terminate()
+    assert running.wait(timeout=60) == 0
+    running.stdout.close()
+
+
+def test_a_repository_that_is_away_ends_no_service(maker: Maker, device: Site) -> None:
+    device.path.write_text(device.path.read_text().replace('consent = "auto"', 'consent = "auto"\ninterval = "1m"'))
+    running = service(device)
+    assert running.stdout is not None
+    assert json.loads(running.stdout.readline())["error"]["code"] == "SW-REPOSITORY-UNREACHABLE"
+    assert running.poll() is None
+    running.terminate()
+    assert running.wait(timeout=60) == 0
+    running.stdout.close()
+
+
+def test_the_status_does_not_wait_for_an_agent_at_work(
+    maker: Maker, device: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    assert main(["agent", "status", "--config", str(device.path)]) == 0
+    device.install()
+    capsys.readouterr()
+    with agent_at(device.config):
+        assert main(["agent", "status", "--config", str(device.path)]) == 0
+    assert "installed  1.0.0" in capsys.readouterr().out

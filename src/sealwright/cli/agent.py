@@ -106,10 +106,10 @@ def run_rollback(args: argparse.Namespace) -> int:
 def run_status(args: argparse.Namespace) -> int:
     """Code 1 where what is installed would be refused for running, or somebody has to look at something."""
     from sealwright.cli.agentlines import say_status
-    from sealwright.device.agent import agent_at
+    from sealwright.device.agent import looking_at
 
-    with agent_at(_config(args)) as agent:
-        return say_status(agent, agent.running(), args.json)
+    agent = looking_at(_config(args))
+    return say_status(agent, agent.running(), args.json)
 
 
 def run_daemon(args: argparse.Namespace) -> int:

@@ -49,6 +49,15 @@ def say_round(config: AgentConfig, done: Round, as_json: bool) -> None:
         print(_sentence(config, done))
     if done.trouble:
         print(say("agent.status.trouble", trouble=done.trouble))
+    if done.running is not None and done.running.outcome.value != "trusted":
+        _say_running(done.running)
+
+
+def _say_running(running: Verdict) -> None:
+    print(say("agent.status.runs", outcome=running.outcome.value))
+    for finding in running.findings:
+        if finding.severity.value != "note":
+            print(f"  {finding.sentence}. {finding.next_step}")
 
 
 def _sentence(config: AgentConfig, done: Round) -> str:
@@ -119,10 +128,7 @@ def say_status(agent: Agent, running: Verdict | None, as_json: bool) -> int:
     if state.installed is not None and (advisory := state.advisory(state.installed.release.manifest)):
         print(say("agent.status.withdrawn", advisory=advisory))
     if running is not None:
-        print(say("agent.status.runs", outcome=running.outcome.value))
-        for finding in running.findings:
-            if finding.severity.value != "note":
-                print(f"  {finding.sentence}. {finding.next_step}")
+        _say_running(running)
     if state.trouble:
         print(say("agent.status.trouble", trouble=state.trouble))
     if state.checked:
@@ -149,6 +155,7 @@ def _print_round(config: AgentConfig, done: Round) -> None:
                 "recovered": done.recovered.value if done.recovered is not None else None,
                 "trouble": done.trouble or None,
                 "fetched_bytes": done.fetched_bytes,
+                "runs": done.running.outcome.value if done.running is not None else None,
                 "verdict": verdict,
             }
         )

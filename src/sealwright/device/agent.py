@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.source import read_file_or_none
 from sealwright.device.admission import Admitted, Asker, Permit, Retry, admit, refused, still_runs
@@ -84,7 +85,8 @@ Report = Callable[["Round"], None]
 @dataclass(frozen=True, slots=True)
 class Round:
     """What a round did. release: the one it was about; verdict: on the copy, where one was judged; installed: afterwards;
-    recovered: how an interrupted installation ended before; fetched_bytes: that came from the repository."""
+    recovered: how an interrupted installation ended before; running: the verdict on what is installed, where the trust file or what was
+    withdrawn is other than at the last round; fetched_bytes: that came from the repository."""
 
     outcome: Outcome
     release: Named | None
@@ -92,6 +94,7 @@ class Round:
     installed: Installed | None
     trouble: str
     recovered: Result | None
+    running: Verdict | None = None
     fetched_bytes: int = 0
 
 
@@ -128,6 +131,8 @@ class Agent:
         except SealwrightError as cause:
             self._note(cause.code)
             raise
+        if doing is not Doing.CHECK:
+            done = replace(done, running=self._told())
         self._note(done.outcome)
         if self.seams.report is not None:
             self.seams.report(done)
@@ -155,6 +160,19 @@ class Agent:
         if self.state.installed is None:
             return None
         return still_runs(self._kept_copy(self.state.installed), self._asker(load_trust(self.config.trust)))
+
+    def _told(self) -> Verdict | None:
+        """The verdict on what is installed where its ground has changed since it was last given: nothing is stopped by it (A155)."""
+        if self.state.installed is None:
+            return None
+        believed, installed = load_trust(self.config.trust), self.state.installed.release.manifest
+        ground = (believed.trust.digest, believed.deny_version, installed, self.state.advisory(installed))
+        judged = Digest.of("\n".join((*map(str, ground), *(str(Digest.of(crl)) for crl in believed.crls))).encode())
+        if str(judged) == self.state.judged:
+            return None
+        running = self.running()
+        self.device.kept.change(lambda state: replace(state, judged=str(judged)))
+        return running
 
     def _round(self, doing: Doing, consent: Asked) -> Round:
         if self.state.pending is not None:
@@ -287,9 +305,15 @@ def agent_at(
         os.close(lock)
 
 
-def peek(config: AgentConfig) -> AgentState:
-    """What the agent has written down, without waiting for one that is at work; AgentDamaged for what cannot be relied on."""
-    return Kept(config.state, config.device, config.product).state
+def looking_at(config: AgentConfig) -> Agent:
+    """The agent without its lock, for questions that change nothing; one that is at work is not waited for.
+
+    AgentDamaged for a state that cannot be relied on, InstallRefused where there is none yet.
+    """
+    _check_state(config)
+    memory = os.path.join(config.state, MEMORY)
+    kept = Kept(config.state, config.device, config.product)
+    return Agent(config, Device(config, kept, memory, None), None)
 
 
 def consented(config: AgentConfig) -> Asked:

@@ -42,6 +42,7 @@ _FIELDS = frozenset(
         "withdrawn",
         "trouble",
         "checked",
+        "judged",
         "counter",
     )
 )
@@ -90,7 +91,7 @@ class Pending:
 class AgentState:
     """floor: the generation below which nothing is installed or returned to; failed: manifests that did not work here;
     trouble: what somebody has to look at, "" where there is nothing; checked: time and outcome of the last round;
-    counter: the value of the TPM's counter when the floor was 0, None without one."""
+    judged: the ground of the last verdict on what is installed; counter: the value of the TPM's counter when the floor was 0, None without one."""
 
     device: str
     product: str
@@ -102,6 +103,7 @@ class AgentState:
     withdrawn: tuple[Withdrawn, ...] = ()
     trouble: str = ""
     checked: str = ""
+    judged: str = ""
     counter: int | None = None
 
     def advisory(self, manifest: Digest) -> str:
@@ -163,6 +165,7 @@ def state_bytes(state: AgentState) -> bytes:
             "withdrawn": tuple(f"{_named_text(one.release)} {one.advisory}" for one in state.withdrawn),
             "trouble": state.trouble,
             "checked": state.checked,
+            "judged": state.judged,
             "counter": "" if state.counter is None else str(state.counter),
         }
     )
@@ -185,6 +188,7 @@ def parse_state(data: bytes, path: str) -> AgentState:
             withdrawn=tuple(_withdrawn(one) for one in _texts(fields["withdrawn"])),
             trouble=_text(fields["trouble"]),
             checked=_text(fields["checked"]),
+            judged=_text(fields["judged"]),
             counter=int(text) if (text := _text(fields["counter"])) else None,
         )
     except (ValueError, SealwrightError) as cause:

@@ -60,11 +60,6 @@ TEXTS: dict[str, Text] = {
         "Find out why first; `sealwright agent install --again` tries it once more.",
         "it failed here before",
     ),
-    "SW-AGENT-FLOOR-COUNTER": Text(
-        "the counter of the TPM cannot be read or raised ({subject}): {found}",
-        "Have the TPM looked at; nothing is installed while its counter is unknown.",
-        "the TPM's counter cannot be used",
-    ),
     "SW-AGENT-RUNNING": Text(
         "what is installed ({subject}) would not be allowed any more: {found}",
         "Plan an update; nothing is stopped by itself.",
@@ -101,5 +96,4 @@ WORDS: dict[str, str] = {
     "agent.status.runs": "verdict    {outcome} for running",
     "agent.running": "agent for {device}: a round every {minutes} minutes",
     "agent.stopping": "stopping",
-    "agent.round": "{time}  {outcome}",
 }
