@@ -15,13 +15,18 @@ from pathlib import Path
 import pytest
 
 from kit.agents import HARDWARE, PLAIN, PRODUCT, Maker, Site, program, site
+from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.device import agent as agent_module
-from sealwright.device.agent import Doing, agent_at
+from sealwright.device.admission import Asker
+from sealwright.device.agent import Doing, Round, Seams, agent_at
 from sealwright.device.agentstate import parse_state
-from sealwright.errors import InstallRefused
+from sealwright.errors import AgentDamaged, InstallRefused
+from sealwright.findings import Severity, reject
 from sealwright.release.channels import Named
 from sealwright.trust.state import read_state
+from sealwright.trust.verdict import Outcome as Trust
+from sealwright.trust.verdict import Verdict
 
 
 @pytest.fixture
@@ -306,34 +311,58 @@ def test_people_read_sentences(maker: Maker, device: Site, capsys: pytest.Captur
     assert "verdict    trusted for running" in said[4]
 
 
-def test_both_seams_are_called(maker: Maker, device: Site) -> None:
-    from sealwright.device.agent import Round, Seams
+class Permitting:
+    """Permits that let everything through which they name, once."""
 
+    def __init__(self, *manifests: Digest) -> None:
+        self.manifests, self.used = manifests, 0
+
+    def names(self, manifest: Digest) -> bool:
+        return manifest in self.manifests
+
+    def judge(self, verdict: Verdict, asker: Asker) -> Verdict:
+        assert asker.config.device == "gw-17"
+        kept = tuple(one for one in verdict.findings if one.severity is not Severity.REJECT)
+        return verdict._replace(findings=kept, outcome=Trust.TRUSTED)
+
+    def use(self, verdict: Verdict, memory: str) -> Verdict:
+        assert Path(memory).is_dir()
+        self.used += 1
+        return verdict.with_findings(() if self.used == 1 else (reject("SW-AGENT-FLOOR", "used before"),))
+
+
+def test_both_seams_are_called(maker: Maker, device: Site) -> None:
     reports: list[Round] = []
-    maker.offer(maker.release("1.0.0", 1, hardware=("another",)))
+    offered = maker.release("1.0.0", 1, hardware=("another",))
+    maker.offer(offered)
     with agent_at(device.config, Seams(report=reports.append)) as agent:
         assert agent.round(Doing.INSTALL, lambda *_: True).outcome == "refused"
-
-    def permitted(verdict):  # type: ignore[no-untyped-def]
-        return replace_findings(verdict)
-
-    with agent_at(device.config, Seams(permit=permitted, report=reports.append)) as agent:
+    with agent_at(device.config, Seams(Permitting(offered.manifest), reports.append)) as agent:
         assert agent.round(Doing.INSTALL, lambda *_: True).outcome == "installed"
     assert [one.outcome.value for one in reports] == ["refused", "installed"]
 
 
-def replace_findings(verdict):  # type: ignore[no-untyped-def]
-    """A verdict without its refusals, as a permit may make of one."""
-    from sealwright.findings import Severity
-    from sealwright.trust.verdict import Outcome
-
-    kept = tuple(one for one in verdict.findings if one.severity is not Severity.REJECT)
-    return verdict._replace(findings=kept, outcome=Outcome.TRUSTED)
+def test_a_permit_leads_back_once_and_what_was_left_is_not_installed_again(maker: Maker, device: Site) -> None:
+    old, new = maker.release("1.0.0", 1), maker.release("1.1.0", 2)
+    maker.offer(new)
+    assert device.install() == "installed"
+    maker.offer(old)
+    assert device.install() == "nothing-new"
+    permits = Permitting(old.manifest)
+    with agent_at(device.config, Seams(permits)) as agent:
+        assert agent.round(Doing.INSTALL, lambda *_: True).outcome == "installed"
+    assert (device.version, permits.used) == ("1.0.0", 1)
+    assert read_state(str(device.state / "memory")).generations == {PRODUCT: 2}
+    maker.offer(new)
+    assert device.codes(device.round()) == ["SW-AGENT-FAILED-BEFORE"]
+    assert device.round(Doing.AGAIN).outcome == "installed"
+    maker.offer(old)
+    with agent_at(device.config, Seams(permits)) as agent:  # it is used up
+        assert agent.round(Doing.INSTALL, lambda *_: True).outcome == "refused"
+    assert device.version == "1.1.0"
 
 
 def test_the_agents_own_file_of_another_device_is_refused(maker: Maker, device: Site) -> None:
-    from sealwright.errors import AgentDamaged
-
     maker.offer(maker.release("1.0.0", 1))
     device.install()
     config = replace(device.config, device="gw-18")

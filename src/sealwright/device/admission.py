@@ -12,11 +12,13 @@ What refuses is a finding of the verdict; nothing here is an exception but what 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
+from typing import Protocol
 
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
 from sealwright.device.agentconfig import AgentConfig
@@ -31,7 +33,21 @@ from sealwright.trust.state import read_state
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Remember, Request, Verifier
 
-Permit = Callable[[Verdict], Verdict]
+
+class Permits(Protocol):
+    """The permits at hand for this device: what a signed one makes of a refusal. It never makes an altered, denied or foreign release good."""
+
+    def names(self, manifest: Digest) -> bool:
+        """Whether one is for a release, which may then be older than what is installed."""
+        ...
+
+    def judge(self, verdict: Verdict, asker: Asker) -> Verdict:
+        """The verdict by the first permit that makes it trusted, or the same one with why none does."""
+        ...
+
+    def use(self, verdict: Verdict, memory: str) -> Verdict:
+        """The verdict once the permit that it rests on is remembered as used; refused where it was used meanwhile."""
+        ...
 
 
 class Retry(Enum):
@@ -64,7 +80,7 @@ class Asker:
     believed: Believed
     clock: datetime
     floor: int
-    permit: Permit | None = None
+    permits: Permits | None = None
 
     def request(self, purpose: Purpose) -> Request:
         """The question to the verifier; what was accepted advances no generation before it has shown that it works."""
@@ -94,8 +110,8 @@ def admit(
     verdict = verdict.with_findings(tuple(found))
     # a refusal of ours is the more exact reason
     verdict = verdict._replace(findings=(*found, *(one for one in verdict.findings if one not in found)))
-    if asker.permit is not None and verdict.outcome is not Outcome.TRUSTED:
-        verdict = asker.permit(verdict)
+    if asker.permits is not None and verdict.outcome is not Outcome.TRUSTED:
+        verdict = asker.permits.judge(verdict, asker)
     return Admitted(verdict, description)
 
 

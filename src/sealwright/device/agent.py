@@ -25,7 +25,7 @@ from enum import Enum, StrEnum, auto
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.source import read_file_or_none
-from sealwright.device.admission import Admitted, Asker, Permit, Retry, admit, refused, still_runs
+from sealwright.device.admission import Admitted, Asker, Permits, Retry, admit, refused, still_runs
 from sealwright.device.agentconfig import AgentConfig, Consent
 from sealwright.device.agentstate import AgentState, Installed, Kept
 from sealwright.device.copying import Copy, copy_staged, listed
@@ -43,6 +43,7 @@ from sealwright.trust.belief import Believed, load_trust
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
+from sealwright.trust.verdict import Outcome as Judged
 from sealwright.trust.verdict import Purpose, Verdict
 
 MEMORY = "memory"
@@ -100,10 +101,9 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """What others do at the agent's two seams; None where nobody does. permit: what a signed permit makes of a refusal;
-    report: the signed report of what happened."""
+    """What others do at the agent's two seams; None where nobody does. permits: those at hand; report: the signed report of what happened."""
 
-    permit: Permit | None = None
+    permits: Permits | None = None
     report: Report | None = None
 
 
@@ -149,6 +149,9 @@ class Agent:
         )
         if not admitted.taken or admitted.description is None:
             return self._ended(Outcome.REFUSED, previous.release, admitted.verdict)
+        verdict = self._used(admitted.verdict)
+        if verdict.outcome is not Judged.TRUSTED:
+            return self._ended(Outcome.REFUSED, previous.release, verdict)
         done = self._ended(_ENDED[install_kept(self.device, admitted.description)], previous.release, admitted.verdict)
         self._note(done.outcome)
         if self.seams.report is not None:
@@ -202,12 +205,19 @@ class Agent:
                 return self._ended(Outcome.WAITS_FOR_WINDOW, offered, admitted.verdict)
             if self.config.consent is Consent.ASK and not consent(offered, admitted.verdict):
                 return self._ended(Outcome.WAITS_FOR_CONSENT, offered, admitted.verdict)
+            verdict = self._used(admitted.verdict)
+            if verdict.outcome is not Judged.TRUSTED:
+                return self._ended(Outcome.REFUSED, offered, verdict)
             ended = _ENDED[install_copy(self.device, offered, admitted.description)]
             if ended is Outcome.INSTALLED:
                 shutil.rmtree(self._fetch_folder("staged"), ignore_errors=True)
             return self._ended(ended, offered, admitted.verdict)
         finally:
             shutil.rmtree(os.path.join(self.config.state, WORK), ignore_errors=True)
+
+    def _used(self, verdict: Verdict) -> Verdict:
+        """The verdict once the permit that it rests on, where it rests on one, is used up: before anything is installed by it."""
+        return verdict if self.seams.permits is None else self.seams.permits.use(verdict, self.device.memory)
 
     def _admitted(self, offered: Named, asker: Asker, retry: Retry) -> Admitted:
         """The copy and its verdict. Where files of the installed release were taken and one of them is not what it was, all is fetched."""
@@ -258,15 +268,15 @@ class Agent:
 
     def _newer(self, offered: Named) -> bool:
         installed = self.state.installed
-        if installed is None:
-            return True
+        if installed is None or (self.seams.permits is not None and self.seams.permits.names(offered.manifest)):
+            return installed is None or offered.manifest != installed.release.manifest
         return offered.manifest != installed.release.manifest and offered.generation >= installed.release.generation
 
     def _asker(self, believed: Believed) -> Asker:
         counted = self.device.counter.floor() if self.device.counter is not None else 0
         floor = max(self.state.floor, counted)
         return Asker(
-            self.config, self.state, self.device.memory, believed, self.device.clock(), floor, self.seams.permit
+            self.config, self.state, self.device.memory, believed, self.device.clock(), floor, self.seams.permits
         )
 
     def _fetch_folder(self, below: str = "") -> str:
