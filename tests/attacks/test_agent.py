@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from kit.agents import HARDWARE, NOW, PLAIN, PURPOSES, Maker, Site, program, site, write_device_trust
 from kit.pki import Pki
+from kit.sticks import lying_stick
 from kit.trust import RULE
 from sealwright.cli.main import main
 from sealwright.device.agent import Agent, Doing, Round, agent_at
@@ -23,6 +25,7 @@ from sealwright.errors import (
     ChangedWhileRead,
     MalformedTrust,
     RepositoryRefused,
+    SealwrightError,
     TrustRefused,
     UsageError,
 )
@@ -321,6 +324,32 @@ def test_a150_files_that_are_swapped_all_the_time_are_never_installed_altered(ma
     assert outcomes <= {"installed", "refused"}
     quiet = site(tmp_path / "quiet", maker)
     assert quiet.install() == "installed"
+
+
+@pytest.mark.parametrize("how", ["lies", "gone again"])
+def test_a150_a_staging_folder_that_reads_differently_the_second_time_gives_what_was_verified(
+    maker: Maker, tmp_path: Path, how: str
+) -> None:
+    """A file system in user space, under the folder that the agent copies from: it is read once, so there is no second time."""
+    data = os.urandom(400_000)
+    offered = maker.release("1.0.0", 1, files={"application/start": data})
+    staged = staged_elsewhere(maker, tmp_path / "other", offered)
+    device = site(tmp_path / "device", maker)
+    (device.state / "fetch").mkdir()
+    digest = hashlib.sha256(data).hexdigest()
+    with lying_stick(staged, device.state / "fetch/staged", how, digest), agent_at(device.config) as agent:
+        assert judged(agent, offered).outcome == "installed"
+        assert (device.state / "fetch/staged" / offered.manifest.value.hex() / digest).exists()
+    assert (device.current / "application/start").read_bytes() == data
+    broken = site(tmp_path / "broken", maker)
+    (broken.state / "fetch").mkdir()
+    with (
+        lying_stick(staged, broken.state / "fetch/staged", "gone", digest),
+        agent_at(broken.config) as agent,
+        pytest.raises(SealwrightError),
+    ):
+        judged(agent, offered)
+    assert broken.version == ""
 
 
 @pytest.mark.parametrize("what", ["link", "fifo", "folder", "larger"])

@@ -27,7 +27,7 @@ from sealwright.device.agentconfig import Limits
 from sealwright.device.fetch import fetch
 from sealwright.device.fetcher import Folder, Server, paced
 from sealwright.device.messages import Failed, Seen, Staged, Wanted, message_bytes, parse_message
-from sealwright.errors import RepositoryRefused, RepositoryUnreachable
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryUnreachable
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.trust.belief import load_trust
 
@@ -323,7 +323,6 @@ def test_a_full_disk_installs_nothing_and_says_so(maker: Maker, tmp_path: Path) 
     maker.offer(maker.release("1.0.0", 1, files={"application/large": os.urandom(30 << 20)}))
     device = site(tmp_path / "device", maker)
     (device.state / "fetch").mkdir()
-    (tmp_path / "mount").mkdir()
     with ext4_stick(tmp_path / "small.img", tmp_path / "mount", megabytes=48) as small:
         (small / "state").mkdir(mode=0o755)
         os.rename(device.path, tmp_path / "agent.toml")
@@ -335,6 +334,26 @@ def test_a_full_disk_installs_nothing_and_says_so(maker: Maker, tmp_path: Path) 
     os.rename(tmp_path / "agent.toml", device.path)
     os.rmdir(device.state / "fetch")
     assert device.install() == "installed"
+
+
+def test_a_disk_that_fills_up_while_the_agent_copies_leaves_the_former_release(maker: Maker, tmp_path: Path) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    device = site(tmp_path / "device", maker)
+    with ext4_stick(tmp_path / "small.img", tmp_path / "mount", megabytes=96) as small:
+        (small / "state").mkdir(mode=0o755)
+        device.path.write_text(device.path.read_text().replace(str(device.state), f"{small}/state"))
+        assert device.install() == "installed"
+        maker.offer(maker.release("1.1.0", 2, files={"application/large": os.urandom(16 << 20)}))
+        assert device.round(Doing.DRY_RUN).outcome == "would-install"
+        free = os.statvfs(small)
+        (small / "full").write_bytes(bytes(free.f_bavail * free.f_frsize - (8 << 20)))
+        with pytest.raises(OutputRefused, match="the disk is full"):
+            device.round()
+        assert (small / "state/current").readlink().name == "1.0.0"
+        assert (small / "state/current/application/start").read_bytes() == b"1.0.0" * 100
+        (small / "full").unlink()
+        assert device.install() == "installed"
+        assert (small / "state/current").readlink().name == "1.1.0"
 
 
 def test_the_next_repository_is_asked_where_the_first_is_not_there(maker: Maker, tmp_path: Path) -> None:

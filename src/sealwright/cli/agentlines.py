@@ -49,8 +49,13 @@ def say_round(config: AgentConfig, done: Round, as_json: bool) -> None:
         print(_sentence(config, done))
     if done.trouble:
         print(say("agent.status.trouble", trouble=done.trouble))
-    if done.running is not None and done.running.outcome.value != "trusted":
+    if done.running is not None and _matters(done.running):
         _say_running(done.running)
+
+
+def _matters(running: Verdict) -> bool:
+    """Whether somebody has to know: it would be refused, or was withdrawn."""
+    return running.outcome.value != "trusted" or any(one.code == "SW-AGENT-RUNNING" for one in running.findings)
 
 
 def _say_running(running: Verdict) -> None:
@@ -105,9 +110,10 @@ def say_config(config: AgentConfig, as_json: bool) -> None:
 
 
 def say_status(agent: Agent, running: Verdict | None, as_json: bool) -> int:
-    """What is there; 1 where what is installed would be refused for running, or somebody has to look."""
+    """What is there; 1 where what is installed would be refused for running, was withdrawn, or somebody has to look."""
     state, config = agent.state, agent.config
     wrong = bool(state.trouble) or (running is not None and running.outcome.value == "rejected")
+    wrong = wrong or (state.installed is not None and bool(state.advisory(state.installed.release.manifest)))
     if as_json:
         _print_status(config, state, running)
         return int(wrong)

@@ -63,7 +63,9 @@ EXITS: dict[str, Exits] = {
         "refused, or it did not work and the former release is back",
         "it waits: for consent, the maintenance window, the next boot, or fresher trust",
     ),
-    "agent status": Exits("all is well", "what is installed would be refused for running, or somebody has to look"),
+    "agent status": Exits(
+        "all is well", "what is installed was withdrawn or would be refused for running, or somebody has to look"
+    ),
     "agent rollback": Exits(
         "back",
         "refused, or the former release does not work",

@@ -215,7 +215,7 @@ def _files(updater: Updater, source: Source, wanted: Wanted, release: str, folde
         )
     missing = whole - sum(_size(os.path.join(folder, digest.hex())) for digest in targets)
     free = os.statvfs(folder)
-    if missing + SPARE_BYTES > free.f_bavail * free.f_frsize:
+    if missing > 0 and missing + SPARE_BYTES > free.f_bavail * free.f_frsize:
         raise RepositoryUnreachable(source.name, f"there is no room for {missing:,} bytes", "Make room for the agent.")
     return sum(_bring(source, target, os.path.join(folder, digest.hex()), wanted) for digest, target in targets.items())
 
