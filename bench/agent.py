@@ -67,7 +67,7 @@ def check_beside_bare_client(folder: Path) -> None:
     device = site(folder / "device", maker, repositories=f'["{address}"]')
     assert device.install() == "installed"
     (folder / "bare").mkdir()
-    (folder / "bare/initial.json").write_bytes(maker.repository.root)
+    (folder / "bare/initial.json").write_bytes(maker.repository.first_root)
     code = "import sys; from sealwright.cli.main import script; script()"
     ours = measured([sys.executable, "-c", code, "agent", "check", "--config", str(device.path)])
     bare = measured([sys.executable, "-c", BARE, str(folder / "bare"), address])

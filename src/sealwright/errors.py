@@ -186,6 +186,30 @@ class CommitInDoubt(StoreUnavailable):
     code = "SW-STORE-IN-DOUBT"
 
 
+class RepositoryRefused(SealwrightError):
+    """A release repository is not what its keys signed, is older than one seen before, or would go back on what it released."""
+
+    code = "SW-REPOSITORY-REFUSED"
+
+
+class RepositoryStale(RepositoryRefused):
+    """A release repository's metadata has ended: it may be withheld what is newer."""
+
+    code = "SW-REPOSITORY-STALE"
+
+
+class RepositoryUnavailable(SealwrightError):
+    """A release repository could not be read or written."""
+
+    code = "SW-REPOSITORY-UNAVAILABLE"
+
+
+class CourierRefused(SealwrightError):
+    """A courier is not for this place, is too old, or is not what its sender packed; nothing of it was taken over."""
+
+    code = "SW-COURIER-REFUSED"
+
+
 class LogRefused(SealwrightError):
     """A log contradicts itself: its entries, tiles, numbers or signatures are not those of its checkpoint."""
 
@@ -358,18 +382,6 @@ class NoSuchRequest(SealwrightError):
     """What was named is not there, or is not shown to who asks."""
 
     code = "SW-REQUEST-UNKNOWN"
-
-
-class RepositoryUnreachable(SealwrightError):
-    """No release repository of a device answers, or one stopped answering; what is installed stays as it is."""
-
-    code = "SW-REPOSITORY-UNREACHABLE"
-
-
-class RepositoryRefused(SealwrightError):
-    """A release repository is not the one that the trust file names, is out of date, older than before, or contradicts itself."""
-
-    code = "SW-REPOSITORY-REFUSED"
 
 
 class InstallRefused(SealwrightError):

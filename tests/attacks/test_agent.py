@@ -128,7 +128,7 @@ def test_a109_a_clock_at_1970_neither_installs_nor_believes_metadata_that_has_en
     by_floor = site(tmp_path / "by-floor", maker, trust={"rule": [allowing]})
     assert by_floor.round(clock=old).outcome == "installed"
     # the trust file is of five days ago, so metadata that ended ten days ago has ended for any clock
-    maker.repository.publish(expires=NOW - timedelta(days=10))
+    maker.let_end(NOW - timedelta(days=10))
     with pytest.raises(RepositoryRefused, match="expired"):
         by_floor.round(clock=old)
 
@@ -174,7 +174,7 @@ def test_a144_an_enforced_floor_stays_when_the_verifiers_memory_is_younger(maker
 def test_a147_metadata_that_ended_keeps_no_device_on_an_old_release(maker: Maker, device: Site) -> None:
     maker.offer(maker.release("1.0.0", 1))
     assert device.install() == "installed"
-    maker.repository.publish(expires=NOW - timedelta(hours=1))
+    maker.let_end(NOW - timedelta(hours=1))
     with pytest.raises(RepositoryRefused, match="expired"):
         device.round()
     maker.publish()

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tuf.ngclient import Updater  # type: ignore[attr-defined]
+from tuf.ngclient import Updater
 
 from kit.agents import PLACE, Maker, Site, site
 from kit.sticks import ext4_stick, lying_stick
@@ -27,7 +27,7 @@ from sealwright.device.agentconfig import Limits
 from sealwright.device.fetch import fetch
 from sealwright.device.fetcher import Folder, Server, paced
 from sealwright.device.messages import Failed, Seen, Staged, Wanted, message_bytes, parse_message
-from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryUnreachable
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryUnavailable
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.trust.belief import load_trust
 
@@ -126,7 +126,7 @@ def test_nginx_serves_what_the_agent_and_python_tufs_bare_client_take_alike(make
             f"{address}/metadata",
             str(tmp_path),
             f"{address}/targets",
-            bootstrap=maker.repository.root,
+            bootstrap=maker.repository.first_root,
         )
         target = bare.get_targetinfo(f"{PLACE}/1.0.0/application/large file+.bin")
         assert target is not None
@@ -175,7 +175,7 @@ def test_a_download_goes_on_where_it_was_cut_off(maker: Maker, tmp_path: Path, p
 
     with odd_server(maker.repository.folder, once) as address:
         source = Server(address, "", device.config.limits)
-        with pytest.raises(RepositoryUnreachable):
+        with pytest.raises(RepositoryUnavailable):
             fetch(source, wanted(device), lambda _: True)
         cut.clear()
         came = fetch(source, wanted(device), lambda _: True)
@@ -219,7 +219,7 @@ def test_a_server_that_stalls_is_given_up(maker: Maker, tmp_path: Path, place: P
 
     with odd_server(maker.repository.folder, stall) as address:
         limits = replace(device.config.limits, timeout_s=1)
-        with pytest.raises(RepositoryUnreachable):
+        with pytest.raises(RepositoryUnavailable):
             fetch(Server(address, "", limits), wanted(device), lambda _: True)
         done.set()
     assert fetch(folder_source(maker.repository.folder), wanted(device), lambda _: True) > 0
@@ -267,7 +267,7 @@ def test_a_server_that_sends_without_end_gets_nowhere(maker: Maker, tmp_path: Pa
             pass
         return True
 
-    cut_off = pytest.raises((RepositoryRefused, RepositoryUnreachable))
+    cut_off = pytest.raises((RepositoryRefused, RepositoryUnavailable))
     with odd_server(maker.repository.folder, endless) as address, cut_off:
         fetch(Server(address, "", device.config.limits), wanted(device), lambda _: True)
     assert sent[0] < 64 << 20
@@ -285,7 +285,7 @@ def test_a_server_is_not_followed_to_another_address(maker: Maker, tmp_path: Pat
         request.end_headers()
         return True
 
-    with odd_server(maker.repository.folder, elsewhere) as address, pytest.raises(RepositoryUnreachable, match="302"):
+    with odd_server(maker.repository.folder, elsewhere) as address, pytest.raises(RepositoryUnavailable, match="302"):
         fetch(Server(address, "", device.config.limits), wanted(device), lambda _: True)
 
 
@@ -307,7 +307,7 @@ def test_a_stick_that_is_pulled_out_or_lies_leaves_nothing_that_counts(
         source = folder_source(stick)
         try:
             fetch(source, wanted(device), lambda _: True)
-        except (RepositoryRefused, RepositoryUnreachable):
+        except (RepositoryRefused, RepositoryUnavailable):
             assert how != "lies"
         finally:
             os.close(source.descriptor)
@@ -328,7 +328,7 @@ def test_a_full_disk_installs_nothing_and_says_so(maker: Maker, tmp_path: Path) 
         os.rename(device.path, tmp_path / "agent.toml")
         text = (tmp_path / "agent.toml").read_text().replace(str(device.state), f"{small}/state")
         device.path.write_text(text)
-        with pytest.raises(RepositoryUnreachable, match="there is no room"):
+        with pytest.raises(RepositoryUnavailable, match="there is no room"):
             device.round()
         assert not (small / "state/current").exists()
     os.rename(tmp_path / "agent.toml", device.path)
@@ -362,7 +362,7 @@ def test_the_next_repository_is_asked_where_the_first_is_not_there(maker: Maker,
     device = site(tmp_path / "device", maker, repositories=f'["http://127.0.0.1:1", "/nowhere/at/all", "{there}"]')
     assert device.install() == "installed"
     alone = site(tmp_path / "alone", maker, repositories='["http://127.0.0.1:1", "/nowhere/at/all"]')
-    with pytest.raises(RepositoryUnreachable):
+    with pytest.raises(RepositoryUnavailable):
         alone.round()
 
 

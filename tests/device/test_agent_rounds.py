@@ -395,7 +395,7 @@ def test_a_repository_that_is_away_ends_no_service(maker: Maker, device: Site) -
     device.path.write_text(device.path.read_text().replace('consent = "auto"', 'consent = "auto"\ninterval = "1m"'))
     running = service(device)
     assert running.stdout is not None
-    assert json.loads(running.stdout.readline())["error"]["code"] == "SW-REPOSITORY-UNREACHABLE"
+    assert json.loads(running.stdout.readline())["error"]["code"] == "SW-REPOSITORY-UNAVAILABLE"
     assert running.poll() is None
     running.terminate()
     assert running.wait(timeout=60) == 0

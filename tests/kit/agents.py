@@ -12,7 +12,7 @@ from pathlib import Path
 from kit.manifests import manifest_pair
 from kit.pki import Pki, Signer
 from kit.trust import OFFICER, RULE, trust_parts, write_trust
-from kit.tufrepo import Repository
+from kit.tufrepo import TufRepository
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.device.agent import Agent, Doing, Round, agent_at
@@ -35,7 +35,7 @@ class Maker:
     folder: Path
     pki: Pki
     signer: Signer
-    repository: Repository
+    repository: TufRepository
     serial: int = 0
     offers: list[Offer] = field(default_factory=list)
     withdrawn: list[Withdrawn] = field(default_factory=list)
@@ -45,8 +45,7 @@ class Maker:
         """A new maker with an empty repository."""
         pki = Pki.make(at=NOW - timedelta(days=30))
         signer = pki.leaf("release", at=NOW - timedelta(days=10))
-        (folder / "repository").mkdir(parents=True)
-        return cls(folder, pki, signer, Repository(folder / "repository"))
+        return cls(folder, pki, signer, TufRepository(folder / "repository", NOW))
 
     def release(
         self,
@@ -69,9 +68,9 @@ class Maker:
         manifest = manifest_pair(folder, signer or self.signer, claims, at=NOW - timedelta(days=1))
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.repository.add(f"{PLACE}/{version}/{path.relative_to(folder)}", path.read_bytes())
+                self.repository.put(f"{PLACE}/{version}/{path.relative_to(folder)}", path.read_bytes())
         for beside in folder.parent.glob(f"{version}.manifest*"):
-            self.repository.add(f"{PLACE}/{beside.name}", beside.read_bytes())
+            self.repository.put(f"{PLACE}/{beside.name}", beside.read_bytes())
         return Named(version, generation, Digest.of(manifest.read_bytes()))
 
     def offer(self, *releases: Named, channel: str = "production", percent: int = 100) -> None:
@@ -88,8 +87,14 @@ class Maker:
         """The channels as they are now."""
         self.serial += 1
         channels = Channels(PRODUCT, self.serial, tuple(self.offers), tuple(self.withdrawn))
-        self.repository.add(f"{PLACE}/channels.json", channels_bytes(channels))
+        self.repository.put(f"{PLACE}/channels.json", channels_bytes(channels))
         self.repository.publish()
+
+    def let_end(self, when: datetime) -> None:
+        """Publish metadata that ends then; the next publication ends as usual."""
+        usual, self.repository.timestamp.expires = self.repository.timestamp.expires, when
+        self.repository.publish()
+        self.repository.timestamp.expires = usual
 
 
 @dataclass
@@ -189,7 +194,7 @@ def write_device_trust(folder: Path, maker: Maker, **changes: Toml) -> None:
         **{
             "issued": NOW - 5 * day,
             "expires": NOW + 300 * day,
-            "tuf_root": maker.repository.root_digest,
+            "tuf_root": str(maker.repository.root_digest),
             "rule": [{**RULE, **PURPOSES}],
             **changes,
         },

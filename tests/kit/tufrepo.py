@@ -1,17 +1,19 @@
-"""A small TUF repository of releases in a folder, as release/layout.py names things: five roles with keys in memory, consistent snapshots.
+"""A small release repository, made with python-tuf's own metadata and keys: five roles, one product line, file keys.
 
-repository = Repository(folder); repository.add("drives/vx-200/channels.json", data); repository.publish()
+repo = TufRepository(tmp_path / "repo", now)
+repo.put("drives/vx-200/channels.json", data)
+repo.publish()                                      # folder repo/metadata, repo/targets with consistent names
+repo.first_root, repo.root_digest
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from copy import deepcopy
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import (  # type: ignore[attr-defined]
+from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
     Metadata,
@@ -25,77 +27,77 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 
 from sealwright.artifact.digest import Digest
 
-ROLES = ("root", "targets", "snapshot", "timestamp")
+LINE = "drives"
 
 
-def signers() -> dict[str, CryptoSigner]:
-    """A key each role."""
-    return {role: CryptoSigner.generate_ed25519() for role in (*ROLES, "line")}
+class TufRepository:
+    """roles sign by one key each, in `signers`; a test may exchange a key, a version or the time of an end."""
 
-
-@dataclass
-class Repository:
-    """The folder, and what will be in it. line: of the products; lasts: of every metadata."""
-
-    folder: Path
-    line: str = "drives"
-    keys: dict[str, CryptoSigner] = field(default_factory=signers)
-    lasts: timedelta = timedelta(days=3650)
-    version: int = 0
-    targets: dict[str, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        (self.folder / "metadata").mkdir(parents=True, exist_ok=True)
-        root = Root(version=1, expires=self._expires, consistent_snapshot=True)
-        for role in ROLES:
-            root.add_key(self.keys[role].public_key, role)
-        self.root = self._signed(root, "root")
-        self._write("1.root.json", self.root)
-
-    @property
-    def root_digest(self) -> str:
-        """As a trust file names it."""
-        return str(Digest.of(self.root))
-
-    def add(self, path: str, data: bytes) -> None:
-        """A target, from the next publication on."""
-        self.targets[path] = data
-
-    def publish(self, expires: datetime | None = None) -> None:
-        """Everything that was added, as one consistent snapshot."""
-        self.version += 1
-        delegated = DelegatedRole(self.line, [self.keys["line"].public_key.keyid], 1, True, paths=self._patterns())
-        top = Targets(version=self.version, expires=self._expires)
-        keys = {self.keys["line"].public_key.keyid: self.keys["line"].public_key}
-        top.delegations = Delegations(keys, {self.line: delegated})
-        below = Targets(version=self.version, expires=self._expires)
-        for path, data in self.targets.items():
-            below.targets[path] = TargetFile.from_data(path, data, ["sha256"])
-            digest = hashlib.sha256(data).hexdigest()
-            place = self.folder / "targets" / Path(path).parent / f"{digest}.{Path(path).name}"
-            if not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
-        snapshot = Snapshot(version=self.version, expires=self._expires)
-        snapshot.meta = {"targets.json": MetaFile(self.version), f"{self.line}.json": MetaFile(self.version)}
-        timestamp = Timestamp(version=self.version, expires=expires or self._expires)
-        timestamp.snapshot_meta = MetaFile(self.version)
-        self._write(f"{self.version}.targets.json", self._signed(top, "targets"))
-        self._write(f"{self.version}.{self.line}.json", self._signed(below, "line"))
-        self._write(f"{self.version}.snapshot.json", self._signed(snapshot, "snapshot"))
-        self._write("timestamp.json", self._signed(timestamp, "timestamp"))
-
-    def _patterns(self) -> list[str]:
-        return [f"{self.line}/*" + "/*" * depth for depth in range(1, 12)]
+    def __init__(self, folder: Path, now: datetime, line: str = LINE) -> None:
+        self.folder = folder
+        self.line = line
+        end = now.replace(microsecond=0) + timedelta(days=30)
+        self.signers = {
+            role: CryptoSigner.generate_ecdsa() for role in ("root", "timestamp", "snapshot", "targets", line)
+        }
+        self.root = Root(expires=end + timedelta(days=335), consistent_snapshot=True)
+        for role in ("root", "timestamp", "snapshot", "targets"):
+            self.root.add_key(self.signers[role].public_key, role)
+        key = self.signers[line].public_key
+        delegated = DelegatedRole(
+            line, [key.keyid], 1, True, paths=[f"{line}/*/*", *(f"{line}/{'*/' * n}*" for n in range(2, 8))]
+        )
+        self.targets = Targets(expires=end, delegations=Delegations({key.keyid: key}, {line: delegated}))
+        self.lines = Targets(expires=end)
+        self.snapshot = Snapshot(expires=end)
+        self.timestamp = Timestamp(expires=end)
+        (folder / "metadata").mkdir(parents=True)
+        (folder / "targets").mkdir()
+        self.first_root = self.write_root()
 
     @property
-    def _expires(self) -> datetime:
-        return datetime.now(UTC).replace(microsecond=0) + self.lasts
+    def root_digest(self) -> Digest:
+        """What a trust file names."""
+        return Digest.of(self.first_root)
 
-    def _signed(self, body: Root | Targets | Snapshot | Timestamp, role: str) -> bytes:
-        metadata = Metadata(body)
-        metadata.sign(self.keys[role])
-        return bytes(metadata.to_bytes())
+    def write_root(self, *signers: CryptoSigner) -> bytes:
+        """The root as it is now, signed by its key and by others."""
+        data = self._signed(self.root, "root", *signers)
+        (self.folder / "metadata" / f"{self.root.version}.root.json").write_bytes(data)
+        return data
 
-    def _write(self, name: str, data: bytes) -> None:
-        (self.folder / "metadata" / name).write_bytes(data)
+    def put(self, name: str, data: bytes) -> None:
+        """A target of the line, under its consistent name."""
+        target = TargetFile.from_data(name, data, ["sha256"])
+        folder, _, last = name.rpartition("/")
+        path = self.folder / "targets" / folder / f"{target.hashes['sha256']}.{last}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.lines.targets[name] = target
+
+    def publish(self) -> None:
+        """Every role but the root, one version further."""
+        metadata = self.folder / "metadata"
+        for one in (self.targets, self.lines, self.snapshot, self.timestamp):
+            one.version = 1 if not (metadata / "timestamp.json").exists() else one.version + 1
+        self.write_current()
+
+    def write_current(self) -> None:
+        """Every role but the root, as it is."""
+        metadata = self.folder / "metadata"
+        (metadata / f"{self.targets.version}.targets.json").write_bytes(self._signed(self.targets, "targets"))
+        (metadata / f"{self.lines.version}.{self.line}.json").write_bytes(self._signed(self.lines, self.line))
+        self.snapshot.meta = {
+            "targets.json": MetaFile(self.targets.version),
+            f"{self.line}.json": MetaFile(self.lines.version),
+        }
+        data = self._signed(self.snapshot, "snapshot")
+        (metadata / f"{self.snapshot.version}.snapshot.json").write_bytes(data)
+        self.timestamp.snapshot_meta = MetaFile.from_data(self.snapshot.version, data, ["sha256"])
+        (metadata / "timestamp.json").write_bytes(self._signed(self.timestamp, "timestamp"))
+
+    def _signed(self, role: Root | Timestamp | Snapshot | Targets, name: str, *more: CryptoSigner) -> bytes:
+        metadata = Metadata(deepcopy(role))
+        for signer in (self.signers[name], *more):
+            metadata.sign(signer, append=True)
+        return metadata.to_bytes()

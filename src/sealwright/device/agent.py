@@ -124,7 +124,7 @@ class Agent:
     def round(self, doing: Doing, consent: Asked) -> Round:
         """One round. consent: asked once, with the verdict, before anything is installed where agent.toml wants that.
 
-        RepositoryUnreachable and RepositoryRefused of the repository; what `load_trust` raises; errors of this device's disk.
+        RepositoryUnavailable and RepositoryRefused of the repository; what `load_trust` raises; errors of this device's disk.
         """
         try:
             done = self._round(doing, consent)

@@ -16,9 +16,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMismatchError, RepositoryError
-from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]
-from tuf.ngclient import Updater  # type: ignore[attr-defined]
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+)
+from tuf.api.metadata import TargetFile
+from tuf.ngclient import Updater
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.manifest import Manifest, Over, parse_manifest
@@ -28,7 +34,7 @@ from sealwright.device.agentconfig import AgentConfig
 from sealwright.device.fetcher import METADATA, TARGETS, Source, Transport, paced
 from sealwright.device.messages import Seen, Wanted
 from sealwright.device.staging import LIST, MAX_BESIDE_BYTES, MAX_MANIFEST_BYTES, STAGED, beside_suffixes
-from sealwright.errors import RepositoryRefused, RepositoryUnreachable, SealwrightError
+from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.release.channels import MAX_OFFERS, Channels, Named, parse_channels
 from sealwright.release.layout import MANIFEST
 
@@ -48,7 +54,7 @@ class Ask(Protocol):
 def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
     """Bring the staging folder, in the current folder, up to date; how many bytes came, -1 where `go_on` said no.
 
-    RepositoryRefused or RepositoryUnreachable with the reason.
+    RepositoryRefused or RepositoryUnavailable with the reason.
     """
     try:
         updater = _updater(source, wanted)
@@ -60,20 +66,24 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
             return -1
         return _stage(updater, source, wanted, offered)
     except DownloadError as cause:
-        raise RepositoryUnreachable(
+        raise RepositoryUnavailable(
             source.name, f"{cause}"[:300] or "no answer", "The agent tries again at its next round."
+        ) from cause
+    except ExpiredMetadataError as cause:
+        raise RepositoryStale(
+            source.name, f"its metadata has ended: {cause}"[:300], "Ask its operator for a newer copy."
         ) from cause
     except RepositoryError as cause:
         raise RepositoryRefused(
             source.name, f"its metadata is refused: {cause}"[:300], "Ask its operator for a newer copy."
         ) from cause
     except (LengthOrHashMismatchError, SealwrightError) as cause:
-        if isinstance(cause, RepositoryRefused | RepositoryUnreachable):
+        if isinstance(cause, RepositoryRefused | RepositoryUnavailable):
             raise
         raise RepositoryRefused(source.name, f"{cause}"[:300], "Ask its operator for a newer copy.") from cause
     except OSError as cause:
         what = cause.strerror or "it cannot be written"
-        raise RepositoryUnreachable(
+        raise RepositoryUnavailable(
             source.name,
             f"its files cannot be kept here ({what})",
             "Make room, or remove the folder `fetch` of the agent: it is made anew.",
@@ -216,7 +226,7 @@ def _files(updater: Updater, source: Source, wanted: Wanted, release: str, folde
     missing = whole - sum(_size(os.path.join(folder, digest.hex())) for digest in targets)
     free = os.statvfs(folder)
     if missing > 0 and missing + SPARE_BYTES > free.f_bavail * free.f_frsize:
-        raise RepositoryUnreachable(source.name, f"there is no room for {missing:,} bytes", "Make room for the agent.")
+        raise RepositoryUnavailable(source.name, f"there is no room for {missing:,} bytes", "Make room for the agent.")
     return sum(_bring(source, target, os.path.join(folder, digest.hex()), wanted) for digest, target in targets.items())
 
 

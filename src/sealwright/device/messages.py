@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import RepositoryRefused, RepositoryUnreachable, SealwrightError
+from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.release.layout import checked_part
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 500
 FETCH = b"fetch"
-_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryRefused, RepositoryUnreachable)
+_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryStale, RepositoryRefused, RepositoryUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ def send(channel: socket.socket, message: Message) -> None:
 
 
 def receive(channel: socket.socket) -> Message:
-    """The next packet; RepositoryUnreachable where the process ended without one, RepositoryRefused for what is no message."""
+    """The next packet; RepositoryUnavailable where the process ended without one, RepositoryRefused for what is no message."""
     data = channel.recv(MAX_LINE_BYTES + 1)
     if not data:
-        raise RepositoryUnreachable(
+        raise RepositoryUnavailable(
             "the fetch process", "it ended early", "Try again; if it happens again look at the system's log."
         )
     return parse_message(data)

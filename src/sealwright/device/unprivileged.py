@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from sealwright.device.messages import FETCH, Failed, Seen, Staged, Wanted, receive, send
-from sealwright.errors import MalformedConfiguration, RepositoryUnreachable, SealwrightError
+from sealwright.errors import MalformedConfiguration, RepositoryUnavailable, SealwrightError
 
 if TYPE_CHECKING:
     from sealwright.device.agentconfig import AgentConfig
@@ -51,7 +51,7 @@ class Fetching:
         if isinstance(message, Failed):
             raise message.error()
         if not isinstance(message, kind):
-            raise RepositoryUnreachable("the fetch process", "it says things out of turn", "Start the agent again.")
+            raise RepositoryUnavailable("the fetch process", "it says things out of turn", "Start the agent again.")
         return message
 
 
@@ -125,7 +125,7 @@ def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: W
         send(
             channel,
             Failed(
-                RepositoryUnreachable.code,
+                RepositoryUnavailable.code,
                 "the fetch process",
                 cause.strerror or "it failed",
                 "Look at `user` and `state` in agent.toml.",
@@ -177,12 +177,12 @@ def _from_first(sources: list[Source], wanted: Wanted, channel: socket.socket) -
                 os._exit(0)
         return True
 
-    missed = RepositoryUnreachable(
+    missed = RepositoryUnavailable(
         ", ".join(wanted.config.repositories), "none of them is there", "Check the network, or put the stick in."
     )
     for source in sources:
         try:
             return max(0, fetch(source, wanted, go_on))
-        except RepositoryUnreachable as cause:
+        except RepositoryUnavailable as cause:
             missed = cause
     raise missed

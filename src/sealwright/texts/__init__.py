@@ -11,6 +11,7 @@ from sealwright.texts import (
     keys,
     log,
     records,
+    repository,
     running,
     statements,
     station,
@@ -32,5 +33,6 @@ TEXTS: dict[str, Text] = {
     **trust.TEXTS,
     **keys.TEXTS,
     **log.TEXTS,
+    **repository.TEXTS,
     **errors.TEXTS,
 }

@@ -7,14 +7,6 @@ from sealwright.texts.text import Text
 _ASK_MAKER = "Ask who published the release; it was made for other devices or is incomplete."
 
 TEXTS: dict[str, Text] = {
-    "SW-REPOSITORY-UNREACHABLE": Text(
-        "the release repository {subject} gives no answer: {found}",
-        "Check the network, or put the stick in; the agent tries again at its next round.",
-    ),
-    "SW-REPOSITORY-REFUSED": Text(
-        "the release repository {subject} is refused: {found}",
-        "Ask its operator for a newer copy; install nothing from it by other ways.",
-    ),
     "SW-INSTALL-REFUSED": Text("{subject} is not installed: {found}", "Do what the message says, and try again."),
     "SW-INSTALL-FAILED": Text(
         "{subject} did not work here: {found}",
