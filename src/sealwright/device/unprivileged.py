@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FOLDER = "fetch"
 Said = TypeVar("Said", Seen, Staged)
 _LOADED = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
+_NOT_NEEDED = ("boto3", "pkcs11", "PyKCS11", "google.cloud", "azure.identity", "hvac")
 _NO_NEW_PRIVS = 38  # prctl(2)
 
 
@@ -108,9 +109,19 @@ def fetching(wanted: Wanted) -> Iterator[Fetching]:
 
 
 def _load() -> None:
-    """All code of the fetch process before it gives up its rights: it may then be unable to read where Python lies, and needs nothing there."""
-    for name in _LOADED:
-        import_module(name)
+    """All code of the fetch process before it gives up its rights: it may then be unable to read where Python lies, and needs nothing there.
+
+    python-tuf's keys load every token's and cloud's library that is installed, which a client that only verifies has no use for.
+    """
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # its import fails as if it were not installed
+    try:
+        for name in _LOADED:
+            import_module(name)
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: Wanted) -> int:
