@@ -388,3 +388,21 @@ class NoSuchRequest(SealwrightError):
     """What was named is not there, or is not shown to who asks."""
 
     code = "SW-REQUEST-UNKNOWN"
+
+
+class InstallRefused(SealwrightError):
+    """A release is not installed here and now; what was installed stays as it is."""
+
+    code = "SW-INSTALL-REFUSED"
+
+
+class InstallFailed(SealwrightError):
+    """A release was not installed to its end, or did not work; the device has its former release, or the error says what is left to do."""
+
+    code = "SW-INSTALL-FAILED"
+
+
+class AgentDamaged(SealwrightError):
+    """What a device's agent keeps of itself cannot be relied on."""
+
+    code = "SW-AGENT-STATE"

@@ -58,6 +58,25 @@ EXITS: dict[str, Exits] = {
     "renew-proofs": Exits(
         "nothing is due, or all that was is renewed", "something is due (--status), or was not renewed"
     ),
+    "agent check": Exits(
+        "nothing newer is offered", "the repository is refused or does not answer", "something newer is offered"
+    ),
+    "agent install": Exits(
+        "installed, or there is nothing newer",
+        "refused, or it did not work and the former release is back",
+        "it waits: for consent, the maintenance window, the next boot, or fresher trust",
+    ),
+    "agent status": Exits(
+        "all is well", "what is installed was withdrawn or would be refused for running, or somebody has to look"
+    ),
+    "agent rollback": Exits(
+        "back",
+        "refused, or the former release does not work",
+        "not done: nobody said yes, or it counts after the next boot",
+    ),
+    "agent run": Exits(
+        "it was stopped", "with --rounds: the last round was refused or failed", "with --rounds: something waits"
+    ),
     "station": Exits(
         "everything is allowed", "something is refused, or the medium is not checked", "something cannot be decided"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sealwright.texts import (
     adopting,
+    agent,
     asking,
     authority,
     ceremony,
@@ -34,6 +35,7 @@ from sealwright.texts import (
 
 _TABLES = (
     adopting.WORDS,
+    agent.WORDS,
     asking.WORDS,
     authority.WORDS,
     ceremony.WORDS,
