@@ -127,9 +127,12 @@ def test_whoever_shows_a_certificate_gets_none(service: World) -> None:
         replace(RULE, claims={**CLAIMS, "repository": "acme/fw2"}),
         replace(RULE, claims={**CLAIMS, "environment": "release"}),
         replace(RULE, hand_on=("ref", "sha")),
+        replace(RULE, subject="repo:acme/fw2:environment:release"),
+        replace(RULE, issuer="https://ci2.acme.example"),
+        replace(RULE, audience="https://other.acme.example"),
         None,
     ],
-    ids=["another claim", "a claim more", "handed on more", "no token at all"],
+    ids=["another claim", "a claim more", "handed on more", "subject", "issuer", "audience", "no token at all"],
 )
 def test_a_register_that_changed_since_knows_nobody_by_it(service: World, changed: TokenRule | None) -> None:
     id_, book = asked(service), tickets(service)

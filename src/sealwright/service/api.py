@@ -265,15 +265,14 @@ async def standing(
     who: NamedDependency[Principal],
     office: NamedDependency[Office],
     wait_s: Annotated[int, QueryParameter(ge=0, le=60)] = 0,
-) -> Response[StandingRequest]:
+) -> StandingRequest:
     """With `wait_s` the answer comes when it is signed, failed or over, or after so many seconds."""
     until = asyncio.get_running_loop().time() + wait_s
     while True:
         found = await asyncio.to_thread(office.requests.shelf.standing, who, id_)
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
-            tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
-            return Response(standing_told(found), headers={"etag": tag})
+            return standing_told(found)
         await asyncio.sleep(0.2)
 
 

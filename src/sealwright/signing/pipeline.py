@@ -55,6 +55,7 @@ PURPOSE_OF_KIND = {
     "backup": KeyPurpose.BACKUP,
     "loss": KeyPurpose.TRUST,
     "record": KeyPurpose.RECORD,
+    "report": KeyPurpose.REPORT,
     "approval": KeyPurpose.APPROVAL,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
