@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Annotated, Any, cast
 
@@ -82,6 +83,7 @@ from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.request import SigningRequest
+from sealwright.signing.requests import Asking
 from sealwright.signing.shelf import PAGE
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
@@ -118,7 +120,8 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     pages = LogPages(office.requests, office.door, office.publishing)
     offered = Offered(office.publishing)
 
-    async def who(request: Request[Any, Any, Any]) -> Principal:
+    async def who(request: Request[Any, Any, Any], office: Office) -> Principal:
+        """It takes the office, so that Litestar finds the two one after the other: for two at once it makes a task of each."""
         state = request.scope["state"]
         if WHO not in state:
             state[WHO] = await office.door.enter(request.scope, office.requests.clock())
@@ -208,7 +211,7 @@ async def ask(
     large = len(wish.items) > MANY or wish.provenance
     asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
-        await asyncio.wrap_future(asking.recorded)
+        values = await _made_within(asking, data.wait_s)
     except StoreConflict:
         if not wish.word:
             raise
@@ -217,14 +220,10 @@ async def ask(
         told.ticket = await _ticket(office, who, before.request, before.id)
         return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
-    values: dict[int, Value] | None = None
     answer = asking.answer
     if wish.emergency and asking.needed.approvals == 0:
         answer = await asyncio.to_thread(requests.use, asking.id)
-    if answer is not None:
-        future = asyncio.wrap_future(answer)
-        done, _ = await asyncio.wait([future], timeout=data.wait_s)
-        values = future.result() if done else None
+        values = None if answer is None else await _within(answer, data.wait_s)
     now = asking.request.not_before
     state = State.SIGNED if values is not None else State.SIGNING if answer is not None else State.WAITING
     told = StandingRequest(
@@ -399,9 +398,21 @@ async def health(office: NamedDependency[Office]) -> Response[Health]:
     return Response(told, status_code=503 if stopped else 200)
 
 
-async def _ticket(
-    office: NamedDependency[Office], who: NamedDependency[Principal], request: SigningRequest, id_: FromPath[str]
-) -> str:
+async def _made_within(asking: Asking, wait_s: float) -> dict[int, Value] | None:
+    """The signatures, None where they are still to come; in the log it is then in any case. Raises what refused either."""
+    values = None if asking.answer is None else await _within(asking.answer, wait_s)
+    if values is None:
+        await asyncio.wrap_future(asking.recorded)
+    return values
+
+
+async def _within(answer: Future[dict[int, Value]], wait_s: float) -> dict[int, Value] | None:
+    future = asyncio.wrap_future(answer)
+    done, _ = await asyncio.wait([future], timeout=wait_s)
+    return future.result() if done else None
+
+
+async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:
     """For whoever cannot show their token again."""
     if office.tickets is None or not who.machine:
         return ""
