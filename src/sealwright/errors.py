@@ -358,3 +358,21 @@ class NoSuchRequest(SealwrightError):
     """What was named is not there, or is not shown to who asks."""
 
     code = "SW-REQUEST-UNKNOWN"
+
+
+class MalformedRepository(SealwrightError):
+    """A release repository, or what is staged for it, is not what its keys signed."""
+
+    code = "SW-REPOSITORY-MALFORMED"
+
+
+class RepositoryRefused(SealwrightError):
+    """A release or role is not taken into a repository: not verified, not signed by enough, or other bytes than were released (A160)."""
+
+    code = "SW-REPOSITORY-REFUSED"
+
+
+class RepositoryUnavailable(SealwrightError):
+    """The place where a repository lies cannot be read or written."""
+
+    code = "SW-REPOSITORY-UNAVAILABLE"
