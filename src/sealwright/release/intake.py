@@ -237,6 +237,13 @@ def _first_channels(staging: Staging, product: ProductPath, title: str) -> Targe
     return stage_channels(staging, product, Channels(title, 1, (), ()))
 
 
+def put_channels(staging: Staging, product: ProductPath, channels: Channels, now: datetime) -> None:
+    """Stage a product's next channels."""
+    with alone_in(staging.folder):
+        target = stage_channels(staging, product, channels)
+        staging.stage(list_targets(staging, product.line, [], target), now)
+
+
 def stage_channels(staging: Staging, product: ProductPath, channels: Channels) -> TargetFile:
     """The target of channels, with its bytes in the staging folder; durable with the next write there."""
     data = channels_bytes(channels)

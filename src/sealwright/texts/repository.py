@@ -1,0 +1,37 @@
+"""What is said of release repositories: roles, releases, channels."""
+
+from __future__ import annotations
+
+WORDS: dict[str, str] = {
+    "release.could-be-signed": "{path}: a complete release of {files} files without private keys; nothing was signed",
+    "release.added": "staged: {product} {version}, generation {generation}, as {place}/{version} ({files} files, {size})",
+    "release.added-proofs": "staged: proofs of {product} {version}, generation {generation}, which {place} has already ({files} files, {size})",
+    "release.next-sign": "Next: sealwright release sign {desk} --home HOME, with the keys of the product line; then `release publish`",
+    "release.next-others": "Next: whoever holds a missing key signs with sealwright release sign {desk} --home HOME",
+    "release.next-publish": "Next: sealwright release publish {desk} --home HOME, with the online keys",
+    "release.staged": "staged: {role} version {version}, signed by enough ({signed}), until {ends}",
+    "release.staged-missing": "staged: {role} version {version}, signed by {signed}, {missing} more must sign, until {ends}",
+    "release.bins": "staged: {number} bins of the line; {missing} more must sign",
+    "release.promoted": "staged: {channel} offers {version} to {percent} percent of {groups}",
+    "release.all-groups": "all groups",
+    "release.withdrawn": "staged: {version} is offered to nobody any more ({advisory})",
+    "release.deny": "Devices that have it already refuse it after: {command}",
+    "release.planned": "would be published: roles {roles}; {files} new files, {size}",
+    "release.published": "published to {place}: {files} new files, {size}",
+    "release.until": "timestamp {version}, good until {time}: refresh it before that (release refresh)",
+    "release.root": 'Trust files name this repository by: tuf_root = "{root}"',
+    "release.place": "published to {place}",
+    "release.role": "{role}: version {version}, until {ends}",
+    "release.role-ends": "{role}: version {version}, until {ends}  <- renew it",
+    "release.product": "{place}: {product}, {number} releases, {size}, channels {serial}",
+    "release.offer": "{channel}: {version} (generation {generation}) to {percent} percent of {groups}",
+    "release.gone": "withdrawn: {version} ({advisory})",
+    "release.nothing-staged": "nothing is staged",
+    "release.changed": "{name}: {before} -> {now}",
+    "release.file-added": "added     {name}",
+    "release.file-removed": "removed   {name}",
+    "release.file-changed": "changed   {name}",
+    "release.compared": "{path} against {before}: {changed} files differ, {same} are the same",
+    "release.back": "It is OLDER than the one accepted before: {why}",
+    "release.first": "{path}: no release of it was accepted before; it has {files} files",
+}
