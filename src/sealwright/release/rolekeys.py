@@ -134,7 +134,7 @@ class RoleSigners:
     def sign(self, key_id: str, payloads: Sequence[Payload]) -> list[Signature]:
         """One signature a payload, in order; recorded. Raises what the pipeline raises."""
         pipeline = self._opened(key_id)
-        made = pipeline.sign([_prepared(one, pipeline.algorithm) for one in payloads], self._clock())
+        made = pipeline.sign([prepared_role(one, pipeline.algorithm) for one in payloads], self._clock())
         return [Signature(key_id, one.value.hex()) for one in made]
 
     def signer(self, key_id: str, role: str, version: int) -> Signer:
@@ -190,7 +190,8 @@ class RoleSigner(Signer):
         return self._signers.sign(self._key.keyid, [Payload(self._role, self._version, payload)])[0]
 
 
-def _prepared(payload: Payload, algorithm: SignatureAlgorithm) -> Prepared:
+def prepared_role(payload: Payload, algorithm: SignatureAlgorithm) -> Prepared:
+    """What the pipeline signs of a role."""
     digests = {name: Digest.of(payload.data, name) for name in {HashName.SHA256, algorithm.digest}}
     size = len(payload.data)
     return Prepared(
