@@ -199,6 +199,7 @@ def _all_kept(staging: Staging) -> list[Added]:
         return []
     names = [f"{version}.root.json" for version in range(1, published.root.signed.version + 1)]
     names += [f"{one.version}.{name}" for name, one in published.snapshot.signed.meta.items()]
+    names.append(f"{published.snapshot.signed.version}.{roles.SNAPSHOT}.json")
     return [_role(staging, name, staging.kept(name) or b"") for name in names]
 
 
