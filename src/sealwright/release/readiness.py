@@ -1,7 +1,7 @@
 """Whether what is staged can be published: signed, following what was published, and taking nothing back.
 
 1. Every staged role is signed by enough keys, is the next version of what was published, and has not ended.
-2. A target that was published keeps its bytes and stays, whoever signed otherwise (A160).
+2. A target that was published keeps its bytes and stays, whoever signed otherwise (A160); each lies below its line, and in its bin.
 3. A role whose keys changed is signed anew by the new ones; else clients could read nothing below it.
 """
 
@@ -106,6 +106,7 @@ def _new_targets(staging: Staging, staged: Mapping[str, RoleFile]) -> Iterable[T
         published = [staging.published_role(name) for name in {line, *mine}]
         old = roles.targets_of(one.signed for one in published if one is not None)
         new = roles.targets_of(cast("Metadata[Targets]", staging.role(name)).signed for name in {line, *mine})
+        _check_places(staging, line, mine)
         for path, target in old.items():
             following = new.get(path)
             if following is None or (following.hashes != target.hashes and not may_change(path)):
@@ -116,3 +117,14 @@ def _new_targets(staging: Staging, staged: Mapping[str, RoleFile]) -> Iterable[T
                     "Stage the line again; find out who changed it.",
                 )
         yield from (target for path, target in new.items() if path not in old or old[path].hashes != target.hashes)
+
+
+def _check_places(staging: Staging, line: str, names: Iterable[str]) -> None:
+    """Every target of a line's roles is where clients look for it."""
+    top = cast("Metadata[Targets]", staging.role(line)).signed
+    for name in names:
+        for path in cast("Metadata[Targets]", staging.role(name)).signed.targets:
+            if not path.startswith(f"{line}/") or not 2 <= path.count("/") < roles.MAX_PARTS:
+                raise RepositoryRefused(path, f"it does not lie below the line {line}", "Stage the line again.")
+            if roles.role_for(top, line, path) != name:
+                raise RepositoryRefused(path, f"it is listed by {name}, where no client looks", "Stage the line again.")
