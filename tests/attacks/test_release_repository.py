@@ -37,7 +37,7 @@ from kit.repository import (
     repository,
     trust_of,
 )
-from sealwright.errors import RepositoryRefused
+from sealwright.errors import ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.beginning import hold, renew
 from sealwright.release.intake import add_releases
@@ -121,7 +121,7 @@ def test_after_a_fast_forward_new_online_keys_bring_every_client_back(tmp_path: 
     forward.version = 2**31
     _point_at(staging, home, forward, 2**31)
     folder_client(tmp_path / "client", staging).refresh()
-    with RoleSigners(home, None, now) as signers, pytest.raises(RepositoryRefused, match="not the one"):
+    with RoleSigners(home, None, now) as signers, pytest.raises(ReleaseRefused, match="not the one"):
         refresh(staging, signers, now())
     new = make_home(tmp_path / "new", ("online",))
     staging = Staging(staging.folder)
@@ -216,7 +216,7 @@ def test_a_line_speaks_for_its_own_products_alone(tmp_path: Path, home: Home) ->
     assert staging.published is not None
     line.signed.targets[theirs] = roles.target_of(theirs, 1, "ab" * 32)
     staging.stage({"drives": line.signed}, now())
-    with pytest.raises(RepositoryRefused, match="it does not lie below the line"):
+    with pytest.raises(ReleaseRefused, match="it does not lie below the line"):
         published(staging, home)
     metadata = public(staging) / "metadata"
     (metadata / "3.drives.json").write_bytes(stolen(home, "repo-targets", line.signed, "drives"))
@@ -289,7 +289,7 @@ def test_a_released_version_with_other_bytes_is_not_published_whoever_signed_it(
     else:
         line.signed.targets[FIRMWARE] = roles.target_of(FIRMWARE, 1, "ab" * 32)
     staging.stage({"drives": line.signed}, now())
-    with pytest.raises(RepositoryRefused, match="it was released, and"):
+    with pytest.raises(ReleaseRefused, match="it was released, and"):
         published(staging, home)
     assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware 1.4.2"
     (tmp_path / "desk/staged/metadata/drives.json").unlink()
@@ -310,7 +310,7 @@ def test_a_staged_role_that_was_swapped_is_not_published(tmp_path: Path, home: H
     value["signed"]["expires"] = "2099-01-01T00:00:00Z"
     path.write_text(json.dumps(value))
     other = make_home(tmp_path / "other", ("online",))
-    with RoleSigners(other, None, now) as signers, pytest.raises(RepositoryRefused, match="1 more of its keys"):
+    with RoleSigners(other, None, now) as signers, pytest.raises(ReleaseRefused, match="1 more of its keys"):
         publish(Staging(staging.folder), signers, now())
     path.write_bytes(good)
     published(Staging(staging.folder), home)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.bucket import bucket
-from sealwright.errors import LimitExceeded, RepositoryRefused, RepositoryUnavailable, UsageError
+from sealwright.errors import LimitExceeded, ReleaseRefused, RepositoryUnavailable, UsageError
 from sealwright.release.bucket import BucketStorage, open_bucket
 from sealwright.release.storage import POINTER, Added, open_storage
 
@@ -26,23 +26,23 @@ def staged(folder: Path, name: str, data: bytes) -> Added:
 
 
 def test_what_was_added_keeps_its_bytes(place: BucketStorage, tmp_path: Path) -> None:
-    place.add([staged(tmp_path, "a%20b", b"one")])
-    place.add([staged(tmp_path, "a%20b", b"one")])
-    assert place.read("targets/a%20b", 10) == b"one"
+    place.add([staged(tmp_path, "a+b", b"one")])
+    place.add([staged(tmp_path, "a+b", b"one")])
+    assert place.read("targets/a+b", 10) == b"one"
     for other in (b"two", b"longer"):
-        with pytest.raises(RepositoryRefused, match="published with other bytes"):
-            place.add([staged(tmp_path, "a%20b", other)])
-    assert place.read("targets/a%20b", 10) == b"one"
+        with pytest.raises(ReleaseRefused, match="published with other bytes"):
+            place.add([staged(tmp_path, "a+b", other)])
+    assert place.read("targets/a+b", 10) == b"one"
     assert place.read("targets/none", 10) is None
     with pytest.raises(LimitExceeded):
-        place.read("targets/a%20b", 2)
+        place.read("targets/a+b", 2)
 
 
 def test_of_two_who_publish_one_is_refused(place: BucketStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     place.exchange(None, b"one")
     place.exchange(None, b"one")
     place.exchange(b"one", b"two")
-    with pytest.raises(RepositoryRefused, match="not the one that was published from here last"):
+    with pytest.raises(ReleaseRefused, match="not the one that was published from here last"):
         place.exchange(b"one", b"three")
     real = place._read
 
@@ -53,7 +53,7 @@ def test_of_two_who_publish_one_is_refused(place: BucketStorage, monkeypatch: py
         return found
 
     monkeypatch.setattr(BucketStorage, "_read", lambda _, *asked: raced(*asked))
-    with pytest.raises(RepositoryRefused, match="not the one"):
+    with pytest.raises(ReleaseRefused, match="not the one"):
         place.exchange(b"two", b"ours")
     assert place.read(POINTER, 10) == b"theirs"
 

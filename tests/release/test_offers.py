@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import RepositoryRefused, UsageError
+from sealwright.errors import ReleaseRefused, UsageError
 from sealwright.release.channels import Channels, Named, Offer, Withdrawn, channels_bytes
 from sealwright.release.offers import Wanted, promoted, withdrawn
 
@@ -48,7 +48,7 @@ def test_below_what_a_channel_enforces_nothing_is_offered() -> None:
     """1.4.1 enforces generation 7 in this table."""
     low = replace(OLD, version="1.4.0", generation=6, manifest=Digest.of(b"low"))
     offered(EMPTY, low)
-    with pytest.raises(RepositoryRefused, match="below 7, which pilot enforces"):
+    with pytest.raises(ReleaseRefused, match="below 7, which pilot enforces"):
         offered(offered(EMPTY, OLD), low)
     offered(offered(EMPTY, OLD), low, "test")
     offered(offered(EMPTY, OLD), NOW)
@@ -57,9 +57,9 @@ def test_below_what_a_channel_enforces_nothing_is_offered() -> None:
 def test_what_is_withdrawn_and_what_is_older_is_not_offered_again() -> None:
     gone = withdrawn(offered(offered(EMPTY, NOW), NOW, "production"), NOW, "CVE-1")
     assert (gone.offers, gone.withdrawn) == ((), (Withdrawn(NOW, "CVE-1"),))
-    with pytest.raises(RepositoryRefused, match=r"withdrawn \(CVE-1\)"):
+    with pytest.raises(ReleaseRefused, match=r"withdrawn \(CVE-1\)"):
         offered(gone, NOW)
-    with pytest.raises(RepositoryRefused, match=r"below that of 1\.4\.2"):
+    with pytest.raises(ReleaseRefused, match=r"below that of 1\.4\.2"):
         offered(gone, OLD)
     assert offered(gone, NEW).offered("pilot", "d", "g") == NEW
     with pytest.raises(UsageError, match="withdrawn already"):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from sealwright.errors import RepositoryRefused
+from sealwright.errors import ReleaseRefused
 from sealwright.release.privatekeys import private_keys, refuse_private_keys
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -47,7 +47,7 @@ def test_a_private_key_is_found(tmp_path: Path, name: str) -> None:
     put(tmp_path, "fw.bin", bytes(100))
     refuse_private_keys(str(tmp_path), ())
     put(tmp_path, name, KEYS[name])
-    with pytest.raises(RepositoryRefused, match="whoever gets the release would have it"):
+    with pytest.raises(ReleaseRefused, match="whoever gets the release would have it"):
         refuse_private_keys(str(tmp_path), ())
     refuse_private_keys(str(tmp_path), (f"application/{name}",))
 

@@ -30,7 +30,7 @@ from kit.repository import (
 )
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
-from sealwright.errors import MalformedRepository, RepositoryRefused, SealwrightError, UsageError
+from sealwright.errors import MalformedRepository, ReleaseRefused, SealwrightError, UsageError
 from sealwright.release import publication, roles
 from sealwright.release import staging as staging_module
 from sealwright.release.beginning import add_line, hold, renew
@@ -71,7 +71,7 @@ def offered(staging: Staging, channel: str = "pilot", version: str = "1.4.2") ->
 
 
 def test_a_published_release_is_what_tufs_client_gets_and_what_verify_allows(tmp_path: Path, home: Home) -> None:
-    files = {"application/fw.bin": b"firmware", "application/read me%.txt": b"spaces"}
+    files = {"application/fw.bin": b"firmware", "application/read_me,a=b@c+d.txt": b"odd"}
     made = release(tmp_path / "releases", home, "1.4.2", 7, files)
     staging = begun(tmp_path / "desk", home)
     published(staging, home)
@@ -80,7 +80,7 @@ def test_a_published_release_is_what_tufs_client_gets_and_what_verify_allows(tmp
     assert (len(done.targets), done.snapshot, done.timestamp) == (6, 2, 2)
     updater = folder_client(tmp_path / "client", staging)
     assert fetched(updater, FIRMWARE) == b"firmware"
-    assert fetched(updater, PRODUCT.file("1.4.2", b"application/read me%.txt")) == b"spaces"
+    assert fetched(updater, PRODUCT.member("1.4.2", b"application/read_me,a=b@c+d.txt")) == b"odd"
     assert fetched(updater, MANIFEST) == Path(f"{made}.manifest").read_bytes()
     assert updater.get_targetinfo("drives/vx-200/1.4.3.manifest") is None
     assert versions_of(staging, PRODUCT) == ("1.4.2",)
@@ -96,7 +96,7 @@ def test_what_does_not_verify_is_not_taken_in(tmp_path: Path, home: Home) -> Non
     staging = repository(tmp_path, home)
     good, bad = (release(tmp_path / one, home, "1.4.2", 7) for one in ("good", "bad"))
     (bad / "application/fw.bin").write_bytes(b"altered")
-    with pytest.raises(RepositoryRefused, match="devices would not install it"):
+    with pytest.raises(ReleaseRefused, match="devices would not install it"):
         taken_in(staging, home, bad)
     assert staging.staged_names == ()
     taken_in(staging, home, good)
@@ -124,17 +124,17 @@ def test_a_release_that_does_not_say_what_it_is_is_not_taken_in(tmp_path: Path, 
             sign_release(made, home, 7)
     with pytest.raises(SealwrightError) as refused:
         taken_in(staging, home, made)
-    assert refused.value.code in ("SW-REPOSITORY-REFUSED", "SW-ARTIFACT-MALFORMED", "SW-FILE-UNREADABLE")
+    assert refused.value.code in ("SW-RELEASE-REFUSED", "SW-ARTIFACT-MALFORMED", "SW-FILE-UNREADABLE")
     taken_in(staging, home, release(tmp_path / "good", home, "1.4.2", 7))
 
 
 def test_a_version_never_gets_other_bytes(tmp_path: Path, home: Home) -> None:
     """A160, where it is taken in."""
     staging = repository(tmp_path, home, ("1.4.2", 7))
-    with pytest.raises(RepositoryRefused, match="in the repository already"):
+    with pytest.raises(ReleaseRefused, match="in the repository already"):
         taken_in(staging, home, tmp_path / "releases" / "1.4.2")
     other = release(tmp_path / "other", home, "1.4.2", 7, {"application/fw.bin": b"other"})
-    with pytest.raises(RepositoryRefused, match="never gets other bytes"):
+    with pytest.raises(ReleaseRefused, match="never gets other bytes"):
         taken_in(staging, home, other)
     taken_in(staging, home, release(tmp_path / "next", home, "1.4.3", 8))
     published(staging, home)
@@ -160,7 +160,7 @@ def test_a_threshold_needs_signatures_of_different_people(tmp_path: Path, home: 
         with RoleSigners(one, None, now) as signers:
             (standing,) = sign_staged(staging, signers)
         assert standing.missing == missing
-        with pytest.raises(RepositoryRefused, match="more of its keys must sign it"):
+        with pytest.raises(ReleaseRefused, match="more of its keys must sign it"):
             published(staging, home)
     with RoleSigners(jan, None, now) as signers:
         sign_staged(staging, signers)
@@ -182,7 +182,7 @@ def test_a_line_of_its_own_has_its_own_keys(tmp_path: Path, home: Home) -> None:
     edge = ProductPath("gateways", "edge-1")
     made = release(tmp_path / "more", home, "2.0", 1)
     taken_in(staging, home, made, product=edge)
-    with pytest.raises(RepositoryRefused, match="role gateways"):
+    with pytest.raises(ReleaseRefused, match="role gateways"):
         published(staging, home)
     with RoleSigners(other, None, now) as signers:
         sign_staged(staging, signers)
@@ -199,7 +199,7 @@ def test_a_line_with_new_keys_is_signed_by_them_before_it_is_published(tmp_path:
         assert {one.role: one.missing for one in sign_staged(staging, signers)} == {"targets": 0, "drives": 1}
     os.unlink(tmp_path / "desk/staged/metadata/drives.json")
     staging = Staging(staging.folder)
-    with pytest.raises(RepositoryRefused, match="its keys change"):
+    with pytest.raises(ReleaseRefused, match="its keys change"):
         published(staging, home)
     renew(staging, ["drives"], now())
     with RoleSigners(other, None, now) as signers:
@@ -246,7 +246,7 @@ def test_a_large_line_lies_in_bins_and_a_further_release_changes_few(
     assert fetched(updater, FIRMWARE) == b"firmware 1.4.2"
     assert versions_of(staging, PRODUCT) == ("1.4.2", "1.5.0", "1.5.1")
     other = release(tmp_path / "other", home, "1.5.1", 9, {"application/fw.bin": b"other"})
-    with pytest.raises(RepositoryRefused, match="never gets other bytes"):
+    with pytest.raises(ReleaseRefused, match="never gets other bytes"):
         taken_in(staging, home, other)
     new = make_home(tmp_path / "new", ("new",))
     assert len(hold(staging, "drives", holders(new, "new"), now())) == 66
@@ -285,7 +285,7 @@ def test_a_role_that_ended_is_not_published(tmp_path: Path, home: Home) -> None:
     offered(staging)
     with RoleSigners(home, None, now) as signers:
         sign_staged(staging, signers)
-    with pytest.raises(RepositoryRefused, match="it ended on"):
+    with pytest.raises(ReleaseRefused, match="it ended on"):
         plan(staging, now() + timedelta(days=500))
     assert plan(staging, now()).staged.keys() == {"drives"}
 
@@ -297,7 +297,7 @@ def test_somebody_elses_timestamp_stops_a_publication(tmp_path: Path, home: Home
     for data in (old, b"{}", b"hello", None):
         pointer.write_bytes(data) if data is not None else pointer.unlink()
         offered(staging) if not staging.staged_names else None
-        with pytest.raises(RepositoryRefused, match="not the one that was published from here last"):
+        with pytest.raises(ReleaseRefused, match="not the one that was published from here last"):
             published(staging, home)
     pointer.write_bytes(good)
     published(staging, home)
@@ -307,7 +307,7 @@ def test_after_a_loss_there_everything_is_put_back(tmp_path: Path, home: Home) -
     staging = repository(tmp_path, home, ("1.4.2", 7))
     shutil.rmtree(tmp_path / "desk/public/metadata")
     with RoleSigners(home, None, now) as signers:
-        with pytest.raises(RepositoryRefused, match="not the one"):
+        with pytest.raises(ReleaseRefused, match="not the one"):
             publish(staging, signers, now())
         publish(staging, signers, now(), Foreign.REPLACE)
     assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware 1.4.2"
@@ -395,7 +395,7 @@ def test_channels_are_promoted_step_by_step(tmp_path: Path, home: Home) -> None:
     put_channels(staging, PRODUCT, gone, now())
     published(staging, home)
     assert b"CVE-1" in fetched(folder_client(tmp_path / "client", staging), PRODUCT.channels)
-    with pytest.raises(RepositoryRefused, match="withdrawn"):
+    with pytest.raises(ReleaseRefused, match="withdrawn"):
         offered(staging)
 
 

@@ -84,13 +84,15 @@ def _checked(folder: str, args: argparse.Namespace, progress: Progress) -> int:
     from sealwright.artifact.walk import walk_tree
     from sealwright.errors import UsageError
     from sealwright.release.description import MAX_BYTES, NAME, check_complete, parse_description
-    from sealwright.release.layout import checked_part
+    from sealwright.release.layout import ProductPath, checked_part
     from sealwright.release.privatekeys import refuse_private_keys
 
     checked_part(os.path.basename(folder), "version")
     names = walk_tree(folder).files
     path = os.path.join(folder, NAME)
     check_complete(parse_description(read_file(path, MAX_BYTES), path), names, folder)
+    for name in names:
+        ProductPath("any", "any").member(os.path.basename(folder), name)  # which refuses what no URL can name
     allowed = dict(one.partition("=")[::2] for one in args.allow)
     for name, why in allowed.items():
         if not why.strip():
@@ -116,7 +118,7 @@ def _sign(folder: str, args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         pin = None
         if args.service is not None:
-            from sealwright.service.client import ServicePlace
+            from sealwright.service.serviceplace import ServicePlace
 
             wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
             client = stack.enter_context(client_of(args))

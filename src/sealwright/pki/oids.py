@@ -28,5 +28,7 @@ TIMESTAMP_POLICY = f"{ARC}.2.1"
 LOG_SIGNING = f"{ARC}.4.1"
 # The same for the key of a station that records what it verified
 RECORD_SIGNING = f"{ARC}.4.2"
+# And for a device's own key, which says what the device runs
+REPORT_SIGNING = f"{ARC}.4.3"
 # The same for the key of a release repository's role
-REPOSITORY_SIGNING = f"{ARC}.4.3"
+REPOSITORY_SIGNING = f"{ARC}.4.4"

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sealwright.envelope.algorithms import Scheme
-from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING, REPOSITORY_SIGNING
+from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING, REPORT_SIGNING, REPOSITORY_SIGNING
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
@@ -115,6 +115,7 @@ RECORD_SIGNER = Profile(
 )
 # What a role's key may sign, and until when, its repository says; a certificate that ends must not stop a rotation
 REPOSITORY = Profile("repository", 10 * YEAR, purposes=(REPOSITORY_SIGNING,), about="a role of a release repository")
+DEVICE = Profile("device", 20 * YEAR, purposes=(REPORT_SIGNING,), about="a device's reports of what it runs")
 PERSON = Profile("person", 3 * YEAR, purposes=(DOCUMENT_SIGNING,), about="approvals, records, trust files")
 TLS_SERVER = Profile(
     "tls-server", 90, purposes=(SERVER_AUTH,), schemes=_CLASSIC, names=Names.HOSTS, about="the service"
@@ -139,6 +140,7 @@ PROFILES = {
         LOG,
         RECORD_SIGNER,
         REPOSITORY,
+        DEVICE,
         PERSON,
         TLS_SERVER,
         TLS_CLIENT,

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sealwright.errors import LimitExceeded, RepositoryUnavailable, UsageError
 from sealwright.release.storage import MAX_METADATA_BYTES, POINTER, Added, other_bytes, other_pointer
@@ -110,7 +110,7 @@ class BucketStorage:
             return hashlib.file_digest(body, "sha256").digest() == theirs.digest()
 
     def _key(self, name: str) -> str:
-        return f"{self._prefix}{unquote(name)}"
+        return f"{self._prefix}{name}"
 
     def _unavailable(self, cause: Exception) -> RepositoryUnavailable:
         return RepositoryUnavailable(

@@ -13,7 +13,7 @@ from tuf.api.metadata import TargetFile, Targets
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.manifest import Manifest, parse_manifest
 from sealwright.artifact.source import read_file_or_none
-from sealwright.errors import MalformedRepository, RepositoryRefused, UsageError
+from sealwright.errors import MalformedRepository, ReleaseRefused, UsageError
 from sealwright.release import roles
 from sealwright.release.channels import Channels, Named, parse_channels
 from sealwright.release.description import NAME, Description, parse_description
@@ -76,7 +76,7 @@ def release_of(staging: Staging, product: ProductPath, version: str) -> Listed:
             "Add it: `sealwright release add`.",
         )
     manifest = parse_manifest(read_target(staging, target), target.path)
-    described = target_named(staging, product.line, product.file(version, NAME.encode()))
+    described = target_named(staging, product.line, product.member(version, NAME.encode()))
     if described is None:
         raise MalformedRepository(target.path, f"the release has no {NAME}", "Release a version that has one.")
     return Listed(
@@ -117,7 +117,7 @@ def list_targets(
 ) -> dict[str, Targets]:
     """The next versions of a line's roles with targets put into them, not yet staged.
 
-    RepositoryRefused where a target is there with other bytes, unless it may change (A160). channels: of a product, which may.
+    ReleaseRefused where a target is there with other bytes, unless it may change (A160). channels: of a product, which may.
     """
     top = staging.next_version(line)
     if top is None:
@@ -137,7 +137,7 @@ def list_targets(
             changed[name] = following.signed
         known = changed[name].targets.get(target.path)
         if known is not None and known.hashes != target.hashes and not may_change(target.path):
-            raise RepositoryRefused(
+            raise ReleaseRefused(
                 target.path,
                 "it was released with other bytes, and a version never gets others",
                 "Give the release another version.",

@@ -24,7 +24,7 @@ from sealwright.artifact.output import sync_file_system
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
 from sealwright.artifact.walk import walk_tree
-from sealwright.errors import RepositoryRefused, UsageError
+from sealwright.errors import ReleaseRefused, UsageError
 from sealwright.findings import Severity
 from sealwright.formats.manifest import read_listed
 from sealwright.formats.registry import plain_folder
@@ -63,7 +63,7 @@ def add_releases(
     now: datetime,
     progress: Progress | None = None,
 ) -> tuple[TakenIn, ...]:
-    """Stage releases of one product, all or none. Raises RepositoryRefused naming the one that is not taken, UsageError, and what
+    """Stage releases of one product, all or none. Raises ReleaseRefused naming the one that is not taken, UsageError, and what
     reading raises."""
     staging.line(product.line)
     with alone_in(staging.folder):
@@ -78,14 +78,14 @@ def add_releases(
                 again = target_named(staging, product.line, product.manifest(claimed.version)) is not None
                 new = [one for one in _targets(copied, product) if _is_new(staging, product, one.target, again, path)]
                 if not new:
-                    raise RepositoryRefused(
+                    raise ReleaseRefused(
                         path, f"version {claimed.version} is in the repository already", "Nothing is to do."
                     )
                 every |= {one.target.path: one for one in new}
                 size = sum(one.target.length for one in new)
                 taken.append(TakenIn(path, claimed.product, claimed.version, claimed.generation, len(new), size, again))
             if len({one.product for one in taken}) > 1 or len({one.version for one in taken}) != len(taken):
-                raise RepositoryRefused(
+                raise ReleaseRefused(
                     ", ".join(folders)[:200], "they are not different versions of one product", "Add them one by one."
                 )
             channels = _first_channels(staging, product, taken[0].product)
@@ -142,7 +142,7 @@ def _beside(source: str) -> list[str]:
         if name == f"{base}{MANIFEST}" or name.startswith((f"{base}{MANIFEST}.", f"{base}{_PLANT}"))
     ]
     if len(mine) > MAX_BESIDE:
-        raise RepositoryRefused(source, f"more than {MAX_BESIDE} files lie beside it", "Remove what is no proof of it.")
+        raise ReleaseRefused(source, f"more than {MAX_BESIDE} files lie beside it", "Remove what is no proof of it.")
     return mine
 
 
@@ -165,26 +165,22 @@ def _checked(
     manifest, _ = read_listed(f"{copied}{MANIFEST}")
     claims, base = manifest.claims, os.path.basename(copied)
     if claims.product is None or claims.version is None or claims.generation is None:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             path,
             "its manifest does not claim product, version and generation",
             "Sign it with `sealwright release create`.",
         )
     if checked_part(claims.version, "version") != base:
-        raise RepositoryRefused(
-            path, f"its manifest claims version {claims.version}", "Name the folder like the version."
-        )
+        raise ReleaseRefused(path, f"its manifest claims version {claims.version}", "Name the folder like the version.")
     names = [entry.name for entry in manifest.files]
     description = parse_description(read_file(os.path.join(copied, NAME), MAX_BYTES), f"{path}/{NAME}")
     check_complete(description, names, path)
     deep = next((name for name in names if name.count(b"/") + 4 > roles.MAX_PARTS), None)
     if deep is not None:
-        raise RepositoryRefused(
-            path, f"a file lies more than {roles.MAX_PARTS - 4} folders deep in it", "Pack that part."
-        )
+        raise ReleaseRefused(path, f"a file lies more than {roles.MAX_PARTS - 4} folders deep in it", "Pack that part.")
     known = channels_of(staging, product)
     if known is not None and known.product != claims.product:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             path, f"it is of {claims.product}, and {product} is {known.product}", "Name the place of that product."
         )
     return _Claimed(claims.product, claims.version, claims.generation)
@@ -193,7 +189,7 @@ def _checked(
 def _check_verdict(path: str, verdict: Verdict) -> None:
     if verdict.outcome is not Outcome.TRUSTED:
         grave = next(one for one in verdict.findings if one.severity in (Severity.REJECT, Severity.UNDECIDED))
-        raise RepositoryRefused(path, f"devices would not install it: {grave.sentence}", grave.next_step)
+        raise ReleaseRefused(path, f"devices would not install it: {grave.sentence}", grave.next_step)
 
 
 def _targets(copied: str, product: ProductPath) -> Iterator[_New]:
@@ -201,7 +197,7 @@ def _targets(copied: str, product: ProductPath) -> Iterator[_New]:
     base, folder = os.path.basename(copied), os.path.dirname(copied)
     _, names, results = hash_tree(copied, HashName.SHA256, None)
     for raw, digest, size in zip(names, results.digests(), results.sizes(), strict=True):
-        target = roles.target_of(product.file(base, raw), size, digest.hex())
+        target = roles.target_of(product.member(base, raw), size, digest.hex())
         yield _New(target, os.path.join(copied, os.fsdecode(raw)))
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
@@ -213,16 +209,14 @@ def _targets(copied: str, product: ProductPath) -> Iterator[_New]:
 
 
 def _is_new(staging: Staging, product: ProductPath, target: TargetFile, again: bool, path: str) -> bool:
-    """Whether a target is to be staged; RepositoryRefused for other bytes of a version that was released (A160)."""
+    """Whether a target is to be staged; ReleaseRefused for other bytes of a version that was released (A160)."""
     known = target_named(staging, product.line, target.path)
     if known is not None and known.hashes == target.hashes:
         return False
     if again and not may_change(target.path) and known is None and target.path.count("/") > 2:
-        raise RepositoryRefused(
-            path, f"{target.path} is new in a version that was released", "Give it another version."
-        )
+        raise ReleaseRefused(path, f"{target.path} is new in a version that was released", "Give it another version.")
     if known is not None and not may_change(target.path):
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             path,
             f"this version was released with another {target.path.rpartition('/')[2]}, and never gets other bytes",
             "Give the release another version.",

@@ -7,8 +7,6 @@
     drives/vx-200/1.4.2.plant.manifest(.p7s)        a plant's acceptance, where the plant's repository has it
     drives/vx-200/1.4.2/release.toml                the release's files
 
-A file of a release whose name holds other characters than a URL takes is named by its percent-encoding: `read%20me.txt`.
-
 `drives` is the product line, to whose TUF role the targets below it are delegated; `vx-200` names the product there, `1.4.2` the version.
 Taken out of the repository into one folder, the files of a release are what `verify FOLDER` judges.
 """
@@ -17,14 +15,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from sealwright.artifact.names import check_name, display
 from sealwright.errors import UsageError
 
 CHANNELS = "channels.json"
 MANIFEST = ".manifest"
-UNQUOTED = "/+,=@"  # beside letters, digits and `_.-~`: what names hold often, and URLs take
+_MEMBER = re.compile(r"[A-Za-z0-9_+,=@.-]+(?:/[A-Za-z0-9_+,=@.-]+)*")
 _PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
 
@@ -51,9 +48,16 @@ class ProductPath:
         """The target that is the release's manifest; what lies beside it begins so too."""
         return f"{self.release(version)}{MANIFEST}"
 
-    def file(self, version: str, name: bytes) -> str:
-        """The target of a file of the release. name: as the manifest has it, relative to the release's folder."""
-        return f"{self.release(version)}/{quote(name, safe=UNQUOTED)}"
+    def member(self, version: str, name: bytes) -> str:
+        """The target of a release's file; UsageError for a name that is written differently in a URL."""
+        text = name.decode("utf-8", "surrogateescape")
+        if not _MEMBER.fullmatch(text):
+            raise UsageError(
+                display(name),
+                "a release's file has a name that URLs write differently",
+                "Rename it: letters, digits and `_`, `+`, `,`, `=`, `@`, `.`, `-`.",
+            )
+        return f"{self.release(version)}/{text}"
 
 
 def product_path(text: str) -> ProductPath:

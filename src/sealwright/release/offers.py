@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import RepositoryRefused, UsageError
+from sealwright.errors import ReleaseRefused, UsageError
 from sealwright.release.channels import Channels, Named, Offer, Withdrawn
 
 
@@ -23,7 +23,7 @@ class Wanted:
 
 
 def promoted(channels: Channels, wanted: Wanted) -> Channels:
-    """The channels with an offer in place of the same release's earlier one in that channel; RepositoryRefused where it goes back.
+    """The channels with an offer in place of the same release's earlier one in that channel; ReleaseRefused where it goes back.
 
     Offers of older releases to the same channel end where the new one reaches everybody.
     """
@@ -54,12 +54,12 @@ def _check_not_back(channels: Channels, wanted: Wanted) -> None:
     release, channel = wanted.offer.release, wanted.offer.channel
     gone = channels.withdrawal(release.manifest)
     if gone is not None:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             release.version, f"it is withdrawn ({gone.advisory})", "Promote a release that closes that hole."
         )
     newer = max((one.release for one in channels.withdrawn), key=lambda one: one.generation, default=None)
     if newer is not None and release.generation < newer.generation:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             release.version,
             f"its generation {release.generation} is below that of {newer.version}, {newer.generation}, which is withdrawn",
             "Promote a newer release.",
@@ -67,7 +67,7 @@ def _check_not_back(channels: Channels, wanted: Wanted) -> None:
     enforcing = [one.release for one in channels.offers if one.channel == channel]
     floor = max((wanted.enforces.get(one.manifest, 0) for one in enforcing), default=0)
     if release.generation < floor:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             release.version,
             f"its generation {release.generation} is below {floor}, which {channel} enforces already",
             "Promote a release of at least that generation.",

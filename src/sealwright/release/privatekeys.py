@@ -18,7 +18,7 @@ from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import OpenArtifact, open_artifact
 from sealwright.artifact.walk import walk_tree
-from sealwright.errors import RepositoryRefused
+from sealwright.errors import ReleaseRefused
 
 STORES = (".p12", ".pfx", ".jks", ".keystore", ".ppk", ".key")
 MAX_DER_BYTES = 16 << 10
@@ -37,10 +37,10 @@ class KeyFound:
 
 
 def refuse_private_keys(folder: str, allowed: Collection[str], progress: Progress | None = None) -> None:
-    """RepositoryRefused naming the first file with a private key, unless its name is among those allowed."""
+    """ReleaseRefused naming the first file with a private key, unless its name is among those allowed."""
     found = next((one for one in private_keys(folder, progress) if one.name not in allowed), None)
     if found is not None:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             f"{folder}/{found.name}",
             f"{found.what}: whoever gets the release would have it",
             f"Take it out; where it must be there: --allow '{found.name}=WHY'.",

@@ -22,7 +22,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tim
 from tuf.api.serialization import DeserializationError
 
 from sealwright.artifact.folders import alone_in
-from sealwright.errors import MalformedRepository, RepositoryRefused
+from sealwright.errors import MalformedRepository, ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.readiness import Planned, plan
 from sealwright.release.rolekeys import Payload, RoleSigners
@@ -55,7 +55,7 @@ class Publication:
 
 
 def publish(staging: Staging, signers: RoleSigners, now: datetime, foreign: Foreign = Foreign.REFUSE) -> Publication:
-    """Points 1 to 4. Raises RepositoryRefused, RepositoryUnavailable, and what signing raises; nothing has changed then for clients,
+    """Points 1 to 4. Raises ReleaseRefused, RepositoryUnavailable, and what signing raises; nothing has changed then for clients,
     or all of it. foreign: what happens where the place has another timestamp than was published from here last."""
     with alone_in(staging.folder):
         storage = staging.storage
@@ -69,7 +69,7 @@ def refresh(staging: Staging, signers: RoleSigners, now: datetime) -> Publicatio
         storage = staging.storage
         before = _pointer(staging, storage, Foreign.REFUSE)
         if staging.published is None:
-            raise RepositoryRefused(
+            raise ReleaseRefused(
                 staging.folder, "nothing was published yet", "Publish it: `sealwright release publish`."
             )
         return _published(staging, storage, before, Planned({}, ()), signers, now, Foreign.REFUSE)
@@ -159,11 +159,11 @@ def _snapshot(
 
 
 def _signed_online(root: Root, signed: Snapshot | Timestamp, signers: RoleSigners) -> bytes:
-    """Point 2; RepositoryRefused where the home has not the keys."""
+    """Point 2; ReleaseRefused where the home has not the keys."""
     role = root.get_delegated_role(signed.type)
     mine = [key for key in role.keyids if key in signers.ids][: role.threshold]
     if len(mine) < role.threshold:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             f"role {signed.type}",
             f"{role.threshold} of its keys must sign it, and this home has {len(mine)}",
             "Publish with the home that has the online keys.",
@@ -224,7 +224,7 @@ def _target(staging: Staging, target: TargetFile) -> Added:
     name = roles.published_name(target)
     path = staging.target_path(name)
     if not os.path.isfile(path):
-        raise RepositoryRefused(target.path, "its bytes are not staged any more", "Add the release again.")
+        raise ReleaseRefused(target.path, "its bytes are not staged any more", "Add the release again.")
     return Added(f"{TARGETS}/{name}", path, target.length)
 
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
-from sealwright.errors import RepositoryRefused
+from sealwright.errors import ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.catalogue import may_change
 from sealwright.release.staging import RoleFile, Staging
@@ -35,10 +35,10 @@ class Planned:
 
 
 def plan(staging: Staging, now: datetime) -> Planned:
-    """Points 1 to 3; RepositoryRefused naming the role that is not ready."""
+    """Points 1 to 3; ReleaseRefused naming the role that is not ready."""
     staged = {name: cast("RoleFile", staging.staged(name)) for name in staging.staged_names}
     if staging.published is None and roles.ROOT not in staged:
-        raise RepositoryRefused(staging.folder, "it has no root", "Begin it with `sealwright release init`.")
+        raise ReleaseRefused(staging.folder, "it has no root", "Begin it with `sealwright release init`.")
     for name, role in staged.items():
         _check_ready(staging, name, role, now)
     _check_below(staging, staged)
@@ -54,18 +54,18 @@ def _check_ready(staging: Staging, name: str, role: RoleFile, now: datetime) -> 
         version = published.version(name) if published else 0
         right = role.signed.version > version
     if not right:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             f"role {name}",
             f"version {role.signed.version} is staged, and version {version} is published",
             "Remove it from `staged/metadata` and stage it again.",
         )
     if role.signed.expires <= now:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             f"role {name}", f"it ended on {role.signed.expires:%Y-%m-%d}", "Stage it again: `sealwright release renew`."
         )
     standing = standing_of(staging, name)
     if standing.missing:
-        raise RepositoryRefused(
+        raise ReleaseRefused(
             f"role {name}",
             f"{standing.missing} more of its keys must sign it",
             "Have it signed: `sealwright release sign` with the home of whoever holds one.",
@@ -87,11 +87,11 @@ def _check_below(staging: Staging, staged: Mapping[str, RoleFile]) -> None:
     for name in below:
         found = staging.role(name)
         if found is None:
-            raise RepositoryRefused(f"role {name}", "it has no version yet", "Stage it: `sealwright release renew`.")
+            raise ReleaseRefused(f"role {name}", "it has no version yet", "Stage it: `sealwright release renew`.")
         if name not in staged and not staging.delegator(name).get_verification_result(
             name, found.signed_bytes, found.signatures
         ):
-            raise RepositoryRefused(
+            raise ReleaseRefused(
                 f"role {name}",
                 "its keys change, and what is published of it was signed by the ones before",
                 "Stage it too and have it signed by the new ones: `sealwright release renew`.",
@@ -111,7 +111,7 @@ def _new_targets(staging: Staging, staged: Mapping[str, RoleFile]) -> Iterable[T
             following = new.get(path)
             if following is None or (following.hashes != target.hashes and not may_change(path)):
                 what = "is missing" if following is None else "has other bytes"
-                raise RepositoryRefused(
+                raise ReleaseRefused(
                     path,
                     f"it was released, and {what} in what is staged",
                     "Stage the line again; find out who changed it.",
@@ -125,6 +125,6 @@ def _check_places(staging: Staging, line: str, names: Iterable[str]) -> None:
     for name in names:
         for path in cast("Metadata[Targets]", staging.role(name)).signed.targets:
             if not path.startswith(f"{line}/") or not 2 <= path.count("/") < roles.MAX_PARTS:
-                raise RepositoryRefused(path, f"it does not lie below the line {line}", "Stage the line again.")
+                raise ReleaseRefused(path, f"it does not lie below the line {line}", "Stage the line again.")
             if roles.role_for(top, line, path) != name:
-                raise RepositoryRefused(path, f"it is listed by {name}, where no client looks", "Stage the line again.")
+                raise ReleaseRefused(path, f"it is listed by {name}, where no client looks", "Stage the line again.")

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, cast
-from urllib.parse import unquote
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets, Timestamp
@@ -230,7 +229,7 @@ class Staging:
 
     def target_path(self, published_name: str) -> str:
         """Where a new target lies until it is published."""
-        return os.path.join(self.folder, STAGED_TARGETS, *unquote(published_name).split("/"))
+        return os.path.join(self.folder, STAGED_TARGETS, *published_name.split("/"))
 
     def _published(self) -> Published | None:
         pointer = self.kept(POINTER)

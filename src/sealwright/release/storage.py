@@ -18,13 +18,12 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import unquote
 
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.folders import alone_in, sync_folder
 from sealwright.artifact.output import FileRange, Output, Replace, sync_file_system, write_atomic, write_batch
 from sealwright.artifact.source import open_artifact, read_file_or_none
-from sealwright.errors import RepositoryRefused, RepositoryUnavailable, UsageError
+from sealwright.errors import ReleaseRefused, RepositoryUnavailable, UsageError
 
 METADATA = "metadata"
 TARGETS = "targets"
@@ -35,7 +34,7 @@ _SHA256 = (HashName.SHA256,)
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One file to be published. name: as a URL has it, below the place; path: of a file with its bytes; size: of them."""
+    """One file to be published. name: below the place; path: of a file with its bytes; size: of them."""
 
     name: str
     path: str
@@ -55,11 +54,11 @@ class Storage(Protocol):
         ...
 
     def add(self, files: Sequence[Added]) -> None:
-        """Publish files that never change, durable when it returns; RepositoryRefused where a name has other bytes."""
+        """Publish files that never change, durable when it returns; ReleaseRefused where a name has other bytes."""
         ...
 
     def exchange(self, before: bytes | None, after: bytes) -> None:
-        """The pointer, from what it was to what it will be; RepositoryRefused where it is something else now."""
+        """The pointer, from what it was to what it will be; ReleaseRefused where it is something else now."""
         ...
 
 
@@ -134,21 +133,21 @@ class FolderStorage:
             sync_folder(folder)
 
     def _path(self, name: str) -> str:
-        return os.path.join(self.folder, *unquote(name).split("/"))
+        return os.path.join(self.folder, *name.split("/"))
 
 
-def other_bytes(name: str) -> RepositoryRefused:
+def other_bytes(name: str) -> ReleaseRefused:
     """What was published under a name has other bytes (A160)."""
-    return RepositoryRefused(
+    return ReleaseRefused(
         name,
         "it was published with other bytes",
         "Find out who wrote there; a version that was released gets no other bytes.",
     )
 
 
-def other_pointer(place: str) -> RepositoryRefused:
+def other_pointer(place: str) -> ReleaseRefused:
     """Somebody else published meanwhile, or changed what was published."""
-    return RepositoryRefused(
+    return ReleaseRefused(
         f"{place}: timestamp.json",
         "it is not the one that was published from here last",
         "Find out who wrote there; one staging folder publishes to one place.",

@@ -41,6 +41,7 @@ from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
+    DEVICE,
     LOG,
     OCSP_RESPONDER,
     PERSON,
@@ -119,6 +120,7 @@ ROLES = {
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
     "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
     "repository": Plan(KeyKind.P256, REPOSITORY, purpose=KeyPurpose.REPOSITORY),
+    "report": Plan(KeyKind.P256, DEVICE, purpose=KeyPurpose.REPORT),
 }
 
 

@@ -66,6 +66,7 @@ class KeyPurpose(StrEnum):
     BACKUP = "backup"
     RECORD = "record"
     REPOSITORY = "repository"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)

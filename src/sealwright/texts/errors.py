@@ -162,12 +162,8 @@ TEXTS: dict[str, Text] = {
         "the release repository {subject} is not what its keys signed: {found}",
         "Restore it from a copy; nothing was published.",
     ),
-    "SW-REPOSITORY-REFUSED": Text(
+    "SW-RELEASE-REFUSED": Text(
         "{subject} is not taken into the release repository: {found}", "Correct it; nothing was published."
-    ),
-    "SW-REPOSITORY-UNAVAILABLE": Text(
-        "the place {subject} of the release repository does not answer: {found}",
-        "Try again; what was published is unchanged.",
     ),
     "SW-SERVICE-REFUSED": Text("the signing service {subject} refuses: {found}", "Ask its operator."),
 }
