@@ -406,3 +406,15 @@ class AgentDamaged(SealwrightError):
     """What a device's agent keeps of itself cannot be relied on."""
 
     code = "SW-AGENT-STATE"
+
+
+class MalformedRepository(SealwrightError):
+    """A release repository, or what is staged for it, is not what its keys signed."""
+
+    code = "SW-REPOSITORY-MALFORMED"
+
+
+class ReleaseRefused(SealwrightError):
+    """A release or role is not taken into a repository: not verified, not signed by enough, or other bytes than were released (A160)."""
+
+    code = "SW-RELEASE-REFUSED"

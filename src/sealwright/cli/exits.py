@@ -122,6 +122,22 @@ EXITS: dict[str, Exits] = {
     "policy change": Exits("the change is written, or none is needed", "it is not written"),
     "policy approve": Exits("approved", "not approved"),
     "policy diff": Exits("NEW allows nothing that OLD did not", "NEW allows more", "not decided: treat NEW as weaker"),
+    "release create": Exits(
+        "signed; with --dry-run: it could be",
+        "not signed, or its folder is not complete",
+        "signed, a timestamp is to come",
+    ),
+    "release init": Exits("begun, and signed by enough", "not begun", "begun; somebody else has yet to sign"),
+    "release line": Exits("staged, and signed by enough", "not staged", "staged; somebody else has yet to sign"),
+    "release rotate": Exits("staged, and signed by enough", "not staged", "staged; somebody else has yet to sign"),
+    "release sign": Exits("signed by enough", "not signed", "signed; somebody else has yet to sign"),
+    "release publish": Exits(
+        "published; with --dry-run: it could be", "not published: clients get what they got before"
+    ),
+    "release status": Exits("nothing ends within --within", "something ends, or has"),
+    "release accept": Exits(
+        "everything is accepted", "something is not", "everything is accepted, a timestamp is to come"
+    ),
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),

@@ -49,6 +49,7 @@ COMMANDS = {
     "key": "list, create, show, certify and attest keys",
     "cert": "issue, renew, replace, suspend and revoke certificates; see what ends when",
     "released": "write down where signed files went: a portal, a stick, an update server",
+    "release": "make releases, keep a repository of them, offer them to devices by channel",
     "ca": "revocation lists, cross-signing, and requests to an authority above",
     "trust": "make, change, compare, sign, install and watch trust files; revocation bundles",
     "secure-boot": "make, sign and show the variables of Secure Boot: PK, KEK, db, dbx",

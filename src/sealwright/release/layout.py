@@ -44,6 +44,10 @@ class ProductPath:
         """The release's folder, without a slash at its end; UsageError for a version that can be no name."""
         return f"{self}/{checked_part(version, 'version')}"
 
+    def manifest(self, version: str) -> str:
+        """The target that is the release's manifest; what lies beside it begins so too."""
+        return f"{self.release(version)}{MANIFEST}"
+
     def member(self, version: str, name: bytes) -> str:
         """The target of a release's file; UsageError for a name that is written differently in a URL."""
         text = name.decode("utf-8", "surrogateescape")

@@ -158,5 +158,12 @@ TEXTS: dict[str, Text] = {
     "SW-CONFIGURATION-MALFORMED": Text(
         "the configuration {subject} cannot be used: {found}", "Correct it, and start the service again."
     ),
+    "SW-REPOSITORY-MALFORMED": Text(
+        "the release repository {subject} is not what its keys signed: {found}",
+        "Restore it from a copy; nothing was published.",
+    ),
+    "SW-RELEASE-REFUSED": Text(
+        "{subject} is not taken into the release repository: {found}", "Correct it; nothing was published."
+    ),
     "SW-SERVICE-REFUSED": Text("the signing service {subject} refuses: {found}", "Ask its operator."),
 }
