@@ -28,8 +28,8 @@ http {{
 
 
 @contextmanager
-def nginx(root: Path, work: Path) -> Iterator[str]:
-    """Serve a folder while the block runs; its URL."""
+def nginx(root: Path, work: Path, within: tuple[str, ...] = ()) -> Iterator[str]:
+    """Serve a folder while the block runs; its URL. within: the words before a command that put it into a network."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     assert program, "the package nginx is missing"
     work.mkdir(parents=True, exist_ok=True)
@@ -38,12 +38,14 @@ def nginx(root: Path, work: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     (work / "nginx.conf").write_text(_CONFIG.format(work=work, root=root, port=port))
     process = subprocess.Popen(
-        [program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", str(work / "error.log")]
+        [*within, program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", str(work / "error.log")]
     )
     try:
         for _ in range(600):
+            if within and (work / "nginx.pid").exists():  # written once it listens
+                break
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                if not within and probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert process.poll() is None, (work / "error.log").read_text()
             time.sleep(0.05)
