@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from kit.service import POLICY, World, signed, wanted, world
 from sealwright.artifact.digest import Digest
-from sealwright.errors import LogRefused, NoSuchRequest, RequestOver, RequestRefused, SealwrightError
+from sealwright.errors import LogRefused, NoSuchRequest, PolicyRefused, RequestOver, RequestRefused, SealwrightError
 from sealwright.log.tables import ENTRIES
 from sealwright.signing.people import Machine, Role
 from sealwright.signing.policy import Policies, load_policies
@@ -451,3 +451,23 @@ def test_quotas_are_counted_where_requests_are_recorded(own: World) -> None:
     assert (len(recorded), refused) == (3, 2)
     approved(own, recorded[0], "eva")
     assert approved(own, recorded[0], "jan") is State.SIGNING
+
+
+def test_a124_withdrawing_what_was_used_gives_no_quota_back(own: World) -> None:
+    folder = own.folder / "policies"
+    quota = '[quota.hourly]\nof = "principal"\nper = "hour"\nat_most = 3\n'
+    (folder / "settings.toml").write_text("# sealwright policy settings 1\n" + quota)
+    bounded = '@id("bounded") forbid (principal, action == Action::"request", resource) when { context.over.contains(Quota::"hourly") };'
+    with (folder / "rules.cedar").open("a") as rules:
+        rules.write(bounded)
+    own.policies = load_policies(str(folder))
+    max_, names = own.principal("max"), ["1.bin", "2.bin", "3.bin"]
+    waits = own.requests.ask(max_, Wish("release", wanted(names, "production")))
+    waits.recorded.result(10)
+    assert own.requests.withdraw(max_, waits.id).state is State.WITHDRAWN
+    used = own.requests.ask(max_, Wish("release", wanted(names)))  # nothing of the first was signed
+    assert len(signed(used)) == 3
+    edit(own, lambda c: c.execute(update(REQUESTS).where(REQUESTS.c.id == used.id).values(state=State.FAILED)))
+    assert own.requests.withdraw(max_, used.id).state is State.WITHDRAWN  # as where the key failed at the last one
+    with pytest.raises(PolicyRefused, match="bounded"):
+        own.requests.ask(max_, Wish("release", wanted(["4.bin"])))
