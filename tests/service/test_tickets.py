@@ -63,6 +63,7 @@ def test_a_ticket_reads_its_request_as_the_machine_that_asked(service: World) ->
     for path in (f"/v1/requests/{id_}", f"/v1/requests/{id_}/signatures", f"/v1/requests/{id_}/proofs"):
         found = book.principal(ticket, "GET", path, NOW)
         assert found == machine(service)
+    assert book.principal(ticket, "POST", "/v1/timestamps", NOW) == machine(service)  # over whatever it signed
     assert service.requests.shelf.standing(found, id_).id == id_
     with service.store.read() as connection:
         stored = connection.execute(select(TICKETS).where(TICKETS.c.request == id_)).one()
@@ -87,6 +88,8 @@ def test_a_ticket_reads_its_request_as_the_machine_that_asked(service: World) ->
         ("POST", "/v1/requests/{id}/withdrawal"),
         ("POST", "/v1/requests/{id}/attempts"),
         ("POST", "/v1/requests"),
+        ("GET", "/v1/timestamps"),
+        ("POST", "/v1/timestamps/"),
     ],
 )
 def test_a_ticket_is_good_for_nothing_else(service: World, method: str, path: str) -> None:

@@ -5,7 +5,8 @@
 
 1. It is 32 octets that nobody can guess; the database has their SHA-256.
 2. It is good for reading one request, its signatures and its proofs, until its time: `GET` of these three paths, letter by letter.
-   It asks for nothing, approves nothing and withdraws nothing, so a row that somebody writes lets them read what they could read there.
+   And for timestamps (`POST /v1/timestamps`), which are made over anything and say nothing of who asked.
+   It asks for no signature, approves nothing and withdraws nothing, so a row that somebody writes lets them read what they could read there.
 3. Whose it is, is the machine as the register has it now, with issuer, audience, subject and claims of its token; where the register
    wants others since, it is nobody's. Policies decide what it may read, as ever.
 4. A request has one: that of the job that asked last.
@@ -33,6 +34,7 @@ AFTER = timedelta(hours=1)  # for fetching what was signed in the last minute of
 _OCTETS = 32
 _PATH = re.compile(r"/v1/requests/([0-9a-f]{64})(/signatures|/proofs)?")
 _HEAD = ("iss", "aud", "sub")  # as in tokens, and no register lists a claim by these names
+_TIMESTAMPS = ("POST", "/v1/timestamps")
 _NEXT = "Ask again with a new token."
 
 
@@ -64,7 +66,8 @@ class Tickets:
         asked = _PATH.fullmatch(path)
         if row is None or row.expires < millis(now):
             raise _nobody("there is no such ticket, or it has ended")
-        if method != "GET" or asked is None or asked[1] != row.request:
+        reads = method == "GET" and asked is not None and asked[1] == row.request
+        if not reads and (method, path) != _TIMESTAMPS:
             raise _nobody(f"it is a ticket of another request, or for reading alone ({method})")
         said = {name: str(value) for name, value in read_canonical(bytes(row.claims)).items()}
         head = tuple(said.pop(name, "") for name in _HEAD)
