@@ -84,6 +84,8 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_url(self, url: bytes) -> None:
             self._count(len(url))
+            if b"#" in url:
+                raise ValueError("a fragment is no part of a request (RFC 9112 section 3.2)")
             super().on_url(url)
 
         def on_header(self, name: bytes, value: bytes) -> None:

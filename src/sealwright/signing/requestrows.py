@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 
 from sealwright.artifact.digest import Digest
 from sealwright.signing.approval import Approval, Scheme
@@ -67,11 +67,15 @@ def owe(connection: Connection, id_: str, due: datetime) -> None:
 
 
 def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
-    """How many artifacts were asked for in the hour and the day before now. whose: a condition on `requests`."""
+    """How many artifacts were asked for in the hour and the day before now. whose: a condition on `requests`.
+
+    What was withdrawn does not count, unless it was used before: some of it may be signed.
+    """
+    counts = or_(REQUESTS.c.state != State.WITHDRAWN, REQUESTS.c.attempt > 0)
 
     def since(age: timedelta) -> int:
         query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
-            whose, REQUESTS.c.created > millis(now - age), REQUESTS.c.state != State.WITHDRAWN
+            whose, REQUESTS.c.created > millis(now - age), counts
         )
         return int(connection.execute(query).scalar() or 0)
 
