@@ -16,6 +16,7 @@ elsewhere that can be erased, of which `private` is the salted digest.
 | `signature` | a signature left (`entry.py`; in its private part the request) | |
 | `used` | its approvals are used up, and approve nothing else | attempt, approvals, private |
 | `followup` | an emergency was looked at afterwards | outcome, approvals, private |
+| `alarm` | more was signed in an hour or a day than is usual; `request` is the one by which | of, per, above, since, count, key |
 | `policy` | other rules count from here on; where `previous` is the same they are only said again | policy, edition, previous, change, approvals, private |
 | `key` | a key was enrolled, disabled, enabled or retired | event, key, algorithm, construction, purpose, provenance, approvals, private |
 | `certificate` | a certificate was issued, revoked, held or released | event, certificate, key, reason, approvals, private |
@@ -47,6 +48,8 @@ from sealwright.log.entryfields import (
     Form,
     KeyEvent,
     Outcome,
+    RateOf,
+    RatePer,
     Scheme,
     Stage,
     form_of,
@@ -181,6 +184,20 @@ class FollowUp(_Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm(_Entry):
+    """A rate that is not usual. request: by which `above` was exceeded; count: signatures begun since the span began; key: where it is a key's."""
+
+    TYPE: ClassVar[str] = "alarm"
+    request: str
+    of: RateOf
+    per: RatePer
+    above: int
+    since: datetime
+    count: int
+    key: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChange(_Entry):
     """Other rules count from here on, or the same are said again. previous: None for the first ones.
 
@@ -251,6 +268,7 @@ AnyEntry = (
     | Intent
     | Used
     | FollowUp
+    | Alarm
     | PolicyChange
     | KeyChange
     | CertificateChange
@@ -268,6 +286,7 @@ TYPES: dict[str, type[_Entry]] = {
         Intent,
         Used,
         FollowUp,
+        Alarm,
         PolicyChange,
         KeyChange,
         CertificateChange,

@@ -43,6 +43,21 @@ class Outcome(StrEnum):
     DISPUTED = "disputed"
 
 
+class RateOf(StrEnum):
+    """Whose signatures a rate alarm counts."""
+
+    PRINCIPAL = "principal"
+    PRODUCT = "product"
+    KEY = "key"
+
+
+class RatePer(StrEnum):
+    """Over how long a rate alarm counts: an hour or a day of UTC."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
 class KeyEvent(StrEnum):
     """What happened to a key."""
 
@@ -158,6 +173,10 @@ _FORMS: dict[str, Form] = {
     "stage": _word_of(Stage),
     "scheme": _word_of(Scheme),
     "outcome": _word_of(Outcome),
+    "of": _word_of(RateOf),
+    "per": _word_of(RatePer),
+    "above": _number(1),
+    "since": _TIME,
 }
 _EVENTS: dict[str, Form] = {"key": _word_of(KeyEvent), "certificate": _word_of(CertificateEvent)}
 

@@ -33,6 +33,14 @@
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
     url = "https://alarms.acme.example/sealwright"
 
+    [[rate_alarm]]                           # more than so many signatures in an hour is told (`ratealarms.py`)
+    of = "key"                               # or "principal", "product"
+    per = "hour"                             # or "day"
+    above = 40
+
+    [timestamps]                             # `POST /v1/timestamps` (`stamping.py`)
+    key = "timestamp"
+
     public_log = true                        # and the rest of what is published: `publishing.py`
 
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
@@ -53,9 +61,12 @@ from sealwright.service.issuers import issuer_of
 from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
+from sealwright.service.ratealarms import read_limits
 from sealwright.service.server import Listen, parse_listen
+from sealwright.service.stamping import TimestampsEntry, read_timestamps
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
+from sealwright.signing.rates import RateLimit
 
 FIRST_LINE = "# sealwright service 1"
 CONFIGURATION = Complaint(
@@ -99,6 +110,8 @@ class Configuration:
     webhook: Webhook | None
     metrics: Listen | None = None
     publishing: Publishing = Publishing()
+    rate_limits: tuple[RateLimit, ...] = ()
+    timestamps: TimestampsEntry | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -148,6 +161,8 @@ def read_configuration(path: str) -> Configuration:
         metrics=_metrics(top, path),
         webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
+        rate_limits=read_limits(top),
+        timestamps=read_timestamps(top, place),
     )
     tls.done()
     top.done()

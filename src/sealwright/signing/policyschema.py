@@ -45,6 +45,7 @@ STATEMENTS = tuple(
         kinds.BACKUP,
         kinds.LOSS,
         kinds.RECORD,
+        kinds.REPORT,
         kinds.ACCEPTANCE,
         kinds.RECEIVING,
         kinds.TIMESTAMP,
