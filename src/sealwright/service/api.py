@@ -120,7 +120,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     pages = LogPages(office.requests, office.door, office.publishing)
     offered = Offered(office.publishing)
 
-    async def who(request: Request[Any, Any, Any], office: Office) -> Principal:
+    async def who(request: Request[Any, Any, Any], office: NamedDependency[Office]) -> Principal:
         """It takes the office, so that Litestar finds the two one after the other: for two at once it makes a task of each."""
         state = request.scope["state"]
         if WHO not in state:
