@@ -10,6 +10,7 @@ Register and TLS files are read again where they change: a register that cannot 
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
@@ -80,8 +81,10 @@ class Service:
             announce(address)
             say_ready()
 
+        app = application(self.office, self.log, access)
+        gc.freeze()  # what is there from now on stays: a full collection that looks at all of it stops every thread for 80 ms
         await serve_application(
-            application(self.office, self.log, access),
+            app,
             self.configuration.listen,
             announce=announced,
             limits=LIMITS,
