@@ -37,6 +37,7 @@ from sealwright.errors import (
     RequestOver,
     RequestRefused,
     SealwrightError,
+    SpoolFull,
     StoreConflict,
     StoreUnavailable,
     UsageError,
@@ -46,7 +47,7 @@ from sealwright.log.canonical import time_text
 from sealwright.log.entryfields import Outcome
 from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
-from sealwright.service.bodies import LargeBodies, has_body
+from sealwright.service.bodies import STREAMED, LargeBodies, has_body
 from sealwright.service.conditional import conditional
 from sealwright.service.cosigning import Cosigner
 from sealwright.service.description import OPEN, configuration, describe
@@ -59,9 +60,11 @@ from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.provenancepage import provenance
 from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
+from sealwright.service.spool import Spool
 from sealwright.service.standing import standing_told
 from sealwright.service.tickets import Tickets
 from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
+from sealwright.service.uploadpages import HANDED_IN
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -106,6 +109,7 @@ STATUS: Mapping[type[SealwrightError], int] = {
     KeyUnavailable: 503,
     JournalError: 503,
     StoreUnavailable: 503,
+    SpoolFull: 503,
 }
 _AGAIN_S = "2"
 
@@ -114,7 +118,8 @@ _AGAIN_S = "2"
 class Office:
     """What the resources work on. name: the service's id.
 
-    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured.
+    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured;
+    spool: None where no file is taken.
     """
 
     requests: Requests
@@ -126,6 +131,7 @@ class Office:
     watched: Watched | None = None
     publishing: Publishing = Publishing()
     cosigner: Cosigner | None = None
+    spool: Spool | None = None
 
 
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
@@ -147,10 +153,11 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             state[WHO] = await office.door.enter(request.scope, office.requests.clock())
         return cast("Principal", state[WHO])
 
-    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], resource: BaseRouteHandler) -> None:
         if has_body(request.scope["headers"]):  # nobody's body is read (A128)
             request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
-            await bodies.take(request.scope)
+            if not resource.opt.get(STREAMED):
+                await bodies.take(request.scope)
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
@@ -163,6 +170,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             items,
             approve,
             APPROVING,
+            HANDED_IN,
             withdraw,
             attempt,
             follow_up,
@@ -262,6 +270,8 @@ async def ask(
         approvals=[],
         reason=wish.reason,
         needed=asking.needed.approvals,
+        needed_prepares=asking.needed.prepares,
+        needs_upload=asking.needed.uploaded,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
     told.ticket = await _ticket(office, who, asking.request, asking.id)

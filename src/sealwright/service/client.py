@@ -56,6 +56,7 @@ from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import read_proof
 from sealwright.pki.timestamppool import Pool, Stamp
 from sealwright.service.citokens import TokenSource
+from sealwright.service.fileupload import Files, file_upload
 from sealwright.service.wire import (
     Ask,
     Challenge,
@@ -171,6 +172,16 @@ class Client:
         body = msgspec.json.encode(GivenApproval(approval.scheme.value, approval.proof))
         return self._post(f"/v1/requests/{id_}/approvals", body, StandingRequest)
 
+    def prepare(self, id_: str, word: Approval) -> StandingRequest:
+        """Hand in what was signed over an own copy that came to the same (`signing/preparers.py`)."""
+        body = msgspec.json.encode(GivenApproval(word.scheme.value, word.proof))
+        return self._post(f"/v1/requests/{id_}/prepares", body, StandingRequest)
+
+    def upload(self, id_: str, number: int, path: str) -> StandingRequest:
+        """Upload the file of an item, for the service to prepare it itself; ServiceRefused where it comes to something else."""
+        with file_upload(path) as file:
+            return self._told("PUT", f"/v1/requests/{id_}/files/{number}", file.blocks, StandingRequest, file.headers)
+
     def credentials(self, id_: str) -> list[WireCredential]:
         """The authenticators' credentials by which the caller approves; the challenge is computed from the request that was shown."""
         return self._get(f"/v1/requests/{id_}/challenge", Challenge).credentials
@@ -245,7 +256,9 @@ class Client:
     def _post(self, path: str, body: bytes, kind: type[_Body], headers: Mapping[str, str] | None = None) -> _Body:
         return self._told("POST", path, body, kind, {"content-type": "application/json", **(headers or {})})
 
-    def _told(self, method: str, path: str, body: bytes, kind: type[_Body], headers: Mapping[str, str]) -> _Body:
+    def _told(
+        self, method: str, path: str, body: bytes | Iterable[bytes], kind: type[_Body], headers: Mapping[str, str]
+    ) -> _Body:
         sent = {**headers, **self._authorization(method, path)}
         try:
             with self._http.stream(method, self.url + path, content=body or None, headers=sent) as answer:
@@ -294,7 +307,7 @@ class Origin(Protocol):
 class ServicePlace:
     """A service as the place where `sign` signs (`signing/place.py`). said: gets a line when approvals are waited for.
 
-    emergency: it cannot wait for what is usual; wait_s: how long signatures may take, approvals and all; watched: gets each answer on the
+    emergency: it cannot wait for what is usual; files: whether they are uploaded; wait_s: how long signatures may take, approvals and all; watched: gets each answer on the
     way; origin: what a CI job says of its run, None for a person.
     """
 
@@ -307,6 +320,7 @@ class ServicePlace:
         *,
         reason: str = "",
         emergency: bool = False,
+        files: Files = Files.STAY,
         wait_s: float = 3600,
         said: Callable[[StandingRequest], None] = lambda _: None,
         watched: Callable[[StandingRequest], None] = lambda _: None,
@@ -317,6 +331,7 @@ class ServicePlace:
         self.origin = origin
         self.reason = reason
         self.emergency = emergency
+        self.files = files
         self.wait_s = wait_s
         self.said = said
 
@@ -379,6 +394,9 @@ class ServiceKey:
         until = time.monotonic() + self.place.wait_s
         if standing.state == "waiting":
             self.place.said(standing)
+            if self.place.files is Files.UPLOADED:
+                for number, prepared in enumerate(batch):
+                    standing = client.upload(standing.id, number, prepared.path)
         while standing.state in ("waiting", "signing"):
             left = until - time.monotonic()
             if left <= 0:

@@ -33,6 +33,11 @@
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
     url = "https://alarms.acme.example/sealwright"
 
+    [upload]                                 # files that the service prepares itself (`spool.py`)
+    spool = "spool"
+    largest_mib = 4096
+    together_mib = 8192
+
     public_log = true                        # and the rest of what is published: `publishing.py`
 
 A key that nobody asked for is refused: a misspelt line is no setting that silently is not there (A132).
@@ -54,6 +59,7 @@ from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.server import Listen, parse_listen
+from sealwright.service.spool import Uploading, read_uploading
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
 
@@ -78,7 +84,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere; uploading: None for no files."""
 
     path: str
     id: str
@@ -99,6 +105,7 @@ class Configuration:
     webhook: Webhook | None
     metrics: Listen | None = None
     publishing: Publishing = Publishing()
+    uploading: Uploading | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -148,6 +155,7 @@ def read_configuration(path: str) -> Configuration:
         metrics=_metrics(top, path),
         webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
+        uploading=read_uploading(top, folder),
     )
     tls.done()
     top.done()

@@ -1,7 +1,7 @@
 """What the log has about a request, proved up to the log's signed checkpoint: what counts where a row says something else (A130).
 
     history = Histories(writer).read(connection, id_, leaf)
-    history.request, history.approvals, history.attempts, history.signatures, history.over
+    history.request, history.approvals, history.prepares, history.uploaded, history.attempts, history.signatures, history.over
 
 The entries are read from the request's own one on and hashed into the tree that the newest checkpoint signs, so that none can be edited,
 left out or put in: neither the table of entries nor any index of them is believed. What was read of a request is remembered, and the
@@ -22,8 +22,20 @@ from sqlalchemy import Connection
 from sealwright.artifact.digest import Digest
 from sealwright.errors import LogRefused, LogRewound
 from sealwright.log.canonical import Field, read_canonical, read_time
-from sealwright.log.entries import Approval, Emergency, Expired, FollowUp, Intent, Request, Used, Withdrawn
+from sealwright.log.entries import (
+    Approval,
+    Emergency,
+    Expired,
+    FollowUp,
+    Intent,
+    Prepare,
+    Request,
+    Upload,
+    Used,
+    Withdrawn,
+)
 from sealwright.log.entry import TYPE as SIGNATURE
+from sealwright.log.entryfields import Result
 from sealwright.log.merkle import leaf_hash
 from sealwright.log.reader import Head, check_head, read_entries, read_head, tree_of
 from sealwright.log.tree import Edge, Growing
@@ -46,7 +58,9 @@ class Over(StrEnum):
 class History:
     """What the log has about one request. size: of the log that was read.
 
-    request: the entry that it was asked by; approvals: digests of the approvals' proofs; attempts: how often it was used;
+    request: the entry that it was asked by; approvals, prepares: digests of the proofs of approvals, and of those who prepared the same;
+    uploaded: numbers of the items whose files the service prepared to the same; unlike: how often it came to something else;
+    attempts: how often it was used;
     signatures: digests of the values that were made by it; over: how it ended, None while it has not; until: when the follow-up of
     its emergency is due, None where there was none; followed: that it was looked at.
     """
@@ -54,6 +68,9 @@ class History:
     size: int
     request: bytes
     approvals: frozenset[Digest]
+    prepares: frozenset[Digest]
+    uploaded: frozenset[int]
+    unlike: int
     attempts: int
     signatures: tuple[Digest, ...]
     over: Over | None
@@ -69,6 +86,9 @@ class _Reading:
     edge: Edge
     request: bytes = b""
     approvals: set[Digest] = field(default_factory=set)
+    prepares: set[Digest] = field(default_factory=set)
+    uploaded: set[int] = field(default_factory=set)
+    unlike: int = 0
     privates: tuple[bytes, ...] = ()
     signatures: list[Digest] = field(default_factory=list)
     over: Over | None = None
@@ -81,6 +101,9 @@ class _Reading:
             size=self.edge.size,
             request=self.request,
             approvals=frozenset(self.approvals),
+            prepares=frozenset(self.prepares),
+            uploaded=frozenset(self.uploaded),
+            unlike=self.unlike,
             attempts=len(self.privates),
             signatures=tuple(self.signatures),
             over=self.over,
@@ -103,6 +126,12 @@ class _Reading:
                 self.request = entry
             case Approval.TYPE:
                 self.approvals.add(Digest.parse(str(found["approval"])))
+            case Prepare.TYPE:
+                self.prepares.add(Digest.parse(str(found["approval"])))
+            case Upload.TYPE if found["result"] == Result.SAME:
+                self.uploaded.add(int(str(found["item"])))
+            case Upload.TYPE:
+                self.unlike += 1
             case Used.TYPE:
                 self.privates = (*self.privates, f'"private":"{found["private"]}"'.encode())
             case Withdrawn.TYPE | Expired.TYPE:

@@ -23,6 +23,7 @@ from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
+from sealwright.signing.preparers import Preparers, prepare_text
 from sealwright.signing.requestprovenance import proven_of
 from sealwright.signing.storedrequest import TAMPERED, StoredRequest
 from sealwright.signing.tables import State
@@ -34,13 +35,14 @@ _AGAIN = "Ask for the signatures again."
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A request that may be used. principal: who asks, as they are now; approvers: by person the digest of the proof that counts.
+    """A request that may be used. principal: who asks, as they are now; approvers, preparers: by person the digest of the proof that counts.
 
     left: what has no signature yet, by its number; follow_up: what an emergency owes, None where it was none.
     """
 
     principal: Principal
     approvers: Mapping[str, Digest]
+    preparers: Mapping[str, Digest]
     left: Mapping[int, Prepared]
     follow_up: FollowUp | None
 
@@ -86,6 +88,7 @@ def judge_use(
     stored: StoredRequest,
     history: History,
     approvals: Sequence[Approval],
+    prepares: Sequence[Approval],
     made: Mapping[int, Value],
     statement: bytes,
     key: ServedKey,
@@ -94,10 +97,10 @@ def judge_use(
     now: datetime,
     context: Callable[[Principal, str], Context],
 ) -> Judged | None:
-    """What a use would be; None where the policies want more approvals. statement: the build provenance that came with
+    """What a use would be; None where the policies want more approvals, prepares or uploads. statement: the build provenance that came with
     it, b"" for none; context: circumstances for a principal and a product.
 
-    Raises LogRefused where rows say otherwise than the log, RequestRefused for an approval that does not hold.
+    Raises LogRefused where rows say otherwise than the log, RequestRefused for an approval or a prepare that does not hold.
     """
     request = stored.request
     items = list(stored.items())
@@ -109,9 +112,14 @@ def judge_use(
         )
     if any(Digest.of(one.proof) not in history.approvals for one in approvals):
         raise LogRefused(stored.id, "an approval of it is not in the log", TAMPERED)
+    if any(Digest.of(one.proof) not in history.prepares for one in prepares):
+        raise LogRefused(stored.id, "a second prepare of it is not in the log", TAMPERED)
     principal = asker_now(stored, people, now)
     register = people.approvers(request.tenant, now)
     persons = approvers(request.encoded(), approvals, principal.person, register)
+    preparers = Preparers(people, request.tenant, now)
+    others = approvers(prepare_text(request), prepares, principal.person, preparers)
+    uploaded = len(history.uploaded) == request.count
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
     proven = proven_of(statement, prepared, policies)
@@ -122,7 +130,13 @@ def judge_use(
             who,
             action,
             subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
-            replace(proven.within(context(who, claims.product or "")), approvals=len(persons), officers=len(officers)),
+            replace(
+                proven.within(context(who, claims.product or "")),
+                approvals=len(persons),
+                officers=len(officers),
+                prepares=len(others),
+                uploaded=uploaded,
+            ),
         )
 
     for claims in dict.fromkeys(one.claims for one in prepared):
@@ -137,6 +151,7 @@ def judge_use(
     return Judged(
         principal=principal,
         approvers=persons,
+        preparers=others,
         left={number: one for number, one in enumerate(prepared) if number not in made},
         follow_up=min(owed, key=lambda one: one.hours, default=None),
     )

@@ -3,7 +3,7 @@
     principal   Person::"ID" or Machine::"ID"; in Role::"officer"; .tenant .claims.NAME
     action      Action::"sign" and the others of `Action`
     resource    .tenant .key .provenance .format .layout .product .version .environment .hardware .count .claims_signed
-    context     .approvals .officers .own .emergency .second_prepare .hours .freeze .over
+    context     .approvals .officers .own .emergency .second_prepare .prepares .uploaded .hours .freeze .over
                 .provenance_verified .builder .build_type .source .source_ref
 
 Every attribute is always there: what is not known is "" or `none`, so no rule depends on what is absent. Whatever has a closed list
@@ -77,6 +77,8 @@ _CONTEXT = {
     "source_ref": "String",
     "provenance_verified": "Bool",
     "second_prepare": "Bool",
+    "prepares": "Long",
+    "uploaded": "Bool",
     "hours": "Set<Hours>",
     "freeze": "Set<Freeze>",
     "over": "Set<Quota>",
@@ -199,7 +201,9 @@ def circumstances(question: Question, facts: Facts, crowd: Crowd, emergency: boo
         "emergency": emergency,
         **{name: getattr(context, name) if context.provenance_verified else "" for name in OF_PROVENANCE},
         "provenance_verified": context.provenance_verified,
-        "second_prepare": context.second_prepare,
+        "second_prepare": context.prepares > 0,
+        "prepares": context.prepares,
+        "uploaded": context.uploaded,
         "hours": _entities("Hours", facts.hours),
         "freeze": _entities("Freeze", facts.freezes),
         "over": _entities("Quota", facts.over),
