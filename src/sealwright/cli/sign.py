@@ -133,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    import os
+
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.errors import UsageError
@@ -143,6 +145,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if (args.home is None) is (args.service is None):
         raise UsageError("--home", "signatures are made in a home or by a service", "Name one: --home or --service.")
+    if args.upload and (args.service is None or (not args.recursive and any(map(os.path.isdir, args.paths)))):
+        raise UsageError("--upload", "it sends files, not folders, to a service", "Leave it out, or sign files.")
     layout = next(iter(layouts_of(args)), None)
     form = args.format or ("layout" if layout is not None else found_out(args))
     options = SignOptions(

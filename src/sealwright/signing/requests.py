@@ -53,6 +53,7 @@ from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
+from sealwright.signing.preparing import why_not_uploaded
 from sealwright.signing.request import SigningRequest
 from sealwright.signing.requestprovenance import keep, kept, proven_of
 from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, prepares_of, usage
@@ -154,9 +155,10 @@ class Requests:
         private = asker_text(principal, request.nonce, wish.reason)
         digest, id_ = Digest.of(private), request.id
         starts = needed == Needed(0, 0) and not wish.emergency
-        if needed.uploaded and max(one.size for one in prepared) > self.largest_upload:
-            what = f"the policies want it uploaded, and at most {self.largest_upload} bytes are taken"
-            raise RequestRefused("upload", what, "Ask the operator of the service; docs/service.md has `[upload]`.")
+        if needed.uploaded and (
+            why := next(filter(None, (why_not_uploaded(one, self.largest_upload) for one in prepared)), "")
+        ):
+            raise RequestRefused("upload", f"the policies want it, and {why}", "Ask the operator; docs/service.md.")
         lines = [requested(request, id_, digest, now, prepared[0])]
         if starts:
             lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
