@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,35 @@ from sealwright.formats.format import Existing
 from sealwright.formats.registry import detached
 from sealwright.service import apart
 from sealwright.service.apart import prepared_apart
+from sealwright.service.shutin import landlock_version
 from sealwright.signing.items import Item, item_of
 from sealwright.signing.preparing import differences
 
-WORKER = "import sys; sys.path.insert(0, sys.argv[1]); from sealwright.service.prepareworker import _bound; _bound({seconds}); "
+WORKER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from sealwright.service.prepareworker import bound
+bound(sys.argv[1], os.path.dirname(sys.argv[2]), 2)
+"""
+TRIES = """
+import socket, subprocess
+def tried(what):
+    try:
+        what()
+    except OSError:
+        return "no"
+    return "yes"
+answers = [
+    tried(lambda: open(sys.argv[2]).read()),
+    tried(lambda: open({pin!r}).read()),
+    tried(lambda: open("/etc/passwd").read()),
+    tried(lambda: os.listdir("/etc")),
+    tried(lambda: subprocess.run(["/bin/true"])),
+    tried(lambda: socket.create_connection(("127.0.0.1", {port}))),
+    tried(lambda: os.kill(os.getppid(), 0)),
+]
+sys.stdout.write("-" + " ".join(answers))
+"""
 
 
 def asked_for(path: Path) -> Item:
@@ -66,7 +93,7 @@ def test_one_that_ends_otherwise_came_to_nothing(tmp_path: Path, monkeypatch: py
     path = made(tmp_path)
     item = asked_for(path)
     assert prepared_apart(str(path), item, 8).line == item.line
-    monkeypatch.setattr(apart, "BEGIN", WORKER.format(seconds=2) + "\n" + what)
+    monkeypatch.setattr(apart, "BEGIN", WORKER + what)
     with pytest.raises(MalformedArtifact, match="gave no answer"):
         prepared_apart(str(path), item, 8)
 
@@ -79,3 +106,25 @@ def test_it_has_nothing_of_the_services_environment(tmp_path: Path, monkeypatch:
     with pytest.raises(MalformedArtifact) as told:
         prepared_apart(str(path), item, 8)
     assert set(told.value.what.split()) <= {"LC_ALL", "LC_CTYPE"}
+
+
+def test_it_reads_nothing_but_its_file_and_has_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the kernel's version of Landlock goes; the program is the same without the bounds, and there all of it is done."""
+    (tmp_path / "spool").mkdir()
+    path = made(tmp_path / "spool")
+    (tmp_path / "release.pin").write_text("1234")
+    item, version = asked_for(path), landlock_version()
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        tries = TRIES.format(pin=str(tmp_path / "release.pin"), port=listening.getsockname()[1])
+        monkeypatch.setattr(apart, "BEGIN", "import os, sys\n" + tries)
+        assert _answers(path, item) == ["yes"] * 7
+        monkeypatch.setattr(apart, "BEGIN", WORKER + tries)
+        files = "no" if version else "yes"
+        others = ["no" if version >= 4 else "yes", "no" if version >= 6 else "yes"]
+        assert _answers(path, item) == ["yes", *[files] * 4, *others]
+
+
+def _answers(path: Path, item: Item) -> list[str]:
+    with pytest.raises(MalformedArtifact) as told:
+        prepared_apart(str(path), item, 8)
+    return told.value.what.split()

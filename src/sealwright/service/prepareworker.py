@@ -3,20 +3,24 @@
     python -I -X utf8 -c BEGIN ROOT FILE LAST < item > answer
 
 It is started by `apart.py`, with an empty environment, and bounds itself before it reads anything: memory, processor time, open files,
-no file written, no core dump. The answer is `+` and the item as it came out, or `-` and why nothing did, in one line.
+no file written, no core dump; by Landlock it reads nothing but Python, Sealwright and its own folder, and has no network (`shutin.py`). The answer is `+` and the item as it came out, or `-` and why nothing did, in one line.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+
+from sealwright.service.shutin import shut_in
 
 MEMORY_BYTES = 2 << 30
 OPEN_FILES = 64
+SYSTEM = ("/usr", "/lib", "/lib64")
 
 
 def main() -> None:
     """Answer one question. Arguments: the root of the package, the file, seconds of processor time."""
-    _bound(int(sys.argv[3]))  # before anything of the formats is imported
+    bound(sys.argv[1], os.path.dirname(sys.argv[2]), int(sys.argv[3]))  # before anything of the formats is imported
     from sealwright.errors import SealwrightError
     from sealwright.signing.preparing import MAX_ITEM_BYTES, item_bytes, prepared_again, read_item
 
@@ -30,7 +34,8 @@ def main() -> None:
     sys.stdout.buffer.write(answer)
 
 
-def _bound(seconds: int) -> None:
+def bound(root: str, folder: str, seconds: int) -> None:
+    """Limit this process, for good. root: of the package; folder: with the file; seconds: of processor time."""
     import resource  # not on every system
 
     for what, most in (
@@ -41,3 +46,4 @@ def _bound(seconds: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
+    shut_in([root, folder, *SYSTEM, *dict.fromkeys((sys.prefix, sys.base_prefix, *sys.path[1:]))])
