@@ -186,6 +186,30 @@ class CommitInDoubt(StoreUnavailable):
     code = "SW-STORE-IN-DOUBT"
 
 
+class RepositoryRefused(SealwrightError):
+    """A release repository is not what its keys signed, is older than one seen before, or would go back on what it released."""
+
+    code = "SW-REPOSITORY-REFUSED"
+
+
+class RepositoryStale(RepositoryRefused):
+    """A release repository's metadata has ended: it may be withheld what is newer."""
+
+    code = "SW-REPOSITORY-STALE"
+
+
+class RepositoryUnavailable(SealwrightError):
+    """A release repository could not be read or written."""
+
+    code = "SW-REPOSITORY-UNAVAILABLE"
+
+
+class CourierRefused(SealwrightError):
+    """A courier is not for this place, is too old, or is not what its sender packed; nothing of it was taken over."""
+
+    code = "SW-COURIER-REFUSED"
+
+
 class LogRefused(SealwrightError):
     """A log contradicts itself: its entries, tiles, numbers or signatures are not those of its checkpoint."""
 

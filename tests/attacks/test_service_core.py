@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
-from kit.service import World, signed, wanted, world
+from kit.service import POLICY, World, signed, wanted, world
 from sealwright.artifact.digest import Digest
 from sealwright.errors import LogRefused, NoSuchRequest, RequestOver, RequestRefused, SealwrightError
 from sealwright.log.tables import ENTRIES
@@ -192,6 +192,46 @@ def test_a118_who_left_has_not_approved(own: World) -> None:
     assert approved(own, id_, "jan") is State.WAITING
     own.people = people
     assert own.requests.use(id_) is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "state"),
+    [
+        ('permit (principal, action == Action::"approve", resource);', State.SIGNED),
+        (
+            'permit (principal, action == Action::"approve", resource) when { context.hours.contains(Hours::"now") };',
+            State.SIGNED,
+        ),
+        ('permit (principal == Person::"jan", action == Action::"approve", resource);', State.WAITING),
+        (
+            'permit (principal, action == Action::"approve", resource) when { context.hours.contains(Hours::"later") };',
+            State.WAITING,
+        ),
+    ],
+    ids=["everybody still may", "who said it in time", "one of the two no longer may", "who said it at another time"],
+)
+def test_a132_an_approval_of_somebody_whom_the_policies_let_approve_no_more_does_not_count(
+    own: World, rule: str, state: State
+) -> None:
+    id_ = asked(own)
+    assert approved(own, id_, "eva") is State.WAITING
+    own.requests.use, use = (lambda _: None), own.requests.use  # type: ignore[method-assign,assignment]
+    assert approved(own, id_, "jan") is State.WAITING
+    own.requests.use = use  # type: ignore[method-assign]
+    now = own.requests.clock()
+    hours = "".join(
+        f'[hours.{name}]\nfrom = "{start:%H:%M}"\nuntil = "{start + timedelta(hours=2):%H:%M}"\n'
+        for name, start in (("now", now - timedelta(hours=1)), ("later", now + timedelta(hours=4)))
+    )
+    folder = own.folder / "policies"
+    (folder / "hours.toml").write_text("# sealwright policy settings 1\n" + hours)
+    rest = POLICY.replace(', Action::"approve"', "")
+    (folder / "rules.cedar").write_text(f'{rest}@id("who-approves") {rule}')
+    own.policies = load_policies(str(folder))
+    own.requests.use(id_)
+    if state is State.SIGNED:
+        assert is_signed(own, id_)
+    assert own.requests.shelf.standing(own.principal("max"), id_).state is state
 
 
 def test_a120_one_person_with_two_keys_is_one_person(own: World) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from sealwright.errors import KeyRefused, KeyUnavailable, OutputRefused, Sealwri
 from sealwright.keys.attestation import attestation_text, check_attestation, read_attestation
 from sealwright.keys.backends import attest, create_key, open_key
 from sealwright.keys.checked import SignatureCheck
-from sealwright.keys.file import raw_signature
+from sealwright.keys.file import MANY, FileKey, raw_signature
 from sealwright.keys.key import KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11 import TokenKey, list_token_keys, list_tokens
@@ -127,6 +128,21 @@ def test_a013_a_value_that_does_not_verify_never_leaves() -> None:
     for bad in (value[:-1] + bytes([value[-1] ^ 1]), b"", soft_key().sign([asked])[0]):
         with pytest.raises(KeyRefused, match="its own public key refuses"):
             check.after(asked, bad)
+
+
+def test_a013_many_signed_by_several_threads_are_in_order_and_none_leaves_unverified() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    info = replace(soft_key().info, public_key=private.public_key())
+    many = [asked for number in range(2 * MANY + 1) for asked in one(KeyKind.P256, b"%d" % number)]
+    check = SignatureCheck(info)
+    with closing(FileKey(info, private)) as key:
+        for asked, value in zip(many, key.sign(many), strict=True):
+            check.after(asked, value)
+    with (
+        closing(FileKey(soft_key().info, private)) as key,
+        pytest.raises(KeyRefused, match="its own public key refuses"),
+    ):
+        key.sign(many)
 
 
 def test_a012_a_nonce_used_twice_stops_the_key() -> None:

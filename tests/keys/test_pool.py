@@ -24,7 +24,7 @@ from sealwright.keys.backends import create_key, open_watched
 from sealwright.keys.health import KeyState
 from sealwright.keys.key import KeyInfo, KeyKind
 from sealwright.keys.pin import Pin
-from sealwright.keys.pinmark import BROKEN_OFF, PinMarks
+from sealwright.keys.pinmark import BROKEN_OFF, MAX_MARKS, PinMarks
 from sealwright.keys.pkcs11 import CHUNK
 from sealwright.keys.pkcs11_process import WorkerLost
 from sealwright.keys.pool import TokenPool, open_token_pool, parts
@@ -337,6 +337,25 @@ def test_a161_a_login_that_was_broken_off_may_have_cost_a_try(tmp_path: Path) ->
     with marks.trying("line-1 77", Pin("4321")):
         pass
     with marks.trying("line-2 78", Pin("1234")):
+        pass
+
+
+def test_a161_wrong_pins_that_take_turns_are_each_tried_once_and_only_so_many_of_them(tmp_path: Path) -> None:
+    marks, tried = PinMarks(str(tmp_path)), []
+
+    def login(text: str) -> None:
+        with marks.trying("line-1 77", Pin(text)):
+            tried.append(text)
+            raise PinRefused("k", "the PIN is wrong", "x")
+
+    wrong = [f"{number:06}" for number in range(MAX_MARKS + 1)]
+    for text in [wrong[0], wrong[1], wrong[0], wrong[1], *wrong]:
+        with pytest.raises(PinRefused):
+            login(text)
+    assert tried == wrong[:MAX_MARKS]
+    with pytest.raises(PinRefused, match=f"{MAX_MARKS} different PINs"):
+        login("right")
+    with marks.trying("line-2 78", Pin(wrong[0])):  # another token has marks of its own
         pass
 
 

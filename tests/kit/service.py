@@ -14,11 +14,12 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.formats.format import Coverage, Prepared
-from sealwright.keys.backends import open_key
+from sealwright.keys.backends import open_key, open_watched
 from sealwright.keys.key import OpenKey
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
-from sealwright.service.api import Office, application
+from sealwright.service.api import application
+from sealwright.service.office import Office
 from sealwright.service.publishing import Publishing
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.desk import Desk
@@ -70,7 +71,7 @@ def wanted(names: Sequence[str], environment: str = "development", **claims: obj
     made = []
     for name in names:
         digest = {HashName.SHA256: Digest.of(name.encode())}
-        claimed = Claims(product="drive", environment=environment, **claims)  # type: ignore[arg-type]
+        claimed = Claims(**{"product": "drive", "environment": environment} | claims)  # type: ignore[arg-type]
         made.append(item_of(Prepared("detached", "file", name, digest, None, 9, Coverage.whole(9), claimed)))
     return made
 
@@ -137,7 +138,8 @@ def opened(folder: Path, home: Home, persons: dict[str, Home], people: People, u
     log_key = open_key(home.uri(enrolled), algorithm=enrolled.algorithm, expected=enrolled.public_key)
     writer = LogWriter.open(store, KeySigner(ORIGIN, NoteType.LOG, log_key))
     release = home.key("release", KeyPurpose.ARTIFACT)
-    desk = Desk(home, release, None, writer)
+    key = open_watched(home.uri(release), algorithm=release.algorithm, expected=release.public_key)
+    desk = Desk(home, release, key, writer)
     keys = {"release": ServedKey(desk, "acme")}
     made = World(folder, home, persons, store, writer, desk, people, policies, log_key)
     made.requests = Requests(store, writer, keys, lambda: made.people, lambda: made.policies, "acme-signing")

@@ -111,6 +111,7 @@ def every_entry() -> list[types.AnyEntry]:
         types.Intent(**about, attempt=1, certificate=digest("certificate"), **signing),
         types.Used(**about, attempt=1, approvals=two, prepares=two[:1], private=private),
         types.FollowUp(**about, outcome=types.Outcome.CONFIRMED, approvals=two, private=private),
+        types.Alarm(**about, of=types.RateOf.KEY, per=types.RatePer.HOUR, above=40, since=AT, count=41, key=digest("key")),
         types.PolicyChange(time=AT, policy=policy, edition=2, previous=digest("old"), change=digest("change"), approvals=two, private=private),
         types.KeyChange(
             time=AT, event=types.KeyEvent.ENROLLED, key=digest("key"), algorithm="ecdsa-sha256",

@@ -14,6 +14,7 @@ from kit.logs import tree_hash
 from kit.writtenlogs import AT, SoftSigner, sqlite_url, written
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import LogRefused, LogRewound, OutputRefused, WitnessRefused
+from sealwright.log import witness as subject
 from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
 from sealwright.log.merkle import EMPTY_ROOT, leaf_hash
 from sealwright.log.note import sign_checkpoint
@@ -124,6 +125,24 @@ def test_a_fork_is_never_cosigned_and_both_sides_are_kept(witness: Witness) -> N
     assert asked(witness, 9, 12).status == 200
 
 
+def test_a136_questions_without_a_proof_use_up_no_room_for_forks(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who has checkpoints of a log can ask about them with hashes that lead nowhere."""
+    monkeypatch.setattr(subject, "MAX_EVIDENCE", 3)
+    assert asked(witness, 0, 9).status == 200
+    folder = Path(witness.folder, "evidence")
+    for size in range(10, 20):
+        assert witness.add_checkpoint(question(9, (b"x" * 32,), note(size)), AT).status == 422
+    assert len(list(folder.iterdir())) == 3
+    newest = sorted(one.read_bytes().partition(b"asked to cosign:")[2].split(b"\n")[6] for one in folder.iterdir())
+    assert newest == [b"17", b"18", b"19"]
+    assert asked(witness, 9, 9, other="x").status == 422
+    (fork,) = folder.glob("*.fork.txt")
+    assert note(9, "x").encode() in fork.read_bytes()
+    assert asked(witness, 9, 12).status == 200
+
+
 def test_a_witness_remembers_over_a_restart_and_uses_no_damaged_state(witness: Witness) -> None:
     assert asked(witness, 0, 9).status == 200
     again = Witness(witness.folder, OURS, {LOG.key.name: [LOG.key]})
@@ -186,19 +205,19 @@ def test_our_log_gets_a_cosignature_and_its_proofs_carry_it(witness: Witness, tm
         head, sent = log.head(), list[bytes]()
         got = ask_witness(ASKED, head.note, 0, log.consistency, posted(witness, sent))
         assert (got.size, len(sent)) == (300, 1)
-        keep_cosigned(log.store, head.note + got.lines)
+        keep_cosigned(log.store, head.note + got.line)
         proof = read_proof(log.proof(7), "proof")
         assert check_proof(proof, b"entry 7", [LOG.key], [OURS.key], "proof").times == {"w1.example": AT}
     with written(sqlite_url(tmp_path), LOG, [b"entry %d" % at for at in range(300, 400)]) as log:
         later = read_proof(log.proof(399), "proof")
         assert (later.checkpoint.size, len(later.checkpoint.signatures)) == (400, 1)
         assert read_proof(log.proof(7), "proof").checkpoint.size == 300
-        keep_cosigned(log.store, head.note + got.lines)
+        keep_cosigned(log.store, head.note + got.line)
         sent.clear()
         again = ask_witness(ASKED, log.head().note, 0, log.consistency, posted(witness, sent))
         assert len(sent) == 2  # the first with a size that the witness corrected
-        keep_cosigned(log.store, log.head().note + again.lines)
-        keep_cosigned(log.store, head.note + got.lines)  # an older one changes nothing
+        keep_cosigned(log.store, log.head().note + again.line)
+        keep_cosigned(log.store, head.note + got.line)  # an older one changes nothing
         assert read_proof(log.proof(7), "proof").checkpoint.size == 400
 
 

@@ -45,7 +45,7 @@ def test_our_log_takes_their_cosignatures_and_no_other_answer(number: int) -> No
     note = question.decode().partition("\n\n")[2]
     answers = deque([answer])
     got = ask_witness(Asked("https://w", THEIRS), note, 0, lambda *_: (), lambda *_: answers.popleft())
-    seen = check_checkpoint(read_checkpoint(note + got.lines, "note"), [LOG], [THEIRS], "note")
+    seen = check_checkpoint(read_checkpoint(note + got.line, "note"), [LOG], [THEIRS], "note")
     assert list(seen.times) == ["litewitness.example/w"]
     for _, _, wrong in ASKED:
         if wrong.status not in (200, 409):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,6 +148,58 @@ def test_a_counter_that_does_not_fit_is_an_alarm(run: Run, export: Path, uses: i
     assert f"the log has 1 intents of {digest('another key')}, whose uses nobody counted" in out
 
 
+ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def cloudtrail(folder: Path, uses: int) -> tuple[str, ...]:
+    """A file as CloudTrail delivers it, as far as it is read."""
+    records = [
+        {
+            "eventSource": "kms.amazonaws.com", "eventName": "Sign", "eventTime": "2026-11-26T09:00:00Z",
+            "eventID": str(number), "resources": [{"type": "AWS::KMS::Key", "ARN": ARN}],
+        }
+        for number in range(uses)
+    ]  # fmt: skip
+    (folder / "trail.json").write_text(json.dumps({"Records": records}))
+    return ("--cloudtrail", str(folder / "trail.json"), "--kms", f"{ARN}={KEY}")
+
+
+def yubihsm(folder: Path, uses: int) -> tuple[str, ...]:
+    """Entries as yubihsm-shell prints them."""
+    last, lines = bytes(16), []
+    for number in range(uses):
+        last = hashlib.sha256(struct.pack("!HBHHHHBL", number, 0x56, 34, 1, 0x65, 0xFFFF, 0xD6, 7) + last).digest()[:16]
+        lines.append(
+            f"item: {number:5} -- cmd: 0x56 -- length:   34 -- session key: 0x0001 -- target key: 0x0065 -- "
+            f"second key: 0xffff -- result: 0xd6 -- tick: 7 -- hash: {last.hex()}\n"
+        )
+    (folder / "hsm.log").write_text("".join(lines))
+    return ("--yubihsm", str(folder / "hsm.log"), "--yubihsm-key", f"0x0065={KEY}")
+
+
+@pytest.mark.parametrize(("log", "by"), [(cloudtrail, "CloudTrail"), (yubihsm, "YubiHSM")])
+def test_the_logs_of_aws_and_of_a_yubihsm_are_counted(
+    run: Run, export: Path, tmp_path: Path, log: Callable[[Path, int], tuple[str, ...]], by: str
+) -> None:
+    words = ("audit", "keys", export, "--log-key", str(SIGNER.key))
+    code, out, _ = run(*words, *log(tmp_path, 8))
+    assert (code, f"used 8 times ({by})" in out) == (0, True), out
+    code, out, _ = run(*words, *log(tmp_path, 11))
+    assert (code, "it was used past the log" in out) == (1, True), out
+    code, _, err = run(*words, *log(tmp_path, 8), "--counter", f"{KEY}=8")
+    assert (code, "counted by another option" in err) == (2, True), err
+
+
+def test_a_yubihsms_log_with_a_gap_is_an_alarm(run: Run, export: Path, tmp_path: Path) -> None:
+    words = ("audit", "keys", export, "--log-key", str(SIGNER.key), *yubihsm(tmp_path, 9))
+    assert run(*words)[0] == 0
+    log = tmp_path / "hsm.log"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:4] + lines[5:]))
+    code, out, _ = run(*words)
+    assert (code, "entries 3 and 5" in out) == (1, True), out
+
+
 def test_counts_of_a_log_that_is_not_whole_are_no_counts(run: Run, export: Path, tmp_path: Path) -> None:
     copy = tmp_path / "export"
     shutil.copytree(export, copy)
@@ -173,6 +227,16 @@ def test_counts_of_a_log_that_is_not_whole_are_no_counts(run: Run, export: Path,
         ("--openbao", "nothing.log", "--transit", f"transit/release={KEY}"),
         ("--counter", f"{KEY}=8", "--openbao", "audit.log", "--transit", f"transit/release={KEY}"),
         ("--counter", f"{KEY}=8", "--since", "yesterday"),
+        ("--cloudtrail", "trail.json"),
+        ("--kms", f"arn:aws:kms:eu-central-1:111122223333:key/1234={KEY}"),
+        ("--cloudtrail", "trail.json", "--kms", f"alias/release={KEY}"),
+        ("--cloudtrail", "nothing.json", "--kms", f"arn:aws:kms:eu-central-1:111122223333:key/1234={KEY}"),
+        ("--yubihsm", "log.txt"),
+        ("--yubihsm-key", f"0x0065={KEY}"),
+        ("--yubihsm", "log.txt", "--yubihsm-key", f"101={KEY}"),
+        ("--yubihsm", "log.txt", "--yubihsm-key", f"0x0065={KEY}", "--since", "2026-11-01T00:00:00Z"),
+        ("--tpm", "nothing.audit"),
+        ("--tpm-nonce", "5eed", "--counter", f"{KEY}=8"),
     ],
 )
 def test_what_cannot_be_meant_is_said(run: Run, export: Path, words: tuple[str, ...]) -> None:

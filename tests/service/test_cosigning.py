@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from kit.writtenlogs import AT, SoftSigner, opened, sqlite_url
 from sealwright.artifact.section import Complaint, Section
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import MalformedConfiguration
-from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
+from sealwright.log.checkpoint import check_checkpoint, read_checkpoint, time_said
+from sealwright.log.note import cosign
 from sealwright.log.reader import LogReader
 from sealwright.log.witness import PLAIN, SIZE_TYPE, Answer, Post, Witness
 from sealwright.log.writer import LogWriter
@@ -130,6 +132,29 @@ def test_no_lie_of_one_witness_keeps_the_others_from_being_heard(town: Town, lie
     (problem,) = cosigner.problems
     assert problem.startswith("witness w1.example: ")
     assert "\x1b" not in problem
+
+
+def test_a136_one_witness_has_one_line_however_often_it_signs(town: Town) -> None:
+    """64 lines that hold would fill the note, so that nobody could read it and nothing more were published."""
+    cosigner = town.cosigner(1)
+    first = town.grow()
+    cosigner.round()
+    assert town.published() == (first, ALL)
+
+    def often(body: bytes) -> Answer:
+        text = body.partition(b"\n\n")[2].partition(b"\n\n")[0] + b"\n"
+        lines = [cosign(text, SIGNERS[1], AT - timedelta(seconds=at)) for at in (0, *range(63, 0, -1))]
+        return Answer(200, PLAIN, "".join(lines).encode())
+
+    town.instead = {"w1.example": often}
+    later = town.grow()
+    cosigner.round()
+    assert town.published() == (later, ALL)
+    assert cosigner.problems == []
+    note = town.reader.cosigned()
+    assert note is not None
+    (earliest,) = (one for one in read_checkpoint(note, "note").signatures if one.name == "w1.example")
+    assert time_said(earliest) == AT - timedelta(seconds=63)
 
 
 def test_a_witness_that_has_seen_more_is_told_unless_the_log_has_just_grown(town: Town) -> None:

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +25,12 @@ from kit.postgres import BIN, Postgres, postgres
 from kit.service import ORIGIN
 from kit.signingservice import House, house, running
 from sealwright.envelope.kinds import CHECKPOINT
-from sealwright.envelope.verifierkey import NoteType
+from sealwright.envelope.verifierkey import NoteType, VerifierKey
+from sealwright.errors import BackupRefused
 from sealwright.log.note import verifier_key
 from sealwright.log.tree import WIDTH
+from sealwright.service import backup
+from sealwright.service.config import read_configuration
 from sealwright.signing.home import KeyPurpose
 
 SQLITE = "sqlite:///service.db"
@@ -225,6 +230,34 @@ def test_a130_an_altered_backup_is_refused_and_nothing_is_made(tmp_path: Path) -
     shutil.rmtree(kept.backup)
     shutil.copytree(whole, kept.backup)
     command("service", "restore", kept.backup, kept.configured("last", "sqlite:///last.db", "head"))
+
+
+def test_what_is_exchanged_after_it_was_checked_is_not_restored(
+    tmp_path: Path, new_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger in a table that no log knows of would run in the service; a dump is SQL that is run at once."""
+    kept = made(tmp_path, new_url)
+    database, url = kept.backup / "database", new_url()
+    read, whole = backup.read_backup, database.read_bytes()
+
+    def exchanged(folder: str, key: VerifierKey) -> backup.ReadBackup:
+        found = read(folder, key)
+        if url.startswith("sqlite"):
+            with closing(sqlite3.connect(database)) as connection, connection:
+                spy = "INSERT INTO sign_counts VALUES (new.credential || 'x', 0)"
+                connection.execute(f"CREATE TRIGGER spy AFTER INSERT ON tickets BEGIN {spy}; END")
+        else:
+            database.write_bytes(whole + b"\0")
+        return found
+
+    with monkeypatch.context() as raced:
+        raced.setattr(backup, "read_backup", exchanged)
+        into = read_configuration(str(kept.fresh("into", lambda: url, "head")))
+        with pytest.raises(BackupRefused, match="changed while it was restored"):
+            backup.restore(into, str(kept.backup))
+    assert not list(kept.service.folder.glob("into.db*"))
+    database.write_bytes(whole)
+    assert backup.restore(into, str(kept.backup)).backup.checkpoint.size > 0
 
 
 ROWS = {

@@ -63,6 +63,7 @@ def test_a_ticket_reads_its_request_as_the_machine_that_asked(service: World) ->
     for path in (f"/v1/requests/{id_}", f"/v1/requests/{id_}/signatures", f"/v1/requests/{id_}/proofs"):
         found = book.principal(ticket, "GET", path, NOW)
         assert found == machine(service)
+    assert book.principal(ticket, "POST", "/v1/timestamps", NOW) == machine(service)  # over whatever it signed
     assert service.requests.shelf.standing(found, id_).id == id_
     with service.store.read() as connection:
         stored = connection.execute(select(TICKETS).where(TICKETS.c.request == id_)).one()
@@ -87,6 +88,8 @@ def test_a_ticket_reads_its_request_as_the_machine_that_asked(service: World) ->
         ("POST", "/v1/requests/{id}/withdrawal"),
         ("POST", "/v1/requests/{id}/attempts"),
         ("POST", "/v1/requests"),
+        ("GET", "/v1/timestamps"),
+        ("POST", "/v1/timestamps/"),
     ],
 )
 def test_a_ticket_is_good_for_nothing_else(service: World, method: str, path: str) -> None:
@@ -124,9 +127,12 @@ def test_whoever_shows_a_certificate_gets_none(service: World) -> None:
         replace(RULE, claims={**CLAIMS, "repository": "acme/fw2"}),
         replace(RULE, claims={**CLAIMS, "environment": "release"}),
         replace(RULE, hand_on=("ref", "sha")),
+        replace(RULE, subject="repo:acme/fw2:environment:release"),
+        replace(RULE, issuer="https://ci2.acme.example"),
+        replace(RULE, audience="https://other.acme.example"),
         None,
     ],
-    ids=["another claim", "a claim more", "handed on more", "no token at all"],
+    ids=["another claim", "a claim more", "handed on more", "subject", "issuer", "audience", "no token at all"],
 )
 def test_a_register_that_changed_since_knows_nobody_by_it(service: World, changed: TokenRule | None) -> None:
     id_, book = asked(service), tickets(service)

@@ -345,6 +345,22 @@ def test_our_own_clock_ends_a_list_too(house: House) -> None:
         assert Line(house, port, eva).ask() in (None, [])
 
 
+def test_who_is_connected_is_cut_when_their_certificate_ends(house: House) -> None:
+    eva, bob = house.client("eva"), house.client("bob")
+    end = max(one.x509.not_valid_after_utc for one in (eva, bob))
+    house.publish(lasts=end - now() + 48 * HOUR)
+    with serving(house.door()) as port:
+        line, other = Line(house, port, eva), Line(house, port, bob)
+        house.ahead = end - now() - HOUR
+        assert "CN=eva" in common(line.ask())
+        assert "CN=bob" in common(other.ask())
+        house.ahead += 2 * HOUR
+        assert line.ask() is None
+        assert other.ask() is None
+        assert Line(house, port, eva).ask() in (None, []), "by our own clock, whatever OpenSSL's says"
+        assert Line(house, port).ask() == []
+
+
 @pytest.mark.parametrize(
     "bad",
     [

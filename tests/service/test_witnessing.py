@@ -53,7 +53,7 @@ def test_a_witness_cosigns_what_continues_and_never_a_fork_or_an_older_tree(
     with written(sqlite_url(tmp_path), LOG, ENTRIES[:300]) as log:
         first = log.head().note
         got = ask_witness(Asked(witness.url, key), first, 0, log.consistency, posting(entry))
-        assert list(check_checkpoint(read_checkpoint(first + got.lines, ""), [LOG.key], [key], "").times) == [key.name]
+        assert list(check_checkpoint(read_checkpoint(first + got.line, ""), [LOG.key], [key], "").times) == [key.name]
     with written(sqlite_url(tmp_path), LOG, ENTRIES[300:]) as log:
         url = f"{witness.url}/add-checkpoint"
         head = log.head().note

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fido2.hid import CtapHidDevice
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, select, update
 
 from kit.securitykey import SoftKey
 from kit.service import World, people_text, wanted, world
 from sealwright.cli.main import main
-from sealwright.errors import RequestOver, RequestRefused
+from sealwright.errors import LogRefused, RequestOver, RequestRefused
 from sealwright.keys.pin import Pin
 from sealwright.log.entries import Emergency, FollowUp, read_any
 from sealwright.log.entryfields import Outcome
@@ -25,7 +24,7 @@ from sealwright.signing.home import KeyPurpose
 from sealwright.signing.people import parse_people
 from sealwright.signing.securitykey import Place, Touch
 from sealwright.signing.securitykey import approved as approved_by_key
-from sealwright.signing.tables import LOOKS, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, PRIVATE, REQUESTS, State
 from sealwright.signing.wish import Wish
 
 OFFICERS = ("olga", "otto", "omar")
@@ -183,9 +182,68 @@ def test_words_that_were_written_into_the_database_settle_nothing(own: World) ->
     assert looked(own, id_, "otto") == ""
     with own.store.write() as connection:
         connection.execute(update(LOOKS).where(LOOKS.c.person == "omar").values(proof=word(own, id_, "omar").proof))
-    own.people = replace(own.people)
-    with pytest.raises(RequestOver):
+    assert looked(own, id_, "otto") == "confirmed"  # his own signature is his word, whoever put it there
+
+
+def test_a130_who_asked_or_approved_does_not_look_at_it_when_its_rows_are_gone(own: World) -> None:
+    erased, cut, whole = urgent(own, "otto"), urgent(own, "otto"), urgent(own, "otto")
+    for one in (erased, cut, whole):
+        assert approved(own, one, "olga") is State.SIGNED
+    with own.store.write() as connection:
+        asker = select(REQUESTS.c.private).where(REQUESTS.c.id == erased).scalar_subquery()
+        connection.execute(delete(PRIVATE).where(PRIVATE.c.digest == asker))
+        connection.execute(delete(APPROVALS).where(APPROVALS.c.request.in_((cut, whole))))
+        asker = select(REQUESTS.c.private).where(REQUESTS.c.id == cut).scalar_subquery()
+        connection.execute(delete(PRIVATE).where(PRIVATE.c.request == cut, PRIVATE.c.digest != asker))
+    with pytest.raises(LogRefused, match="who asked is gone"):
+        looked(own, erased, "otto")
+    with pytest.raises(LogRefused, match="who let it through is gone"):
+        looked(own, cut, "olga")
+    for one in ("olga", "otto"):
+        with pytest.raises(RequestRefused, match="you asked for it, or let it through"):
+            looked(own, whole, one)
+    assert looked(own, whole, "omar") == ""
+
+
+def test_a130_an_outcome_that_was_written_into_its_row_is_none(own: World) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    with own.store.write() as connection:
+        connection.execute(update(FOLLOWUPS).values(outcome="confirmed"))
+    looked(own, id_, "otto", Outcome.DISPUTED)
+    assert looked(own, id_, "omar") == "disputed"
+    with own.store.write() as connection:
+        connection.execute(update(FOLLOWUPS).values(outcome=""))
+        connection.execute(delete(LOOKS))
+    with pytest.raises(RequestOver, match="it is disputed already"):
         looked(own, id_, "otto")
+
+
+def test_words_that_a_crash_left_unsettled_are_settled_when_one_is_said_again(
+    own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    assert looked(own, id_, "otto") == ""
+    with monkeypatch.context() as killed:
+        killed.setattr(FollowUps, "_settle", lambda *_: False)
+        assert looked(own, id_, "omar") == ""
+    assert looked(own, id_, "otto") == "confirmed"
+    assert len(in_log(own, FollowUp)) == 1
+
+
+def test_what_officers_have_settled_is_signed_no_further(own: World) -> None:
+    settled, open_ = urgent(own), urgent(own)
+    for one in (settled, open_):
+        assert approved(own, one, "olga") is State.SIGNED
+        with own.store.write() as connection:  # as where the key failed before all of it was signed
+            connection.execute(update(REQUESTS).where(REQUESTS.c.id == one).values(state=State.FAILED))
+    looked(own, settled, "otto", Outcome.DISPUTED)
+    assert looked(own, settled, "omar") == "disputed"
+    with pytest.raises(RequestOver, match="all of it is signed"):
+        own.requests.attempt(own.principal("max"), open_)
+    with pytest.raises(RequestOver, match="it is disputed"):
+        own.requests.attempt(own.principal("max"), settled)
 
 
 def test_an_emergency_is_told_at_once_and_again_when_it_is_late(own: World) -> None:

@@ -24,10 +24,10 @@ def taken(queue: Queue, most: int) -> list[tuple[str, int]]:
 def test_an_urgent_order_waits_for_one_part_of_a_large_one() -> None:
     queue = Queue()
     queue.put(order("night", 1000))
-    assert len(taken(queue, 32)) == 16
+    assert len(taken(queue, 32)) == 32
     queue.put(order("fix", 2, urgent=True))
     assert taken(queue, 32) == [("fix", 0), ("fix", 1)]
-    assert taken(queue, 32)[0] == ("night", 16)
+    assert taken(queue, 32)[0] == ("night", 32)
 
 
 def test_a_tenant_with_one_artifact_does_not_wait_for_anothers_batch() -> None:

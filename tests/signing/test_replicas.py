@@ -63,7 +63,7 @@ def until(what: Callable[[], object]) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path, database_server: Postgres) -> Iterator[tuple[World, World]]:
-    """Two replicas; the clock of the second one goes a lease ahead, so that for it the first one has not been seen for that long."""
+    """Two replicas, of which the first one has said that it lives."""
     url = f"sqlite:///{tmp_path}/service.db" if request.param == "sqlite" else database_server.database()
     with ExitStack() as stack:
         one = world(tmp_path, url)
@@ -71,8 +71,12 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, database_server: Postgr
         other = opened(tmp_path, one.home, one.persons, one.people, url)
         stack.callback(other.close)
         Sweeper(one.requests).begin()
-        other.requests.clock = lambda: utc_now() + LEASE + timedelta(seconds=1)
         yield one, other
+
+
+def after_a_lease(replica: World) -> Sweeper:
+    """The sweeper of a replica when no other one has been seen for the time of a lease."""
+    return Sweeper(replica.requests, lambda _: utc_now() + LEASE + timedelta(seconds=1))
 
 
 def ask(replica: World, name: str, count: int) -> Asking:
@@ -96,7 +100,7 @@ def artifacts(replica: World) -> Counter[str]:
 def take_over(other: World, *askings: Asking) -> None:
     """The second replica gives up what the first one was signing, and its client has it attempted again."""
     max_ = other.principal("max")
-    Sweeper(other.requests).sweep()
+    after_a_lease(other).sweep()
     for asking in askings:
         standing = other.requests.shelf.standing(max_, asking.id)
         assert (standing.state, standing.problem) == (State.FAILED, ENDED)
@@ -173,7 +177,7 @@ def test_an_older_attempt_that_ends_late_says_nothing_about_the_newer_one(pair: 
     gate = gated(one)
     asking = ask(one, "late", 3)
     until(lambda: gate.waiting == [3])
-    Sweeper(other.requests).sweep()
+    after_a_lease(other).sweep()
     one.requests.attempt(max_, asking.id)
     gate.through.release()  # the first attempt ends, and the second one is with the key
     assert asking.answer is not None
@@ -247,9 +251,46 @@ def failed(one: World, other: World) -> Asking:
     gate = gated(one)
     asking = ask(one, "failed", 3)
     until(lambda: gate.waiting)
-    Sweeper(other.requests).sweep()
+    after_a_lease(other).sweep()
     gate.through.release(100)
     assert asking.answer is not None
     with pytest.raises(RequestOver):
         asking.answer.result(30)
     return asking
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)], ids=["ahead", "behind"])
+def test_a_replica_whose_clock_is_wrong_takes_nothing_from_one_that_lives(
+    tmp_path: Path, database_server: Postgres, ahead: timedelta
+) -> None:
+    """Leases are counted by the database's clock: several machines need not agree on the time."""
+    url = database_server.database()
+    with ExitStack() as stack:
+        one = world(tmp_path, url)
+        stack.callback(one.close)
+        other = opened(tmp_path, one.home, one.persons, one.people, url)
+        stack.callback(other.close)
+        sweepers = Sweeper(one.requests), Sweeper(other.requests)
+        for sweeper in sweepers:
+            sweeper.begin()
+        gates = [gated(one), gated(other)]
+        askings = [ask(one, "one", 40), ask(other, "other", 40)]
+        until(lambda: all(gate.waiting for gate in gates))
+        other.requests.clock = lambda: utc_now() + ahead
+        for sweeper in (*sweepers, *sweepers):
+            sweeper.sweep()
+        for gate in gates:
+            gate.through.release(100)
+        assert [len(signed(asking)) for asking in askings] == [40, 40]
+        counted = artifacts(one)
+        assert (len(counted), set(counted.values())) == (80, {1})
+        attempts = {entry["attempt"] for entry in entries(one) if entry["type"] == "intent"}
+        assert attempts == {1}
+        gate = gated(one)
+        last = ask(one, "last", 2)
+        until(lambda: gate.waiting)
+        after_a_lease(other).sweep()  # what is dead by the database's clock is given up all the same
+        gate.through.release(100)
+        assert last.answer is not None
+        with pytest.raises(RequestOver):
+            last.answer.result(30)

@@ -48,7 +48,7 @@ class Digest:
             raise ValueError(f"{self.algorithm} digest of {len(self.value)} octets")
 
     def __str__(self) -> str:
-        return f"{self.algorithm.value}:{self.value.hex()}"
+        return f"{self.algorithm._value_}:{self.value.hex()}"
 
     @classmethod
     def parse(cls, text: str) -> Digest:

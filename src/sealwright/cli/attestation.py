@@ -17,14 +17,14 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     """The two commands."""
     attest = add_action(commands, "attest", "have a TPM state that a key lives in it", examples)
     attest.add_argument("key", metavar="KEY", type=key_string, help="tpm: key string")
-    attest.add_argument("--nonce", metavar="HEX", type=_nonce, help="the asker's challenge (else a random one)")
+    attest.add_argument("--nonce", metavar="HEX", type=nonce_of, help="the asker's challenge (else a random one)")
     attest.add_argument("--out", metavar="FILE", help="write the statement here (else it is printed)")
     add_pin_file(attest)
     attest.set_defaults(run=run_attest)
     check = add_action(commands, "check-attestation", "check such a statement, for the key of a certificate", examples)
     check.add_argument("file", metavar="FILE", help="the statement")
     check.add_argument("--certificate", metavar="FILE", required=True, help="PEM certificate of the key")
-    check.add_argument("--nonce", metavar="HEX", type=_nonce, required=True, help="the challenge that was given")
+    check.add_argument("--nonce", metavar="HEX", type=nonce_of, required=True, help="the challenge that was given")
     check.set_defaults(run=run_check)
 
 
@@ -91,7 +91,8 @@ def run_check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _nonce(text: str) -> bytes:
+def nonce_of(text: str) -> bytes:
+    """A challenge in hexadecimal."""
     try:
         nonce = bytes.fromhex(text)
     except ValueError:

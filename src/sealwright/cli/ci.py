@@ -26,7 +26,8 @@ from sealwright.cli.asking import add_service, client_of, need_client, need_opti
 
 if TYPE_CHECKING:
     from sealwright.cli.cipages import Told
-    from sealwright.service.client import Client, ServicePlace
+    from sealwright.service.client import Client
+    from sealwright.service.serviceplace import ServicePlace
 
 EXAMPLES = """examples:
   sealwright ci sign drive.bin --service https://sign.acme.example:8443 --service-ca ca.pem --product drive --environment production
@@ -160,8 +161,8 @@ def _sign(args: argparse.Namespace) -> int:
 def _place(args: argparse.Namespace, told: Told, stack: ExitStack) -> ServicePlace:
     from datetime import timedelta
 
-    from sealwright.service.client import ServicePlace
     from sealwright.service.fileupload import Files
+    from sealwright.service.serviceplace import ServicePlace
 
     client = stack.enter_context(_client(args))
     wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()

@@ -73,6 +73,8 @@ EXITS: dict[str, Exits] = {
     "key check": Exits("no key must be refused", "a key must be refused"),
     "key report": Exits("each key is as declared", "a key was asked and is not, or wants something done"),
     "key attest": Exits("attested", "the key's home can prove nothing: a file, a token"),
+    "key begin-audit": Exits("begun", "the TPM does not audit, or the key lives in none"),
+    "key attest-uses": Exits("attested", "the key's uses are not written down, or the TPM does not answer"),
     "key check-attestation": Exits("it holds", "it does not hold"),
     "cert revoke": Exits("revoked, and on a list", "not revoked, or its list could not be made"),
     "cert expiring": Exits("nothing ends", "something ends"),
@@ -89,7 +91,9 @@ EXITS: dict[str, Exits] = {
     "log check": Exits("it is whole", "something is wrong with it", "it cannot be read"),
     "log monitor": Exits("nothing to be alarmed about", "an alarm", "it cannot be read, so nothing is known"),
     "audit keys": Exits(
-        "every use is in the log", "a use is not, or a count is not of the log's time", "the log cannot be read"
+        "every use is in the log",
+        "a use is not, or a count is not of the log's time",
+        "the log cannot be read, or nothing counts a key of --home",
     ),
     "policy check": Exits("they can be used", "they cannot be used, or something in them is dangerous"),
     "policy test": Exits("every answer is as the table says", "an answer is another"),

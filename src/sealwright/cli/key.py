@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from sealwright.cli import attestation, keyimport, keyreport
+from sealwright.cli import attestation, keyaudit, keyimport, keyreport
 from sealwright.cli.arguments import FORMATS, add_action, add_home, add_json, add_pin_file, key_string, pin_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ EXAMPLES = """examples:
   sealwright key create tpm:release.tss --pcrs sha256:0,7
   sealwright key attest tpm:release.tss --nonce 5eed... --out release.attestation       it lives in that TPM
   sealwright key check-attestation release.attestation --certificate release.pem --nonce 5eed...
+  sealwright key begin-audit tpm:release.tss --journal tpm.audit                         its uses are written down from here on
+  sealwright key attest-uses tpm:release.tss --nonce 5eed...                             and the TPM vouches for all of them
 """
 KINDS = ("p256", "p384", "p521", "rsa3072", "rsa3072-pss", "rsa4096", "rsa4096-pss", "ed25519", "ml-dsa-44",
          "ml-dsa-65", "ml-dsa-87")  # fmt: skip
@@ -52,8 +54,8 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "log")
-PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record", "log")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "report", "log")
+PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record", "report", "log")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +113,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_enrol(commands)
     _configure_control_tree(commands)
     attestation.configure(commands, EXAMPLES)
+    keyaudit.configure(commands, EXAMPLES)
     keyimport.configure(commands, EXAMPLES, CONSTRUCTIONS)
     keyreport.configure(commands, EXAMPLES)
     csr = add_action(commands, "csr", "print a certificate request for an existing PKI", EXAMPLES)

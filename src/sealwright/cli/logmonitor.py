@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
@@ -47,6 +48,7 @@ def run_monitor(args: argparse.Namespace) -> int:
     from sealwright.cli.logalarm import Hook
     from sealwright.envelope.verifierkey import NoteType
     from sealwright.errors import SealwrightError
+    from sealwright.log.awaited import Awaited
     from sealwright.log.monitor import Monitor, read_signatures
     from sealwright.texts.words import say
 
@@ -61,6 +63,7 @@ def run_monitor(args: argparse.Namespace) -> int:
             witnesses,
             wanted,
             progress=progress,
+            awaited=Awaited(f"{args.state}.awaited", datetime.now(UTC)) if args.files else None,
         )
         findings = monitor.findings_from_start() if args.whole else monitor.findings()
         code = told(args, monitor.audit, findings, witnesses, hook.hear)
@@ -82,7 +85,7 @@ def run_monitor(args: argparse.Namespace) -> int:
 def _of_files(places: list[str]) -> list[Wanted]:
     """The signatures of files; what could not be read is said on stderr."""
     from sealwright.artifact.names import display
-    from sealwright.log.infield import NotRead, signatures_in
+    from sealwright.log.infield import NotRead, proofs_beside, signatures_in
     from sealwright.log.monitor import Wanted
     from sealwright.texts.words import say
 
@@ -92,5 +95,5 @@ def _of_files(places: list[str]) -> list[Wanted]:
             if isinstance(one, NotRead):
                 print(say("log.not-read", path=display(one.path), why=display(one.why)), file=sys.stderr)
             else:
-                found.append(Wanted(str(one.signature), str(one.key), display(one.path)))
+                found.append(Wanted(str(one.signature), str(one.key), display(one.path), proofs_beside(one.path)))
     return found

@@ -39,6 +39,7 @@ COMMANDS = {
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "station": "check sticks: judge everything on one, write what is allowed onto a clean one",
+    "courier": "carry releases, trust and reports over an air gap",
     "strip": "write a file without the signatures inside it",
     "receive": "write and sign how a file that came unsigned was received",
     "run": "run a script if it is signed, from a sealed copy of what was verified",

@@ -54,8 +54,9 @@ def run_signing(args: argparse.Namespace) -> int:
 
     need_server()
     from sealwright.service.config import read_configuration
+    from sealwright.service.keyfare import Opening
     from sealwright.service.server import json_log
-    from sealwright.service.signing import Opening, opened
+    from sealwright.service.signing import opened
 
     log, access = json_log(), access_log(args)
     configuration = read_configuration(args.configuration)

@@ -199,8 +199,8 @@ def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
     from datetime import timedelta
 
     from sealwright.cli.asking import client_of
-    from sealwright.service.client import ServicePlace
     from sealwright.service.fileupload import Files
+    from sealwright.service.serviceplace import ServicePlace
     from sealwright.service.wire import StandingRequest
     from sealwright.texts.words import say
 

@@ -10,9 +10,11 @@ Parts that do not change for a certificate are encoded once; the rest is joined 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -77,11 +79,23 @@ def signed_attributes(
     """
     if digest.algorithm is not certificate.algorithm.digest:
         raise ValueError(f"a {digest.algorithm} digest for {certificate.algorithm.name}")
-    moment = signing_time.astimezone(UTC).replace(microsecond=0)
+    before, after = _around_digest(certificate, kind, signing_time.astimezone(UTC).replace(microsecond=0))
+    return before + digest.value + after
+
+
+@lru_cache(maxsize=64)  # a batch has one time
+def _around_digest(certificate: SigningCertificate, kind: ContentKind, moment: datetime) -> tuple[bytes, bytes]:
+    """What stands before and behind the digest: the order of the attributes is settled by their types."""
+    mark = secrets.token_bytes(certificate.algorithm.digest.size)
+    before, after = _with_digest(certificate, kind, moment, mark).split(mark)
+    return before, after
+
+
+def _with_digest(certificate: SigningCertificate, kind: ContentKind, moment: datetime, digest: bytes) -> bytes:
     time = asn1.UTCTime(moment) if moment.year <= LAST_UTC_TIME else asn1.GeneralizedTime(moment)
     attributes = [
         _attribute(types.CONTENT_TYPE, asn1.encode_der(kind.type)),
-        _attribute(types.MESSAGE_DIGEST, der(0x04, digest.value)),
+        _attribute(types.MESSAGE_DIGEST, der(0x04, digest)),
         _attribute(types.SIGNING_TIME, asn1.encode_der(time)),
         certificate.ess,
     ]

@@ -1,7 +1,7 @@
 """Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
-| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving, approval | id-data | absent: the content lies beside (RULES 1) |
+| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving, approval, report | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
@@ -114,6 +114,8 @@ ACCEPTANCE = ContentKind("acceptance")
 RECEIVING = ContentKind("receiving")
 # that somebody lets a request for signatures through (signing/approval.py)
 APPROVAL = ContentKind("approval")
+# what a device says of itself (artifact/report.py)
+REPORT = ContentKind("report")
 # what a log's key signs, and nothing else does (log/note.py); not CMS
 CHECKPOINT = ContentKind("checkpoint", schemes=frozenset((Scheme.ED25519,)), construction=Construction.NOTE)
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
@@ -160,6 +162,7 @@ KINDS = {
         ACCEPTANCE,
         RECEIVING,
         APPROVAL,
+        REPORT,
         CHECKPOINT,
         TIMESTAMP,
         AUTHENTICODE,

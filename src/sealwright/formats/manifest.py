@@ -47,15 +47,7 @@ class ManifestFormat:
             manifest = manifest_of_tree(path, algorithm, claims, progress)
         else:
             manifest = _manifest_of_file(path, algorithm, claims, progress)
-        size, content = manifest.total_bytes, manifest_bytes(manifest)
-        companions: tuple[Companion, ...] = ()
-        if len(content) > MAX_SMALL_BYTES:
-            companions = (Companion(LIST_SUFFIX, content),)
-            content = manifest_bytes(_naming(path, content, algorithm, claims))
-        companions += (Companion(SUFFIX, content),)
-        digests = {name: Digest.of(content, name) for name in algorithms}
-        coverage = Coverage.whole(size)
-        return Prepared(NAME, KIND, path, digests, content, size, coverage, claims, SUFFIX, companions)
+        return prepared_of(path, manifest, algorithms)
 
     def extract(self, path: str, search: Search) -> Found:
         """Candidates from the signatures of `NAME.manifest`; the delivered files are compared with it once for all."""
@@ -102,6 +94,19 @@ class ManifestFormat:
         )
         shown = next(iter(delivered.digests), artifact)
         return Found(path, size, candidates, shown, findings if not candidates else ())
+
+
+def prepared_of(path: str, manifest: Manifest, algorithms: Collection[HashName]) -> Prepared:
+    """What is signed of a manifest that was made already, whose file goes beside the path."""
+    size, content = manifest.total_bytes, manifest_bytes(manifest)
+    companions: tuple[Companion, ...] = ()
+    if len(content) > MAX_SMALL_BYTES:
+        companions = (Companion(LIST_SUFFIX, content),)
+        content = manifest_bytes(_naming(path, content, manifest.algorithm, manifest.claims))
+    companions += (Companion(SUFFIX, content),)
+    digests = {name: Digest.of(content, name) for name in algorithms}
+    coverage = Coverage.whole(size)
+    return Prepared(NAME, KIND, path, digests, content, size, coverage, manifest.claims, SUFFIX, companions)
 
 
 def read_listed(path: str) -> tuple[Manifest, bytes]:

@@ -13,21 +13,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.algorithms import ECDSA_SHA256, PublicKey, check_signature, key_digest
 from sealwright.errors import BadSignature, KeyRefused, SealwrightError
+from sealwright.keys.tpmwire import (
+    CERTIFY,
+    FIXED_PARENT,
+    FIXED_TPM,
+    MADE_INSIDE,
+    RESTRICTED,
+    SHA256,
+    SIGN,
+    Cursor,
+    read_public_area,
+    read_statement,
+)
 
 MAX_BYTES = 64 * 1024
 FORMAT = "sealwright tpm attestation 1"
 _FIELDS = ("format", "nonce", "public", "attest", "signature", "attestation_key")
-_MAGIC = bytes.fromhex("ff544347")
-_CERTIFY = 0x8017
-_SHA256 = 0x000B
-_FIXED_TPM, _FIXED_PARENT, _MADE_INSIDE, _RESTRICTED, _SIGN = 1 << 1, 1 << 4, 1 << 5, 1 << 16, 1 << 18
-_CURVES: dict[int, ec.EllipticCurve] = {3: ec.SECP256R1(), 4: ec.SECP384R1()}
-_NULL = 0x0010
 _AGAIN = "Make a new attestation on the machine that holds the key."
 
 
@@ -40,12 +44,6 @@ class Attestation:
     attest: bytes
     signature: bytes
     attestation_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Public:
-    attributes: int
-    key: PublicKey
 
 
 def attestation_text(attestation: Attestation) -> str:
@@ -71,12 +69,12 @@ def read_attestation(data: bytes, subject: str) -> Attestation:
 def check_attestation(attestation: Attestation, enrolled: PublicKey, nonce: bytes, subject: str) -> Digest:
     """The digest of the attestation key that vouches for the enrolled key; KeyRefused saying which point failed."""
     try:
-        signer, own = _public(attestation.attestation_key), _public(attestation.public)
+        signer, own = read_public_area(attestation.attestation_key), read_public_area(attestation.public)
         name, extra = _certified(attestation.attest)
     except (ValueError, IndexError, SealwrightError) as cause:
         raise KeyRefused(subject, "the attestation is damaged", _AGAIN) from cause
-    needed = _FIXED_TPM | _FIXED_PARENT | _MADE_INSIDE
-    if signer.attributes & (needed | _RESTRICTED | _SIGN) != needed | _RESTRICTED | _SIGN:
+    needed = FIXED_TPM | FIXED_PARENT | MADE_INSIDE
+    if not signer.has(needed | RESTRICTED | SIGN):
         raise KeyRefused(subject, "its attestation key is not one that signs only for its TPM", _AGAIN)
     if attestation.nonce != nonce or extra != nonce:
         raise KeyRefused(subject, "the attestation answers another challenge", _AGAIN)
@@ -84,77 +82,22 @@ def check_attestation(attestation: Attestation, enrolled: PublicKey, nonce: byte
         check_signature(signer.key, ECDSA_SHA256, attestation.signature, attestation.attest, subject=subject)
     except BadSignature as cause:
         raise KeyRefused(subject, "the attestation's signature does not hold", _AGAIN) from cause
-    if name != _SHA256.to_bytes(2, "big") + Digest.of(attestation.public).value:
+    if name != SHA256.to_bytes(2, "big") + Digest.of(attestation.public).value:
         raise KeyRefused(subject, "the attestation is about another key", _AGAIN)
-    if own.attributes & needed != needed:
+    if not own.has(needed):
         raise KeyRefused(subject, "the key could leave its TPM, or was not made in it", "Make a new key in the TPM.")
     if key_digest(own.key) != key_digest(enrolled):
         raise KeyRefused(subject, "the attested key is not the enrolled one", _AGAIN)
     return key_digest(signer.key)
 
 
-class _Cursor:
-    """Big-endian fields of a TPM structure; ValueError where they run past the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int) -> bytes:
-        if self.at + size > len(self.data):
-            raise ValueError("truncated")
-        part = self.data[self.at : self.at + size]
-        self.at += size
-        return part
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def sized(self) -> bytes:
-        return self.take(self.number(2))
-
-    def end(self) -> None:
-        if self.at != len(self.data):
-            raise ValueError("trailing octets")
-
-
 def _certified(attest: bytes) -> tuple[bytes, bytes]:
-    """The certified Name and the nonce of a TPMS_ATTEST (Part 2 section 10.12.8)."""
-    cursor = _Cursor(attest)
-    if cursor.take(4) != _MAGIC or cursor.number(2) != _CERTIFY:
+    """The certified Name and the nonce of a TPM2_Certify (Part 2 section 10.12.8)."""
+    statement = read_statement(attest)
+    if statement.kind != CERTIFY:
         raise ValueError("not a TPM2_Certify")
-    cursor.sized()
-    nonce = cursor.sized()
-    cursor.take(17 + 8)  # clockInfo, firmwareVersion
+    cursor = Cursor(statement.details)
     name = cursor.sized()
     cursor.sized()
     cursor.end()
-    return name, nonce
-
-
-def _public(data: bytes) -> _Public:
-    """A TPMT_PUBLIC of a signing key with SHA-256 as its nameAlg (Part 2 section 12.2.4)."""
-    cursor = _Cursor(data)
-    kind, name_algorithm, attributes = cursor.number(2), cursor.number(2), cursor.number(4)
-    if name_algorithm != _SHA256:
-        raise ValueError("nameAlg is not SHA-256")
-    cursor.sized()
-    if cursor.number(2) != _NULL:
-        raise ValueError("a key with a symmetric algorithm")
-    if cursor.number(2) != _NULL:
-        cursor.take(2)
-    if kind == 0x0023:
-        curve = _CURVES.get(cursor.number(2))
-        if curve is None or cursor.number(2) != _NULL:
-            raise ValueError("unknown curve")
-        x, y = cursor.sized(), cursor.sized()
-        cursor.end()
-        point = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve)
-        return _Public(attributes, point.public_key())
-    if kind == 0x0001:
-        cursor.take(2)
-        exponent = cursor.number(4) or 65537
-        modulus = int.from_bytes(cursor.sized(), "big")
-        cursor.end()
-        return _Public(attributes, rsa.RSAPublicNumbers(exponent, modulus).public_key())
-    raise ValueError("unknown kind of key")
+    return name, statement.extra

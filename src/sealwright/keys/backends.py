@@ -151,7 +151,7 @@ def destroy_key(uri: str, pin: Pin | None = None) -> None:
 
             destroy_token_key(uri, pin)
         case "file" | "tpm":
-            for path in (path_of(uri), f"{path_of(uri)}.auth", f"{path_of(uri)}.pcr"):
+            for path in (path_of(uri), f"{path_of(uri)}.auth", f"{path_of(uri)}.pcr", f"{path_of(uri)}.audit"):
                 if os.path.exists(path):
                     os.remove(path)
         case "transit" | "awskms":

@@ -35,6 +35,11 @@ class SignatureCheck:
 
     def after(self, one: ToBeSigned, signature: bytes) -> None:
         """KeyRefused if a value does not verify, or repeats a nonce."""
+        self.verify(one, signature)
+        self.remember(one, signature)
+
+    def verify(self, one: ToBeSigned, signature: bytes) -> None:
+        """KeyRefused if a value does not verify; for several threads at once."""
         key, algorithm = self.info.public_key, self.info.algorithm
         try:
             if one.kind is Kind.DIGEST:
@@ -48,7 +53,10 @@ class SignatureCheck:
                 "it gave a signature that its own public key refuses; nothing was written",
                 "Have the token checked; do not use this key.",
             ) from cause
-        if algorithm.scheme is Scheme.ECDSA:
+
+    def remember(self, one: ToBeSigned, signature: bytes) -> None:
+        """KeyRefused if a value repeats a nonce; for one thread."""
+        if self.info.algorithm.scheme is Scheme.ECDSA:
             nonce = decode_dss_signature(signature)[0]
             if self._nonces.setdefault(nonce, one.data) != one.data:
                 raise KeyRefused(

@@ -10,7 +10,8 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
@@ -40,7 +41,12 @@ from sealwright.keys.key import KeyInfo, KeyKind, Provenance
 from sealwright.keys.pin import Pin
 from sealwright.keys.uri import path_of
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor  # start-up time: most sign a few files
+
 MAX_KEY_BYTES = 64 * 1024
+MANY = 32  # to-be-signed that are worth a second thread
+CORES = min(4, os.cpu_count() or 1)
 PrivateKey = (
     ec.EllipticCurvePrivateKey
     | rsa.RSAPrivateKey
@@ -58,6 +64,7 @@ class FileKey:
         self.info = info
         self._private: PrivateKey | None = private
         self._check = SignatureCheck(info)
+        self._threads: ThreadPoolExecutor | None = None
 
     def sign(self, batch: Sequence[ToBeSigned]) -> list[bytes]:
         """Signature values in order, each verified; KeyRefused or KeyUnavailable, and then none leaves."""
@@ -65,16 +72,35 @@ class FileKey:
         if private is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
         self._check.before(batch)
-        values = []
-        for one in batch:
-            value = raw_signature(private, one)
-            self._check.after(one, value)
-            values.append(value)
+        values = self._verified(private, batch) if len(batch) < MANY else self._by_threads(private, batch)
+        for one, value in zip(batch, values, strict=True):
+            self._check.remember(one, value)
         return values
 
     def close(self) -> None:
         """Forget the private key."""
         self._private = None
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
+
+    def _verified(self, private: PrivateKey, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        values = []
+        for one in batch:
+            value = raw_signature(private, one)
+            self._check.verify(one, value)
+            values.append(value)
+        return values
+
+    def _by_threads(self, private: PrivateKey, batch: Sequence[ToBeSigned]) -> list[bytes]:
+        """The arithmetic, which is most of it, goes on without the interpreter."""
+        from concurrent.futures import ThreadPoolExecutor  # start-up time
+
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(CORES, "sealwright-file-key")
+        size = -(-len(batch) // CORES)
+        parts = [batch[at : at + size] for at in range(0, len(batch), size)]
+        return [value for part in self._threads.map(partial(self._verified, private), parts) for value in part]
 
 
 def raw_signature(private: PrivateKey, one: ToBeSigned) -> bytes:

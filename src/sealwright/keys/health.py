@@ -48,7 +48,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class KeyHealth:
     """key: digest of the public key, as text; since: when this state began, aware; why: one clause, "" where all is well;
-    workers: how many can sign now, of `wanted`; last_good: when a verified signature last left, None if none did."""
+    workers: how many can sign now, of `wanted`; last_good: when a verified signature last left, None if none did;
+    pin_refused: it is STOPPED by its PIN, so that another one may help."""
 
     key: str
     uri: str
@@ -59,6 +60,7 @@ class KeyHealth:
     workers: int
     wanted: int
     last_good: datetime | None
+    pin_refused: bool = False
 
     @property
     def alarm(self) -> bool:
@@ -105,6 +107,7 @@ class Pulse:
         self._since = clock()
         self._why = ""
         self._last_good: datetime | None = None
+        self._pin_refused = False
 
     @property
     def stopped(self) -> bool:
@@ -120,6 +123,9 @@ class Pulse:
 
     def bad(self, cause: SealwrightError) -> None:
         """A try failed; what kind of error it was says whether to go on trying."""
+        with self._lock:
+            if self._state is not KeyState.STOPPED:
+                self._pin_refused = isinstance(cause, PinRefused)
         self.turn(KeyState.STOPPED if needs_a_person(cause) else KeyState.LOST, cause.what)
 
     def turn(self, state: KeyState, why: str) -> None:
@@ -134,7 +140,8 @@ class Pulse:
     def health(self, key: str, uri: str, place: Place, workers: int, wanted: int) -> KeyHealth:
         """The value, with what the backend knows beside."""
         with self._lock:
-            return KeyHealth(key, uri, place, self._state, self._since, self._why, workers, wanted, self._last_good)
+            told = (self._state, self._since, self._why, workers, wanted, self._last_good, self._pin_refused)
+            return KeyHealth(key, uri, place, *told)
 
 
 class Reopened:

@@ -7,6 +7,7 @@
 2. A token that refused the PIN leaves it: this PIN is not tried there again by any process, however often a service is restarted. Another
    PIN is; so is this one when the mark's file was removed, which the refusal names.
 3. A login that ended in nothing (the worker crashed or hung) may have cost a try. `BROKEN_OFF` of them are risked, no more.
+   Each of the PINs that were tried since the last good login has its mark, so that two wrong ones do not take turns; beyond `MAX_MARKS` none is tried.
 4. The mark holds a salted, slow digest of the PIN, readable by its owner alone, who can read the PIN anyway: a file's time would change
    whenever the service manager hands the same wrong PIN over anew.
 One process at a time tries PINs on one token; the others wait for the lock, and then read the mark.
@@ -20,9 +21,9 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sealwright.artifact.output import Replace, write_atomic
@@ -32,6 +33,7 @@ from sealwright.keys.pin import Pin
 from sealwright.keys.pkcs11_process import WorkerLost
 
 BROKEN_OFF = 2
+MAX_MARKS = 8
 MAX_MARK_BYTES = 4096
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20, "dklen": 32}
 
@@ -68,38 +70,36 @@ class PinMarks:
             raise _unwritable(self.folder, cause) from cause
         path = os.path.join(self.folder, f"{hashlib.sha256(token.encode()).hexdigest()[:24]}.pin")
         with _locked(path + ".lock"):
-            before = read_mark(path)
-            if before is not None and not before.is_of(pin):
-                before = None
-            _refuse_marked(token, path, before)
+            marks = read_marks(path)
+            before = next((one for one in marks if one.is_of(pin)), None)
+            others = tuple(one for one in marks if one is not before)
+            _refuse_marked(token, path, before, len(others))
             salt = secrets.token_bytes(16)
             trying = Mark(salt, _digest(pin, salt), (before.broken_off if before else 0) + 1, "")
-            write_mark(path, trying)
+            write_marks(path, (*others, trying))
             try:
                 yield
             except PinRefused:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                write_mark(path, Mark(trying.salt, trying.digest, trying.broken_off, now))
+                write_marks(path, (*others, replace(trying, refused=now)))
                 raise
             except SealwrightError as cause:
                 if not isinstance(cause.__cause__, WorkerLost):  # an answer: the PIN was taken, or not asked for
-                    _clear(path)
+                    _restore(path, others)
                 raise
             _clear(path)
 
 
-def read_mark(path: str) -> Mark | None:
-    """The mark, None where there is none; KeyUnavailable for one that cannot be read, so that nothing is tried."""
+def read_marks(path: str) -> tuple[Mark, ...]:
+    """The marks of one token; KeyUnavailable for a file that cannot be read, so that nothing is tried."""
     data = read_file_or_none(path, MAX_MARK_BYTES)
     if data is None:
-        return None
+        return ()
     try:
         value = json.loads(data)
-        return Mark(
-            bytes.fromhex(value["salt"]),
-            bytes.fromhex(value["digest"]),
-            int(value["broken_off"]),
-            str(value["refused"]),
+        return tuple(
+            Mark(bytes.fromhex(one["salt"]), bytes.fromhex(one["digest"]), int(one["broken_off"]), str(one["refused"]))
+            for one in value["marks"]
         )
     except (ValueError, KeyError, TypeError) as cause:
         raise KeyUnavailable(
@@ -107,20 +107,31 @@ def read_mark(path: str) -> Mark | None:
         ) from cause
 
 
-def write_mark(path: str, mark: Mark) -> None:
+def write_marks(path: str, marks: Sequence[Mark]) -> None:
     """Durable before it returns."""
     value = {
-        "about": "a PIN that was tried and not yet taken; remove this file to have it tried again",
-        "salt": mark.salt.hex(),
-        "digest": mark.digest.hex(),
-        "broken_off": mark.broken_off,
-        "refused": mark.refused,
+        "about": "PINs that were tried and not yet taken; remove this file to have them tried again",
+        "marks": [
+            {
+                "salt": one.salt.hex(),
+                "digest": one.digest.hex(),
+                "broken_off": one.broken_off,
+                "refused": one.refused,
+            }
+            for one in marks
+        ],
     }
     write_atomic(path, json.dumps(value, indent=1).encode() + b"\n", replace=Replace.YES, mode=0o600)
 
 
-def _refuse_marked(token: str, path: str, mark: Mark | None) -> None:
+def _refuse_marked(token: str, path: str, mark: Mark | None, others: int) -> None:
     if mark is None:
+        if others >= MAX_MARKS:
+            raise PinRefused(
+                f"token {token}",
+                f"{others} different PINs were tried since it took one, and no more are",
+                f"Look with the token's own tool how many tries are left, then remove {path}",
+            )
         return
     if mark.refused:
         raise PinRefused(
@@ -138,6 +149,13 @@ def _refuse_marked(token: str, path: str, mark: Mark | None) -> None:
 
 def _digest(pin: Pin, salt: bytes) -> bytes:
     return hashlib.scrypt(pin.reveal().encode(), salt=salt, **_SCRYPT)
+
+
+def _restore(path: str, marks: Sequence[Mark]) -> None:
+    if marks:
+        write_marks(path, marks)
+    else:
+        _clear(path)
 
 
 def _clear(path: str) -> None:

@@ -3,6 +3,7 @@
     PATH         BEGIN TSS2 PRIVATE KEY: public area and the private part wrapped by the TPM
     PATH.auth    32 random octets as hex, mode 0600: the key's authorisation (the key takes no part in dictionary attacks)
     PATH.pcr     "sha256:16", only for a key bound to platform registers: after one is extended it does not sign
+    PATH.audit   only where the TPM audits: the journal into which each use of the key is written (`tpmaudit`)
 
 Reached through tpm2-pytss, an extra that is imported only here. One process uses one context from one thread; every handle
 is flushed, because without a resource manager a TPM has three. The TCTI is `TPM2TOOLS_TCTI`, else /dev/tpmrm0.
@@ -13,9 +14,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -27,9 +29,12 @@ from sealwright.envelope.algorithms import PublicKey, SignatureAlgorithm, algori
 from sealwright.envelope.tobesigned import ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable
 from sealwright.keys.attestation import Attestation
+from sealwright.keys.auditjournal import AuditJournal, Turn, journal_of
+from sealwright.keys.auditlines import KeyLine
 from sealwright.keys.checked import SignatureCheck
 from sealwright.keys.file import PrivateKey
 from sealwright.keys.key import KeyInfo, KeyKind, Provenance
+from sealwright.keys.tpmaudit import attest, attest_what_is_open, begin, written_use
 from sealwright.keys.uri import path_of
 
 T = TypeVar("T")
@@ -43,6 +48,7 @@ _TEMPLATES = {
 }
 _PCRS = re.compile(r"(sha1|sha256|sha384|sha512):[0-9]{1,2}(,[0-9]{1,2})*")
 _WORDS = {
+    0x143: "it has no such command",
     0x1DF: "this TPM did not make the key",
     0x921: "the TPM is locked after wrong authorisations",
     0x98E: "the TPM refused the key's authorisation",
@@ -56,11 +62,14 @@ _WORDS = {
 class TpmKey:
     """A key loaded into the TPM. Not for another thread, nor for a forked child."""
 
-    def __init__(self, tpm: Tpm, handle: Any, info: KeyInfo, pcrs: str) -> None:
+    def __init__(self, tpm: Tpm, loaded: Loaded, info: KeyInfo, pcrs: str, journal: AuditJournal | None) -> None:
         self.info = info
         self._tpm: Tpm | None = tpm
-        self._handle = handle
+        self._handle = loaded.handle
+        self._name = KeyLine(loaded.public).name
+        self._public = loaded.public
         self._pcrs = pcrs
+        self._journal = journal
         self._check = SignatureCheck(info)
         self._process = os.getpid()
 
@@ -71,22 +80,53 @@ class TpmKey:
             raise KeyUnavailable(self.info.uri, "it was closed, or opened before this process forked", "Open it again.")
         self._check.before(batch)
         values = []
-        for one in batch:
-            value = tpm.sign(self._handle, one.data, self._pcrs, self.info.uri)
-            self._check.after(one, value)
-            values.append(value)
+        with nullcontext() if self._journal is None else self._journal.turn() as turn:
+            for one in batch:
+                made = self._made(tpm, one.data, turn)
+                self._check.after(one, made.value)
+                values.append(made.value)
+            if turn is not None:
+                turn.sync()
         return values
+
+    def _made(self, tpm: Tpm, digest: bytes, turn: Turn | None) -> Made:
+        make = partial(tpm.sign, self._handle, digest, self._pcrs, self.info.uri)
+        return make() if turn is None else written_use(turn, self._name, digest, make)
+
+    def begin_audit(self, journal: AuditJournal) -> None:
+        """Have the TPM audit what it signs, and this key's uses written into the journal from its next opening on."""
+        begin(self._connected(), journal, self._public, self.info.uri)
+
+    def attest_audit(self, nonce: bytes) -> AuditJournal:
+        """Have the TPM attest all uses up to now over the nonce; the journal, in which that is. KeyRefused where none are written down."""
+        tpm = self._connected()
+        if self._journal is None:
+            raise KeyRefused(
+                self.info.uri,
+                "its uses are not written down",
+                "Begin: sealwright key begin-audit KEY --journal FILE",
+            )
+        with self._journal.turn() as turn:
+            turn.last()
+            attest(tpm, turn, self.info.uri, nonce)
+        return self._journal
 
     def certify(self, nonce: bytes) -> Attestation:
         """The TPM's own statement about this key, signed by its attestation key over the nonce."""
+        return self._connected().certify(self._handle, nonce, self.info.uri)
+
+    def _connected(self) -> Tpm:
         if self._tpm is None:
             raise KeyUnavailable(self.info.uri, "it was closed", "Open it again.")
-        return self._tpm.certify(self._handle, nonce, self.info.uri)
+        return self._tpm
 
     def close(self) -> None:
-        """Flush the key and close the context. Closing twice is fine."""
+        """Flush the key and close the context, after the TPM attested what was used. Closing twice is fine."""
         tpm, self._tpm = self._tpm, None
         if tpm is not None and os.getpid() == self._process:
+            if self._journal is not None:
+                with suppress(KeyUnavailable):  # the TPM is gone: the next one who opens a key has it attested
+                    attest_what_is_open(tpm, self._journal, self.info.uri)
             tpm.flush(self._handle)
             tpm.close()
 
@@ -155,23 +195,46 @@ def open_tpm_key(uri: str, algorithm: SignatureAlgorithm | None = None) -> TpmKe
         raise KeyUnavailable(
             uri, "the authorisation beside it is damaged", "Restore the file .auth from a backup."
         ) from cause
+    journal = journal_of(path)
     tpm = Tpm(uri)
+    loaded = None
     try:
-        handle, public, imported = tpm.load(pem, auth, uri)
-        key = cast("PublicKey", load_pem_public_key(public))
+        loaded = tpm.load(pem, auth, uri)
+        key = cast("PublicKey", load_pem_public_key(loaded.pem))
         own = algorithm_for(key, subject=uri)
         if algorithm is not None and own != algorithm:
             raise KeyRefused(
                 uri, f"it signs {own.name}, not {algorithm.name}", "Name the key that is enrolled for this."
             )
         attributes: tuple[tuple[str, str], ...] = (("bound to", pcrs),) if pcrs else ()
-        attributes += (("imported", "true"),) if imported else ()
-        provenance = Provenance.HARDWARE_IMPORTED if imported else Provenance.HARDWARE_CLAIMED
+        attributes += (("imported", "true"),) if loaded.imported else ()
+        attributes += (("uses written to", journal.path),) if journal else ()
+        provenance = Provenance.HARDWARE_IMPORTED if loaded.imported else Provenance.HARDWARE_CLAIMED
         info = KeyInfo(uri, key, own, provenance, f"TPM key {path}", attributes)
-        return TpmKey(tpm, handle, info, pcrs)
+        if journal is not None:
+            attest_what_is_open(tpm, journal, uri)
+        return TpmKey(tpm, loaded, info, pcrs, journal)
     except BaseException:
+        if loaded is not None:
+            tpm.flush(loaded.handle)  # without a resource manager a slot would be lost until the TPM is reset
         tpm.close()
         raise
+
+
+class Loaded(NamedTuple):
+    """A key in the TPM. public: TPMT_PUBLIC as marshalled; pem: its public key; imported: whether it was made outside of this TPM."""
+
+    handle: Any
+    public: bytes
+    pem: bytes
+    imported: bool
+
+
+class Made(NamedTuple):
+    """A signature. value: in the encoding of CMS; marshalled: TPMT_SIGNATURE."""
+
+    value: bytes
+    marshalled: bytes
 
 
 class Tpm:
@@ -211,7 +274,7 @@ class Tpm:
             made = api.tsskey.TSSPrivKey.create(self.context, public.publicArea, password=auth)
             return bytes(made.to_pem())
 
-        return self._do(make, uri)
+        return self.do(make, uri)
 
     def take(self, pem: bytes, scheme: str, auth: bytes, uri: str) -> bytes:
         """A TSS2 PEM file of a key that was made elsewhere, wrapped to the owner's primary key and imported under it."""
@@ -235,21 +298,22 @@ class Tpm:
                 private = self.context.import_(parent, encryption, public, duplicate, seed, none)
             return bytes(saved(private, public, False, api.TPM2_RH.OWNER).to_pem())
 
-        return self._do(make, uri)
+        return self.do(make, uri)
 
-    def load(self, pem: bytes, auth: bytes, uri: str) -> tuple[Any, bytes, bool]:
-        """The loaded key's handle, its public key in PEM, and whether it was made outside of this TPM."""
+    def load(self, pem: bytes, auth: bytes, uri: str) -> Loaded:
+        """Load a key; whoever asks flushes its handle."""
         try:
             key = self.api.tsskey.TSSPrivKey.from_pem(pem)
         except (ValueError, TypeError, RuntimeError, self.api.TSS2_Exception) as cause:
             raise KeyUnavailable(uri, "it is not a TSS2 key in PEM", "Restore the file from a backup.") from cause
-        handle = self._do(lambda: key.load(self.context, auth), uri)
+        handle = self.do(lambda: key.load(self.context, auth), uri)
         inside = self.api.TPMA_OBJECT.FIXEDTPM | self.api.TPMA_OBJECT.SENSITIVEDATAORIGIN
-        imported = int(key.public.publicArea.objectAttributes) & int(inside) != int(inside)
-        return handle, bytes(key.public.publicArea.to_pem()), imported
+        area = key.public.publicArea
+        imported = int(area.objectAttributes) & int(inside) != int(inside)
+        return Loaded(handle, area.marshal(), bytes(area.to_pem()), imported)
 
-    def sign(self, handle: Any, digest: bytes, pcrs: str, uri: str) -> bytes:
-        """One signature over a digest, in the encoding of CMS."""
+    def sign(self, handle: Any, digest: bytes, pcrs: str, uri: str) -> Made:
+        """One signature over a digest."""
         api = self.api
         ticket = api.TPMT_TK_HASHCHECK(tag=api.TPM2_ST.HASHCHECK, hierarchy=api.TPM2_RH.NULL)
         scheme = api.TPMT_SIG_SCHEME(scheme=api.TPM2_ALG.NULL)
@@ -263,36 +327,36 @@ class Tpm:
             finally:
                 self.flush(session)
 
-        return self._value(self._do(make, uri))
+        made = self.do(make, uri)
+        return Made(self.value(made), made.marshal())
 
     def certify(self, handle: Any, nonce: bytes, uri: str) -> Attestation:
         """TPM2_Certify by a restricted attestation key of the endorsement hierarchy."""
+
+        def make() -> Attestation:
+            none = self.api.TPMT_SIG_SCHEME(scheme=self.api.TPM2_ALG.NULL)
+            with self.attestation_key() as (signer, public):
+                attest, signature = self.context.certify(handle, signer, nonce, none)
+                own, _, _ = self.context.read_public(handle)
+            return Attestation(nonce, own.publicArea.marshal(), bytes(attest), self.value(signature), public)
+
+        return self.do(make, uri)
+
+    @contextmanager
+    def attestation_key(self) -> Iterator[tuple[Any, bytes]]:
+        """The restricted key of the endorsement hierarchy that vouches for this TPM, always the same: handle and TPMT_PUBLIC."""
         api = self.api
         wanted = api.TPMA_OBJECT
         flags = (
             wanted.FIXEDTPM | wanted.FIXEDPARENT | wanted.SENSITIVEDATAORIGIN | wanted.USERWITHAUTH
             | wanted.RESTRICTED | wanted.SIGN_ENCRYPT | wanted.NODA
         )  # fmt: skip
-
-        def make() -> Attestation:
-            template = api.TPM2B_PUBLIC.parse("ecc256:ecdsa-sha256:null", objectAttributes=flags)
-            signer, public, *_ = self.context.create_primary(None, template, primary_handle=api.ESYS_TR.ENDORSEMENT)
-            try:
-                attest, signature = self.context.certify(
-                    handle, signer, nonce, api.TPMT_SIG_SCHEME(scheme=api.TPM2_ALG.NULL)
-                )
-                own, _, _ = self.context.read_public(handle)
-            finally:
-                self.flush(signer)
-            return Attestation(
-                nonce=nonce,
-                public=own.publicArea.marshal(),
-                attest=bytes(attest),
-                signature=self._value(signature),
-                attestation_key=public.publicArea.marshal(),
-            )
-
-        return self._do(make, uri)
+        template = api.TPM2B_PUBLIC.parse("ecc256:ecdsa-sha256:null", objectAttributes=flags)
+        signer, public, *_ = self.context.create_primary(None, template, primary_handle=api.ESYS_TR.ENDORSEMENT)
+        try:
+            yield signer, public.publicArea.marshal()
+        finally:
+            self.flush(signer)
 
     def flush(self, handle: Any) -> None:
         """Give a slot back."""
@@ -321,7 +385,8 @@ class Tpm:
         finally:
             self.flush(session)
 
-    def _value(self, signature: Any) -> bytes:
+    def value(self, signature: Any) -> bytes:
+        """A TPMT_SIGNATURE in the encoding of CMS."""
         if signature.sigAlg == self.api.TPM2_ALG.ECDSA:
             parts = signature.signature.ecdsa
             return encode_dss_signature(
@@ -329,7 +394,8 @@ class Tpm:
             )
         return bytes(signature.signature.rsassa.sig)
 
-    def _do(self, what: Callable[[], T], uri: str) -> T:
+    def do(self, what: Callable[[], T], uri: str) -> T:
+        """One or several commands; KeyUnavailable saying what the TPM answered."""
         try:
             return what()
         except self.api.TSS2_Exception as cause:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
 
 Field = str | int | tuple[str, ...]
 MAX_INTEGER = 2**53 - 1
 MAX_LINE_BYTES = 64 * 1024
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_TO_THE_SECOND = len("2026-11-26T12:00:00")
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text[:40]} is not a whole number")
+
+
+_DECODER = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)
 
 
 def canonical_json(fields: Mapping[str, Field]) -> bytes:
     """The one encoding; ValueError for a number beyond 2**53-1 or a lone surrogate."""
-    _check_numbers(fields)
-    ordered = {name: list(value) if isinstance(value := fields[name], tuple) else value for name in _in_order(fields)}
-    return _ENCODER.encode(ordered).encode()
+    return ("{" + ",".join([before + _text(fields[name]) for name, before in _in_order(tuple(fields))]) + "}").encode()
 
 
 def read_canonical(data: bytes) -> dict[str, Field]:
@@ -24,38 +31,39 @@ def read_canonical(data: bytes) -> dict[str, Field]:
     if len(data) > MAX_LINE_BYTES:
         raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
     try:
-        value = json.loads(data.decode(), parse_float=_refuse, parse_constant=_refuse)
+        value = _DECODER.decode(data.decode())
     except RecursionError as cause:
         raise ValueError("nested too deeply") from cause
     if not isinstance(value, dict):
         raise ValueError("not an object")
     fields: dict[str, Field] = {}
     for name, entry in value.items():
-        if isinstance(entry, list) and all(isinstance(one, str) for one in entry):
-            fields[name] = tuple(entry)
-        elif isinstance(entry, str) or (isinstance(entry, int) and not isinstance(entry, bool)):
+        if isinstance(entry, str) or (isinstance(entry, int) and not isinstance(entry, bool)):
             fields[name] = entry
+        elif isinstance(entry, list) and all(isinstance(one, str) for one in entry):
+            fields[name] = tuple(entry)
         else:
             raise ValueError(f"`{name}` is neither a text, a whole number nor a list of texts")
-    _check_numbers(fields)
-    if (
-        list(fields) != _in_order(fields) or _ENCODER.encode(value).encode() != data
-    ):  # a name that stands twice is missing here
+    if canonical_json(fields) != data:  # a name that stands twice is missing here
         raise ValueError("not in canonical form")
     return fields
 
 
-def _check_numbers(fields: Mapping[str, Field]) -> None:
-    for value in fields.values():
-        if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+def _text(value: Field) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, int):
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise ValueError(f"the number {value} has no exact JSON form")
+        return int.__repr__(value)
+    return "[" + ",".join(map(encode_basestring, value)) + "]"
 
 
-def _in_order(fields: Mapping[str, Field]) -> list[str]:
-    """RFC 8785 section 3.2.3: by UTF-16 code units, which for ASCII is the plain order."""
-    if "".join(fields).isascii():
-        return sorted(fields)
-    return sorted(fields, key=lambda name: name.encode("utf-16-be"))
+@lru_cache(maxsize=128)  # the same names stand in record after record
+def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Each name with what stands before its value. RFC 8785 section 3.2.3: by UTF-16 code units, which for ASCII is the plain order."""
+    ordered = sorted(names) if "".join(names).isascii() else sorted(names, key=lambda name: name.encode("utf-16-be"))
+    return tuple((name, encode_basestring(name) + ":") for name in ordered)
 
 
 def time_text(time: datetime) -> str:
@@ -63,7 +71,8 @@ def time_text(time: datetime) -> str:
 
     Not by `strftime`, which writes years before 1000 with fewer digits than `read_time` reads.
     """
-    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    at = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return at.isoformat()[:_TO_THE_SECOND] + "Z"
 
 
 def read_time(text: Field) -> datetime:
@@ -73,7 +82,3 @@ def read_time(text: Field) -> datetime:
     if time_text(time) != wanted:
         raise ValueError(f"{wanted[:40]!r} is no time in UTC to the second")
     return time
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(f"{text[:40]} is not a whole number")

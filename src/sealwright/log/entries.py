@@ -18,6 +18,7 @@ elsewhere that can be erased, of which `private` is the salted digest.
 | `signature` | a signature left (`entry.py`; in its private part the request) | |
 | `used` | its approvals are used up, and approve nothing else | attempt, approvals, prepares, private |
 | `followup` | an emergency was looked at afterwards | outcome, approvals, private |
+| `alarm` | more was signed in an hour or a day than is usual; `request` is the one by which | of, per, above, since, count, key |
 | `policy` | other rules count from here on; where `previous` is the same they are only said again | policy, edition, previous, change, approvals, private |
 | `key` | a key was enrolled, disabled, enabled or retired | event, key, algorithm, construction, purpose, provenance, approvals, private |
 | `certificate` | a certificate was issued, revoked, held or released | event, certificate, key, reason, approvals, private |
@@ -33,6 +34,7 @@ were read from signed bytes or are the requester's word · size: entries of the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -45,8 +47,11 @@ from sealwright.log.entry import TYPE as SIGNATURE
 from sealwright.log.entryfields import (
     CertificateEvent,
     Claimed,
+    Form,
     KeyEvent,
     Outcome,
+    RateOf,
+    RatePer,
     Result,
     Scheme,
     Stage,
@@ -212,6 +217,20 @@ class FollowUp(_Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm(_Entry):
+    """A rate that is not usual. request: by which `above` was exceeded; count: signatures begun since the span began; key: where it is a key's."""
+
+    TYPE: ClassVar[str] = "alarm"
+    request: str
+    of: RateOf
+    per: RatePer
+    above: int
+    since: datetime
+    count: int
+    key: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChange(_Entry):
     """Other rules count from here on, or the same are said again. previous: None for the first ones.
 
@@ -284,6 +303,7 @@ AnyEntry = (
     | Intent
     | Used
     | FollowUp
+    | Alarm
     | PolicyChange
     | KeyChange
     | CertificateChange
@@ -303,6 +323,7 @@ TYPES: dict[str, type[_Entry]] = {
         Intent,
         Used,
         FollowUp,
+        Alarm,
         PolicyChange,
         KeyChange,
         CertificateChange,
@@ -363,38 +384,65 @@ _NAMES: dict[str, frozenset[str]] = {
 }
 
 
+class _Part(NamedTuple):
+    """One field of a type. default: MISSING where there is none; form: None of claims, which are several fields of an entry."""
+
+    name: str
+    default: Any
+    form: Form | None
+
+
+_PARTS: dict[str, tuple[_Part, ...]] = {
+    name: tuple(
+        _Part(one.name, one.default, None if one.name == "claims" else form_of(name, one.name)) for one in fields(type_)
+    )
+    for name, type_ in TYPES.items()
+}
+
+
 def _encoded(entry: _Entry) -> bytes:
+    """Nobody's log gets an entry that nobody could read: each field is written by the form that reads it."""
+    type_ = type(entry)
     written: dict[str, Field] = {"type": entry.TYPE}
-    for one in fields(entry):
-        value = getattr(entry, one.name)
-        if one.name == "claims":
-            written |= claim_fields(value)
-        elif one.default is MISSING or value != one.default:
-            written[one.name] = form_of(entry.TYPE, one.name).write(value)
+    for name, default, form in _PARTS[type_.TYPE]:
+        value = getattr(entry, name)
+        if form is None:
+            if value:
+                claimed = claim_fields(value)
+                read_claims(claimed)
+                written |= claimed
+        elif default is MISSING or value != default:
+            try:
+                written[name] = form.write(value)
+            except ValueError as cause:
+                raise ValueError(f"`{name}` {cause}") from cause
+    _check_form(type_, written)
     data = canonical_json(written)
     if len(data) > MAX_LINE_BYTES:
         raise ValueError(f"{len(data)} bytes, at most {MAX_LINE_BYTES}")
-    del written["type"]
-    _read(type(entry), written)  # nobody's log gets an entry that nobody could read
     return data
 
 
 def _read(type_: type[_Entry], found: dict[str, Field]) -> Any:
     values: dict[str, Any] = {}
-    for one in fields(type_):
-        if one.name == "claims":
-            values["claims"] = read_claims(found)
-            for name in CLAIMS:
-                found.pop(name, None)
-        elif one.name in found:
+    for name, default, form in _PARTS[type_.TYPE]:
+        if form is None:
+            values[name] = read_claims(found)
+            for claim in CLAIMS:
+                found.pop(claim, None)
+        elif name in found:
             try:
-                values[one.name] = read_field(form_of(type_.TYPE, one.name), found.pop(one.name))
+                values[name] = read_field(form, found.pop(name))
             except ValueError as cause:
-                raise ValueError(f"`{one.name}` {cause}") from cause
-        elif one.default is MISSING:
-            raise ValueError(f"`{one.name}` is missing")
+                raise ValueError(f"`{name}` {cause}") from cause
+        elif default is MISSING:
+            raise ValueError(f"`{name}` is missing")
     if found:
         raise ValueError(f"`{min(found)[:40]}` is no field of `{type_.TYPE}`")
-    if "format" in type_.__slots__ and ("format" in values) == ("kind" in values):
-        raise ValueError("it names neither a format nor a kind, or both")
+    _check_form(type_, values)
     return type_(**values)
+
+
+def _check_form(type_: type[_Entry], named: Collection[str]) -> None:
+    if "format" in type_.__slots__ and ("format" in named) == ("kind" in named):
+        raise ValueError("it names neither a format nor a kind, or both")

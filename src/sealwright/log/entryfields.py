@@ -50,6 +50,21 @@ class Result(StrEnum):
     DIFFERENT = "different"
 
 
+class RateOf(StrEnum):
+    """Whose signatures a rate alarm counts."""
+
+    PRINCIPAL = "principal"
+    PRODUCT = "product"
+    KEY = "key"
+
+
+class RatePer(StrEnum):
+    """Over how long a rate alarm counts: an hour or a day of UTC."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
 class KeyEvent(StrEnum):
     """What happened to a key."""
 
@@ -69,7 +84,7 @@ class CertificateEvent(StrEnum):
 
 
 class Form(NamedTuple):
-    """How a field is written, and read again with ValueError."""
+    """How a field is written and read again, both with ValueError: nothing is written that could not be read."""
 
     write: Callable[[Any], Field]
     read: Callable[[Field], Any]
@@ -83,7 +98,7 @@ def _text(pattern: str, what: str) -> Form:
             raise ValueError(f"is no {what}")
         return value
 
-    return Form(str, read)
+    return Form(lambda value: read(str(value)), read)
 
 
 def _number(least: int) -> Form:
@@ -92,20 +107,26 @@ def _number(least: int) -> Form:
             raise ValueError(f"is no number from {least}")
         return value
 
-    return Form(lambda value: value, read)
+    return Form(read, read)
 
 
 def _word_of(words: type[StrEnum]) -> Form:
-    return Form(str, lambda value: words(str(value)))
+    def read(value: Field) -> StrEnum:
+        return words(str(value))
+
+    return Form(lambda value: str(read(value)), read)
 
 
 def _list(one: Form) -> Form:
-    def read(value: Field) -> tuple[Any, ...]:
+    def checked(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, tuple) or not 0 < len(value) <= MAX_LIST:
             raise ValueError("is no list of these")
-        return tuple(map(one.read, value))
+        return value
 
-    return Form(lambda value: tuple(str(one.write(each)) for each in value), read)
+    return Form(
+        lambda value: tuple(str(one.write(each)) for each in checked(value)),
+        lambda value: tuple(map(one.read, checked(value))),
+    )
 
 
 @lru_cache(maxsize=4096)  # keys, certificates and policies stand in entry after entry
@@ -120,8 +141,14 @@ def _read_sha256(value: Field) -> Digest:
     return digest
 
 
+def _write_sha256(digest: Digest) -> str:
+    if digest.algorithm is not HashName.SHA256:
+        raise ValueError("is no SHA-256")
+    return str(digest)
+
+
 MAX_LIST = 256
-_SHA256 = Form(str, _read_sha256)
+_SHA256 = Form(_write_sha256, _read_sha256)
 _TIME = Form(time_text, read_time)
 _ID = _text(r"[0-9a-f]{16,64}", "hexadecimal id")
 _WORD = _text(r"[A-Za-z0-9][A-Za-z0-9:._+-]{0,63}", "word")
@@ -154,6 +181,10 @@ _FORMS: dict[str, Form] = {
     "scheme": _word_of(Scheme),
     "outcome": _word_of(Outcome),
     "result": _word_of(Result),
+    "of": _word_of(RateOf),
+    "per": _word_of(RatePer),
+    "above": _number(1),
+    "since": _TIME,
 }
 _EVENTS: dict[str, Form] = {"key": _word_of(KeyEvent), "certificate": _word_of(CertificateEvent)}
 

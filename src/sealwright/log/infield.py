@@ -19,7 +19,8 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.cms import Envelope, Profile, Signer, read_envelope
 from sealwright.errors import SealwrightError, Unreadable
 from sealwright.formats.embedded import extract_embedded, recognise, signed_beside
-from sealwright.formats.format import Search
+from sealwright.formats.format import Search, Slot
+from sealwright.formats.sidecar import PROOF_SUFFIXES, SUFFIXES
 
 MAX_ENVELOPE = 1 << 20
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
@@ -56,6 +57,13 @@ def signatures_in(place: str) -> Iterator[FieldSignature | NotRead]:
             yield NotRead(path, cause.what)
         else:
             yield from found
+
+
+def proofs_beside(path: str) -> tuple[str, ...]:
+    """Where log proofs of a file's signatures would lie."""
+    if path.endswith(SUFFIXES[Slot.MAKER]):
+        return (path.removesuffix(SUFFIXES[Slot.MAKER]) + PROOF_SUFFIXES[Slot.MAKER],)
+    return tuple(path + suffix for suffix in PROOF_SUFFIXES.values())
 
 
 def _files(place: str) -> Iterator[str]:

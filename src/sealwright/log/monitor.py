@@ -10,6 +10,7 @@
    called by its digest, so that the same evidence is kept once.
 3. `wanted`: signatures that somebody found in the field. One that the log lacks was made past it, where its key is one of the log's: it
    stands in any entry, or nobody said whose it is. They are looked for in the whole log, so that this reads all of it.
+4. One that the log has and has not published yet is remarked, and an alarm after a quarter of an hour (`awaited.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.envelope.verifierkey import VerifierKey
 from sealwright.errors import LogRefused, UsageError
-from sealwright.findings import Finding, Severity, reject
+from sealwright.findings import Finding, Severity, reject, warning
 from sealwright.log.audit import MAX_FINDINGS, Audit, Before
+from sealwright.log.awaited import Awaited
 from sealwright.log.checkpoint import check_checkpoint, read_checkpoint
 from sealwright.log.entries import Outline
 from sealwright.log.headfile import MAX_NOTE_BYTES
@@ -39,11 +41,20 @@ _DAMAGED = "Keep it as evidence; begin with a new state file, which reads the wh
 
 
 class Wanted(NamedTuple):
-    """A signature that a log must have. key: "" where it must in any case; found: where it was found, "" where only its digest is known."""
+    """A signature that a log must have. key: "" where it must in any case; found: where it was found, "" where only its digest is known.
+
+    proofs: files that may prove that the log has it.
+    """
 
     signature: str
     key: str = ""
     found: str = ""
+    proofs: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """For people."""
+        return f"{self.signature} of {self.found}" if self.found else self.signature
 
 
 class Monitor:
@@ -60,8 +71,10 @@ class Monitor:
         witnesses: Iterable[VerifierKey] = (),
         wanted: Iterable[Wanted] = (),
         progress: Progress | None = None,
+        awaited: Awaited | None = None,
     ) -> None:
         self.logs = tuple(logs)
+        self._awaited = awaited
         self._missing = {one.signature: one for one in sorted(wanted, key=lambda one: not one.key)}
         self.audit = Audit(source, self.logs, witnesses, self._look if self._missing else None, progress)
         self.alarms = 0
@@ -95,9 +108,26 @@ class Monitor:
             write_state(self._state, Before(end, seen.note))
         ours = [one for one in self._missing.values() if not one.key or one.key in self._keys]
         self.strangers = len(self._missing) - len(ours)
-        self.alarms += len(ours)
-        for one in sorted(ours)[:MAX_FINDINGS]:
-            yield reject("SW-LOG-UNLOGGED", f"{one.signature} of {one.found}" if one.found else one.signature)
+        yield from self._unlogged(sorted(ours), seen.checkpoint.size)
+
+    def _unlogged(self, ours: list[Wanted], published: int) -> Iterator[Finding]:
+        """What is not in the log as it is published, the alarms first."""
+        promised = {one: self._promised(one, published) for one in ours}
+        missing = [one for one in ours if promised[one] is None]
+        self.alarms += len(missing)
+        for one in missing[:MAX_FINDINGS]:
+            yield reject("SW-LOG-UNLOGGED", one.named)
+        for one, size in [(one, size) for one, size in promised.items() if size is not None][:MAX_FINDINGS]:
+            yield warning("SW-LOG-UNPUBLISHED", one.named, str(published), str(size))
+        if self._awaited is not None:
+            self._awaited.keep()
+
+    def _promised(self, one: Wanted, published: int) -> int | None:
+        """The size of the log that has it and is to be published; None where that is no excuse."""
+        if self._awaited is None or not one.proofs:
+            return None
+        size = self._awaited.promise(one.signature, one.proofs, self.logs, published)
+        return None if size is None or self._awaited.overdue(one.signature) else size
 
     def _look(self, found: Outline) -> None:
         self._missing.pop(found.signature, None)

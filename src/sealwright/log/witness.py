@@ -7,7 +7,9 @@ What is asked is `old N`, a proof from there, and the checkpoint; the answer a l
 1. The checkpoint's origin is a known log (404) and its signature holds (403); the question is well-formed (400).
 2. `old` is the size that this witness cosigned last (409, with that size), and the proof leads from there to the checkpoint (422).
 3. The new state is durable before the cosignature leaves, and of two questions one is answered after the other.
-4. A log's own signature under a tree that does not continue the one seen before is a fork: it is refused, and both are kept (A136).
+4. A log's own signature under another tree of the size seen before is a fork: it is refused, and both are kept, in `evidence/*.fork.txt`
+   (A136). Under a larger tree without a proof that leads there it is refused and kept too, the last `MAX_EVIDENCE` of them, in
+   `*.unproved.txt`: whoever has a checkpoint of the log can ask so, and must not use up the room for forks.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from sealwright.log.checkpoint import (
     read_base64,
     read_checkpoint,
     read_number,
+    time_said,
 )
 from sealwright.log.headfile import MAX_NOTE_BYTES
 from sealwright.log.merkle import EMPTY_ROOT, check_consistency
@@ -56,6 +59,7 @@ SIZE_TYPE = "text/x.tlog.size"
 PLAIN = "text/plain; charset=utf-8"
 MAX_BODY = 128 * 1024
 MAX_EVIDENCE = 1000
+FORK, UNPROVED = ".fork.txt", ".unproved.txt"
 _LATER = "The checkpoint stays as it is; the witness is asked again with the next one."
 
 
@@ -79,9 +83,9 @@ Proof = Callable[[int, int], Sequence[bytes]]  # old size and size -> consistenc
 
 
 class Cosigned(NamedTuple):
-    """What a witness gave. lines: under the checkpoint; size: what it has cosigned now, for the next time."""
+    """What a witness gave. line: under the checkpoint; size: what it has cosigned now, for the next time."""
 
-    lines: str
+    line: str
     size: int
 
 
@@ -111,7 +115,7 @@ def ask_witness(witness: Asked, note: str, known: int, proof: Proof, post: Post)
     if answer.status != 200:
         said = answer.body[:100].decode("utf-8", "backslashreplace").strip()
         raise WitnessRefused(witness.key.name, f"it answered {answer.status} {said}".strip(), _LATER)
-    return Cosigned(_own_lines(witness, note, answer), checkpoint.size)
+    return Cosigned(_own_line(witness, note, answer), checkpoint.size)
 
 
 def keep_cosigned(store: Store, note: str) -> None:
@@ -167,8 +171,9 @@ class Witness:
         new = asked.checkpoint
         last = self._last(new.origin)
         size, root = (0, EMPTY_ROOT) if last is None else (last.size, last.root)
-        if new.size == size and new.root != root:
-            self._keep_evidence(new, body)
+        forked = new.size == size and new.root != root
+        if forked:
+            self._keep_evidence(new, body, FORK)
         if asked.old > new.size:
             return _plain(400, "its old size is beyond the checkpoint")
         if asked.old != size:
@@ -176,7 +181,8 @@ class Witness:
         try:
             check_consistency(size, root, new.size, new.root, asked.proof)
         except ValueError as cause:
-            self._keep_evidence(new, body)
+            if not forked:
+                self._keep_evidence(new, body, UNPROVED)
             return _plain(422, f"the checkpoint does not continue the one of size {size}: {cause}")
         line = cosign(new.text, self._signer, now)
         log_lines = "".join(one.line for one in new.signatures if one.name == new.origin)
@@ -199,19 +205,21 @@ class Witness:
             raise LogRefused(path, "it is not what this witness wrote", "Restore it: nothing is cosigned.")
         return found
 
-    def _keep_evidence(self, new: Checkpoint, body: bytes) -> None:
-        """What was asked and what was seen before, in one file for each checkpoint, which only the log's key can make."""
+    def _keep_evidence(self, new: Checkpoint, body: bytes, end: str) -> None:
+        """What was asked and what was seen before, in one file for each checkpoint. end: of its name, `FORK` or `UNPROVED`."""
         folder = os.path.join(self.folder, "evidence")
+        path = os.path.join(folder, f"{_name(new.origin)[:16]}-{sha256(new.text).hexdigest()[:16]}{end}")
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            if len(os.listdir(folder)) >= MAX_EVIDENCE:
+            kept = [os.path.join(folder, one) for one in os.listdir(folder) if one.endswith(end)]
+            if path in kept or (end == FORK and len(kept) >= MAX_EVIDENCE):
                 return
+            if len(kept) >= MAX_EVIDENCE:
+                os.unlink(min(kept, key=os.path.getmtime))
         except OSError as cause:
             raise OutputRefused(folder, f"it cannot be made ({cause.strerror})", "Make room for it.") from cause
-        path = os.path.join(folder, f"{_name(new.origin)[:16]}-{sha256(new.text).hexdigest()[:16]}.txt")
-        if not os.path.lexists(path):
-            seen = read_file_or_none(self._path(_name(new.origin)), MAX_NOTE_BYTES) or b""
-            write_atomic(path, b"seen before:\n\n" + seen + b"\nasked to cosign:\n\n" + body)
+        seen = read_file_or_none(self._path(_name(new.origin)), MAX_NOTE_BYTES) or b""
+        write_atomic(path, b"seen before:\n\n" + seen + b"\nasked to cosign:\n\n" + body)
 
     def _path(self, origin_hash: str) -> str:
         return os.path.join(self.folder, f"{origin_hash}.checkpoint")
@@ -257,17 +265,24 @@ def _told_size(witness: Asked, answer: Answer) -> int:
         raise WitnessRefused(witness.key.name, "it answered 409 and no size", _LATER) from cause
 
 
-def _own_lines(witness: Asked, note: str, answer: Answer) -> str:
-    """The lines of this witness's key in an answer, checked; those of other keys are left out."""
+def _own_line(witness: Asked, note: str, answer: Answer) -> str:
+    """The line of this witness's key in an answer, checked: of several the one that says the earliest time, since no other counts,
+    and one witness must not fill the note, of which `MAX_SIGNATURES` are read. Those of other keys are left out.
+    """
     text = note.partition("\n\n")[0]
     try:
         read = read_checkpoint(f"{text}\n\n{answer.body[:MAX_NOTE_BYTES].decode()}", "its answer")
-        if not check_cosignatures(read, [witness.key], "its answer"):
+        seen = check_cosignatures(read, [witness.key], "its answer")
+        if not seen:
             raise ValueError("no cosignature of its key is in its answer")
     except (ValueError, BadSignature, MalformedEnvelope) as cause:
         what = cause.what if isinstance(cause, SealwrightError) else str(cause)
         raise WitnessRefused(witness.key.name, what, _LATER) from cause
-    return "".join(one.line for one in read.signatures if (one.name, one.id) == (witness.key.name, witness.key.id))
+    return next(
+        one.line
+        for one in read.signatures
+        if (one.name, one.id) == (witness.key.name, witness.key.id) and time_said(one) == seen[witness.key.name]
+    )
 
 
 def _name(origin: str) -> str:

@@ -27,3 +27,5 @@ TIMESTAMP_POLICY = f"{ARC}.2.1"
 LOG_SIGNING = f"{ARC}.4.1"
 # The same for the key of a station that records what it verified
 RECORD_SIGNING = f"{ARC}.4.2"
+# And for a device's own key, which says what the device runs
+REPORT_SIGNING = f"{ARC}.4.3"

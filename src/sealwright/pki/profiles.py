@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sealwright.envelope.algorithms import Scheme
-from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING
+from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING, REPORT_SIGNING
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
@@ -112,6 +112,7 @@ LOG = Profile("log", 10 * YEAR, purposes=(LOG_SIGNING,), about="a log's key")
 RECORD_SIGNER = Profile(
     "record-signer", 10 * YEAR, purposes=(RECORD_SIGNING,), about="a station's records of what it verified"
 )
+DEVICE = Profile("device", 20 * YEAR, purposes=(REPORT_SIGNING,), about="a device's reports of what it runs")
 PERSON = Profile("person", 3 * YEAR, purposes=(DOCUMENT_SIGNING,), about="approvals, records, trust files")
 TLS_SERVER = Profile(
     "tls-server", 90, purposes=(SERVER_AUTH,), schemes=_CLASSIC, names=Names.HOSTS, about="the service"
@@ -135,6 +136,7 @@ PROFILES = {
         OCSP_RESPONDER,
         LOG,
         RECORD_SIGNER,
+        DEVICE,
         PERSON,
         TLS_SERVER,
         TLS_CLIENT,

@@ -12,35 +12,29 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import random
 import stat
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
 from typing import NamedTuple
 
-from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.digestcopy import BLOCK, DigestingCopier, NotWritten
 from sealwright.artifact.names import display
 from sealwright.artifact.source import Stamp, stamp_of
 from sealwright.errors import LimitExceeded, MediumGone, OutputRefused
 from sealwright.findings import Finding, reject
 
-BLOCK = 256 * 1024
 MAX_FILES = 200_000
 MAX_DEPTH = 40
 SPARE_BYTES = 64 << 20  # stays free in the private place
 # the last where the program that serves the file system ended
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEDIUM, errno.ECONNABORTED}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-_SENT = 1 << 20
-_INLINE = 4 << 20
-_QUEUED = 16
 _SAMPLE = 4096
 _SAMPLES = 16
 _SMALL = 256 * 1024
@@ -101,14 +95,15 @@ class Copier:
     size_bytes: int = 0
     _granted: int = 0
     _small: int = 0
-    _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(BLOCK)))
-    _digested: memoryview = field(default_factory=lambda: memoryview(bytearray(BLOCK)))
-    _digester: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _copier: DigestingCopier = field(init=False)
     _dice: random.Random = field(default_factory=random.SystemRandom)
+
+    def __post_init__(self) -> None:
+        self._copier = DigestingCopier(self._advance)
 
     def close(self) -> None:
         """After the last file."""
-        self._digester.shutdown()
+        self._copier.close()
 
     def copy(self, folder: Folder, name: bytes, ahead: Ahead) -> Taken | Finding:
         """One file, or why it is not taken.
@@ -169,57 +164,19 @@ class Copier:
         self._granted = self.size_bytes + min(free, max(size, SPARE_BYTES // 2))
 
     def _copied(self, descriptor: int, copy: int, wanted: int) -> tuple[int, Digest]:
-        """How much there was, at most a block more than wanted, and the digest of the copy."""
-        state = hashlib.sha256()
-        if wanted > _INLINE:
-            done = self._copied_by_kernel(descriptor, copy, wanted, state)
-            return done, Digest(HashName.SHA256, state.digest())
-        done = 0
-        while done < wanted and (count := os.readv(descriptor, [self._buffer])):
-            block = self._buffer[:count]
-            state.update(block)
-            self._write(copy, block)
-            done += count
-            self._advance(count)
-        return done, Digest(HashName.SHA256, state.digest())
-
-    def _copied_by_kernel(self, descriptor: int, copy: int, wanted: int, state: hashlib._Hash) -> int:
-        """sendfile(2), while a thread digests what is in the copy already."""
-        done = 0
-        digesting: deque[Future[None]] = deque()
-        while done <= wanted:
-            try:
-                count = os.sendfile(copy, descriptor, done, _SENT)
-            except OSError as cause:
-                if cause.errno in _FULL:
-                    raise self.full(cause) from cause
-                raise
-            if not count:
-                break
-            digesting.append(self._digester.submit(self._digest, copy, done, done + count, state))
-            done += count
-            self._advance(count)
-            if len(digesting) > _QUEUED:
-                digesting.popleft().result()
-        while digesting:
-            digesting.popleft().result()
-        return done
-
-    def _digest(self, copy: int, at: int, end: int, state: hashlib._Hash) -> None:
-        while at < end and (count := os.preadv(copy, [self._digested[: min(BLOCK, end - at)]], at)):
-            state.update(self._digested[:count])
-            at += count
+        """How much there was, at most a byte more than wanted, and the digest of the copy."""
+        try:
+            return self._copier.copy(descriptor, 0, wanted + 1, copy)
+        except NotWritten as cause:
+            raise self.full(cause) from cause
+        except OSError as cause:
+            if cause.errno in _FULL:
+                raise self.full(cause) from cause
+            raise
 
     def _advance(self, count: int) -> None:
         self.size_bytes += count
         self.told(count)
-
-    def _write(self, copy: int, block: memoryview) -> None:
-        try:
-            while block:
-                block = block[os.write(copy, block) :]
-        except OSError as cause:
-            raise self.full(cause) from cause
 
     def _is_same_again(self, descriptor: int, copy: int, size: int) -> bool:
         """Whether the medium says the same a second time, asked past the system's memory of the first."""

@@ -21,6 +21,7 @@ from sealwright.errors import UsageError
 
 CHANNELS = "channels.json"
 MANIFEST = ".manifest"
+_MEMBER = re.compile(r"[A-Za-z0-9_+,=@.-]+(?:/[A-Za-z0-9_+,=@.-]+)*")
 _PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
 
@@ -42,6 +43,17 @@ class ProductPath:
     def release(self, version: str) -> str:
         """The release's folder, without a slash at its end; UsageError for a version that can be no name."""
         return f"{self}/{checked_part(version, 'version')}"
+
+    def member(self, version: str, name: bytes) -> str:
+        """The target of a release's file; UsageError for a name that is written differently in a URL."""
+        text = name.decode("utf-8", "surrogateescape")
+        if not _MEMBER.fullmatch(text):
+            raise UsageError(
+                display(name),
+                "a release's file has a name that URLs write differently",
+                "Rename it: letters, digits and `_`, `+`, `,`, `=`, `@`, `.`, `-`.",
+            )
+        return f"{self.release(version)}/{text}"
 
 
 def product_path(text: str) -> ProductPath:

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Annotated, Any, cast
 
 from litestar import Litestar, MediaType, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from litestar.types import ASGIApp
 
 from sealwright import __version__
@@ -42,27 +42,23 @@ from sealwright.errors import (
     StoreUnavailable,
     UsageError,
 )
-from sealwright.keys.health import WatchedKey
 from sealwright.log.canonical import time_text
 from sealwright.log.entryfields import Outcome
 from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
 from sealwright.service.bodies import STREAMED, LargeBodies, has_body
 from sealwright.service.conditional import conditional
-from sealwright.service.cosigning import Cosigner
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge
-from sealwright.service.identity import Door, Unidentified
+from sealwright.service.identity import Unidentified
 from sealwright.service.keyfare import fares, problems
 from sealwright.service.logpages import PREFIX, LogPages, published_checkpoint, tile
-from sealwright.service.metricspage import Watched, metrics_at_the_door
-from sealwright.service.policiesinforce import PoliciesInForce
+from sealwright.service.metricspage import metrics_at_the_door
+from sealwright.service.office import Office
 from sealwright.service.provenancepage import provenance
-from sealwright.service.publishing import Publishing
 from sealwright.service.server import Log, no_log
-from sealwright.service.spool import Spool
+from sealwright.service.stamping import timestamps
 from sealwright.service.standing import standing_told
-from sealwright.service.tickets import Tickets
 from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
 from sealwright.service.uploadpages import HANDED_IN
 from sealwright.service.wire import (
@@ -89,7 +85,7 @@ from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.people import Principal
 from sealwright.signing.request import SigningRequest
-from sealwright.signing.requests import Requests
+from sealwright.signing.requests import Asking
 from sealwright.signing.shelf import PAGE
 from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
@@ -114,26 +110,6 @@ STATUS: Mapping[type[SealwrightError], int] = {
 _AGAIN_S = "2"
 
 
-@dataclass(frozen=True, slots=True)
-class Office:
-    """What the resources work on. name: the service's id.
-
-    tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured;
-    spool: None where no file is taken.
-    """
-
-    requests: Requests
-    door: Door
-    name: str
-    log_key: WatchedKey
-    policies: PoliciesInForce
-    tickets: Tickets | None = None
-    watched: Watched | None = None
-    publishing: Publishing = Publishing()
-    cosigner: Cosigner | None = None
-    spool: Spool | None = None
-
-
 def application(office: Office, log: Log = no_log, access: Log = no_log) -> ASGIApp:
     """The ASGI application. access: gets a line for each request."""
     watches: list[Watch] = [] if access is no_log else [access_line(access)]
@@ -147,7 +123,8 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     pages = LogPages(office.requests, office.door, office.publishing)
     offered = Offered(office.publishing)
 
-    async def who(request: Request[Any, Any, Any]) -> Principal:
+    async def who(request: Request[Any, Any, Any], office: NamedDependency[Office]) -> Principal:
+        """It takes the office, so that Litestar finds the two one after the other: for two at once it makes a task of each."""
         state = request.scope["state"]
         if WHO not in state:
             state[WHO] = await office.door.enter(request.scope, office.requests.clock())
@@ -188,6 +165,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             trust_part,
             Router(PREFIX, route_handlers=[published_checkpoint, tile]),
             *([] if office.watched is None else [metrics_at_the_door]),
+            *([] if office.stamping is None else [timestamps]),
         ],
         dependencies={
             "who": Provide(who),
@@ -195,6 +173,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             "watched": Provide(lambda: office.watched, sync_to_thread=False),
             "serving": Provide(lambda: office.requests, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
+            "stamping": Provide(lambda: office.stamping, sync_to_thread=False),
             "offered": Provide(lambda: offered, sync_to_thread=False),
         },
         guards=[known_first],
@@ -218,9 +197,9 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
     },
 )
 async def ask(
-    data: Ask,
-    who: Principal,
-    office: Office,
+    data: JSONBody[Ask],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
     word: Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=200)] = None,
 ) -> Response[StandingRequest]:
     """The request as it stands, with its signatures where they were made within `wait_s`; 202 where they are still to come."""
@@ -237,7 +216,7 @@ async def ask(
     large = len(wish.items) > MANY or wish.provenance
     asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
-        await asyncio.wrap_future(asking.recorded)
+        values = await _made_within(asking, data.wait_s)
     except StoreConflict:
         if not wish.word:
             raise
@@ -246,14 +225,10 @@ async def ask(
         told.ticket = await _ticket(office, who, before.request, before.id)
         return Response(told, status_code=200)
     location = {"location": f"/v1/requests/{asking.id}"}
-    values: dict[int, Value] | None = None
     answer = asking.answer
     if wish.emergency and asking.needed.approvals == 0:
         answer = await asyncio.to_thread(requests.use, asking.id)
-    if answer is not None:
-        future = asyncio.wrap_future(answer)
-        done, _ = await asyncio.wait([future], timeout=data.wait_s)
-        values = future.result() if done else None
+        values = None if answer is None else await _within(answer, data.wait_s)
     now = asking.request.not_before
     state = State.SIGNED if values is not None else State.SIGNING if answer is not None else State.WAITING
     told = StandingRequest(
@@ -280,8 +255,8 @@ async def ask(
 
 @get("/v1/requests", summary="Requests of the caller's tenant, oldest first")
 async def listed(
-    who: Principal,
-    office: Office,
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
     wanted: Annotated[list[State] | None, QueryParameter(name="state")] = None,
     after: Annotated[int, QueryParameter(ge=0, le=2**62)] = 0,
 ) -> Page:
@@ -292,22 +267,27 @@ async def listed(
 
 @get("/v1/requests/{id_:str}", summary="How a request stands")
 async def standing(
-    id_: str, who: Principal, office: Office, wait_s: Annotated[int, QueryParameter(ge=0, le=60)] = 0
-) -> Response[StandingRequest]:
+    id_: FromPath[str],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
+    wait_s: Annotated[int, QueryParameter(ge=0, le=60)] = 0,
+) -> StandingRequest:
     """With `wait_s` the answer comes when it is signed, failed or over, or after so many seconds."""
     until = asyncio.get_running_loop().time() + wait_s
     while True:
         found = await asyncio.to_thread(office.requests.shelf.standing, who, id_)
         going_on = found.state in (State.WAITING, State.SIGNING)
         if not going_on or asyncio.get_running_loop().time() >= until:
-            tag = f'"{found.state}-{found.attempt}-{len(found.approvals)}-{found.signed}"'
-            return Response(standing_told(found), headers={"etag": tag})
+            return standing_told(found)
         await asyncio.sleep(0.2)
 
 
 @get("/v1/requests/{id_:str}/items", summary="What it asks to sign")
 async def items(
-    id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
+    id_: FromPath[str],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
+    first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0,
 ) -> Items:
     """A page of the lines, each with its small content."""
     found = await asyncio.to_thread(office.requests.shelf.items, who, id_, first)
@@ -316,32 +296,40 @@ async def items(
 
 
 @post("/v1/requests/{id_:str}/approvals", status_code=201, summary="Approve it by one's own key")
-async def approve(id_: str, data: GivenApproval, who: Principal, office: Office) -> StandingRequest:
+async def approve(
+    id_: FromPath[str], data: JSONBody[GivenApproval], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> StandingRequest:
     """How it stands then: where this was the last approval needed, it is being signed."""
     approval = Approval(Scheme(data.scheme), data.proof)
     return standing_told(await asyncio.to_thread(office.requests.approve, who, id_, approval))
 
 
 @post("/v1/requests/{id_:str}/withdrawal", status_code=200, summary="Take it back")
-async def withdraw(id_: str, who: Principal, office: Office) -> StandingRequest:
+async def withdraw(
+    id_: FromPath[str], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> StandingRequest:
     """How it stands then."""
     return standing_told(await asyncio.to_thread(office.requests.withdraw, who, id_))
 
 
 @post("/v1/requests/{id_:str}/attempts", status_code=202, summary="Sign again what failed")
-async def attempt(id_: str, who: Principal, office: Office) -> StandingRequest:
+async def attempt(
+    id_: FromPath[str], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> StandingRequest:
     """How it stands then; what has a signature is not signed again."""
     return standing_told(await asyncio.to_thread(office.requests.attempt, who, id_))
 
 
 @get("/v1/follow-ups", summary="Emergencies that nobody has settled")
-async def owed(who: Principal, office: Office) -> Page:
+async def owed(who: NamedDependency[Principal], office: NamedDependency[Office]) -> Page:
     """The hundred of the caller's tenant that are due first."""
     return Page([standing_told(one) for one in await asyncio.to_thread(office.requests.shelf.owing, who)], None)
 
 
 @post("/v1/requests/{id_:str}/follow-ups", status_code=201, summary="Say as an officer what an emergency was")
-async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Office) -> StandingRequest:
+async def follow_up(
+    id_: FromPath[str], data: JSONBody[GivenFollowUp], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> StandingRequest:
     """How it stands then: with the second officer's word it is settled."""
     word = FollowUps(office.requests).look
     approval = Approval(Scheme(data.scheme), data.proof)
@@ -350,7 +338,10 @@ async def follow_up(id_: str, data: GivenFollowUp, who: Principal, office: Offic
 
 @get("/v1/requests/{id_:str}/signatures", summary="The signatures that are made")
 async def signatures(
-    id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
+    id_: FromPath[str],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
+    first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0,
 ) -> Signatures:
     """A page of them, by the number of their item."""
     found = await asyncio.to_thread(office.requests.shelf.signatures, who, id_, first, 10 * PAGE)
@@ -360,7 +351,10 @@ async def signatures(
 
 @get("/v1/requests/{id_:str}/proofs", summary="That the signatures are in the log")
 async def proofs(
-    id_: str, who: Principal, office: Office, first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0
+    id_: FromPath[str],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
+    first: Annotated[int, QueryParameter(ge=0, le=2**31)] = 0,
 ) -> Proofs:
     """A page of `.tlog-proof` files."""
 
@@ -373,13 +367,14 @@ async def proofs(
 
 
 @get("/v1/keys", summary="The keys of the caller's tenant")
-async def keys(who: Principal, office: Office) -> Keys:
+async def keys(who: NamedDependency[Principal], office: NamedDependency[Office]) -> Keys:
     """Each with its certificate and path, and why it does not sign now."""
-    return Keys([_key(one) for one in office.requests.keys.values() if one.tenant == who.tenant])
+    mine = [_key(one) for one in office.requests.keys.values() if one.tenant == who.tenant]
+    return Keys(mine, office.stamping is not None)
 
 
 @get("/v1/log/checkpoint", summary="The log's newest signed checkpoint", media_type=MediaType.TEXT)
-async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - whoever is known here may see it
+async def checkpoint(who: NamedDependency[Principal], office: NamedDependency[Office]) -> str:  # noqa: ARG001 - whoever is known here may see it
     """A signed note (C2SP tlog-checkpoint)."""
     return (await asyncio.to_thread(office.requests.writer.reader.head)).note
 
@@ -391,7 +386,7 @@ async def checkpoint(who: Principal, office: Office) -> str:  # noqa: ARG001 - w
     responses={503: ResponseSpec(Health, description="It does not, and why")},
     opt={OPEN: True},
 )
-async def health(office: Office) -> Response[Health]:
+async def health(office: NamedDependency[Office]) -> Response[Health]:
     """200 while it does, 503 otherwise; what is told is no secret. Policies that are refused stop nothing while the former count."""
     served = office.requests.keys
     found = problems(served, office.log_key)
@@ -405,9 +400,23 @@ async def health(office: Office) -> Response[Health]:
         log_size=office.requests.writer.head.size,
         problems=found,
         keys=fares(served, office.log_key),
-        warnings=[] if office.cosigner is None else office.cosigner.problems,
+        warnings=office.warnings,
     )
     return Response(told, status_code=503 if stopped else 200)
+
+
+async def _made_within(asking: Asking, wait_s: float) -> dict[int, Value] | None:
+    """The signatures, None where they are still to come; in the log it is then in any case. Raises what refused either."""
+    values = None if asking.answer is None else await _within(asking.answer, wait_s)
+    if values is None:
+        await asyncio.wrap_future(asking.recorded)
+    return values
+
+
+async def _within(answer: Future[dict[int, Value]], wait_s: float) -> dict[int, Value] | None:
+    future = asyncio.wrap_future(answer)
+    done, _ = await asyncio.wait([future], timeout=wait_s)
+    return future.result() if done else None
 
 
 async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:

@@ -10,6 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import Router, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from sealwright.service.standing import standing_told
 from sealwright.service.wire import Challenge, Previous, WireCredential
@@ -17,12 +19,12 @@ from sealwright.signing.previous import previous_of
 from sealwright.signing.webauthn import challenge_of
 
 if TYPE_CHECKING:  # Litestar finds both in the application's namespace
-    from sealwright.service.api import Office
+    from sealwright.service.office import Office
     from sealwright.signing.people import Principal
 
 
 @get("/challenge", summary="What an authenticator signs to approve it")
-async def challenge(id_: str, who: Principal, office: Office) -> Challenge:
+async def challenge(id_: FromPath[str], who: NamedDependency[Principal], office: NamedDependency[Office]) -> Challenge:
     """A client computes the challenge itself from the request that it shows, and asks at its own address only."""
     requests = office.requests
     data = await asyncio.to_thread(requests.shelf.request_bytes, who, id_)
@@ -31,7 +33,7 @@ async def challenge(id_: str, who: Principal, office: Office) -> Challenge:
 
 
 @get("/previous", summary="The release before it")
-async def previous(id_: str, who: Principal, office: Office) -> Previous:
+async def previous(id_: FromPath[str], who: NamedDependency[Principal], office: NamedDependency[Office]) -> Previous:
     """`request` is null where the service knows of none."""
     found = await asyncio.to_thread(previous_of, office.requests.shelf, who, id_)
     return Previous(None if found is None else standing_told(found))

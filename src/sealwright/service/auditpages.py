@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from litestar import get
-from litestar.params import QueryParameter
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 from sqlalchemy import select
 
@@ -59,14 +60,14 @@ class Wanted:
 
 @get("/v1/audit/entries", summary="Entries of the log, for auditors")
 async def audit_entries(
-    who: Principal,
-    pages: LogPages,
+    who: NamedDependency[Principal],
+    pages: NamedDependency[LogPages],
     after: Annotated[int, QueryParameter(ge=-1, le=2**62)] = -1,
     count: Annotated[int, QueryParameter(ge=1, le=MOST)] = MOST,
     type_: Annotated[str, QueryParameter(name="type", max_length=40)] = "",
     request_id: Annotated[str, QueryParameter(name="request", max_length=64)] = "",
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: FromQuery[datetime | None] = None,
+    until: FromQuery[datetime | None] = None,
 ) -> AuditEntries:
     """Those behind the number `after`; whom no policy allows `read-log` hears that there are none such."""
 

@@ -147,7 +147,7 @@ def restore(configuration: Configuration, folder: str, progress: Progress | None
                 tree = tree_of(connection, store.name)
                 check_continues(remembered, head.size, lambda size: tree.root(0, size), folder)
 
-    load_copy(os.path.join(folder, DATABASE), configuration.database, check)
+    load_copy(os.path.join(folder, DATABASE), backup.manifest.files[DATABASE], configuration.database, check)
     if configuration.head and remembered is None:
         write_head_file(configuration.head, backup.note)
     return restored

@@ -20,6 +20,7 @@ from sealwright.log.headfile import read_head_file
 from sealwright.log.note import verifier_key
 from sealwright.service.config import Configuration
 from sealwright.service.identity import PeopleFile
+from sealwright.service.stamping import TimestampsEntry, timestamp_key
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.policy import load_policies
@@ -37,12 +38,22 @@ def _looks(configuration: Configuration, now: Callable[[], datetime]) -> Iterato
     yield lambda: _check_log_key(configuration)
     for entry in configuration.keys:
         yield partial(_check_key, configuration.home, entry.name)
-    for place in {configuration.log_pin_file, *(entry.pin_file for entry in configuration.keys)} - {""}:
+    if configuration.timestamps is not None:
+        yield partial(_check_timestamps, configuration.home, configuration.timestamps)
+    for place in {
+        configuration.timestamps.pin_file if configuration.timestamps else "",
+        configuration.log_pin_file,
+        *(entry.pin_file for entry in configuration.keys),
+    } - {""}:
         yield partial(placed_pin, place)
 
 
 def _check_key(home: str, name: str) -> None:
     open_home(home).key(name, KeyPurpose.ARTIFACT)
+
+
+def _check_timestamps(home: str, entry: TimestampsEntry) -> None:
+    timestamp_key(open_home(home), entry)
 
 
 def _check_log_key(configuration: Configuration) -> None:

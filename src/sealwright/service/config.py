@@ -37,6 +37,13 @@
     spool = "spool"
     largest_mib = 4096
     together_mib = 8192
+    [[rate_alarm]]                           # more than so many signatures in an hour is told (`ratealarms.py`)
+    of = "key"                               # or "principal", "product"
+    per = "hour"                             # or "day"
+    above = 40
+
+    [timestamps]                             # `POST /v1/timestamps` (`stamping.py`)
+    key = "timestamp"
 
     public_log = true                        # and the rest of what is published: `publishing.py`
 
@@ -58,10 +65,13 @@ from sealwright.service.issuers import issuer_of
 from sealwright.service.metricspage import check_own_address
 from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
+from sealwright.service.ratealarms import read_limits
 from sealwright.service.server import Listen, parse_listen
 from sealwright.service.spool import Uploading, read_uploading
+from sealwright.service.stamping import TimestampsEntry, read_timestamps
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
+from sealwright.signing.rates import RateLimit
 
 FIRST_LINE = "# sealwright service 1"
 CONFIGURATION = Complaint(
@@ -106,6 +116,8 @@ class Configuration:
     metrics: Listen | None = None
     publishing: Publishing = Publishing()
     uploading: Uploading | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    timestamps: TimestampsEntry | None = None
 
 
 def read_configuration(path: str) -> Configuration:
@@ -156,6 +168,8 @@ def read_configuration(path: str) -> Configuration:
         webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
         uploading=read_uploading(top, folder),
+        rate_limits=read_limits(top),
+        timestamps=read_timestamps(top, place),
     )
     tls.done()
     top.done()

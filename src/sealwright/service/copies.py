@@ -1,11 +1,12 @@
 """A whole copy of a database, taken while others write, and a database made from one.
 
     head = copy_database(store, "backup/database", look)     # look: at the very state that is copied
-    load_copy("backup/database", url)                        # into a database that is empty, or not there
+    load_copy("backup/database", digest, url, check)         # into a database that is empty, or not there
 
 SQLite's copy is made by its online backup in one step, PostgreSQL's by `pg_dump` at a snapshot that `look` saw too; both are read by
-those programs themselves. A copy in PostgreSQL's form is loaded in one transaction: all of it or nothing. Of SQLite's, `load_copy`
-makes the file beside its place, and it gets its name after `check` said nothing against it.
+those programs themselves. What is loaded is a copy of our own that has the digest, whatever becomes of the file meanwhile: its SQL is run.
+One in PostgreSQL's form is loaded in one transaction: all of it or nothing. Of SQLite's, `load_copy` makes the file beside its place, and
+it gets its name after `check` said nothing against it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeVar, cast
 
 from sqlalchemy import URL, Connection, Table, create_engine, delete, inspect, make_url, text
 
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.folders import sync_folder
-from sealwright.errors import OutputRefused, StoreRefused, StoreUnavailable
+from sealwright.errors import BackupRefused, OutputRefused, StoreRefused, StoreUnavailable
+from sealwright.service.backupfolder import digest_of
 from sealwright.store.engine import Store, open_store
 from sealwright.store.place import MODE
 
@@ -46,16 +50,16 @@ def copy_database(store: Store, path: str, look: Callable[[Connection], _Seen], 
     return seen
 
 
-def load_copy(path: str, url: str, check: Callable[[Store], None]) -> None:
+def load_copy(path: str, digest: Digest, url: str, check: Callable[[Store], None]) -> None:
     """Make the database of a copy, of this version's schema; StoreRefused where there is something already, and what `check` raises.
 
-    What `check` refuses is taken away again.
+    digest: SHA-256 that the copy has, BackupRefused where it has another one by now. What `check` refuses is taken away again.
     """
     parsed = make_url(url)
     if parsed.drivername == "sqlite":
-        _load_sqlite(path, str(parsed.database), check)
+        _load_sqlite(path, digest, str(parsed.database), check)
     else:
-        _load_postgres(path, url, parsed, check)
+        _load_postgres(path, digest, url, parsed, check)
 
 
 def _copy_sqlite(store: Store, path: str, look: Callable[[Connection], _Seen], emptied: Sequence[Table]) -> _Seen:
@@ -97,7 +101,7 @@ def _copy_postgres(store: Store, path: str, look: Callable[[Connection], _Seen],
     return seen
 
 
-def _load_sqlite(path: str, target: str, check: Callable[[Store], None]) -> None:
+def _load_sqlite(path: str, digest: Digest, target: str, check: Callable[[Store], None]) -> None:
     for end in _BESIDE:
         if os.path.lexists(target + end):
             raise StoreRefused(
@@ -109,7 +113,7 @@ def _load_sqlite(path: str, target: str, check: Callable[[Store], None]) -> None
             if os.path.lexists(made + end):
                 os.unlink(made + end)
         os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
-        shutil.copyfile(path, made)
+        _take(path, digest, made)
         store = open_store(f"sqlite:///{made}")
         try:
             check(store)
@@ -129,7 +133,7 @@ def _load_sqlite(path: str, target: str, check: Callable[[Store], None]) -> None
                 os.unlink(made + end)
 
 
-def _load_postgres(path: str, url: str, parsed: URL, check: Callable[[Store], None]) -> None:
+def _load_postgres(path: str, digest: Digest, url: str, parsed: URL, check: Callable[[Store], None]) -> None:
     parsed = parsed.set(drivername="postgresql+psycopg")
     name = parsed.render_as_string(hide_password=True)
     engine = create_engine(parsed)
@@ -138,7 +142,10 @@ def _load_postgres(path: str, url: str, parsed: URL, check: Callable[[Store], No
             raise StoreRefused(
                 name, "there are tables already", "Make a new, empty database, and keep this one until all is well."
             )
-        _run(parsed, "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", path)
+        with tempfile.TemporaryDirectory(prefix="sealwright-restore-") as folder:
+            own = os.path.join(folder, "database")
+            _take(path, digest, own)
+            _run(parsed, "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", own)
         store = open_store(url)
         try:
             check(store)
@@ -151,6 +158,18 @@ def _load_postgres(path: str, url: str, parsed: URL, check: Callable[[Store], No
             store.close()
     finally:
         engine.dispose()
+
+
+def _take(path: str, digest: Digest, own: str) -> None:
+    """Make a copy of our own; BackupRefused where it is not of that digest."""
+    try:
+        shutil.copyfile(path, own)
+    except OSError as cause:
+        raise OutputRefused(own, f"it cannot be made ({cause.strerror})", "Make room, or set TMPDIR.") from cause
+    if digest_of(own) != digest:
+        raise BackupRefused(
+            path, "it was changed while it was restored", "Use another backup, and keep this one as evidence."
+        )
 
 
 def _run(url: URL, program: str, *arguments: str) -> None:

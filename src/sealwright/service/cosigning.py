@@ -102,7 +102,7 @@ class Cosigner:
         else:
             if one.problem:
                 self._log({"event": "witness", "witness": one.entry.key.name, "problem": None})
-            one.line, one.size, one.problem, one.failures, one.again = got.lines, got.size, "", 0, 0.0
+            one.line, one.size, one.problem, one.failures, one.again = got.line, got.size, "", 0, 0.0
 
     def _failed(self, one: _Known, what: str) -> None:
         one.failures += bool(what)

@@ -18,6 +18,7 @@ import gzip
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
@@ -94,7 +95,7 @@ class LogPages:
 
 
 @get("/checkpoint", summary="The log's published checkpoint", media_type=MediaType.TEXT)
-async def published_checkpoint(request: Request[Any, Any, Any], pages: LogPages) -> Response[str]:
+async def published_checkpoint(request: Request[Any, Any, Any], pages: NamedDependency[LogPages]) -> Response[str]:
     """A signed note (C2SP tlog-checkpoint), with the lines of witnesses."""
     await pages.enter(request)
     if request.scope["raw_path"] != f"{PREFIX}/{CHECKPOINT}".encode():
@@ -103,7 +104,11 @@ async def published_checkpoint(request: Request[Any, Any, Any], pages: LogPages)
 
 
 @get("/tile/{rest:path}", summary="A tile or an entry bundle of the log")
-async def tile(request: Request[Any, Any, Any], pages: LogPages, rest: FromPath[str]) -> Response[bytes]:  # noqa: ARG001 - read from the path as sent
+async def tile(
+    request: Request[Any, Any, Any],
+    pages: NamedDependency[LogPages],
+    rest: FromPath[str],  # noqa: ARG001 - read from the path as sent
+) -> Response[bytes]:
     """Octets as C2SP tlog-tiles says; entry bundles compressed for who accepts gzip."""
     await pages.enter(request)
     try:

@@ -30,6 +30,7 @@ from sealwright.errors import PolicyChangeRefused, SealwrightError
 from sealwright.service.edge import Answered
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.server import Log
+from sealwright.service.stamping import Stamped
 from sealwright.signing.requests import Requests
 from sealwright.signing.tables import REQUESTS, State
 from sealwright.signing.wish import ServedKey
@@ -44,11 +45,13 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is looked at when somebody asks. ends: by its name, when a file that lets people in ends (`tls.py`)."""
+    """What is looked at when somebody asks. ends: by its name, when a file that lets people in ends (`tls.py`); stamped: how the timestamp
+    authority does, None where there is none."""
 
     requests: Requests
     counts: LogCounts
     ends: Callable[[], Mapping[str, datetime]]
+    stamped: Callable[[], Stamped] | None = None
 
 
 class Metrics:
@@ -144,6 +147,8 @@ class _Told:
         yield self._info()
         yield from _of_keys(keys)
         yield _ends(self.measured.ends())
+        if self.measured.stamped is not None:
+            yield from _of_timestamps(self.measured.stamped())
         yield from self._stored(keys)
 
     def _info(self) -> Metric:
@@ -196,6 +201,15 @@ def _of_keys(keys: Mapping[str, ServedKey]) -> Iterator[Metric]:
         waiting.add_metric((name, one.tenant), one.desk.waiting)
         ends.add_metric((name, one.tenant), one.desk.ends.timestamp())
     yield from (up, waiting, ends)
+
+
+def _of_timestamps(stamped: Stamped) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        f"{PREFIX}_timestamps_up", "1 while timestamps are made.", value=0 if stamped.problem else 1
+    )
+    yield CounterMetricFamily(
+        f"{PREFIX}_timestamps_issued", "Timestamps since this process began.", value=stamped.issued
+    )
 
 
 def _ends(ends: Mapping[str, datetime]) -> Metric:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 
 from sealwright.errors import NoSuchRequest, UsageError
 from sealwright.service.metrics import TYPE, Measured, Metrics
@@ -38,7 +39,9 @@ class Watched:
 
 
 @get(PATH, summary="What the service measures of itself (Prometheus)", media_type=TYPE)
-async def metrics_at_the_door(who: Principal, request: Request[Any, Any, Any], watched: Watched) -> Response[bytes]:
+async def metrics_at_the_door(
+    who: NamedDependency[Principal], request: Request[Any, Any, Any], watched: NamedDependency[Watched]
+) -> Response[bytes]:
     """Point 1."""
     if not WATCHERS & who.roles:
         raise NoSuchRequest(

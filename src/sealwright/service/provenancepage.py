@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from sealwright.errors import NoSuchRequest
 from sealwright.service.wire import WireProvenance
@@ -13,12 +15,14 @@ from sealwright.signing.items import prepared_of
 from sealwright.signing.requestprovenance import is_verified, shown
 
 if TYPE_CHECKING:
-    from sealwright.service.api import Office
+    from sealwright.service.office import Office
     from sealwright.signing.people import Principal
 
 
 @get("/v1/requests/{id_:str}/provenance", summary="The build provenance that came with it")
-async def provenance(id_: str, who: Principal, office: Office) -> WireProvenance:
+async def provenance(
+    id_: FromPath[str], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> WireProvenance:
     """The statement as it came; 404 where none did, or it was erased."""
     return await asyncio.to_thread(_found, office, who, id_)
 

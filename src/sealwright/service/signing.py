@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
 from functools import partial
 
 from sealwright import __version__
@@ -28,25 +27,28 @@ from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
-from sealwright.service.api import Office, application
+from sealwright.service.api import application
 from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.keyfare import desk_of, log_key_of
+from sealwright.service.keyfare import Opening, desk_of, log_key_of, timestamp_key_of
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
 from sealwright.service.notify import alive, say_ready
+from sealwright.service.office import Office
 from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
+from sealwright.service.ratealarms import RateAlarms
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
 from sealwright.service.spool import Spool
+from sealwright.service.stamping import StampingRoom, timestamp_key
 from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.alone import alone
 from sealwright.signing.followup import FollowUps
-from sealwright.signing.home import KeyPurpose, open_home
+from sealwright.signing.home import Home, KeyPurpose, open_home
 from sealwright.signing.policychange import Place
 from sealwright.signing.policyrecord import PolicyRecord
 from sealwright.signing.requests import Requests
@@ -84,9 +86,12 @@ class Service:
             self.configuration.listen,
             announce=announced,
             limits=LIMITS,
-            around=(self.door, self._kept(), *self._measured(), alive()),
+            around=(self.door, self._kept(), *self._stamping(), *self._measured(), alive()),
             tls=self.door,
         )
+
+    def _stamping(self) -> list[AbstractAsyncContextManager[None]]:
+        return [] if self.office.stamping is None else [self.office.stamping.kept()]
 
     def _measured(self) -> list[AbstractAsyncContextManager[str]]:
         listen, watched = self.configuration.metrics, self.office.watched
@@ -113,6 +118,8 @@ class Service:
         yield self.policies.look, "policies", SWEEP_S
         yield partial(self._sweep, sweeper), "sweep", SWEEP_S
         yield partial(self._alarm, owed), "alarm", SWEEP_S
+        if limits := self.configuration.rate_limits:
+            yield RateAlarms(self.requests, limits, self.configuration.webhook, self.log).round, "rates", SWEEP_S
         if self.office.cosigner is not None:
             yield self.office.cosigner.round, "witnesses", ROUND_S
 
@@ -148,13 +155,6 @@ class Service:
         self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})
 
 
-class Opening(Enum):
-    """What for: to serve, or to see whether it could, which records neither a start nor other policies."""
-
-    SERVE = auto()
-    CHECK = auto()
-
-
 @contextmanager
 def opened(
     configuration: Configuration,
@@ -182,8 +182,10 @@ def opened(
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
             key = home.key(entry.name, KeyPurpose.ARTIFACT)
-            desk = desk_of(home, key, entry, configuration, writer, clock)
+            desk = desk_of(home, key, entry, configuration, writer, clock, opening)
             stack.callback(desk.close)
+            if desk.problem:
+                log({"event": "key-absent", "key": entry.name, "why": desk.problem[:500]})
             served[entry.name] = ServedKey(desk, entry.tenant)
         uploading = configuration.uploading
         largest = -1 if uploading is None else uploading.largest_bytes
@@ -197,7 +199,11 @@ def opened(
             Tokens(configuration.issuers, StoredReplay.open(store, clock()), log) if configuration.issuers else None
         )
         tickets = Tickets(store, people.current) if tokens is not None else None
-        measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends)
+        stamping = _stamping(home, configuration, opening, log)
+        if stamping is not None:
+            stack.callback(stamping.close)
+        state = None if stamping is None else stamping.state
+        measured = Measured(requests, LogCounts(writer.reader, writer.head.size), lambda: door.ends, state)
         watched = Watched(metrics, measured)
         entrance = Door(people, tokens, log, tickets)
         publishing = configuration.publishing
@@ -208,9 +214,32 @@ def opened(
             else stack.enter_context(closing(Spool.open(uploading)))
         )
         office = Office(
-            requests, entrance, configuration.id, log_key, policies, tickets, watched, publishing, cosigner, spool
+            requests,
+            entrance,
+            configuration.id,
+            log_key,
+            policies,
+            tickets=tickets,
+            watched=watched,
+            publishing=publishing,
+            cosigner=cosigner,
+            stamping=stamping,
+            spool=spool,
         )
         yield Service(configuration, requests, policies, judged, office, door, log)
+
+
+def _stamping(home: Home, configuration: Configuration, opening: Opening, log: Log) -> StampingRoom | None:
+    entry = configuration.timestamps
+    if entry is None:
+        return None
+    enrolled = timestamp_key(home, entry)
+    key = timestamp_key_of(home, enrolled, entry.pin_file, configuration, opening)
+    try:
+        return StampingRoom(home, enrolled, key, entry, log)
+    except BaseException:
+        key.close()
+        raise
 
 
 def _policies(

@@ -5,9 +5,10 @@
 
 1. It is 32 octets that nobody can guess; the database has their SHA-256.
 2. It is good for reading one request, its signatures and its proofs, until its time: `GET` of these three paths, letter by letter.
-   It asks for nothing, approves nothing and withdraws nothing, so a row that somebody writes lets them read what they could read there.
-3. Whose it is, is the machine as the register has it now, with the claims of its token; where the register wants others since, it is
-   nobody's. Policies decide what it may read, as ever.
+   And for timestamps (`POST /v1/timestamps`), which are made over anything and say nothing of who asked.
+   It asks for no signature, approves nothing and withdraws nothing, so a row that somebody writes lets them read what they could read there.
+3. Whose it is, is the machine as the register has it now, with issuer, audience, subject and claims of its token; where the register
+   wants others since, it is nobody's. Policies decide what it may read, as ever.
 4. A request has one: that of the job that asked last.
 """
 
@@ -32,6 +33,8 @@ PREFIX = "swt_"
 AFTER = timedelta(hours=1)  # for fetching what was signed in the last minute of a request
 _OCTETS = 32
 _PATH = re.compile(r"/v1/requests/([0-9a-f]{64})(/signatures|/proofs)?")
+_HEAD = ("iss", "aud", "sub")  # as in tokens, and no register lists a claim by these names
+_TIMESTAMPS = ("POST", "/v1/timestamps")
 _NEXT = "Ask again with a new token."
 
 
@@ -48,7 +51,8 @@ class Tickets:
         if machine is None or machine.token is None:
             return ""
         ticket = PREFIX + secrets.token_urlsafe(_OCTETS)
-        claims = canonical_json(dict(principal.claims))
+        head = dict(zip(_HEAD, machine.token.head, strict=True))
+        claims = canonical_json({**dict(principal.claims), **head})
         row = {"request": id_, "digest": _digest(ticket), "machine": principal.id, "claims": claims}
         with self._store.write() as connection:
             connection.execute(delete(TICKETS).where((TICKETS.c.request == id_) | (TICKETS.c.expires < millis(now))))
@@ -62,11 +66,12 @@ class Tickets:
         asked = _PATH.fullmatch(path)
         if row is None or row.expires < millis(now):
             raise _nobody("there is no such ticket, or it has ended")
-        if method != "GET" or asked is None or asked[1] != row.request:
+        reads = method == "GET" and asked is not None and asked[1] == row.request
+        if not reads and (method, path) != _TIMESTAMPS:
             raise _nobody(f"it is a ticket of another request, or for reading alone ({method})")
-        claims = read_canonical(bytes(row.claims))
-        pairs = tuple((name, str(value)) for name, value in claims.items())
-        return self._people().again(row.machine, pairs, now)
+        said = {name: str(value) for name, value in read_canonical(bytes(row.claims)).items()}
+        head = tuple(said.pop(name, "") for name in _HEAD)
+        return self._people().again(row.machine, head, tuple(said.items()), now)
 
 
 def _digest(ticket: str) -> bytes:

@@ -38,21 +38,26 @@ class Timestamps:
         """A token, or a rejection that says why."""
         if request.tail:
             return plain(404, "timestamps are made at /")
-        try:
-            wanted = self.authority.read(request.body)
-        except SealwrightError as cause:
-            return _rejection(cause)
-        done: asyncio.Future[Issued | SealwrightError] = asyncio.get_running_loop().create_future()
+        return await stamped(self.authority, self.desk, request.body)
 
-        def tell(outcome: Issued | SealwrightError) -> None:
-            if not done.done():  # the client may have left
-                done.set_result(outcome)
 
-        self.desk.order(Order(wanted, tell))
-        outcome = await done
-        if isinstance(outcome, SealwrightError):
-            return _rejection(outcome)
-        return Answer(200, response_bytes(outcome.token), ANSWER_TYPE, note={"serial": f"{outcome.serial:032x}"})
+async def stamped(authority: LocalAuthority, desk: TimestampDesk, query: bytes) -> Answer:
+    """The answer to a query: a token, or a rejection that says why. Waits for the desk, at most as long as it lets anybody wait."""
+    try:
+        wanted = authority.read(query)
+    except SealwrightError as cause:
+        return _rejection(cause)
+    done: asyncio.Future[Issued | SealwrightError] = asyncio.get_running_loop().create_future()
+
+    def tell(outcome: Issued | SealwrightError) -> None:
+        if not done.done():  # the client may have left
+            done.set_result(outcome)
+
+    desk.order(Order(wanted, tell))
+    outcome = await done
+    if isinstance(outcome, SealwrightError):
+        return _rejection(outcome)
+    return Answer(200, response_bytes(outcome.token), ANSWER_TYPE, note={"serial": f"{outcome.serial:032x}"})
 
 
 class Health:

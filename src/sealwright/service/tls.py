@@ -7,8 +7,8 @@
    clientAuth, and a list of every authority on the path (RFC 5280 section 6.3). A missing or ended list refuses them all.
 2. There is no resumption: no session tickets, no cache. Each connection shows its certificate anew.
 3. Files are looked at for every handshake and request, and every `WATCH_S`. Where one is another one, new connections get the new files, and those
-   that were judged by the old ones end with their present request; so they do when a list ends. A file that is not usable, or a
-   list older than the one in use, is not taken: the old ones serve on until they end.
+   that were judged by the old ones end with their present request; so they do when a list ends, or the client's certificate. A
+   file that is not usable, or a list older than the one in use, is not taken: the old ones serve on until they end.
 4. The application finds the certificate where ASGI's TLS extension has it: `scope["extensions"]["tls"]["client_cert_chain"]`. Nothing
    that a client sends in a request gets there.
 """
@@ -23,7 +23,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from weakref import WeakSet
 
@@ -42,6 +42,7 @@ from sealwright.trust.revocation import MAX_CRL_BYTES, CrlTable
 MAX_AUTHORITIES_BYTES = 1 << 20
 WATCH_S = 5.0
 TLS_1_3 = 0x0304
+_BEFORE = datetime.min.replace(tzinfo=UTC)
 _CLIENTS = "Correct the service's files for client certificates."
 Seen = tuple[tuple[int, int, int], ...]
 Clock = Callable[[], datetime]
@@ -124,9 +125,9 @@ class TlsDoor:
         until = self._loaded.until
         return {"server certificate": self._loaded.ends, **({} if until is None else {"revocation list": until})}
 
-    def holds(self, context: ssl.SSLContext | None) -> bool:
-        """Whether what was judged by a context still holds."""
-        return context is self._loaded.context and not self._ended()
+    def holds(self, context: ssl.SSLContext | None, until: datetime) -> bool:
+        """Whether a certificate that was judged by a context, and ends then, still counts."""
+        return context is self._loaded.context and not self._ended() and self._clock() <= until
 
     def protocol(self, base: type[HttpToolsProtocol]) -> type[HttpToolsProtocol]:
         """uvicorn's protocol, or ours over it, that tells the application who connected."""
@@ -135,12 +136,14 @@ class TlsDoor:
         class WithCertificate(base):  # type: ignore[valid-type, misc]
             _peer: bytes | None = None
             _judged_by: ssl.SSLContext | None = None
+            _until = _BEFORE
 
             def connection_made(self, transport: asyncio.Transport) -> None:
                 tls = transport.get_extra_info("ssl_object")
                 self._peer = tls.getpeercert(binary_form=True) if tls is not None else None
                 self._judged_by = tls.context if tls is not None else None
                 if self._peer is not None:
+                    self._until = _end_of(self._peer)
                     door._connections.add(self)
                 super().connection_made(transport)
 
@@ -148,14 +151,14 @@ class TlsDoor:
                 idle = self.cycle is None or self.cycle.response_complete
                 if self._peer is not None and idle:
                     door.refresh()
-                    if not door.holds(self._judged_by):
+                    if not door.holds(self._judged_by, self._until):
                         self.transport.close()
                         return
                 super().data_received(data)
 
             def on_message_begin(self) -> None:
                 super().on_message_begin()
-                shown = self._peer if self._peer is not None and door.holds(self._judged_by) else None
+                shown = self._peer if door.holds(self._judged_by, self._until) else None
                 chain = () if shown is None else (ssl.DER_cert_to_PEM_cert(shown),)
                 self.scope["extensions"] = {
                     **self.scope.get("extensions", {}),
@@ -254,6 +257,14 @@ def _read_list(path: str, authorities: list[x509.Certificate], now: datetime) ->
             path, "it is from the future, for a part only, or does not say until when it counts", _CLIENTS
         )
     return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM).decode(), table
+
+
+def _end_of(der: bytes) -> datetime:
+    """When a client's certificate ends; one that cannot be read has ended."""
+    try:
+        return x509.load_der_x509_certificate(der).not_valid_after_utc
+    except UNREADABLE:
+        return _BEFORE
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Annotated
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
@@ -98,7 +99,9 @@ def _plain(folder: str, before: str) -> Iterator[str]:
 
 @get("/v1/certificates", summary="Certificates of the keys of the caller's tenant")
 async def certificates(
-    who: Principal, serving: Requests, after: Annotated[str, QueryParameter(max_length=200)] = ""
+    who: NamedDependency[Principal],
+    serving: NamedDependency[Requests],
+    after: Annotated[str, QueryParameter(max_length=200)] = "",
 ) -> Certificates:
     """A page of them, each with the path above it."""
     mine = sorted(name for name, one in serving.keys.items() if one.tenant == who.tenant and name > after)
@@ -118,8 +121,8 @@ async def certificates(
 
 @get("/v1/trust", summary="Published trust files")
 async def trust_files(
-    who: Principal,  # noqa: ARG001 - whoever is known here may see them
-    offered: Offered,
+    who: NamedDependency[Principal],  # noqa: ARG001 - whoever is known here may see them
+    offered: NamedDependency[Offered],
     after: Annotated[str, QueryParameter(max_length=200)] = "",
 ) -> TrustFiles:
     """A page of their names and digests."""
@@ -137,8 +140,8 @@ async def trust_files(
 
 @get("/v1/trust/{name:str}", summary="A published trust file, as it is")
 async def trust_file(
-    who: Principal,  # noqa: ARG001 - whoever is known here may see them
-    offered: Offered,
+    who: NamedDependency[Principal],  # noqa: ARG001 - whoever is known here may see them
+    offered: NamedDependency[Offered],
     name: FromPath[str],
 ) -> Response[bytes]:
     """Its octets, with the ETag of them."""
@@ -147,15 +150,15 @@ async def trust_file(
 
 @get("/v1/trust/trust.d/{name:str}", summary="A published list or certificate beside the trust file, as it is")
 async def trust_part(
-    who: Principal,  # noqa: ARG001 - whoever is known here may see them
-    offered: Offered,
+    who: NamedDependency[Principal],  # noqa: ARG001 - whoever is known here may see them
+    offered: NamedDependency[Offered],
     name: FromPath[str],
 ) -> Response[bytes]:
     """Its octets, with the ETag of them."""
     return await _file(offered, f"{BESIDE}/{name}")
 
 
-async def _file(offered: Offered, name: str) -> Response[bytes]:
+async def _file(offered: NamedDependency[Offered], name: str) -> Response[bytes]:
     body = await asyncio.to_thread(offered.read, name)
     if body is None:
         raise NotFoundException

@@ -35,7 +35,7 @@ from sealwright.signing.secondprepare import SecondPrepares
 from sealwright.signing.uploads import Uploads
 
 if TYPE_CHECKING:  # Litestar finds both in the application's namespace
-    from sealwright.service.api import Office
+    from sealwright.service.office import Office
     from sealwright.signing.people import Principal
 
 OCTETS = "application/octet-stream"

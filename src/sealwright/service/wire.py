@@ -161,10 +161,11 @@ class WireKey(Struct):
     problem: str
 
 
-class Keys(Struct):
-    """The keys that the caller's tenant has."""
+class Keys(Struct, omit_defaults=True):
+    """The keys that the caller's tenant has. timestamps: whether `/v1/timestamps` makes some."""
 
     keys: list[WireKey]
+    timestamps: bool = False
 
 
 class Proofs(Struct):

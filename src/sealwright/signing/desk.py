@@ -1,6 +1,6 @@
 """The desk of one key in service: what waits is signed in small batches, urgent orders first and every tenant in its turn.
 
-    desk = Desk(home, enrolled, pin, writer)
+    desk = Desk(home, enrolled, key, writer)
     desk.order(Order(...))             # from any thread; its future has the signatures, each of them in the log
     desk.close()                       # what was ordered is answered first
 
@@ -12,7 +12,7 @@ Each part goes the pipeline's way (RULES 2): its intents are in the log before t
 | --- | --- | --- | --- |
 | the log does not take the intents | nothing | JournalError | the next order tries again |
 | a worker of the key dies, hangs or loses its session | all of it | the signatures: another worker does its part, once | it is replaced |
-| the key fails | intents and refusals | KeyUnavailable | the key is opened again in the background, and by the next order |
+| the key fails, or is not there yet | intents and refusals | KeyUnavailable | the key is opened again in the background, and by the next order |
 | a wrong PIN, another key, a false signature | intents and refusals | KeyRefused | it signs no more: a person must come (`keys/health.py`) |
 | the log does not take the results | intents | JournalError; the values are forgotten | the next order tries again |
 | the request was given up meanwhile, before its intents | nothing | RequestOver | whoever has it now signs it |
@@ -30,10 +30,7 @@ from datetime import datetime
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import JournalError, KeyRefused, KeyUnavailable, SealwrightError
-from sealwright.keys.backends import open_watched
-from sealwright.keys.health import KeyHealth
-from sealwright.keys.pin import Pin
-from sealwright.keys.pinmark import PinMarks
+from sealwright.keys.health import KeyHealth, WatchedKey
 from sealwright.log.writer import LogWriter
 from sealwright.signing.home import EnrolledKey, Home
 from sealwright.signing.logrecord import LogRecord
@@ -48,40 +45,26 @@ LEAST = 16
 
 
 class Desk:
-    """The desk of one enrolled key; `order` and `health` are for any thread. Opening it opens the key.
-
-    workers: processes of a token's key; marks: where tried PINs are remembered across restarts (A161).
-    """
+    """The desk of one enrolled key; `order` and `health` are for any thread. key: it is the desk's, which closes it."""
 
     def __init__(
         self,
         home: Home,
         enrolled: EnrolledKey,
-        pin: Pin | None,
+        key: WatchedKey,
         writer: LogWriter,
         clock: Callable[[], datetime] = utc_now,
-        *,
-        workers: int = 1,
-        marks: PinMarks | None = None,
     ) -> None:
         self.enrolled = enrolled
         self._clock = clock
         self._log_problem = ""
         self._record = LogRecord(writer, enrolled)
         self._standing = StandingWatch(home, enrolled)
-        self._key = open_watched(
-            home.uri(enrolled),
-            pin,
-            algorithm=enrolled.algorithm,
-            expected=enrolled.public_key,
-            construction=enrolled.construction,
-            workers=workers,
-            marks=marks,
-        )
+        self._key = key
         try:
-            self._pipeline = Pipeline(home, enrolled, None, record=self._record, key=self._key)
+            self._pipeline = Pipeline(home, enrolled, None, record=self._record, key=key)
         except BaseException:
-            self._key.close()
+            key.close()
             raise
         self._lock = threading.Condition()
         self._queue = Queue()

@@ -41,6 +41,7 @@ from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.pki.profiles import (
     CODE_SIGNER,
     CONFIG_SIGNER,
+    DEVICE,
     LOG,
     OCSP_RESPONDER,
     PERSON,
@@ -117,6 +118,7 @@ ROLES = {
     "log": Plan(KeyKind.ED25519, LOG, purpose=KeyPurpose.LOG),
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
     "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
+    "report": Plan(KeyKind.P256, DEVICE, purpose=KeyPurpose.REPORT),
 }
 
 

@@ -4,9 +4,9 @@
     FollowUps(requests).look(principal, id_, outcome, approval)
     FollowUps(requests).to_tell(now)                            whom the alarm has not reached yet
 
-Neither who asked nor who let it through looks at it. Every word that counts is verified again when the second one comes; then an entry
-of the log says what became of it: disputed where one of them disputes it. Until then it is loud: told when it is used, when its time
-is over, and every day after that.
+Neither who asked nor who let it through looks at it: who that was, that it is owed and whether it is settled says the log, and never a
+row (A130). Every word that counts is verified again when the second one comes; then an entry of the log says what became of it: disputed
+where one of them disputes it. Until then it is loud: told when it is used, when its time is over, and every day after that.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from sealwright.log import entries
 from sealwright.log.canonical import canonical_json
 from sealwright.log.entryfields import Outcome
 from sealwright.signing.approval import Approval, Approver, Scheme, approver_of
+from sealwright.signing.history import History
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import FOLLOW_UP_OFFICERS
 from sealwright.signing.requestrows import keep_private, millis, time_of
 from sealwright.signing.requests import Requests
 from sealwright.signing.signcounts import take
 from sealwright.signing.standings import Standing
-from sealwright.signing.storedrequest import StoredRequest, doers_text
+from sealwright.signing.storedrequest import StoredRequest, doers_text, read_users
 from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, REQUESTS
 
 TYPE = "sealwright/follow-up/1"
@@ -60,13 +61,15 @@ class FollowUps:
     def look(self, principal: Principal, id_: str, outcome: Outcome, approval: Approval) -> Standing:
         """Take an officer's word in; with the second one the log says what became of it.
 
-        RequestRefused for a word that does not hold or is not of another officer, RequestOver where nothing is owed or they said it already.
+        RequestRefused for a word that does not hold or is not of another officer, RequestOver where nothing is owed or they said it already;
+        LogRefused where rows say otherwise than the log. Said again, it settles what a crash left with enough words.
         """
         requests, now = self._requests, self._requests.clock()
         with requests.store.read() as connection:
             stored = requests.shelf.find(connection, principal, id_, now)
-            self._owed(connection, id_)
-            involved = self._involved(connection, stored)
+            history = requests.history(connection, stored)
+            _check_owed(stored, history)
+            involved = _involved(connection, stored, history)
         looked = self._officer(stored, outcome, approval, now)
         if looked is None or looked.person != principal.person or principal.machine:
             raise RequestRefused("follow-up", "its key is none with which you approve as an officer", _OFFICERS)
@@ -87,8 +90,10 @@ class FollowUps:
                 if looked.counted is not None:
                     take(connection, looked.counted)
         except StoreConflict as cause:
-            raise RequestOver("follow-up", "you have said it already", "Wait for the other officer.") from cause
-        self._settle(stored, now)
+            if not self._settle(stored, history, involved, now):
+                raise RequestOver("follow-up", "you have said it already", "Wait for the other officer.") from cause
+        else:
+            self._settle(stored, history, involved, now)
         return requests.shelf.standing(principal, id_)
 
     def to_tell(self, now: datetime) -> list[Alarm]:
@@ -111,18 +116,6 @@ class FollowUps:
         with self._requests.store.write() as connection:
             connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == alarm.request).values(told=millis(now)))
 
-    def _owed(self, connection: Connection, id_: str) -> None:
-        outcome = connection.execute(select(FOLLOWUPS.c.outcome).where(FOLLOWUPS.c.request == id_)).scalar()
-        if outcome is None:
-            raise RequestOver(id_, "it owes no follow-up", "Only emergencies that were used do.")
-        if outcome:
-            raise RequestOver(id_, f"it is {outcome} already", "Nothing more is owed.")
-
-    def _involved(self, connection: Connection, stored: StoredRequest) -> frozenset[str]:
-        """Who asked for it, or answers for who did, and who approved it."""
-        query = select(APPROVALS.c.person).where(APPROVALS.c.request == stored.id)
-        return frozenset((stored.person, *connection.execute(query).scalars()))
-
     def _officer(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> Approver | None:
         """The officer of now whose word this is; None where it is nobody's."""
         people = self._requests.people()
@@ -130,10 +123,9 @@ class FollowUps:
         found = approver_of(follow_up_text(stored.id, outcome), approval, register, "follow-up")
         return found if found is not None and Role.OFFICER in people.persons[found.person].roles else None
 
-    def _settle(self, stored: StoredRequest, now: datetime) -> None:
-        """With enough words that hold now, write down what became of it."""
+    def _settle(self, stored: StoredRequest, history: History, involved: frozenset[str], now: datetime) -> bool:
+        """With enough words that hold now, write down what became of it; False where there are not enough."""
         with self._requests.store.read() as connection:
-            involved = self._involved(connection, stored)
             rows = connection.execute(select(LOOKS).where(LOOKS.c.request == stored.id)).all()
         words: dict[str, tuple[Outcome, Digest]] = {}
         for row in rows:
@@ -142,7 +134,7 @@ class FollowUps:
             if officer is not None and officer.person not in involved:
                 words[officer.person] = outcome, Digest.of(approval.proof)
         if len(words) < FOLLOW_UP_OFFICERS:
-            return
+            return False
         disputed = any(outcome is Outcome.DISPUTED for outcome, _ in words.values())
         became = Outcome.DISPUTED if disputed else Outcome.CONFIRMED
         private = doers_text("looked", words, stored.id)
@@ -155,13 +147,26 @@ class FollowUps:
         )
 
         def settled(connection: Connection, _: int) -> None:
-            done = connection.execute(
-                update(FOLLOWUPS)
-                .where(FOLLOWUPS.c.request == stored.id, FOLLOWUPS.c.outcome == "")
-                .values(outcome=became.value)
-            )
-            if done.rowcount != 1:
-                raise RequestOver(stored.id, "it is settled already", "Look how it stands.")
+            if self._requests.news(connection, stored.id, history):
+                raise RequestOver(
+                    stored.id, "something became of it meanwhile", "Look how it stands, and say it again."
+                )
+            connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == stored.id).values(outcome=became.value))
             keep_private(connection, stored.id, private)
 
         self._requests.append([entry.encoded()], settled)
+        return True
+
+
+def _check_owed(stored: StoredRequest, history: History) -> None:
+    if history.until is None:
+        raise RequestOver(stored.id, "it owes no follow-up", "Only emergencies that were used do.")
+    if history.outcome is not None:
+        raise RequestOver(stored.id, f"it is {history.outcome} already", "Nothing more is owed.")
+
+
+def _involved(connection: Connection, stored: StoredRequest, history: History) -> frozenset[str]:
+    """Who asked for it, or answers for who did, who let it through, and who approved it besides."""
+    query = select(APPROVALS.c.person).where(APPROVALS.c.request == stored.id)
+    users = (read_users(connection, used) for used in history.used)
+    return frozenset((stored.person, *connection.execute(query).scalars())).union(*users)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -35,7 +35,7 @@ from sealwright.log.entries import (
     Withdrawn,
 )
 from sealwright.log.entry import TYPE as SIGNATURE
-from sealwright.log.entryfields import Result
+from sealwright.log.entryfields import Outcome, Result
 from sealwright.log.merkle import leaf_hash
 from sealwright.log.reader import Head, check_head, read_entries, read_head, tree_of
 from sealwright.log.tree import Edge, Growing
@@ -58,24 +58,28 @@ class Over(StrEnum):
 class History:
     """What the log has about one request. size: of the log that was read.
 
-    request: the entry that it was asked by; approvals, prepares: digests of the proofs of approvals, and of those who prepared the same;
-    uploaded: numbers of the items whose files the service prepared to the same; unlike: how often it came to something else;
-    attempts: how often it was used;
-    signatures: digests of the values that were made by it; over: how it ended, None while it has not; until: when the follow-up of
-    its emergency is due, None where there was none; followed: that it was looked at.
+    request: the entry that it was asked by; approvals: when each was given, by the digest of its proof; prepares: the same of who prepared
+    it too; uploaded: numbers of the items whose files the service prepared to the same; unlike: how often it came to something else; used:
+    digests of the private parts of its uses; signatures: digests of the values that were made by it; over: how it ended, None while it
+    has not; until: when the follow-up of its emergency is due, None where there was none; outcome: of that, None while nobody has settled it.
     """
 
     size: int
     request: bytes
-    approvals: frozenset[Digest]
-    prepares: frozenset[Digest]
+    approvals: Mapping[Digest, datetime]
+    prepares: Mapping[Digest, datetime]
     uploaded: frozenset[int]
     unlike: int
-    attempts: int
+    used: tuple[Digest, ...]
     signatures: tuple[Digest, ...]
     over: Over | None
     until: datetime | None
-    followed: bool
+    outcome: Outcome | None
+
+    @property
+    def attempts(self) -> int:
+        """How often it was used."""
+        return len(self.used)
 
 
 @dataclass(slots=True)
@@ -85,30 +89,31 @@ class _Reading:
     leaf: int
     edge: Edge
     request: bytes = b""
-    approvals: set[Digest] = field(default_factory=set)
-    prepares: set[Digest] = field(default_factory=set)
+    approvals: dict[Digest, datetime] = field(default_factory=dict)
+    prepares: dict[Digest, datetime] = field(default_factory=dict)
     uploaded: set[int] = field(default_factory=set)
     unlike: int = 0
-    privates: tuple[bytes, ...] = ()
+    used: tuple[Digest, ...] = ()
+    privates: tuple[bytes, ...] = ()  # the same as entries have them
     signatures: list[Digest] = field(default_factory=list)
     over: Over | None = None
     until: datetime | None = None
-    followed: bool = False
+    outcome: Outcome | None = None
 
     @property
     def history(self) -> History:
         return History(
             size=self.edge.size,
             request=self.request,
-            approvals=frozenset(self.approvals),
-            prepares=frozenset(self.prepares),
+            approvals=dict(self.approvals),
+            prepares=dict(self.prepares),
             uploaded=frozenset(self.uploaded),
             unlike=self.unlike,
-            attempts=len(self.privates),
+            used=self.used,
             signatures=tuple(self.signatures),
             over=self.over,
             until=self.until,
-            followed=self.followed,
+            outcome=self.outcome,
         )
 
     def take(self, entry: bytes, needle: bytes) -> None:
@@ -125,21 +130,22 @@ class _Reading:
             case Request.TYPE if not self.request:
                 self.request = entry
             case Approval.TYPE:
-                self.approvals.add(Digest.parse(str(found["approval"])))
+                self.approvals.setdefault(Digest.parse(str(found["approval"])), read_time(found["time"]))
             case Prepare.TYPE:
-                self.prepares.add(Digest.parse(str(found["approval"])))
+                self.prepares.setdefault(Digest.parse(str(found["approval"])), read_time(found["time"]))
             case Upload.TYPE if found["result"] == Result.SAME:
                 self.uploaded.add(int(str(found["item"])))
             case Upload.TYPE:
                 self.unlike += 1
             case Used.TYPE:
+                self.used = (*self.used, Digest.parse(str(found["private"])))
                 self.privates = (*self.privates, f'"private":"{found["private"]}"'.encode())
             case Withdrawn.TYPE | Expired.TYPE:
                 self.over = Over(str(found["type"]))
             case Emergency.TYPE:
                 self.until = read_time(found["until"])
             case FollowUp.TYPE:
-                self.followed = True
+                self.outcome = Outcome(str(found["outcome"]))
 
 
 class Histories:

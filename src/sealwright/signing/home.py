@@ -65,6 +65,7 @@ class KeyPurpose(StrEnum):
     APPROVAL = "approval"
     BACKUP = "backup"
     RECORD = "record"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
-from sealwright.signing.preparers import Preparers, prepare_text
+from sealwright.signing.preparers import Preparers, preparers_of
 from sealwright.signing.requestprovenance import proven_of
 from sealwright.signing.storedrequest import TAMPERED, StoredRequest
 from sealwright.signing.tables import State
-from sealwright.signing.wish import ServedKey, subject_of
+from sealwright.signing.wish import ServedKey, subject_of, subject_seen
 
 OVER = frozenset((State.SIGNED, State.WITHDRAWN, State.EXPIRED))
 _AGAIN = "Ask for the signatures again."
@@ -72,10 +72,20 @@ def asker_now(stored: StoredRequest, people: People, now: datetime) -> Principal
     return replace(then, roles=then.roles & today.roles)
 
 
-def check_history(stored: StoredRequest, history: History) -> None:
-    """LogRefused where the log has the request otherwise than its row."""
+def check_asked(stored: StoredRequest, history: History) -> None:
+    """LogRefused where the log does not have what was asked as its row does, or nobody can say any more who asked."""
     if history.request != stored.entry():
         raise LogRefused(stored.id, "the log does not have it as it stands here", TAMPERED)
+    if stored.asker is None:
+        raise LogRefused(stored.id, "the record of who asked is gone", TAMPERED)
+
+
+def check_history(stored: StoredRequest, history: History) -> None:
+    """LogRefused where the log has the request otherwise than its row; RequestOver where its emergency was looked at: what officers
+    have settled is signed no further."""
+    check_asked(stored, history)
+    if history.outcome is not None:
+        raise RequestOver(stored.id, f"officers have looked at this emergency, and it is {history.outcome}", _AGAIN)
     if history.over is not None:
         raise LogRefused(stored.id, f"by its row it is {stored.state}, and by the log it is {history.over}", TAMPERED)
     if history.attempts != stored.attempt:
@@ -116,9 +126,22 @@ def judge_use(
         raise LogRefused(stored.id, "a second prepare of it is not in the log", TAMPERED)
     principal = asker_now(stored, people, now)
     register = people.approvers(request.tenant, now)
-    persons = approvers(request.encoded(), approvals, principal.person, register)
-    preparers = Preparers(people, request.tenant, now)
-    others = approvers(prepare_text(request), prepares, principal.person, preparers)
+    subject = subject_seen(request)
+
+    def may(who: Principal, action: Action, at: datetime) -> bool:
+        """By the policies of today, for what was said then: who lost the right has not said it."""
+        circumstances = Context(at, requester=principal.person)
+        return policies.decide(Question(who, action, subject, circumstances)).allowed
+
+    def may_approve(person: str, at: datetime) -> bool:
+        return may(people.principal(person, now), Action.APPROVE, at)
+
+    def may_prepare(who: Principal, proof: Digest) -> bool:
+        return may(who, Action.PREPARE, history.prepares[proof])
+
+    found = approvers(request.encoded(), approvals, principal.person, register)
+    persons = {person: proof for person, proof in found.items() if may_approve(person, history.approvals[proof])}
+    others = preparers_of(request, prepares, principal.person, Preparers(people, request.tenant, now), may_prepare)
     uploaded = len(history.uploaded) == request.count
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]

@@ -6,12 +6,16 @@ with this attempt and this replica in it. A replica that stood still for longer 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
+from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.kinds import KINDS
 from sealwright.errors import JournalError, RequestOver
 from sealwright.formats.format import Prepared
@@ -20,6 +24,7 @@ from sealwright.log.entries import Intent, Refusal
 from sealwright.log.entry import SignatureEntry
 from sealwright.log.entryfields import Stage
 from sealwright.log.journal import Entry, EntryType
+from sealwright.log.template import Shape
 from sealwright.log.writer import LogWriter
 from sealwright.signing.home import EnrolledKey
 from sealwright.signing.items import BESIDE
@@ -28,6 +33,17 @@ from sealwright.signing.pipeline import artifact_of
 from sealwright.signing.tables import REQUESTS, SIGNATURES, State
 
 APPEND_S = 60.0
+# made once: building a statement costs more than running it
+_IDS = REQUESTS.c.id.in_(bindparam("ids", expanding=True))
+_HELD = (
+    select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder)
+    .where(_IDS)
+    .order_by(REQUESTS.c.id)  # one order of locking for all replicas
+    .with_for_update()
+)
+_SIGNED = update(REQUESTS).where(_IDS).values(state=State.SIGNED)
+_MADE = insert(SIGNATURES)
+Signed = tuple[Part, Mapping[str, object], bytes]
 
 
 class LogRecord:
@@ -63,7 +79,7 @@ class LogRecord:
             }
             held = orders_of(self._parts)
             self._append(
-                [_intent(part, fields, self._now) for part, fields in self._intents.values()],
+                _intents(list(self._intents.values()), self._now),
                 lambda connection, _: _check_held(connection, held),
             )
             self.began = True
@@ -99,26 +115,20 @@ class LogRecord:
                 }
                 return
 
-    def _finish(self, signed: Sequence[tuple[Part, Mapping[str, object], bytes]]) -> tuple[int, ...]:
-        entries = [
-            _signature(part, fields, value, artifact_of(part.prepared, self._algorithm))
-            for part, fields, value in signed
-        ]
+    def _finish(self, signed: Sequence[Signed]) -> tuple[int, ...]:
+        entries = _signatures(signed, self._algorithm)
         parts = [(part, value) for part, _, value in signed]
         at = round(self._now.timestamp() * 1000)
 
-        orders = orders_of([part for part, _ in parts])
-        done = [
-            order.request
-            for order in orders
-            if len(order.made) + sum(part.order is order for part, _ in parts) == len(order.items)
-        ]
+        counts = Counter(part.order for part, _ in parts)
+        orders = list(counts)
+        done = [order.request for order, count in counts.items() if len(order.made) + count == len(order.items)]
 
         def rows(connection: Connection, first: int) -> None:
             _check_held(connection, orders)
-            connection.execute(insert(SIGNATURES), _chunks(parts, first, at))
+            connection.execute(_MADE, _chunks(parts, first, at))
             if done:
-                connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(done)).values(state=State.SIGNED))
+                connection.execute(_SIGNED, {"ids": done})
 
         return self._append(entries, rows)
 
@@ -145,12 +155,7 @@ class _GivenUp(RequestOver):
 
 def _check_held(connection: Connection, orders: Sequence[Order]) -> None:
     """_GivenUp unless each request is still being signed by this attempt of this replica; its row stays locked until the commit."""
-    rows = connection.execute(
-        select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder)
-        .where(REQUESTS.c.id.in_([order.request for order in orders]))
-        .order_by(REQUESTS.c.id)  # one order of locking for all replicas
-        .with_for_update()
-    )
+    rows = connection.execute(_HELD, {"ids": [order.request for order in orders]})
     held = {tuple(row) for row in rows}
     over = {
         order: RequestOver(
@@ -163,13 +168,24 @@ def _check_held(connection: Connection, orders: Sequence[Order]) -> None:
         raise _GivenUp(over)
 
 
-def _intent(part: Part, fields: Mapping[str, object], now: datetime) -> bytes:
-    order = part.order
+def _intents(parts: Sequence[tuple[Part, Mapping[str, object]]], now: datetime) -> list[bytes]:
+    """Those of one order differ in their artifact alone."""
+    shapes: dict[Order, Shape] = {}
+    entries = []
+    for part, fields in parts:
+        order = part.order
+        if (shape := shapes.get(order)) is None:
+            shape = shapes[order] = Shape.of(partial(_intent, order, fields, now), 1)
+        entries.append(shape.encoded(Digest.parse(str(fields["artifact"]))))
+    return entries
+
+
+def _intent(order: Order, fields: Mapping[str, object], now: datetime, artifact: Digest) -> bytes:
     return Intent(
         time=now,
         request=order.request,
         attempt=order.attempt,
-        artifact=Digest.parse(str(fields["artifact"])),
+        artifact=artifact,
         key=Digest.parse(str(fields["key"])),
         certificate=Digest.parse(str(fields["certificate"])),
         construction=str(fields["construction"]),
@@ -177,11 +193,24 @@ def _intent(part: Part, fields: Mapping[str, object], now: datetime) -> bytes:
     ).encoded()
 
 
-def _signature(part: Part, fields: Mapping[str, object], value: bytes, artifact: Digest) -> bytes:
+def _signatures(signed: Sequence[Signed], algorithm: SignatureAlgorithm) -> list[bytes]:
+    """Those of one order and the same claims differ in artifact and value alone."""
+    shapes: dict[tuple[Order, str, str, Claims], Shape] = {}
+    entries = []
+    for part, fields, value in signed:
+        prepared = part.prepared
+        alike = (part.order, prepared.format, prepared.kind, prepared.claims)
+        if (shape := shapes.get(alike)) is None:
+            shape = shapes[alike] = Shape.of(partial(_signature, part, fields), 2)
+        entries.append(shape.encoded(artifact_of(prepared, algorithm), Digest.of(value)))
+    return entries
+
+
+def _signature(part: Part, fields: Mapping[str, object], artifact: Digest, signature: Digest) -> bytes:
     prepared = part.prepared
     return SignatureEntry(
         artifact=artifact,
-        signature=Digest.of(value),
+        signature=signature,
         key=Digest.parse(str(fields["key"])),
         certificate=Digest.parse(str(fields["certificate"])),
         construction=str(fields["construction"]),

@@ -69,16 +69,17 @@ class Queue:
             self._tenants.setdefault(order.tenant, deque()).append(order)
 
     def take(self, most: int = TOGETHER) -> list[Part]:
-        """The next artifacts to sign together, at most so many: of urgent orders, or a part of each tenant's first ones."""
+        """The next artifacts to sign together, at most so many: of urgent orders, or a part of each tenant's first ones, half of it at most where there are several."""
         parts: list[Part] = []
         if self._urgent:
             while self._urgent and len(parts) < most:
                 self._cut(self._urgent, parts, most - len(parts))
         else:
+            share = most if len(self._tenants) == 1 else max(1, most // 2)
             for tenant in list(self._tenants):
                 if len(parts) >= most:
                     break
-                line, room = self._tenants.pop(tenant), min(max(1, most // 2), most - len(parts))
+                line, room = self._tenants.pop(tenant), min(share, most - len(parts))
                 limit = len(parts) + room
                 while line and len(parts) < limit:
                     self._cut(line, parts, limit - len(parts))

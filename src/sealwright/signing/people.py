@@ -212,11 +212,15 @@ class People:
             raise IdentityRefused(id_, "the register does not have it", _ASK)
         return self._principal(found, now)
 
-    def again(self, id_: str, claims: tuple[tuple[str, str], ...], now: datetime) -> Principal:
-        """A machine that showed a token with these claims before; IdentityRefused where the register would not know it by them now."""
+    def again(self, id_: str, head: tuple[str, ...], claims: tuple[tuple[str, str], ...], now: datetime) -> Principal:
+        """A machine that showed a token with these claims before; IdentityRefused where the register would not know it by them now.
+
+        head: its issuer, audience and subject.
+        """
         machine, told = self.machines.get(id_), dict(claims)
         rule = None if machine is None else machine.token
-        if machine is None or rule is None or told != {**told, **rule.claims} or not set(rule.hand_on) <= set(told):
+        known = rule is not None and head == rule.head and told == {**told, **rule.claims}
+        if machine is None or rule is None or not known or not set(rule.hand_on) <= set(told):
             raise IdentityRefused(id_, "the register does not know it by these claims any more", _ASK)
         return self._principal(machine, now, claims)
 

@@ -55,6 +55,7 @@ PURPOSE_OF_KIND = {
     "backup": KeyPurpose.BACKUP,
     "loss": KeyPurpose.TRUST,
     "record": KeyPurpose.RECORD,
+    "report": KeyPurpose.REPORT,
     "approval": KeyPurpose.APPROVAL,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
@@ -105,6 +106,18 @@ def artifact_of(prepared: Prepared, algorithm: SignatureAlgorithm) -> Digest:
     return prepared.digests.get(HashName.SHA256) or prepared.digests[KINDS[prepared.kind].digest_name(algorithm)]
 
 
+def check_provenance(enrolled: EnrolledKey, key: OpenKey) -> None:
+    """A key that is less than it was enrolled as (imported, in a service, or a file) does not sign under its old certificate: it is closed, KeyRefused."""
+    found = key.info.provenance
+    if found is not enrolled.provenance and found not in (Provenance.HARDWARE_ATTESTED, Provenance.HARDWARE_CLAIMED):
+        key.close()
+        raise KeyRefused(
+            f"key {enrolled.name}",
+            f"it is enrolled as {enrolled.provenance}, and the key found is {found}",
+            "Restore the enrolled key, or enrol this one anew.",
+        )
+
+
 class Pipeline:
     """One enrolled key of a home, opened to sign, with what records it. Used by one thread, as a context manager.
 
@@ -149,7 +162,7 @@ class Pipeline:
                 expected=enrolled.public_key,
                 construction=enrolled.construction,
             )
-            self._check_provenance()
+            check_provenance(enrolled, self._key)
         except BaseException:
             self.journal.close()
             raise
@@ -231,17 +244,6 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _check_provenance(self) -> None:
-        """A key that is less than it was enrolled as (imported, in a service, or a file) does not sign under its old certificate."""
-        found, enrolled = self._key.info.provenance, self.enrolled.provenance
-        if found is not enrolled and found not in (Provenance.HARDWARE_ATTESTED, Provenance.HARDWARE_CLAIMED):
-            self._key.close()
-            raise KeyRefused(
-                f"key {self.enrolled.name}",
-                f"it is enrolled as {enrolled}, and the key found is {found}",
-                "Restore the enrolled key, or enrol this one anew.",
-            )
 
     def _check_dates(self, now: datetime) -> None:
         """A key whose certificate has ended, or that another one replaced, signs nothing more (A113)."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,10 +25,21 @@ import cedarpy
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import MalformedPolicy
+from sealwright.signing.people import Principal
 from sealwright.signing.policyfolder import SETTINGS, PolicyFile, PolicyFolder, read_folder
-from sealwright.signing.policyquestion import Action, Facts, Question
+from sealwright.signing.policyquestion import Action, Facts, Question, Subject
 from sealwright.signing.policyrules import BUILT_IN, BUILT_IN_NAME, MAX_RULES, OWN_PREFIX, Rule, parse_rules
-from sealwright.signing.policyschema import Asked, Crowd, Seen, asked, circumstances, request, schema_text
+from sealwright.signing.policyschema import (
+    Asked,
+    Circumstances,
+    Crowd,
+    Seen,
+    asked,
+    circumstances,
+    context_text,
+    request,
+    schema_text,
+)
 from sealwright.signing.policysettings import Settings, parse_settings
 from sealwright.texts.words import say
 from sealwright.trust.place import unsafe_because
@@ -97,7 +108,11 @@ class Policies:
         self._cedar = cedarpy.PolicySet.from_str(text)
         if len(self._cedar) != len(rules) or not cedarpy.validate_policies(text, self._schema):
             raise MalformedPolicy(folder.path, "Cedar sees other rules than we do", "Report this with the folder.")
+        self._reads = frozenset[str]().union(*(rule.reads for rule in rules))
         self._answers = lru_cache(maxsize=REMEMBERED)(self._ask)
+        # what Cedar is given, which one asker's artifacts have alike
+        self._asked = lru_cache(maxsize=REMEMBERED)(self._asked_of)
+        self._texts = lru_cache(maxsize=REMEMBERED)(self._texts_of)
 
     def decide(self, question: Question) -> Decision:
         """Whether it is allowed, with the approvals that the question has."""
@@ -106,11 +121,10 @@ class Policies:
 
     def needed(self, question: Question) -> Needed | None:
         """The fewest approvals, and with them the fewest officers, with which it would be allowed; None: never, by 0 to 8."""
-        reads = frozenset[str]().union(*(rule.reads for rule in self.rules))
-        approvals = range(MOST_NEEDED + 1) if reads & {"context.approvals", "context.officers"} else range(1)
-        officers = MOST_NEEDED if "context.officers" in reads else 0
+        approvals = range(MOST_NEEDED + 1) if self._reads & {"context.approvals", "context.officers"} else range(1)
+        officers = MOST_NEEDED if "context.officers" in self._reads else 0
         crowds = tuple(Crowd(n, k) for n in approvals for k in range(min(n, officers) + 1))
-        decisions = self.decide_each(question, self.settings.facts(question), crowds)
+        decisions = self._decisions(question, self.settings.facts(question), crowds)
         return next(
             (
                 Needed(*crowd, question.context.prepares, question.context.uploaded)
@@ -122,23 +136,28 @@ class Policies:
 
     def decide_each(self, question: Question, facts: Facts, crowds: Sequence[Crowd]) -> list[Decision]:
         """The same question with other numbers of approvals, and with facts that are given."""
-        one = asked(question, self.settings, self.seen)
-        if isinstance(one, str):
-            return [Decision(False, (), one) for _ in crowds]
-        if question.action is Action.BREAK_GLASS:
-            return [self._glass(answer) for answer in self._given(one, question, facts, crowds, True)]
-        calm = self._given(one, question, facts, crowds, False)
-        if not question.context.emergency:
-            return [self._decision(answer) for answer in calm]
-        urgent = self._given(one, question, facts, crowds, True)
-        return [self._emergency(before, after) for before, after in zip(calm, urgent, strict=True)]
+        return list(self._decisions(question, facts, tuple(crowds)))
 
-    def _given(
-        self, one: Asked, question: Question, facts: Facts, crowds: Sequence[Crowd], emergency: bool
-    ) -> tuple[Answer, ...]:
-        return self._answers(
-            one, tuple(circumstances(question, facts, crowd, emergency, self.seen) for crowd in crowds)
-        )
+    def _decisions(self, question: Question, facts: Facts, crowds: tuple[Crowd, ...]) -> Iterator[Decision]:
+        """In the order of the crowds; Cedar is asked about all of them at once."""
+        one = self._asked(question.principal, question.action, question.resource)
+        if isinstance(one, str):
+            return iter([Decision(False, (), one) for _ in crowds])
+
+        def given(emergency: bool) -> tuple[Answer, ...]:
+            return self._answers(one, self._texts(circumstances(question, facts, emergency), crowds))
+
+        if question.action is Action.BREAK_GLASS:
+            return map(self._glass, given(True))
+        if not question.context.emergency:
+            return map(self._decision, given(False))
+        return map(self._emergency, given(False), given(True))
+
+    def _asked_of(self, who: Principal, action: Action, what: Subject) -> Asked | str:
+        return asked(who, action, what, self.settings, self.seen)
+
+    def _texts_of(self, about: Circumstances, crowds: tuple[Crowd, ...]) -> tuple[str, ...]:
+        return tuple(context_text(about, crowd, self.seen) for crowd in crowds)
 
     def _ask(self, one: Asked, contexts: tuple[str, ...]) -> tuple[Answer, ...]:
         requests = [request(one, context) for context in contexts]

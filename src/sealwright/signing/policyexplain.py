@@ -16,7 +16,7 @@ import cedarpy
 from sealwright.signing.policy import Policies
 from sealwright.signing.policyquestion import Question
 from sealwright.signing.policyrules import Effect, Form, Rule, attribute, conditions, constants
-from sealwright.signing.policyschema import Crowd, asked, circumstances, request
+from sealwright.signing.policyschema import Crowd, asked, circumstances, context_text, request
 from sealwright.texts.policy import ATTRIBUTES, FLAGS
 from sealwright.texts.words import say
 
@@ -53,12 +53,12 @@ class Explained:
 
 def explain(policies: Policies, question: Question) -> tuple[Explained, ...]:
     """Every rule for the action, those nearest to holding first; () where no rule can be asked."""
-    one = asked(question, policies.settings, policies.seen)
+    one = asked(question.principal, question.action, question.resource, policies.settings, policies.seen)
     if isinstance(one, str):
         return ()
     crowd = Crowd(question.context.approvals, question.context.officers)
     facts = policies.settings.facts(question)
-    context = circumstances(question, facts, crowd, question.context.emergency, policies.seen)
+    context = context_text(circumstances(question, facts, question.context.emergency), crowd, policies.seen)
     found = []
     for rule in policies.rules:
         form = json.loads(rule.form)

@@ -28,8 +28,8 @@ from typing import NamedTuple
 from sealwright.envelope import kinds
 from sealwright.formats.registry import NAMES
 from sealwright.keys.key import Provenance
-from sealwright.signing.people import Role
-from sealwright.signing.policyquestion import Action, Facts, Question
+from sealwright.signing.people import Principal, Role
+from sealwright.signing.policyquestion import Action, Facts, Question, Subject
 from sealwright.signing.policysettings import Settings
 from sealwright.trust.model import Environment
 
@@ -45,6 +45,7 @@ STATEMENTS = tuple(
         kinds.BACKUP,
         kinds.LOSS,
         kinds.RECORD,
+        kinds.REPORT,
         kinds.ACCEPTANCE,
         kinds.RECEIVING,
         kinds.TIMESTAMP,
@@ -111,6 +112,24 @@ class Crowd(NamedTuple):
     officers: int
 
 
+class Circumstances(NamedTuple):
+    """What of a question's context rules can see, by their names for it, without the crowd. builder and its like: "" where nobody verified them."""
+
+    own: bool
+    emergency: bool
+    provenance_verified: bool
+    second_prepare: bool
+    prepares: int
+    uploaded: bool
+    builder: str
+    build_type: str
+    source: str
+    source_ref: str
+    hours: frozenset[str]
+    freeze: frozenset[str]
+    over: frozenset[str]
+
+
 class Seen(NamedTuple):
     """The attributes that Cedar is given, by their names behind `principal.claims.`, `resource.` and `context.`."""
 
@@ -152,9 +171,8 @@ action {_quoted(Action)} appliesTo {{ principal: [Person, Machine], resource: [S
 """
 
 
-def asked(question: Question, settings: Settings, seen: Seen) -> Asked | str:
+def asked(who: Principal, action: Action, what: Subject, settings: Settings, seen: Seen) -> Asked | str:
     """Who wants to do what with what; a text says why that cannot be asked."""
-    who, what = question.principal, question.resource
     form, _, layout = what.format.partition(":")
     if (form or NONE) not in FORMATS or (layout and form != LAYOUT):
         return f"no rule can speak of the format {what.format!r}"
@@ -166,7 +184,7 @@ def asked(question: Question, settings: Settings, seen: Seen) -> Asked | str:
         return f"no rule can speak of {what.count} artifacts"
     claims = dict(who.claims)
     person = {
-        "uid": {"type": _kind(question), "id": who.id},
+        "uid": {"type": _kind(who), "id": who.id},
         "attrs": {"tenant": who.tenant, "claims": {name: claims.get(name, "") for name in seen.claims}},
         "parents": [{"type": "Role", "id": role.value} for role in sorted(who.roles)],
     }
@@ -188,25 +206,37 @@ def asked(question: Question, settings: Settings, seen: Seen) -> Asked | str:
         "attrs": {name: attributes[name] for name in sorted(seen.resource)},
         "parents": [],
     }
-    return Asked((_kind(question), who.id), question.action, json.dumps([person, subject]))
+    return Asked((_kind(who), who.id), action, json.dumps([person, subject]))
 
 
-def circumstances(question: Question, facts: Facts, crowd: Crowd, emergency: bool, seen: Seen) -> str:
-    """The context as JSON. A builder that nobody verified is none, and so nobody's own is a request without a requester."""
+def circumstances(question: Question, facts: Facts, emergency: bool) -> Circumstances:
+    """All of them but the crowd. A builder that nobody verified is none, and so nobody's own is a request without a requester."""
     context = question.context
+    return Circumstances(
+        own=context.requester != "" and context.requester == question.principal.person,
+        emergency=emergency,
+        provenance_verified=context.provenance_verified,
+        second_prepare=context.prepares > 0,
+        prepares=context.prepares,
+        uploaded=context.uploaded,
+        builder=context.builder if context.provenance_verified else "",
+        build_type=context.build_type if context.provenance_verified else "",
+        source=context.source if context.provenance_verified else "",
+        source_ref=context.source_ref if context.provenance_verified else "",
+        hours=facts.hours,
+        freeze=facts.freezes,
+        over=facts.over,
+    )
+
+
+def context_text(about: Circumstances, crowd: Crowd, seen: Seen) -> str:
+    """The context as JSON."""
     attributes: dict[str, object] = {
-        "approvals": crowd.approvals,
-        "officers": crowd.officers,
-        "own": context.requester != "" and context.requester == question.principal.person,
-        "emergency": emergency,
-        **{name: getattr(context, name) if context.provenance_verified else "" for name in OF_PROVENANCE},
-        "provenance_verified": context.provenance_verified,
-        "second_prepare": context.prepares > 0,
-        "prepares": context.prepares,
-        "uploaded": context.uploaded,
-        "hours": _entities("Hours", facts.hours),
-        "freeze": _entities("Freeze", facts.freezes),
-        "over": _entities("Quota", facts.over),
+        **about._asdict(),
+        **crowd._asdict(),
+        "hours": _entities("Hours", about.hours),
+        "freeze": _entities("Freeze", about.freeze),
+        "over": _entities("Quota", about.over),
     }
     return json.dumps({name: attributes[name] for name in sorted(seen.context)})
 
@@ -221,8 +251,8 @@ def request(one: Asked, context: str) -> dict[str, object]:
     }
 
 
-def _kind(question: Question) -> str:
-    return "Machine" if question.principal.machine else "Person"
+def _kind(who: Principal) -> str:
+    return "Machine" if who.machine else "Person"
 
 
 def _entity(kind: str, value: StrEnum | str | None) -> dict[str, object]:

@@ -9,13 +9,16 @@ emergency, has this form; the signature is of the kind `approval`. Persons sign 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sealwright.artifact.digest import Digest
+from sealwright.errors import RequestRefused
 from sealwright.log.canonical import canonical_json
+from sealwright.signing.approval import MAX_APPROVALS, Approval, approver_of
 from sealwright.signing.approvalkeys import WebauthnKey
-from sealwright.signing.people import PREPARE, Machine, People, Person
+from sealwright.signing.people import PREPARE, Machine, People, Person, Principal
 from sealwright.signing.request import SigningRequest
 
 TYPE = "sealwright/prepare/1"
@@ -46,5 +49,34 @@ class Preparers:
         found = self.people.authenticator(credential)
         return found if found is not None and self._prepares(self.people.persons[found.person]) else None
 
+    def principal(self, key: Digest, person: str) -> Principal:
+        """Who signed by a key that is one of theirs: the person, or a machine of theirs."""
+        found = self.people.prepares_by(key)
+        return self.people.principal(person if found is None else found.id, self.now)
+
     def _prepares(self, one: Person | Machine) -> bool:
         return one.tenant == self.tenant and bool(one.roles & PREPARE) and self.people.counts(one, self.now)
+
+
+def preparers_of(
+    request: SigningRequest,
+    prepares: Iterable[Approval],
+    requester: str,
+    register: Preparers,
+    may: Callable[[Principal, Digest], bool],
+) -> dict[str, Digest]:
+    """The distinct persons who, or whose machines, prepared the same, without the requester, each with the digest of the proof that counts.
+
+    requester: the person who asked, or who answers for the machine that did; may: whether somebody may say it, by the digest of their proof.
+    RequestRefused for a proof that does not hold: somebody has written into the database.
+    """
+    text, found = prepare_text(request), dict[str, Digest]()
+    for number, one in enumerate(prepares, 1):
+        if number > MAX_APPROVALS:
+            raise RequestRefused("second prepares", f"more than {MAX_APPROVALS}", "Ask for the signatures again.")
+        signer, proof = approver_of(text, one, register, f"second prepare {number}"), Digest.of(one.proof)
+        if signer is None or signer.person == requester:
+            continue
+        if may(register.principal(signer.key, signer.person), proof):
+            found.setdefault(signer.person, proof)
+    return found

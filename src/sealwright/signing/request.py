@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
@@ -35,7 +36,7 @@ _TIMES = ("not_before", "expires")
 _OPTIONAL = ("provenance", "reason", "emergency")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: its bytes are made once
 class SigningRequest:
     """service, origin: of the service and its log; nonce: 32 hex digits; requester, tenant: ids of the register.
 
@@ -65,6 +66,15 @@ class SigningRequest:
 
     def encoded(self) -> bytes:
         """The bytes that approvers sign."""
+        return self._encoded
+
+    @cached_property
+    def id(self) -> str:
+        """What everybody calls it: SHA-256 of its bytes, 64 hex digits."""
+        return Digest.of(self._encoded).value.hex()
+
+    @cached_property
+    def _encoded(self) -> bytes:
         named: dict[str, Field] = {
             "type": TYPE,
             **{name: getattr(self, name) for name in _TEXTS},
@@ -81,11 +91,6 @@ class SigningRequest:
         if self.emergency:
             named["emergency"] = "yes"
         return canonical_json(named)
-
-    @property
-    def id(self) -> str:
-        """What everybody calls it: SHA-256 of its bytes, 64 hex digits."""
-        return Digest.of(self.encoded()).value.hex()
 
     def holds(self, now: datetime) -> bool:
         """Whether it may be approved and used at that time."""

@@ -11,9 +11,9 @@
    the service came to by itself, of uploaded files, is in the log too (`uploads.py`).
 3. Using: all of it is judged again from what nobody can have written into the database (A130): the request's bytes have its name; by
    the log, proved up to its checkpoint (`history.py`), it was asked so, not withdrawn, has not ended, was attempted as often as its row
-   says, and the signatures it has are those that are there; every approval and second prepare is in the log too and holds by a key that the register has
-   now; none is the requester's, of then or of now; who asked is still there, and has no role that was taken away or given since; the
-   policies of today allow it. Then an entry says that it is used.
+   says, and the signatures it has are those that are there; every approval and second prepare is in the log too, holds by a key that the
+   register has now, and is of somebody whom the policies of today let give it; none is the requester's, of then or of now; who asked is
+   still there, and has no role that was taken away or given since; the policies of today allow it. Then an entry says that it is used.
 4. Signing: the key's desk (`desk.py`), intents and results in the log. It begins once the record is durable, whether or not who asked
    still listens. What failed may be attempted again, which is a second entry; what was signed before is not signed again.
 5. Emergencies: an officer calls one, and it is used like every other request; what it owes is in the same transaction (`followup.py`).
@@ -47,7 +47,7 @@ from sealwright.log.entryfields import Scheme
 from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
-from sealwright.signing.judging import asker_now, check_history, check_state, judge_use
+from sealwright.signing.judging import asker_now, check_asked, check_history, check_state, judge_use
 from sealwright.signing.newrequest import Serving, new_request, row_of
 from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
@@ -329,6 +329,16 @@ class Requests:
         except TimeoutError as cause:
             raise JournalError("log", "it did not answer in time", "See to its database.") from cause
         return order.answer
+
+    def history(self, connection: Connection, stored: StoredRequest) -> History:
+        """What the log has about a request; LogRefused where that is not what its row says, or who asked was erased."""
+        history = self._histories.read(connection, stored.id, stored.leaf)
+        check_asked(stored, history)
+        return history
+
+    def news(self, connection: Connection, id_: str, history: History) -> bool:
+        """Whether the log has more about a request than its history, as far as this transaction sees."""
+        return self._histories.since(connection, id_, history)
 
     def signing(self) -> frozenset[str]:
         """What this replica is signing, or about to record that it does."""

@@ -8,7 +8,7 @@ shelf.signatures(principal, id_)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -23,7 +23,7 @@ from sealwright.signing.requestrows import made_of
 from sealwright.signing.standings import Listed, Standing, standing_of
 from sealwright.signing.storedrequest import StoredRequest, read_stored
 from sealwright.signing.tables import FOLLOWUPS, REQUESTS, State
-from sealwright.signing.wish import Wish, about, body_of
+from sealwright.signing.wish import Wish, body_of, subject_seen
 from sealwright.store.engine import Store
 
 PAGE = 100
@@ -135,6 +135,5 @@ class Shelf:
             raise PolicyRefused(f"{action}", decision.reason, decision.advice or "Ask who decides what is allowed.")
 
     def _allowed(self, principal: Principal, action: Action, stored: StoredRequest, now: datetime) -> Decision:
-        request = stored.request
-        subject = replace(about(request.claims), tenant=request.tenant, format=request.format, count=request.count)
+        subject = subject_seen(stored.request)
         return self.policies().decide(Question(principal, action, subject, Context(now, requester=stored.person)))

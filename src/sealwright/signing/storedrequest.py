@@ -168,6 +168,19 @@ def used_text(principal: Principal, id_: str, persons: Collection[str], preparer
     return canonical_json(fields)
 
 
+def read_users(connection: Connection, used: Digest) -> frozenset[str]:
+    """Who had a part in a use: for whom it was signed, and who let it through. used: digest of its private part, as the log has it.
+
+    LogRefused where that part is gone, or another one: nobody can say then who had none.
+    """
+    text = connection.execute(select(PRIVATE.c.text).where(PRIVATE.c.digest == str(used))).scalar()
+    if text is None or Digest.of(bytes(text)) != used:
+        raise LogRefused(f"private part {used}", "the record of who let it through is gone, or another one", TAMPERED)
+    found = read_canonical(bytes(text))
+    approvers = found.get("approvers", ())
+    return frozenset((str(found["person"]), *(approvers if isinstance(approvers, tuple) else ())))
+
+
 def _asker(request: SigningRequest, private: Mapping[str, Field]) -> Asker:
     claims = private.get("claims", ())
     pairs = [tuple(one.partition("=")[::2]) for one in claims] if isinstance(claims, tuple) else []

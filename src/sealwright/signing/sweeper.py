@@ -2,15 +2,19 @@
 
 sweeper = Sweeper(requests)
 for problem in sweeper.sweep(): ...          every few seconds; says that this replica lives
+
+Leases are counted by the database's clock: replicas on several machines need not agree on the time, and one whose clock is ahead takes
+nothing from the others. A SQLite file is of one machine, whose clock it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import cast
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sealwright.errors import RequestOver, SealwrightError
 from sealwright.log import entries
@@ -25,10 +29,11 @@ ENDED = "the service ended while it was signing"
 
 
 class Sweeper:
-    """Keeps house for the requests of one replica; used by one thread at a time."""
+    """Keeps house for the requests of one replica; used by one thread at a time. leased_at: the time by which leases run out."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, leased_at: Callable[[Connection], datetime] | None = None) -> None:
         self._requests = requests
+        self._leased_at = leased_at or self._database_time
         self._tried: dict[str, int] = {}  # what was tried to be used, with so many approvals
 
     def begin(self) -> None:
@@ -59,11 +64,12 @@ class Sweeper:
         """What is past its day."""
         replica = self._requests.replica
         with self._requests.store.write() as connection:
-            here = connection.execute(update(REPLICAS).where(REPLICAS.c.id == replica).values(seen=millis(now)))
+            leased = self._leased_at(connection)
+            here = connection.execute(update(REPLICAS).where(REPLICAS.c.id == replica).values(seen=millis(leased)))
             if here.rowcount == 0:
-                connection.execute(insert(REPLICAS).values(id=replica, started=millis(now), seen=millis(now)))
-            connection.execute(delete(REPLICAS).where(REPLICAS.c.seen < millis(now - FORGOTTEN)))
-            self._give_up(connection, now)
+                connection.execute(insert(REPLICAS).values(id=replica, started=millis(now), seen=millis(leased)))
+            connection.execute(delete(REPLICAS).where(REPLICAS.c.seen < millis(leased - FORGOTTEN)))
+            self._give_up(connection, leased)
             late = (
                 select(REQUESTS.c.id)
                 .where(REQUESTS.c.state.in_((State.WAITING, State.FAILED)), REQUESTS.c.expires < millis(now))
@@ -71,9 +77,15 @@ class Sweeper:
             )
             return list(connection.execute(late).scalars())
 
-    def _give_up(self, connection: Connection, now: datetime) -> None:
+    def _database_time(self, connection: Connection) -> datetime:
+        if self._requests.store.is_sqlite:
+            return self._requests.clock()
+        at = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return cast("datetime", at).astimezone(UTC)
+
+    def _give_up(self, connection: Connection, leased: datetime) -> None:
         """What a dead replica was signing, and what this one is not signing although its row says so."""
-        alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > millis(now - LEASE))
+        alive = select(REPLICAS.c.id).where(REPLICAS.c.seen > millis(leased - LEASE))
         signing = connection.execute(
             select(REQUESTS.c.id, REQUESTS.c.attempt, REQUESTS.c.holder)
             .where(

@@ -179,6 +179,29 @@ SIGN_COUNTS = Table(
     Column("count", BigInteger, nullable=False),
 )
 
+# how much of a kind was signed since an hour or a day began (`rates.py`). request: by which it was too much, "" while it is not; told: 1 when
+# somebody has heard of it
+RATES = Table(
+    "rates",
+    METADATA,
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("per", Text, primary_key=True),
+    Column("of", Text, primary_key=True),
+    Column("tenant", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("told", Integer, nullable=False),
+)
+
+# how far the log was counted for them: the number of the next entry
+RATED = Table(
+    "rated",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+)
+
 REPLICAS = Table(
     "replicas",
     METADATA,

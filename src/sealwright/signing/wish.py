@@ -20,6 +20,7 @@ from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
 from sealwright.signing.policy import MOST_NEEDED, Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Question, Subject
 from sealwright.signing.privatepart import MAX_TEXT
+from sealwright.signing.request import SigningRequest
 from sealwright.signing.requestprovenance import wanted_and_found
 from sealwright.trust.model import Environment
 
@@ -121,6 +122,11 @@ def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bo
         count=count,
         claims_signed=signed,
     )
+
+
+def subject_seen(request: SigningRequest) -> Subject:
+    """What the policies are asked about where somebody reads, approves or withdraws a request: what its own bytes say."""
+    return replace(about(request.claims), tenant=request.tenant, format=request.format, count=request.count)
 
 
 def about(claims: Claims) -> Subject:

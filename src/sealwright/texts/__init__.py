@@ -10,6 +10,7 @@ from sealwright.texts import (
     keys,
     log,
     records,
+    repository,
     running,
     statements,
     station,
@@ -30,5 +31,6 @@ TEXTS: dict[str, Text] = {
     **trust.TEXTS,
     **keys.TEXTS,
     **log.TEXTS,
+    **repository.TEXTS,
     **errors.TEXTS,
 }

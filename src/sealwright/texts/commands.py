@@ -88,6 +88,8 @@ WORDS: dict[str, str] = {
     "attest.wrote": "wrote {path}",
     "attest.nonce": "nonce {nonce}",
     "attest.vouches": "stated by the TPM with the attestation key {signer}; compare it with the TPM's own record",
+    "attest.audit-begun": "{journal}: every use of {key} is written here from now on, and the TPM counts the signatures of all its keys",
+    "attest.uses": "{journal}: the TPM attested every use up to now",
     "attest.holds": "{path}: its key lives in a TPM and was made there",
     "trust-new.made": "{path}: version 1 of {id}, not signed yet",
     "trust-new.next": "Next: add anchors and rules (sealwright trust add --help), then each officer signs: sealwright trust sign {path} --home HOME --person ID",

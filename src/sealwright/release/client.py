@@ -1,0 +1,171 @@
+"""A repository as its readers see it: python-tuf's client, begun at the root that the trust file names (`tuf_root`).
+
+1. The first root is `1.root.json` of the repository, wherever it came from: it counts if its SHA-256 is the one in the trust file. From
+   there TUF walks version by version, each signed by the thresholds of both sides.
+2. Expiry is judged at the time that the verdicts use, max(clock, floor), and not at this machine's clock alone (A109, A147).
+3. The highest version seen of each role is kept by whoever asks (`Client.versions`, `check_versions`), beside python-tuf's own cache of
+   metadata: a cache that is damaged or gone must not make an older repository acceptable (A144). It is kept for each set of a role's
+   keys, so that new keys may begin anew after a fast-forward attack, as TUF wants it.
+TUF says that a repository is current and whole. Whether something of it may be installed says the maker's signature, by the trust file's rules.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+from tuf.api import exceptions
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.ngclient import Updater, UpdaterConfig
+from tuf.ngclient.fetcher import FetcherInterface
+
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.names import display
+from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
+from sealwright.release.channels import Channels, parse_channels
+from sealwright.release.layout import ProductPath
+
+FIRST_ROOT = "1.root.json"
+MAX_CHANNELS_BYTES = 64 << 10
+_ROLES = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
+_CONFIG = UpdaterConfig(max_root_rotations=256, max_delegations=64, root_max_length=512_000)
+_AGAIN = "Fetch from the repository's own server, or ask whoever publishes it."
+
+
+class Client:
+    """A refreshed view of one repository, at one time. Owned by one process; its folder of metadata is used by one at a time."""
+
+    def __init__(self, updater: Updater, subject: str) -> None:
+        self._updater = updater
+        self.subject = subject
+
+    def target(self, name: str) -> TargetFile | None:
+        """What the repository says of a target; None where it has none. Raises RepositoryRefused, RepositoryStale, RepositoryUnavailable."""
+        with _explained(self.subject):
+            return self._updater.get_targetinfo(name)
+
+    def download(self, target: TargetFile, path: str) -> None:
+        """A target's bytes in a file, checked by length and digest before it gets its content. Raises the same."""
+        with _explained(self.subject):
+            self._updater.download_target(target, path)
+
+    def read(self, name: str, limit_bytes: int) -> bytes | None:
+        """A small target's bytes; None where there is none. Raises the same, RepositoryRefused for one that is larger."""
+        found = self.target(name)
+        if found is None:
+            return None
+        if found.length > limit_bytes:
+            raise RepositoryRefused(
+                f"{self.subject}: {name}", f"it has {found.length} bytes, at most {limit_bytes} are read", _AGAIN
+            )
+        path = os.path.join(self._updater._dir, "small.tmp")
+        self.download(found, path)
+        try:
+            with open(path, "rb") as file:
+                return file.read(limit_bytes + 1)
+        finally:
+            os.unlink(path)
+
+    def channels(self, product: ProductPath) -> Channels:
+        """What is offered of a product. Raises the same, RepositoryRefused where nothing is said of it, MalformedArtifact."""
+        data = self.read(product.channels, MAX_CHANNELS_BYTES)
+        if data is None:
+            raise RepositoryRefused(
+                self.subject, f"it offers nothing of {product}", "Check the product's path, LINE/NAME."
+            )
+        return parse_channels(data, f"{self.subject}: {product.channels}")
+
+    def metadata_names(self) -> tuple[str, ...]:
+        """The files of metadata that make up this view: the roots, timestamp, snapshot, and the roles that the snapshot lists."""
+        trusted = self._updater._trusted_set
+        roots = (f"{number}.root.json" for number in range(1, trusted.root.version + 1))
+        roles = (f"{meta.version}.{name}" for name, meta in trusted.snapshot.meta.items())
+        return (*roots, f"{trusted.snapshot.version}.snapshot.json", *roles, "timestamp.json")
+
+    def versions(self) -> Mapping[str, int]:
+        """The version of each of the four roles, by a name that changes with the role's keys."""
+        trusted = self._updater._trusted_set
+        root = trusted.root
+        numbers = {
+            Root.type: root.version,
+            Timestamp.type: trusted.timestamp.version,
+            Snapshot.type: trusted.snapshot.version,
+            Targets.type: trusted.targets.version,
+        }
+        return {_counter(root, role): numbers[role] for role in _ROLES}
+
+
+def open_client(
+    first_root: bytes,
+    expected: Digest,
+    metadata: str,
+    fetcher: FetcherInterface,
+    urls: tuple[str, str],
+    judged: datetime,
+) -> Client:
+    """A refreshed client of a repository.
+
+    first_root: `1.root.json`; expected: the trust file's `tuf_root`; metadata: a folder kept between calls, writable by this account
+    alone; urls: of the folder of metadata and of that of targets, each with a slash at its end; judged: the judgement time, aware.
+    Raises RepositoryRefused (a signature, a version, a digest), RepositoryStale (expired metadata), RepositoryUnavailable (not there).
+    """
+    if (found := Digest.of(first_root, HashName.SHA256)) != expected:
+        raise RepositoryRefused(
+            urls[0],
+            f"its first root is {found}, the trust file names {expected}",
+            "It is another repository, or the trust file is of another one.",
+        )
+    with _explained(urls[0]):
+        updater = Updater(metadata, urls[0], None, urls[1], fetcher, _CONFIG, bootstrap=first_root)
+        # python-tuf offers no way to say at which time expiry is judged
+        updater._trusted_set.reference_time = judged
+        updater.refresh()
+    return Client(updater, urls[0].removesuffix("metadata/"))
+
+
+def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
+    """`1.root.json` as the repository has it; it proves nothing before its digest was compared. Raises RepositoryUnavailable."""
+    with _explained(metadata_url):
+        return fetcher.download_bytes(f"{metadata_url}{FIRST_ROOT}", _CONFIG.root_max_length)
+
+
+def check_versions(found: Mapping[str, int], seen: Mapping[str, int], subject: str) -> None:
+    """RepositoryRefused where a role is older than one seen before. seen: what `versions` said then, and whatever else is counted there."""
+    for name, version in found.items():
+        if version < seen.get(name, 0):
+            raise RepositoryRefused(
+                subject,
+                f"its {name.split(' ')[1]} is version {version}, and version {seen[name]} was seen before",
+                "It is an old copy. " + _AGAIN,
+            )
+
+
+def _counter(root: Root, role: str) -> str:
+    """`tuf ROLE DIGEST`: the digest is of the role's key ids; of the root, whose versions never begin anew, of its own name."""
+    keys = [] if role == Root.type else sorted(root.get_delegated_role(role).keyids)
+    return f"tuf {role} {Digest.of(' '.join((role, *keys)).encode()).value.hex()[:32]}"
+
+
+@contextmanager
+def _explained(subject: str) -> Iterator[None]:
+    """python-tuf's errors as ours."""
+    try:
+        yield
+    except SealwrightError:
+        raise
+    except exceptions.ExpiredMetadataError as cause:
+        raise RepositoryStale(subject, f"its metadata has ended ({_said(cause)})", _AGAIN) from cause
+    except exceptions.RepositoryError as cause:
+        raise RepositoryRefused(subject, f"it is not what its keys signed ({_said(cause)})", _AGAIN) from cause
+    except exceptions.DownloadLengthMismatchError as cause:
+        raise RepositoryRefused(subject, f"more comes than was signed ({_said(cause)})", _AGAIN) from cause
+    except (exceptions.DownloadError, OSError, ValueError) as cause:
+        raise RepositoryUnavailable(
+            subject, f"it cannot be read ({_said(cause)})", "Check its address, the network and the disk."
+        ) from cause
+
+
+def _said(cause: Exception) -> str:
+    return display(str(cause) or type(cause).__name__)[:200]
