@@ -14,9 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from service_load import resident_mib
+
 from kit.signingservice import House, house, running
 from service import CLIENTS, of_service
-from service_load import resident_mib
 
 HOUR = 360_000
 POINTS = 10

@@ -35,6 +35,7 @@ COMMANDS = {
     "confirm": "prepare your own copies of what a signing service is asked for, and sign that they are the same",
     "follow-up": "look at an emergency of a signing service afterwards, as an officer",
     "record": "list, check and export the installation records that verify --record wrote",
+    "permit": "let one device do for some hours what its trust file refuses, by the word of persons named for it",
     "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
