@@ -378,6 +378,12 @@ class ProvenanceRefused(RequestRefused):
     code = "SW-PROVENANCE-REFUSED"
 
 
+class SpoolFull(SealwrightError):
+    """There is no room now for a file that was uploaded."""
+
+    code = "SW-SPOOL-FULL"
+
+
 class RequestOver(RequestRefused):
     """A request is used, withdrawn or past its day, or what was sent for it is there already."""
 

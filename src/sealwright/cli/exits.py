@@ -51,6 +51,7 @@ EXITS: dict[str, Exits] = {
     ),
     "ci verify": Exits("the provenance is what was demanded", "it is not"),
     "approve": Exits("approved, or listed", "not approved, or the service refuses it"),
+    "confirm": Exits("confirmed", "something is not the same, or nothing is confirmed, or the service refuses it"),
     "stamp": Exits(
         "everything is stamped; with --status: nothing waits too long",
         "something is not stamped; with --status: something waits longer than --within",

@@ -32,6 +32,7 @@ COMMANDS = {
     "sign": "sign files and folders",
     "ci": "sign in a CI job by a signing service, and check build provenance",
     "approve": "approve what somebody asks a signing service for, by your own key",
+    "confirm": "prepare your own copies of what a signing service is asked for, and sign that they are the same",
     "follow-up": "look at an emergency of a signing service afterwards, as an officer",
     "record": "list, check and export the installation records that verify --record wrote",
     "permit": "let one device do for some hours what its trust file refuses, by the word of persons named for it",

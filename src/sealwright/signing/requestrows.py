@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select
 
 from sealwright.artifact.digest import Digest
 from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
-from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PRIVATE, REQUESTS, SIGNATURES, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PREPARES, PRIVATE, REQUESTS, SIGNATURES, State
 
 _PRIVATE = insert(PRIVATE)
 
@@ -52,8 +52,12 @@ def made_of(connection: Connection, id_: str) -> dict[int, Value]:
 
 def approvals_of(connection: Connection, id_: str) -> list[Approval]:
     """The approvals of a request, in the order in which they came."""
-    rows = connection.execute(select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number))
-    return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
+    return _proofs(connection, APPROVALS, id_)
+
+
+def prepares_of(connection: Connection, id_: str) -> list[Approval]:
+    """What others signed who prepared the same, in the order in which it came."""
+    return _proofs(connection, PREPARES, id_)
 
 
 def keep_private(connection: Connection, id_: str, text: bytes) -> None:
@@ -80,6 +84,11 @@ def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> 
         return int(connection.execute(query).scalar() or 0)
 
     return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))
+
+
+def _proofs(connection: Connection, table: Table, id_: str) -> list[Approval]:
+    rows = connection.execute(select(table).where(table.c.request == id_).order_by(table.c.number))
+    return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
 
 
 def millis(time: datetime) -> int:

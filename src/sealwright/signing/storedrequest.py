@@ -161,8 +161,8 @@ def doers_text(did: str, persons: Collection[str], id_: str) -> bytes:
     return canonical_json({"salt": secrets.token_hex(SALT_BYTES), "request": id_, did: tuple(sorted(persons))})
 
 
-def used_text(principal: Principal, id_: str, persons: Collection[str]) -> bytes:
-    """The private part of its use: for whom it is signed, and who let it through."""
+def used_text(principal: Principal, id_: str, persons: Collection[str], preparers: Collection[str]) -> bytes:
+    """The private part of its use: for whom it is signed, who let it through, and who prepared it too."""
     fields: dict[str, Field] = {
         "salt": secrets.token_hex(SALT_BYTES),
         "request": id_,
@@ -170,6 +170,8 @@ def used_text(principal: Principal, id_: str, persons: Collection[str]) -> bytes
         "person": principal.person,
         "approvers": tuple(sorted(persons)),
     }
+    if preparers:
+        fields["preparers"] = tuple(sorted(preparers))
     return canonical_json(fields)
 
 

@@ -151,6 +151,7 @@ TEXTS: dict[str, Text] = {
         "the build provenance {subject} is not one for this: {found}",
         "Sign what the builder built, with the provenance that it made for it.",
     ),
+    "SW-SPOOL-FULL": Text("{subject} has no room for a file now: {found}", "Upload it again in a moment."),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",
         "Look how it stands, and ask anew where you must.",
