@@ -168,7 +168,7 @@ def test_a144_an_enforced_floor_stays_when_the_verifiers_memory_is_younger(maker
     (device.state / "memory/state.json").unlink()
     with lied_to(device, staged) as agent:
         done = judged(agent, first)
-    assert (done.outcome, device.codes(done)) == ("refused", ["SW-AGENT-FLOOR"])
+    assert (done.outcome, device.codes(done)) == ("refused", ["SW-GENERATION-OLD"])
 
 
 def test_a147_metadata_that_ended_keeps_no_device_on_an_old_release(maker: Maker, device: Site) -> None:

@@ -20,10 +20,10 @@ from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.errors import KeyRefused, KeyUnavailable, MalformedEnvelope, OutputRefused
 from sealwright.keys.auditjournal import AuditJournal, name_journal, new_journal
 from sealwright.keys.auditlines import AttestedLine, MadeLine, UseLine, read_line, read_lines
-from sealwright.keys.commandaudit import check_command_audit
 from sealwright.keys.key import KeyKind
 from sealwright.keys.tpm import create_tpm_key, open_tpm_key
 from sealwright.keys.tpmwire import read_public_area
+from sealwright.log.commandaudit import check_command_audit
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_command_that_was_broken_off_is_proved_undone_or_told(
         use = next(one for one in read_lines(str(machine.journal)) if isinstance(one, UseLine))
         turn.add(UseLine(use.name, Digest.of(b"past the log").value))
     with machine.journal.open("a") as journal:
-        journal.write("made 2026-11-26T12:00")  # and the line that the kill cut off
+        journal.write("made 17641584")  # and the line that the kill cut off
     if executed:
         machine.intruder_signs()
     machine.sign(2)
@@ -314,9 +314,10 @@ def test_what_was_found_before_a_time_is_not_told_again(machine: Machine) -> Non
     "text",
     [
         "", "nonsense\n", "# sealwright tpm audit 2\n", "# sealwright tpm audit 1\n", "# sealwright tpm audit 1\nuse 00 00\n",
-        "# sealwright tpm audit 1\nkey 00\n", "# sealwright tpm audit 1\nmade 2026-11-26T12:00:00Z 00\n",
+        "# sealwright tpm audit 1\nkey 00\n", "# sealwright tpm audit 1\nmade 1764158400 00\n",
+        "# sealwright tpm audit 1\nmade 999999999999 00\n",
         "# sealwright tpm audit 1\nkey " + "00" * 8192 + "\n", "# sealwright tpm audit 1\nattested x y z\n",
-        "# sealwright tpm audit 1\nattested 2026-11-26T12:00:00Z 00 00 00 00\n",
+        "# sealwright tpm audit 1\nattested 1764158400 00 00 00 00\n",
     ],
 )  # fmt: skip
 def test_what_is_no_journal_is_a_typed_error(tmp_path: Path, text: str) -> None:

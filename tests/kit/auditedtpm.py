@@ -15,9 +15,9 @@ from sealwright.envelope.algorithms import key_digest
 from sealwright.envelope.tobesigned import Kind, ToBeSigned
 from sealwright.keys.auditjournal import AuditJournal, name_journal, new_journal
 from sealwright.keys.auditlines import read_lines
-from sealwright.keys.commandaudit import Audited, check_command_audit
 from sealwright.keys.key import KeyKind
 from sealwright.keys.tpm import create_tpm_key, open_tpm_key
+from sealwright.log.commandaudit import Audited, check_command_audit
 
 HANDLE = "0x81010001"
 

@@ -41,11 +41,12 @@ def say_round(config: AgentConfig, done: Round, as_json: bool) -> None:
         if done.recovered.value == "returned":
             result = say("agent.result.returned", version=_version(done.installed))
         print(say("agent.recovered", result=result))
-    if done.outcome is Outcome.REFUSED and done.verdict is not None:
+    by_permit = done.verdict is not None and done.verdict.permitted is not None
+    if done.verdict is not None and (done.outcome is Outcome.REFUSED or by_permit):
         from sealwright.cli.render import Detail, verdict_text
 
         print(verdict_text(done.verdict, Detail.PLAIN), end="")
-    else:
+    if done.outcome is not Outcome.REFUSED:
         print(_sentence(config, done))
     if done.trouble:
         print(say("agent.status.trouble", trouble=done.trouble))

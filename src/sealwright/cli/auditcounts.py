@@ -175,8 +175,8 @@ def _by_tpm(args: argparse.Namespace, found: Counted) -> None:
     from sealwright.errors import UsageError
     from sealwright.findings import reject
     from sealwright.keys.auditlines import read_lines
-    from sealwright.keys.commandaudit import check_command_audit
     from sealwright.log.canonical import time_text
+    from sealwright.log.commandaudit import check_command_audit
     from sealwright.log.usage import Use
 
     only = {_key(one) for one in args.tpm_key}

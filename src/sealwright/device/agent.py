@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,32 +21,27 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.folders import sync_folder
 from sealwright.artifact.source import read_file_or_none
 from sealwright.device.admission import Admitted, Asker, Permits, Retry, admit, refused, still_runs
 from sealwright.device.agentconfig import AgentConfig, Consent
+from sealwright.device.agentfolder import MEMORY, check_folder, counter_of, memory_of, taken
 from sealwright.device.agentstate import AgentState, Installed, Kept
 from sealwright.device.copying import Copy, copy_staged, listed
-from sealwright.device.counter import Counter, TpmCounter, make_counter
 from sealwright.device.install import Device, Result, install_copy, install_kept, resume
 from sealwright.device.messages import Wanted
 from sealwright.device.slots import WORK, make_slots, slot_folder
 from sealwright.device.unprivileged import FOLDER as FETCH_FOLDER
 from sealwright.device.unprivileged import fetching
 from sealwright.device.window import open_at
-from sealwright.errors import AgentDamaged, InstallRefused, OutputRefused, SealwrightError
+from sealwright.errors import InstallRefused, SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.release.channels import Named
 from sealwright.trust.belief import Believed, load_trust
-from sealwright.trust.place import unsafe_because
 from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
 from sealwright.trust.verdict import Outcome as Judged
 from sealwright.trust.verdict import Purpose, Verdict
 
-MEMORY = "memory"
-LOCK = "agent.lock"
-LOCK_WAIT_S = 5.0  # what hashed for an agent that was killed ends a moment after it
 CONSENT = "consent"
 
 
@@ -249,7 +242,7 @@ class Agent:
             self.device.clock(), None, trust.issued, trust.expires, read_state(self.device.memory).floor
         ).judged
         have = frozenset(self._have()) if doing not in (Doing.CHECK, Doing.AGAIN) else frozenset()
-        return Wanted(self.config, trust.tuf_root, now, have)
+        return Wanted(self.config, trust.tuf_root, now, have, self._permitted())
 
     def _have(self) -> dict[bytes, str]:
         """The files of the installed release by their digests."""
@@ -268,7 +261,7 @@ class Agent:
 
     def _newer(self, offered: Named) -> bool:
         installed = self.state.installed
-        if installed is None or (self.seams.permits is not None and self.seams.permits.names(offered.manifest)):
+        if installed is None or offered.manifest in self._permitted():
             return installed is None or offered.manifest != installed.release.manifest
         return offered.manifest != installed.release.manifest and offered.generation >= installed.release.generation
 
@@ -278,6 +271,9 @@ class Agent:
         return Asker(
             self.config, self.state, self.device.memory, believed, self.device.clock(), floor, self.seams.permits
         )
+
+    def _permitted(self) -> frozenset[Digest]:
+        return self.seams.permits.manifests if self.seams.permits is not None else frozenset()
 
     def _fetch_folder(self, below: str = "") -> str:
         return (
@@ -301,18 +297,14 @@ def agent_at(
 
     InstallRefused where another one is at work or others may write there; AgentDamaged for a state that cannot be relied on.
     """
-    _check_state(config)
-    lock = _locked(config)
-    os.umask(0o022)  # what is installed is read by others
-    try:
+    with taken(config.state):
+        os.umask(0o022)  # what is installed is read by others
         kept = Kept(config.state, config.device, config.product)
-        memory = _memory(config, kept)
-        made = Device(config, kept, memory, _counter(config, kept))
+        memory = memory_of(config, kept)
+        made = Device(config, kept, memory, counter_of(config, kept))
         device = made if clock is None else replace(made, clock=clock)
         make_slots(config.state)
         yield Agent(config, device, resume(device), seams or Seams())
-    finally:
-        os.close(lock)
 
 
 def looking_at(config: AgentConfig) -> Agent:
@@ -320,7 +312,7 @@ def looking_at(config: AgentConfig) -> Agent:
 
     AgentDamaged for a state that cannot be relied on, InstallRefused where there is none yet.
     """
-    _check_state(config)
+    check_folder(config.state)
     memory = os.path.join(config.state, MEMORY)
     kept = Kept(config.state, config.device, config.product)
     return Agent(config, Device(config, kept, memory, None), None)
@@ -334,74 +326,3 @@ def consented(config: AgentConfig) -> Asked:
         return data.decode(errors="replace").strip() == str(offered.manifest)
 
     return asked
-
-
-def _check_state(config: AgentConfig) -> None:
-    if not os.path.isdir(config.state):
-        raise InstallRefused(
-            config.state,
-            "there is no such folder, and a new one would remember nothing",
-            "Make it once, as root (`install -d -m 755`).",
-        )
-    if problem := unsafe_because(config.state):
-        raise InstallRefused(
-            config.state, f"it is not safe: {problem}", "Give it to root and take write access from others."
-        )
-
-
-def _locked(config: AgentConfig) -> int:
-    if sys.platform == "win32":
-        raise InstallRefused("the agent", "it works on Linux alone", "Use `sealwright station` on Windows.")
-    path = os.path.join(config.state, LOCK)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as cause:
-        raise OutputRefused(path, cause.strerror or "it cannot be opened", "Run it as root.") from cause
-    until = time.monotonic() + LOCK_WAIT_S
-    while not _taken(descriptor):
-        if time.monotonic() > until:
-            os.close(descriptor)
-            raise InstallRefused("the agent", "another one is at work here", "Wait until it has ended its round.")
-        time.sleep(0.05)
-    return descriptor
-
-
-def _taken(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _memory(config: AgentConfig, kept: Kept) -> str:
-    """The verifier's memory. It is made once, with the agent's first state: one that vanished later is never made anew."""
-    folder = os.path.join(config.state, MEMORY)
-    if not os.path.isdir(folder):
-        if os.path.exists(kept.path):
-            raise AgentDamaged(
-                folder,
-                "the verifier's memory is gone",
-                "Restore the state folder as a whole from this device's own backup.",
-            )
-        os.mkdir(folder, 0o700)
-        sync_folder(config.state)
-    return folder
-
-
-def _counter(config: AgentConfig, kept: Kept) -> Counter | None:
-    if config.counter is None:
-        if kept.state.counter is not None:
-            raise AgentDamaged(
-                config.path, "a TPM's counter was used here, and [counter] is gone", "Put [counter] back."
-            )
-        return None
-    base = kept.state.counter
-    if base is None:
-        if kept.state.installed is not None:
-            raise AgentDamaged(config.path, "[counter] came after the first installation", "Set the device up anew.")
-        base = make_counter(config.counter)
-        kept.change(lambda state: replace(state, counter=base))
-    return TpmCounter(config.counter, base)

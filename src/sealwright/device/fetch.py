@@ -60,8 +60,7 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
         updater = _updater(source, wanted)
         updater.refresh()
         channels = _channels(updater, source, wanted.config)
-        config = wanted.config
-        offered = channels.offered(config.channel, config.device, config.group) if channels is not None else None
+        offered = _offered(channels, wanted) if channels is not None else None
         if not go_on(_seen(source, channels, offered)) or offered is None:
             return -1
         return _stage(updater, source, wanted, offered)
@@ -88,6 +87,15 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
             f"its files cannot be kept here ({what})",
             "Make room, or remove the folder `fetch` of the agent: it is made anew.",
         ) from cause
+
+
+def _offered(channels: Channels, wanted: Wanted) -> Named | None:
+    """What this device is offered; before that a release that a permit is for, whichever channel has it."""
+    for offer in channels.offers:
+        if offer.release.manifest in wanted.permitted and channels.withdrawal(offer.release.manifest) is None:
+            return offer.release
+    config = wanted.config
+    return channels.offered(config.channel, config.device, config.group)
 
 
 class _Client(Updater):

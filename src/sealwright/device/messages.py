@@ -59,12 +59,13 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the fetch process is told, by its fork. root: the digest of the initial root; now: the judgement time; have: digests of
-    installed files."""
+    installed files; permitted: releases that permits are for, wanted before all others."""
 
     config: AgentConfig
     root: Digest
     now: datetime
     have: frozenset[bytes]
+    permitted: frozenset[Digest] = frozenset()
 
 
 Message = Seen | Staged | Failed

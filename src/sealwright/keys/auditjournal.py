@@ -1,4 +1,4 @@
-"""The journal of an audited TPM, written (its lines: `auditlines`; what they prove: `commandaudit`).
+"""The journal of an audited TPM, written (its lines: `auditlines`; what they prove: `log.commandaudit`).
 
     with AuditJournal("tpm.audit").turn() as turn:
         turn.add(UseLine(name, digest)); …; turn.add(MadeLine(now, signature)); turn.sync()
@@ -51,11 +51,11 @@ class Turn:
     def last(self) -> Line | None:
         """The last line, None of a journal without any. A torn one is cut away first."""
         try:
-            if os.pread(self._descriptor, len(FIRST_LINE), 0) != FIRST_LINE.encode():
+            if self._read(0, len(FIRST_LINE)) != FIRST_LINE.encode():
                 raise ValueError("it does not begin as one")
             size = os.fstat(self._descriptor).st_size
             start = max(0, size - 2 * MAX_LINE_BYTES)
-            tail = os.pread(self._descriptor, size - start, start)
+            tail = self._read(start, size - start)
             whole = tail.rfind(b"\n") + 1
             if whole < len(tail):
                 os.ftruncate(self._descriptor, start + whole)
@@ -65,6 +65,10 @@ class Turn:
             raise _unwritable(self._path, cause) from cause
         except ValueError as cause:
             raise KeyUnavailable(self._path, f"the TPM's journal is damaged: {cause}"[:160], _RESTORE) from cause
+
+    def _read(self, at: int, size: int) -> bytes:
+        os.lseek(self._descriptor, at, os.SEEK_SET)  # what is written goes to the end all the same
+        return os.read(self._descriptor, size)
 
 
 @dataclass(frozen=True, slots=True)

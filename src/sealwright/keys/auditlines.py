@@ -6,8 +6,8 @@
     made TIME TPMT_SIGNATURE                 and this is what came back; a `use` without it was broken off
     attested TIME NONCE ATTEST SIGNATURE AK  TPM2_GetCommandAuditDigest, signed by the attestation key; from here the TPM counts anew
 
-Octets in hexadecimal, times in UTC by this machine's clock. Nobody has to believe the file: what the TPM attested fits it or does not
-(`commandaudit`).
+Octets in hexadecimal, times in seconds since 1970 by this machine's clock. Nobody has to believe the file: what the TPM attested fits it or does
+not (`log.commandaudit`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sealwright.errors import MalformedEnvelope
 from sealwright.keys.tpmwire import SHA256
-from sealwright.log.canonical import read_time, time_text
 
 FIRST_LINE = "# sealwright tpm audit 1\n"
 MAX_LINE_BYTES = 8 * 1024
+MAX_TIME_DIGITS = 11
 _AGAIN = "Give the file as the machine with the TPM wrote it."
 
 
@@ -60,7 +60,7 @@ class MadeLine:
     signature: bytes
 
     def __str__(self) -> str:
-        return f"made {time_text(self.time)} {self.signature.hex()}\n"
+        return f"made {_seconds(self.time)} {self.signature.hex()}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class AttestedLine:
 
     def __str__(self) -> str:
         octets = (self.nonce, self.attest, self.signature, self.attestation_key)
-        return f"attested {time_text(self.time)} {' '.join(one.hex() for one in octets)}\n"
+        return f"attested {_seconds(self.time)} {' '.join(one.hex() for one in octets)}\n"
 
 
 Line = KeyLine | UseLine | MadeLine | AttestedLine
@@ -89,15 +89,25 @@ def read_line(text: str) -> Line:
         case ["use", name, digest]:
             read = UseLine(bytes.fromhex(name), bytes.fromhex(digest))
         case ["made", time, signature]:
-            read = MadeLine(read_time(time), bytes.fromhex(signature))
+            read = MadeLine(_time(time), bytes.fromhex(signature))
         case ["attested", time, nonce, attest, signature, key]:
             octets = (bytes.fromhex(one) for one in (nonce, attest, signature, key))
-            read = AttestedLine(read_time(time), *octets)
+            read = AttestedLine(_time(time), *octets)
         case _:
             raise ValueError("it is no line of this journal")
     if str(read) != text:
         raise ValueError("it is cut off, or written otherwise")
     return read
+
+
+def _seconds(time: datetime) -> int:
+    return int(time.timestamp())
+
+
+def _time(text: str) -> datetime:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_TIME_DIGITS):
+        raise ValueError("it has no time")
+    return datetime.fromtimestamp(int(text), UTC)
 
 
 def read_lines(path: str) -> Iterator[Line]:

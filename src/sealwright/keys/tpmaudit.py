@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sealwright.errors import KeyRefused, KeyUnavailable
 from sealwright.keys.auditjournal import AuditJournal, Turn
 from sealwright.keys.auditlines import AttestedLine, KeyLine, MadeLine, UseLine
-from sealwright.keys.commandaudit import SET_AUDIT_COMMAND, SIGN_COMMAND
+from sealwright.keys.tpmwire import SET_AUDIT_COMMAND, SIGN_COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable

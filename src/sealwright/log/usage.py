@@ -10,7 +10,7 @@ Before a key is used its intent is in the log, one for each signature asked of i
 3. Intents without a signature: a crash, or a key that failed. So many uses nobody can place.
 
 What counts: OpenBao's file audit device (`openbao_uses`), whose lines hold no key or signature in the clear, a TPM that audits its
-signatures (`keys.commandaudit`), and any number that an operator reads elsewhere. SoftHSM and PKCS#11 have no counter.
+signatures (`log.commandaudit`), and any number that an operator reads elsewhere. SoftHSM and PKCS#11 have no counter.
 """
 
 from __future__ import annotations

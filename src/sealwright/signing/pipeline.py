@@ -57,6 +57,8 @@ PURPOSE_OF_KIND = {
     "record": KeyPurpose.RECORD,
     "report": KeyPurpose.REPORT,
     "approval": KeyPurpose.APPROVAL,
+    "permit": KeyPurpose.APPROVAL,
+    "permit-follow-up": KeyPurpose.APPROVAL,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
 # and whoever approves may be an officer of a ceremony

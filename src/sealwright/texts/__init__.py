@@ -10,6 +10,7 @@ from sealwright.texts import (
     errors,
     keys,
     log,
+    permits,
     records,
     repository,
     running,
@@ -23,6 +24,7 @@ from sealwright.texts.text import Text
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
     **records.TEXTS,
+    **permits.TEXTS,
     **statements.TEXTS,
     **running.TEXTS,
     **station.TEXTS,

@@ -39,16 +39,16 @@ from sealwright.keys.tpmwire import (
     FIXED_TPM,
     MADE_INSIDE,
     RESTRICTED,
+    SET_AUDIT_COMMAND,
     SHA256,
     SIGN,
+    SIGN_COMMAND,
     Cursor,
     read_public_area,
     read_statement,
 )
 from sealwright.log.usage import within
 
-SIGN_COMMAND = 0x0000015D
-SET_AUDIT_COMMAND = 0x00000140
 AUDITED = hashlib.sha256(SET_AUDIT_COMMAND.to_bytes(4, "big") + SIGN_COMMAND.to_bytes(4, "big")).digest()
 EMPTY = bytes(32)
 _SIGN = SIGN_COMMAND.to_bytes(4, "big")
