@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -354,6 +355,18 @@ def test_a_disk_that_fills_up_while_the_agent_copies_leaves_the_former_release(m
         (small / "full").unlink()
         assert device.install() == "installed"
         assert (small / "state/current").readlink().name == "1.1.0"
+
+
+def test_a_fetch_process_that_dies_installs_nothing(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    device = site(tmp_path / "device", maker)
+    with monkeypatch.context() as patch:
+        patch.setattr("sealwright.device.fetch.fetch", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(RepositoryUnavailable, match="it ended early"):
+            device.round()
+    assert device.install() == "installed"
 
 
 def test_the_next_repository_is_asked_where_the_first_is_not_there(maker: Maker, tmp_path: Path) -> None:

@@ -242,6 +242,8 @@ def test_a_release_that_starts_with_the_device_waits_for_the_next_boot(tmp_path:
     assert device.install() == "waits-for-reboot"
     assert asked.read_text() == "x\n"
     assert agent_state(device).installed is None
+    with pytest.raises(InstallRefused, match="waits for the next boot"):
+        device.with_agent(lambda agent: agent.roll_back())
     pending = agent_state(device).pending
     assert pending is not None
     # the device has started again: another boot than the one that was written down

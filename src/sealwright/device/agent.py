@@ -133,6 +133,10 @@ class Agent:
 
     def roll_back(self) -> Round:
         """Back to the release in the other slot, as far as the floor and today's trust file allow; InstallRefused where there is none."""
+        if self.state.pending is not None:
+            raise InstallRefused(
+                self.state.pending.release.version, "it waits for the next boot", "Let the device start again first."
+            )
         previous = self.state.previous
         if previous is None:
             raise InstallRefused("the former release", "none is kept", "Ask for a release with a higher generation.")
