@@ -21,7 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.agents import Maker, Site, site
-from sealwright.device.agent import Doing, agent_at
+from sealwright.device.admission import Retry
+from sealwright.device.agent import agent_at
+from sealwright.device.round import Doing
+from sealwright.device.taking import judge_staged, take
 from sealwright.trust.belief import load_trust
 
 TIMES = 9
@@ -114,7 +117,7 @@ def install_beside_copy(folder: Path, mebibytes: int) -> None:
         os.sync()
         begun = (time.process_time() + children(), time.monotonic())
         with agent_at(device.config) as agent:
-            done = agent._admitted(offered, agent._asker(load_trust(agent.config.trust)), _never())
+            done = judge_staged(agent, offered, load_trust(agent.config.trust), Retry.NEVER)
             assert done.taken
         ours.append((time.process_time() + children() - begun[0], time.monotonic() - begun[1]))
         os.sync()
@@ -131,8 +134,7 @@ def install_beside_copy(folder: Path, mebibytes: int) -> None:
     begun_whole = (time.process_time() + children(), time.monotonic())
     with agent_at(device.config) as agent:
         assert (
-            agent._judged(offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True).outcome
-            == "installed"
+            take(agent, offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True).outcome == "installed"
         )
     print(
         f"the whole installation: {time.process_time() + children() - begun_whole[0]:.2f} s of processor ({time.monotonic() - begun_whole[1]:.2f} s wall)"
@@ -143,12 +145,6 @@ def children() -> float:
     """Processor seconds of ended children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _never():  # type: ignore[no-untyped-def]
-    from sealwright.device.admission import Retry
-
-    return Retry.NEVER
 
 
 def main() -> None:

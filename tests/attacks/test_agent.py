@@ -19,7 +19,9 @@ from kit.pki import Pki
 from kit.sticks import lying_stick
 from kit.trust import RULE
 from sealwright.cli.main import main
-from sealwright.device.agent import Agent, Doing, Round, agent_at
+from sealwright.device.agent import Agent, agent_at
+from sealwright.device.round import Doing, Round
+from sealwright.device.taking import take
 from sealwright.errors import (
     AgentDamaged,
     ChangedWhileRead,
@@ -54,7 +56,7 @@ def staged_elsewhere(maker: Maker, folder: Path, release: Named) -> Path:
 
 def judged(agent: Agent, offered: Named) -> Round:
     """What the agent makes of a fetch process that staged this, whatever the repository says."""
-    return agent._judged(offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
+    return take(agent, offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
 
 
 @contextmanager

@@ -23,11 +23,11 @@ from kit.agents import PLACE, Maker, Site, site
 from kit.sticks import ext4_stick, lying_stick
 from sealwright.artifact.digest import Digest
 from sealwright.device import fetcher
-from sealwright.device.agent import Doing
 from sealwright.device.agentconfig import Limits
 from sealwright.device.fetch import fetch
 from sealwright.device.fetcher import Folder, Server, paced
 from sealwright.device.messages import Failed, Seen, Staged, Wanted, message_bytes, parse_message
+from sealwright.device.round import Doing
 from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryUnavailable
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.trust.belief import load_trust

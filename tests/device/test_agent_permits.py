@@ -14,8 +14,9 @@ from kit.pki import person_key
 from kit.trust import OFFICER, RECOVERY, RULE, person
 from sealwright.artifact.permit import Permit
 from sealwright.cli.main import main
-from sealwright.device.agent import Doing, Round, Seams, agent_at
+from sealwright.device.agent import agent_at
 from sealwright.device.permitted import permits_of
+from sealwright.device.round import Doing, Round, Seams
 from sealwright.release.channels import Named, Offer
 from sealwright.trust.state import read_state
 

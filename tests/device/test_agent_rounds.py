@@ -19,8 +19,9 @@ from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.device import agentfolder
 from sealwright.device.admission import Asker
-from sealwright.device.agent import Doing, Round, Seams, agent_at
+from sealwright.device.agent import agent_at
 from sealwright.device.agentstate import parse_state
+from sealwright.device.round import Doing, Round, Seams
 from sealwright.errors import AgentDamaged, InstallRefused
 from sealwright.findings import Severity, reject
 from sealwright.release.channels import Named

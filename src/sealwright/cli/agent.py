@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
-    from sealwright.device.agent import Agent, Doing, Round, Seams
+    from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
+    from sealwright.device.round import Doing, Round, Seams
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
 
@@ -76,7 +77,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def run_check(args: argparse.Namespace) -> int:
     """Code 3 where something newer is offered."""
     from sealwright.cli.agentlines import say_config
-    from sealwright.device.agent import Doing, agent_at
+    from sealwright.device.agent import agent_at
+    from sealwright.device.round import Doing
 
     config = _config(args)
     if args.configuration:
@@ -88,7 +90,8 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_install(args: argparse.Namespace) -> int:
     """Code 3 where it waits for somebody, for the window or for the next boot."""
-    from sealwright.device.agent import Doing, agent_at
+    from sealwright.device.agent import agent_at
+    from sealwright.device.round import Doing
 
     doing = Doing.NOW if args.now else Doing.INSTALL
     doing = Doing.AGAIN if args.again else doing
@@ -138,7 +141,8 @@ def _one_round(args: argparse.Namespace) -> int:
     """A round of the service: agent.toml is read again, and an error is said and tried again next time."""
     from sealwright.cli.agentlines import code_of, say_round
     from sealwright.cli.main import failed
-    from sealwright.device.agent import Doing, agent_at, consented
+    from sealwright.device.agent import agent_at, consented
+    from sealwright.device.round import Doing
     from sealwright.errors import SealwrightError
 
     try:
@@ -163,8 +167,8 @@ def _round(agent: Agent, args: argparse.Namespace, doing: Doing) -> int:
 
 
 def _seams(args: argparse.Namespace) -> Seams:
-    from sealwright.device.agent import Seams
     from sealwright.device.permitted import permits_of
+    from sealwright.device.round import Seams
 
     return Seams(permits_of(args.permit))
 
