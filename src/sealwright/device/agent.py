@@ -26,7 +26,7 @@ from sealwright.device.agentconfig import AgentConfig
 from sealwright.device.agentfolder import MEMORY, check_folder, counter_of, memory_of, taken
 from sealwright.device.agentstate import AgentState, Kept
 from sealwright.device.install import Device, Result, resume
-from sealwright.device.messages import Wanted
+from sealwright.device.messages import Reach, Wanted
 from sealwright.device.round import Asked, Doing, Outcome, Round, Seams
 from sealwright.device.slots import make_slots
 from sealwright.device.unprivileged import fetching
@@ -90,7 +90,7 @@ class Agent:
 
         return judge_running(self)
 
-    def wanted(self, believed: Believed, have: frozenset[bytes]) -> Wanted:
+    def wanted(self, believed: Believed, have: frozenset[bytes], reach: Reach = Reach.FETCH) -> Wanted:
         """What the fetch process is told. have: digests of files that need not be fetched; InstallRefused without a root to begin at."""
         trust = believed.trust
         if trust.tuf_root is None:
@@ -101,7 +101,7 @@ class Agent:
             )
         floor = read_state(self.device.memory).floor
         now = judgement(self.device.clock(), None, trust.issued, trust.expires, floor).judged
-        return Wanted(self.config, trust.tuf_root, now, have, self._permitted())
+        return Wanted(self.config, trust.tuf_root, now, have, self._permitted(), reach)
 
     def ended(self, outcome: Outcome, release: Named | None, verdict: Verdict | None = None) -> Round:
         """How a round ended, with what is installed now."""
@@ -124,7 +124,8 @@ class Agent:
         if self.state.pending is not None:
             return self.ended(Outcome.WAITS_FOR_REBOOT, self.state.pending.release)
         believed = load_trust(self.config.trust)
-        with fetching(self.wanted(believed, self._installed_files(doing))) as process:
+        reach = Reach.LOOK if doing is Doing.CHECK else Reach.FETCH
+        with fetching(self.wanted(believed, self._installed_files(doing), reach)) as process:
             seen = process.seen()
             self.device.kept.change(lambda state: state.knowing(seen.withdrawn))
             if seen.offered is None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-from sealwright.device.messages import FETCH, Failed, Seen, Staged, Wanted, receive, send
+from sealwright.device.messages import FETCH, Failed, Reach, Seen, Staged, Wanted, receive, send
 from sealwright.errors import MalformedConfiguration, RepositoryUnavailable, SealwrightError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "fetch"
 Said = TypeVar("Said", Seen, Staged)
-_LOADED = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
+_LOOKING = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
+_LOADED = {Reach.LOOK: _LOOKING, Reach.FETCH: (*_LOOKING, "sealwright.device.fetchfiles")}
 _NOT_NEEDED = ("boto3", "pkcs11", "PyKCS11", "google.cloud", "azure.identity", "hvac")
 _NO_NEW_PRIVS = 38  # prctl(2)
 
@@ -86,7 +87,7 @@ def account(config: AgentConfig) -> tuple[int, int]:
 def fetching(wanted: Wanted) -> Iterator[Fetching]:
     """A fetch process; it is gone at the end, whatever it was doing."""
     folder, (user, group) = fetch_folder(wanted.config), account(wanted.config)
-    _load()
+    _load(wanted.reach)
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -108,7 +109,7 @@ def fetching(wanted: Wanted) -> Iterator[Fetching]:
         os.waitpid(pid, 0)
 
 
-def _load() -> None:
+def _load(reach: Reach) -> None:
     """All code of the fetch process before it gives up its rights: it may then be unable to read where Python lies, and needs nothing there.
 
     python-tuf's keys load every token's and cloud's library that is installed, which a client that only verifies has no use for.
@@ -117,7 +118,7 @@ def _load() -> None:
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # its import fails as if it were not installed
     try:
-        for name in _LOADED:
+        for name in _LOADED[reach]:
             import_module(name)
     finally:
         for name in hidden:
