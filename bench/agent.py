@@ -1,4 +1,4 @@
-"""The device's agent: a check with nothing new beside python-tuf's own bare client, memory at rest, an installation beside `cp` and `sha256sum`.
+"""The device's agent: a check with nothing new beside python-tuf's own bare client, memory at rest, an installation beside `cp` and `openssl dgst`.
 
     PYTHONPATH=src:tests .venv/bin/python bench/agent.py [MEBIBYTES]
 
@@ -123,13 +123,13 @@ def install_beside_copy(folder: Path, mebibytes: int) -> None:
         os.sync()
         begun = (children(), time.monotonic())
         target = folder / f"copy{number}"
-        script = f"cp -r '{staged}' '{target}' && sync -f '{target}' && find '{target}' -type f -exec sha256sum {{}} + > /dev/null"
+        script = f"cp -r '{staged}' '{target}' && sync -f '{target}' && find '{target}' -type f -exec openssl dgst -sha256 {{}} + > /dev/null"
         subprocess.run(["sh", "-c", script], check=True)
         copies.append((children() - begun[0], time.monotonic() - begun[1]))
         subprocess.run(["rm", "-r", str(target)], check=True)
     our, copy = (tuple(statistics.median(column) for column in zip(*found, strict=True)) for found in (ours, copies))
     print(
-        f"copy and verdict of {mebibytes} MiB: {our[0]:.2f} s of processor ({our[1]:.2f} s wall); cp, sync, sha256sum {copy[0]:.2f} s ({copy[1]:.2f} s wall): {our[0] / copy[0]:.2f} x, {our[1] / copy[1]:.2f} x"
+        f"copy and verdict of {mebibytes} MiB: {our[0]:.2f} s of processor ({our[1]:.2f} s wall); cp, sync, openssl dgst {copy[0]:.2f} s ({copy[1]:.2f} s wall): {our[0] / copy[0]:.2f} x, {our[1] / copy[1]:.2f} x"
     )
     begun_whole = (time.process_time() + children(), time.monotonic())
     with agent_at(device.config) as agent:
