@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,7 +137,8 @@ def test_nginx_serves_what_the_agent_and_python_tufs_bare_client_take_alike(make
 
 def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
     """Who asked is what nginx cannot see, so the server looks at the process that is connected to it."""
-    seen = []
+    seen: list[tuple[int, str]] = []
+    left: list[str] = []
 
     def look(request: http.server.BaseHTTPRequestHandler) -> bool:
         port = request.client_address[1]
@@ -144,6 +146,10 @@ def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
         process = int(said.partition("pid=")[2].partition(",")[0])
         status = Path(f"/proc/{process}/status").read_text()
         seen.append((int(status.partition("Uid:")[2].split()[1]), status.partition("NoNewPrivs:")[2].split()[0]))
+        assert os.getsid(process) == process
+        files = [os.readlink(one) for one in Path(f"/proc/{process}/fd").iterdir()]
+        its_own = ("/dev/null", "socket:", f"{tmp_path}/device/state/fetch/", f"{tempfile.gettempdir()}/#")
+        left.extend(one for one in files if not one.startswith(its_own))
         return False
 
     maker.offer(maker.release("1.0.0", 1))
@@ -152,6 +158,7 @@ def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
         assert device.round(Doing.CHECK).outcome == "new"
     assert seen
     assert set(seen) == {(65534, "1")}
+    assert left == []
 
 
 def test_a_download_goes_on_where_it_was_cut_off(maker: Maker, tmp_path: Path, place: Path) -> None:

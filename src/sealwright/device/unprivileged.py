@@ -1,8 +1,8 @@
 """The fetch process as a child without rights: what talks to networks and reads what strangers wrote is not root.
 
-It is forked, opens what it needs (folders of sticks), goes to the account of agent.toml, gives up every privilege it could get by
-starting programs (PR_SET_NO_NEW_PRIVS), and stands in the fetch folder, the only one it may write to. It says what it saw in bounded
-packets (`messages.py`); the agent answers one word or closes the channel.
+It is forked, opens what it needs (folders of sticks), leaves the agent's terminal and files, goes to the account of agent.toml, gives up
+every privilege it could get by starting programs (PR_SET_NO_NEW_PRIVS), and stands in the fetch folder, the only one it may write to. It
+says what it saw in bounded packets (`messages.py`); the agent answers one word or closes the channel.
 """
 
 from __future__ import annotations
@@ -126,9 +126,12 @@ def _load(reach: Reach) -> None:
 
 
 def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: Wanted) -> int:
+    from sealwright.device.fetcher import Folder
+
     try:
         sources = list(_sources(wanted.config))
         os.chdir(folder)
+        _leave(channel.fileno(), *(one.descriptor for one in sources if isinstance(one, Folder)))
         drop(user, group, wanted.config.limits.release_bytes)
         send(channel, Staged(_from_first(sources, wanted, channel)))
     except SealwrightError as cause:
@@ -146,6 +149,18 @@ def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: W
     return 0
 
 
+def _leave(*kept: int) -> None:
+    """Everything of the agent's: its terminal, into which a process could type (TIOCSTI), its streams and its open files."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with suppress(OSError):  # the listing's own is closed by now
+                os.close(int(name))
+
+
 def drop(user: int, group: int, file_bytes: int) -> None:
     """Give up every right but that of an account. file_bytes: the largest file that may be written."""
     import ctypes
@@ -155,6 +170,7 @@ def drop(user: int, group: int, file_bytes: int) -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # it starts no process
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(group, group, group)
