@@ -21,7 +21,9 @@ import pytest
 from tuf.ngclient import Updater
 
 from kit.agents import PLACE, Maker, Site, site
+from kit.pki import Pki
 from kit.sticks import ext4_stick, lying_stick
+from kit.tls import pem_files, server_certificate
 from sealwright.artifact.digest import Digest
 from sealwright.device import fetcher
 from sealwright.device.agentconfig import Limits
@@ -42,17 +44,18 @@ def maker(tmp_path: Path) -> Maker:
 
 
 @contextmanager
-def nginx(folder: Path, root: Path) -> Iterator[str]:
-    """A dumb server of a folder; its address."""
+def nginx(folder: Path, root: Path, secured: tuple[str, str] | None = None) -> Iterator[str]:
+    """A dumb server of a folder; its address. secured: certificate and key, where it speaks TLS."""
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    tls = f" ssl; ssl_certificate {secured[0]}; ssl_certificate_key {secured[1]}" if secured else ""
     (folder / "nginx.conf").write_text(
         f"pid {folder}/pid; error_log {folder}/error; worker_processes 1; daemon off; user root;\n"
         f"events {{}} http {{ access_log {folder}/access; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;"
         f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;"
-        f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+        f"server {{ listen 127.0.0.1:{port}{tls}; root {root}; }} }}\n"
     )
     served = subprocess.Popen(["/usr/sbin/nginx", "-c", folder / "nginx.conf", "-p", folder], stderr=subprocess.DEVNULL)
     try:
@@ -61,7 +64,7 @@ def nginx(folder: Path, root: Path) -> Iterator[str]:
                 if line.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert served.poll() is None
-        yield f"http://127.0.0.1:{port}"
+        yield f"http{'s' if secured else ''}://127.0.0.1:{port}"
     finally:
         served.terminate()
         served.wait(timeout=10)
@@ -133,6 +136,21 @@ def test_nginx_serves_what_the_agent_and_python_tufs_bare_client_take_alike(make
         target = bare.get_targetinfo(f"{PLACE}/1.0.0/application/large file+.bin")
         assert target is not None
         assert Path(bare.download_target(target)).read_bytes() == LARGE
+
+
+def test_a_server_by_tls_is_asked_only_where_its_authority_is_named(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    authority = Pki.make("TLS")
+    (tmp_path / "ca.pem").write_text(authority.root.pem)
+    secured = pem_files(server_certificate(authority), tmp_path, "server")
+    with nginx(tmp_path / "nginx", maker.repository.folder, secured) as address:
+        by = {"repositories": f'["{address}"]'}
+        assert site(tmp_path / "device", maker, **by, ca=f'"{tmp_path}/ca.pem"').install() == "installed"
+        monkeypatch.setenv("SSL_CERT_FILE", f"{tmp_path}/ca.pem")  # the environment names no authority (A108)
+        with pytest.raises(RepositoryUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            site(tmp_path / "other", maker, **by).round()
 
 
 def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
