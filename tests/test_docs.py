@@ -237,6 +237,17 @@ def test_the_page_on_accepting_is_typed(tmp_path: Path) -> None:
     assert (code, "INSTALL: allowed" in said, "drive.bin.p7s: OK" in said) == (0, True, True), said
 
 
+def test_the_page_on_permits_is_typed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "permits.md").read_text().partition("## Try it here")[2]
+    lines = re.findall(r"^    (.+)$", page, re.MULTILINE)
+    waits = [" || test $? = 3" if line.endswith("# exit code 3") else "" for line in lines]
+    commands = [re.split(r"\s+# ", line)[0] + end for line, end in zip(lines, waits, strict=True)]
+    code, said = bash(tmp_path, *commands)
+    assert code == 0, said
+    for words in ("6.manifest: OK", "INSTALL BY PERMIT ONLY", "RED: break-glass", "confirmed by p-3 and p-4"):
+        assert words in said, words
+
+
 def test_the_first_week_goes_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command ends as it says, with the first line of its answer where that is shown."""
     Share.make(tmp_path, datetime.now(UTC).replace(microsecond=0)).tamper()

@@ -294,6 +294,12 @@ class AcceptanceRefused(SealwrightError):
     code = "SW-ACCEPTANCE-REFUSED"
 
 
+class PermitRefused(SealwrightError):
+    """A permit or its follow-up is not written or signed, because it would count for nothing."""
+
+    code = "SW-PERMIT-REFUSED"
+
+
 class SampleRefused(SealwrightError):
     """A maker's file from which nothing is taken into a trust file: unsigned, broken, weak, unreadable, or of another maker."""
 

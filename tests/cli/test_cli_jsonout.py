@@ -13,7 +13,7 @@ from sealwright.findings import reject
 
 KEYS = {
     "path", "outcome", "purpose", "exit_code", "headline", "findings", "signers", "rule", "mode", "contact", "times",
-    "trust", "artifact", "format", "size", "claims", "coverage", "hypothetical", "accepted", "received", "record",
+    "trust", "artifact", "format", "size", "claims", "coverage", "hypothetical", "accepted", "received", "permit", "record",
 }  # fmt: skip
 
 

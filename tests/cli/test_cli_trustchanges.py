@@ -49,9 +49,13 @@ EVIDENCE: dict[str, Toml] = {"key": KEY, "provenance": "hardware-claimed"}
 LOG: dict[str, Toml] = {"name": "log", "vkey": verifier_key("l.example", NoteType.LOG)}
 WITNESS: dict[str, Toml] = {"name": "w", "vkey": verifier_key("w.example", NoteType.WITNESS)}
 LEFT: dict[str, Toml] = {**person("jan", NEW_OFFICER), "until": NOW}
+PERMIT: dict[str, Toml] = {"name": "night", "kinds": ["unlock"], "persons": ["jan"], "longest": "8h"}
 TABLE: list[tuple[str, Mapping[str, Toml], Mapping[str, Toml], Weight, bool, str]] = [
     ("another id", {}, {"id": "x"}, O, True, "another trust file"),
     ("an older version", {"version": 3}, {"version": 2}, O, True, "does not follow"),
+    ("permits added", {}, {"permit": [PERMIT]}, A, True, "permits are taken: night: unlock for"),
+    ("permits gone", {"permit": [PERMIT]}, {}, R, False, "no longer taken"),
+    ("permits longer", {"permit": [PERMIT]}, {"permit": [{**PERMIT, "longest": "9h"}]}, A, True, "at most 9 hours"),
     ("becomes a trial", {}, {"stage": "trial"}, O, True, "a trial"),
     ("no trial", {"stage": "trial"}, {}, O, False, "no trial any more"),
     ("issued later", {}, {"issued": NOW}, O, False, "issued 2026-11-01 12:00 UTC instead"),
@@ -192,6 +196,7 @@ def test_every_field_of_a_trust_file_is_compared() -> None:
         "evidence": parsed({"evidence": [EVIDENCE]}).evidence, "tuf_root": Digest.of(b""),
         "interpreters": parsed({"interpreter": [{"kind": "sh", "path": "/bin/sh"}]}).interpreters,
         "witness_threshold": 3, "floor_lowered_in": 2, "algorithms": (Withdrawal("sha256", NOW),),
+        "permits": parsed({"permit": [PERMIT]}).permits,
     }  # fmt: skip
     # layouts are compared in the same way as logs; making one takes a description
     assert set(TrustFile._fields) - set(different) == {"text", "digest", "layouts"}

@@ -37,10 +37,13 @@ EXITS: dict[str, Exits] = {
         "something could not be read; in the rest nothing is broken",
     ),
     "sign": Exits("everything is signed", "something is not signed", "everything is signed, a timestamp is to come"),
-    "record list": Exits("listed", "a record cannot be read, or the folder has none"),
+    "record list": Exits(
+        "listed", "a record cannot be read, or the folder has none", "listed; a break-glass install owes a follow-up"
+    ),
     "record check": Exits("the records are whole", "something is wrong with them, or the folder has none"),
     "record export": Exits("exported", "a record cannot be read and is missing, or the folder has none"),
     "accept": Exits("everything is accepted", "something is not", "everything is accepted, a timestamp is to come"),
+    "permit check": Exits("it counts now, or settles it", "it does not"),
     "ci sign": Exits(
         "everything is signed",
         "refused by the service or its policies, or something is not signed",

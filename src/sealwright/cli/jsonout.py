@@ -19,6 +19,7 @@ from sealwright.trust.verdict import SignerSeen, Verdict
 
 if TYPE_CHECKING:
     from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
+    from sealwright.artifact.permit import Permit
     from sealwright.artifact.receiving import Receiving
 
 
@@ -64,6 +65,7 @@ def verdict_line(verdict: Verdict, headline: str, record: str = "") -> str:
             "hypothetical": verdict.hypothetical,
             "accepted": accepted_object(verdict.accepted) if verdict.accepted else None,
             "received": _received(verdict.received),
+            "permit": permit_object(verdict.permitted.permit, verdict.permitted.digest) if verdict.permitted else None,
             "record": record or None,
         }
     )
@@ -179,6 +181,27 @@ def accepted_object(acceptance: Acceptance) -> dict[str, object]:
             for one in acceptance.reports
         ],
         "note": _digest(acceptance.note),
+    }
+
+
+def permit_object(permit: Permit, digest: Digest) -> dict[str, object]:
+    """What a permit says. digest: of its text."""
+    return {
+        "digest": str(digest),
+        "kind": permit.kind.value,
+        "trust": permit.trust,
+        "device": permit.device,
+        "product": permit.product or None,
+        "excuses": [excuse.value for excuse in permit.excuses],
+        "from": moment(permit.begins),
+        "until": moment(permit.until),
+        "persons": list(permit.persons),
+        "nonce": permit.nonce,
+        "reason": str(permit.reason),
+        "artifacts": [
+            {"name": os.fsdecode(one.name), "digest": str(Digest(permit.algorithm, one.digest))}
+            for one in permit.artifacts
+        ],
     }
 
 

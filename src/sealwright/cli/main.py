@@ -34,6 +34,7 @@ COMMANDS = {
     "approve": "approve what somebody asks a signing service for, by your own key",
     "follow-up": "look at an emergency of a signing service afterwards, as an officer",
     "record": "list, check and export the installation records that verify --record wrote",
+    "permit": "let one device do for some hours what its trust file refuses, by the word of persons named for it",
     "accept": "accept for the plant what its maker signed",
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",

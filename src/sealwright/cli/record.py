@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   sealwright record list records --since 2026-11-01T00:00:00Z --outcome rejected
   sealwright record list records --artifact sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03 --json
+  sealwright record list records --trust trust.toml --follow-ups permits    was each break-glass looked at?
   sealwright record check records --trust trust.toml                genuine, whole, and signed by stations of this trust file?
   sealwright record check records --key station.pem                 the same for one station's certificate or public key
   sealwright record check records --key station.pem --contains records.line    does it still contain what was written down?
@@ -34,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = add_action(commands, "list", "list records, by what they say", EXAMPLES)
     _add_choice(listing)
+    add_trust(listing, "the trust file that says who may look at break-glass", required=False)
+    listing.add_argument("--follow-ups", metavar="DIR", help="the folder with permits and their follow-ups")
     add_json(listing)
     listing.set_defaults(run=run_list)
     check = add_action(commands, "check", "check every record, the chain and the signatures", EXAMPLES)
@@ -77,16 +80,18 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """One line or object a record. Exit code 1 where one cannot be read, or the folder has none at all."""
+    """One line or object a record. Exit code 1 where one cannot be read, or the folder has none at all; 3 where a follow-up is owed."""
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.cli.jsonout import line
     from sealwright.cli.recordjson import record_object
+    from sealwright.cli.recordpermits import Owed
     from sealwright.log.canonical import time_text
     from sealwright.plant.recordexport import kept
     from sealwright.texts.words import say
 
     shown = unread = 0
+    owed = Owed.of(args)
     with TerminalProgress("reading", unit="records") as progress:
         for one in kept(args.folder, _wanted(args)):
             progress.advance(1)
@@ -96,17 +101,21 @@ def run_list(args: argparse.Namespace) -> int:
                 _say_unread(one, args.json)
                 continue
             shown += 1
+            owed.count(one.record.facts.permit)
             if args.json:
-                print(line(record_object(one)))
+                print(line(record_object(one) | owed.told(one.record.facts.permit)))
                 continue
             record, facts = one.record, one.record.facts
             signed = say("record.signed") if record.station.key is not None else say("record.unsigned")
             words = {"outcome": facts.outcome.value, "purpose": facts.purpose.value, "signed": signed}
             names = {"name": display(facts.name), "host": display(record.station.host)}
-            print(say("record.line", number=f"{one.number:>6}", time=time_text(facts.judged.time), **words, **names))
+            said = say("record.line", number=f"{one.number:>6}", time=time_text(facts.judged.time), **words, **names)
+            print(owed.marked(said, facts.permit))
     if not args.json:
         print(say("record.unchecked", count=f"{shown:,}") if shown else _nothing(args.folder))
-    return 1 if unread or not (shown or _any_in(args.folder)) else 0
+        for said in owed.summary():
+            print(said)
+    return 1 if unread or not (shown or _any_in(args.folder)) else 3 if owed.red else 0
 
 
 def run_check(args: argparse.Namespace) -> int:

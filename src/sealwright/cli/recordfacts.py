@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sealwright.cli.render import moment
 from sealwright.plant.recordreader import parse_record
-from sealwright.plant.records import Facts, Record, SignerNamed, Timed
+from sealwright.plant.records import Facts, PermitNamed, Record, SignerNamed, Timed
 from sealwright.texts.words import say
 
 
@@ -33,6 +33,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
         ("finding", say("fact.finding", severity=one.severity.value, code=one.code, times=one.times))
         for one in facts.findings
     )
+    yield "permit", _permit(facts.permit)
     yield from _times(record, facts)
     trust = facts.trust
     yield "trust file", say("fact.trust", id=trust.id, version=trust.version, stage=trust.stage, digest=trust.digest)
@@ -49,6 +50,13 @@ def _signer(one: SignerNamed) -> str:
     who = one.person or one.subject or say("fact.none-named")
     how = {"who": who, "slot": one.slot.value, "key": one.key or say("fact.not-said")}
     return say("fact.accepted-signer", **how) if one.accepted else say("fact.refused-signer", **how)
+
+
+def _permit(one: PermitNamed | None) -> str:
+    if one is None:
+        return ""
+    said = {"kind": one.kind, "device": one.device, "until": moment(one.until), "digest": one.digest}
+    return say("fact.permit", **said, persons=", ".join(one.persons))
 
 
 def _times(record: Record, facts: Facts) -> Iterator[tuple[str, str]]:

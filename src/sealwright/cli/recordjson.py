@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealwright.plant.recordexport import Kept
-from sealwright.plant.records import Timed
+from sealwright.plant.records import PermitNamed, Timed
 
 
 def record_object(one: Kept) -> dict[str, object]:
@@ -47,6 +47,7 @@ def record_object(one: Kept) -> dict[str, object]:
         "findings": [
             {"severity": found.severity.value, "code": found.code, "times": found.times} for found in facts.findings
         ],
+        "permit": _permit(facts.permit),
         "claimed": timed(facts.claimed),
         "proved": timed(facts.proved),
         "floor": timed(facts.floor),
@@ -66,6 +67,18 @@ def record_object(one: Kept) -> dict[str, object]:
         "clock": one.record.clock,
         "sealwright": station.version,
         "key": _text(station.key),
+    }
+
+
+def _permit(permit: PermitNamed | None) -> dict[str, object] | None:
+    if permit is None:
+        return None
+    return {
+        "kind": permit.kind.value,
+        "device": permit.device,
+        "until": permit.until,
+        "digest": str(permit.digest),
+        "persons": list(permit.persons),
     }
 
 

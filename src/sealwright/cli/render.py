@@ -74,6 +74,10 @@ def instruction(verdict: Verdict) -> str:
         line = say(f"verify.{verdict.purpose}.undecided", why=why)
     elif why:
         line = say("verify.run.kept", why=why)
+    elif verdict.permitted is not None:
+        permit = verdict.permitted.permit
+        said = {"kind": permit.kind, "device": permit.device, "until": moment(permit.until)}
+        line = say(f"verify.{verdict.purpose}.permitted", **said)
     else:
         line = say(f"verify.{verdict.purpose}.allowed")
     return say("verify.hypothetical", line=line, time=moment(verdict.times.judged)) if verdict.hypothetical else line
@@ -213,6 +217,8 @@ def next_step(verdict: Verdict) -> str:
             return say("verify.next-hypothetical")
         if verdict.purpose is Purpose.RUN and (worry := _refused_elsewhere(verdict)) is not None:
             return say("verify.next-leave", step=worry.next_step)
+        if verdict.permitted is not None:
+            return say("verify.next-permitted", device=verdict.permitted.permit.device, name=verdict.permitted.name)
         return say(f"verify.next.{verdict.purpose}")
     deciding = Severity.REJECT if verdict.outcome is Outcome.REJECTED else Severity.UNDECIDED
     return next(finding.next_step for finding in verdict.findings if finding.severity is deciding)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from sealwright.cli.render import moment
-from sealwright.cli.trusttext import crl_line, denial, sentence
+from sealwright.cli.trusttext import crl_line, denial, permit_sentence, sentence
 from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate
 from sealwright.trust.model import (
@@ -53,7 +53,7 @@ def changes(old: TrustFile, new: TrustFile, brought: Sequence[Denied] = ()) -> l
     found = [*_head(old, new), *_quorums(old, new), *_persons(old, new), *_anchors(old, new), *_held(old, new)]
     found += [*_authorities(old, new), *_crls(old, new), *_denied(old, new, brought), *_minimums(old, new)]
     found += [*_evidence(old, new), *_rules(old, new), *_notes(old, new), *_readers(old, new)]
-    found += _times(old, new)
+    found += [*_times(old, new), *_permits(old, new)]
     order = list(Weight)
     return sorted(found, key=lambda one: (order.index(one.weight), not one.attention))
 
@@ -395,6 +395,20 @@ def _readers(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     )
     if old.tuf_root != new.tuf_root:
         yield _other(say("change.tuf", before=old.tuf_root or none, after=new.tuf_root or none), True)
+
+
+def _permits(old: TrustFile, new: TrustFile) -> Iterator[Change]:
+    """Whoever is added can let something in, so each of them is read twice."""
+    before, after = {one.name: one for one in old.permits}, {one.name: one for one in new.permits}
+    for name, one in before.items():
+        if name not in after:
+            yield _removes(say("change.permit-gone", sentence=permit_sentence(one)))
+        elif one != after[name]:
+            said = {"before": permit_sentence(one), "after": permit_sentence(after[name])}
+            yield _adds(say("change.permit-now", **said), True)
+    for name, one in after.items():
+        if name not in before:
+            yield _adds(say("change.permit-new", sentence=permit_sentence(one)), True)
 
 
 def _number(generation: int | None) -> int:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.grade import Grade
+from sealwright.artifact.permit import PermitKind
 from sealwright.cli.arguments import rfc3339
 
 if TYPE_CHECKING:
@@ -221,6 +222,38 @@ def _rule(draft: Draft, args: argparse.Namespace) -> list[str]:
     return [sentence(draft.trust.rules[-1])]
 
 
+def _permit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what verdicts call it")
+    parser.add_argument(
+        "--kind",
+        dest="permit_kinds",
+        choices=tuple(PermitKind),
+        action="append",
+        required=True,
+        help="which permits (may come again)",
+    )
+    for name, words in (
+        ("person", "who may sign them"),
+        ("product", "the products that they may be for (none: any)"),
+        ("rule", "the rules that they may be for (none: any)"),
+        ("follow-up", "break-glass: who may look at it afterwards"),
+    ):
+        parser.add_argument(f"--{name}", metavar="TEXT", action="append", default=[], help=f"{words} (may come again)")
+    parser.add_argument("--threshold", metavar="N", type=int, default=1, help="how many different persons sign one")
+    parser.add_argument("--longest", metavar="AGE", required=True, help="how long one may count, such as 12h")
+
+
+def _permit(draft: Draft, args: argparse.Namespace) -> list[str]:
+    from sealwright.cli.trusttext import permit_sentence
+
+    entry: dict[str, Toml] = {"name": args.name, "kinds": args.permit_kinds, "persons": args.person}
+    entry |= {"threshold": args.threshold, "longest": args.longest}
+    lists = {"products": args.product, "rules": args.rule, "follow_up": args.follow_up}
+    draft.add(("permit",), entry | {key: value for key, value in lists.items() if value})
+    draft.checked()
+    return [permit_sentence(draft.trust.permits[-1])]
+
+
 def _deny_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("key", "certificate", "artifact", "serial", "product"))
     parser.add_argument(
@@ -306,6 +339,7 @@ KINDS: dict[str, tuple[str, Options, Change]] = {
     "log": ("a signing log's key", _note_options, _note("log")),
     "witness": ("the key of one who watches logs", _note_options, _note("witness")),
     "rule": ("who may sign what; it begins in mode audit", _rule_options, _rule),
+    "permit": ("who may let one device do what the rules refuse", _permit_options, _permit),
     "deny": ("what is refused from now on", _deny_options, _deny),
     "evidence": ("where a key lives, when its certificate does not say", _evidence_options, _evidence),
     "minimum": ("the lowest generation of a product", _minimum_options, _minimum),
@@ -322,6 +356,7 @@ EXAMPLES: dict[str, str] = {
     "log": "log log.example+5d1b3f5c+AQ --name log.example",
     "witness": "witness witness.example+5d1b3f5c+AQ --name witness.example",
     "rule": 'rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning',
+    "permit": 'permit "night shift" --kind break-glass --person p-17 --longest 12h --follow-up p-3 --follow-up p-4',
     "deny": 'deny key stolen.pem --reason "laptop stolen on 3 May"',
     "evidence": "evidence cima.pem --provenance hardware-claimed",
     "minimum": 'minimum "VX-200 drive" 7',
@@ -341,6 +376,7 @@ NAMED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "log": (("log",), ("name",)),
     "witness": (("witness",), ("name",)),
     "rule": (("rule",), ("name",)),
+    "permit": (("permit",), ("name",)),
     "deny": (("deny",), ("key", "certificate", "artifact", "product", "serial")),
     "evidence": (("evidence",), ("key",)),
     "minimum": (("minimum",), ()),

@@ -13,6 +13,7 @@ from sealwright.formats.format import Slot
 from sealwright.texts.words import say
 from sealwright.trust.certificate import display_name, load_certificate
 from sealwright.trust.model import CrlPolicy, Denied, LogKey, Person, Quorum, Rule, SignerRule, TrustFile
+from sealwright.trust.permitrules import PermitRule
 
 
 def trust_text(trust: TrustFile) -> str:
@@ -81,6 +82,20 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
             }
             for known in trust.evidence
         ],
+        "permits": [
+            {
+                "name": one.name,
+                "kinds": [kind.value for kind in one.kinds],
+                "persons": list(one.persons),
+                "threshold": one.threshold,
+                "longest_hours": one.longest / timedelta(hours=1),
+                "products": list(one.products),
+                "rules": list(one.rules),
+                "follow_up": list(one.follow_up),
+                "sentence": permit_sentence(one),
+            }
+            for one in trust.permits
+        ],
         "interpreters": [
             {
                 "kind": one.kind,
@@ -116,6 +131,24 @@ def sentence(rule: Rule) -> str:
         return said
     receivers = either.join(_signer(replace(one, count=1)) for one in rule.signers if one.slot is Slot.PLANT)
     return say("rule.sentence-grades", sentence=said, grades=either.join(rule.grades), receivers=receivers)
+
+
+def permit_sentence(one: PermitRule) -> str:
+    """Which permits count, as one sentence."""
+    either = say("rule.or")
+    what = ", ".join(one.products) or say("rule.any-product")
+    what = say("rule.permit-rules", what=what, rules=either.join(one.rules)) if one.rules else what
+    longest = say("rule.hours", number=f"{one.longest / timedelta(hours=1):g}")
+    said = say(
+        "rule.permit",
+        name=one.name,
+        kinds=either.join(one.kinds),
+        what=what,
+        longest=longest,
+        threshold=one.threshold,
+        persons=", ".join(one.persons),
+    )
+    return say("rule.permit-follow-up", permit=said, persons=", ".join(one.follow_up)) if one.follow_up else said
 
 
 def denial(entry: Denied) -> str:
@@ -155,6 +188,9 @@ def _lines(trust: TrustFile) -> Iterator[str]:
     yield say("trust.rules")
     for rule in trust.rules:
         yield from ("  " + line for line in _rule(rule))
+    if trust.permits:
+        yield say("trust.permits")
+        yield from ("  " + permit_sentence(one) for one in trust.permits)
     for one in trust.interpreters:
         yield say("trust.interpreter", kind=one.kind, command=" ".join((one.path, *one.arguments)))
     yield from (say("trust.layout", name=one.name, digest=one.digest) for one in trust.layouts)

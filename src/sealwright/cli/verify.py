@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_json, add_record, add_trust, rfc3339
 
 if TYPE_CHECKING:
+    from sealwright.artifact.permit import Permit
     from sealwright.cli.render import Detail
     from sealwright.errors import SealwrightError
+    from sealwright.formats.permitfiles import Presented
     from sealwright.plant.recorder import Recorder
     from sealwright.trust.belief import Believed
     from sealwright.trust.verdict import Outcome, Verdict
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   sealwright verify plc.bin --trust trust.toml --line line-3      accepted by the plant for this line
   sealwright verify drive.bin --trust /media/stick/trust.toml --trust-fingerprint "WORDS OF THE CARD"
   sealwright verify drive.bin --trust trust.toml --at 2031-01-01T00:00:00Z    would it still be allowed then?
+  sealwright verify 6/ --trust trust.toml --device pump-4711 --permit 6.permit --state state     by a permit (docs/permits.md)
   sealwright verify drive.bin --trust trust.toml --record records --station-home station --change CHG-4711
 """
 FEW = 16
@@ -55,6 +58,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hardware", metavar="TEXT", default="", help="the hardware it is meant for")
     parser.add_argument("--product", metavar="TEXT", default="", help="the product it is meant for")
     parser.add_argument("--line", metavar="TEXT", default="", help="the production line it is meant for")
+    parser.add_argument("--device", metavar="ID", default="", help="the one device it is for: its id or serial number")
+    parser.add_argument(
+        "--permit", metavar="FILE", action="append", default=[], help="a permit for that device (may come again)"
+    )
     add_record(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--details", action="store_true", help="show keys, certificates, digests and codes as well")
@@ -127,6 +134,8 @@ def _run(args: argparse.Namespace) -> int:
         product=args.product,
         line=args.line,
         recursive=args.recursive,
+        device=args.device,
+        permits=_permits(args),
     )
     recorder = None
     if args.record is not None:
@@ -146,6 +155,18 @@ def _run(args: argparse.Namespace) -> int:
     except SealwrightError as cause:
         unread = isinstance(cause, Unreadable | LimitExceeded)  # a folder on the way; everything else is the state
         return _refuse_all(args, cause, TEXTS[cause.code].headline if unread else say("verify.trust-unusable"))
+
+
+def _permits(args: argparse.Namespace) -> tuple[Presented[Permit], ...]:
+    from sealwright.errors import UsageError
+
+    if not args.permit:
+        return ()
+    if not args.device:
+        raise UsageError("--permit", "it is for one device, and it is not said which this is", "Say it with --device.")
+    from sealwright.formats.permitfiles import read_permit
+
+    return tuple(map(read_permit, args.permit))
 
 
 def _believed(args: argparse.Namespace, request: Request) -> Believed:

@@ -1,7 +1,7 @@
 """Kinds of signed content: how their signatures are built, and for CMS the content type, where the content is, and what message-digest binds.
 
 | kind | eContentType | eContent |
-| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving, approval, report | id-data | absent: the content lies beside (RULES 1) |
+| file, manifest, trust, deny, ceremony, transcript, backup, loss, record, acceptance, receiving, approval, permit, permit-follow-up, report | id-data | absent: the content lies beside (RULES 1) |
 | rauc-verity | id-data | OCTET STRING: the bundle's manifest |
 | authenticode | SPC_INDIRECT_DATA | SEQUENCE; message-digest is of what it holds, without tag and length (PKCS #7 section 9.3) |
 | timestamp | id-ct-TSTInfo | OCTET STRING (RFC 3161 section 2.4.2) |
@@ -114,6 +114,9 @@ RECORD = ContentKind("record")
 # what a plant says of an artifact: beside the maker's signature, and in its place
 ACCEPTANCE = ContentKind("acceptance")
 RECEIVING = ContentKind("receiving")
+# that persons let one device do what its trust file refuses, and what others say of it afterwards
+PERMIT = ContentKind("permit")
+PERMIT_FOLLOW_UP = ContentKind("permit-follow-up")
 # that somebody lets a request for signatures through (signing/approval.py)
 APPROVAL = ContentKind("approval")
 # what a device says of itself (artifact/report.py)
@@ -169,6 +172,8 @@ KINDS = {
         RECORD,
         ACCEPTANCE,
         RECEIVING,
+        PERMIT,
+        PERMIT_FOLLOW_UP,
         APPROVAL,
         REPORT,
         CHECKPOINT,

@@ -18,7 +18,7 @@ from sealwright.errors import SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.plant.recordfolder import stored
 from sealwright.plant.recordreader import parse_record
-from sealwright.plant.records import Record, Timed
+from sealwright.plant.records import PermitNamed, Record, Timed
 from sealwright.trust.verdict import Outcome, Purpose
 
 _WHEN = {Purpose.INSTALL: "before install", Purpose.RESTORE: "before restore", Purpose.RUN: "while installed"}
@@ -55,6 +55,10 @@ COLUMNS = (
     "sealwright_version",
     "record_digest",
     "record_key",
+    "permit",
+    "permit_device",
+    "permit_persons",
+    "permit_digest",
 )
 
 
@@ -155,7 +159,14 @@ def _values(number: int, digest: Digest, record: Record) -> tuple[str, ...]:
         station.version,
         str(digest),
         _text(station.key) or "unsigned",
+        *_permit(facts.permit),
     )
+
+
+def _permit(permit: PermitNamed | None) -> tuple[str, str, str, str]:
+    if permit is None:
+        return "", "", "", ""
+    return permit.kind.value, permit.device, "; ".join(permit.persons), str(permit.digest)
 
 
 def _text(value: object) -> str:

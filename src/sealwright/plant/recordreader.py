@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.permit import PermitKind
+from sealwright.artifact.statement import is_person
 from sealwright.errors import MalformedArtifact
 from sealwright.findings import Severity
 from sealwright.formats.format import Slot
@@ -20,6 +22,7 @@ from sealwright.plant.records import (
     Counted,
     Facts,
     Link,
+    PermitNamed,
     Record,
     SignerNamed,
     Station,
@@ -85,6 +88,7 @@ class _Reader:
             rule=plain(self.maybe("rule")),
             mode=_matching(r"[a-z]{0,20}", self.maybe("mode")),
             findings=tuple(map(_counted, self.every("finding"))),
+            permit=_permit(self.maybe("permit")),
             claimed=self.time("claimed"),
             proved=self.time("proved"),
             floor=self.time("floor"),
@@ -162,6 +166,17 @@ def _signer(line: str) -> SignerNamed:
 def _counted(line: str) -> Counted:
     severity, code, times = line.split(" ")
     return Counted(Severity(severity), _matching(_CODE, code), _number(times))
+
+
+def _permit(line: str) -> PermitNamed | None:
+    if not line:
+        return None
+    kind, *words = line.split(" ")
+    if len(words) < 8 or words[0:7:2] != ["device", "until", "digest", "persons"]:
+        raise ValueError("the line 'permit' is not whole")
+    if wrong := [one for one in (words[1], *words[7:]) if not is_person(one)]:
+        raise ValueError(f"{wrong[0][:40]!r} is no id")
+    return PermitNamed(PermitKind(kind), words[1], read_time(words[3]), Digest.parse(words[5]), tuple(words[7:]))
 
 
 def _parsed_time(line: str) -> Timed:

@@ -16,6 +16,7 @@
     # rule drive firmware
     # mode enforce
     # finding note SW-SIGNATURE-IGNORED 1
+    # permit break-glass device pump-4711 until 2026-11-26T10:00:00Z digest sha256:… persons p-17     only where one was needed
     # claimed 2026-05-09T08:00:00Z by the signer
     # proved 2026-05-09T08:00:02Z by http://tsa.acme.example
     # floor 2026-10-01T00:00:00Z by what this verifier knew to be past
@@ -49,10 +50,11 @@ from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
 from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.permit import PermitKind
 from sealwright.findings import Severity
 from sealwright.formats.format import Slot
 from sealwright.log.canonical import time_text
-from sealwright.trust.verdict import Outcome, Purpose, SignerSeen, Verdict
+from sealwright.trust.verdict import Outcome, Permitted, Purpose, SignerSeen, Verdict
 
 FIRST_LINE = "# sealwright record 1"
 FILE, SIGNATURE = "record.txt", "record.txt.p7s"
@@ -118,6 +120,17 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class PermitNamed:
+    """The permit without which the outcome would be another. until: aware; digest: of its text; persons: who signed it."""
+
+    kind: PermitKind
+    device: str
+    until: datetime
+    digest: Digest
+    persons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Timed:
     """A time and who says so."""
 
@@ -160,6 +173,7 @@ class Facts:
     floor: Timed | None
     judged: Timed
     trust: Trusting
+    permit: PermitNamed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +211,7 @@ def facts_of(verdict: Verdict, file: Digest | None) -> Facts:
         floor=_timed(times.floor, "what this verifier knew to be past"),
         judged=Timed(times.judged.replace(microsecond=0), _short(times.source)),
         trust=Trusting(trust.id, trust.version, trust.stage, trust.digest, _short(trust.believed), trust.rollback),
+        permit=_permit(verdict.permitted),
     )
 
 
@@ -227,6 +242,10 @@ def _lines(record: Record) -> Iterator[tuple[str, str]]:
         yield "signer", f"{how} {one.slot} key {one.key or NONE} certificate {one.certificate or NONE} {who}"
     yield from _given(("rule", escaped(facts.rule)), ("mode", facts.mode))
     yield from (("finding", f"{one.severity} {one.code} {one.times}") for one in facts.findings)
+    if facts.permit is not None:
+        permit = facts.permit
+        about = f"{permit.kind} device {permit.device} until {time_text(permit.until)} digest {permit.digest}"
+        yield "permit", f"{about} persons {' '.join(permit.persons)}"
     for name in ("claimed", "proved", "floor", "judged"):
         if (timed := getattr(facts, name)) is not None:
             yield name, f"{time_text(timed.time)} by {escaped(timed.by)}"
@@ -248,6 +267,13 @@ def _given(*lines: tuple[str, str]) -> Iterator[tuple[str, str]]:
 def _named(seen: SignerSeen) -> SignerNamed:
     subject = "" if seen.person else _short(seen.subject)
     return SignerNamed(seen.accepted, seen.slot, seen.key, seen.certificate, _short(seen.person), subject)
+
+
+def _permit(permitted: Permitted | None) -> PermitNamed | None:
+    if permitted is None:
+        return None
+    permit = permitted.permit
+    return PermitNamed(permit.kind, permit.device, permit.until, permitted.digest, permit.persons)
 
 
 def _timed(time: datetime | None, by: str) -> Timed | None:

@@ -59,6 +59,8 @@ PURPOSE_OF_KIND = {
     "report": KeyPurpose.REPORT,
     "approval": KeyPurpose.APPROVAL,
     "tuf": KeyPurpose.REPOSITORY,
+    "permit": KeyPurpose.APPROVAL,
+    "permit-follow-up": KeyPurpose.APPROVAL,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
 # and whoever approves may be an officer of a ceremony

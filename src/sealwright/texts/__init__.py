@@ -9,6 +9,7 @@ from sealwright.texts import (
     errors,
     keys,
     log,
+    permits,
     records,
     repository,
     running,
@@ -22,6 +23,7 @@ from sealwright.texts.text import Text
 TEXTS: dict[str, Text] = {
     **verdicts.TEXTS,
     **records.TEXTS,
+    **permits.TEXTS,
     **statements.TEXTS,
     **running.TEXTS,
     **station.TEXTS,

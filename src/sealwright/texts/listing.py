@@ -150,7 +150,7 @@ LABELS: dict[str, str] = {
     name: name
     for name in (
         "about", "accepted", "compared", "evidence", "grade", "old signature", "person", "production lines", "received", "reports", "source",
-        "change", "clock", "finding", "floor", "host", "judged", "outcome", "proved time", "record before",
+        "change", "clock", "finding", "permit", "floor", "host", "judged", "outcome", "proved time", "record before",
         "weaknesses", "with signatures",
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
         "denied", "digest", "digests", "ends", "entries", "entry", "environment", "first line", "format", "from", "generation", "hardware",

@@ -25,6 +25,7 @@ from sealwright.artifact.source import read_file, unreadable
 from sealwright.envelope.certified import UNREADABLE
 from sealwright.errors import LimitExceeded, MalformedTrust, TrustRefused
 from sealwright.findings import Finding, warning
+from sealwright.trust.denials import denials
 from sealwright.trust.history import (
     SignedText,
     Step,
@@ -41,7 +42,7 @@ from sealwright.trust.layouts import layouts_in
 from sealwright.trust.model import Denied, TrustFile
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.revocation import MAX_CRL_BYTES
-from sealwright.trust.trustfile import MAX_BYTES, denials, parse_trust
+from sealwright.trust.trustfile import MAX_BYTES, parse_trust
 from sealwright.trust.words import read_fingerprint
 
 if TYPE_CHECKING:

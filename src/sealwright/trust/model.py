@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sealwright.envelope.verifierkey import VerifierKey
     from sealwright.trust.interpreters import Interpreter
     from sealwright.trust.layouts import NamedLayout
+    from sealwright.trust.permitrules import PermitRule
 
 
 class Environment(StrEnum):
@@ -221,3 +222,4 @@ class TrustFile(NamedTuple):
     witness_threshold: int = 1
     floor_lowered_in: int = 0
     algorithms: tuple[Withdrawal, ...] = ()
+    permits: tuple[PermitRule, ...] = ()

@@ -27,7 +27,7 @@ FILE = "state.json"
 LOCK = "state.lock"
 LOCK_WAIT_S = 20.0
 MAX_STATE_BYTES = 16 << 20
-_PARTS = frozenset(("floor", "generations", "trust", "lists"))
+_PARTS = frozenset(("floor", "generations", "trust", "lists", "permits"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,14 @@ class State:
     """floor: newest proved time accepted; generations: by product; trust: highest version by trust file id.
 
     lists: highest version of the deny list by trust file and its version, and highest CRL number by issuer's key.
+    permits: uses of permits (`permits.use_name`), with the time until which each counted, in seconds since 1970.
     """
 
     floor: datetime | None
     generations: Mapping[str, int]
     trust: Mapping[str, int]
     lists: Mapping[str, int] = field(default_factory=dict)
+    permits: Mapping[str, int] = field(default_factory=dict)
 
     def after(
         self,
@@ -63,6 +65,10 @@ class State:
         if self.floor is None or known is None or known >= lowered_in:
             return self
         return replace(self, floor=min(self.floor, issued))
+
+    def having_used(self, use: str, until: datetime) -> State:
+        """The state after a permit was used: its nonce counts no second time for the same artifact."""
+        return replace(self, permits=dict(self.permits) | {use: int(until.timestamp())})
 
     def having_seen(self, id_: str, version: int, lists: Mapping[str, int]) -> State:
         """The state after any judgement: what is signed and takes trust away counts whatever the verdict was."""
@@ -95,6 +101,7 @@ def read_state(folder: str) -> State:
             _numbers(value["generations"]),
             _numbers(value["trust"]),
             _numbers(value.get("lists", {})),
+            _numbers(value.get("permits", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as cause:
         raise MalformedTrust(
@@ -162,6 +169,8 @@ def _write(folder: str, state: State) -> None:
         "trust": dict(state.trust),
         "lists": dict(state.lists),
     }
+    if state.permits:
+        value["permits"] = dict(state.permits)
     path, data = os.path.join(folder, FILE), (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
     if len(data) > MAX_STATE_BYTES:  # written, it could never be read again
         raise LimitExceeded(path, f"a state of {len(data)} bytes", f"At most {MAX_STATE_BYTES} are kept.")

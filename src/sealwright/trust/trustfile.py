@@ -9,10 +9,9 @@ Nothing is looked up anywhere else: no environment variable, no system store, no
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from datetime import timedelta
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.grade import Grade
 from sealwright.artifact.section import TRUST, Section, read_toml
 from sealwright.envelope.algorithms import PublicKey, algorithm_for, check_encoding, key_digest
@@ -32,12 +31,12 @@ from sealwright.formats.format import Slot
 from sealwright.formats.registry import NAMES, TIMELESS
 from sealwright.trust.ageing import NAMES as AGEING
 from sealwright.trust.certificate import ANY_PURPOSE, load_certificate, spki_digest
+from sealwright.trust.denials import certificate_in, denials
 from sealwright.trust.interpreters import Interpreter, interpreter
 from sealwright.trust.layouts import FAMILY, NamedLayout, family, named_layout
 from sealwright.trust.model import (
     Anchor,
     CrlPolicy,
-    Denied,
     Environment,
     Freshness,
     KeyEvidence,
@@ -53,6 +52,9 @@ from sealwright.trust.model import (
     Withdrawal,
 )
 
+if TYPE_CHECKING:
+    from sealwright.trust.permitrules import PermitRule
+
 FIRST_LINE = "# sealwright trust 1"
 MAX_BYTES = TRUST.limit_bytes
 STAGES = ("ordinary", "trial")
@@ -67,9 +69,6 @@ EKU_NAMES = {
     "trustAnchorConfigSigning": "1.3.6.1.5.5.7.3.42",
     "updatePackageSigning": "1.3.6.1.5.5.7.3.43",
 }
-_LISTS = {"keys": "key", "certificates": "certificate", "artifacts": "artifact"}
-_DIGEST = re.compile(r"(sha256|sha384|sha512):[0-9a-f]+")
-_DIGEST_SIZES = {name.value: len(name.value) + 1 + 2 * name.size for name in HashName}
 _NO_TIME = timedelta(0)
 _NEXT = "Correct it and have the file signed again."
 
@@ -91,8 +90,10 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         officers=officers,
         recovery=quorum(top.table("recovery")),
         anchors=cast("tuple[Anchor, ...]", top.each("anchor", _anchor)),
-        intermediates=cast("tuple[bytes, ...]", top.each("intermediate", lambda one: _certificate(one, "certificate"))),
-        certificates=cast("tuple[bytes, ...]", top.each("certificate", lambda one: _certificate(one, "certificate"))),
+        intermediates=cast(
+            "tuple[bytes, ...]", top.each("intermediate", lambda one: certificate_in(one, "certificate"))
+        ),
+        certificates=cast("tuple[bytes, ...]", top.each("certificate", lambda one: certificate_in(one, "certificate"))),
         authorities=cast("tuple[TimestampAuthority, ...]", top.each("authority", _authority)),
         logs=cast("tuple[LogKey, ...]", top.each("log", lambda one: _note_key(one, data, "LOG"))),
         witnesses=cast("tuple[LogKey, ...]", top.each("witness", lambda one: _note_key(one, data, "WITNESS"))),
@@ -101,6 +102,7 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         minimums=_minimums(top),
         evidence=cast("tuple[KeyEvidence, ...]", top.each("evidence", _evidence)),
         rules=cast("tuple[Rule, ...]", top.each("rule", _rule)),
+        permits=_permits(top),
         interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
         layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
@@ -112,68 +114,6 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
     top.done()
     _check(trust, subject)
     return trust
-
-
-def denials(top: Section) -> tuple[Denied, ...]:
-    """Every `[[deny]]` of a trust file or deny list."""
-    found: list[Denied] = []
-    for section in top.tables("deny"):
-        found += _denied(section)
-        section.done()
-    return tuple(found)
-
-
-def _denied(section: Section) -> list[Denied]:
-    """One `[[deny]]`: exactly one of key, certificate, serial, artifact, product (with below), or a list of the first ones.
-
-    `keys`, `certificates` and `artifacts` are texts with one digest a line: ten thousand of them are read in a few
-    milliseconds, where ten thousand tables would take half a second of every start.
-    """
-    names = ("key", "certificate", "serial", "artifact", "product", *_LISTS)
-    named = [what for what in names if section.has(what)]
-    if len(named) != 1:
-        raise section.wrong(
-            "deny", "about exactly one of key, certificate, serial, artifact or product, or one list of them"
-        )
-    what, reason = named[0], section.text("reason")
-    many = what in _LISTS
-    what = _LISTS.get(what, what)
-    since = section.time_or_none("since") if what in ("key", "certificate") else None
-    if section.has("since"):
-        raise section.wrong(
-            "since", "left out but for a key or certificate: only of those is the time of signing proved"
-        )
-    if what in ("key", "certificate"):
-        texts = _lines(section, named[0], "sha256") if many else [str(section.digest(what))]
-        return [Denied(what, text, 0, reason, since) for text in texts]
-    if what == "product":
-        return [Denied("below", section.text("product"), section.number("below", 1), reason)]
-    if what == "serial":
-        issuer = load_certificate(_certificate(section, "issuer"), section.where)
-        text = section.text("serial").removeprefix("0x").replace(":", "").lower().lstrip("0")
-        if not text or set(text) - set("0123456789abcdef"):
-            raise section.wrong("serial", "hexadecimal digits")
-        return [Denied("serial", issuer.subject.public_bytes().hex() + ":" + text, 0, reason)]
-    texts = _lines(section, named[0], *HashName) if many else [str(section.artifact_digest("artifact"))]
-    format_name = section.text("format") if section.has("format") else "*"
-    if format_name not in ("*", *NAMES) and not format_name.startswith(f"{FAMILY}:"):
-        raise section.wrong("format", "one of " + ", ".join(NAMES))
-    return [Denied("artifact", f"{format_name} {text}", 0, reason) for text in texts]
-
-
-def _lines(section: Section, key: str, *algorithms: str) -> list[str]:
-    """The digests of a text with one a line, in order."""
-    text = section.raw(key) or ""
-    lines = text.removesuffix("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        match = _DIGEST.fullmatch(line)
-        if match is None or match[1] not in algorithms or len(line) != _DIGEST_SIZES[match[1]]:
-            raise section.wrong(
-                key, f'a text of lines like "sha256:" and 64 lower-case hexadecimal digits; line {number} is not'
-            )
-    if len(set(lines)) != len(lines):
-        raise section.wrong(key, "a list of different digests")
-    return lines
 
 
 def _top(data: bytes, subject: str) -> Section:
@@ -231,25 +171,10 @@ def _public_key(section: Section) -> bytes:
     return der
 
 
-def _certificate(section: Section, key: str) -> bytes:
-    text = section.raw(key)
-    try:
-        found = x509.load_pem_x509_certificates((text or "").encode())
-        if len(found) != 1:
-            raise ValueError("more than one")
-        der = found[0].public_bytes(Encoding.DER)
-        load_certificate(der, section.where)
-    except SealwrightError as cause:
-        raise section.wrong(key, f"a usable certificate ({cause.what})") from cause
-    except (ValueError, x509.InvalidVersion) as cause:
-        raise section.wrong(key, "one certificate in PEM (BEGIN CERTIFICATE)") from cause
-    return der
-
-
 def _anchor(section: Section) -> Anchor:
     return Anchor(
         name=section.name("name"),
-        certificate=_certificate(section, "certificate"),
+        certificate=certificate_in(section, "certificate"),
         environment=Environment(section.word("environment", tuple(Environment))),
         public=section.flag("public"),
     )
@@ -258,7 +183,7 @@ def _anchor(section: Section) -> Anchor:
 def _authority(section: Section) -> TimestampAuthority:
     return TimestampAuthority(
         name=section.name("name"),
-        anchor=_certificate(section, "anchor"),
+        anchor=certificate_in(section, "anchor"),
         key=section.digest("key") if section.has("key") else None,
         last_token=section.time_or_none("last_token"),
     )
@@ -289,7 +214,7 @@ def _witness_threshold(top: Section, witnesses: tuple[LogKey, ...]) -> int:
 
 
 def _crl(section: Section) -> CrlPolicy:
-    der = _certificate(section, "issuer")
+    der = certificate_in(section, "issuer")
     name = load_certificate(der, section.where).subject.public_bytes()
     return CrlPolicy(name, section.number("min_number", 0, 0), section.durations("max_age", PURPOSES), der)
 
@@ -304,6 +229,14 @@ def _minimums(top: Section) -> dict[str, int]:
             raise section.wrong(product, "a generation, a whole number from 0")
         found[product] = generation
     return found
+
+
+def _permits(top: Section) -> tuple[PermitRule, ...]:
+    if not top.has("permit"):
+        return ()
+    from sealwright.trust.permitrules import permit_rule  # few files have one, each verify starts
+
+    return cast("tuple[PermitRule, ...]", top.each("permit", permit_rule))
 
 
 def _withdrawal(section: Section) -> Withdrawal:
@@ -429,6 +362,7 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[log]] name", [log.name for log in trust.logs]),
         ("[[witness]] name", [witness.name for witness in trust.witnesses]),
         ("[[crl]] issuer", [policy.issuer.hex() for policy in trust.crls]),
+        ("[[permit]] name", [permit.name for permit in trust.permits]),
         ("[[interpreter]] kind", [one.kind for one in trust.interpreters]),
         ("[[layout]] name", [layout.name for layout in trust.layouts]),
         ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
@@ -467,6 +401,10 @@ def _check(trust: TrustFile, subject: str) -> None:
             raise wrong(f"[[rule]] {rule.name}: there is no [[layout]] for {min(unknown)}")
         for signer in rule.signers:
             _check_signer(rule, signer, anchors, persons, wrong)
+    if trust.permits:
+        from sealwright.trust.permitrules import check_permits  # as above
+
+        check_permits(trust.permits, persons, [rule.name for rule in trust.rules], wrong)
 
 
 def _as_read(name: str) -> str:

@@ -13,6 +13,7 @@ from sealwright.formats.format import Coverage, Slot
 
 if TYPE_CHECKING:
     from sealwright.artifact.acceptance import Acceptance  # start-up time: few files have one
+    from sealwright.artifact.permit import Permit
     from sealwright.artifact.receiving import Receiving
 
 
@@ -93,10 +94,20 @@ class TrustSeen(NamedTuple):
     rollback: str
 
 
-class Verdict(NamedTuple):
-    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided.
+class Permitted(NamedTuple):
+    """The permit without which the verdict would be another. name: of its file; digest: of its text; use: by what it is remembered."""
 
-    accepted: the plant's acceptance that counted; received: the receiving record that stood in for a maker's signature.
+    name: str
+    digest: Digest
+    permit: Permit
+    use: str
+
+
+class Verdict(NamedTuple):
+    """The same object prints as text, JSON and a service's answer. rule, mode and contact: "" where no rule decided; rules: all that did.
+
+    accepted: the plant's acceptance that counted; received: the receiving record that stood in for a maker's signature;
+    permitted: the permit that was needed, after which nobody may say that all is in order.
     """
 
     path: str
@@ -117,6 +128,8 @@ class Verdict(NamedTuple):
     hypothetical: bool = False
     accepted: Acceptance | None = None
     received: Receiving | None = None
+    permitted: Permitted | None = None
+    rules: tuple[str, ...] = ()
 
     def with_findings(self, extra: tuple[Finding, ...]) -> Verdict:
         """The same verdict with more findings; the outcome can only get worse."""

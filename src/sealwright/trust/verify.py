@@ -8,7 +8,9 @@
 5. Generations: the trust file's minimum, the rule's, and the highest this verifier accepted before (`--state`); of a program's
    components the minimum and the denials, whoever signed it.
 6. Freshness: how old the trust file may be for this purpose; stale trust is undecided, never trusted.
-7. Where a state is kept it is written before the verdict leaves: what is newer in any case, what was accepted if it was.
+7. Permits, where there are any: one that counts for this device stands in for a generation, the plant's acceptance or fresh trust
+   (`permits.py`), for nothing else.
+8. Where a state is kept it is written before the verdict leaves: what is newer in any case, what was accepted if it was.
 An error is a refusal: whatever cannot be read is rejected with the reason, never skipped.
 
     believed = load_trust("trust.toml", fingerprint=None, installed=None, judged=now)
@@ -41,7 +43,9 @@ from sealwright.trust.verdict import Asked, Outcome, Purpose, Times, TrustSeen, 
 
 if TYPE_CHECKING:
     from sealwright.artifact.acceptance import Acceptance
+    from sealwright.artifact.permit import Permit
     from sealwright.artifact.receiving import Receiving
+    from sealwright.formats.permitfiles import Presented
     from sealwright.trust.evidence import Evidence
 
 T = TypeVar("T")
@@ -54,7 +58,9 @@ class Request:
     """What is asked. clock: the time now (aware); at: judge as if it were this time (hypothetical, moves no floor).
 
     signature: the one signature file to read; state: folder of the verifier's memory; hardware, product, line: what the place
-    is (line: production line); recursive: judge each file of a folder by its own signature instead of the folder by its manifest.
+    is (line: production line); recursive: judge each file of a folder by its own signature instead of the folder by its manifest;
+    device: id or serial number of the one device that it is for, about which all is said that stands against it; permits: that may
+    let it be installed there all the same.
     """
 
     clock: datetime
@@ -66,6 +72,8 @@ class Request:
     product: str = ""
     line: str = ""
     recursive: bool = False
+    device: str = ""
+    permits: tuple[Presented[Permit], ...] = ()
 
 
 def verify_paths(
@@ -267,11 +275,16 @@ class Verifier:
             minimums, denied = self.believed.trust.minimums, self.ground.below
             old = old_components(found.components, minimums, denied, self.asked.purpose)
             findings += [f for f in old if f not in findings]
-        if not any(f.severity is Severity.REJECT for f in findings):
+        if self.request.device or not any(f.severity is Severity.REJECT for f in findings):
             findings += [_ignored(entry) for entry in judged if entry not in decision.counted]
             findings += [f for f in self._generations(claims) if f not in findings]
             findings += self._freshness(decision, when)
         verdict = self._verdict(found, tuple(findings), judged, decision, claims, when)
+        if self.request.permits:
+            from sealwright.trust.permits import Case, with_permits  # few verifications have one
+
+            case = Case(self.request.device, self.ground, when, self.state.permits)
+            verdict = with_permits(verdict, self.request.permits, case)
         if self.request.state and not verdict.hypothetical:
             return self._remembered(self.request.state, verdict, decision)
         return verdict
@@ -330,16 +343,26 @@ class Verifier:
         seen = [one for entry in decision.counted if entry.proof is not None for one in entry.proof.seen]
         generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
 
+        permitted, spent = verdict.permitted if accepted else None, False
+
         def learn(known: State) -> State:
+            nonlocal spent
             after = self._lowered(known).having_seen(trust.id, trust.version, lists)
             product = verdict.claims.product
+            if permitted is not None:
+                spent = permitted.use in known.permits
+                after = after.having_used(permitted.use, permitted.permit.until)
             return after.after(seen, trust.issued, trust.expires, product, generation) if accepted else after
 
         if learn(self.state) == self.state:
             return verdict
         self.state = update_state(folder, learn)
         self._check_newest()
-        newer = self._generations(verdict.claims) if accepted else []
+        newer = self._generations(verdict.claims) if accepted and permitted is None else []
+        if permitted is not None and spent:  # another process used it meanwhile
+            from sealwright.trust.permits import used_before
+
+            newer = [used_before(permitted, verdict)]
         return verdict.with_findings(tuple(finding for finding in newer if finding not in verdict.findings))
 
     def _verdict(
@@ -382,6 +405,7 @@ class Verifier:
             hypothetical=when.hypothetical,
             accepted=cast("Acceptance | None", _counted_statement(decision, ACCEPTANCE)),
             received=cast("Receiving | None", _counted_statement(decision, RECEIVING)),
+            rules=tuple(one.name for one in decision.rules),
         )
 
 
