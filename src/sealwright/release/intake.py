@@ -20,6 +20,7 @@ from tuf.api.metadata import TargetFile
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.artifact.hashing import hash_tree
+from sealwright.artifact.manifest import Manifest
 from sealwright.artifact.output import sync_file_system
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
@@ -72,7 +73,11 @@ def add_releases(
                 copied = copied_release(path, os.path.join(private, str(number)))
                 claimed = _checked(staging, copied, product, verifier, progress, path)
                 again = target_named(staging, product.line, product.manifest(claimed.version)) is not None
-                new = [one for one in _targets(copied, product) if _is_new(staging, product, one.target, again, path)]
+                new = [
+                    one
+                    for one in _targets(copied, product, claimed.manifest)
+                    if _is_new(staging, product, one.target, again, path)
+                ]
                 if not new:
                     raise ReleaseRefused(
                         path, f"version {claimed.version} is in the repository already", "Nothing is to do."
@@ -129,8 +134,9 @@ def add_acceptances(
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """What a manifest claims, all of it there."""
+    """A manifest that the copy was just compared with, and what it claims, all of it there."""
 
+    manifest: Manifest
     product: str
     version: str
     generation: int
@@ -171,7 +177,7 @@ def _checked(
         raise ReleaseRefused(
             path, f"it is of {claims.product}, and {product} is {known.product}", "Name the place of that product."
         )
-    return _Claimed(claims.product, claims.version, claims.generation)
+    return _Claimed(manifest, claims.product, claims.version, claims.generation)
 
 
 def _check_verdict(path: str, verdict: Verdict) -> None:
@@ -180,13 +186,17 @@ def _check_verdict(path: str, verdict: Verdict) -> None:
         raise ReleaseRefused(path, f"devices would not install it: {grave.sentence}", grave.next_step)
 
 
-def _targets(copied: str, product: ProductPath) -> Iterator[_New]:
-    """Every target of a release with the path of its bytes."""
+def _targets(copied: str, product: ProductPath, manifest: Manifest) -> Iterator[_New]:
+    """Every target of a release with the path of its bytes. manifest: whose SHA-256 need not be computed again."""
     base = os.path.basename(copied)
-    _, names, results = hash_tree(copied, HashName.SHA256, None)
-    for raw, digest, size in zip(names, results.digests(), results.sizes(), strict=True):
-        target = roles.target_of(product.member(base, raw), size, digest.hex())
-        yield _New(target, os.path.join(copied, os.fsdecode(raw)))
+    if manifest.algorithm is HashName.SHA256:
+        digests = [(one.name, one.digest) for one in manifest.files]
+    else:
+        _, names, results = hash_tree(copied, HashName.SHA256, None)
+        digests = list(zip(names, results.digests(), strict=True))
+    for raw, digest in digests:
+        path = os.path.join(copied, os.fsdecode(raw))
+        yield _New(roles.target_of(product.member(base, raw), os.stat(path).st_size, digest.hex()), path)
     yield from _beside_targets(copied, product)
 
 
