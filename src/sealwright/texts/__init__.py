@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sealwright.texts import (
+    agent,
     artifact,
     certificates,
     envelope,
@@ -27,6 +28,7 @@ TEXTS: dict[str, Text] = {
     **statements.TEXTS,
     **running.TEXTS,
     **station.TEXTS,
+    **agent.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,
     **certificates.TEXTS,
