@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "fleet.md"
 def test_the_page_on_the_fleet_is_typed(tmp_path: Path) -> None:
     page = PAGE.read_text()
     made = fleet_house(tmp_path / "house")
-    made.configuration.write_text(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
+    made.configuration.write_text(re.findall(r"```toml\n(# sealwright fleet 1\n.*?)```", page, re.DOTALL)[0])
     devices = [FleetDevice("gw-18"), FleetDevice("gw-19")]
     (made.folder / "devices.txt").write_text("# sealwright devices 1\n" + "".join(one.line for one in devices))
     lines = re.findall(r"^    (.+)$", page, re.MULTILINE)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
     from sealwright.device.round import Doing, Round, Seams
+    from sealwright.errors import SealwrightError
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
 
@@ -95,7 +98,8 @@ def run_install(args: argparse.Namespace) -> int:
 
     doing = Doing.NOW if args.now else Doing.INSTALL
     doing = Doing.AGAIN if args.again else doing
-    with agent_at(_config(args), _seams(args)) as agent:
+    config = _config(args)
+    with agent_at(config, _seams(args, config)) as agent:
         return _round(agent, args, Doing.DRY_RUN if args.dry_run else doing)
 
 
@@ -105,7 +109,8 @@ def run_rollback(args: argparse.Namespace) -> int:
     from sealwright.device.agent import agent_at
     from sealwright.texts.words import say
 
-    with agent_at(_config(args), _seams(args)) as agent:
+    config = _config(args)
+    with agent_at(config, _seams(args, config)) as agent:
         previous = agent.state.previous
         if previous is not None and not args.yes and not _asked(previous.release):
             print(say("agent.asked-no"))
@@ -142,12 +147,12 @@ def _one_round(args: argparse.Namespace) -> int:
     from sealwright.cli.agentlines import code_of, say_round
     from sealwright.cli.main import failed
     from sealwright.device.agent import agent_at, consented
-    from sealwright.device.round import Doing
+    from sealwright.device.round import Doing, Seams
     from sealwright.errors import SealwrightError
 
     try:
         config = _config(args)
-        with agent_at(config) as agent:
+        with agent_at(config, Seams(report=_reporter(config, args.json))) as agent:
             done = agent.round(Doing.INSTALL, consented(config))
             say_round(config, done, args.json)
             return code_of(done)
@@ -166,11 +171,24 @@ def _round(agent: Agent, args: argparse.Namespace, doing: Doing) -> int:
     return code_of(done)
 
 
-def _seams(args: argparse.Namespace) -> Seams:
+def _seams(args: argparse.Namespace, config: AgentConfig) -> Seams:
     from sealwright.device.permitted import permits_of
     from sealwright.device.round import Seams
 
-    return Seams(permits_of(args.permit))
+    return Seams(permits_of(args.permit), _reporter(config, args.json))
+
+
+def _reporter(config: AgentConfig, json_wanted: bool) -> Callable[[Round], None] | None:
+    """Of agent.toml's `[report]`; a report that cannot be made is said, and changes no exit code."""
+    if config.reporting is None:
+        return None
+    from sealwright.cli.main import failed
+    from sealwright.device.agentreport import reporter
+
+    def said(cause: SealwrightError) -> None:
+        failed(cause, json_wanted)
+
+    return reporter(config, said)
 
 
 def _asked(release: Named) -> bool:

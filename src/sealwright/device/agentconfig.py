@@ -132,6 +132,14 @@ class CounterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Reporting:
+    """Where the agent's reports come from and go to. home: with the device's key for reports; spool: a folder in which they wait."""
+
+    home: str
+    spool: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """A device's own description. path: where the file lies; current: the link that leads to the installed release."""
 
@@ -160,6 +168,7 @@ class AgentConfig:
     health: Health | None
     limits: Limits
     counter: CounterConfig | None
+    reporting: Reporting | None
 
     def installer(self, component: str) -> Installer | None:
         """What takes a component of this name."""
@@ -209,6 +218,7 @@ def parse_config(data: bytes, path: str) -> AgentConfig:
         health=_health(top.table("health")) if top.has("health") else None,
         limits=_limits(top.table("limits") if top.has("limits") else Section({}, "[limits]", path, _COMPLAINT)),
         counter=_counter(top.table("counter")) if top.has("counter") else None,
+        reporting=_reporting(top.table("report"), state) if top.has("report") else None,
     )
     top.done()
     _check(config, top)
@@ -304,6 +314,13 @@ def _counter(section: Section) -> CounterConfig:
         raise section.wrong("index", "an NV index from 0x01000000 to 0x01ffffff")
     section.done()
     return counter
+
+
+def _reporting(section: Section, state: str) -> Reporting:
+    spool = _absolute(section, "folder") if section.has("folder") else os.path.join(state, "reports")
+    reporting = Reporting(_absolute(section, "home"), spool)
+    section.done()
+    return reporting
 
 
 def _place(top: Section) -> ProductPath:
