@@ -23,7 +23,7 @@ from kit.fleet import (
     release,
     serving_fleet,
 )
-from kit.postgres import Postgres
+from kit.postgres import Postgres, postgres
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.report import Event, OnDevice, Outcome, Report
 from sealwright.device.reporting import waiting, write_report
@@ -130,6 +130,23 @@ def test_the_commands_show_the_same_as_text_json_and_csv(service: FleetHouse, ru
     assert "nothing is named" in said
     code, shown, _ = run("fleet", "silent", *service.who("olaf"))
     assert "gw-4  line-2  nordhof  never" in shown
+
+
+def test_what_cannot_be_kept_is_not_said_to_be_taken(tmp_path: Path) -> None:
+    device = FleetDevice("gw-1")
+    with postgres() as server:
+        made = fleet_house(tmp_path / "house", server.database(), [device])
+        with serving_fleet(made):
+            assert made.post(device.report(release(DRIVE, 6))) == (200, ["taken"])
+            server.stop("immediate")
+            report = device.report(release(DRIVE, 7))
+            assert made.post(report) == (503, [])
+            for path in ("/v1/fleet/status", "/v1/fleet/devices/gw-1", "/fleet"):
+                assert made.curl(path, name="ada")[0] == 503
+            assert made.curl("/health")[0] == 200
+            server.start()
+            assert made.look("devices/gw-1")["number"] == 1
+            assert made.post(report) == (200, ["taken"])
 
 
 def test_who_is_behind_is_counted_anew_where_the_channels_change(tmp_path: Path) -> None:

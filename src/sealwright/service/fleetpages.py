@@ -144,9 +144,7 @@ class Reports:
         try:
             told = await self._desk.intake.take([SignedReport(one.report, one.signature) for one in given.reports])
         except StoreUnavailable as cause:
-            self._desk.log({"event": "failed", "path": PATH, "why": str(cause)[:500]})
-            again = UsageError("reports", "they cannot be kept now", "Send them again later.")
-            return problem(again, 503, (b"retry-after", b"10"))
+            return unavailable(self._desk, request, cause)
         body = msgspec.json.encode(WireAnswers([WireAnswer(one.answer.value, one.number) for one in told]))
         refused = sum(one.answer is Become.REFUSED for one in told)
         note = {"reports": len(told), "refused": refused}
@@ -174,6 +172,8 @@ class Looked:
             return shown(await asyncio.to_thread(self._look, self._desk, question))
         except UsageError as cause:
             return problem(cause, 400)
+        except StoreUnavailable as cause:
+            return unavailable(self._desk, request, cause)
 
 
 class OneDevice:
@@ -189,7 +189,10 @@ class OneDevice:
     async def answer(self, request: Request) -> Answer:
         """404 where it is not in the register."""
         id_ = unquote(request.tail.decode("ascii", "replace"))
-        found = await asyncio.to_thread(fleetqueries.device, self._desk.store, id_) if is_device(id_) else None
+        try:
+            found = await asyncio.to_thread(fleetqueries.device, self._desk.store, id_) if is_device(id_) else None
+        except StoreUnavailable as cause:
+            return unavailable(self._desk, request, cause)
         return not_there() if found is None else shown(found)
 
 
@@ -208,7 +211,10 @@ class Overview:
         if request.query:
             return problem(UsageError("query", "nothing can be asked here", _ASK), 400)
         now = self._desk.clock()
-        found = await asyncio.to_thread(_numbers, self._desk, self._desk.silent_hours)
+        try:
+            found = await asyncio.to_thread(_numbers, self._desk, self._desk.silent_hours)
+        except StoreUnavailable as cause:
+            return unavailable(self._desk, request, cause)
         return Answer(200, fleethtml.page(found, now), fleethtml.TYPE, _OF_PAGE)
 
 
@@ -248,6 +254,15 @@ def problem(cause: SealwrightError, status: int, *headers: tuple[bytes, bytes]) 
     told = f"{cause.subject}: {cause.what}"
     body: Any = Problem("about:blank", type(cause).__name__, status, told, cause.code, cause.next_step)
     return Answer(status, msgspec.json.encode(body), PROBLEM, headers)
+
+
+def unavailable(desk: FleetDesk, request: Request, cause: StoreUnavailable) -> Answer:
+    """What is wrong with the database is the log's alone (A129)."""
+    desk.log({"event": "failed", "path": request.path[:200], "why": str(cause)[:500]})
+    again = StoreUnavailable(
+        "fleet", "nothing can be kept or looked up now", "Ask again later; what was sent is to be sent again."
+    )
+    return problem(again, 503, (b"retry-after", b"10"))
 
 
 def not_there() -> Answer:
