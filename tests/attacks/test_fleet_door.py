@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from kit.fleet import DRIVE, FleetDevice, FleetHouse, fleet_house, release, serving_fleet, wire
 from sealwright.device.reporting import SignedReport
+
+Run = Callable[..., tuple[int, str, str]]
 
 DEVICE, OTHER = FleetDevice("gw-1"), FleetDevice("gw-2")
 RUNS = release(DRIVE, 7)

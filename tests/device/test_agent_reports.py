@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from kit.agents import PRODUCT, Maker, Site, program, site
 from kit.fleet import fleet_house, serving_fleet
 from sealwright.artifact.report import Outcome, Report, parse_report
@@ -16,6 +16,8 @@ from sealwright.device.reportkey import key_of_report
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

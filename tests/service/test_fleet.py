@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from kit.fleet import (
     DRIVE,
     GATE,
@@ -31,6 +30,8 @@ from sealwright.device.reportsender import Address, send
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.init import InitOptions, init_home
+
+Run = Callable[..., tuple[int, str, str]]
 
 PERMIT, COURIER = Digest.of(b"permit"), Digest.of(b"courier")
 
