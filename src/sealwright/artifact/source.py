@@ -153,7 +153,8 @@ class OpenArtifact:
                 while at < end:
                     try:
                         self._seek(at)
-                        count = read_into(self._descriptor, view[: min(BLOCK, end - at)])
+                        with view[: min(BLOCK, end - at)] as room:  # an error's traceback would keep the buffer open
+                            count = read_into(self._descriptor, room)
                     except OSError as cause:
                         raise unreadable(self.path, cause) from cause
                     if not count:

@@ -127,7 +127,7 @@ def run_compare(args: argparse.Namespace) -> int:
         prepared = prepare(args.path, place, device, args.component, verifier)
         verdict = prepared.judged.verdict
         if verdict.outcome is not Outcome.TRUSTED:
-            _print_refused(args, verdict, None)
+            _print_refused(args, verdict, "")
             return verdict.outcome.exit_code
         compared, recorded = read_back(prepared, device, reading, recorder)
     if args.json:
@@ -157,6 +157,8 @@ def _tool(args: argparse.Namespace) -> Tool | None:
     from sealwright.plant.vendortool import Tool
 
     if args.by_hand:
+        if args.tool_digest is not None:
+            raise UsageError("--tool-digest", "no program is started", "Give it with --tool.")
         return None
     if not args.tool:
         raise UsageError("--tool", "no program is named", "Write its whole path behind --tool.")
@@ -238,7 +240,7 @@ def _told(args: argparse.Namespace, prepared: Prepared, ended: Ended) -> int:
         _print_object(args, last.verdict, ended.stage.value, paths, ended.compared)
         return code
     if ended.stage is Stage.REFUSED:
-        _print_refused(args, last.verdict, last)
+        _print_refused(args, last.verdict, last.path)
         return code
     if is_done:
         print(say("handover.done", name=display(os.path.basename(prepared.part)), serial=args.serial))
@@ -265,17 +267,19 @@ def _why(ended: Ended, last: Recorded) -> str:
     return say("handover.not-started") if code is None else say("handover.tool-failed", code=code)
 
 
-def _print_refused(args: argparse.Namespace, verdict: Verdict, recorded: Recorded | None) -> None:
+def _print_refused(args: argparse.Namespace, verdict: Verdict, record: str) -> None:
+    """What stands against it. record: its folder, "" where there is none."""
     from sealwright.artifact.names import display
     from sealwright.cli.render import deciding_clause
     from sealwright.texts.words import say
 
     if args.json:
-        _print_object(args, verdict, "refused", [recorded.path] if recorded is not None else [], None)
+        _print_object(args, verdict, "refused", [record], None)
         return
-    print(say("handover.refused", why=display(deciding_clause(verdict))))
+    why = display(deciding_clause(verdict))
+    print(say("handover.refused", why=why) if args.action == "install" else say("handover.not-compared", why=why))
     _say_findings(verdict)
-    _say_records([recorded.path] if recorded is not None else [])
+    _say_records([record])
 
 
 def _say_findings(verdict: Verdict) -> None:

@@ -61,6 +61,7 @@ WORDS: dict[str, str] = {
     "handover.not-started": "the vendor's tool could not be started",
     "handover.left": "nobody said that it is done",
     "handover.refused": "NOT HANDED OVER: {why}",
+    "handover.not-compared": "NOT COMPARED: {why}",
     "handover.finding": "{what}.",
     "handover.next": "Next: {step}",
     "handover.record": "Record: {path}",
