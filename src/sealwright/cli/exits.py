@@ -71,6 +71,11 @@ EXITS: dict[str, Exits] = {
         "it gave back something else, or the release is refused",
         "nothing was compared: it cannot be decided what was signed",
     ),
+    "handover share": Exits(
+        "everything is on the share or stick, and nothing had to be taken off",
+        "something is refused or was taken off the share, or lies there and is not ours",
+        "something cannot be decided",
+    ),
     "receive": Exits(
         "received, and everybody has signed",
         "not received",

@@ -1,7 +1,7 @@
 """Load a device that runs no agent: a release is verified in a private copy, given from there to the vendor's tool, and recorded.
 
-For the engineering station of a PLC or drive. `compare` holds what was read back from a device against what was signed, byte by byte
-(docs/engineering-station.md).
+For the engineering station of a PLC or drive. `compare` holds what was read back from a device against what was signed, byte by byte;
+`share` is for a transfer station in front of it: only what is verified comes onto a read-only share or stick (docs/engineering-station.md).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json, add_record, add_trust
+from sealwright.cli.handovershare import configure_share
 
 if TYPE_CHECKING:
     from sealwright.plant.handover import Device, Ended, Prepared
@@ -31,6 +32,9 @@ EXAMPLES = """examples:
   sealwright handover install 6/ --trust trust.toml --state state --serial 4711-003 --person p-17 --record records --read-back back.bin --tool /opt/vendor/load {file} back.bin
   sealwright handover compare 6/ back.bin --trust trust.toml --serial 4711-003 --component application --record records
   sealwright handover compare app.hex back.bin --trust trust.toml --serial 4711-003 --as memory --padding ff
+  sealwright handover share inbox/6 inbox/drive.bin --to /srv/checked --trust trust.toml --state state
+  sealwright handover share --to /srv/checked --trust trust.toml --state state     nothing new; take off what is denied by now
+  sealwright handover share inbox/6 --stick /media/clean --trust trust.toml --state state
 """
 
 
@@ -61,6 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("read_back", metavar="READBACK", help="file or folder that was read from the device")
     _add_layout(compare)
     compare.set_defaults(run=run_compare)
+    share = add_action(
+        commands, "share", "put verified copies, and nothing else, on a read-only share or a stick", EXAMPLES
+    )
+    configure_share(share)
 
 
 def _add_artifact(parser: argparse.ArgumentParser) -> None:
@@ -212,7 +220,8 @@ def _by_hand(path: str) -> bool:
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
-    print(say("handover.wait", path=display(path)), end="", file=sys.stderr, flush=True)
+    print(say("handover.load", path=display(path)), file=sys.stderr)
+    print(say("handover.wait"), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() == "done"
 
 

@@ -178,6 +178,11 @@ def _unless_changed(copy: Copy, judged: Judged) -> Judged:
     return judged._replace(verdict=judged.verdict.with_findings(changed)) if changed else judged
 
 
+def completed(copy: Copy, verdict: Verdict) -> Verdict:
+    """The verdict, refused where a release is not complete by its own `release.toml`."""
+    return verdict.with_findings(_described(copy)[1]) if verdict.outcome is Outcome.TRUSTED else verdict
+
+
 def _about_serial(claims: Claims, serial: str) -> tuple[Finding, ...]:
     """A refusal where the claims bind devices by number and this is none of them."""
     bound = [one.removeprefix(SERIAL) for one in claims.hardware if one.startswith(SERIAL)]

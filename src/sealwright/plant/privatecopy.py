@@ -24,8 +24,10 @@ from sealwright.artifact.source import open_artifact, unreadable
 from sealwright.artifact.walk import walk_tree
 from sealwright.errors import LimitExceeded, OutputRefused, SealwrightError
 from sealwright.formats.sidecar import EVIDENCE_SUFFIX, is_beside
+from sealwright.plant.beside import goes_along, has_accepted_record, owner_of
 from sealwright.plant.intakecopy import Taken
 from sealwright.plant.station import private_place
+from sealwright.trust.verdict import Verdict
 
 PREFIX = "handover-"
 MAX_BESIDE = 1000
@@ -52,6 +54,22 @@ class Copy:
     def inside(self, name: bytes) -> str:
         """The path of a file of the copy, by its name below the root."""
         return os.path.join(self.root, *os.fsdecode(name).split("/"))
+
+    def along_with(self, verdict: Verdict) -> tuple[Taken, ...]:
+        """The files of an allowed artifact that may go further: its own, and those beside it that are what they are called."""
+        own = os.fsencode(os.path.basename(self.path))
+        evidence = own + os.fsencode(EVIDENCE_SUFFIX) + b"/"
+        return tuple(
+            one
+            for one in self.taken
+            if one.name == own
+            or one.name.startswith(own + b"/")
+            or (
+                has_accepted_record(verdict)
+                if one.name.startswith(evidence)
+                else goes_along(self.inside(one.name), verdict)
+            )
+        )
 
     def changed(self) -> tuple[bytes, ...]:
         """The names of files that are no longer what was copied."""
@@ -128,7 +146,8 @@ def _source(path: str) -> Source:
             empty += [inside + one for one in (*walked.folders, b"")]
     if name not in folders:
         names.append(os.fsencode(name))
-    beside = sorted(one for one in files - {name} if is_beside(os.path.join(parent, ""), one, files, folders))
+    judged = {one for one in files if one == name or not is_beside(os.path.join(parent, ""), one, files, folders)}
+    beside = sorted(one for one in files - judged if owner_of(one, judged, folders, files) == name)
     if len(beside) > MAX_BESIDE:
         raise LimitExceeded(path, f"{len(beside)} files lie beside it", "Take it into a folder of its own.")
     return Source(parent, (*names, *map(os.fsencode, beside)), tuple(links), tuple(empty))
