@@ -108,7 +108,7 @@ def _others_write(path: str, status: os.stat_result, trusted: Collection[int]) -
     if status.st_mode & stat.S_IWOTH:
         return True
     # With an access list the group's bits are what anybody named in it has at most (acl(5)).
-    group = status.st_gid == 0 or (os.geteuid() in trusted and _own_group(status.st_gid))
+    group = status.st_gid == 0 or (set(trusted) != {0} and _own_group(status.st_gid))
     return bool(status.st_mode & stat.S_IWGRP) and (_has_access_list(path) or not group)
 
 
