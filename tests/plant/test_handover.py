@@ -389,3 +389,26 @@ def test_the_lines_of_a_device_have_one_form(
     assert part in good
     with pytest.raises(MalformedArtifact):
         parse_record(good.replace(part, by, 1).encode(), "it")
+
+
+def test_a_read_back_is_compared_with_the_record_of_a_station_that_the_trust_file_knows(
+    run: Run, homes: Path, tool: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, device = release(tmp_path, homes / "maker"), tmp_path / "device"
+    assert run(path, "--component", "boot", "--tool", tool, device, "{file}")[0] == 0
+    shutil.rmtree(path)
+    trust = shutil.copytree(homes / "maker", tmp_path / "maker") / "trust.toml"
+    record = tmp_path / "records" / "000000" / "000000002"
+    words = ["handover", "compare", str(record), str(device), "--trust", str(trust), "--serial", "4711"]
+    assert main(words) == 1
+    assert "signed by a key that does not count here" in capfd.readouterr().err
+    assert main(["trust", "new", "--next", str(trust)]) == 0
+    anchor = ["anchor", str(homes / "station" / "ca.pem"), "--name", "station", "--environment", "development"]
+    assert main(["trust", "add", str(trust), *anchor]) == 0
+    assert main(["trust", "sign", str(trust), "--home", str(tmp_path / "maker"), "--person", "officer"]) == 0
+    assert main(words) == 0
+    device.write_bytes(BOOT[1:])
+    capfd.readouterr()
+    assert main(words) == 1
+    assert "THE DEVICE GAVE BACK SOMETHING ELSE" in capfd.readouterr().out
+    assert main([*words, "--record", str(tmp_path / "records")]) == 2

@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   sealwright handover install 6/ --trust trust.toml --state state --serial 4711-003 --hardware cpu-1515 --person p-17 --record records --by-hand
   sealwright handover install 6/ --trust trust.toml --state state --serial 4711-003 --person p-17 --record records --read-back back.bin --tool /opt/vendor/load {file} back.bin
   sealwright handover compare 6/ back.bin --trust trust.toml --serial 4711-003 --component application --record records
+  sealwright handover compare records/000000/000000017 back.bin --trust trust.toml --serial 4711-003     with what was recorded
   sealwright handover compare app.hex back.bin --trust trust.toml --serial 4711-003 --as memory --padding ff
   sealwright handover share inbox/6 inbox/drive.bin --to /srv/checked --trust trust.toml --state state
   sealwright handover share --to /srv/checked --trust trust.toml --state state     nothing new; take off what is denied by now
@@ -72,7 +73,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_artifact(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RELEASE", help="a release's folder, or any signed file or folder")
+    parser.add_argument(
+        "path",
+        metavar="RELEASE",
+        help="a release's folder, any signed file or folder; of compare the folder of a record too",
+    )
     add_trust(parser, "the trust file that decides")
     parser.add_argument("--state", metavar="DIR", help="this station's memory: what it accepted and saw")
     parser.add_argument(
@@ -126,9 +131,12 @@ def run_compare(args: argparse.Namespace) -> int:
     """0 where the device gave back what was signed."""
     from sealwright.cli.recording import recorder_of
     from sealwright.plant.handover import prepare, read_back
+    from sealwright.plant.records import FILE
     from sealwright.trust.verdict import Outcome, Purpose
 
     device, reading = _device(args), _reading(args)
+    if os.path.isfile(os.path.join(args.path, FILE)):
+        return _compare_with_record(args, device, reading)
     recorder = recorder_of(args) if args.record is not None else None
     verifier = _verifier(args, Purpose.RUN)
     with _place(args) as place:
@@ -144,6 +152,30 @@ def run_compare(args: argparse.Namespace) -> int:
         _say_compared(args.read_back, compared)
         _say_records([recorded.path])
     return recorded.verdict.outcome.exit_code
+
+
+def _compare_with_record(args: argparse.Namespace, device: Device, reading: Reading) -> int:
+    from sealwright.cli.jsonout import finding_object, line
+    from sealwright.errors import UsageError
+    from sealwright.plant.recordcheck import TrustedStations
+    from sealwright.plant.recordcompare import compare_with_record
+    from sealwright.trust.belief import load_trust
+
+    if args.record is not None or args.component:
+        raise UsageError(
+            args.path,
+            "a record says itself what was loaded, and makes no other one",
+            "Leave out --record and --component.",
+        )
+    stations = TrustedStations(load_trust(args.trust, fingerprint=args.trust_fingerprint), datetime.now(UTC))
+    compared = compare_with_record(args.path, device.serial, reading, stations)
+    if args.json:
+        result, findings = compared.result, [finding_object(one) for one in compared.findings]
+        readback = {"same": result.is_same, "digest": str(result.digest)}
+        print(line({"path": args.path, "serial": args.serial, "stage": "compared", "readback": readback, "findings": findings}))  # fmt: skip
+    else:
+        _say_compared(args.read_back, compared)
+    return 0 if compared.result.is_same else 1
 
 
 def _device(args: argparse.Namespace) -> Device:

@@ -25,6 +25,11 @@ TEXTS: dict[str, Text] = {
     "SW-READBACK-DIFFERS": Text(
         "{subject} the device has {found}, and {wanted} was signed", _READ_AGAIN, "the device gave back something else"
     ),
+    "SW-READBACK-OTHER": Text(
+        "{subject} is not what was loaded: recorded was {wanted}, read back {found}",
+        "Compare it with the release itself, which names the place that differs.",
+        "the device gave back something else",
+    ),
     "SW-READBACK-ADDRESS": Text(
         "{subject} begins at {found}, and what was signed at {wanted}",
         "Read back the part of the memory that was loaded.",
