@@ -384,6 +384,12 @@ class ProvenanceRefused(RequestRefused):
     code = "SW-PROVENANCE-REFUSED"
 
 
+class SpoolFull(SealwrightError):
+    """There is no room now for a file that was uploaded."""
+
+    code = "SW-SPOOL-FULL"
+
+
 class RequestOver(RequestRefused):
     """A request is used, withdrawn or past its day, or what was sent for it is there already."""
 
@@ -394,3 +400,33 @@ class NoSuchRequest(SealwrightError):
     """What was named is not there, or is not shown to who asks."""
 
     code = "SW-REQUEST-UNKNOWN"
+
+
+class InstallRefused(SealwrightError):
+    """A release is not installed here and now; what was installed stays as it is."""
+
+    code = "SW-INSTALL-REFUSED"
+
+
+class InstallFailed(SealwrightError):
+    """A release was not installed to its end, or did not work; the device has its former release, or the error says what is left to do."""
+
+    code = "SW-INSTALL-FAILED"
+
+
+class AgentDamaged(SealwrightError):
+    """What a device's agent keeps of itself cannot be relied on."""
+
+    code = "SW-AGENT-STATE"
+
+
+class MalformedRepository(SealwrightError):
+    """A release repository, or what is staged for it, is not what its keys signed."""
+
+    code = "SW-REPOSITORY-MALFORMED"
+
+
+class ReleaseRefused(SealwrightError):
+    """A release or role is not taken into a repository: not verified, not signed by enough, or other bytes than were released (A160)."""
+
+    code = "SW-RELEASE-REFUSED"

@@ -254,6 +254,10 @@ def test_a128_two_parts_of_one_name_are_no_request(service: House) -> None:
         (b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n folded: b\r\n\r\n", 400),
         (b"GET /v1/keys HTTP/3.0\r\nHost: localhost\r\n\r\n", 400),
         (b"get /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /v1/keys HTTP/1.1\r\n\r\n", 400),
+        (get("/v1/keys", "Host: localhost"), 400),
+        (get("/v1/keys", "Host: evil.example"), 400),
+        (b"GET /v1/keys\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"\x80\x80\x80\x80\r\n\r\n", 400),
     ],
@@ -276,7 +280,7 @@ SPELLINGS = [
     "/v1/requests/{}/", "/v1/requests//{}", "//v1/requests/{}", "/v1/requests/%2f{}", "/v1/requests%2f{}", "/v1%2Frequests/{}",
     "/v1/requests/x/../{}", "/v1/requests/%2e%2e/requests/{}", "/v1/./requests/{}", "/V1/requests/{}", "/v1/Requests/{}",
     "/v1/requests/{};a=b", "/v1/requests/{}%00", "/v1/requests/{}%20", "/v1/requests/{}.json", "/v1/requests/%7b{}%7d",
-    "/v1\\requests\\{}", "/v1/requests/{}%0d%0aA:b", "/v1/requests/%c0%af{}", "/v1/requests/＃{}",
+    "/v1\\requests\\{}", "/v1/requests/{}%0d%0aA:b", "/v1/requests/{}#a", "/v1/requests/{}?#a", "/v1/requests/%c0%af{}", "/v1/requests/＃{}",
 ]  # fmt: skip
 
 
@@ -331,6 +335,18 @@ def test_a126_a_form_of_a_web_page_is_no_request(service: House, kind: str) -> N
     for path, body in (("/v1/requests", ask_body("x")), (f"/v1/requests/{own}/withdrawal", b"")):
         assert told(service, "max", post(path, body, kind=kind)).status == 415
     assert told(service, "max", post(f"/v1/requests/{own}/withdrawal", b"")).json["state"] == "withdrawn"
+
+
+@pytest.mark.parametrize(
+    "kinds", [(), ("application/xml",), ("application/octet-stream",), ("application/json", "a/b")]
+)
+def test_a126_a_body_is_json_and_says_so(service: House, kinds: tuple[str, ...]) -> None:
+    """A page of another site can send what has no type, or one that its browser does not ask about."""
+    body = ask_body(f"of {kinds}")
+    assert told(service, "max", post("/v1/requests", body, kind="application/json; charset=utf-8")).status == 202
+    head = [f"Content-Type: {one}" for one in kinds]
+    whole = ["POST /v1/requests HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *head, "", ""]
+    assert told(service, "max", "\r\n".join(whole).encode() + body).status == 415
 
 
 @pytest.mark.parametrize(

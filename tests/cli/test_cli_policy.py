@@ -74,7 +74,7 @@ def test_a_table_shows_who_may_do_what_and_whether_it_is_as_expected(run: Run) -
     assert code == 0
     assert "in each case, unless it says otherwise: environment=production" in lines[0]
     assert re.fullmatch(r"PASS  ALLOWED  anna \(requester\) +sign +approvals=2 +production-four-eyes", lines[1])
-    assert lines[-1] == "cases: 42, as expected: 42, not as expected: 0"
+    assert lines[-1] == "cases: 45, as expected: 45, not as expected: 0"
     code, out, _ = run("policy", "test", COMPANY, TABLE, "--json")
     first = json.loads(out.splitlines()[0])
     assert (code, first["as_expected"], first["allowed"], first["needed"]) == (0, True, True, "2")

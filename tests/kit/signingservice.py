@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,8 +51,10 @@ class House:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
 
-def house(folder: Path, policy: str = POLICY, officers: Sequence[str] = ()) -> House:
-    """Everything but the running service. officers: who is there besides, as officers."""
+def house(
+    folder: Path, policy: str = POLICY, officers: Sequence[str] = (), builders: Mapping[str, str] | None = None
+) -> House:
+    """Everything but the running service. officers: who is there besides, as officers; builders: machines that prepare again, and who owns each."""
     folder.mkdir(exist_ok=True)
     home = service_home(folder)
     persons = {name: person_home(folder, name + "-home") for name in (*APPROVERS, *officers)}
@@ -72,6 +74,13 @@ def house(folder: Path, policy: str = POLICY, officers: Sequence[str] = ()) -> H
         if name in persons:
             key = spki_of(persons[name], KeyPurpose.APPROVAL)
             register += f'[[person.approval_key]]\nscheme = "cms"\nkey = "{key}"\n'
+    for name, owner in (builders or {}).items():
+        signer = client_certificate(clients, name)
+        pem_files(signer, folder, name)
+        persons[name] = person_home(folder, name + "-home")
+        register += f'[[machine]]\nid = "{name}"\ntenant = "acme"\nroles = ["builder"]\nowner = "{owner}"\n'
+        register += f'certificates = ["{tbs_digest(signer.x509)}"]\n'
+        register += f'prepare_keys = ["{spki_of(persons[name], KeyPurpose.APPROVAL)}"]\n'
     (folder / "people.toml").write_text(register)
     (folder / "policies").mkdir()
     (folder / "policies" / "rules.cedar").write_text(policy)

@@ -22,7 +22,7 @@ _LYING = """
 import os, sys, errno, stat
 import mfusepy
 
-FOLDER, HOW = sys.argv[2], sys.argv[3]
+FOLDER, HOW, TARGET = sys.argv[2:5]
 
 class Stick(mfusepy.Operations):
     use_ns = True
@@ -36,14 +36,14 @@ class Stick(mfusepy.Operations):
             raise mfusepy.FuseOSError(errno.EIO)
         return [".", "..", *os.listdir(FOLDER + path)]
     def open(self, path, flags):
-        if HOW == "unopened" and path.endswith("target.bin"):
+        if HOW == "unopened" and path.endswith(TARGET):
             raise mfusepy.FuseOSError(errno.ENODEV)
         return 0
     def read(self, path, size, offset, fh):
         with open(FOLDER + path, "rb") as source:
             source.seek(offset)
             data = source.read(size)
-        if not path.endswith("target.bin"):
+        if not path.endswith(TARGET):
             return data
         again = path in self.read_once
         if offset + len(data) >= os.path.getsize(FOLDER + path):
@@ -61,11 +61,11 @@ mfusepy.FUSE(Stick(), sys.argv[1], foreground=True, nothreads=True, ro=True, dir
 
 
 @contextmanager
-def lying_stick(folder: Path, mount: Path, how: str) -> Iterator[Path]:
-    """A folder served as a medium. how: "honest", "lies" (target.bin reads as zeros a second time), or where it goes away: "gone" (in
+def lying_stick(folder: Path, mount: Path, how: str, target: str = "target.bin") -> Iterator[Path]:
+    """A folder served as a medium. target: the end of the names of files about which it lies; how: "honest", "lies" (target.bin reads as zeros a second time), or where it goes away: "gone" (in
     target.bin), "gone again" (in its second reading), "unopened" (before it), "unlisted" (in a folder), "dies" (the program that serves it)."""
-    mount.mkdir()
-    served = subprocess.Popen([sys.executable, "-c", _LYING, str(mount), str(folder), how])
+    mount.mkdir(exist_ok=True)
+    served = subprocess.Popen([sys.executable, "-c", _LYING, str(mount), str(folder), how, target])
     try:
         _until_mounted(mount)
         yield mount

@@ -94,6 +94,13 @@ def every_entry() -> list[types.AnyEntry]:
             **about, asked=digest("asked"), scheme=types.Scheme.WEBAUTHN, approval=two[0], key=digest("approver"),
             policy=policy, private=private,
         ),
+        types.Prepare(
+            **about, asked=digest("asked"), prepared=digest("prepared"), count=2, scheme=types.Scheme.CMS, approval=two[0],
+            key=digest("builder"), policy=policy, private=private,
+        ),
+        types.Upload(
+            **about, item=1, artifact=digest("artifact"), result=types.Result.SAME, policy=policy, private=private,
+        ),
         types.Withdrawn(**about, private=private),
         types.Expired(**about),
         types.Refusal(
@@ -102,7 +109,7 @@ def every_entry() -> list[types.AnyEntry]:
         ),
         types.Emergency(**about, approvals=two, policy=policy, until=AT, private=private),
         types.Intent(**about, attempt=1, certificate=digest("certificate"), **signing),
-        types.Used(**about, attempt=1, approvals=two, private=private),
+        types.Used(**about, attempt=1, approvals=two, prepares=two[:1], private=private),
         types.FollowUp(**about, outcome=types.Outcome.CONFIRMED, approvals=two, private=private),
         types.Alarm(**about, of=types.RateOf.KEY, per=types.RatePer.HOUR, above=40, since=AT, count=41, key=digest("key")),
         types.PolicyChange(time=AT, policy=policy, edition=2, previous=digest("old"), change=digest("change"), approvals=two, private=private),

@@ -39,7 +39,7 @@ def test_an_entry_is_read_as_it_was_written(entry: AnyEntry) -> None:
 def test_no_field_may_be_missing_strange_or_of_another_kind(entry: AnyEntry) -> None:
     whole = json.loads(entry.encoded())
     claims = {"product", "version", "generation", "hardware", "environment"}
-    optional = claims | {"approvals", "rules", "previous", "change", "edition", "reason", "unfinished"}
+    optional = claims | {"approvals", "prepares", "rules", "previous", "change", "edition", "reason", "unfinished"}
     for name in whole:
         without = {key: _tuples(value) for key, value in whole.items() if key != name}
         here = (type_of(entry), name)

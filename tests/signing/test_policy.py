@@ -373,6 +373,6 @@ def test_the_default_is_refusal() -> None:
     rules: Policies = policies('@id("a") forbid(principal, action, resource) when { context.own };')
     assert [rules.decide(question(action=action, approvals=8)).reason for action in Action] == [
         "no rule allows it"
-    ] * 10
+    ] * len(Action)
     with pytest.raises(MalformedPolicy):
         policies("// nothing\n")

@@ -524,5 +524,5 @@ def test_the_examples_of_the_page_are_rules() -> None:
     page = (EXAMPLES.parent / "policy.md").read_text()
     rules = re.findall(r"```cedar\n(.*?)```", page, re.DOTALL)
     (text,) = re.findall(r"```toml\n# sealwright policy settings 1\n(.*?)```", page, re.DOTALL)
-    assert len(rules) == 5
-    assert len(policies("\n".join(rules), text).rules) == 7
+    assert len(rules) == 6
+    assert len(policies("\n".join(rules), text).rules) == 8

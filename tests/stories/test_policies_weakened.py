@@ -139,6 +139,21 @@ def test_weaker_policies_count_when_two_officers_have_signed_them_and_not_before
     assert second["previous"] == first["policy"]
     assert second["change"] == "sha256:" + hashlib.sha256(change.read_bytes()).hexdigest()
     assert hashlib.sha256(change.with_name("2.otto.p7s").read_bytes()).hexdigest() in second["approvals"]
+    backup = ("service", "backup", made.configuration)
+    assert "was approved" not in command(*backup, tmp_path / "backup")
+    kept = tmp_path / "backup" / "policies.changes"
+    assert sorted(one.name for one in kept.iterdir()) == ["2.change", "2.olga.p7s", "2.otto.p7s"]
+    assert cms_verify(kept / "2.olga.p7s", kept / "2.change", made.folder / "olga-home" / "ca.pem")[0]
+    check_it = ("service", "restore", tmp_path / "backup", made.configuration, "--check")
+    assert "2.change" not in command(*check_it)
+    moved = change.rename(tmp_path / "2.change")  # as on a disk that is lost
+    assert "policies.changes/2.change is another one" in command(*check_it)
+    assert "edition 2 of the policies was approved" in command(*backup, tmp_path / "without")
+    assert json.loads(command(*backup, tmp_path / "again", "--json"))["missing_changes"] == [2]
+    shutil.copy(kept / "2.change", change)
+    assert change.read_bytes() == moved.read_bytes()
+    (kept / "2.change").write_bytes(moved.read_bytes().replace(b"acme", b"acne", 1))
+    assert "2.change was changed" in command(*check_it, code=1)
 
 
 def test_an_officer_approves_only_the_folders_that_they_looked_at(tmp_path: Path) -> None:

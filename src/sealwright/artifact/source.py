@@ -153,7 +153,9 @@ class OpenArtifact:
                 while at < end:
                     try:
                         self._seek(at)
-                        with view[: min(BLOCK, end - at)] as room:  # an error's traceback would keep the buffer open
+                        with view[
+                            : min(BLOCK, end - at)
+                        ] as room:  # given back with an error too: the buffer is closed by it
                             count = read_into(self._descriptor, room)
                     except OSError as cause:
                         raise unreadable(self.path, cause) from cause

@@ -76,6 +76,11 @@ def _configure_sign(parser: argparse.ArgumentParser) -> None:
     service.add_argument("--token-file", metavar="FILE", action="append", default=[], help="file with a token (repeat)")
     service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
     service.add_argument(
+        "--upload",
+        action="store_true",
+        help="upload the files where the service waits for them, to prepare them itself",
+    )
+    service.add_argument(
         "--wait", metavar="PERIOD", type=period, help="how long approvals may take, such as 30m (else 1h)"
     )
     service.add_argument(
@@ -156,11 +161,13 @@ def _sign(args: argparse.Namespace) -> int:
 def _place(args: argparse.Namespace, told: Told, stack: ExitStack) -> ServicePlace:
     from datetime import timedelta
 
+    from sealwright.service.fileupload import Files
     from sealwright.service.serviceplace import ServicePlace
 
     client = stack.enter_context(_client(args))
     wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
-    return ServicePlace(client, reason=args.reason, wait_s=wait_s, watched=told.watched, origin=told)
+    files = Files.UPLOADED if args.upload else Files.STAY
+    return ServicePlace(client, reason=args.reason, files=files, wait_s=wait_s, watched=told.watched, origin=told)
 
 
 def _client(args: argparse.Namespace) -> Client:

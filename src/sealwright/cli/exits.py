@@ -51,12 +51,32 @@ EXITS: dict[str, Exits] = {
     ),
     "ci verify": Exits("the provenance is what was demanded", "it is not"),
     "approve": Exits("approved, or listed", "not approved, or the service refuses it"),
+    "confirm": Exits("confirmed", "something is not the same, or nothing is confirmed, or the service refuses it"),
     "stamp": Exits(
         "everything is stamped; with --status: nothing waits too long",
         "something is not stamped; with --status: something waits longer than --within",
     ),
     "renew-proofs": Exits(
         "nothing is due, or all that was is renewed", "something is due (--status), or was not renewed"
+    ),
+    "agent check": Exits(
+        "nothing newer is offered", "the repository is refused or does not answer", "something newer is offered"
+    ),
+    "agent install": Exits(
+        "installed, or there is nothing newer",
+        "refused, or it did not work and the former release is back",
+        "it waits: for consent, the maintenance window, the next boot, or fresher trust",
+    ),
+    "agent status": Exits(
+        "all is well", "what is installed was withdrawn or would be refused for running, or somebody has to look"
+    ),
+    "agent rollback": Exits(
+        "back",
+        "refused, or the former release does not work",
+        "not done: nobody said yes, or it counts after the next boot",
+    ),
+    "agent run": Exits(
+        "it was stopped", "with --rounds: the last round was refused or failed", "with --rounds: something waits"
     ),
     "station": Exits(
         "everything is allowed", "something is refused, or the medium is not checked", "something cannot be decided"
@@ -118,6 +138,22 @@ EXITS: dict[str, Exits] = {
     "policy change": Exits("the change is written, or none is needed", "it is not written"),
     "policy approve": Exits("approved", "not approved"),
     "policy diff": Exits("NEW allows nothing that OLD did not", "NEW allows more", "not decided: treat NEW as weaker"),
+    "release create": Exits(
+        "signed; with --dry-run: it could be",
+        "not signed, or its folder is not complete",
+        "signed, a timestamp is to come",
+    ),
+    "release init": Exits("begun, and signed by enough", "not begun", "begun; somebody else has yet to sign"),
+    "release line": Exits("staged, and signed by enough", "not staged", "staged; somebody else has yet to sign"),
+    "release rotate": Exits("staged, and signed by enough", "not staged", "staged; somebody else has yet to sign"),
+    "release sign": Exits("signed by enough", "not signed", "signed; somebody else has yet to sign"),
+    "release publish": Exits(
+        "published; with --dry-run: it could be", "not published: clients get what they got before"
+    ),
+    "release status": Exits("nothing ends within --within", "something ends, or has"),
+    "release accept": Exits(
+        "everything is accepted", "something is not", "everything is accepted, a timestamp is to come"
+    ),
     "serve tsa": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),

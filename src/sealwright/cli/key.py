@@ -54,8 +54,20 @@ CONSTRUCTIONS = (
     "digest:esp32",
     "xmldsig",
 )
-ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "report", "log")
-PURPOSES = ("artifact", "timestamp", "trust", "certificates", "ocsp", "approval", "backup", "record", "report", "log")
+ROLES = ("file", "configuration", "timestamp", "ocsp", "approval", "backup", "record", "report", "log", "repository")
+PURPOSES = (
+    "artifact",
+    "timestamp",
+    "trust",
+    "certificates",
+    "ocsp",
+    "approval",
+    "backup",
+    "record",
+    "report",
+    "log",
+    "repository",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +144,7 @@ def _configure_enrol(commands: argparse._SubParsersAction[argparse.ArgumentParse
     make.epilog += "  file, configuration                   plain files and folders; configurations and recipes\n"
     make.epilog += "  timestamp, ocsp, approval, backup     a house's own services, its approvers, its backups\n"
     make.epilog += "  record                                a station's records of what it verified\n"
+    make.epilog += "  repository                            a role of a release repository (docs/release.md)\n"
     make.add_argument("format", choices=names, metavar="FORMAT", help=f"one of {', '.join(names)}")
     add_home(make)
     make.add_argument("--name", metavar="NAME", help="what it is called in the home (else the format's name)")

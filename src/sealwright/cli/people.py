@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   sealwright people add people.toml approval-key p9 p9-approvals.pem
   sealwright people enrol-key p9-key.toml --service https://sign.acme.example:8443   by the owner of a security key, for the officer
   sealwright people add people.toml approval-key p9 p9-key.toml
+  sealwright people add people.toml prepare-key m5 m5-prepares.pem    by which a machine signs what it has prepared again
   sealwright people end people.toml p9                       from now on p9 and the machines of p9 are nobody
 """
 
@@ -77,7 +78,11 @@ def _configure_kinds(kinds: argparse._SubParsersAction[argparse.ArgumentParser])
         if name == "machine":
             kind.add_argument("--owner", metavar="ID", required=True, help="the person who answers for it")
         add_json(kind)
-    for name, words in (("certificate", "a TLS client's certificate"), ("approval-key", "a key that signs approvals")):
+    for name, words in (
+        ("certificate", "a TLS client's certificate"),
+        ("approval-key", "a key that signs approvals"),
+        ("prepare-key", "a machine's key that signs what it has prepared again"),
+    ):
         kind = kinds.add_parser(name, help=f"{words} of somebody who is there", epilog=_example(name))
         kind.add_argument("id", metavar="ID", help="whose")
         kind.add_argument(
@@ -135,13 +140,15 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_add(args: argparse.Namespace) -> int:
     """One thing more, and what that allows."""
-    from sealwright.signing.peopleedit import with_approval_key, with_certificate, with_entry
+    from sealwright.signing.peopleedit import with_approval_key, with_certificate, with_entry, with_prepare_key
 
     def changed(data: bytes) -> bytes:
         if args.kind == "certificate":
             return with_certificate(data, args.file, args.id, _certificate(args.path), _now())
         if args.kind == "approval-key":
             return with_approval_key(data, args.file, args.id, _approval_key(args.path), _now())
+        if args.kind == "prepare-key":
+            return with_prepare_key(data, args.file, args.id, _key(args.path), _now())
         entry = {"id": args.id, "tenant": args.tenant, "roles": args.role, "from": _now()}
         if args.until is not None:
             entry["until"] = args.until

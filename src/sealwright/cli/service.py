@@ -50,9 +50,12 @@ def run_backup(args: argparse.Namespace) -> int:
     with TerminalProgress("hashing", unit="entries") as progress:
         made = make_backup(read_configuration(args.configuration), args.folder, datetime.now(UTC), progress)
     if args.json:
-        print(line({"path": args.folder, "entries": made.size, "files": made.files}))
+        told = {"path": args.folder, "entries": made.size, "files": made.files}
+        print(line({**told, "missing_changes": list(made.missing)}))
     else:
         print(say("service.backed-up", path=display(args.folder), entries=f"{made.size:,}", files=made.files))
+        for edition in made.missing:
+            print(say("service.change-missing", edition=edition))
     return 0
 
 

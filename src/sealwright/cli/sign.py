@@ -48,6 +48,7 @@ EXAMPLES = (
   sealwright sign rootfs/ --home home --format ima --out rootfs.ima           IMA signatures for setfattr --restore
   sealwright sign drive.bin --home home --timestamp http://tsa.example/       with another authority's timestamp
   sealwright sign drive.bin --service https://sign.acme.example:8443 --service-ca ca.pem --client me.pem --client-key me.key
+  sealwright sign drive.bin --upload --service https://sign.acme.example:8443 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright sign drive.bin --home home --timestamp http://tsa.example/ --timestamp http://tsa2.example/ --timestamp-later
 """
     + FORMATS
@@ -66,6 +67,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
     service.add_argument(
         "--emergency", action="store_true", help="it cannot wait for what is usual; two officers look at it afterwards"
+    )
+    service.add_argument(
+        "--upload",
+        action="store_true",
+        help="upload the files where the service waits for them, to prepare them itself",
     )
     service.add_argument(
         "--wait",
@@ -127,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    import os
+
     from sealwright.artifact.output import Replace
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.errors import UsageError
@@ -137,6 +145,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if (args.home is None) is (args.service is None):
         raise UsageError("--home", "signatures are made in a home or by a service", "Name one: --home or --service.")
+    if args.upload and (args.service is None or (not args.recursive and any(map(os.path.isdir, args.paths)))):
+        raise UsageError("--upload", "it sends files, not folders, to a service", "Leave it out, or sign files.")
     layout = next(iter(layouts_of(args)), None)
     form = args.format or ("layout" if layout is not None else found_out(args))
     options = SignOptions(
@@ -189,16 +199,23 @@ def _service(args: argparse.Namespace, stack: ExitStack) -> SigningPlace:
     from datetime import timedelta
 
     from sealwright.cli.asking import client_of
+    from sealwright.service.fileupload import Files
     from sealwright.service.serviceplace import ServicePlace
     from sealwright.service.wire import StandingRequest
     from sealwright.texts.words import say
 
     def said(standing: StandingRequest) -> None:
         print(say("sign.waits-for-approval", id=standing.id, url=args.service), file=sys.stderr, flush=True)
+        if standing.needed_prepares:
+            told = say("sign.waits-for-prepares", number=standing.needed_prepares, id=standing.id)
+            print(told, file=sys.stderr, flush=True)
+        if standing.needs_upload and not args.upload:
+            print(say("sign.waits-for-upload"), file=sys.stderr, flush=True)
 
     wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
     client = stack.enter_context(client_of(args))
-    return ServicePlace(client, reason=args.reason, emergency=args.emergency, wait_s=wait_s, said=said)
+    files = Files.UPLOADED if args.upload else Files.STAY
+    return ServicePlace(client, reason=args.reason, emergency=args.emergency, files=files, wait_s=wait_s, said=said)
 
 
 def _answers(

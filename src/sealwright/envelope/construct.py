@@ -4,6 +4,7 @@
 | cms-attributes | the signed attributes, a DER SET | CMS with them (`cms_write`) |
 | cms-bare:… | the content's digest | CMS without attributes and certificates (`bare`); UEFI has SignedData alone, with the certificate |
 | digest:… | the content's digest | the value alone |
+| tuf-metadata | the content: canonical JSON | the value alone |
 | xmldsig | SignedInfo with the content's digest, in canonical form | the element Signature with it (`signedinfo`) |
 """
 
@@ -36,11 +37,15 @@ def attributes_of(
     return signed_attributes(certificate, kind, digest, time)
 
 
-def asked_of_key(certificate: SigningCertificate, kind: ContentKind, digest: Digest, attributes: bytes) -> ToBeSigned:
-    """What the key is asked to sign. attributes: of `attributes_of`."""
+def asked_of_key(
+    certificate: SigningCertificate, kind: ContentKind, digest: Digest, attributes: bytes, content: bytes | None = None
+) -> ToBeSigned:
+    """What the key is asked to sign. attributes: of `attributes_of`; content: where the kind's keys sign it whole."""
     algorithm = certificate.algorithm
     if kind.construction in (Construction.CMS_ATTRIBUTES, Construction.XMLDSIG):
         return to_be_signed(attributes, algorithm)
+    if kind.construction is Construction.TUF and content is not None:
+        return to_be_signed(content, algorithm)
     return ToBeSigned(Kind.MESSAGE if algorithm.signs_message else Kind.DIGEST, digest.value, algorithm)
 
 

@@ -29,7 +29,8 @@ class Construction(StrEnum):
     """The one way an enrolled key's signatures are built (RULES 2).
 
     cms-bare: CMS without signed attributes, as old formats want it; digest: the signature value alone, over a digest;
-    xmldsig: over SignedInfo, which has the digest in it as signed attributes have; signed-note: over the lines of a log's checkpoint.
+    xmldsig: over SignedInfo, which has the digest in it as signed attributes have; signed-note: over the lines of a log's checkpoint;
+    tuf-metadata: over the canonical JSON of a release repository's role.
     """
 
     CMS_ATTRIBUTES = "cms-attributes"
@@ -45,6 +46,7 @@ class Construction(StrEnum):
     IMA = "digest:ima"
     XMLDSIG = "xmldsig"
     NOTE = "signed-note"
+    TUF = "tuf-metadata"
 
 
 # boards have the public key burnt in, and many have one of 2048 bits: it may go on signing for them, and for nothing else
@@ -121,6 +123,12 @@ APPROVAL = ContentKind("approval")
 REPORT = ContentKind("report")
 # what a log's key signs, and nothing else does (log/note.py); not CMS
 CHECKPOINT = ContentKind("checkpoint", schemes=frozenset((Scheme.ED25519,)), construction=Construction.NOTE)
+# the roles of a release repository (release/roles.py), as every client of The Update Framework reads them; not CMS
+TUF = ContentKind(
+    "tuf",
+    schemes=frozenset((Scheme.RSA_PKCS1, Scheme.RSA_PSS, Scheme.ECDSA, Scheme.ED25519)),
+    construction=Construction.TUF,
+)
 TIMESTAMP = ContentKind("timestamp", types.TST_INFO, Carried.OCTETS)
 AUTHENTICODE = ContentKind("authenticode", types.SPC_INDIRECT_DATA, Carried.SEQUENCE, _PLAIN)
 _EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"  # what OpenSSL's purpose for S/MIME, the default of both updaters, wants to see
@@ -169,6 +177,7 @@ KINDS = {
         APPROVAL,
         REPORT,
         CHECKPOINT,
+        TUF,
         TIMESTAMP,
         AUTHENTICODE,
         RAUC_PLAIN,

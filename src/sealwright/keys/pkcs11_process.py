@@ -69,8 +69,10 @@ class Worker:
             raise WorkerLost("the worker answered nonsense")
         try:
             answer: Message = json.loads(self._read(size, time.monotonic() + timeout_s))
-        except ValueError as cause:
+        except (ValueError, RecursionError) as cause:
             raise WorkerLost("the worker answered nonsense") from cause
+        if not isinstance(answer, dict):
+            raise WorkerLost("the worker answered nonsense")
         return answer
 
     def close(self) -> None:

@@ -8,13 +8,15 @@ elsewhere that can be erased, of which `private` is the salted digest.
 | --- | --- | --- |
 | `request` | somebody asked for a signature | asked, prepared, count, format or kind, artifact, key, construction, policy, expires, claimed, claims, build, private |
 | `approval` | another person approved it with a key of their own | asked, scheme, approval, key, policy, private |
+| `prepare` | another person or machine prepared an own copy, came to the same and signed that | asked, prepared, count, scheme, approval, key, policy, private |
+| `upload` | the service prepared an uploaded file of it and came to the same, or not | item, artifact, result, policy, private |
 | `withdrawn` | it was taken back | private |
 | `expired` | its time ran out | |
 | `refusal` | it was refused, and at which stage | stage, code, policy, rules, private |
 | `emergency` | it was let through with fewer approvals; a follow-up is due | approvals, policy, until, private |
 | `intent` | the key is about to be used; without a `signature` or `refusal` after it nobody knows whether it was | attempt, artifact, key, certificate, construction, policy |
 | `signature` | a signature left (`entry.py`; in its private part the request) | |
-| `used` | its approvals are used up, and approve nothing else | attempt, approvals, private |
+| `used` | its approvals are used up, and approve nothing else | attempt, approvals, prepares, private |
 | `followup` | an emergency was looked at afterwards | outcome, approvals, private |
 | `alarm` | more was signed in an hour or a day than is usual; `request` is the one by which | of, per, above, since, count, key |
 | `policy` | other rules count from here on; where `previous` is the same they are only said again | policy, edition, previous, change, approvals, private |
@@ -25,7 +27,7 @@ elsewhere that can be erased, of which `private` is the salted digest.
 All but `signature` have `time`, the service's own clock, which proves nothing; those about a request have `request`, its id.
 asked: SHA-256 of the request as approvers sign it · prepared: of what is to be signed (of several: their Merkle root, and `count`) ·
 artifact: the content's digest · key, certificate: SHA-256 of SPKI and TBSCertificate · policy: digest of all rules · edition: of the rules, counted from 1 in
-this log · change: SHA-256 of a change of the rules as officers sign it · approval: SHA-256 of an approval's proof; approvals: of those that count · build:
+this log · change: SHA-256 of a change of the rules as officers sign it · approval: SHA-256 of an approval's proof; approvals, prepares: of those that count · item: its number in the request, from 0 · build:
 digest of the build provenance that came with it · claimed: whether claims
 were read from signed bytes or are the requester's word · size: entries of the log then · unfinished: requests with an intent alone.
 """
@@ -50,6 +52,7 @@ from sealwright.log.entryfields import (
     Outcome,
     RateOf,
     RatePer,
+    Result,
     Scheme,
     Stage,
     form_of,
@@ -101,6 +104,35 @@ class Approval(_Entry):
     scheme: Scheme
     approval: Digest
     key: Digest
+    policy: Digest
+    private: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare(_Entry):
+    """Another person or machine prepared an own copy and came to the same. approval: of its proof; key: of who signed it."""
+
+    TYPE: ClassVar[str] = "prepare"
+    request: str
+    asked: Digest
+    prepared: Digest
+    count: int
+    scheme: Scheme
+    approval: Digest
+    key: Digest
+    policy: Digest
+    private: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload(_Entry):
+    """The service prepared an uploaded file of a request. artifact: of the file's octets."""
+
+    TYPE: ClassVar[str] = "upload"
+    request: str
+    item: int
+    artifact: Digest
+    result: Result
     policy: Digest
     private: Digest
 
@@ -169,6 +201,7 @@ class Used(_Entry):
     request: str
     attempt: int
     approvals: tuple[Digest, ...] = ()
+    prepares: tuple[Digest, ...] = ()
     private: Digest
 
 
@@ -261,6 +294,8 @@ AnyEntry = (
     SignatureEntry
     | Request
     | Approval
+    | Prepare
+    | Upload
     | Withdrawn
     | Expired
     | Refusal
@@ -279,6 +314,8 @@ TYPES: dict[str, type[_Entry]] = {
     for one in (
         Request,
         Approval,
+        Prepare,
+        Upload,
         Withdrawn,
         Expired,
         Refusal,

@@ -43,6 +43,13 @@ class Outcome(StrEnum):
     DISPUTED = "disputed"
 
 
+class Result(StrEnum):
+    """What the service came to by itself, against what a request says."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+
+
 class RateOf(StrEnum):
     """Whose signatures a rate alarm counts."""
 
@@ -160,11 +167,11 @@ _FORMS: dict[str, Form] = {
         ("asked", "prepared", "key", "certificate", "policy", "previous", "change", "build", "private"), _SHA256
     ),
     **dict.fromkeys(("approval",), _SHA256),
-    "approvals": _list(_SHA256),
+    **dict.fromkeys(("approvals", "prepares"), _list(_SHA256)),
     "count": _number(1),
     "attempt": _number(1),
     "edition": _number(1),
-    "size": _number(0),
+    **dict.fromkeys(("size", "item"), _number(0)),
     **dict.fromkeys(("format", "kind", "construction", "algorithm", "purpose", "provenance", "version"), _WORD),
     "reason": _WORD,
     "code": _text(r"SW-[A-Z0-9-]{1,60}", "code"),
@@ -173,6 +180,7 @@ _FORMS: dict[str, Form] = {
     "stage": _word_of(Stage),
     "scheme": _word_of(Scheme),
     "outcome": _word_of(Outcome),
+    "result": _word_of(Result),
     "of": _word_of(RateOf),
     "per": _word_of(RatePer),
     "above": _number(1),

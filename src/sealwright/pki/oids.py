@@ -21,6 +21,7 @@ CONSTRUCTIONS = {
     Construction.ESP32: f"{ARC}.3.9",
     Construction.XMLDSIG: f"{ARC}.3.10",
     Construction.NOTE: f"{ARC}.3.11",
+    Construction.TUF: f"{ARC}.3.12",
 }
 TIMESTAMP_POLICY = f"{ARC}.2.1"
 # An extended key usage of ours, so that the certificate of a log's key serves for nothing else
@@ -29,3 +30,5 @@ LOG_SIGNING = f"{ARC}.4.1"
 RECORD_SIGNING = f"{ARC}.4.2"
 # And for a device's own key, which says what the device runs
 REPORT_SIGNING = f"{ARC}.4.3"
+# The same for the key of a release repository's role
+REPOSITORY_SIGNING = f"{ARC}.4.4"

@@ -14,6 +14,7 @@
     | ocsp-responder       | 90 days   | OCSPSigning, with nocheck                            | RFC 6960 section 4.2.2.2             |
     | log                  | 10 years  | one of our own arc                                   | a log's key, and nothing else        |
     | record-signer        | 10 years  | one of our own arc                                   | a station's records of what it found |
+    | repository           | 10 years  | one of our own arc                                   | a role of a release repository       |
     | person               | 3 years   | documentSigning                                      | approvals, records (RFC 9336)        |
     | tls-server           | 90 days   | serverAuth                                           | the service                          |
     | tls-client           | 460 days  | clientAuth                                           | who asks the service                 |
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sealwright.envelope.algorithms import Scheme
-from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING, REPORT_SIGNING
+from sealwright.pki.oids import LOG_SIGNING, RECORD_SIGNING, REPORT_SIGNING, REPOSITORY_SIGNING
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
@@ -112,6 +113,8 @@ LOG = Profile("log", 10 * YEAR, purposes=(LOG_SIGNING,), about="a log's key")
 RECORD_SIGNER = Profile(
     "record-signer", 10 * YEAR, purposes=(RECORD_SIGNING,), about="a station's records of what it verified"
 )
+# What a role's key may sign, and until when, its repository says; a certificate that ends must not stop a rotation
+REPOSITORY = Profile("repository", 10 * YEAR, purposes=(REPOSITORY_SIGNING,), about="a role of a release repository")
 DEVICE = Profile("device", 20 * YEAR, purposes=(REPORT_SIGNING,), about="a device's reports of what it runs")
 PERSON = Profile("person", 3 * YEAR, purposes=(DOCUMENT_SIGNING,), about="approvals, records, trust files")
 TLS_SERVER = Profile(
@@ -136,6 +139,7 @@ PROFILES = {
         OCSP_RESPONDER,
         LOG,
         RECORD_SIGNER,
+        REPOSITORY,
         DEVICE,
         PERSON,
         TLS_SERVER,

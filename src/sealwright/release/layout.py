@@ -21,6 +21,7 @@ from sealwright.errors import UsageError
 
 CHANNELS = "channels.json"
 MANIFEST = ".manifest"
+PLANT = f".plant{MANIFEST}"
 _MEMBER = re.compile(r"[A-Za-z0-9_+,=@.-]+(?:/[A-Za-z0-9_+,=@.-]+)*")
 _PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
@@ -43,6 +44,10 @@ class ProductPath:
     def release(self, version: str) -> str:
         """The release's folder, without a slash at its end; UsageError for a version that can be no name."""
         return f"{self}/{checked_part(version, 'version')}"
+
+    def manifest(self, version: str) -> str:
+        """The target that is the release's manifest; what lies beside it begins so too."""
+        return f"{self.release(version)}{MANIFEST}"
 
     def member(self, version: str, name: bytes) -> str:
         """The target of a release's file; UsageError for a name that is written differently in a URL."""

@@ -37,6 +37,7 @@ from sealwright.errors import (
     RequestOver,
     RequestRefused,
     SealwrightError,
+    SpoolFull,
     StoreConflict,
     StoreUnavailable,
     UsageError,
@@ -45,7 +46,7 @@ from sealwright.log.canonical import time_text
 from sealwright.log.entryfields import Outcome
 from sealwright.service.approving import APPROVING
 from sealwright.service.auditpages import audit_entries
-from sealwright.service.bodies import LargeBodies, has_body
+from sealwright.service.bodies import STREAMED, LargeBodies, has_body
 from sealwright.service.conditional import conditional
 from sealwright.service.description import OPEN, configuration, describe
 from sealwright.service.edge import NUMBER, PROBLEM, WHO, Watch, access_line, edge
@@ -59,6 +60,7 @@ from sealwright.service.server import Log, no_log
 from sealwright.service.stamping import timestamps
 from sealwright.service.standing import standing_told
 from sealwright.service.trustpages import Offered, certificates, trust_file, trust_files, trust_part
+from sealwright.service.uploadpages import HANDED_IN
 from sealwright.service.wire import (
     Ask,
     GivenApproval,
@@ -103,6 +105,7 @@ STATUS: Mapping[type[SealwrightError], int] = {
     KeyUnavailable: 503,
     JournalError: 503,
     StoreUnavailable: 503,
+    SpoolFull: 503,
 }
 _AGAIN_S = "2"
 
@@ -127,10 +130,11 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             state[WHO] = await office.door.enter(request.scope, office.requests.clock())
         return cast("Principal", state[WHO])
 
-    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], resource: BaseRouteHandler) -> None:
         if has_body(request.scope["headers"]):  # nobody's body is read (A128)
             request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
-            await bodies.take(request.scope)
+            if not resource.opt.get(STREAMED):
+                await bodies.take(request.scope)
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
         return _answer(request, cause, log)
@@ -143,6 +147,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             items,
             approve,
             APPROVING,
+            HANDED_IN,
             withdraw,
             attempt,
             follow_up,
@@ -240,6 +245,8 @@ async def ask(
         approvals=[],
         reason=wish.reason,
         needed=asking.needed.approvals,
+        needed_prepares=asking.needed.prepares,
+        needs_upload=asking.needed.uploaded,
         signatures=None if values is None else [_signature(number, one) for number, one in sorted(values.items())],
     )
     told.ticket = await _ticket(office, who, asking.request, asking.id)

@@ -37,7 +37,9 @@ from sealwright.log.headfile import check_continues, read_head_file, write_head_
 from sealwright.log.note import KeySigner, sign_backup, verifier_key
 from sealwright.log.reader import Head, LogReader, read_head, tree_of
 from sealwright.log.whole import check_whole
+from sealwright.service.backupchanges import missing_changes
 from sealwright.service.backupfolder import (
+    CHANGES,
     CHECKPOINT,
     CONFIGURATION,
     DATABASE,
@@ -63,10 +65,11 @@ MAX_FILE_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """size: of the log in it; files: how many there are."""
+    """size: of the log in it; files: how many there are; missing: editions of policies that changes let count which are not in it."""
 
     size: int
     files: int
+    missing: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def make_backup(configuration: Configuration, folder: str, now: datetime, progre
             for name, data in _configured(configuration).items():
                 os.makedirs(os.path.dirname(os.path.join(making, name)), exist_ok=True)
                 write_atomic(os.path.join(making, name), data, mode=0o600)
+            missing = missing_changes(LogReader(store), head.size, os.path.join(making, CHANGES))
             files = {
                 os.path.relpath(os.path.join(at, name), making): digest_of(os.path.join(at, name))
                 for at, _, names in os.walk(making)
@@ -106,7 +110,7 @@ def make_backup(configuration: Configuration, folder: str, now: datetime, progre
             read_backup(making, signer.key)
     finally:
         store.close()
-    return BackedUp(head.size, len(files))
+    return BackedUp(head.size, len(files), missing)
 
 
 def check_backup(configuration: Configuration, folder: str) -> Restored:
@@ -168,9 +172,9 @@ def _copied(store: Store, path: str, key: VerifierKey) -> Head:
 def _configured(configuration: Configuration) -> Mapping[str, bytes]:
     """The files that people wrote, by their names in a backup; those that are not there are left out."""
     found = {CONFIGURATION: configuration.path, PEOPLE: configuration.people}
-    if os.path.isdir(configuration.policies):
-        for name in os.listdir(configuration.policies):
-            found[f"{POLICIES}/{name}"] = os.path.join(configuration.policies, name)
+    for folder, place in ((POLICIES, configuration.policies), (CHANGES, configuration.policy_changes)):
+        if os.path.isdir(place):
+            found |= {f"{folder}/{name}": os.path.join(place, name) for name in os.listdir(place)}
     return {name: read_file(path, MAX_FILE_BYTES) for name, path in found.items() if os.path.isfile(path)}
 
 

@@ -6,7 +6,7 @@
                        #! time 2026-11-26T09:00:00Z
                        5891b5b522d5df08…  database        and every other file below, in order
     checkpoint         the log's, of exactly the entries in `database`, with a line `sealwright-backup sha256:…` of backup.txt
-    database, service.toml, people.toml, policies/…
+    database, service.toml, people.toml, policies/…, policies.changes/…
 
 Who has the log's public key can tell that the service itself made the folder, of which entries, and that no file in it is another one.
 """
@@ -30,11 +30,11 @@ from sealwright.log.note import BACKUP
 
 FIRST_LINE = "# sealwright service backup 1"
 MANIFEST, CHECKPOINT, DATABASE = "backup.txt", "checkpoint", "database"
-CONFIGURATION, PEOPLE, POLICIES = "service.toml", "people.toml", "policies"
+CONFIGURATION, PEOPLE, POLICIES, CHANGES = "service.toml", "people.toml", "policies", "policies.changes"
 MAX_MANIFEST_BYTES = 1 << 20
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _KINDS = (SQLITE, POSTGRESQL)
-_NAME = re.compile(rf"{DATABASE}|{CONFIGURATION}|{PEOPLE}|{POLICIES}/[^\x00-\x1f\x7f/\\]{{1,200}}")
+_NAME = re.compile(rf"{DATABASE}|{CONFIGURATION}|{PEOPLE}|(?:{POLICIES}|{CHANGES})/[^\x00-\x1f\x7f/\\]{{1,200}}")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _ANOTHER = "Use another backup, and keep this one as evidence."
 

@@ -4,7 +4,7 @@
     await bodies.take(scope)         # once it is known who asks; waits where `AT_ONCE` others are being read
     bodies.give_back(scope)          # when it is whole, or at the latest when it was answered; giving back twice is fine
 
-Small bodies never wait. Who waits is cut where the whole request takes too long (`connections.py`).
+Small bodies never wait, and files that are written down as they come have places of their own (`spool.py`). Who waits is cut where the whole request takes too long (`connections.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from litestar.types import Scope
 
 LARGE_BYTES = 1 << 20
 AT_ONCE = 4
+STREAMED = "sealwright.streamed"  # of a resource's `opt`: its bodies are never in memory
 _HELD = "sealwright.body"  # of a scope's `state`
 
 

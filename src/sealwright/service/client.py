@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -32,6 +32,7 @@ from sealwright.log.canonical import read_time
 from sealwright.log.entryfields import Outcome
 from sealwright.pki.timestamp import REQUEST_TYPE
 from sealwright.service.citokens import TokenSource
+from sealwright.service.fileupload import file_upload
 from sealwright.service.wire import (
     Ask,
     Challenge,
@@ -142,6 +143,16 @@ class Client:
         body = msgspec.json.encode(GivenApproval(approval.scheme.value, approval.proof))
         return self._post(f"/v1/requests/{id_}/approvals", body, StandingRequest)
 
+    def prepare(self, id_: str, word: Approval) -> StandingRequest:
+        """Hand in what was signed over an own copy that came to the same (`signing/preparers.py`)."""
+        body = msgspec.json.encode(GivenApproval(word.scheme.value, word.proof))
+        return self._post(f"/v1/requests/{id_}/prepares", body, StandingRequest)
+
+    def upload(self, id_: str, number: int, path: str) -> StandingRequest:
+        """Upload the file of an item, for the service to prepare it itself; ServiceRefused where it comes to something else."""
+        with file_upload(path) as file:
+            return self._told("PUT", f"/v1/requests/{id_}/files/{number}", file.blocks, StandingRequest, file.headers)
+
     def credentials(self, id_: str) -> list[WireCredential]:
         """The authenticators' credentials by which the caller approves; the challenge is computed from the request that was shown."""
         return self._get(f"/v1/requests/{id_}/challenge", Challenge).credentials
@@ -224,7 +235,9 @@ class Client:
     def _post(self, path: str, body: bytes, kind: type[_Body], headers: Mapping[str, str] | None = None) -> _Body:
         return self._told("POST", path, body, kind, {"content-type": "application/json", **(headers or {})})
 
-    def _told(self, method: str, path: str, body: bytes, kind: type[_Body], headers: Mapping[str, str]) -> _Body:
+    def _told(
+        self, method: str, path: str, body: bytes | Iterable[bytes], kind: type[_Body], headers: Mapping[str, str]
+    ) -> _Body:
         status, data = self._answered(method, path, body, headers)
         if status >= 300:
             raise self._refused(status, data)
@@ -233,7 +246,9 @@ class Client:
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise self.strange(f"{status} and no JSON of a signing service") from cause
 
-    def _answered(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    def _answered(
+        self, method: str, path: str, body: bytes | Iterable[bytes], headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         """Status and body; ServiceUnavailable where nothing came."""
         sent = {**headers, **self._authorization(method, path)}
         try:

@@ -33,6 +33,10 @@
     [webhook]                                # who hears of emergencies at once (`webhook.py`)
     url = "https://alarms.acme.example/sealwright"
 
+    [upload]                                 # files that the service prepares itself (`spool.py`)
+    spool = "spool"
+    largest_mib = 4096
+    together_mib = 8192
     [[rate_alarm]]                           # more than so many signatures in an hour is told (`ratealarms.py`)
     of = "key"                               # or "principal", "product"
     per = "hour"                             # or "day"
@@ -63,6 +67,7 @@ from sealwright.service.oidc import TokenIssuer
 from sealwright.service.publishing import Publishing, read_publishing
 from sealwright.service.ratealarms import read_limits
 from sealwright.service.server import Listen, parse_listen
+from sealwright.service.spool import Uploading, read_uploading
 from sealwright.service.stamping import TimestampsEntry, read_timestamps
 from sealwright.service.tls import TlsFiles
 from sealwright.service.webhook import Webhook
@@ -89,7 +94,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere."""
+    """What the file says, paths made absolute. head: "" for none; log_key: of the home, "" for its only one; pins: a folder; metrics: None for nowhere; uploading: None for no files."""
 
     path: str
     id: str
@@ -110,6 +115,7 @@ class Configuration:
     webhook: Webhook | None
     metrics: Listen | None = None
     publishing: Publishing = Publishing()
+    uploading: Uploading | None = None
     rate_limits: tuple[RateLimit, ...] = ()
     timestamps: TimestampsEntry | None = None
 
@@ -161,6 +167,7 @@ def read_configuration(path: str) -> Configuration:
         metrics=_metrics(top, path),
         webhook=_webhook(top, place),
         publishing=read_publishing(top, folder),
+        uploading=read_uploading(top, folder),
         rate_limits=read_limits(top),
         timestamps=read_timestamps(top, place),
     )

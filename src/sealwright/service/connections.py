@@ -2,7 +2,7 @@
 
 1. A TLS handshake has `handshake_s`. `handshakes` may go on at once: one more makes the oldest give way, which is a slow one.
 2. A head has `head_s` from its first octet, or from the connection's beginning, and `head_bytes`; the rest of the request with its whole
-   answer has `request_s` from there; an idle connection `idle_s`. Then it is cut.
+   answer has `request_s` from there, and for each `octets_a_s` of a body that is read a second more; an idle connection `idle_s`. Then it is cut.
 3. A connection beyond `connections` is answered 503 and closed, and so is one beyond `strangers` that showed no certificate: those
    who have one keep the rest of the room. Far beyond the bound there is no answer either.
 4. What still comes of a body after its answer is thrown away, `unread_bytes` of it and for `head_s`, so that whoever sends it reads
@@ -34,6 +34,7 @@ class Limits:
     """What one client may cost. Seconds, octets, connections."""
 
     request_s: float = 10.0
+    octets_a_s: float = 1e9
     head_s: float = 10.0
     idle_s: int = 30
     stop_s: int = 10
@@ -78,12 +79,16 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
                 if self._unread > limits.unread_bytes:
                     self.transport.abort()
                     return
+            elif self.due is not None:
+                self.due += len(data) / limits.octets_a_s
             super().data_received(data)
             if self._head > limits.head_bytes and not self.transport.is_closing():
                 self._refuse(b"431 Request Header Fields Too Large")
 
         def on_url(self, url: bytes) -> None:
             self._count(len(url))
+            if b"#" in url:
+                raise ValueError("a fragment is no part of a request (RFC 9112 section 3.2)")
             super().on_url(url)
 
         def on_header(self, name: bytes, value: bytes) -> None:

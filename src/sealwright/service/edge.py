@@ -4,8 +4,8 @@
 
 1. A path is written in one way: no `%`, no empty or dotted segment, no slash at its end. Every other spelling is not there, so that no
    front end can take for another resource what is one here (A121).
-2. What changes anything is no form of a web page and comes from no other site than this one: a browser that holds a certificate
-   would send it for anybody (A126).
+2. What changes anything is no form of a web page, has no other body than JSON, and comes from no other site than this one: a browser that
+   holds a certificate would send it for anybody (A126). A request has one `Host` and is of HTTP/1.1 or 1.0 (RFC 9112 section 3.2).
 3. Each request has a number of ours, in `x-request-id` of its answer and in every line about it. What a client calls it is not looked at.
 4. An answer before a body that waits to be called for (RFC 9110 section 10.1.1) closes the connection: what would come next, the body or
    another request, could be told by nobody. What comes unasked is thrown away within bounds (`connections.py`, A128).
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
-from sealwright.service.bodies import LargeBodies
+from sealwright.service.bodies import LargeBodies, has_body
 from sealwright.service.server import Log, no_log
 from sealwright.service.wire import Problem
 from sealwright.signing.people import Principal
@@ -35,6 +35,8 @@ NUMBER, WHO = "sealwright.number", "sealwright.who"  # of a scope's `state`
 NOWHERE = "-"
 _PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:@+=,-]+)+")
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
+_VERSIONS = frozenset(("1.0", "1.1"))
+_JSON = b"application/json"
 _FORMS = frozenset((b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain"))
 _OWN_SITE = frozenset((b"same-origin", b"none"))
 _LONGEST = 200
@@ -141,15 +143,23 @@ def _refusal(scope: Scope) -> Problem | None:
     """Points 1 and 2."""
     if not _PATH.fullmatch(scope["raw_path"]):
         return Problem("about:blank", "Not Found", 404, "there is no such resource", "SW-USAGE")
+    hosts = _said(scope, b"host")
+    if scope["http_version"] not in _VERSIONS or len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
+        return Problem("about:blank", "Bad Request", 400, "it is no request of HTTP/1.1 to one host", "SW-USAGE")
     if scope.get("method") in _READS:
         return None
-    said = {name.lower(): value.strip().lower() for name, value in scope["headers"]}
-    if said.get(b"content-type", b"").partition(b";")[0].strip() in _FORMS:
+    types = [one.partition(b";")[0].strip() for one in _said(scope, b"content-type")]
+    if _FORMS.intersection(types) or (has_body(scope["headers"]) and types != [_JSON]):
         return Problem("about:blank", "Unsupported Media Type", 415, "a body is application/json here", "SW-USAGE")
-    origin, host = said.get(b"origin"), said.get(b"host", b"")
-    if said.get(b"sec-fetch-site", b"none") not in _OWN_SITE or (origin is not None and origin != b"https://" + host):
+    own = [b"https://" + one for one in hosts]
+    if not _OWN_SITE.issuperset(_said(scope, b"sec-fetch-site")) or not set(own).issuperset(_said(scope, b"origin")):
         return Problem("about:blank", "Forbidden", 403, "a page of another site asks", "SW-USAGE")
     return None
+
+
+def _said(scope: Scope, wanted: bytes) -> list[bytes]:
+    """The values of a header, each as often as it came, in small letters."""
+    return [value.strip().lower() for name, value in scope["headers"] if name.lower() == wanted]
 
 
 def _mark(who: object, salt: bytes) -> str:

@@ -10,6 +10,7 @@ from sealwright.service.identity import Door
 from sealwright.service.metricspage import Watched
 from sealwright.service.policiesinforce import PoliciesInForce
 from sealwright.service.publishing import Publishing
+from sealwright.service.spool import Spool
 from sealwright.service.stamping import StampingRoom
 from sealwright.service.tickets import Tickets
 from sealwright.signing.requests import Requests
@@ -20,7 +21,7 @@ class Office:
     """What the resources work on. name: the service's id.
 
     tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured;
-    stamping: None where no timestamps are made.
+    stamping: None where no timestamps are made; spool: None where no file is taken.
     """
 
     requests: Requests
@@ -33,6 +34,7 @@ class Office:
     publishing: Publishing = Publishing()
     cosigner: Cosigner | None = None
     stamping: StampingRoom | None = None
+    spool: Spool | None = None
 
     @property
     def warnings(self) -> list[str]:

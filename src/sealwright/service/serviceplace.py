@@ -48,6 +48,7 @@ from sealwright.log.merkle import leaf_hash, root_of
 from sealwright.log.proof import read_proof
 from sealwright.pki.timestamppool import Pool, Stamp
 from sealwright.service.client import POLL_S, STRANGE, TIMESTAMPS, Client
+from sealwright.service.fileupload import Files
 from sealwright.service.wire import StandingRequest, WireKey
 from sealwright.signing.items import Item, item_of
 from sealwright.signing.pending import Pending
@@ -74,8 +75,8 @@ class Origin(Protocol):
 class ServicePlace:
     """A service as the place where `sign` signs (`signing/place.py`). said: gets a line when approvals are waited for.
 
-    emergency: it cannot wait for what is usual; wait_s: how long signatures may take, approvals and all; watched: gets each answer on the
-    way; origin: what a CI job says of its run, None for a person.
+    emergency: it cannot wait for what is usual; files: whether they are uploaded; wait_s: how long signatures may take, approvals and all;
+    watched: gets each answer on the way; origin: what a CI job says of its run, None for a person.
     """
 
     stamps_later = False
@@ -86,6 +87,7 @@ class ServicePlace:
         *,
         reason: str = "",
         emergency: bool = False,
+        files: Files = Files.STAY,
         wait_s: float = 3600,
         said: Callable[[StandingRequest], None] = lambda _: None,
         watched: Callable[[StandingRequest], None] = lambda _: None,
@@ -97,6 +99,7 @@ class ServicePlace:
         self.origin = origin
         self.reason = reason
         self.emergency = emergency
+        self.files = files
         self.wait_s = wait_s
         self.said = said
 
@@ -161,6 +164,9 @@ class ServiceKey:
         until = time.monotonic() + self.place.wait_s
         if standing.state == "waiting":
             self.place.said(standing)
+            if self.place.files is Files.UPLOADED:
+                for number, prepared in enumerate(batch):
+                    standing = client.upload(standing.id, number, prepared.path)
         while standing.state in ("waiting", "signing"):
             left = until - time.monotonic()
             if left <= 0:

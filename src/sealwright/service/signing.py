@@ -10,9 +10,10 @@ Register and TLS files are read again where they change: a register that cannot 
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -42,6 +43,7 @@ from sealwright.service.policiesinforce import Judged, PoliciesInForce, Setting
 from sealwright.service.ratealarms import RateAlarms
 from sealwright.service.replay import StoredReplay
 from sealwright.service.server import Log, beside, no_log, serve_application
+from sealwright.service.spool import Spool
 from sealwright.service.stamping import StampingRoom, timestamp_key
 from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
@@ -57,8 +59,8 @@ from sealwright.signing.wish import ServedKey
 from sealwright.store.engine import Store, open_store
 
 SWEEP_S = 5.0
-# a request may wait a minute for its signatures, and a body of thousands of artifacts comes slowly
-LIMITS = Limits(request_s=130.0, connections=1024, strangers=512)
+# a request may wait a minute for its signatures, a body of thousands of artifacts comes slowly, and a file may be large
+LIMITS = Limits(request_s=130.0, octets_a_s=1_000_000, connections=1024, strangers=512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ class Service:
             announce(address)
             say_ready()
 
+        app = application(self.office, self.log, access)
+        gc.freeze()  # what is there from now on stays: a full collection that looks at all of it stops every thread for 80 ms
         await serve_application(
-            application(self.office, self.log, access),
+            app,
             self.configuration.listen,
             announce=announced,
             limits=LIMITS,
@@ -186,7 +190,9 @@ def opened(
             if desk.problem:
                 log({"event": "key-absent", "key": entry.name, "why": desk.problem[:500]})
             served[entry.name] = ServedKey(desk, entry.tenant)
-        requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock)
+        uploading = configuration.uploading
+        largest = -1 if uploading is None else uploading.largest_bytes
+        requests = Requests(store, writer, served, people.current, policies.current, configuration.id, clock, largest)
         if opening is Opening.SERVE:
             stack.enter_context(alone(store))
             sweeper = Sweeper(requests)
@@ -205,6 +211,11 @@ def opened(
         entrance = Door(people, tokens, log, tickets)
         publishing = configuration.publishing
         cosigner = Cosigner(writer.reader, publishing, log) if publishing.witnesses else None
+        spool = (
+            None
+            if uploading is None or opening is Opening.CHECK
+            else stack.enter_context(closing(Spool.open(uploading)))
+        )
         office = Office(
             requests,
             entrance,
@@ -216,6 +227,7 @@ def opened(
             publishing=publishing,
             cosigner=cosigner,
             stamping=stamping,
+            spool=spool,
         )
         yield Service(configuration, requests, policies, judged, office, door, log)
 

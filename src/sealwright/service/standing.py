@@ -22,6 +22,7 @@ def standing_told(one: Standing) -> StandingRequest:
         signed=one.signed,
         attempt=one.attempt,
         approvals=list(one.approvals),
+        prepares=list(one.prepares),
         reason=one.reason,
         problem=one.problem,
         emergency=one.request.emergency,

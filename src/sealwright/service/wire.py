@@ -91,7 +91,7 @@ class StandingRequest(Struct, omit_defaults=True):
     """A request as it stands. request: the very text that approvers sign; approvals: ids of persons; signed: of `count`.
 
     emergency: it was asked for as one; follow_up_until: when two officers have looked at it, "" where that is not owed; follow_up: "",
-    `confirmed` or `disputed`. needed: approvals without which nothing is signed, by the policies of when it was asked; ticket: for whoever
+    `confirmed` or `disputed`. prepares: ids of others who prepared the same; needed, needed_prepares, needs_upload: approvals, second prepares and files without which nothing is signed, by the policies of when it was asked; ticket: for whoever
     asked by a CI token, in place of the next one: `Authorization: Bearer`, to read this request, its signatures and proofs.
     """
 
@@ -112,6 +112,9 @@ class StandingRequest(Struct, omit_defaults=True):
     follow_up_until: str = ""
     follow_up: str = ""
     needed: int | None = None
+    needed_prepares: int = 0
+    needs_upload: bool = False
+    prepares: list[str] = []
     ticket: str = ""
     signatures: list[WireSignature] | None = None
 

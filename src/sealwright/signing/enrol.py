@@ -46,6 +46,7 @@ from sealwright.pki.profiles import (
     OCSP_RESPONDER,
     PERSON,
     RECORD_SIGNER,
+    REPOSITORY,
     TIMESTAMP_AUTHORITY,
     UPDATE_SIGNER,
     Profile,
@@ -118,6 +119,7 @@ ROLES = {
     "log": Plan(KeyKind.ED25519, LOG, purpose=KeyPurpose.LOG),
     "backup": Plan(KeyKind.P256, LOG, purpose=KeyPurpose.BACKUP),
     "record": Plan(KeyKind.P256, RECORD_SIGNER, purpose=KeyPurpose.RECORD),
+    "repository": Plan(KeyKind.P256, REPOSITORY, purpose=KeyPurpose.REPOSITORY),
     "report": Plan(KeyKind.P256, DEVICE, purpose=KeyPurpose.REPORT),
 }
 
@@ -194,7 +196,7 @@ def new_key(home: Home, uri: str, kind: KeyKind, pin: Pin | None, ours: Callable
         ) from cause
 
 
-_KIND_OF = {KeyPurpose.TIMESTAMP: "timestamp", KeyPurpose.LOG: "checkpoint"}
+_KIND_OF = {KeyPurpose.TIMESTAMP: "timestamp", KeyPurpose.LOG: "checkpoint", KeyPurpose.REPOSITORY: "tuf"}
 
 
 def _planned(form: str) -> tuple[ContentKind, Plan]:
@@ -265,6 +267,8 @@ def enrol(
         )
     if purpose is KeyPurpose.CERTIFICATES:
         construction = Construction.CERTIFICATE
+    if purpose is KeyPurpose.REPOSITORY:
+        construction = Construction.TUF
     leaf, chain = read_certificates(path)
     if purpose is KeyPurpose.CERTIFICATES and not is_authority(load_certificate(leaf, path)):
         raise KeyRefused(
@@ -454,7 +458,7 @@ def save(home: Home, *changed: EnrolledKey, entries: Sequence[Entry] = ()) -> Ho
     for key in (key for key in after.keys if key.name in names):
         text = certificates_text(key).encode()
         outputs.append(Output(home.path("certificates", f"{key.name}.pem"), text))
-        if key.construction not in (Construction.CMS_ATTRIBUTES, Construction.CERTIFICATE):
+        if key.construction not in (Construction.CMS_ATTRIBUTES, Construction.CERTIFICATE, Construction.TUF):
             os.makedirs(home.path(CRL_FOLDER), exist_ok=True)
             outputs.append(Output(home.path(CRL_FOLDER, f"{key.name}.pem"), text))
     outputs.append(Output(home.path(FILE), home_text(after).encode()))

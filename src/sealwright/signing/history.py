@@ -1,7 +1,7 @@
 """What the log has about a request, proved up to the log's signed checkpoint: what counts where a row says something else (A130).
 
     history = Histories(writer).read(connection, id_, leaf)
-    history.request, history.approvals, history.attempts, history.signatures, history.over
+    history.request, history.approvals, history.prepares, history.uploaded, history.attempts, history.signatures, history.over
 
 The entries are read from the request's own one on and hashed into the tree that the newest checkpoint signs, so that none can be edited,
 left out or put in: neither the table of entries nor any index of them is believed. What was read of a request is remembered, and the
@@ -22,9 +22,20 @@ from sqlalchemy import Connection
 from sealwright.artifact.digest import Digest
 from sealwright.errors import LogRefused, LogRewound
 from sealwright.log.canonical import Field, read_canonical, read_time
-from sealwright.log.entries import Approval, Emergency, Expired, FollowUp, Intent, Request, Used, Withdrawn
+from sealwright.log.entries import (
+    Approval,
+    Emergency,
+    Expired,
+    FollowUp,
+    Intent,
+    Prepare,
+    Request,
+    Upload,
+    Used,
+    Withdrawn,
+)
 from sealwright.log.entry import TYPE as SIGNATURE
-from sealwright.log.entryfields import Outcome
+from sealwright.log.entryfields import Outcome, Result
 from sealwright.log.merkle import leaf_hash
 from sealwright.log.reader import Head, check_head, read_entries, read_head, tree_of
 from sealwright.log.tree import Edge, Growing
@@ -47,14 +58,18 @@ class Over(StrEnum):
 class History:
     """What the log has about one request. size: of the log that was read.
 
-    request: the entry that it was asked by; approvals: when each was given, by the digest of its proof; used: digests of the private
-    parts of its uses; signatures: digests of the values that were made by it; over: how it ended, None while it has not; until: when
-    the follow-up of its emergency is due, None where there was none; outcome: of that, None while nobody has settled it.
+    request: the entry that it was asked by; approvals: when each was given, by the digest of its proof; prepares: the same of who prepared
+    it too; uploaded: numbers of the items whose files the service prepared to the same; unlike: how often it came to something else; used:
+    digests of the private parts of its uses; signatures: digests of the values that were made by it; over: how it ended, None while it
+    has not; until: when the follow-up of its emergency is due, None where there was none; outcome: of that, None while nobody has settled it.
     """
 
     size: int
     request: bytes
     approvals: Mapping[Digest, datetime]
+    prepares: Mapping[Digest, datetime]
+    uploaded: frozenset[int]
+    unlike: int
     used: tuple[Digest, ...]
     signatures: tuple[Digest, ...]
     over: Over | None
@@ -75,6 +90,9 @@ class _Reading:
     edge: Edge
     request: bytes = b""
     approvals: dict[Digest, datetime] = field(default_factory=dict)
+    prepares: dict[Digest, datetime] = field(default_factory=dict)
+    uploaded: set[int] = field(default_factory=set)
+    unlike: int = 0
     used: tuple[Digest, ...] = ()
     privates: tuple[bytes, ...] = ()  # the same as entries have them
     signatures: list[Digest] = field(default_factory=list)
@@ -88,6 +106,9 @@ class _Reading:
             size=self.edge.size,
             request=self.request,
             approvals=dict(self.approvals),
+            prepares=dict(self.prepares),
+            uploaded=frozenset(self.uploaded),
+            unlike=self.unlike,
             used=self.used,
             signatures=tuple(self.signatures),
             over=self.over,
@@ -110,6 +131,12 @@ class _Reading:
                 self.request = entry
             case Approval.TYPE:
                 self.approvals.setdefault(Digest.parse(str(found["approval"])), read_time(found["time"]))
+            case Prepare.TYPE:
+                self.prepares.setdefault(Digest.parse(str(found["approval"])), read_time(found["time"]))
+            case Upload.TYPE if found["result"] == Result.SAME:
+                self.uploaded.add(int(str(found["item"])))
+            case Upload.TYPE:
+                self.unlike += 1
             case Used.TYPE:
                 self.used = (*self.used, Digest.parse(str(found["private"])))
                 self.privates = (*self.privates, f'"private":"{found["private"]}"'.encode())

@@ -65,6 +65,7 @@ class KeyPurpose(StrEnum):
     APPROVAL = "approval"
     BACKUP = "backup"
     RECORD = "record"
+    REPOSITORY = "repository"
     REPORT = "report"
 
 

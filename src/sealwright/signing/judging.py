@@ -23,6 +23,7 @@ from sealwright.signing.orders import Value
 from sealwright.signing.people import People, Principal, Role
 from sealwright.signing.policy import FollowUp, Policies
 from sealwright.signing.policyquestion import Action, Context, Question
+from sealwright.signing.preparers import Preparers, preparers_of
 from sealwright.signing.requestprovenance import proven_of
 from sealwright.signing.storedrequest import TAMPERED, StoredRequest
 from sealwright.signing.tables import State
@@ -34,13 +35,14 @@ _AGAIN = "Ask for the signatures again."
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A request that may be used. principal: who asks, as they are now; approvers: by person the digest of the proof that counts.
+    """A request that may be used. principal: who asks, as they are now; approvers, preparers: by person the digest of the proof that counts.
 
     left: what has no signature yet, by its number; follow_up: what an emergency owes, None where it was none.
     """
 
     principal: Principal
     approvers: Mapping[str, Digest]
+    preparers: Mapping[str, Digest]
     left: Mapping[int, Prepared]
     follow_up: FollowUp | None
 
@@ -96,6 +98,7 @@ def judge_use(
     stored: StoredRequest,
     history: History,
     approvals: Sequence[Approval],
+    prepares: Sequence[Approval],
     made: Mapping[int, Value],
     statement: bytes,
     key: ServedKey,
@@ -104,10 +107,10 @@ def judge_use(
     now: datetime,
     context: Callable[[Principal, str], Context],
 ) -> Judged | None:
-    """What a use would be; None where the policies want more approvals. statement: the build provenance that came with
+    """What a use would be; None where the policies want more approvals, prepares or uploads. statement: the build provenance that came with
     it, b"" for none; context: circumstances for a principal and a product.
 
-    Raises LogRefused where rows say otherwise than the log, RequestRefused for an approval that does not hold.
+    Raises LogRefused where rows say otherwise than the log, RequestRefused for an approval or a prepare that does not hold.
     """
     request = stored.request
     items = list(stored.items())
@@ -119,17 +122,27 @@ def judge_use(
         )
     if any(Digest.of(one.proof) not in history.approvals for one in approvals):
         raise LogRefused(stored.id, "an approval of it is not in the log", TAMPERED)
+    if any(Digest.of(one.proof) not in history.prepares for one in prepares):
+        raise LogRefused(stored.id, "a second prepare of it is not in the log", TAMPERED)
     principal = asker_now(stored, people, now)
     register = people.approvers(request.tenant, now)
     subject = subject_seen(request)
 
-    def may_approve(person: str, at: datetime) -> bool:
-        """By the policies of today, for what was said then: who lost the right has not approved."""
+    def may(who: Principal, action: Action, at: datetime) -> bool:
+        """By the policies of today, for what was said then: who lost the right has not said it."""
         circumstances = Context(at, requester=principal.person)
-        return policies.decide(Question(people.principal(person, now), Action.APPROVE, subject, circumstances)).allowed
+        return policies.decide(Question(who, action, subject, circumstances)).allowed
+
+    def may_approve(person: str, at: datetime) -> bool:
+        return may(people.principal(person, now), Action.APPROVE, at)
+
+    def may_prepare(who: Principal, proof: Digest) -> bool:
+        return may(who, Action.PREPARE, history.prepares[proof])
 
     found = approvers(request.encoded(), approvals, principal.person, register)
     persons = {person: proof for person, proof in found.items() if may_approve(person, history.approvals[proof])}
+    others = preparers_of(request, prepares, principal.person, Preparers(people, request.tenant, now), may_prepare)
+    uploaded = len(history.uploaded) == request.count
     officers = [person for person in persons if Role.OFFICER in people.persons[person].roles]
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(items)]
     proven = proven_of(statement, prepared, policies)
@@ -140,7 +153,13 @@ def judge_use(
             who,
             action,
             subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
-            replace(proven.within(context(who, claims.product or "")), approvals=len(persons), officers=len(officers)),
+            replace(
+                proven.within(context(who, claims.product or "")),
+                approvals=len(persons),
+                officers=len(officers),
+                prepares=len(others),
+                uploaded=uploaded,
+            ),
         )
 
     for claims in dict.fromkeys(one.claims for one in prepared):
@@ -155,6 +174,7 @@ def judge_use(
     return Judged(
         principal=principal,
         approvers=persons,
+        preparers=others,
         left={number: one for number, one in enumerate(prepared) if number not in made},
         follow_up=min(owed, key=lambda one: one.hours, default=None),
     )

@@ -34,7 +34,8 @@
 2. A token is a machine's where issuer, audience, subject and every claim listed for it are exactly those of the register: no
    beginnings, no patterns (A122). What could be two machines' token is refused when the file is read.
 3. A machine is answered for by its owner, a person of its tenant who is there now: that is who asked where four eyes are counted
-   (A114). It asks, operates or reads; it never approves.
+   (A114). It asks, operates or reads; it never approves. One that prepares again what others ask for (role `builder`) signs that with a
+   key of its own (`prepare_keys`), which approves nothing.
 4. An id belongs to one tenant. Somebody who works for two has an id, certificates and keys for each; within a tenant a person is one id.
 5. `from` and `until` are judged at the time of the question. Names and addresses are elsewhere (`nameslist.py`), where they can be erased.
 """
@@ -77,10 +78,12 @@ class Role(StrEnum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
+    BUILDER = "builder"
 
 
-OF_MACHINES = frozenset((Role.REQUESTER, Role.OPERATOR, Role.AUDITOR))
+OF_MACHINES = frozenset((Role.REQUESTER, Role.OPERATOR, Role.AUDITOR, Role.BUILDER))
 _APPROVE = frozenset((Role.APPROVER, Role.OFFICER))
+PREPARE = _APPROVE | {Role.BUILDER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,10 @@ class TokenRule:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What asks without a person at it. owner: who answers for it; it has certificates or a token rule, never both."""
+    """What asks without a person at it. owner: who answers for it; it has certificates or a token rule, never both.
+
+    prepare_keys: by which it signs what it has prepared again, SHA-256 of SPKI.
+    """
 
     id: str
     tenant: str
@@ -155,6 +161,7 @@ class Machine:
     owner: str
     certificates: tuple[Digest, ...]
     token: TokenRule | None
+    prepare_keys: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,7 @@ class People:
     machines: Mapping[str, Machine]
     _certificates: Mapping[Digest, Person | Machine] = field(repr=False)
     _keys: Mapping[Digest, ApprovalKey] = field(repr=False)
+    _prepare_keys: Mapping[Digest, Machine] = field(repr=False)
     _credentials: Mapping[bytes, WebauthnKey] = field(repr=False)
     _rules: Mapping[tuple[str, str, str], tuple[Machine, ...]] = field(repr=False)
 
@@ -238,15 +246,26 @@ class People:
         return found if found is not None and self._approves(found, tenant, now) else None
 
     def webauthn_keys(self, person: str, now: datetime) -> tuple[WebauthnKey, ...]:
-        """The authenticators' keys of somebody who approves now."""
+        """The authenticators' keys of somebody who approves, or prepares again, now."""
         found = self.persons.get(person)
-        if found is None or not self._approves_at(found, now):
+        if found is None or not _may(found, PREPARE, now):
             return ()
         return tuple(one for one in found.approval_keys if isinstance(one, WebauthnKey))
 
     def approvers(self, tenant: str, now: datetime) -> Approvers:
         """Who approves in a tenant at a time."""
         return Approvers(self, tenant, now)
+
+    def authenticator(self, credential: bytes) -> WebauthnKey | None:
+        """The key of a credential, whosever it is and whenever."""
+        return self._credentials.get(credential)
+
+    def prepares_by(self, key: Digest) -> Person | Machine | None:
+        """Whose key it is, of those that sign what they have prepared again; None for every other, also of an authenticator."""
+        found = self._keys.get(key)
+        if isinstance(found, CmsKey):
+            return self.persons[found.person]
+        return self._prepare_keys.get(key)
 
     def machines_of(self, person: str) -> tuple[Machine, ...]:
         """What somebody answers for."""
@@ -262,10 +281,7 @@ class People:
 
     def _approves(self, key: ApprovalKey, tenant: str, now: datetime) -> bool:
         person = self.persons[key.person]
-        return person.tenant == tenant and self._approves_at(person, now)
-
-    def _approves_at(self, person: Person, now: datetime) -> bool:
-        return bool(person.roles & _APPROVE) and in_force(person, now)
+        return person.tenant == tenant and _may(person, _APPROVE, now)
 
     def _principal(self, found: Person | Machine, now: datetime, claims: tuple[tuple[str, str], ...] = ()) -> Principal:
         _in_force(found, now)
@@ -336,6 +352,7 @@ def parse_people(data: bytes, subject: str) -> People:
         machines={one.id: one for one in machines},
         _certificates={digest: one for one in every for digest in one.certificates},
         _keys={key.key: key for key in keys},
+        _prepare_keys={key: one for one in machines for key in one.prepare_keys},
         _credentials={key.credential: key for key in keys if isinstance(key, WebauthnKey)},
         _rules=rules,
     )
@@ -369,6 +386,7 @@ def _machine(section: Section) -> Machine:
         owner=section.text("owner"),
         certificates=section.digests("certificates"),
         token=_token_rule(section) if section.has("oidc") else None,
+        prepare_keys=section.digests("prepare_keys"),
     )
 
 
@@ -420,7 +438,10 @@ def _check(tenants: tuple[str, ...], persons: tuple[Person, ...], machines: tupl
         ("the tenant", [one.casefold() for one in tenants]),
         ("the id", [one.id.casefold() for one in every]),
         ("the certificate", [str(digest) for one in every for digest in one.certificates]),
-        ("the approval key", [str(key.key) for key in keys]),
+        (
+            "the approval key",
+            [*(str(key.key) for key in keys), *(str(key) for one in machines for key in one.prepare_keys)],
+        ),
         ("the credential", [key.credential.hex() for key in keys if isinstance(key, WebauthnKey)]),
     ):
         if twice := sorted(name for name, times in Counter(names).items() if times > 1):
@@ -450,6 +471,10 @@ def _id(section: Section, key: str, text: str) -> str:
     if not _ID.fullmatch(text):
         raise section.wrong(key, "an id of letters, digits, `.`, `_` and `-`: no name, no address")
     return text
+
+
+def _may(person: Person, roles: frozenset[Role], now: datetime) -> bool:
+    return bool(person.roles & roles) and in_force(person, now)
 
 
 def _in_force(one: Person | Machine, now: datetime) -> None:

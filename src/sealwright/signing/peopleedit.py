@@ -59,6 +59,14 @@ def with_approval_key(data: bytes, subject: str, one: str, entry: Mapping[str, T
     return _checked(data, made, subject, more)
 
 
+def with_prepare_key(data: bytes, subject: str, one: str, key: Digest, now: datetime) -> bytes:
+    """A key more with which a machine signs what it has prepared again."""
+    found = _present(data, subject, one, now)
+    if not isinstance(found, Machine):
+        raise UsageError(one, "it is a person, who signs it with an approval key", "Add that: `approval-key`.")
+    return _set(data, subject, one, "prepare_keys", [*map(str, found.prepare_keys), str(key)])
+
+
 def with_end(data: bytes, subject: str, one: str, at: datetime) -> bytes:
     """Somebody's end; an earlier one stays."""
     people = parse_people(data, subject)
@@ -84,7 +92,9 @@ def _rights(people: People) -> set[tuple[str, str]]:
         found |= {(one.id, f"certificate {digest}") for digest in one.certificates}
         if isinstance(one, Person):
             found |= {(one.id, _approves_by(key)) for key in one.approval_keys}
-        elif one.token is not None:
+            continue
+        found |= {(one.id, f"prepare key {key}") for key in one.prepare_keys}
+        if one.token is not None:
             listed = ", ".join(f"{name} = {text}" for name, text in sorted(one.token.claims.items()))
             found.add(
                 (

@@ -31,6 +31,7 @@ from sealwright.formats.jar import check_manifest as check_jar
 from sealwright.formats.jar import statement_of
 from sealwright.formats.manifest import check_manifest
 from sealwright.formats.rauc import check_manifest as check_rauc_manifest
+from sealwright.formats.role import check_role
 from sealwright.formats.statements import check_statement
 from sealwright.formats.swupdate import check_description
 from sealwright.formats.verity import check_root
@@ -59,6 +60,7 @@ PURPOSE_OF_KIND = {
     "approval": KeyPurpose.APPROVAL,
     "permit": KeyPurpose.APPROVAL,
     "permit-follow-up": KeyPurpose.APPROVAL,
+    "tuf": KeyPurpose.REPOSITORY,
 }
 # Whose keys sign a kind beside: a sealed key signs trust files and losses (which of its changes count, the verifiers say: `trust/history.py`),
 # and whoever approves may be an officer of a ceremony
@@ -79,6 +81,7 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "jar": check_jar,
     "verity": check_root,
     "fsverity": check_digest,
+    "tuf": check_role,
 }
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
@@ -183,7 +186,8 @@ class Pipeline:
             attributes_of(signing, kind, digest, now, prepared.name)
             for kind, digest, prepared in zip(kinds, digests, batch, strict=True)
         ]
-        asked = [asked_of_key(signing, *parts) for parts in zip(kinds, digests, attributes, strict=True)]
+        contents = [prepared.content for prepared in batch]
+        asked = [asked_of_key(signing, *parts) for parts in zip(kinds, digests, attributes, contents, strict=True)]
         requests = [secrets.token_hex(REQUEST_BYTES) for _ in batch]
         self.journal.append(
             [self._intent(prepared, request, now) for prepared, request in zip(batch, requests, strict=True)]

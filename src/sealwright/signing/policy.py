@@ -74,10 +74,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """The least with which it would be allowed: approvals by distinct persons, so many of them officers."""
+    """The least with which it would be allowed: approvals by distinct persons, so many of them officers.
+
+    prepares: second prepares by distinct others; uploaded: the service must have prepared the files itself. Both are of the question.
+    """
 
     approvals: int
     officers: int
+    prepares: int = 0
+    uploaded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,12 @@ class Policies:
         crowds = tuple(Crowd(n, k) for n in approvals for k in range(min(n, officers) + 1))
         decisions = self._decisions(question, self.settings.facts(question), crowds)
         return next(
-            (Needed(*crowd) for crowd, decision in zip(crowds, decisions, strict=True) if decision.allowed), None
+            (
+                Needed(*crowd, question.context.prepares, question.context.uploaded)
+                for crowd, decision in zip(crowds, decisions, strict=True)
+                if decision.allowed
+            ),
+            None,
         )
 
     def decide_each(self, question: Question, facts: Facts, crowds: Sequence[Crowd]) -> list[Decision]:

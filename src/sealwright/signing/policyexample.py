@@ -75,7 +75,14 @@ permit (
 @id("approvers-look-and-approve")
 permit (
   principal in Role::"approver",
-  action in [Action::"approve", Action::"read"],
+  action in [Action::"approve", Action::"prepare", Action::"read"],
+  resource
+);
+
+@id("builders-prepare-again")
+permit (
+  principal in Role::"builder",
+  action in [Action::"prepare", Action::"read"],
   resource
 );
 

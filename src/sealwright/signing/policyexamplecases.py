@@ -23,6 +23,10 @@ roles = ["administrator"]
 roles = ["operator"]
 [who.ida]
 roles = ["auditor"]
+[who.builder]
+roles = ["builder"]
+machine = true
+person = "ben"
 [who.nobody]
 
 [[case]]
@@ -196,6 +200,22 @@ rule = "auditors-read-everything"
 [[case]]
 who = "anna"
 action = "read-log"
+expected = "refused"
+
+[[case]]
+who = "builder"
+action = "prepare"
+expected = "allowed"
+rule = "builders-prepare-again"
+
+[[case]]
+who = "builder"
+action = "approve"
+expected = "refused"
+
+[[case]]
+who = "anna"
+action = "prepare"
 expected = "refused"
 
 [[case]]

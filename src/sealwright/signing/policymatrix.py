@@ -58,6 +58,8 @@ class Point:
     source: str = ""
     source_ref: str = ""
     second_prepare: bool = False
+    prepares: int = 0
+    uploaded: bool = False
     emergency: bool = False
     hours: frozenset[str] = frozenset()
     freezes: frozenset[str] = frozenset()
@@ -87,11 +89,12 @@ class Point:
                 self.who if self.own else "",
                 self.builder,
                 any((self.builder, self.build_type, self.source, self.source_ref)),
-                self.second_prepare,
+                max(self.prepares, int(self.second_prepare)),
                 emergency=self.emergency,
                 build_type=self.build_type,
                 source=self.source,
                 source_ref=self.source_ref,
+                uploaded=self.uploaded,
             ),
         )
 
@@ -237,6 +240,7 @@ _FLAGS = {
     "context.own": "own",
     "context.emergency": "emergency",
     "context.second_prepare": "second_prepare",
+    "context.uploaded": "uploaded",
     "resource.claims_signed": "claims_signed",
 }
 _TEXTS = {
@@ -248,7 +252,12 @@ _TEXTS = {
     "context.source": "source",
     "context.source_ref": "source_ref",
 }
-_NUMBERS = {"resource.count": "count", "context.approvals": "approvals", "context.officers": "officers"}
+_NUMBERS = {
+    "resource.count": "count",
+    "context.approvals": "approvals",
+    "context.officers": "officers",
+    "context.prepares": "prepares",
+}
 _ENTITIES: dict[str, tuple[str, Callable[[str], object]]] = {
     "Provenance": ("provenance", Provenance),
     "Environment": ("environment", Environment),
@@ -302,17 +311,17 @@ def _changes(known: Iterable[Rule]) -> list[Change]:
     found += [Change("roles", frozenset(Role)), Change("claims", ()), Change("own_tenant", False)]
     found += [Change("provenance", value) for value in (None, *Provenance)]
     found += [Change("environment", value) for value in (None, *Environment)]
-    for flag in ("claims_signed", "own", "second_prepare", "emergency"):
+    for flag in ("claims_signed", "own", "second_prepare", "uploaded", "emergency"):
         found += [Change(flag, value) for value in (False, True)]
     for field in ("key", "product", "version", "builder", "build_type", "source", "source_ref"):
         found += [Change(field, value) for value in ("", ANOTHER)]
     found += [Change("hardware", value) for value in ((), (ANOTHER,))]
     found += [Change("format", value) for value in ("", "detached")]
     found += [Change(field, frozenset()) for field in ("hours", "freezes", "over")]
-    found += [Change("count", 1), Change("approvals", 0), Change("officers", 0)]
+    found += [Change("count", 1), Change("approvals", 0), Change("officers", 0), Change("prepares", 0)]
     for change in named:
         found.append(change)
-        if change.field in ("count", "approvals", "officers"):
+        if change.field in ("count", "approvals", "officers", "prepares"):
             low = 1 if change.field == "count" else 0
             found += [Change(change.field, max(low, change.value + step)) for step in (-1, 1)]
         if change.field == "claims":

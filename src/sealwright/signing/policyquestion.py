@@ -35,6 +35,7 @@ class Action(StrEnum):
     CHANGE_POLICY = "change-policy"
     BREAK_GLASS = "break-glass"
     OPERATE = "operate"
+    PREPARE = "prepare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ class Context:
 
     approvals: distinct persons who approved, none of them the requester; officers: how many of those are officers; requester: the person who
     answers for the request that is asked about, "" where there is none; builder: its id in the build provenance, which counts only with
-    provenance_verified; build_type, source, source_ref: what that provenance says it was built as and of; second_prepare: a second machine or person came to the same digest; by_principal, of_product: what quotas count;
+    provenance_verified; build_type, source, source_ref: what that provenance says it was built as and of; prepares: distinct persons, none of them
+    the requester, who or whose machines prepared their own copies and came to the same digests; uploaded: the service prepared the files
+    itself and came to the same; by_principal, of_product: what quotas count;
     emergency: somebody says that this cannot wait.
     """
 
@@ -81,13 +84,14 @@ class Context:
     requester: str = ""
     builder: str = ""
     provenance_verified: bool = False
-    second_prepare: bool = False
+    prepares: int = 0
     by_principal: Usage = Usage()
     of_product: Usage = Usage()
     emergency: bool = False
     build_type: str = ""
     source: str = ""
     source_ref: str = ""
+    uploaded: bool = False
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:

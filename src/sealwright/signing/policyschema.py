@@ -3,7 +3,7 @@
     principal   Person::"ID" or Machine::"ID"; in Role::"officer"; .tenant .claims.NAME
     action      Action::"sign" and the others of `Action`
     resource    .tenant .key .provenance .format .layout .product .version .environment .hardware .count .claims_signed
-    context     .approvals .officers .own .emergency .second_prepare .hours .freeze .over
+    context     .approvals .officers .own .emergency .second_prepare .prepares .uploaded .hours .freeze .over
                 .provenance_verified .builder .build_type .source .source_ref
 
 Every attribute is always there: what is not known is "" or `none`, so no rule depends on what is absent. Whatever has a closed list
@@ -78,6 +78,8 @@ _CONTEXT = {
     "source_ref": "String",
     "provenance_verified": "Bool",
     "second_prepare": "Bool",
+    "prepares": "Long",
+    "uploaded": "Bool",
     "hours": "Set<Hours>",
     "freeze": "Set<Freeze>",
     "over": "Set<Quota>",
@@ -117,6 +119,8 @@ class Circumstances(NamedTuple):
     emergency: bool
     provenance_verified: bool
     second_prepare: bool
+    prepares: int
+    uploaded: bool
     builder: str
     build_type: str
     source: str
@@ -212,7 +216,9 @@ def circumstances(question: Question, facts: Facts, emergency: bool) -> Circumst
         own=context.requester != "" and context.requester == question.principal.person,
         emergency=emergency,
         provenance_verified=context.provenance_verified,
-        second_prepare=context.second_prepare,
+        second_prepare=context.prepares > 0,
+        prepares=context.prepares,
+        uploaded=context.uploaded,
         builder=context.builder if context.provenance_verified else "",
         build_type=context.build_type if context.provenance_verified else "",
         source=context.source if context.provenance_verified else "",

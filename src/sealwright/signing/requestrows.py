@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select
 
 from sealwright.artifact.digest import Digest
 from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
 from sealwright.signing.policyquestion import Usage
-from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PRIVATE, REQUESTS, SIGNATURES, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PREPARES, PRIVATE, REQUESTS, SIGNATURES, State
 
 _PRIVATE = insert(PRIVATE)
 
@@ -52,8 +52,12 @@ def made_of(connection: Connection, id_: str) -> dict[int, Value]:
 
 def approvals_of(connection: Connection, id_: str) -> list[Approval]:
     """The approvals of a request, in the order in which they came."""
-    rows = connection.execute(select(APPROVALS).where(APPROVALS.c.request == id_).order_by(APPROVALS.c.number))
-    return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
+    return _proofs(connection, APPROVALS, id_)
+
+
+def prepares_of(connection: Connection, id_: str) -> list[Approval]:
+    """What others signed who prepared the same, in the order in which it came."""
+    return _proofs(connection, PREPARES, id_)
 
 
 def keep_private(connection: Connection, id_: str, text: bytes) -> None:
@@ -67,15 +71,24 @@ def owe(connection: Connection, id_: str, due: datetime) -> None:
 
 
 def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> Usage:
-    """How many artifacts were asked for in the hour and the day before now. whose: a condition on `requests`."""
+    """How many artifacts were asked for in the hour and the day before now. whose: a condition on `requests`.
+
+    What was withdrawn does not count, unless it was used before: some of it may be signed.
+    """
+    counts = or_(REQUESTS.c.state != State.WITHDRAWN, REQUESTS.c.attempt > 0)
 
     def since(age: timedelta) -> int:
         query = select(func.coalesce(func.sum(REQUESTS.c.count), 0)).where(
-            whose, REQUESTS.c.created > millis(now - age), REQUESTS.c.state != State.WITHDRAWN
+            whose, REQUESTS.c.created > millis(now - age), counts
         )
         return int(connection.execute(query).scalar() or 0)
 
     return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))
+
+
+def _proofs(connection: Connection, table: Table, id_: str) -> list[Approval]:
+    rows = connection.execute(select(table).where(table.c.request == id_).order_by(table.c.number))
+    return [Approval(Scheme(row.scheme), bytes(row.proof)) for row in rows]
 
 
 def millis(time: datetime) -> int:

@@ -7,12 +7,13 @@
 1. Asking: what is asked is parsed; policies say whether it may be asked, and with how many approvals it would be signed. The service
    makes the request's bytes; they, and the digest of who asked, are in the log before anybody hears of it. Quotas are counted in the
    transaction that records it, so that of several at once none slips through.
-2. Approving: somebody else's own key over those bytes (`approval.py`), in the log.
+2. Approving: somebody else's own key over those bytes (`approval.py`), in the log. The same of a second prepare (`secondprepare.py`); what
+   the service came to by itself, of uploaded files, is in the log too (`uploads.py`).
 3. Using: all of it is judged again from what nobody can have written into the database (A130): the request's bytes have its name; by
    the log, proved up to its checkpoint (`history.py`), it was asked so, not withdrawn, has not ended, was attempted as often as its row
-   says, and the signatures it has are those that are there; every approval is in the log too, holds by a key that the register has
-   now, and is of somebody whom the policies of today let approve it; none is the requester's, of then or of now; who asked is still
-   there, and has no role that was taken away or given since; the policies of today allow it. Then an entry says that it is used.
+   says, and the signatures it has are those that are there; every approval and second prepare is in the log too, holds by a key that the
+   register has now, and is of somebody whom the policies of today let give it; none is the requester's, of then or of now; who asked is
+   still there, and has no role that was taken away or given since; the policies of today allow it. Then an entry says that it is used.
 4. Signing: the key's desk (`desk.py`), intents and results in the log. It begins once the record is durable, whether or not who asked
    still listens. What failed may be attempted again, which is a second entry; what was signed before is not signed again.
 5. Emergencies: an officer calls one, and it is used like every other request; what it owes is in the same transaction (`followup.py`).
@@ -52,9 +53,10 @@ from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
+from sealwright.signing.preparing import why_not_uploaded
 from sealwright.signing.request import SigningRequest
 from sealwright.signing.requestprovenance import keep, kept, proven_of
-from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, usage
+from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, prepares_of, usage
 from sealwright.signing.shelf import Shelf
 from sealwright.signing.signcounts import take
 from sealwright.signing.stamps import utc_now
@@ -89,7 +91,8 @@ class Asking:
 class Requests:
     """The requests of one service. people, policies: what holds now; every method that writes waits for the log.
 
-    Used by any thread. service: the id that approvals are bound to; replica: who does the signing, of several.
+    Used by any thread. service: the id that approvals are bound to; replica: who does the signing, of several; largest_upload: of the files
+    that are taken, in bytes, -1 where none is.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Requests:
         policies: Callable[[], Policies],
         service: str,
         clock: Callable[[], datetime] = utc_now,
+        largest_upload: int = -1,
     ) -> None:
         self.store = store
         self.writer = writer
@@ -109,6 +113,7 @@ class Requests:
         self.people = people
         self.policies = policies
         self.clock = clock
+        self.largest_upload = largest_upload
         self.replica = secrets.token_hex(8)
         self._histories = Histories(writer)
         self._lock = threading.Lock()  # of what is below
@@ -150,6 +155,10 @@ class Requests:
         private = asker_text(principal, request.nonce, wish.reason)
         digest, id_ = Digest.of(private), request.id
         starts = needed == Needed(0, 0) and not wish.emergency
+        if needed.uploaded and (
+            why := next(filter(None, (why_not_uploaded(one, self.largest_upload) for one in prepared)), "")
+        ):
+            raise RequestRefused("upload", f"the policies want it, and {why}", "Ask the operator; docs/service.md.")
         lines = [requested(request, id_, digest, now, prepared[0])]
         if starts:
             lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
@@ -181,7 +190,7 @@ class Requests:
         now, people = self.clock(), self.people()
         with self.store.read() as connection:
             stored = self.shelf.find(connection, principal, id_, now)
-            self._check_open(connection, stored, now, people)
+            self.check_open(connection, stored, now, people)
         self.shelf.must(principal, Action.APPROVE, stored, now)
         data = stored.request.encoded()
         approver = approver_of(data, approval, people.approvers(principal.tenant, now), "approval")
@@ -258,8 +267,8 @@ class Requests:
         policies, people = self.policies(), self.people()
         with self.store.read() as connection:
             stored = self.shelf.stored(connection, id_)
-            history = self._check_open(connection, stored, now, people)
-            approvals = approvals_of(connection, id_)
+            history = self.check_open(connection, stored, now, people)
+            approvals, prepares = approvals_of(connection, id_), prepares_of(connection, id_)
             made = made_of(connection, id_)
             statement = kept(connection, stored.request)
         key = self._served(stored.request)
@@ -271,17 +280,22 @@ class Requests:
             with self.store.read() as connection:
                 return self._context(connection, principal, product, now, stored.request.emergency, besides=mine)
 
-        judged = judge_use(stored, history, approvals, made, statement, key, policies, people, now, context)
+        judged = judge_use(stored, history, approvals, prepares, made, statement, key, policies, people, now, context)
         if judged is None:
             return None
         if not judged.left:  # its state was written over
             self._set_signed(id_)
             raise RequestOver(id_, "all of it is signed", "Fetch its signatures.")
         attempt = history.attempts + 1
-        private = used_text(judged.principal, id_, judged.approvers)
+        private = used_text(judged.principal, id_, judged.approvers, judged.preparers)
         digest = Digest.of(private)
         used = entries.Used(
-            time=now, request=id_, attempt=attempt, approvals=tuple(judged.approvers.values()), private=digest
+            time=now,
+            request=id_,
+            attempt=attempt,
+            approvals=tuple(judged.approvers.values()),
+            prepares=tuple(judged.preparers.values()),
+            private=digest,
         )
         lines = [used.encoded()]
         due = None
@@ -376,7 +390,8 @@ class Requests:
             of_product=used(REQUESTS.c.tenant == principal.tenant, REQUESTS.c.product == product),
         )
 
-    def _check_open(self, connection: Connection, stored: StoredRequest, now: datetime, people: People) -> History:
+    def check_open(self, connection: Connection, stored: StoredRequest, now: datetime, people: People) -> History:
+        """What the log has about a request that something can still be done with; RequestOver, RequestRefused, LogRefused."""
         check_state(stored, now)
         history = self._histories.read(connection, stored.id, stored.leaf)
         check_history(stored, history)

@@ -1,4 +1,4 @@
-"""Whether the rows of requests, approvals and signatures are what the log has of them (A130): who wrote into the database shows here.
+"""Whether the rows of requests, approvals, second prepares and signatures are what the log has of them (A130): who wrote into the database shows here.
 
     for odd in odd_rows(store): ...          one sentence a row, `MAX_ODD` at most
 
@@ -17,7 +17,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.log.canonical import Field, read_canonical
 from sealwright.log.tables import ENTRIES
 from sealwright.signing.requestrows import made_of
-from sealwright.signing.tables import APPROVALS, PRIVATE, REQUESTS
+from sealwright.signing.tables import APPROVALS, PREPARES, PRIVATE, REQUESTS
 from sealwright.store.engine import Store
 
 MAX_ODD = 20
@@ -57,12 +57,13 @@ def _of_request(connection: Connection, id_: str, request: bytes, private: str, 
     text = connection.execute(select(PRIVATE.c.text).where(PRIVATE.c.digest == private)).scalar()
     if text is not None and str(Digest.of(bytes(text))) != private:
         return "the record of who asked is another one"
-    for one in connection.execute(select(APPROVALS).where(APPROVALS.c.request == id_)):
-        entry = _entry(connection, one.leaf)
-        if (entry.get("type"), entry.get("request")) != ("approval", id_) or entry.get("approval") != str(
-            Digest.of(bytes(one.proof))
-        ):
-            return f"its approval {one.number} is not the one of entry {one.leaf}"
+    for table, type_, what in ((APPROVALS, "approval", "approval"), (PREPARES, "prepare", "second prepare")):
+        for one in connection.execute(select(table).where(table.c.request == id_)):
+            entry = _entry(connection, one.leaf)
+            if (entry.get("type"), entry.get("request")) != (type_, id_) or entry.get("approval") != str(
+                Digest.of(bytes(one.proof))
+            ):
+                return f"its {what} {one.number} is not the one of entry {one.leaf}"
     for number, made in made_of(connection, id_).items():
         entry = _entry(connection, made.leaf)
         if (entry.get("type"), entry.get("signature")) != ("signature", str(Digest.of(made.value))):

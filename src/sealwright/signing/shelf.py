@@ -123,7 +123,7 @@ class Shelf:
 
     def find(self, connection: Connection, principal: Principal, id_: str, now: datetime) -> StoredRequest:
         """A request that somebody may see; NoSuchRequest."""
-        stored = self.stored(connection, id_)
+        stored = read_stored(connection, id_, self.service, self.origin, principal.tenant)
         if principal.tenant != stored.request.tenant or not self._allowed(principal, Action.READ, stored, now).allowed:
             raise NoSuchRequest(id_[:80], "there is no such request", "Check its number.")
         return stored

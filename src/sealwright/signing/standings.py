@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from sealwright.signing.request import SigningRequest
 from sealwright.signing.requestrows import time_of
 from sealwright.signing.storedrequest import StoredRequest
-from sealwright.signing.tables import APPROVALS, FOLLOWUPS, SIGNATURES, State
+from sealwright.signing.tables import APPROVALS, FOLLOWUPS, PREPARES, SIGNATURES, State
 
 
 class Owed(NamedTuple):
@@ -24,7 +24,7 @@ class Owed(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A request as it stands. request: its bytes; approvals: persons who approved; signed: how many of its artifacts.
+    """A request as it stands. request: its bytes; approvals: persons who approved; prepares: persons and machines that prepared the same; signed: how many of its artifacts.
 
     owed: its follow-up, None where it was no emergency, or has not been used.
     """
@@ -37,6 +37,7 @@ class Standing(NamedTuple):
     attempt: int
     problem: str
     approvals: tuple[str, ...]
+    prepares: tuple[str, ...]
     signed: int
     reason: str
     owed: Owed | None
@@ -54,6 +55,9 @@ def standing_of(connection: Connection, stored: StoredRequest, now: datetime) ->
     persons = connection.execute(
         select(APPROVALS.c.person).where(APPROVALS.c.request == stored.id).order_by(APPROVALS.c.number)
     ).scalars()
+    others = connection.execute(
+        select(PREPARES.c.principal).where(PREPARES.c.request == stored.id).order_by(PREPARES.c.number)
+    ).scalars()
     signed = connection.execute(select(func.sum(SIGNATURES.c.count)).where(SIGNATURES.c.request == stored.id)).scalar()
     owed = None
     if stored.request.emergency:
@@ -69,6 +73,7 @@ def standing_of(connection: Connection, stored: StoredRequest, now: datetime) ->
         attempt=stored.attempt,
         problem=stored.problem,
         approvals=tuple(persons),
+        prepares=tuple(others),
         signed=int(signed or 0),
         reason="" if stored.asker is None else stored.asker.reason,
         owed=owed,

@@ -77,9 +77,16 @@ class StoredRequest:
         return requested(self.request, self.id, self.private, self.created, prepared_of(next(self.items()), "item 0"))
 
 
-def read_stored(connection: Connection, id_: str, service: str, origin: str) -> StoredRequest:
-    """Find a request by its id. NoSuchRequest; LogRefused where its bytes or its private part are not what they are named by (A130, A118)."""
-    row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == id_)).one_or_none()
+def read_stored(
+    connection: Connection, id_: str, service: str, origin: str, tenant: str | None = None
+) -> StoredRequest:
+    """Find a request by its id. NoSuchRequest; LogRefused where its bytes or its private part are not what they are named by (A130, A118).
+
+    tenant: whose it must be, None for anybody's. The database is asked for both at once: another's is found no more than one that is not
+    there, and takes no longer (A129).
+    """
+    query = select(REQUESTS).where(REQUESTS.c.id == id_)
+    row = connection.execute(query if tenant is None else query.where(REQUESTS.c.tenant == tenant)).one_or_none()
     if row is None:
         raise NoSuchRequest(id_[:80], "there is no such request", "Check its number.")
     data = bytes(row.request)
@@ -154,8 +161,8 @@ def doers_text(did: str, persons: Collection[str], id_: str) -> bytes:
     return canonical_json({"salt": secrets.token_hex(SALT_BYTES), "request": id_, did: tuple(sorted(persons))})
 
 
-def used_text(principal: Principal, id_: str, persons: Collection[str]) -> bytes:
-    """The private part of its use: for whom it is signed, and who let it through."""
+def used_text(principal: Principal, id_: str, persons: Collection[str], preparers: Collection[str]) -> bytes:
+    """The private part of its use: for whom it is signed, who let it through, and who prepared it too."""
     fields: dict[str, Field] = {
         "salt": secrets.token_hex(SALT_BYTES),
         "request": id_,
@@ -163,6 +170,8 @@ def used_text(principal: Principal, id_: str, persons: Collection[str]) -> bytes
         "person": principal.person,
         "approvers": tuple(sorted(persons)),
     }
+    if preparers:
+        fields["preparers"] = tuple(sorted(preparers))
     return canonical_json(fields)
 
 

@@ -86,6 +86,21 @@ APPROVALS = Table(
     UniqueConstraint("request", "person", name="approvals_person"),
 )
 
+# who else prepared what a request asks to sign, and came to the same; principal: the person, or the machine of theirs
+PREPARES = Table(
+    "prepares",
+    METADATA,
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("principal", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("scheme", Text, nullable=False),
+    Column("proof", Octets, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    UniqueConstraint("request", "person", name="prepares_person"),
+)
+
 # signature values of consecutive items, as one chunk was signed; leaf: of the first one's entry in the log
 SIGNATURES = Table(
     "signatures",

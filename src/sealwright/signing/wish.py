@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from sealwright.formats.format import Prepared
 from sealwright.log.canonical import Field, canonical_json
 from sealwright.signing.desk import Desk
 from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
-from sealwright.signing.policy import Decision, Needed, Policies
+from sealwright.signing.policy import MOST_NEEDED, Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Question, Subject
 from sealwright.signing.privatepart import MAX_TEXT
 from sealwright.signing.request import SigningRequest
@@ -82,12 +82,27 @@ def needed_for(policies: Policies, questions: Sequence[Question]) -> Needed:
         decision = policies.decide(question)
         if not decision.allowed:
             raise _refused(policies, question, decision)
-        needed = policies.needed(replace(question, action=Action.SIGN))
+        signing = replace(question, action=Action.SIGN)
+        needed = next(filter(None, map(policies.needed, _with_work(policies, signing))), None)
         if needed is None:
-            signing = replace(question, action=Action.SIGN)
             raise _refused(policies, signing, policies.decide(signing))
-        most = Needed(max(most.approvals, needed.approvals), max(most.officers, needed.officers))
+        most = Needed(
+            max(most.approvals, needed.approvals),
+            max(most.officers, needed.officers),
+            max(most.prepares, needed.prepares),
+            most.uploaded or needed.uploaded,
+        )
     return most
+
+
+def _with_work(policies: Policies, question: Question) -> Iterator[Question]:
+    """The question as it is, and as it would be after second prepares and an upload, those with the least work first."""
+    reads = policies.seen.context
+    prepares = MOST_NEEDED if "prepares" in reads else int("second_prepare" in reads)
+    uploads = (False, True) if "uploaded" in reads else (False,)
+    for uploaded in uploads:
+        for number in range(prepares + 1):
+            yield replace(question, context=replace(question.context, prepares=number, uploaded=uploaded))
 
 
 def _refused(policies: Policies, question: Question, decision: Decision) -> PolicyRefused:

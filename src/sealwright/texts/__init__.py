@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sealwright.texts import (
+    agent,
     artifact,
     certificates,
     envelope,
@@ -29,6 +30,7 @@ TEXTS: dict[str, Text] = {
     **running.TEXTS,
     **station.TEXTS,
     **handover.TEXTS,
+    **agent.TEXTS,
     **artifact.TEXTS,
     **envelope.TEXTS,
     **certificates.TEXTS,

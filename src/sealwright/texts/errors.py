@@ -151,12 +151,20 @@ TEXTS: dict[str, Text] = {
         "the build provenance {subject} is not one for this: {found}",
         "Sign what the builder built, with the provenance that it made for it.",
     ),
+    "SW-SPOOL-FULL": Text("{subject} has no room for a file now: {found}", "Upload it again in a moment."),
     "SW-REQUEST-OVER": Text(
         "nothing more can be done with the request {subject}: {found}",
         "Look how it stands, and ask anew where you must.",
     ),
     "SW-CONFIGURATION-MALFORMED": Text(
         "the configuration {subject} cannot be used: {found}", "Correct it, and start the service again."
+    ),
+    "SW-REPOSITORY-MALFORMED": Text(
+        "the release repository {subject} is not what its keys signed: {found}",
+        "Restore it from a copy; nothing was published.",
+    ),
+    "SW-RELEASE-REFUSED": Text(
+        "{subject} is not taken into the release repository: {found}", "Correct it; nothing was published."
     ),
     "SW-SERVICE-REFUSED": Text("the signing service {subject} refuses: {found}", "Ask its operator."),
 }

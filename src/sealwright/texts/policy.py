@@ -18,6 +18,7 @@ ATTRIBUTES: dict[str, str] = {
     "resource.count": "the number of artifacts",
     "context.approvals": "approvals by others",
     "context.officers": "approvals by officers",
+    "context.prepares": "others who prepared their own copies and came to the same digest",
     "context.builder": "the verified builder",
     "context.build_type": "the verified build type",
     "context.source": "the repository of the verified build",
@@ -32,6 +33,7 @@ FLAGS: dict[str, str] = {
     "context.emergency": "it is an emergency",
     "context.provenance_verified": "the build provenance is verified",
     "context.second_prepare": "a second one came to the same digest",
+    "context.uploaded": "the service prepared the uploaded files itself and came to the same digest",
 }
 
 WORDS: dict[str, str] = {

@@ -26,6 +26,7 @@ WORDS: dict[str, str] = {
     "serve.stopped": "stopped: {number} tokens given, all recorded",
     "serve.stopped-badly": "stopped: {number} tokens given, all recorded; then {why}",
     "service.backed-up": "{path}: {entries} entries of the log, each hashed again, and {files} files",
+    "service.change-missing": "edition {edition} of the policies was approved, and its change is not there to be backed up: find it, with who approved it",
     "service.backup-whole": "{path}: whole, of {time}, {entries} entries of the log",
     "service.restored": "restored from {path}: of {time}, {entries} entries of the log, each hashed again",
     "service.no-head": "Nothing here remembers how far the log went. Ask its monitors and witnesses before the service starts: they refuse it if it went further.",

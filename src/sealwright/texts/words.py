@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sealwright.texts import (
     adopting,
+    agent,
     asking,
     authority,
     ceremony,
@@ -35,6 +36,7 @@ from sealwright.texts import (
 
 _TABLES = (
     adopting.WORDS,
+    agent.WORDS,
     asking.WORDS,
     authority.WORDS,
     ceremony.WORDS,

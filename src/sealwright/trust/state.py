@@ -59,6 +59,12 @@ class State:
             generations[product] = max(generation, generations.get(product, 0))
         return replace(self, floor=floor, generations=generations)
 
+    def having_proved(self, product: str, generation: int) -> State:
+        """The state once an installed generation has shown that it works."""
+        return replace(
+            self, generations={**self.generations, product: max(generation, self.generations.get(product, 0))}
+        )
+
     def lowered(self, id_: str, lowered_in: int, issued: datetime) -> State:
         """The state where a trust file's officers took the floor back in a version that this verifier meets first."""
         known = self.trust.get(id_)

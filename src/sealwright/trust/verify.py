@@ -23,6 +23,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sealwright.artifact.claims import Claims
@@ -53,6 +54,14 @@ MAX_FILES_IN_FOLDER = 1_000_000
 MANY = 64
 
 
+class Remember(Enum):
+    """What a state keeps of an accepted installation: ACCEPTED its generation at once, or, with PROVED, only when who installs it says so
+    (`state.having_proved`), because what was accepted has yet to run."""
+
+    ACCEPTED = auto()
+    PROVED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked. clock: the time now (aware); at: judge as if it were this time (hypothetical, moves no floor).
@@ -74,6 +83,7 @@ class Request:
     recursive: bool = False
     device: str = ""
     permits: tuple[Presented[Permit], ...] = ()
+    remember: Remember = Remember.ACCEPTED
 
 
 def verify_paths(
@@ -341,7 +351,8 @@ class Verifier:
             lists[self.deny_name] = self.believed.deny_version
         accepted = verdict.outcome is Outcome.TRUSTED
         seen = [one for entry in decision.counted if entry.proof is not None for one in entry.proof.seen]
-        generation = verdict.claims.generation if self.asked.purpose is Purpose.INSTALL else None
+        at_once = self.asked.purpose is Purpose.INSTALL and self.request.remember is Remember.ACCEPTED
+        generation = verdict.claims.generation if at_once else None
 
         permitted, spent = verdict.permitted if accepted else None, False
 
