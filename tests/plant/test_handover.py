@@ -326,6 +326,17 @@ def test_a_device_that_gives_back_something_else_is_told(run: Run, homes: Path, 
     assert (end.stage, end.readback.is_same) == (Stage.FAILED, False)
 
 
+def test_a_read_back_that_is_not_there_leaves_its_record_all_the_same(
+    run: Run, homes: Path, tool: Path, tmp_path: Path
+) -> None:
+    path, device = release(tmp_path, homes / "maker"), tmp_path / "device"
+    loading = ("--component", "boot", "--read-back")
+    assert run(path, *loading, device, "--tool", tool, device, "{file}")[0] == 0
+    code, said = run(path, *loading, tmp_path / "none", "--tool", tool, device, "{file}")
+    assert (code, "NOT DONE" in said, "none" in said) == (1, True, True)
+    assert [one.stage for one in installations(tmp_path / "records")[2:]] == [Stage.BEGUN, Stage.FAILED]
+
+
 def test_what_is_read_back_later_is_compared_and_recorded(
     homes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

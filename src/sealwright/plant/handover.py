@@ -119,9 +119,14 @@ def hand_over(
             return Ended(Stage.REFUSED, begun)
         stage, tool = _handed(prepared.part, device, how, tool)
         judged = _unless_changed(prepared.copy, judged)
-    compared = compare(prepared.part, reading) if reading is not None and stage is Stage.DONE else None
-    if compared is not None:
-        judged = judged._replace(verdict=judged.verdict.with_findings(compared.findings))
+    compared = None
+    if reading is not None and stage is Stage.DONE:
+        try:
+            compared = compare(prepared.part, reading)
+            found = compared.findings
+        except SealwrightError as cause:  # the device is loaded by now, and the record of that comes in any case
+            found = (reject(cause.code, cause.subject, found=cause.what),)
+        judged = judged._replace(verdict=judged.verdict.with_findings(found))
     if judged.verdict.outcome is not Outcome.TRUSTED:
         stage = Stage.FAILED
     result = compared.result if compared is not None else None

@@ -117,7 +117,11 @@ def _check_share(share: str) -> None:
         raise HandoverRefused(display(share), "it is no folder", "Make it, or mount the share.")
     if why := unsafe_because(share):
         raise HandoverRefused(display(share), why, "Only the account of the transfer station may write there.")
-    names = [name for name in os.listdir(share) if os.fsencode(name) not in LEFTOVERS]
+    try:
+        names = [name for name in os.listdir(share) if os.fsencode(name) not in LEFTOVERS]
+    except OSError as cause:
+        what = cause.strerror or "it cannot be read"
+        raise HandoverRefused(display(share), what, "Let this account read and write there.") from cause
     index = read_file_or_none(os.path.join(share, INDEX), MAX_INDEX_BYTES)
     if names and not (index or b"").startswith(MARK.encode()):
         raise HandoverRefused(
