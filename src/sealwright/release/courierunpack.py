@@ -49,7 +49,7 @@ from sealwright.release.courier import (
     product_of,
     sender_of,
 )
-from sealwright.release.couriermirror import MirrorFiles
+from sealwright.release.couriermirror import MirrorFiles, place
 from sealwright.release.couriernonces import answered, claim
 from sealwright.release.couriertar import MAX_MEMBERS, members
 from sealwright.release.folderfetcher import METADATA, TARGETS, FolderFetcher
