@@ -1,4 +1,4 @@
-"""The device's agent: a check with nothing new beside python-tuf's own bare client, memory at rest, an installation beside `cp` and `sha256sum`.
+"""The device's agent: a check with nothing new beside python-tuf's own bare client, memory at rest, an installation beside `cp` and `openssl dgst`.
 
     PYTHONPATH=src:tests .venv/bin/python bench/agent.py [MEBIBYTES]
 
@@ -21,12 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.agents import Maker, Site, site
-from sealwright.device.agent import Doing, agent_at
+from sealwright.device.admission import Retry
+from sealwright.device.agent import agent_at
+from sealwright.device.round import Doing
+from sealwright.device.taking import judge_staged, take
 from sealwright.trust.belief import load_trust
 
 TIMES = 9
 BARE = """
 import sys
+sys.modules.update(dict.fromkeys(("boto3", "pkcs11")))  # as where only the extra `agent` is installed: securesystemslib would load them
 from tuf.ngclient import Updater
 place, address = sys.argv[1:]
 client = Updater(place, address + "/metadata", place, address + "/targets", bootstrap=open(place + "/initial.json", "rb").read())
@@ -113,25 +117,24 @@ def install_beside_copy(folder: Path, mebibytes: int) -> None:
         os.sync()
         begun = (time.process_time() + children(), time.monotonic())
         with agent_at(device.config) as agent:
-            done = agent._admitted(offered, agent._asker(load_trust(agent.config.trust)), _never())
+            done = judge_staged(agent, offered, load_trust(agent.config.trust), Retry.NEVER)
             assert done.taken
         ours.append((time.process_time() + children() - begun[0], time.monotonic() - begun[1]))
         os.sync()
         begun = (children(), time.monotonic())
         target = folder / f"copy{number}"
-        script = f"cp -r '{staged}' '{target}' && sync -f '{target}' && find '{target}' -type f -exec sha256sum {{}} + > /dev/null"
+        script = f"cp -r '{staged}' '{target}' && sync -f '{target}' && find '{target}' -type f -exec openssl dgst -sha256 {{}} + > /dev/null"
         subprocess.run(["sh", "-c", script], check=True)
         copies.append((children() - begun[0], time.monotonic() - begun[1]))
         subprocess.run(["rm", "-r", str(target)], check=True)
     our, copy = (tuple(statistics.median(column) for column in zip(*found, strict=True)) for found in (ours, copies))
     print(
-        f"copy and verdict of {mebibytes} MiB: {our[0]:.2f} s of processor ({our[1]:.2f} s wall); cp, sync, sha256sum {copy[0]:.2f} s ({copy[1]:.2f} s wall): {our[0] / copy[0]:.2f} x, {our[1] / copy[1]:.2f} x"
+        f"copy and verdict of {mebibytes} MiB: {our[0]:.2f} s of processor ({our[1]:.2f} s wall); cp, sync, openssl dgst {copy[0]:.2f} s ({copy[1]:.2f} s wall): {our[0] / copy[0]:.2f} x, {our[1] / copy[1]:.2f} x"
     )
     begun_whole = (time.process_time() + children(), time.monotonic())
     with agent_at(device.config) as agent:
         assert (
-            agent._judged(offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True).outcome
-            == "installed"
+            take(agent, offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True).outcome == "installed"
         )
     print(
         f"the whole installation: {time.process_time() + children() - begun_whole[0]:.2f} s of processor ({time.monotonic() - begun_whole[1]:.2f} s wall)"
@@ -142,12 +145,6 @@ def children() -> float:
     """Processor seconds of ended children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _never():  # type: ignore[no-untyped-def]
-    from sealwright.device.admission import Retry
-
-    return Retry.NEVER
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ from kit.pki import Pki
 from kit.sticks import lying_stick
 from kit.trust import RULE
 from sealwright.cli.main import main
-from sealwright.device.agent import Agent, Doing, Round, agent_at
+from sealwright.device.agent import Agent, agent_at
+from sealwright.device.round import Doing, Round
+from sealwright.device.taking import take
 from sealwright.errors import (
     AgentDamaged,
     ChangedWhileRead,
@@ -54,7 +56,7 @@ def staged_elsewhere(maker: Maker, folder: Path, release: Named) -> Path:
 
 def judged(agent: Agent, offered: Named) -> Round:
     """What the agent makes of a fetch process that staged this, whatever the repository says."""
-    return agent._judged(offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
+    return take(agent, offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
 
 
 @contextmanager
@@ -168,7 +170,7 @@ def test_a144_an_enforced_floor_stays_when_the_verifiers_memory_is_younger(maker
     (device.state / "memory/state.json").unlink()
     with lied_to(device, staged) as agent:
         done = judged(agent, first)
-    assert (done.outcome, device.codes(done)) == ("refused", ["SW-AGENT-FLOOR"])
+    assert (done.outcome, device.codes(done)) == ("refused", ["SW-GENERATION-OLD"])
 
 
 def test_a147_metadata_that_ended_keeps_no_device_on_an_old_release(maker: Maker, device: Site) -> None:

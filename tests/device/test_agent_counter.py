@@ -71,7 +71,7 @@ def test_a_disk_that_is_put_back_to_an_older_day_meets_the_newer_counter(tmp_pat
     shutil.copytree(tmp_path / "old-day", device.state, symlinks=True)
     maker.offer(old)
     done = device.round()
-    assert (done.outcome, device.codes(done)) == ("refused", ["SW-AGENT-FLOOR"])
+    assert (done.outcome, device.codes(done)) == ("refused", ["SW-GENERATION-OLD"])
     maker.offer(maker.release("1.2.0", 3, description=enforcing(3)))
     assert device.install() == "installed"
 

@@ -6,8 +6,10 @@ import hashlib
 import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,14 +21,16 @@ import pytest
 from tuf.ngclient import Updater
 
 from kit.agents import PLACE, Maker, Site, site
+from kit.pki import Pki
 from kit.sticks import ext4_stick, lying_stick
+from kit.tls import pem_files, server_certificate
 from sealwright.artifact.digest import Digest
 from sealwright.device import fetcher
-from sealwright.device.agent import Doing
 from sealwright.device.agentconfig import Limits
 from sealwright.device.fetch import fetch
 from sealwright.device.fetcher import Folder, Server, paced
 from sealwright.device.messages import Failed, Seen, Staged, Wanted, message_bytes, parse_message
+from sealwright.device.round import Doing
 from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryUnavailable
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.trust.belief import load_trust
@@ -40,17 +44,18 @@ def maker(tmp_path: Path) -> Maker:
 
 
 @contextmanager
-def nginx(folder: Path, root: Path) -> Iterator[str]:
-    """A dumb server of a folder; its address."""
+def nginx(folder: Path, root: Path, secured: tuple[str, str] | None = None) -> Iterator[str]:
+    """A dumb server of a folder; its address. secured: certificate and key, where it speaks TLS."""
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    tls = f" ssl; ssl_certificate {secured[0]}; ssl_certificate_key {secured[1]}" if secured else ""
     (folder / "nginx.conf").write_text(
         f"pid {folder}/pid; error_log {folder}/error; worker_processes 1; daemon off; user root;\n"
         f"events {{}} http {{ access_log {folder}/access; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;"
         f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;"
-        f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+        f"server {{ listen 127.0.0.1:{port}{tls}; root {root}; }} }}\n"
     )
     served = subprocess.Popen(["/usr/sbin/nginx", "-c", folder / "nginx.conf", "-p", folder], stderr=subprocess.DEVNULL)
     try:
@@ -59,7 +64,7 @@ def nginx(folder: Path, root: Path) -> Iterator[str]:
                 if line.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert served.poll() is None
-        yield f"http://127.0.0.1:{port}"
+        yield f"http{'s' if secured else ''}://127.0.0.1:{port}"
     finally:
         served.terminate()
         served.wait(timeout=10)
@@ -133,9 +138,25 @@ def test_nginx_serves_what_the_agent_and_python_tufs_bare_client_take_alike(make
         assert Path(bare.download_target(target)).read_bytes() == LARGE
 
 
+def test_a_server_by_tls_is_asked_only_where_its_authority_is_named(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    authority = Pki.make("TLS")
+    (tmp_path / "ca.pem").write_text(authority.root.pem)
+    secured = pem_files(server_certificate(authority), tmp_path, "server")
+    with nginx(tmp_path / "nginx", maker.repository.folder, secured) as address:
+        by = {"repositories": f'["{address}"]'}
+        assert site(tmp_path / "device", maker, **by, ca=f'"{tmp_path}/ca.pem"').install() == "installed"
+        monkeypatch.setenv("SSL_CERT_FILE", f"{tmp_path}/ca.pem")  # the environment names no authority (A108)
+        with pytest.raises(RepositoryUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            site(tmp_path / "other", maker, **by).round()
+
+
 def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
     """Who asked is what nginx cannot see, so the server looks at the process that is connected to it."""
-    seen = []
+    seen: list[tuple[int, str]] = []
+    left: list[str] = []
 
     def look(request: http.server.BaseHTTPRequestHandler) -> bool:
         port = request.client_address[1]
@@ -143,6 +164,10 @@ def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
         process = int(said.partition("pid=")[2].partition(",")[0])
         status = Path(f"/proc/{process}/status").read_text()
         seen.append((int(status.partition("Uid:")[2].split()[1]), status.partition("NoNewPrivs:")[2].split()[0]))
+        assert os.getsid(process) == process
+        files = [os.readlink(one) for one in Path(f"/proc/{process}/fd").iterdir()]
+        its_own = ("/dev/null", "socket:", f"{tmp_path}/device/state/fetch/", f"{tempfile.gettempdir()}/#")
+        left.extend(one for one in files if not one.startswith(its_own))
         return False
 
     maker.offer(maker.release("1.0.0", 1))
@@ -151,6 +176,7 @@ def test_the_fetch_process_has_no_rights(maker: Maker, tmp_path: Path) -> None:
         assert device.round(Doing.CHECK).outcome == "new"
     assert seen
     assert set(seen) == {(65534, "1")}
+    assert left == []
 
 
 def test_a_download_goes_on_where_it_was_cut_off(maker: Maker, tmp_path: Path, place: Path) -> None:
@@ -354,6 +380,18 @@ def test_a_disk_that_fills_up_while_the_agent_copies_leaves_the_former_release(m
         (small / "full").unlink()
         assert device.install() == "installed"
         assert (small / "state/current").readlink().name == "1.1.0"
+
+
+def test_a_fetch_process_that_dies_installs_nothing(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    device = site(tmp_path / "device", maker)
+    with monkeypatch.context() as patch:
+        patch.setattr("sealwright.device.fetch.fetch", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with pytest.raises(RepositoryUnavailable, match="it ended early"):
+            device.round()
+    assert device.install() == "installed"
 
 
 def test_the_next_repository_is_asked_where_the_first_is_not_there(maker: Maker, tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import pytest
 
 from kit.agents import PRODUCT, Maker, Site, program, site
 from kit.powercut import dropped_at, killed_at, points
-from sealwright.device.agent import Doing, agent_at
+from sealwright.device.agent import agent_at
 from sealwright.device.agentstate import parse_state
+from sealwright.device.round import Doing
+from sealwright.device.taking import take
 from sealwright.release.channels import Named
 from sealwright.trust.belief import load_trust
 from sealwright.trust.state import read_state
@@ -86,7 +88,7 @@ class Scene:
     def work(self) -> None:
         """What is cut off: a round behind its fetching."""
         with agent_at(self.device.config) as agent:
-            done = agent._judged(self.offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
+            done = take(agent, self.offered, load_trust(agent.config.trust), Doing.INSTALL, lambda *_: True)
             assert done.outcome == "installed"
 
     def check_startable(self) -> str:

@@ -17,10 +17,11 @@ import pytest
 from kit.agents import HARDWARE, PLAIN, PRODUCT, Maker, Site, program, site
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
-from sealwright.device import agent as agent_module
+from sealwright.device import agentfolder
 from sealwright.device.admission import Asker
-from sealwright.device.agent import Doing, Round, Seams, agent_at
+from sealwright.device.agent import agent_at
 from sealwright.device.agentstate import parse_state
+from sealwright.device.round import Doing, Round, Seams
 from sealwright.errors import AgentDamaged, InstallRefused
 from sealwright.findings import Severity, reject
 from sealwright.release.channels import Named
@@ -180,7 +181,7 @@ def test_an_operator_goes_back_as_far_as_the_floor_allows(maker: Maker, device: 
     maker.offer(maker.release("1.2.0", 3, description=enforcing))
     assert device.install() == "installed"
     refused = device.with_agent(lambda agent: agent.roll_back())
-    assert (refused.outcome, device.codes(refused), device.version) == ("refused", ["SW-AGENT-FLOOR"], "1.2.0")
+    assert (refused.outcome, device.codes(refused), device.version) == ("refused", ["SW-GENERATION-OLD"], "1.2.0")
 
 
 def test_there_is_nothing_to_go_back_to_on_a_new_device(maker: Maker, device: Site) -> None:
@@ -242,6 +243,8 @@ def test_a_release_that_starts_with_the_device_waits_for_the_next_boot(tmp_path:
     assert device.install() == "waits-for-reboot"
     assert asked.read_text() == "x\n"
     assert agent_state(device).installed is None
+    with pytest.raises(InstallRefused, match="waits for the next boot"):
+        device.with_agent(lambda agent: agent.roll_back())
     pending = agent_state(device).pending
     assert pending is not None
     # the device has started again: another boot than the one that was written down
@@ -271,7 +274,7 @@ def test_only_devices_of_the_share_are_offered_a_release(tmp_path: Path, maker: 
 def test_two_agents_are_never_at_work_in_one_folder(
     maker: Maker, device: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent_module, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(agentfolder, "LOCK_WAIT_S", 0.1)
     maker.offer(maker.release("1.0.0", 1))
     with agent_at(device.config), pytest.raises(InstallRefused, match="another one is at work"):
         device.round()
@@ -315,10 +318,7 @@ class Permitting:
     """Permits that let everything through which they name, once."""
 
     def __init__(self, *manifests: Digest) -> None:
-        self.manifests, self.used = manifests, 0
-
-    def names(self, manifest: Digest) -> bool:
-        return manifest in self.manifests
+        self.manifests, self.used = frozenset(manifests), 0
 
     def judge(self, verdict: Verdict, asker: Asker) -> Verdict:
         assert asker.config.device == "gw-17"
@@ -328,7 +328,7 @@ class Permitting:
     def use(self, verdict: Verdict, memory: str) -> Verdict:
         assert Path(memory).is_dir()
         self.used += 1
-        return verdict.with_findings(() if self.used == 1 else (reject("SW-AGENT-FLOOR", "used before"),))
+        return verdict.with_findings(() if self.used == 1 else (reject("SW-GENERATION-OLD", "used before"),))
 
 
 def test_both_seams_are_called(maker: Maker, device: Site) -> None:

@@ -15,7 +15,7 @@ from kit.agents import Maker, program, site
 from kit.openssl import run
 from kit.pki import Pki
 from kit.updates import bundle, key_files, packed, swupdate, updater
-from sealwright.device.agent import Doing
+from sealwright.device.round import Doing
 
 ONE = "# sealwright release 1\n[[component]]\nname = '{name}'\npath = '{path}'\n"
 IMAGE = random.Random(8).randbytes(200_000)

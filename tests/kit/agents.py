@@ -15,8 +15,9 @@ from kit.trust import OFFICER, RULE, trust_parts, write_trust
 from kit.tufrepo import TufRepository
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
-from sealwright.device.agent import Agent, Doing, Round, agent_at
+from sealwright.device.agent import Agent, agent_at
 from sealwright.device.agentconfig import AgentConfig, load_config
+from sealwright.device.round import Doing, Round
 from sealwright.release.channels import Channels, Named, Offer, Withdrawn, channels_bytes
 from sealwright.trust.toml import Toml
 

@@ -32,7 +32,7 @@ def readable(name: str, folder: Path) -> Path:
 
 def test_systemd_reads_every_unit_without_a_remark(tmp_path: Path) -> None:
     paths = [readable(one.name, tmp_path) for one in DEPLOY.iterdir() if one.suffix in (".service", ".timer")]
-    assert len(paths) == 3
+    assert len(paths) == 4
     done = subprocess.run(
         ["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60, check=False
     )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
-    from sealwright.device.agent import Agent, Doing, Round
+    from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
+    from sealwright.device.round import Doing, Round, Seams
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
 
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   sealwright agent install --again                         also a release that failed here before
   sealwright agent status --json                           what is installed, kept, on its way, refused
   sealwright agent rollback                                back to the release before, as far as the floor allows
+  sealwright agent install --permit 6.permit --now         what a permit lets this device do for some hours (docs/permits.md)
   sealwright agent run                                     as a service: a round every hour, in the window, with consent
 """
 
@@ -41,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     install.add_argument("--yes", action="store_true", help="do not ask")
     install.add_argument("--now", action="store_true", help="outside the maintenance window too")
     install.add_argument("--again", action="store_true", help="at once, and also what failed here before")
+    _add_permit(install)
     install.add_argument("--dry-run", action="store_true", help="fetch and verify, install nothing")
     _add_common(install)
     install.set_defaults(run=run_install)
@@ -49,12 +52,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     status.set_defaults(run=run_status)
     rollback = add_action(commands, "rollback", "go back to the release before", EXAMPLES)
     rollback.add_argument("--yes", action="store_true", help="do not ask")
+    _add_permit(rollback)
     _add_common(rollback)
     rollback.set_defaults(run=run_rollback)
     daemon = add_action(commands, "run", "a round every hour or so, until it is stopped", EXAMPLES)
     daemon.add_argument("--rounds", metavar="N", type=int, default=0, help="end after so many rounds")
     _add_common(daemon)
     daemon.set_defaults(run=run_daemon)
+
+
+def _add_permit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--permit", metavar="FILE", action="append", default=[], help="a permit for this device (repeat)"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +77,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def run_check(args: argparse.Namespace) -> int:
     """Code 3 where something newer is offered."""
     from sealwright.cli.agentlines import say_config
-    from sealwright.device.agent import Doing, agent_at
+    from sealwright.device.agent import agent_at
+    from sealwright.device.round import Doing
 
     config = _config(args)
     if args.configuration:
@@ -79,11 +90,12 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_install(args: argparse.Namespace) -> int:
     """Code 3 where it waits for somebody, for the window or for the next boot."""
-    from sealwright.device.agent import Doing, agent_at
+    from sealwright.device.agent import agent_at
+    from sealwright.device.round import Doing
 
     doing = Doing.NOW if args.now else Doing.INSTALL
     doing = Doing.AGAIN if args.again else doing
-    with agent_at(_config(args)) as agent:
+    with agent_at(_config(args), _seams(args)) as agent:
         return _round(agent, args, Doing.DRY_RUN if args.dry_run else doing)
 
 
@@ -93,7 +105,7 @@ def run_rollback(args: argparse.Namespace) -> int:
     from sealwright.device.agent import agent_at
     from sealwright.texts.words import say
 
-    with agent_at(_config(args)) as agent:
+    with agent_at(_config(args), _seams(args)) as agent:
         previous = agent.state.previous
         if previous is not None and not args.yes and not _asked(previous.release):
             print(say("agent.asked-no"))
@@ -129,7 +141,8 @@ def _one_round(args: argparse.Namespace) -> int:
     """A round of the service: agent.toml is read again, and an error is said and tried again next time."""
     from sealwright.cli.agentlines import code_of, say_round
     from sealwright.cli.main import failed
-    from sealwright.device.agent import Doing, agent_at, consented
+    from sealwright.device.agent import agent_at, consented
+    from sealwright.device.round import Doing
     from sealwright.errors import SealwrightError
 
     try:
@@ -151,6 +164,13 @@ def _round(agent: Agent, args: argparse.Namespace, doing: Doing) -> int:
     done: Round = agent.round(doing, consent)
     say_round(agent.config, done, args.json)
     return code_of(done)
+
+
+def _seams(args: argparse.Namespace) -> Seams:
+    from sealwright.device.permitted import permits_of
+    from sealwright.device.round import Seams
+
+    return Seams(permits_of(args.permit))
 
 
 def _asked(release: Named) -> bool:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from sealwright.texts.words import say
 
 if TYPE_CHECKING:
-    from sealwright.device.agent import Agent, Round
+    from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
     from sealwright.device.agentstate import AgentState, Installed
+    from sealwright.device.round import Round
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
 
@@ -18,7 +19,7 @@ DEFAULT_CONFIG = "/etc/sealwright/agent.toml"
 
 def code_of(done: Round) -> int:
     """0 nothing to do, or done; 1 refused or returned; 3 something newer waits."""
-    from sealwright.device.agent import Outcome
+    from sealwright.device.round import Outcome
     from sealwright.trust.verdict import Outcome as Judged
 
     if done.outcome is Outcome.REFUSED and done.verdict is not None and done.verdict.outcome is Judged.UNDECIDED:
@@ -31,7 +32,7 @@ def code_of(done: Round) -> int:
 
 def say_round(config: AgentConfig, done: Round, as_json: bool) -> None:
     """What a round did; a refusal as the verdict says it."""
-    from sealwright.device.agent import Outcome
+    from sealwright.device.round import Outcome
 
     if as_json:
         _print_round(config, done)
@@ -41,11 +42,12 @@ def say_round(config: AgentConfig, done: Round, as_json: bool) -> None:
         if done.recovered.value == "returned":
             result = say("agent.result.returned", version=_version(done.installed))
         print(say("agent.recovered", result=result))
-    if done.outcome is Outcome.REFUSED and done.verdict is not None:
+    by_permit = done.verdict is not None and done.verdict.permitted is not None
+    if done.verdict is not None and (done.outcome is Outcome.REFUSED or by_permit):
         from sealwright.cli.render import Detail, verdict_text
 
         print(verdict_text(done.verdict, Detail.PLAIN), end="")
-    else:
+    if done.outcome is not Outcome.REFUSED:
         print(_sentence(config, done))
     if done.trouble:
         print(say("agent.status.trouble", trouble=done.trouble))
@@ -66,7 +68,7 @@ def _say_running(running: Verdict) -> None:
 
 
 def _sentence(config: AgentConfig, done: Round) -> str:
-    from sealwright.device.agent import Outcome
+    from sealwright.device.round import Outcome
 
     release, installed = done.release, done.installed
     if done.outcome is Outcome.NOTHING_OFFERED or release is None:

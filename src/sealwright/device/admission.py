@@ -37,8 +37,9 @@ from sealwright.trust.verify import Remember, Request, Verifier
 class Permits(Protocol):
     """The permits at hand for this device: what a signed one makes of a refusal. It never makes an altered, denied or foreign release good."""
 
-    def names(self, manifest: Digest) -> bool:
-        """Whether one is for a release, which may then be older than what is installed."""
+    @property
+    def manifests(self) -> frozenset[Digest]:
+        """The releases that they are for, which may be older than what is installed."""
         ...
 
     def judge(self, verdict: Verdict, asker: Asker) -> Verdict:
@@ -92,6 +93,7 @@ class Asker:
             hardware=config.hardware,
             product=config.product,
             line=config.line,
+            device=config.device,
             remember=Remember.PROVED,
         )
 
@@ -167,7 +169,7 @@ def _claimed(verdict: Verdict, offered: Named, copy: Copy) -> Iterator[Finding]:
 def _of_device(verdict: Verdict, offered: Named, asker: Asker, retry: Retry) -> Iterator[Finding]:
     generation = verdict.claims.generation
     if generation is not None and generation < asker.floor:
-        yield reject("SW-AGENT-FLOOR", offered.version, str(asker.floor), str(generation))
+        yield reject("SW-GENERATION-OLD", offered.version, f"{asker.floor} (this device's floor)", str(generation))
     if advisory := asker.state.advisory(offered.manifest):
         yield reject("SW-AGENT-WITHDRAWN", offered.version, found=advisory)
     if retry is Retry.NEVER and offered.manifest in asker.state.failed:

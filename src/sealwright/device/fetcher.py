@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import stat
 import time
 from collections.abc import Iterator
@@ -62,9 +63,9 @@ class Server:
     def __init__(self, name: str, ca: str, limits: Limits) -> None:
         self.name = name
         self.timeout_s = limits.timeout_s
-        self.pool = urllib3.PoolManager(
-            1, retries=False, ca_certs=ca or None, cert_reqs="CERT_REQUIRED", ssl_minimum_version=None
-        )
+        # made now, while the process may still read the authorities
+        context = _tls(ca) if name.startswith("https:") else None
+        self.pool = urllib3.PoolManager(1, retries=False, ssl_context=context)
 
     def blocks(self, path: str, start: int) -> Iterator[bytes]:
         """A GET, of a range where a part is there already."""
@@ -112,6 +113,17 @@ class Server:
                 response.release_conn()
             else:
                 response.close()
+
+
+def _tls(ca: str) -> ssl.SSLContext:
+    """Authorities of a file, or the system's where none is named; those of SSL_CERT_FILE and SSL_CERT_DIR are nobody's here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    system = ssl.get_default_verify_paths()
+    places = [(ca, None)] if ca else [(system.openssl_cafile, None), (None, system.openssl_capath)]
+    for file, folder in places:
+        if ca or os.path.exists(file or folder or ""):
+            context.load_verify_locations(file, folder)
+    return context
 
 
 class Folder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
@@ -56,15 +57,24 @@ class Failed:
         return kind(self.subject, self.what, self.next_step)
 
 
+class Reach(Enum):
+    """How far a fetch process goes: it LOOKs what is offered, or may FETCH it too."""
+
+    LOOK = auto()
+    FETCH = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the fetch process is told, by its fork. root: the digest of the initial root; now: the judgement time; have: digests of
-    installed files."""
+    installed files; permitted: releases that permits are for, wanted before all others; reach: how far it may be asked to go."""
 
     config: AgentConfig
     root: Digest
     now: datetime
     have: frozenset[bytes]
+    permitted: frozenset[Digest] = frozenset()
+    reach: Reach = Reach.FETCH
 
 
 Message = Seen | Staged | Failed

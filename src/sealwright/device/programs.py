@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
@@ -21,6 +20,9 @@ from sealwright.artifact.section import Section
 from sealwright.artifact.source import open_artifact
 from sealwright.errors import InstallRefused
 from sealwright.trust.place import unsafe_because
+
+if TYPE_CHECKING:
+    import subprocess
 
 PARTS = ("{file}", "{folder}")
 MAX_WORDS = 64
@@ -77,6 +79,9 @@ def check_program(command: Command) -> None:
 
 def run(command: Command, part: str = "") -> Ended:
     """Run it to its end. part: the path of the release's part, for `{file}` and `{folder}`. InstallRefused where it may not run at all."""
+    import subprocess  # start-up time: most rounds run nothing
+    import tempfile
+
     check_program(command)
     words = [part if word in PARTS else word for word in command.words]
     with tempfile.TemporaryFile() as said:

@@ -1,8 +1,8 @@
 """The fetch process as a child without rights: what talks to networks and reads what strangers wrote is not root.
 
-It is forked, opens what it needs (folders of sticks), goes to the account of agent.toml, gives up every privilege it could get by
-starting programs (PR_SET_NO_NEW_PRIVS), and stands in the fetch folder, the only one it may write to. It says what it saw in bounded
-packets (`messages.py`); the agent answers one word or closes the channel.
+It is forked, opens what it needs (folders of sticks), leaves the agent's terminal and files, goes to the account of agent.toml, gives up
+every privilege it could get by starting programs (PR_SET_NO_NEW_PRIVS), and stands in the fetch folder, the only one it may write to. It
+says what it saw in bounded packets (`messages.py`); the agent answers one word or closes the channel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-from sealwright.device.messages import FETCH, Failed, Seen, Staged, Wanted, receive, send
+from sealwright.device.messages import FETCH, Failed, Reach, Seen, Staged, Wanted, receive, send
 from sealwright.errors import MalformedConfiguration, RepositoryUnavailable, SealwrightError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "fetch"
 Said = TypeVar("Said", Seen, Staged)
-_LOADED = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
+_LOOKING = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
+_LOADED = {Reach.LOOK: _LOOKING, Reach.FETCH: (*_LOOKING, "sealwright.device.fetchfiles")}
 _NOT_NEEDED = ("boto3", "pkcs11", "PyKCS11", "google.cloud", "azure.identity", "hvac")
 _NO_NEW_PRIVS = 38  # prctl(2)
 
@@ -86,7 +87,7 @@ def account(config: AgentConfig) -> tuple[int, int]:
 def fetching(wanted: Wanted) -> Iterator[Fetching]:
     """A fetch process; it is gone at the end, whatever it was doing."""
     folder, (user, group) = fetch_folder(wanted.config), account(wanted.config)
-    _load()
+    _load(wanted.reach)
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -108,7 +109,7 @@ def fetching(wanted: Wanted) -> Iterator[Fetching]:
         os.waitpid(pid, 0)
 
 
-def _load() -> None:
+def _load(reach: Reach) -> None:
     """All code of the fetch process before it gives up its rights: it may then be unable to read where Python lies, and needs nothing there.
 
     python-tuf's keys load every token's and cloud's library that is installed, which a client that only verifies has no use for.
@@ -117,7 +118,7 @@ def _load() -> None:
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # its import fails as if it were not installed
     try:
-        for name in _LOADED:
+        for name in _LOADED[reach]:
             import_module(name)
     finally:
         for name in hidden:
@@ -125,9 +126,12 @@ def _load() -> None:
 
 
 def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: Wanted) -> int:
+    from sealwright.device.fetcher import Folder
+
     try:
         sources = list(_sources(wanted.config))
         os.chdir(folder)
+        _leave(channel.fileno(), *(one.descriptor for one in sources if isinstance(one, Folder)))
         drop(user, group, wanted.config.limits.release_bytes)
         send(channel, Staged(_from_first(sources, wanted, channel)))
     except SealwrightError as cause:
@@ -145,6 +149,18 @@ def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: W
     return 0
 
 
+def _leave(*kept: int) -> None:
+    """Everything of the agent's: its terminal, into which a process could type (TIOCSTI), its streams and its open files."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with suppress(OSError):  # the listing's own is closed by now
+                os.close(int(name))
+
+
 def drop(user: int, group: int, file_bytes: int) -> None:
     """Give up every right but that of an account. file_bytes: the largest file that may be written."""
     import ctypes
@@ -154,6 +170,7 @@ def drop(user: int, group: int, file_bytes: int) -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # it starts no process
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(group, group, group)

@@ -37,11 +37,6 @@ TEXTS: dict[str, Text] = {
         "Install that first.",
         "something that it needs is not installed",
     ),
-    "SW-AGENT-FLOOR": Text(
-        "{subject} has generation {found}; this device was raised to {wanted} and does not go below",
-        "Install a newer release, or ask for a permit for this device.",
-        "it is older than what this device still takes",
-    ),
     "SW-AGENT-WITHDRAWN": Text(
         "{subject} was withdrawn by who released it: {found}",
         "Install the release that replaces it.",
