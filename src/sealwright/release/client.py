@@ -115,6 +115,11 @@ class Client:
                 parents.append(name)
                 yield name
 
+    @property
+    def ends(self) -> datetime:
+        """When the first of the roles that were looked at ends; aware."""
+        return min(role.expires for role in self._updater._trusted_set)
+
     def versions(self) -> Mapping[str, int]:
         """The version of each of the four roles, by a name that changes with the role's keys."""
         trusted = self._updater._trusted_set
@@ -158,8 +163,13 @@ def open_client(
 
 def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
     """`1.root.json` as the repository has it; it proves nothing before its digest was compared. Raises RepositoryUnavailable."""
-    with _explained(metadata_url):
-        return fetcher.download_bytes(f"{metadata_url}{FIRST_ROOT}", _CONFIG.root_max_length)
+    return fetch_file(fetcher, f"{metadata_url}{FIRST_ROOT}", _CONFIG.root_max_length)
+
+
+def fetch_file(fetcher: FetcherInterface, url: str, limit_bytes: int) -> bytes:
+    """A file of a repository as it lies there, which proves nothing. Raises RepositoryUnavailable, RepositoryRefused for a larger one."""
+    with _explained(url):
+        return fetcher.download_bytes(url, limit_bytes)
 
 
 def _children(role: Targets) -> Iterable[str]:
