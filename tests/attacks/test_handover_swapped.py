@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,3 +136,21 @@ def test_a150_a_place_that_others_could_exchange_is_not_used(run: Run, home: Pat
     (tmp_path / "state").chmod(0o777)
     code, said = run(made / "target.bin", tool)
     assert (code, "others may write in" in said, (tmp_path / "device").exists()) == (1, True, False)
+
+
+def test_a_station_that_is_killed_meanwhile_leaves_a_begun_installation_and_no_copy(
+    run: Run, home: Path, tool: Path, tmp_path: Path
+) -> None:
+    """The vendor's tool kills it; the next run removes the copy, and the record shows that nobody saw the end."""
+    (tmp_path / "made").mkdir()
+    made = delivered(home, tmp_path / "made")
+    with vendor_tool("#!/bin/sh\nkill -9 $PPID\n") as killing:
+        words: list[str | Path] = ["handover", "install", made / "target.bin", "--trust", home / "trust.toml"]
+        words += ["--serial", "4711", "--person", "p-17", "--state", tmp_path / "state"]
+        words += ["--record", tmp_path / "records", "--tool", killing, "{file}"]
+        done = subprocess.run([sys.executable, "-m", "sealwright", *map(str, words)], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert [name for name in os.listdir(tmp_path / "state") if name.startswith("intake-")]
+    assert [one.stage for one in installations(tmp_path / "records")] == [Stage.BEGUN]
+    assert run(made / "target.bin", tool)[0] == 0  # and `run` sees that no copy is left
+    assert [one.stage for one in installations(tmp_path / "records")] == [Stage.BEGUN, Stage.BEGUN, Stage.DONE]

@@ -147,6 +147,22 @@ def test_a_person_is_shown_the_copy_and_says_when_it_is_done(
     ]  # fmt: skip
 
 
+def test_links_and_empty_folders_are_handed_over_as_they_were_signed(
+    run: Run, homes: Path, tool: Path, tmp_path: Path
+) -> None:
+    path, device = release(tmp_path, homes / "maker"), tmp_path / "device"
+    (path / "application" / "current.st").symlink_to("main.st")
+    (path / "application" / "logs").mkdir()
+    sign(path, homes / "maker", 6)
+    loading = ("--component", "application", "--read-back", device, "--tool", tool, device, "{folder}")
+    code, said = run(path, *loading)
+    assert code == 0, said
+    assert (os.readlink(device / "current.st"), list((device / "logs").iterdir())) == ("main.st", [])
+    (path / "application" / "current.st").unlink()
+    (path / "application" / "current.st").symlink_to("hmi.json")
+    assert run(path, *loading)[0] == 1
+
+
 def altered(path: Path) -> None:
     (path / "boot.bin").write_bytes(BOOT + b"x")
 

@@ -214,6 +214,20 @@ def test_neighbours_with_longer_names_are_not_taken_along(run: Run, maker: Path,
     assert entries(share) == ["6", "6.1"]
 
 
+@pytest.mark.parametrize("other", ["link", "folder"])
+def test_what_a_share_does_not_carry_is_refused_as_a_whole(other: str, run: Run, maker: Path, tmp_path: Path) -> None:
+    share, path = tmp_path / "share", release(tmp_path / "inbox", maker)
+    assert run(path, "--to", share)[0] == 0
+    if other == "link":
+        (path / "application" / "current.st").symlink_to("main.st")
+    else:
+        (path / "application" / "logs").mkdir()
+    sign(path, maker, 7)
+    assert main(["verify", str(path), "--trust", str(maker / "trust.toml")]) == 0
+    code, said = run(path, "--to", share)
+    assert (code, "6: NOT RELEASED: there is a link or an empty folder in it" in said) == (1, True), said
+
+
 def test_an_empty_stick_gets_the_same_and_a_used_one_nothing(run: Run, maker: Path, tmp_path: Path) -> None:
     path, stick = release(tmp_path / "inbox", maker), tmp_path / "stick"
     stick.mkdir()

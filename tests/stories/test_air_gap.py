@@ -22,6 +22,7 @@ import pytest
 
 from kit.nginx import nginx
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.report import parse_report
 from sealwright.release.channels import place
 
 PRODUCT = "VX-200 drive"
@@ -247,13 +248,12 @@ def bring_back(story: Story) -> None:
         "courier", "unpack", story.stick / "courier-nordhof-1", "--into", into, "--as", "acme",
         "--trust", story.vendor.folder / "trust.toml", "--state", into / "state",
     )  # fmt: skip
-    said = story.vendor.net.run(
-        "report", "show", into / "couriers/courier-nordhof-1/courier-nordhof-1/reports", "--json"
-    )
-    shown = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    newest = {one["device"]: one for one in sorted(shown, key=lambda one: one["number"])}
-    assert {name: one["running"][0]["version"] for name, one in newest.items()} == dict.fromkeys(REPORTING, "1.4.3")
-    assert all(len(one["couriers"]) == 3 for one in newest.values())
+    came = into / "couriers/courier-nordhof-1/courier-nordhof-1/reports"
+    assert "made" in story.vendor.net.run("report", "show", came)
+    reported = [parse_report(path.read_bytes(), path.name) for path in came.glob("*.report")]
+    newest = {one.device: one for one in sorted(reported, key=lambda one: one.number)}
+    assert {name: one.running[0].version for name, one in newest.items()} == dict.fromkeys(REPORTING, "1.4.3")
+    assert all(len(one.couriers) == 3 for one in newest.values())
 
 
 @pytest.fixture

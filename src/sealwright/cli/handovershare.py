@@ -100,9 +100,10 @@ def _judged(args: argparse.Namespace, verifier: Verifier, place: str) -> list[tu
     """Each in its private copy."""
     from sealwright.plant.handover import completed
     from sealwright.plant.privatecopy import copied
+    from sealwright.plant.transfer import carried
 
     copies = [copied(path, place) for path in args.paths]
-    return [(copy, completed(copy, verifier.verify(copy.path))) for copy in copies]
+    return [(copy, carried(copy, completed(copy, verifier.verify(copy.path)))) for copy in copies]
 
 
 def _verifier(args: argparse.Namespace) -> tuple[Believed, Verifier]:

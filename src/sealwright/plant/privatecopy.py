@@ -46,11 +46,15 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The copy. root: the private folder; path: of the artifact in it; taken: every file, under its name below the root."""
+    """The copy. root: the private folder; path: of the artifact in it; taken: every file, under its name below the root.
+
+    others: the names of its links and empty folders.
+    """
 
     root: str
     path: str
     taken: tuple[Taken, ...]
+    others: tuple[bytes, ...] = ()
 
     def inside(self, name: bytes) -> str:
         """The path of a file of the copy, by its name below the root."""
@@ -110,7 +114,8 @@ def copied(path: str, root: str) -> Copy:
             os.symlink(target, _made(root, name))
     except OSError as cause:
         raise _full(root, cause) from cause
-    return Copy(root, os.path.join(root, os.path.basename(full)), taken)
+    others = (*(name for name, _ in source.links), *(name for name in source.folders if not name.endswith(b"/")))
+    return Copy(root, os.path.join(root, os.path.basename(full)), taken, others)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from sealwright.artifact.output import Replace, write_atomic
 from sealwright.artifact.source import read_file_or_none
 from sealwright.artifact.walk import LEFTOVERS
 from sealwright.errors import HandoverRefused, OutputRefused
+from sealwright.findings import reject
 from sealwright.plant.intakecopy import Taken
 from sealwright.plant.privatecopy import Copy
 from sealwright.trust.place import unsafe_because
@@ -83,6 +84,11 @@ def folder_of(verdict: Verdict) -> str:
     if verdict.artifact is None:
         raise HandoverRefused(display(verdict.path), "nothing of it could be read", "Fetch it again.")
     return f"{os.path.basename(verdict.path)}-{verdict.artifact.value.hex()[:_DIGITS]}"
+
+
+def carried(copy: Copy, verdict: Verdict) -> Verdict:
+    """The verdict, refused where something of it does not get onto a share or stick: a link, an empty folder."""
+    return verdict.with_findings(tuple(reject("SW-HANDOVER-NOT-CARRIED", display(name)) for name in copy.others))
 
 
 def put(share: str, copy: Copy, verdict: Verdict) -> Entry:

@@ -18,6 +18,11 @@ TEXTS: dict[str, Text] = {
         "Use the files that were made for this device.",
         "it is for another device",
     ),
+    "SW-HANDOVER-NOT-CARRIED": Text(
+        "{subject} is a link or an empty folder, which neither shares nor sticks keep on every system",
+        "Ask its maker for a release without it, or hand it over on this machine.",
+        "there is a link or an empty folder in it",
+    ),
     "SW-HANDOVER-REQUIRES": Text(
         "{subject} has to be installed before, in generation {found} or newer",
         "See what the device has; nothing checks that here.",
