@@ -465,6 +465,18 @@ def test_a_wrong_clock_takes_no_permit(release: Path, permit: Path, plant: Permi
     assert verdict.outcome is Outcome.REJECTED
 
 
+def test_a109_a_clock_that_an_artifacts_own_proof_contradicts_brings_a_permits_hours_back_for_no_device(
+    release: Path, permit: Path, plant: PermitPlant
+) -> None:
+    trust, memory = plant.trust(of_rule={"signer": [MAKER]}), new_state(release.parent)
+    (verdict,) = verify_paths([str(release)], trust, Request(clock=NOW, device=DEVICE, state=memory))
+    floor = verdict.with_findings((reject("SW-GENERATION-OLD", "6", "7 (this device's floor)", "6"),))
+    holder = Holder(DEVICE, (presented(permit),), trust, NOW, memory)
+    assert by_permit(floor, holder).outcome is Outcome.TRUSTED
+    proved = floor._replace(times=floor.times._replace(judged=NOW + 2 * DAY))
+    assert said(by_permit(proved, holder)) == ["SW-PERMIT-TIME"]
+
+
 @pytest.mark.parametrize("kind", ["approval", "acceptance", "file", "manifest", "permit-follow-up", "record", "trust"])
 def test_a_signature_of_another_kind_is_no_permit(release: Path, permit: Path, plant: PermitPlant, kind: str) -> None:
     assert judge_with(release, plant.trust(), permit).outcome is Outcome.TRUSTED

@@ -34,7 +34,11 @@ def device(tmp_path: Path, maker: Maker) -> Site:
     (tmp_path / "device").mkdir()
     healthy = program(tmp_path / "device" / "healthy", f"test ! -e {tmp_path}/ill")
     health = f"[health]\ncommand = ['{healthy}']\ntries = 1\npause_s = 0\n"
-    return site(tmp_path / "device", maker, extra=f"{health}[report]\nhome = '{home}'\n")
+    return site(
+        tmp_path / "device",
+        maker,
+        extra=f"{health}[report]\nhome = '{home}'\nspool = '{tmp_path}/device/state/reports'\n",
+    )
 
 
 def reports(device: Site) -> list[Report]:
@@ -68,7 +72,7 @@ def test_each_round_is_reported_with_what_runs_and_what_was_taken_back(
         [(PRODUCT, one.version, one.generation, one.manifest)] for one in (first, first, third)
     ]
     assert [[(e.outcome, e.release.version) for e in one.events] for one in told] == [
-        [], [(Outcome.RETURNED, "1.1.0")], [(Outcome.RETURNED, "1.1.0")]
+        [], [(Outcome.RETURNED, "1.1.0")], []
     ]  # fmt: skip
     assert {(one.device, one.group, one.channel) for one in told} == {("gw-17", "line-1", "production")}
 

@@ -7,102 +7,27 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from kit.tufrepo import TufRepository
+from kit.gap import NOW, Gap, copy_gap, make_gap, run
 from sealwright.artifact.digest import Digest
-from sealwright.cli.main import main
 from sealwright.errors import MalformedArtifact
-from sealwright.release.channels import Channels, Named, Offer, Withdrawn, channels_bytes
 from sealwright.release.courier import Courier, courier_text, parse_courier
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-MANIFEST = b"a manifest of 1.4.2"
-RELEASE = Named("1.4.2", 7, Digest.of(MANIFEST))
-WITHDRAWN = Named("1.4.1", 6, Digest.of(b"withdrawn"))
-
-
-@dataclass
-class Gap:
-    """Both sides: the sender's home and repository, the receiver's trust file, state and folder."""
-
-    folder: Path
-    repo: TufRepository
-
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-    @property
-    def stick(self) -> Path:
-        return self.folder / "stick"
-
-    @property
-    def into(self) -> Path:
-        return self.folder / "transfer"
-
-    def pack(self, out: Path | None = None, *more: object, to: str = "nordhof") -> int:
-        return run(
-            "courier", "pack", out or self.stick, "--from", "acme", "--to", to, "--home", self.home,
-            "--repository", self.repo.folder, "--product", "drives/vx-200", *more,
-        )  # fmt: skip
-
-    def unpack(self, path: Path | None = None, *more: object, receiver: str = "nordhof") -> int:
-        return run(
-            "courier", "unpack", path or self.stick, "--into", self.into, "--as", receiver,
-            "--trust", self.home / "trust.toml", "--state", self.folder / "state", *more,
-        )  # fmt: skip
-
-    def courier(self) -> Path:
-        """The folder of the one courier on the stick."""
-        (manifest,) = self.stick.glob("courier-*.manifest")
-        return manifest.with_suffix("")
-
-
-def run(*words: object) -> int:
-    return main([str(word) for word in words])
-
-
-def trusts(home: Path, line: str) -> None:
-    """A line at the top of the trust file, which its officer signs."""
-    path = home / "trust.toml"
-    first, rest = path.read_text().split("\n", 1)
-    path.write_text(f"{first}\n{line}\n{rest}")
-    for signature in home.glob("trust.toml.*.p7s"):
-        signature.unlink()
-    assert run("trust", "sign", path, "--home", home, "--person", "officer") == 0
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gap")
-    assert run("init", folder / "home") == 0
-    repo = TufRepository(folder / "repo", NOW)
-    trusts(folder / "home", f'tuf_root = "{repo.root_digest}"')
-    channels = Channels("VX-200 drive", 3, (Offer("pilot", RELEASE, 100, ()),), (Withdrawn(WITHDRAWN, "CVE-1"),))
-    repo.put("drives/vx-200/channels.json", channels_bytes(channels))
-    repo.put("drives/vx-200/1.4.2.manifest", MANIFEST)
-    repo.put("drives/vx-200/1.4.2.manifest.p7s", b"signature")
-    repo.put("drives/vx-200/1.4.2/app.bin", b"application" * 1000)
-    repo.put("drives/vx-200/1.4.1/app.bin", b"withdrawn application")
-    repo.put("drives/other/channels.json", b"{}")
-    repo.publish()
+    make_gap(folder)
     return folder
 
 
 @pytest.fixture
 def gap(made: Path, tmp_path: Path) -> Gap:
-    for name in ("home", "repo"):
-        shutil.copytree(made / name, tmp_path / name)
-    for name in ("stick", "transfer", "state"):
-        (tmp_path / name).mkdir(mode=0o700)
-    repo = TufRepository.__new__(TufRepository)
-    repo.folder = tmp_path / "repo"
-    return Gap(tmp_path, repo)
+    return copy_gap(made, tmp_path)
 
 
 def test_a_slice_of_the_repository_crosses_on_a_stick(gap: Gap, capsys: pytest.CaptureFixture[str]) -> None:

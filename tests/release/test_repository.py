@@ -144,6 +144,30 @@ def test_a_version_never_gets_other_bytes(tmp_path: Path, home: Home) -> None:
     assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware 1.4.2"
 
 
+@pytest.mark.parametrize("how", ["altered", "link", "gone"])
+def test_a160_what_was_changed_between_taking_it_in_and_publishing_is_not_published(
+    tmp_path: Path, home: Home, how: str
+) -> None:
+    made = release(tmp_path / "releases", home, "1.4.2", 7, {"application/fw.bin": b"firmware"})
+    staging = begun(tmp_path / "desk", home)
+    published(staging, home)
+    taken_in(staging, home, made)
+    (path,) = (tmp_path / "desk" / "staged" / "targets").rglob("*.fw.bin")
+    path.unlink()
+    if how == "altered":
+        path.write_bytes(b"FIRMWARE")
+    elif how == "link":
+        (tmp_path / "elsewhere").write_bytes(b"firmware")
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReleaseRefused, match="not staged any more"):
+        published(staging, home)
+    assert not list((tmp_path / "desk").rglob("public/**/*.fw.bin"))
+    path.unlink(missing_ok=True)
+    path.write_bytes(b"firmware")
+    published(staging, home)
+    assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware"
+
+
 def test_proofs_that_come_later_lie_beside_a_release_that_is_there(tmp_path: Path, home: Home) -> None:
     staging = repository(tmp_path, home, ("1.4.2", 7))
     made = tmp_path / "releases" / "1.4.2"

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from sealwright.cli.arguments import add_action, add_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
+    from sealwright.device.reported import Reporter
     from sealwright.device.round import Doing, Round, Seams
-    from sealwright.errors import SealwrightError
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
 
@@ -152,7 +150,7 @@ def _one_round(args: argparse.Namespace) -> int:
 
     try:
         config = _config(args)
-        with agent_at(config, Seams(report=_reporter(config, args.json))) as agent:
+        with agent_at(config, Seams(None, _reporter(args, config))) as agent:
             done = agent.round(Doing.INSTALL, consented(config))
             say_round(config, done, args.json)
             return code_of(done)
@@ -175,20 +173,17 @@ def _seams(args: argparse.Namespace, config: AgentConfig) -> Seams:
     from sealwright.device.permitted import permits_of
     from sealwright.device.round import Seams
 
-    return Seams(permits_of(args.permit), _reporter(config, args.json))
+    return Seams(permits_of(args.permit), _reporter(args, config))
 
 
-def _reporter(config: AgentConfig, json_wanted: bool) -> Callable[[Round], None] | None:
-    """Of agent.toml's `[report]`; a report that cannot be made is said, and changes no exit code."""
-    if config.reporting is None:
+def _reporter(args: argparse.Namespace, config: AgentConfig) -> Reporter | None:
+    """What reports, where agent.toml wants it; what it could not do is said beside the round's own words."""
+    if config.report is None:
         return None
     from sealwright.cli.main import failed
-    from sealwright.device.agentreport import reporter
+    from sealwright.device.reported import Reporter
 
-    def said(cause: SealwrightError) -> None:
-        failed(cause, json_wanted)
-
-    return reporter(config, said)
+    return Reporter(config, config.report, lambda cause: failed(cause, args.json))
 
 
 def _asked(release: Named) -> bool:

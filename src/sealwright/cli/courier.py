@@ -190,8 +190,7 @@ def run_unpack(args: argparse.Namespace) -> int:
 
     from sealwright.artifact.progress import TerminalProgress
     from sealwright.release.courier import checked_place
-    from sealwright.release.couriernonces import answered, waiting
-    from sealwright.release.courierunpack import Receiver, unpack
+    from sealwright.release.courierunpack import Receiver, Wanted, unpack
     from sealwright.trust.belief import load_trust
 
     now = datetime.now(UTC)
@@ -201,12 +200,11 @@ def run_unpack(args: argparse.Namespace) -> int:
         believed=believed,
         state=args.state,
         clock=now,
-        asked=waiting(args.state, now) if args.answered else None,
+        wanted=Wanted.ANSWER if args.answered else Wanted.ANY,
         size_bytes=args.max_bytes,
     )
     with TerminalProgress("unpacking") as progress:
         unpacked = unpack(args.courier, args.into, receiver, progress)
-    answered(args.state, unpacked.courier.answers)
     _say_unpacked(unpacked, args)
     return 0
 
@@ -257,10 +255,12 @@ def run_ask(args: argparse.Namespace) -> int:
     from sealwright.errors import UsageError
     from sealwright.release.courier import LONGEST
     from sealwright.release.couriernonces import ask
+    from sealwright.trust.state import read_state
 
     if not 1 <= args.days <= LONGEST.days:
         raise UsageError("--days", f"{args.days} is not 1 to {LONGEST.days}", "Name how long an answer may take.")
-    now = datetime.now(UTC)
+    clock, floor = datetime.now(UTC), read_state(args.state).floor
+    now = clock if floor is None else max(clock, floor)
     nonce = ask(args.state, now, timedelta(days=args.days))
     until = now + timedelta(days=args.days)
     print(line({"nonce": nonce, "until": moment(until)}) if args.json else nonce)

@@ -40,6 +40,7 @@ COMMANDS = {
     "stamp": "add timestamps to signatures that are made already",
     "renew-proofs": "renew the proofs of signatures before they age (evidence records, RFC 4998)",
     "station": "check sticks: judge everything on one, write what is allowed onto a clean one",
+    "handover": "load a device that runs no agent: verified private copy, vendor's tool, read-back, record",
     "agent": "keep a device at the newest release that its own trust file allows",
     "courier": "carry releases, trust and reports over an air gap",
     "strip": "write a file without the signatures inside it",

@@ -2,7 +2,8 @@
 
 1. What a power cut interrupted is finished first (`install.resume`).
 2. The trust file is believed where only root can write it; the TUF root that it names is where the repository begins.
-3. The fetch process (`unprivileged.py`) says what is offered. What is not newer than what is installed ends here.
+3. The fetch process (`unprivileged.py`) says what is offered, and the agent reads that from its files itself (`offered.py`). What is
+   not newer than what is installed ends here.
 4. It fetches; the agent copies, judges its own copy (`copying.py`, `admission.py`), waits for window and consent, installs (`install.py`).
 
     with agent_at(config) as agent:
@@ -29,7 +30,7 @@ from sealwright.device.install import Device, Result, resume
 from sealwright.device.messages import Reach, Wanted
 from sealwright.device.round import Asked, Doing, Outcome, Round, Seams
 from sealwright.device.slots import make_slots
-from sealwright.device.unprivileged import fetching
+from sealwright.device.unprivileged import fetch_folder, fetching
 from sealwright.errors import InstallRefused, SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.release.channels import Named
@@ -125,8 +126,12 @@ class Agent:
             return self.ended(Outcome.WAITS_FOR_REBOOT, self.state.pending.release)
         believed = load_trust(self.config.trust)
         reach = Reach.LOOK if doing is Doing.CHECK else Reach.FETCH
-        with fetching(self.wanted(believed, self._installed_files(doing), reach)) as process:
+        wanted = self.wanted(believed, self._installed_files(doing), reach)
+        with fetching(wanted) as process:
+            from sealwright.device.offered import check_seen  # after the fork: the child has begun
+
             seen = process.seen()
+            check_seen(seen, wanted, believed.trust, fetch_folder(self.config), self.device.memory)
             self.device.kept.change(lambda state: state.knowing(seen.withdrawn))
             if seen.offered is None:
                 return self.ended(Outcome.NOTHING_OFFERED, None)

@@ -132,11 +132,12 @@ class CounterConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting:
-    """Where the agent's reports come from and go to. home: with the device's key for reports; spool: a folder in which they wait."""
+class ReportConfig:
+    """How a device reports. home: its signing home; spool: where reports wait; couriers: of `courier unpack`, "" for none."""
 
     home: str
     spool: str
+    couriers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class AgentConfig:
     health: Health | None
     limits: Limits
     counter: CounterConfig | None
-    reporting: Reporting | None
+    report: ReportConfig | None
 
     def installer(self, component: str) -> Installer | None:
         """What takes a component of this name."""
@@ -218,7 +219,7 @@ def parse_config(data: bytes, path: str) -> AgentConfig:
         health=_health(top.table("health")) if top.has("health") else None,
         limits=_limits(top.table("limits") if top.has("limits") else Section({}, "[limits]", path, _COMPLAINT)),
         counter=_counter(top.table("counter")) if top.has("counter") else None,
-        reporting=_reporting(top.table("report"), state) if top.has("report") else None,
+        report=_report(top.table("report")) if top.has("report") else None,
     )
     top.done()
     _check(config, top)
@@ -308,19 +309,19 @@ def _limits(section: Section) -> Limits:
     return limits
 
 
+def _report(section: Section) -> ReportConfig:
+    couriers = _absolute(section, "couriers") if section.has("couriers") else ""
+    report = ReportConfig(_absolute(section, "home"), _absolute(section, "spool"), couriers)
+    section.done()
+    return report
+
+
 def _counter(section: Section) -> CounterConfig:
     counter = CounterConfig(section.text("tcti", "device:/dev/tpmrm0"), section.number("index", 0x01000000))
     if counter.index > 0x01FFFFFF:
         raise section.wrong("index", "an NV index from 0x01000000 to 0x01ffffff")
     section.done()
     return counter
-
-
-def _reporting(section: Section, state: str) -> Reporting:
-    spool = _absolute(section, "folder") if section.has("folder") else os.path.join(state, "reports")
-    reporting = Reporting(_absolute(section, "home"), spool)
-    section.done()
-    return reporting
 
 
 def _place(top: Section) -> ProductPath:

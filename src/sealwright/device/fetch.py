@@ -56,8 +56,8 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
         updater = _updater(source, wanted)
         updater.refresh()
         channels = _channels(updater, source, wanted.config)
-        offered = _offered(channels, wanted) if channels is not None else None
-        if not go_on(_seen(source, channels, offered)) or offered is None:
+        offered = offered_to(channels, wanted) if channels is not None else None
+        if not go_on(seen_of(source.name, channels, offered)) or offered is None:
             return -1
         from sealwright.device.fetchfiles import (
             stage,
@@ -89,7 +89,7 @@ def fetch(source: Source, wanted: Wanted, go_on: Ask) -> int:
         ) from cause
 
 
-def _offered(channels: Channels, wanted: Wanted) -> Named | None:
+def offered_to(channels: Channels, wanted: Wanted) -> Named | None:
     """What this device is offered; before that a release that a permit is for, whichever channel has it."""
     for offer in channels.offers:
         if offer.release.manifest in wanted.permitted and channels.withdrawal(offer.release.manifest) is None:
@@ -168,11 +168,12 @@ def _channels(updater: Updater, source: Source, config: AgentConfig) -> Channels
     return channels
 
 
-def _seen(source: Source, channels: Channels | None, offered: Named | None) -> Seen:
+def seen_of(source: str, channels: Channels | None, offered: Named | None) -> Seen:
+    """What is said to the agent. source: its name."""
     if channels is None:
-        return Seen(source.name, None, (), 1)
+        return Seen(source, None, (), 1)
     newest = sorted(channels.withdrawn, key=lambda one: one.release.generation)[-min(MAX_TOLD, MAX_OFFERS) :]
-    return Seen(source.name, offered, tuple(newest), channels.serial)
+    return Seen(source, offered, tuple(newest), channels.serial)
 
 
 def target_path(target: TargetFile) -> str:

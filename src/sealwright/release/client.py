@@ -12,9 +12,11 @@ TUF says that a repository is current and whole. Whether something of it may be 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import cast
+from urllib.parse import quote
 
 from tuf.api import exceptions
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
@@ -77,12 +79,46 @@ class Client:
             )
         return parse_channels(data, f"{self.subject}: {product.channels}")
 
-    def metadata_names(self) -> tuple[str, ...]:
-        """The files of metadata that make up this view: the roots, timestamp, snapshot, and the roles that the snapshot lists."""
-        trusted = self._updater._trusted_set
-        roots = (f"{number}.root.json" for number in range(1, trusted.root.version + 1))
-        roles = (f"{meta.version}.{name}" for name, meta in trusted.snapshot.meta.items())
-        return (*roots, f"{trusted.snapshot.version}.snapshot.json", *roles, "timestamp.json")
+    def metadata_files(self) -> Mapping[str, str]:
+        """The files of metadata that make up this view, by their names in a repository, `timestamp.json` last, with where each lies as it
+        was verified: the roots, the snapshot, targets and every role that is delegated to.
+
+        A role that has ended is left out. Raises RepositoryRefused, RepositoryUnavailable for one that is missing.
+        """
+        trusted, kept = self._updater._trusted_set, self._updater._dir
+        found = {
+            f"{number}.root.json": os.path.join(kept, "root_history", f"{number}.root.json")
+            for number in range(1, trusted.root.version + 1)
+        }
+        found[f"{trusted.snapshot.version}.snapshot.json"] = os.path.join(kept, "snapshot.json")
+        for name in (Targets.type, *self._delegated()):
+            quoted = quote(name, "")
+            found[f"{trusted.snapshot.meta[f'{name}.json'].version}.{quoted}.json"] = os.path.join(
+                kept, f"{quoted}.json"
+            )
+        return found | {"timestamp.json": os.path.join(kept, "timestamp.json")}
+
+    def _delegated(self) -> Iterator[str]:
+        """Every role below targets that the snapshot lists, once it is verified."""
+        trusted, parents, seen = self._updater._trusted_set, [Targets.type], {Targets.type}
+        while parents:
+            parent = parents.pop()
+            for name in _children(cast("Targets", trusted[parent])):
+                if name in seen or f"{name}.json" not in trusted.snapshot.meta:
+                    continue
+                seen.add(name)
+                try:
+                    with _explained(self.subject):
+                        self._updater._load_targets(name, parent)
+                except RepositoryStale:
+                    continue
+                parents.append(name)
+                yield name
+
+    @property
+    def ends(self) -> datetime:
+        """When the first of the roles that were looked at ends; aware."""
+        return min(role.expires for role in self._updater._trusted_set)
 
     def versions(self) -> Mapping[str, int]:
         """The version of each of the four roles, by a name that changes with the role's keys."""
@@ -127,8 +163,21 @@ def open_client(
 
 def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
     """`1.root.json` as the repository has it; it proves nothing before its digest was compared. Raises RepositoryUnavailable."""
-    with _explained(metadata_url):
-        return fetcher.download_bytes(f"{metadata_url}{FIRST_ROOT}", _CONFIG.root_max_length)
+    return fetch_file(fetcher, f"{metadata_url}{FIRST_ROOT}", _CONFIG.root_max_length)
+
+
+def fetch_file(fetcher: FetcherInterface, url: str, limit_bytes: int) -> bytes:
+    """A file of a repository as it lies there, which proves nothing. Raises RepositoryUnavailable, RepositoryRefused for a larger one."""
+    with _explained(url):
+        return fetcher.download_bytes(url, limit_bytes)
+
+
+def _children(role: Targets) -> Iterable[str]:
+    """The roles that one delegates to by itself."""
+    if role.delegations is None:
+        return ()
+    succinct = role.delegations.succinct_roles
+    return succinct.get_roles() if succinct is not None else role.delegations.roles or ()
 
 
 def check_versions(found: Mapping[str, int], seen: Mapping[str, int], subject: str) -> None:

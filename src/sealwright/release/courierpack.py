@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, NamedTuple, Protocol
 
 from sealwright.artifact.digest import Digest, HashName
-from sealwright.artifact.digestcopy import DigestingCopier
+from sealwright.artifact.digestcopy import DigestingCopier, write_all
 from sealwright.artifact.folders import new_folder, sync_folder
 from sealwright.artifact.manifest import Manifest, Over
-from sealwright.artifact.names import check_distinct, display
+from sealwright.artifact.names import check_distinct, check_name, display
 from sealwright.artifact.output import sync_file_system
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import unreadable
@@ -138,7 +138,7 @@ def pack_file(
                     with open(os.path.join(beside, output), "rb") as made:
                         archive.add_bytes(os.fsencode(output), made.read(), outside=True)
             archive.finish()
-        os.link(building, path)
+        _named_once(building, path)
         sync_folder(folder)
     shutil.rmtree(os.path.join(folder, f".{courier.name}.sidecars"), ignore_errors=True)
     return signed
@@ -155,7 +155,7 @@ class _Folder:
 
     def add_bytes(self, name: bytes, data: bytes) -> None:
         with self._new(name) as target:
-            os.write(target, data)
+            write_all(target, memoryview(data))
 
     @contextmanager
     def _new(self, name: bytes) -> Iterator[int]:
@@ -176,17 +176,17 @@ class _Archive:
 
     def add(self, name: bytes, source: int, size: int) -> tuple[int, Digest]:
         descriptor = self.file.fileno()
-        os.write(descriptor, member_header(self.prefix + name, size))
+        write_all(descriptor, memoryview(member_header(self.prefix + name, size)))
         found = self.copier.copy(source, 0, size, descriptor)
-        os.write(descriptor, padding(size))
+        write_all(descriptor, memoryview(padding(size)))
         return found
 
     def add_bytes(self, name: bytes, data: bytes, *, outside: bool = False) -> None:
         full = name if outside else self.prefix + name
-        os.write(self.file.fileno(), member_header(full, len(data)) + data + padding(len(data)))
+        write_all(self.file.fileno(), memoryview(member_header(full, len(data)) + data + padding(len(data))))
 
     def finish(self) -> None:
-        os.write(self.file.fileno(), END)
+        write_all(self.file.fileno(), memoryview(END))
         os.fsync(self.file.fileno())
 
 
@@ -197,6 +197,7 @@ def _copied(target: _Target, courier: Courier, parts: Iterable[Part]) -> tuple[t
     total = len(text)
     target.add_bytes(DESCRIPTION.encode(), text)
     for part in parts:
+        check_name(part.name, courier.name)  # a repository's metadata chooses some of them
         if len(entries) > MAX_FILES:
             raise UsageError("courier", f"more than {MAX_FILES} files", "Pack several couriers.")
         try:
@@ -204,7 +205,10 @@ def _copied(target: _Target, courier: Courier, parts: Iterable[Part]) -> tuple[t
         except OSError as cause:
             raise unreadable(part.path, cause) from cause
         try:
-            size = os.fstat(source).st_size
+            status = os.fstat(source)
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(display(part.path), "it is a link or a device", "Carry the file itself.")
+            size = status.st_size
             done, digest = target.add(part.name, source, size)
             if done != size:
                 raise ChangedWhileRead(part.path, "it changed while it was packed", "Pack again.")
@@ -240,7 +244,10 @@ def _signed(
 @contextmanager
 def _leaving_nothing(target: str) -> Iterator[None]:
     """With any error the folder and what lies beside it are removed: without a signature it is no courier, and would be in the way."""
-    if os.path.lexists(target):
+    folder, name = os.path.split(target)
+    if not os.path.isdir(folder or "."):
+        raise OutputRefused(folder, "there is no such folder", "Name a folder that is there, or FILE.courier.")
+    if any(one == name or one.startswith(f"{name}.") for one in os.listdir(folder or ".")):
         raise OutputRefused(target, "something is there already", "Wait a second and pack again, or name a --number.")
     try:
         yield
@@ -251,6 +258,18 @@ def _leaving_nothing(target: str) -> Iterator[None]:
                 with suppress(OSError):
                     os.unlink(os.path.join(os.path.dirname(target), name))
         raise
+
+
+def _named_once(building: str, path: str) -> None:
+    """The finished file under its name, which must be free; on a stick without links it is looked for and then renamed."""
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise
+        os.rename(building, path)
 
 
 @contextmanager

@@ -8,8 +8,9 @@
    answers one of our nonces.
 4. A slice of a repository is read by python-tuf's client from the root that the trust file names: current, whole, not older than what
    was seen; every target in it is one that the repository has.
-5. Then the repository's files get their names in the mirror, its timestamp last, and the courier its name under `couriers/`: a crash
-   before leaves the mirror as it was, and unpacking again goes on.
+5. Then the repository's files get their names in the mirror, its metadata as python-tuf verified it, its timestamp last, and the courier
+   its name under `couriers/`: a crash before leaves the mirror as it was, and unpacking again goes on. Only a courier that was taken over
+   is remembered as the newest one of its sender.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import BinaryIO, NamedTuple, Protocol
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.digestcopy import DigestingCopier, NotWritten
-from sealwright.artifact.folders import alone_in, new_folder, sync_folder
+from sealwright.artifact.folders import alone_in, new_folder
 from sealwright.artifact.manifest import Manifest
 from sealwright.artifact.names import display
-from sealwright.artifact.output import Replace, sync_file_system, write_atomic
+from sealwright.artifact.output import sync_file_system
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import Stamp, known_digests, read_file, stamp_of
 from sealwright.errors import CourierRefused, LimitExceeded, MediumGone, OutputRefused, Unreadable, UsageError
 from sealwright.findings import Severity
 from sealwright.formats.manifest import LIST_SUFFIX, read_listed
-from sealwright.formats.sidecar import MANIFEST_SUFFIX
+from sealwright.formats.sidecar import MANIFEST_SUFFIX, RESERVED
 from sealwright.release.client import FIRST_ROOT, check_versions, open_client
 from sealwright.release.courier import (
     DESCRIPTION,
@@ -47,13 +49,15 @@ from sealwright.release.courier import (
     product_of,
     sender_of,
 )
+from sealwright.release.couriermirror import MirrorFiles, place
+from sealwright.release.couriernonces import answered, claim
 from sealwright.release.couriertar import MAX_MEMBERS, members
 from sealwright.release.folderfetcher import METADATA, TARGETS, FolderFetcher
 from sealwright.trust.belief import Believed
 from sealwright.trust.place import unsafe_because
 from sealwright.trust.state import read_state, update_state
 from sealwright.trust.verdict import Outcome, Verdict
-from sealwright.trust.verify import Request, Verifier
+from sealwright.trust.verify import Remember, Request, Verifier
 
 COURIERS = "couriers"
 MIRROR = "repository"
@@ -70,18 +74,25 @@ _GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, err
 _NEXT = "Do not use it; ask its sender for another one, on another way."
 
 
+class Wanted(Enum):
+    """ANY courier, or only one that is an ANSWER to a nonce of ours."""
+
+    ANY = auto()
+    ANSWER = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """Who unpacks. id: of the plant or device, as couriers name it; state: the verifier's folder; clock: the time now, aware.
 
-    asked: the nonces that wait for an answer, one of which the courier must give; None where none is wanted. size_bytes: the most.
+    wanted: whether the courier must answer a nonce that waits in the state folder; size_bytes: the most that is taken.
     """
 
     id: str
     believed: Believed
     state: str
     clock: datetime
-    asked: frozenset[str] | None
+    wanted: Wanted
     size_bytes: int
 
 
@@ -128,9 +139,12 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
     path: the folder of a courier, the medium it lies on, or a `.courier` file; into: the receiver's folder, which is there. Raises
     CourierRefused saying why, MalformedArtifact, LimitExceeded, MediumGone, OutputRefused, the errors of a repository and of a state.
     """
-    if why := unsafe_because(into):
-        raise OutputRefused(into, why, "Name a folder in which nobody else may write.")
-    with alone_in(into), _source(path) as source:
+    for own in (into, receiver.state):
+        if os.path.isdir(own) and (why := unsafe_because(own)):
+            raise OutputRefused(own, why, "Name a folder in which nobody else may write.")
+    if os.path.isdir(into) and os.path.isdir(receiver.state) and os.path.samefile(into, receiver.state):
+        raise UsageError(into, "it is the state folder too", "Name a folder of its own with --into.")
+    with alone_in(into), _closed_to_others(), _source(path) as source:
         os.makedirs(os.path.join(into, COURIERS), exist_ok=True)
         folder = os.path.join(into, COURIERS, source.name)
         if os.path.isdir(folder):
@@ -141,12 +155,27 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
             known = copying.copy(manifest)
             with known_digests(known):
                 verdict = _judged(os.path.join(building, source.name), receiver, source.name)
-            courier = _said(building, source.name, manifest, verdict, receiver)
-            targets = _checked_repository(building, source.name, manifest, verdict, receiver)
-            _place(os.path.join(building, source.name, MIRROR), os.path.join(into, MIRROR), targets)
+            courier = _said(building, source.name, manifest, verdict)
+            repository = _checked_repository(building, source.name, manifest, verdict, receiver)
+            _check_answer(courier, digest, verdict, receiver)
             sync_file_system(building)
-    parts = sorted({entry.name.decode().partition("/")[0] for entry in manifest.files} - {DESCRIPTION})
-    return Unpacked(courier, folder, digest, tuple(parts), len(targets.stored), verdict)
+            place(os.path.join(building, source.name, MIRROR), os.path.join(into, MIRROR), repository)
+            product = product_of(courier.sender)
+            update_state(receiver.state, lambda kept: kept.having_proved(product, courier.number))
+    answered(receiver.state, courier.answers)
+    parts = sorted({entry.name.partition(b"/")[0].decode() for entry in manifest.files} - {DESCRIPTION})
+    return Unpacked(courier, folder, digest, tuple(parts), len(repository.stored), verdict)
+
+
+@contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """Nobody else may write what is made, whatever the caller's umask is: it is verified where it lies."""
+    before = os.umask(0o022)
+    os.umask(before | 0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class _Copying:
@@ -161,14 +190,15 @@ class _Copying:
     def listed(self) -> tuple[Manifest, Digest]:
         """The manifest, once it and what lies beside it are in the private folder, and its SHA-256."""
         name = self.source.name
-        beside = sorted(self.source.beside())
+        # what a verification reads; anything else beside a courier is nobody's word
+        beside = sorted(one for one in self.source.beside() if one.startswith(f"{name}.") and one.endswith(RESERVED))
         if name + MANIFEST_SUFFIX not in beside:
             raise CourierRefused(name, f"{name}{MANIFEST_SUFFIX} is not beside it", _NEXT)
         if len(beside) > MAX_SIDECARS:
             raise LimitExceeded(name, f"{len(beside)} files beside it", f"At most {MAX_SIDECARS} are read.")
         for one in beside:
             limit = MAX_LIST_BYTES if one == name + LIST_SUFFIX else MAX_SIDECAR_BYTES
-            self._taken(one.encode(), os.path.join(self.building, one), limit)
+            self._taken(os.fsencode(one), os.path.join(self.building, one), limit)
         path = os.path.join(self.building, name + MANIFEST_SUFFIX)
         manifest, data = read_listed(path)
         claims, sender = manifest.claims, sender_of(name)
@@ -233,7 +263,13 @@ class _Copying:
 def _judged(path: str, receiver: Receiver, name: str) -> Verdict:
     """Point 2."""
     sender = sender_of(name) or ""
-    request = Request(clock=receiver.clock, state=receiver.state, hardware=receiver.id, product=product_of(sender))
+    request = Request(
+        clock=receiver.clock,
+        state=receiver.state,
+        hardware=receiver.id,
+        product=product_of(sender),
+        remember=Remember.PROVED,
+    )
     verdict = Verifier(receiver.believed, request).verify(path)
     if verdict.outcome is not Outcome.TRUSTED:
         grave = (Severity.REJECT, Severity.UNDECIDED)
@@ -242,7 +278,7 @@ def _judged(path: str, receiver: Receiver, name: str) -> Verdict:
     return verdict
 
 
-def _said(building: str, name: str, manifest: Manifest, verdict: Verdict, receiver: Receiver) -> Courier:
+def _said(building: str, name: str, manifest: Manifest, verdict: Verdict) -> Courier:
     """Point 3."""
     courier = parse_courier(read_file(os.path.join(building, name, DESCRIPTION), MAX_BYTES), f"{name}/{DESCRIPTION}")
     if courier.claims != manifest.claims or courier.name != name:
@@ -251,23 +287,22 @@ def _said(building: str, name: str, manifest: Manifest, verdict: Verdict, receiv
         raise CourierRefused(
             name, f"it was good until {courier.until:%Y-%m-%d %H:%M} UTC", "Ask its sender for a new one."
         )
-    if receiver.asked is not None and not receiver.asked & set(courier.answers):
-        raise CourierRefused(
-            name, "it answers none of the questions that wait here", "Give the nonce of `courier ask` to its sender."
-        )
     return courier
 
 
-class _Repository(NamedTuple):
-    """What of a repository goes into the mirror, by names below its folder. stored: targets."""
-
-    stored: tuple[str, ...]
-    metadata: tuple[str, ...]
+def _check_answer(courier: Courier, manifest: Digest, verdict: Verdict, receiver: Receiver) -> None:
+    """Point 3, the last thing before it is taken over: a nonce is then this courier's and no other's."""
+    if receiver.wanted is Wanted.ANSWER and not claim(receiver.state, courier.answers, manifest, verdict.times.judged):
+        raise CourierRefused(
+            courier.name,
+            "it answers none of the questions that wait here",
+            "Give the nonce of `courier ask` to its sender.",
+        )
 
 
 def _checked_repository(
     building: str, name: str, manifest: Manifest, verdict: Verdict, receiver: Receiver
-) -> _Repository:
+) -> MirrorFiles:
     """Point 4."""
     inside = {
         entry.name.decode("utf-8", "surrogateescape").removeprefix(f"{MIRROR}/"): entry.digest
@@ -275,7 +310,7 @@ def _checked_repository(
         if entry.name.startswith(MIRROR.encode() + b"/")
     }
     if not inside:
-        return _Repository((), ())
+        return MirrorFiles((), {})
     root = receiver.believed.trust.tuf_root
     if root is None:
         raise CourierRefused(
@@ -302,34 +337,10 @@ def _checked_repository(
         if found is None or found.hashes.get("sha256") != digest.hex() or prefix != digest.hex():
             raise CourierRefused(name, f"{display(path)} is nothing that the repository has", _NEXT)
         stored.append(path)
+    metadata = client.metadata_files()
     trust = receiver.believed.trust
     update_state(receiver.state, lambda kept: kept.having_seen(trust.id, trust.version, client.versions()))
-    return _Repository(tuple(stored), tuple(f"metadata/{one}" for one in client.metadata_names()))
-
-
-def _place(source: str, mirror: str, repository: _Repository) -> None:
-    """Point 5: what is there already is the same, as its name is that of its digest or version."""
-    if not repository.metadata:
-        return
-    folders = {mirror}
-    for name in (*repository.stored, *repository.metadata):
-        target = os.path.join(mirror, name)
-        if os.path.lexists(target):
-            continue
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        folders.add(os.path.dirname(target))
-        try:
-            os.link(os.path.join(source, name), target)
-        except OSError:  # a file system without links
-            with open(os.path.join(source, name), "rb") as file:
-                write_atomic(target, file.read())
-    sync_file_system(mirror)
-    for folder in folders:
-        sync_folder(folder)
-    timestamp = os.path.join("metadata", "timestamp.json")
-    write_atomic(
-        os.path.join(mirror, timestamp), read_file(os.path.join(source, timestamp), 1 << 20), replace=Replace.YES
-    )
+    return MirrorFiles(tuple(stored), metadata)
 
 
 @contextmanager

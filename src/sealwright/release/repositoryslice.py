@@ -14,7 +14,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
-from sealwright.artifact.names import display
+from sealwright.artifact.names import check_name, display
 from sealwright.artifact.source import read_file, read_file_or_none
 from sealwright.errors import RepositoryRefused, RepositoryUnavailable, SealwrightError
 from sealwright.release.channels import parse_channels
@@ -79,6 +79,7 @@ def _stored(target: TargetFile) -> str:
     """Where a target lies, below the repository's folder: its consistent name."""
     folder, slash, last = target.path.rpartition("/")
     digest = next(iter(target.hashes.values()))
+    check_name(os.fsencode(f"{folder}{slash}{digest}.{last}"), display(target.path))
     return f"{TARGETS}/{folder}{slash}{digest}.{last}"
 
 

@@ -34,7 +34,7 @@ from sealwright.trust.model import Environment, TrustFile
 from sealwright.trust.permitrules import PermitRule, takes
 from sealwright.trust.personsignatures import PersonSignatures
 from sealwright.trust.state import NOTHING, State, read_state, update_state
-from sealwright.trust.times import Judgement, judgement
+from sealwright.trust.times import Judgement, Seen, judgement, raised
 from sealwright.trust.verdict import Permitted, Purpose, Verdict, outcome_of
 
 EXCUSED: dict[Excuse, frozenset[str]] = {
@@ -78,6 +78,8 @@ def by_permit(verdict: Verdict, holder: Holder) -> Verdict:
     trust = holder.believed.trust
     known = read_state(holder.memory) if holder.memory else NOTHING
     when = judgement(holder.clock, None, trust.issued, trust.expires, known.floor)
+    # what the artifact's own proofs show counts for its permit too: a clock that was set back brings no hours back
+    when = raised(when, (Seen(verdict.times.judged, "the verdict"),), trust.expires)
     ground = ground_for(holder.believed, when, verdict.purpose)
     return with_permits(verdict, holder.permits, Case(holder.device, ground, when, known.permits))
 
