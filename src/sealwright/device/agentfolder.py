@@ -37,6 +37,15 @@ def check_folder(state: str) -> None:
         raise InstallRefused(state, f"it is not safe: {problem}", "Give it to root and take write access from others.")
 
 
+def check_link(current: str) -> None:
+    """InstallRefused where others could turn the link to the installed release, or lead to another place on the way to it."""
+    folder = os.path.dirname(current)
+    if problem := unsafe_because(folder):
+        raise InstallRefused(
+            current, f"it is not safe: {problem}", f"Have only root write in {folder}, or name another `current`."
+        )
+
+
 @contextmanager
 def taken(state: str) -> Iterator[None]:
     """The folder, for one agent at a time; InstallRefused where another one is at work, OutputRefused where it cannot be locked."""
