@@ -17,7 +17,7 @@ from sealwright.device.fetch import Ask
 from sealwright.device.fetcher import Source
 from sealwright.device.messages import Seen, Wanted
 from sealwright.device.round import Doing
-from sealwright.errors import InstallRefused, RepositoryRefused, RepositoryStale
+from sealwright.errors import AgentDamaged, InstallRefused, RepositoryRefused, RepositoryStale
 from sealwright.release.channels import Channels, Named, Withdrawn
 
 
@@ -157,3 +157,14 @@ def test_a150_a_link_to_the_release_that_others_could_turn_is_none(maker: Maker,
         os.chown(folder / "below", 0, 0, follow_symlinks=False)
     assert device.install() == "installed"
     assert (folder / "below" / "current").readlink().name == "1.0.0"
+
+
+def test_a144_a_memory_that_is_empty_is_gone(maker: Maker, device: Site) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    assert device.install() == "installed"
+    memory = device.state / "memory" / "state.json"
+    memory.rename(device.folder / "kept.json")
+    with pytest.raises(AgentDamaged, match="memory is gone"):
+        device.round()
+    (device.folder / "kept.json").rename(memory)
+    assert device.install() == "nothing-new"
