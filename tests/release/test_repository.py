@@ -28,9 +28,11 @@ from kit.repository import (
     sign_release,
     trust_of,
 )
+from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.errors import MalformedRepository, ReleaseRefused, SealwrightError, UsageError
+from sealwright.keys.key import KeyKind
 from sealwright.release import publication, roles
 from sealwright.release import staging as staging_module
 from sealwright.release.beginning import add_line, hold, renew
@@ -46,7 +48,8 @@ from sealwright.release.roles import Holders
 from sealwright.release.staging import Staging
 from sealwright.release.storage import FolderStorage
 from sealwright.release.thresholds import sign_staged, standing_of
-from sealwright.signing.home import Home
+from sealwright.signing.enrol import enrol_for
+from sealwright.signing.home import Home, open_home
 from sealwright.signing.released import place_of, releases_of
 from sealwright.signing.sign import SignOptions, sign_paths
 
@@ -433,3 +436,19 @@ def test_a_first_publication_shows_its_roles(tmp_path: Path, home: Home) -> None
     assert pointer.signed.version == 1
     assert replace(done, place="").targets == ()
     assert isinstance(channels_of(staging, PRODUCT), Channels | None)
+
+
+def test_a_manifest_of_another_digest_is_published_by_sha_256_too(tmp_path: Path, home: Home) -> None:
+    """A key on P-384 lists SHA-384; the repository names every file by SHA-256."""
+    enrol_for(home, "file", "strong", None, now(), KeyKind.P384)
+    home = open_home(home.folder)
+    staging = repository(tmp_path, home)
+    made = release(tmp_path / "releases", home, "1.4.2", 7)
+    for name in ("1.4.2.manifest", "1.4.2.manifest.p7s"):
+        (tmp_path / "releases" / name).unlink()
+    claims = Claims("VX-200 drive", "1.4.2", 7, (), "development")
+    list(sign_paths([str(made)], home, SignOptions(key="strong", claims=claims, timestamp="none")))
+    assert Path(f"{made}.manifest").read_bytes().startswith(b"# sealwright manifest 1 sha384")
+    taken_in(staging, home, made)
+    published(staging, home)
+    assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware 1.4.2"

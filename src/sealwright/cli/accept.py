@@ -29,6 +29,12 @@ EXAMPLES = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The paths, the plant's key and trust file, the scope."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder that was delivered and tested")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `release accept` takes too."""
     add_home(parser)
     add_trust(parser, "the trust file that says whose signature counts")
     parser.add_argument(
@@ -54,7 +60,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="replace an acceptance that is already there")
     add_pin_file(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

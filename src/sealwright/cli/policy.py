@@ -97,6 +97,7 @@ def _configure_explain(commands: argparse._SubParsersAction[argparse.ArgumentPar
 _ACTIONS = (
     "request",
     "approve",
+    "prepare",
     "withdraw",
     "sign",
     "read",
@@ -112,6 +113,7 @@ _FLAGS = {
     "machine": "it is a machine",
     "claims-signed": "product and version are read from signed bytes",
     "second-prepare": "a second one came to the same digest",
+    "uploaded": "the service prepared every file itself to the same digest",
     "emergency": "it is called an emergency",
 }
 _OPTIONS = {
@@ -128,6 +130,7 @@ _OPTIONS = {
     "count": ("N", "how many artifacts (default 1)"),
     "approvals": ("N", "approvals by distinct others"),
     "officers": ("N", "how many of them are officers"),
+    "prepares": ("N", "second prepares by distinct others"),
     "requester": ("ID", "the person whose request it is, for approve and withdraw"),
     "builder": ("ID", "of a verified build provenance"),
     "build-type": ("URI", "of the same"),

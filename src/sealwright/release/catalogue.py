@@ -17,12 +17,11 @@ from sealwright.errors import MalformedRepository, ReleaseRefused, UsageError
 from sealwright.release import roles
 from sealwright.release.channels import Channels, Named, parse_channels
 from sealwright.release.description import NAME, Description, parse_description
-from sealwright.release.layout import MANIFEST, ProductPath
+from sealwright.release.layout import CHANNELS, MANIFEST, PLANT, ProductPath
 from sealwright.release.staging import Staging
 from sealwright.release.storage import TARGETS
 
 MAX_READ_BYTES = 1 << 20
-_PLANT = f".plant{MANIFEST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def versions_of(staging: Staging, product: ProductPath) -> tuple[str, ...]:
         sorted(
             path.removeprefix(f"{product}/").removesuffix(MANIFEST)
             for path in line_targets(staging, product.line)
-            if path.startswith(f"{product}/") and path.endswith(MANIFEST) and not path.endswith(_PLANT)
+            if path.startswith(f"{product}/") and path.endswith(MANIFEST) and not path.endswith(PLANT)
             and path.count("/") == 2
         )
     )  # fmt: skip
@@ -147,6 +146,9 @@ def list_targets(
 
 
 def may_change(path: str) -> bool:
-    """Whether a target may get other bytes: channels, and proofs beside a manifest that come or are renewed after the release."""
+    """Whether a target may get other bytes: channels, a plant's acceptance, and proofs beside a manifest that come or are renewed after
+    the release."""
     parts = path.split("/")
-    return len(parts) == 3 and (parts[2] == "channels.json" or parts[2].endswith((".tlog-proof", ".tsr", ".ers")))
+    if len(parts) != 3:
+        return False
+    return parts[2] == CHANNELS or PLANT in parts[2] or parts[2].endswith((".tlog-proof", ".tsr", ".ers"))

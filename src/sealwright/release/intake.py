@@ -20,26 +20,23 @@ from tuf.api.metadata import TargetFile
 from sealwright.artifact.digest import HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.artifact.hashing import hash_tree
+from sealwright.artifact.manifest import Manifest
 from sealwright.artifact.output import sync_file_system
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
-from sealwright.artifact.walk import walk_tree
-from sealwright.errors import ReleaseRefused, UsageError
+from sealwright.errors import ReleaseRefused
 from sealwright.findings import Severity
 from sealwright.formats.manifest import read_listed
-from sealwright.formats.registry import plain_folder
 from sealwright.release import roles
 from sealwright.release.catalogue import channels_of, list_targets, may_change, target_named
 from sealwright.release.channels import Channels, channels_bytes
+from sealwright.release.copied import copied_release
 from sealwright.release.description import MAX_BYTES, NAME, check_complete, parse_description
-from sealwright.release.layout import MANIFEST, ProductPath, checked_part
+from sealwright.release.layout import MANIFEST, PLANT, ProductPath, checked_part
 from sealwright.release.staging import Staging
 from sealwright.trust.belief import Believed
 from sealwright.trust.verdict import Outcome, Verdict
 from sealwright.trust.verify import Request, Verifier
-
-MAX_BESIDE = 64
-_PLANT = f".plant{MANIFEST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,14 @@ def add_releases(
             every: dict[str, _New] = {}
             taken = []
             for number, path in enumerate(folders):
-                copied = _copied(path, os.path.join(private, str(number)))
+                copied = copied_release(path, os.path.join(private, str(number)))
                 claimed = _checked(staging, copied, product, verifier, progress, path)
                 again = target_named(staging, product.line, product.manifest(claimed.version)) is not None
-                new = [one for one in _targets(copied, product) if _is_new(staging, product, one.target, again, path)]
+                new = [
+                    one
+                    for one in _targets(copied, product, claimed.manifest)
+                    if _is_new(staging, product, one.target, again, path)
+                ]
                 if not new:
                     raise ReleaseRefused(
                         path, f"version {claimed.version} is in the repository already", "Nothing is to do."
@@ -95,10 +96,47 @@ def add_releases(
     return tuple(taken)
 
 
+def add_acceptances(
+    staging: Staging, folders: Sequence[str], product: ProductPath, believed: Believed, now: datetime
+) -> tuple[TakenIn, ...]:
+    """Stage a plant's acceptances of releases in the plant's own repository, all or none, and nothing of the releases themselves.
+
+    Each release must be allowed by the plant's trust file, with the acceptance beside it. Raises as `add_releases`.
+    """
+    staging.line(product.line)
+    with alone_in(staging.folder):
+        verifier = Verifier(believed, Request(clock=now))
+        os.makedirs(os.path.join(staging.folder, "staged"), exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=os.path.join(staging.folder, "staged"), prefix=".incoming-") as private:
+            every: list[_New] = []
+            taken = []
+            for number, path in enumerate(folders):
+                copied = copied_release(path, os.path.join(private, str(number)))
+                claimed = _checked(staging, copied, product, verifier, None, path)
+                mine = [one for one in _beside_targets(copied, product) if PLANT in one.target.path]
+                if not mine:
+                    raise ReleaseRefused(
+                        path, "no acceptance lies beside it", "Accept it: `sealwright release accept`."
+                    )
+                new = [one for one in mine if _is_new(staging, product, one.target, False, path)]
+                every += new
+                size = sum(one.target.length for one in new)
+                taken.append(
+                    TakenIn(path, claimed.product, claimed.version, claimed.generation, len(new), size, not new)
+                )
+            if every:
+                changed = list_targets(staging, product.line, [one.target for one in every], None)
+                _move(staging, every)
+        if every:
+            staging.stage(changed, now)
+    return tuple(taken)
+
+
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """What a manifest claims, all of it there."""
+    """A manifest that the copy was just compared with, and what it claims, all of it there."""
 
+    manifest: Manifest
     product: str
     version: str
     generation: int
@@ -110,50 +148,6 @@ class _New:
 
     target: TargetFile
     path: str
-
-
-def _copied(path: str, place: str) -> str:
-    """Point 1: the path of the copied folder."""
-    source = plain_folder(path)
-    if not os.path.isdir(source):
-        raise UsageError(path, "it is no folder", "Name the folder of a signed release.")
-    base = os.path.basename(source)
-    target = os.path.join(place, base)
-    os.makedirs(target)
-    walked = walk_tree(source)
-    above = {os.path.dirname(name) for name in (*walked.files, *(one.name for one in walked.links))}
-    for folder in above.union(walked.folders):
-        os.makedirs(os.path.join(target, os.fsdecode(folder)), exist_ok=True)
-    for name in map(os.fsdecode, walked.files):
-        _copy(os.path.join(source, name), os.path.join(target, name))
-    for link in walked.links:
-        os.symlink(os.fsdecode(link.target), os.path.join(target, os.fsdecode(link.name)))
-    for name in _beside(source):
-        _copy(os.path.join(os.path.dirname(source) or ".", name), os.path.join(place, name))
-    return target
-
-
-def _beside(source: str) -> list[str]:
-    """The names beside a release's folder that belong to its manifest or to the plant's acceptance of it."""
-    base, folder = os.path.basename(source), os.path.dirname(source) or "."
-    mine = [
-        name
-        for name in sorted(os.listdir(folder))
-        if name == f"{base}{MANIFEST}" or name.startswith((f"{base}{MANIFEST}.", f"{base}{_PLANT}"))
-    ]
-    if len(mine) > MAX_BESIDE:
-        raise ReleaseRefused(source, f"more than {MAX_BESIDE} files lie beside it", "Remove what is no proof of it.")
-    return mine
-
-
-def _copy(source: str, target: str) -> None:
-    with open_artifact(source) as opened:
-        status = opened.status()
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if status.st_mode & 0o100 else 0o644)
-        try:
-            opened.copy_to(descriptor, 0, status.st_size)
-        finally:
-            os.close(descriptor)
 
 
 def _checked(
@@ -183,7 +177,7 @@ def _checked(
         raise ReleaseRefused(
             path, f"it is of {claims.product}, and {product} is {known.product}", "Name the place of that product."
         )
-    return _Claimed(claims.product, claims.version, claims.generation)
+    return _Claimed(manifest, claims.product, claims.version, claims.generation)
 
 
 def _check_verdict(path: str, verdict: Verdict) -> None:
@@ -192,16 +186,26 @@ def _check_verdict(path: str, verdict: Verdict) -> None:
         raise ReleaseRefused(path, f"devices would not install it: {grave.sentence}", grave.next_step)
 
 
-def _targets(copied: str, product: ProductPath) -> Iterator[_New]:
-    """Every target of a release with the path of its bytes."""
-    base, folder = os.path.basename(copied), os.path.dirname(copied)
-    _, names, results = hash_tree(copied, HashName.SHA256, None)
-    for raw, digest, size in zip(names, results.digests(), results.sizes(), strict=True):
-        target = roles.target_of(product.member(base, raw), size, digest.hex())
-        yield _New(target, os.path.join(copied, os.fsdecode(raw)))
+def _targets(copied: str, product: ProductPath, manifest: Manifest) -> Iterator[_New]:
+    """Every target of a release with the path of its bytes. manifest: whose SHA-256 need not be computed again."""
+    base = os.path.basename(copied)
+    if manifest.algorithm is HashName.SHA256:
+        digests = [(one.name, one.digest) for one in manifest.files]
+    else:
+        _, names, results = hash_tree(copied, HashName.SHA256, None)
+        digests = list(zip(names, results.digests(), strict=True))
+    for raw, digest in digests:
+        path = os.path.join(copied, os.fsdecode(raw))
+        yield _New(roles.target_of(product.member(base, raw), os.stat(path).st_size, digest.hex()), path)
+    yield from _beside_targets(copied, product)
+
+
+def _beside_targets(copied: str, product: ProductPath) -> Iterator[_New]:
+    """The targets beside a release's folder."""
+    folder = os.path.dirname(copied)
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
-        if name != base:
+        if name != os.path.basename(copied):
             with open_artifact(path) as source:
                 size = source.status().st_size
                 digest = source.digests((HashName.SHA256,))[HashName.SHA256].value

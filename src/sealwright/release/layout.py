@@ -21,6 +21,7 @@ from sealwright.errors import UsageError
 
 CHANNELS = "channels.json"
 MANIFEST = ".manifest"
+PLANT = f".plant{MANIFEST}"
 _MEMBER = re.compile(r"[A-Za-z0-9_+,=@.-]+(?:/[A-Za-z0-9_+,=@.-]+)*")
 _PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 

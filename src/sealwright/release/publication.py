@@ -33,6 +33,7 @@ from sealwright.release.staging import RoleFile, Staging, check_root
 from sealwright.release.storage import MAX_METADATA_BYTES, METADATA, POINTER, TARGETS, Added, Storage, other_pointer
 
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_ROOT = ".root.json"
 _HALF = 2  # of its term a snapshot may be old before a refresh makes a new one
 
 
@@ -81,6 +82,7 @@ def _pointer(staging: Staging, storage: Storage, foreign: Foreign) -> bytes | No
     before = storage.read(POINTER, MAX_METADATA_BYTES)
     if before != staging.kept(KEPT_POINTER) and foreign is Foreign.REFUSE:
         _finish(staging, storage, before)
+    staging.drop_published()
     return before
 
 
@@ -118,7 +120,9 @@ def _published(
         storage.add(_all_kept(staging))
     storage.add([_target(staging, one) for one in planned.targets])
     staging.keep(files)
-    storage.add([_role(staging, name, data) for name, data in sorted(files.items(), key=_root_last)])
+    storage.add([_role(staging, name, data) for name, data in files.items() if not name.endswith(_ROOT)])
+    # last of all, and again where it is there: a publication that was killed may have kept it and not added it
+    storage.add([_role(staging, name, staging.kept(name) or b"") for name in (f"{root.version}{_ROOT}",)])
     signers.close()  # whose journal has one writer
     record_sent(signers.home, storage.place, sent, now)
     storage.exchange(before, pointer)
@@ -244,11 +248,6 @@ def _has_bytes(path: str, target: TargetFile) -> bool:
 
 def _role(staging: Staging, name: str, data: bytes) -> Added:
     return Added(f"{METADATA}/{name}", staging.kept_path(name), len(data))
-
-
-def _root_last(item: tuple[str, bytes]) -> tuple[bool, str]:
-    """A client that has the new root and the old timestamp may have to wait: no longer than one file takes."""
-    return item[0].endswith(".root.json"), item[0]
 
 
 def _meta(version: int, data: bytes) -> MetaFile:

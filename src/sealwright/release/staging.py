@@ -142,18 +142,14 @@ class Staging:
         return self.targets.signed if line == name else self.line(line).signed
 
     def staged(self, name: str) -> RoleFile | None:
-        """A staged role, None where none is; MalformedRepository where it cannot be read."""
-        data = read_file_or_none(self._staged_path(name), MAX_METADATA_BYTES)
-        return None if data is None else _metadata(data, self._staged_path(name))
+        """A staged role, None where none is, or only one that was published; MalformedRepository where it cannot be read."""
+        found = self._waiting(name)
+        return None if found is None or self._is_published(name, found.signed.version) else found
 
     @property
     def staged_names(self) -> tuple[str, ...]:
         """The staged roles, in the order in which they vouch for one another."""
-        try:
-            names = os.listdir(os.path.join(self.folder, STAGED))
-        except FileNotFoundError:
-            return ()
-        return tuple(roles.order_of(name.removesuffix(".json") for name in names if name.endswith(".json")))
+        return tuple(name for name in self._waiting_names() if self.staged(name) is not None)
 
     def next_version(self, name: str) -> Metadata[Targets] | None:
         """A role to be changed: what is staged and unpublished as it is, else the published one with the next number; None where it is new.
@@ -217,15 +213,37 @@ class Staging:
         if self.settings.root is None:
             self.settings = replace(self.settings, root=Digest.of(self._needed("1.root.json")))
             write_settings(self.folder, self.settings, Replace.YES)
-        for name in self.staged_names:
-            staged = cast("RoleFile", self.staged(name))
-            data = self.kept(f"{staged.signed.version}.{name}.json")
+        self.published = self._published()
+        self.drop_published()
+
+    def drop_published(self) -> None:
+        """Take away what is staged and was published: a publication that was killed at its end left it."""
+        for name in self._waiting_names():
+            staged = cast("RoleFile", self._waiting(name))
+            version = staged.signed.version
+            data = self.kept(f"{version}.{name}.json") if self._is_published(name, version) else None
             if data is not None and _metadata(data, name).signed_bytes == staged.signed_bytes:
                 os.unlink(self._staged_path(name))
-        if not self.staged_names:
+        if not self._waiting_names():
             shutil.rmtree(os.path.join(self.folder, STAGED_TARGETS), ignore_errors=True)
         self._loaded.clear()
-        self.published = self._published()
+
+    def _waiting(self, name: str) -> RoleFile | None:
+        data = read_file_or_none(self._staged_path(name), MAX_METADATA_BYTES)
+        return None if data is None else _metadata(data, self._staged_path(name))
+
+    def _waiting_names(self) -> tuple[str, ...]:
+        try:
+            names = os.listdir(os.path.join(self.folder, STAGED))
+        except FileNotFoundError:
+            return ()
+        return tuple(roles.order_of(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+    def _is_published(self, name: str, version: int) -> bool:
+        if self.published is None:
+            return False
+        current = self.published.root.signed.version if name == roles.ROOT else self.published.version(name)
+        return version <= current
 
     def target_path(self, published_name: str) -> str:
         """Where a new target lies until it is published."""
@@ -235,30 +253,36 @@ class Staging:
         pointer = self.kept(POINTER)
         if pointer is None:
             return None
-        root = self._published_root()
-        timestamp = cast("Metadata[Timestamp]", _verified(root.signed, roles.TIMESTAMP, pointer, POINTER))
+        root, before = self._published_roots()
+        timestamp = cast("Metadata[Timestamp]", self._online(root, before, roles.TIMESTAMP, pointer, POINTER))
         found = timestamp.signed.snapshot_meta
         name = f"{found.version}.{roles.SNAPSHOT}.json"
-        snapshot = cast("Metadata[Snapshot]", _verified(root.signed, roles.SNAPSHOT, self._named(name, found), name))
+        data = self._named(name, found)
+        snapshot = cast("Metadata[Snapshot]", self._online(root, before, roles.SNAPSHOT, data, name))
         return Published(root, timestamp, snapshot)
 
-    def _published_root(self) -> Metadata[Root]:
-        """The newest root, walked from the one that the settings name. A root that was kept and never published is staged still."""
+    def _online(self, root: Metadata[Root], before: Metadata[Root], name: str, data: bytes, file: str) -> RoleFile:
+        """An online role; signed by the keys of the root before where a publication of a new root did not come to its end."""
+        try:
+            return _verified(root.signed, name, data, file)
+        except MalformedRepository:
+            return _verified(before.signed, name, data, file)
+
+    def _published_roots(self) -> tuple[Metadata[Root], Metadata[Root]]:
+        """The newest root, walked from the one that the settings name, and the one before it.
+
+        One that was kept counts, though its publication may not have come to its end: clients may have it.
+        """
         first = self._needed("1.root.json")
         if self.settings.root is not None and Digest.of(first) != self.settings.root:
             raise MalformedRepository("1.root.json", "it is not the root that repository.toml names", _RESTORE)
-        root = cast("Metadata[Root]", _metadata(first, "1.root.json"))
+        root = before = cast("Metadata[Root]", _metadata(first, "1.root.json"))
         check_root(root, None)
-        waiting = self.staged(roles.ROOT)
-        staged = waiting.signed.version if waiting else 0
-        while True:
-            name = f"{root.signed.version + 1}.root.json"
-            data = self.kept(name)
-            if data is None or root.signed.version + 1 == staged:
-                return root
+        while (data := self.kept(name := f"{root.signed.version + 1}.root.json")) is not None:
             following = cast("Metadata[Root]", _metadata(data, name))
             check_root(following, root.signed)
-            root = following
+            root, before = following, root
+        return root, before
 
     def _checked(self, name: str, found: MetaFile) -> RoleFile:
         file = f"{found.version}.{name}.json"

@@ -60,5 +60,7 @@ WORDS: dict[str, str] = {
     "release.file-changed": "changed   {name}",
     "release.compared": "{path} against {before}: {changed} files differ, {same} are the same",
     "release.back": "It is OLDER than the one accepted before: {why}",
+    "release.all-accepted": "everything that {channel} offers is accepted already",
+    "release.acceptances": "staged in {desk}: {number} acceptances of {product}",
     "release.first": "{path}: no release of it was accepted before; it has {files} files",
 }
