@@ -248,6 +248,23 @@ def test_the_page_on_permits_is_typed(tmp_path: Path) -> None:
         assert words in said, words
 
 
+def test_the_page_on_engineering_stations_is_typed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "engineering-station.md").read_text().partition("## Try it here")[2]
+    lines = re.findall(r"^    (.+)$", page.partition("\n## ")[0], re.MULTILINE)
+    ends = [" || test $? = 1" if line.endswith("# exit code 1") else "" for line in lines]
+    commands = [re.split(r"\s+# ", line)[0] + end for line, end in zip(lines, ends, strict=True)]
+    code, said = bash(tmp_path, *commands)
+    assert code == 0, said
+    for words in (
+        "handed over for 4711-003",
+        "back.bin: the device gave back exactly what was signed",
+        "it is for the devices 4711-003, and this device is 4711-004",
+        "refused for 4711-004",
+        "records: 4 records, whole",
+    ):
+        assert words in said, (words, said)
+
+
 def test_the_first_week_goes_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command ends as it says, with the first line of its answer where that is shown."""
     Share.make(tmp_path, datetime.now(UTC).replace(microsecond=0)).tamper()

@@ -300,6 +300,12 @@ class PermitRefused(SealwrightError):
     code = "SW-PERMIT-REFUSED"
 
 
+class HandoverRefused(SealwrightError):
+    """A release is not handed to a device's own tool, or not put on a share."""
+
+    code = "SW-HANDOVER-REFUSED"
+
+
 class SampleRefused(SealwrightError):
     """A maker's file from which nothing is taken into a trust file: unsigned, broken, weak, unreadable, or of another maker."""
 

@@ -11,6 +11,7 @@ from kit.openssl import cms_verify
 from kit.wine import cmd, on_windows, windows_python
 from sealwright.cli.main import COMMANDS, main
 from sealwright.log.journal import end_of
+from sealwright.plant.recordexport import Wanted, kept
 
 
 def sealwright(bundle: Bundle, folder: Path, *words: str) -> tuple[int, str]:
@@ -117,6 +118,36 @@ def test_what_is_signed_on_windows_is_checked_elsewhere(bundle: Bundle, tmp_path
     assert b"\r" not in (tmp_path / "home" / "journal" / "journal.jsonl").read_bytes()
     assert end_of(str(tmp_path / "home" / "journal" / "journal.jsonl"))[0] > 2
     assert main(["verify", str(tmp_path / "recipe.csv"), "--trust", str(tmp_path / "home" / "trust.toml")]) == 0
+
+
+def test_a_device_is_loaded_and_read_back_on_windows(bundle: Bundle, delivery: Delivery, tmp_path: Path) -> None:
+    """The vendor's program is a Python that copies; it is meant by its digest, as nothing says who may change it."""
+    for name in ("private", "records"):
+        (tmp_path / name).mkdir()
+    python, script, back = windows_python() / "python.exe", tmp_path / "load.py", tmp_path / "back.bin"
+    script.write_text("import shutil, sys\nshutil.copy(sys.argv[1], sys.argv[2])\n")
+    shutil.copy(delivery.file, tmp_path)
+    shutil.copy(delivery.file.with_name("drive.bin.p7s"), tmp_path)
+    words = ["handover", "install", "drive.bin", *trusting(delivery), "--serial", "4711", "--person", "p-17"]
+    words += ["--private", "private", "--record", "records", "--read-back", "back.bin"]
+    tool = ["--tool", on_windows(python), on_windows(script), "{file}", on_windows(back)]
+    code, said = sealwright(bundle, tmp_path, *words, *tool)
+    assert (code, "this system does not say who may write there" in said, back.exists()) == (1, True, False), said
+    digest = hashlib.sha256(python.read_bytes()).hexdigest()
+    code, said = sealwright(bundle, tmp_path, *words, "--tool-digest", digest, *tool)
+    assert (code, "back.bin: the device gave back exactly what was signed" in said) == (0, True), said
+    assert back.read_bytes() == delivery.file.read_bytes()
+    assert list((tmp_path / "private").iterdir()) == []
+    back.write_bytes(back.read_bytes()[:-1] + b"x")
+    comparing = ["handover", "compare", "drive.bin", "back.bin", *trusting(delivery), "--serial", "4711"]
+    code, said = sealwright(bundle, tmp_path, *comparing, "--private", "private", "--record", "records")
+    assert (code, "at 0x1f3f the device has 78, and 65 was signed" in said) == (1, True), said
+    altered_content(tmp_path)
+    code, said = sealwright(bundle, tmp_path, *words, "--tool-digest", digest, *tool)
+    assert (code, "NOT HANDED OVER: the file was changed" in said) == (1, True), said
+    every = [one.record.facts.installation for one in kept(str(tmp_path / "records"), Wanted()) if one.record]
+    stages = [one.stage.value for one in every if one is not None]
+    assert stages == ["begun", "done", "compared", "refused"]  # written there, read here
 
 
 def install(bundle: Bundle, folder: Path, *words: str, python: Path | None) -> tuple[int, str]:

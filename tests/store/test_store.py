@@ -19,6 +19,7 @@ from sqlalchemy import Connection, insert, select, text
 from kit.postgres import Postgres, postgres
 from sealwright.errors import SealwrightError, StoreConflict, StoreRefused, StoreUnavailable, UsageError
 from sealwright.log.tables import ENTRIES, METADATA
+from sealwright.service.fleettables import METADATA as FLEET
 from sealwright.service.tables import METADATA as SERVICE
 from sealwright.signing.tables import METADATA as SIGNING
 from sealwright.store import migrate as migration
@@ -26,7 +27,7 @@ from sealwright.store import place
 from sealwright.store.engine import Store, open_current, open_store
 from sealwright.store.migrate import versions
 
-ROOMS = (METADATA, SIGNING, SERVICE)  # every room's tables
+ROOMS = (METADATA, SIGNING, SERVICE, FLEET)  # every room's tables
 
 
 @pytest.fixture(scope="module")

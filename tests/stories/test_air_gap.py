@@ -22,12 +22,14 @@ import pytest
 
 from kit.nginx import nginx
 from sealwright.artifact.digest import Digest
+from sealwright.artifact.report import parse_report
 from sealwright.release.channels import place
 
 PRODUCT = "VX-200 drive"
 PLACE = "drives/vx-200"
 DEVICES = {f"gw-{number:02}": "line-1" if number < 10 else "line-2" for number in range(20)}
 PERCENT = 40
+REPORTING = ("gw-00", "gw-19")
 
 # what the agents say at each step, and what runs afterwards
 EXPECTED: Mapping[str, Mapping[str, int]] = {
@@ -171,8 +173,18 @@ class Story:
         config.write_text(
             f'# sealwright agent 1\n{top}repositories = ["{repositories}"]\n'
             '[[installer]]\ncomponent = "application"\nkind = "folder"\n'
+            + (self.reporting(folder) if name in REPORTING else "")
         )
         return config
+
+    def reporting(self, folder: Path) -> str:
+        """The device's own key and spool, made once."""
+        if not (folder / "home").exists():
+            self.plant.net.run("init", folder / "home")
+            self.plant.net.run("key", "enrol", "report", "--home", folder / "home", "--name", "device")
+            (folder / "reports").mkdir(mode=0o700)
+        couriers = self.plant.folder / "transfer" / "couriers"
+        return f'[report]\nhome = "{folder}/home"\nspool = "{folder}/reports"\ncouriers = "{couriers}"\n'
 
     def round(self, name: str, repositories: str = "") -> tuple[int, str]:
         """One round of a device's agent: its exit code, and what it said."""
@@ -207,6 +219,41 @@ def write_trust(story: Story) -> None:
     run("trust", "add", path, "rule", "drives", *purpose, "--product", PRODUCT, "--plant", "root")
     run("trust", "add", path, "rule", "couriers", *purpose, "--product", "courier from acme")
     run("trust", "sign", path, "--home", story.plant.home, "--person", "officer")
+    # at the vendor the plant's couriers come in, and nothing else of the plant's
+    path = story.vendor.folder / "trust.toml"
+    shutil.copy(story.vendor.home / "trust.toml", path)
+    run(
+        "trust", "add", path, "anchor", story.plant.home / "ca.pem", "--name", "nordhof", "--environment", "development"
+    )
+    purpose = ("--environment", "development", "--anchor", "nordhof", "--purpose", "updatePackageSigning")
+    run("trust", "add", path, "rule", "couriers", *purpose, "--product", "courier from nordhof")
+    run("trust", "sign", path, "--home", story.vendor.home, "--person", "officer")
+
+
+def bring_back(story: Story) -> None:
+    """The devices' reports go out as releases came in, and the vendor reads who runs what and which couriers arrived."""
+    reports = story.folder / "reports"
+    reports.mkdir()
+    for name in REPORTING:
+        for path in (story.folder / "devices" / name / "reports").glob(f"{name}-*.report*"):
+            shutil.copy(path, reports)
+    story.plant.net.run(
+        "courier", "pack", story.stick, "--from", "nordhof", "--to", "acme", "--home", story.plant.home,
+        "--reports", reports, "--number", 1,
+    )  # fmt: skip
+    into = story.vendor.folder / "incoming"
+    into.mkdir(mode=0o700)
+    (into / "state").mkdir()
+    story.vendor.net.run(
+        "courier", "unpack", story.stick / "courier-nordhof-1", "--into", into, "--as", "acme",
+        "--trust", story.vendor.folder / "trust.toml", "--state", into / "state",
+    )  # fmt: skip
+    came = into / "couriers/courier-nordhof-1/courier-nordhof-1/reports"
+    assert "made" in story.vendor.net.run("report", "show", came)
+    reported = [parse_report(path.read_bytes(), path.name) for path in came.glob("*.report")]
+    newest = {one.device: one for one in sorted(reported, key=lambda one: one.number)}
+    assert {name: one.running[0].version for name, one in newest.items()} == dict.fromkeys(REPORTING, "1.4.3")
+    assert all(len(one.couriers) == 3 for one in newest.values())
 
 
 @pytest.fixture
@@ -300,6 +347,7 @@ def test_releases_cross_the_gap_and_never_go_backwards(story: Story) -> None:
     code, said = story.round("gw-00", str(story.folder / "old-stick"))
     assert code == 1, said
     assert story.running["gw-00"] == "1.4.3"
+    bring_back(story)
     status = plant.net.run("agent", "status", "--config", story.folder / "devices/gw-00/agent.toml", "--json")
     assert "1.4.3" in status
     json.loads(status.splitlines()[0])

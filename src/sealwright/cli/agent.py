@@ -14,6 +14,7 @@ from sealwright.cli.arguments import add_action, add_json
 if TYPE_CHECKING:
     from sealwright.device.agent import Agent
     from sealwright.device.agentconfig import AgentConfig
+    from sealwright.device.reported import Reporter
     from sealwright.device.round import Doing, Round, Seams
     from sealwright.release.channels import Named
     from sealwright.trust.verdict import Verdict
@@ -95,7 +96,8 @@ def run_install(args: argparse.Namespace) -> int:
 
     doing = Doing.NOW if args.now else Doing.INSTALL
     doing = Doing.AGAIN if args.again else doing
-    with agent_at(_config(args), _seams(args)) as agent:
+    config = _config(args)
+    with agent_at(config, _seams(args, config)) as agent:
         return _round(agent, args, Doing.DRY_RUN if args.dry_run else doing)
 
 
@@ -105,7 +107,8 @@ def run_rollback(args: argparse.Namespace) -> int:
     from sealwright.device.agent import agent_at
     from sealwright.texts.words import say
 
-    with agent_at(_config(args), _seams(args)) as agent:
+    config = _config(args)
+    with agent_at(config, _seams(args, config)) as agent:
         previous = agent.state.previous
         if previous is not None and not args.yes and not _asked(previous.release):
             print(say("agent.asked-no"))
@@ -142,12 +145,12 @@ def _one_round(args: argparse.Namespace) -> int:
     from sealwright.cli.agentlines import code_of, say_round
     from sealwright.cli.main import failed
     from sealwright.device.agent import agent_at, consented
-    from sealwright.device.round import Doing
+    from sealwright.device.round import Doing, Seams
     from sealwright.errors import SealwrightError
 
     try:
         config = _config(args)
-        with agent_at(config) as agent:
+        with agent_at(config, Seams(None, _reporter(args, config))) as agent:
             done = agent.round(Doing.INSTALL, consented(config))
             say_round(config, done, args.json)
             return code_of(done)
@@ -166,11 +169,21 @@ def _round(agent: Agent, args: argparse.Namespace, doing: Doing) -> int:
     return code_of(done)
 
 
-def _seams(args: argparse.Namespace) -> Seams:
+def _seams(args: argparse.Namespace, config: AgentConfig) -> Seams:
     from sealwright.device.permitted import permits_of
     from sealwright.device.round import Seams
 
-    return Seams(permits_of(args.permit))
+    return Seams(permits_of(args.permit), _reporter(args, config))
+
+
+def _reporter(args: argparse.Namespace, config: AgentConfig) -> Reporter | None:
+    """What reports, where agent.toml wants it; what it could not do is said beside the round's own words."""
+    if config.report is None:
+        return None
+    from sealwright.cli.main import failed
+    from sealwright.device.reported import Reporter
+
+    return Reporter(config, config.report, lambda cause: failed(cause, args.json))
 
 
 def _asked(release: Named) -> bool:

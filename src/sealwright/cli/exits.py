@@ -81,6 +81,21 @@ EXITS: dict[str, Exits] = {
     "station": Exits(
         "everything is allowed", "something is refused, or the medium is not checked", "something cannot be decided"
     ),
+    "handover install": Exits(
+        "handed over, done, and what was read back is what was signed",
+        "refused, or not done, or the device gave back something else",
+        "nothing was handed over: it cannot be decided",
+    ),
+    "handover compare": Exits(
+        "the device gave back what was signed",
+        "it gave back something else, or the release is refused",
+        "nothing was compared: it cannot be decided what was signed",
+    ),
+    "handover share": Exits(
+        "everything is on the share or stick, and nothing had to be taken off",
+        "something is refused or was taken off the share, or lies there and is not ours",
+        "something cannot be decided",
+    ),
     "receive": Exits(
         "received, and everybody has signed",
         "not received",
@@ -143,6 +158,11 @@ EXITS: dict[str, Exits] = {
     "serve ocsp": Exits("ended by a signal", "it could not start, or had to stop"),
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "serve witness": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "serve fleet": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "report show": Exits("each signature is of its report", "one is not, or cannot be read"),
+    "report send": Exits(
+        "the service has them all", "it refuses one, or is no such service", "it does not answer; the reports are kept"
+    ),
     "home checkpoint": Exits("printed; with --check: contained", "with --check: not contained"),
     "doctor": Exits("what is needed is in order", "something that is needed is wrong, or the token must not be used"),
 }

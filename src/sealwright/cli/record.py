@@ -110,6 +110,8 @@ def run_list(args: argparse.Namespace) -> int:
             words = {"outcome": facts.outcome.value, "purpose": facts.purpose.value, "signed": signed}
             names = {"name": display(facts.name), "host": display(record.station.host)}
             said = say("record.line", number=f"{one.number:>6}", time=time_text(facts.judged.time), **words, **names)
+            if (done := facts.installation) is not None:
+                said = say("record.installation", line=said, stage=done.stage, serial=done.serial)
             print(owed.marked(said, facts.permit))
     if not args.json:
         print(say("record.unchecked", count=f"{shown:,}") if shown else _nothing(args.folder))

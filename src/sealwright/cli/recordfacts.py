@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealwright.cli.render import moment
+from sealwright.plant.installation import Installation
 from sealwright.plant.recordreader import parse_record
 from sealwright.plant.records import Facts, PermitNamed, Record, SignerNamed, Timed
 from sealwright.texts.words import say
@@ -34,6 +35,8 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
         for one in facts.findings
     )
     yield "permit", _permit(facts.permit)
+    if facts.installation is not None:
+        yield from _installation(facts.installation)
     yield from _times(record, facts)
     trust = facts.trust
     yield "trust file", say("fact.trust", id=trust.id, version=trust.version, stage=trust.stage, digest=trust.digest)
@@ -57,6 +60,20 @@ def _permit(one: PermitNamed | None) -> str:
         return ""
     said = {"kind": one.kind, "device": one.device, "until": moment(one.until), "digest": one.digest}
     return say("fact.permit", **said, persons=", ".join(one.persons))
+
+
+def _installation(one: Installation) -> Iterator[tuple[str, str]]:
+    yield "installation", say("fact.installation", stage=one.stage, serial=one.serial)
+    yield "hardware", one.hardware
+    if one.component:
+        yield "component", say("fact.component", name=one.component, digest=one.part or say("fact.none"))
+    if (tool := one.tool) is not None:
+        code = say("fact.none") if tool.exit is None else str(tool.exit)
+        yield "tool", say("fact.tool", path=tool.path, code=code, digest=tool.digest)
+    if (found := one.readback) is not None:
+        digest = found.digest or say("fact.none")
+        same = say("fact.readback-same", digest=digest)
+        yield "read-back", same if found.is_same else say("fact.readback-differs", digest=digest)
 
 
 def _times(record: Record, facts: Facts) -> Iterator[tuple[str, str]]:

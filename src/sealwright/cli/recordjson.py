@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sealwright.plant.installation import Installation
 from sealwright.plant.recordexport import Kept
 from sealwright.plant.records import PermitNamed, Timed
 
@@ -48,6 +49,7 @@ def record_object(one: Kept) -> dict[str, object]:
             {"severity": found.severity.value, "code": found.code, "times": found.times} for found in facts.findings
         ],
         "permit": _permit(facts.permit),
+        "installation": _installation(facts.installation),
         "claimed": timed(facts.claimed),
         "proved": timed(facts.proved),
         "floor": timed(facts.floor),
@@ -79,6 +81,21 @@ def _permit(permit: PermitNamed | None) -> dict[str, object] | None:
         "until": permit.until,
         "digest": str(permit.digest),
         "persons": list(permit.persons),
+    }
+
+
+def _installation(one: Installation | None) -> dict[str, object] | None:
+    if one is None:
+        return None
+    tool, found = one.tool, one.readback
+    return {
+        "stage": one.stage.value,
+        "serial": one.serial,
+        "hardware": one.hardware or None,
+        "component": one.component or None,
+        "component_digest": _text(one.part),
+        "tool": None if tool is None else {"path": tool.path, "digest": str(tool.digest), "exit": tool.exit},
+        "readback": None if found is None else {"same": found.is_same, "digest": _text(found.digest)},
     }
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
+from sealwright.cli.servefleet import configure_fleet
 from sealwright.cli.serveocsp import configure_ocsp
 from sealwright.cli.servesigning import configure_signing
 from sealwright.cli.servewitness import configure_witness
@@ -30,6 +31,8 @@ EXAMPLES = """examples:
   sealwright serve signing service.toml --check                        is everything there, and does every key open?
   sealwright serve signing service.toml
   sealwright serve witness witness.toml                                cosigns the checkpoints of others' logs
+  sealwright serve fleet fleet.toml --check                            is everything there, and can the database be used?
+  sealwright serve fleet fleet.toml                                    takes the reports of devices, and shows who runs what
 """
 NONE = "none"
 
@@ -41,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_serving(configure_ocsp(commands, EXAMPLES), "127.0.0.1:2560")
     configure_signing(commands, EXAMPLES)
     configure_witness(commands, EXAMPLES)
+    configure_fleet(commands, EXAMPLES)
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:

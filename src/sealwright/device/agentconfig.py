@@ -132,6 +132,15 @@ class CounterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportConfig:
+    """How a device reports. home: its signing home; spool: where reports wait; couriers: of `courier unpack`, "" for none."""
+
+    home: str
+    spool: str
+    couriers: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """A device's own description. path: where the file lies; current: the link that leads to the installed release."""
 
@@ -160,6 +169,7 @@ class AgentConfig:
     health: Health | None
     limits: Limits
     counter: CounterConfig | None
+    report: ReportConfig | None
 
     def installer(self, component: str) -> Installer | None:
         """What takes a component of this name."""
@@ -209,6 +219,7 @@ def parse_config(data: bytes, path: str) -> AgentConfig:
         health=_health(top.table("health")) if top.has("health") else None,
         limits=_limits(top.table("limits") if top.has("limits") else Section({}, "[limits]", path, _COMPLAINT)),
         counter=_counter(top.table("counter")) if top.has("counter") else None,
+        report=_report(top.table("report")) if top.has("report") else None,
     )
     top.done()
     _check(config, top)
@@ -296,6 +307,13 @@ def _limits(section: Section) -> Limits:
     )
     section.done()
     return limits
+
+
+def _report(section: Section) -> ReportConfig:
+    couriers = _absolute(section, "couriers") if section.has("couriers") else ""
+    report = ReportConfig(_absolute(section, "home"), _absolute(section, "spool"), couriers)
+    section.done()
+    return report
 
 
 def _counter(section: Section) -> CounterConfig:

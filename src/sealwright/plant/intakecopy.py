@@ -33,7 +33,8 @@ MAX_FILES = 200_000
 MAX_DEPTH = 40
 SPARE_BYTES = 64 << 20  # stays free in the private place
 # the last where the program that serves the file system ended
-GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEDIUM, errno.ECONNABORTED}
+GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED}
+GONE.add(getattr(errno, "ENOMEDIUM", errno.ENODEV))  # Windows has no such number
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _SAMPLE = 4096
 _SAMPLES = 16

@@ -232,29 +232,7 @@ class Check:
         key = record.station.key
         writer = str(key or ""), record.station.host
         self.wrote[writer] = self.wrote.get(writer, 0) + 1
-        if key is None:
-            if one.signature is not None:
-                yield reject(
-                    "SW-RECORD-SIGNATURE", name, found="the record says that it is not signed, and here is one"
-                )
-            elif self.stations is not None:
-                yield reject("SW-RECORD-UNSIGNED", name)
-            return
-        if one.signature is None:
-            yield reject("SW-RECORD-SIGNATURE", name, found="there is none, and the record says that it is signed")
-            return
-        try:
-            envelope, signer = intact(one.text, one.signature, name)
-        except SealwrightError as cause:
-            yield reject("SW-RECORD-SIGNATURE", name, found=cause.what)
-            return
-        if key_digest(signer.key) != key:
-            yield reject("SW-RECORD-SIGNATURE", name, found="it is of another key than the record says")
-            return
-        if self.stations is not None:
-            found = self.stations.problem(Signed(name, one.text, record, envelope, signer))
-            if found is not None:
-                yield found
+        yield from about_signature(one, record, name, self.stations)
 
     def _about_end(self, one: Stored) -> Iterator[Finding]:
         if self.contains is None:
@@ -265,6 +243,32 @@ class Check:
             )
         elif one.digest != self.contains.last:
             yield reject("SW-RECORD-END", self.path, found=f"record {one.number} is another one")
+
+
+def about_signature(one: Stored, record: Record, name: str, stations: Stations | None) -> Iterator[Finding]:
+    """What is wrong or remarkable about the signature of one record. stations: None where nobody's counts more than another's."""
+    key = record.station.key
+    if key is None:
+        if one.signature is not None:
+            yield reject("SW-RECORD-SIGNATURE", name, found="the record says that it is not signed, and here is one")
+        elif stations is not None:
+            yield reject("SW-RECORD-UNSIGNED", name)
+        return
+    if one.signature is None:
+        yield reject("SW-RECORD-SIGNATURE", name, found="there is none, and the record says that it is signed")
+        return
+    try:
+        envelope, signer = intact(one.text, one.signature, name)
+    except SealwrightError as cause:
+        yield reject("SW-RECORD-SIGNATURE", name, found=cause.what)
+        return
+    if key_digest(signer.key) != key:
+        yield reject("SW-RECORD-SIGNATURE", name, found="it is of another key than the record says")
+        return
+    if stations is not None:
+        found = stations.problem(Signed(name, one.text, record, envelope, signer))
+        if found is not None:
+            yield found
 
 
 def intact(text: bytes, signature: bytes, name: str) -> tuple[Envelope, Signer]:

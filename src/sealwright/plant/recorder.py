@@ -22,6 +22,7 @@ from sealwright.artifact.source import open_artifact
 from sealwright.errors import SealwrightError
 from sealwright.findings import reject, warning
 from sealwright.formats.registry import stands_for_another
+from sealwright.plant.installation import Installation
 from sealwright.plant.recordfolder import Sign, append
 from sealwright.plant.records import Asserted, Facts, Link, Record, Station, facts_of, record_text
 from sealwright.trust.verdict import Purpose, Verdict
@@ -39,11 +40,12 @@ class Recorded(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A verdict, SHA-256 of the whole file where it is one, and the clock when it was reached."""
+    """A verdict, SHA-256 of the whole file where it is one, the clock when it was reached, and the device that it was about."""
 
     verdict: Verdict
     file: Digest | None
     clock: datetime
+    installation: Installation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Recorder:
 
     def record(self, judged: Sequence[Judged]) -> list[Recorded]:
         """The verdicts, with their records durable or refused."""
-        makers = [partial(self._text, facts_of(one.verdict, one.file), one.clock) for one in judged]
+        makers = [partial(self._text, facts_of(one.verdict, one.file, one.installation), one.clock) for one in judged]
         try:
             paths = append(self.folder, makers, self.sign)
         except SealwrightError as cause:

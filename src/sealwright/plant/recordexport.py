@@ -16,6 +16,7 @@ from sealwright.artifact.cells import cell, row_of
 from sealwright.artifact.digest import Digest
 from sealwright.errors import SealwrightError
 from sealwright.log.canonical import time_text
+from sealwright.plant.installation import Installation
 from sealwright.plant.recordfolder import stored
 from sealwright.plant.recordreader import parse_record
 from sealwright.plant.records import PermitNamed, Record, Timed
@@ -59,6 +60,16 @@ COLUMNS = (
     "permit_device",
     "permit_persons",
     "permit_digest",
+    "installation",
+    "serial",
+    "hardware_as_stated",
+    "component",
+    "component_digest",
+    "tool",
+    "tool_digest",
+    "tool_exit",
+    "readback",
+    "readback_digest",
 )
 
 
@@ -160,6 +171,7 @@ def _values(number: int, digest: Digest, record: Record) -> tuple[str, ...]:
         str(digest),
         _text(station.key) or "unsigned",
         *_permit(facts.permit),
+        *_installation(facts.installation),
     )
 
 
@@ -167,6 +179,16 @@ def _permit(permit: PermitNamed | None) -> tuple[str, str, str, str]:
     if permit is None:
         return "", "", "", ""
     return permit.kind.value, permit.device, "; ".join(permit.persons), str(permit.digest)
+
+
+def _installation(one: Installation | None) -> tuple[str, ...]:
+    if one is None:
+        return ("",) * 10
+    tool, found = one.tool, one.readback
+    device = one.stage.value, one.serial, one.hardware, one.component, _text(one.part)
+    program = ("", "", "") if tool is None else (tool.path, str(tool.digest), _text(tool.exit))
+    read = ("", "") if found is None else ("same" if found.is_same else "differs", _text(found.digest))
+    return (*device, *program, *read)
 
 
 def _text(value: object) -> str:

@@ -12,6 +12,7 @@ from sealwright.errors import MalformedArtifact
 from sealwright.findings import Severity
 from sealwright.formats.format import Slot
 from sealwright.log.canonical import read_time
+from sealwright.plant.installation import MAX_EXIT_DIGITS, Installation, ReadBack, Stage, ToolUsed
 from sealwright.plant.records import (
     FIRST_LINE,
     IDENTIFIER,
@@ -89,6 +90,7 @@ class _Reader:
             mode=_matching(r"[a-z]{0,20}", self.maybe("mode")),
             findings=tuple(map(_counted, self.every("finding"))),
             permit=_permit(self.maybe("permit")),
+            installation=self.installation(),
             claimed=self.time("claimed"),
             proved=self.time("proved"),
             floor=self.time("floor"),
@@ -135,6 +137,26 @@ class _Reader:
         found = self.maybe(name)
         return _parsed_time(found) if found else None
 
+    def installation(self) -> Installation | None:
+        """The lines of a device, where the verdict was about handing something to one."""
+        stage = self.maybe("installation")
+        if not stage:
+            return None
+        serial = self.value("serial")
+        if not is_person(serial):
+            raise ValueError(f"{serial[:40]!r} is no serial number")
+        hardware = plain(self.maybe("hardware"))
+        component, _, part = self.maybe("component").partition(" ")
+        return Installation(
+            Stage(stage),
+            serial,
+            hardware,
+            _matching(r"[a-z0-9-]{0,64}", component),
+            None if part in ("", NONE) else Digest.parse(part),
+            _tool(self.maybe("tool")),
+            _readback(self.maybe("readback")),
+        )
+
     def trust(self) -> Trusting:
         """The trust file's lines."""
         words = self.value("trust").split(" ", 7)
@@ -177,6 +199,21 @@ def _permit(line: str) -> PermitNamed | None:
     if wrong := [one for one in (words[1], *words[7:]) if not is_person(one)]:
         raise ValueError(f"{wrong[0][:40]!r} is no id")
     return PermitNamed(PermitKind(kind), words[1], read_time(words[3]), Digest.parse(words[5]), tuple(words[7:]))
+
+
+def _tool(line: str) -> ToolUsed | None:
+    if not line:
+        return None
+    digest, word, code, path = line.split(" ", 3)
+    ended = None if code == NONE else int(_matching(rf"-?[0-9]{{1,{MAX_EXIT_DIGITS}}}", code))
+    return ToolUsed(plain(path), Digest.parse(digest), ended) if word == "exit" else None
+
+
+def _readback(line: str) -> ReadBack | None:
+    if not line:
+        return None
+    word, digest = line.split(" ")
+    return ReadBack(word == "same", None if digest == NONE else Digest.parse(digest))
 
 
 def _parsed_time(line: str) -> Timed:

@@ -17,6 +17,7 @@
     # mode enforce
     # finding note SW-SIGNATURE-IGNORED 1
     # permit break-glass device pump-4711 until 2026-11-26T10:00:00Z digest sha256:… persons p-17     only where one was needed
+    # installation done                                and the lines behind it, where it was handed to one device (`installation.py`)
     # claimed 2026-05-09T08:00:00Z by the signer
     # proved 2026-05-09T08:00:02Z by http://tsa.acme.example
     # floor 2026-10-01T00:00:00Z by what this verifier knew to be past
@@ -54,6 +55,7 @@ from sealwright.artifact.permit import PermitKind
 from sealwright.findings import Severity
 from sealwright.formats.format import Slot
 from sealwright.log.canonical import time_text
+from sealwright.plant.installation import Installation, installation_lines
 from sealwright.trust.verdict import Outcome, Permitted, Purpose, SignerSeen, Verdict
 
 FIRST_LINE = "# sealwright record 1"
@@ -174,6 +176,7 @@ class Facts:
     judged: Timed
     trust: Trusting
     permit: PermitNamed | None = None
+    installation: Installation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Record:
     clock: datetime
 
 
-def facts_of(verdict: Verdict, file: Digest | None) -> Facts:
+def facts_of(verdict: Verdict, file: Digest | None, installation: Installation | None = None) -> Facts:
     """What is recorded of a verdict. file: SHA-256 of all bytes, from the open file that was judged."""
     times, trust, claims = verdict.times, verdict.trust, verdict.claims
     counted = Counter((finding.severity, finding.code) for finding in verdict.findings)
@@ -212,6 +215,7 @@ def facts_of(verdict: Verdict, file: Digest | None) -> Facts:
         judged=Timed(times.judged.replace(microsecond=0), _short(times.source)),
         trust=Trusting(trust.id, trust.version, trust.stage, trust.digest, _short(trust.believed), trust.rollback),
         permit=_permit(verdict.permitted),
+        installation=installation,
     )
 
 
@@ -246,6 +250,8 @@ def _lines(record: Record) -> Iterator[tuple[str, str]]:
         permit = facts.permit
         about = f"{permit.kind} device {permit.device} until {time_text(permit.until)} digest {permit.digest}"
         yield "permit", f"{about} persons {' '.join(permit.persons)}"
+    if (done := facts.installation) is not None:
+        yield from installation_lines(done, escaped(done.hardware), escaped(done.tool.path if done.tool else ""))
     for name in ("claimed", "proved", "floor", "judged"):
         if (timed := getattr(facts, name)) is not None:
             yield name, f"{time_text(timed.time)} by {escaped(timed.by)}"

@@ -32,8 +32,8 @@ from sealwright.release.staging import POINTER as KEPT_POINTER
 from sealwright.release.staging import RoleFile, Staging, check_root
 from sealwright.release.storage import MAX_METADATA_BYTES, METADATA, POINTER, TARGETS, Added, Storage, other_pointer
 
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _ROOT = ".root.json"
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _HALF = 2  # of its term a snapshot may be old before a refresh makes a new one
 
 

@@ -217,6 +217,10 @@ class Client:
             raise self._refused(status, data)
         return data
 
+    def look(self, path: str, kind: type[_Body]) -> _Body:
+        """What a resource that is only read says, such as a page of a fleet's service (`fleetwire.py`). path: with its query."""
+        return self._get(path, kind)
+
     def close(self) -> None:
         """Give the connection back."""
         self._http.close()

@@ -126,8 +126,7 @@ def read_configuration(path: str) -> Configuration:
     folder = os.path.dirname(os.path.abspath(path))
 
     def place(section: Section, key: str, default: str | None = None) -> str:
-        text = section.text(key, default)
-        return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
+        return place_of(section, key, folder, default)
 
     def key_entry(section: Section) -> KeyEntry:
         return KeyEntry(
@@ -137,11 +136,8 @@ def read_configuration(path: str) -> Configuration:
             section.number("workers", 1, 1),
         )
 
-    database = top.text("database")
-    if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
-        database = SQLITE + os.path.join(folder, database.removeprefix(SQLITE))
+    database = database_of(top, folder)
     policies = place(top, "policies")
-    tls = top.table("tls")
     configuration = Configuration(
         path=path,
         id=top.name("id"),
@@ -156,12 +152,7 @@ def read_configuration(path: str) -> Configuration:
         log_key=top.text("log_key", ""),
         log_pin_file=place(top, "log_pin_file", ""),
         pins=place(top, "pins", _beside(database)),
-        tls=TlsFiles(
-            place(tls, "certificate"),
-            place(tls, "key"),
-            place(tls, "client_authorities", ""),
-            tuple(os.path.join(folder, one) for one in tls.texts("revocation_lists")),
-        ),
+        tls=tls_of(top, folder),
         keys=cast("tuple[KeyEntry, ...]", top.each("key", key_entry)),
         issuers=cast("tuple[TokenIssuer, ...]", top.each("issuer", lambda section: issuer_of(section, folder))),
         metrics=_metrics(top, path),
@@ -171,13 +162,39 @@ def read_configuration(path: str) -> Configuration:
         rate_limits=read_limits(top),
         timestamps=read_timestamps(top, place),
     )
-    tls.done()
     top.done()
     if not configuration.keys:
         raise top.wrong("key", "a list with at least one key in service")
     if len({one.name for one in configuration.keys}) != len(configuration.keys):
         raise top.wrong("key", "a list in which each key is once")
     return configuration
+
+
+def place_of(section: Section, key: str, folder: str, default: str | None = None) -> str:
+    """A path relative to the configuration's folder; a credential of systemd, and "" where that is the default, as they are."""
+    text = section.text(key, default)
+    return os.path.join(folder, text) if text and not text.startswith(CREDENTIAL) else text
+
+
+def database_of(top: Section, folder: str) -> str:
+    """The URL of `database`, with a file of SQLite made absolute."""
+    database = top.text("database")
+    if database.startswith(SQLITE) and not database.startswith(SQLITE + "/"):
+        return SQLITE + os.path.join(folder, database.removeprefix(SQLITE))
+    return database
+
+
+def tls_of(top: Section, folder: str) -> TlsFiles:
+    """The table `[tls]`."""
+    tls = top.table("tls")
+    files = TlsFiles(
+        place_of(tls, "certificate", folder),
+        place_of(tls, "key", folder),
+        place_of(tls, "client_authorities", folder, ""),
+        tuple(os.path.join(folder, one) for one in tls.texts("revocation_lists")),
+    )
+    tls.done()
+    return files
 
 
 def _beside(database: str) -> str:

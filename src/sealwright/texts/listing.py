@@ -151,7 +151,7 @@ LABELS: dict[str, str] = {
     for name in (
         "about", "accepted", "compared", "evidence", "grade", "old signature", "person", "production lines", "received", "reports", "source",
         "change", "clock", "finding", "permit", "floor", "host", "judged", "outcome", "proved time", "record before",
-        "weaknesses", "with signatures",
+        "weaknesses", "with signatures", "installation", "component", "tool", "read-back",
         "algorithm", "anchors", "authority", "beside it", "certificate", "checked by", "claimed time", "content",
         "denied", "digest", "digests", "ends", "entries", "entry", "environment", "first line", "format", "from", "generation", "hardware",
         "id", "issued", "issuer", "its signature", "key", "lists", "log", "made", "memory digest", "memory image", "next", "not covered", "number", "officers", "over",

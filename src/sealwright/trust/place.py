@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sealwright.artifact.names import display
 
@@ -38,13 +38,23 @@ NO_OWNERS = frozenset(
 
 
 MAX_LINKS = 40
+UNKNOWN = "this system does not say who may write there"
 
 
 def unsafe_because(path: str) -> str:
     """Why others could have written the file, in one clause; "" where they could not."""
     if not hasattr(os, "geteuid"):
-        return "this system does not say who may write there"
-    trusted = {0, os.geteuid()}
+        return UNKNOWN
+    return _writable_because(path, {0, os.geteuid()})
+
+
+def changeable_because(path: str) -> str:
+    """Why somebody else than root could have written the file, the caller too; "" where nobody could."""
+    return _writable_because(path, {0}) if hasattr(os, "geteuid") else UNKNOWN
+
+
+def _writable_because(path: str, trusted: Collection[int]) -> str:
+    """The same for these owners, by number."""
     try:
         medium = _medium(os.path.realpath(path))
         if medium in NO_OWNERS:
@@ -53,7 +63,7 @@ def unsafe_because(path: str) -> str:
             what = _called(here, status)
             if status.st_uid not in trusted:
                 return f"{what} belongs to another user (uid {status.st_uid})"
-            if _others_write(here, status):
+            if _others_write(here, status, trusted):
                 return f"others may write in {what}" if stat.S_ISDIR(status.st_mode) else "others may write it"
     except OSError as cause:
         return f"who may write there cannot be read ({cause.strerror})"
@@ -91,14 +101,14 @@ def _called(path: str, status: os.stat_result) -> str:
     return f"the link {display(path)}" if stat.S_ISLNK(status.st_mode) else "it"
 
 
-def _others_write(path: str, status: os.stat_result) -> bool:
+def _others_write(path: str, status: os.stat_result, trusted: Collection[int]) -> bool:
     """A sticky folder is safe for what lies in it, whose own owner is checked; a link has no permissions of its own."""
     if stat.S_ISLNK(status.st_mode) or (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
         return False
     if status.st_mode & stat.S_IWOTH:
         return True
     # With an access list the group's bits are what anybody named in it has at most (acl(5)).
-    group = status.st_gid == 0 or _own_group(status.st_gid)
+    group = status.st_gid == 0 or (set(trusted) != {0} and _own_group(status.st_gid))
     return bool(status.st_mode & stat.S_IWGRP) and (_has_access_list(path) or not group)
 
 

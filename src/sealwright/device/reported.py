@@ -1,0 +1,102 @@
+"""After a round the agent says what this device runs: one signed report, kept until `sealwright report send` or a courier takes it.
+
+    [report]                                        # in agent.toml; none: nothing is reported
+    home = "/var/lib/sealwright/device"             # a signing home with a key enrolled for reports
+    spool = "/var/lib/sealwright/reports"           # where reports wait
+    couriers = "/srv/transfer/couriers"             # what `courier unpack` took over here, acknowledged by its digests
+
+A check and a dry run are not reported. What cannot be reported is told and changes nothing about what was installed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.report import MAX_DIGESTS, Event, OnDevice, Report
+from sealwright.artifact.report import Outcome as Told
+from sealwright.artifact.source import read_file_or_none
+from sealwright.device.agentconfig import AgentConfig, ReportConfig
+from sealwright.device.agentstate import Installed
+from sealwright.device.reporting import write_report
+from sealwright.device.round import Outcome, Round
+from sealwright.errors import SealwrightError
+from sealwright.findings import Severity
+from sealwright.release.channels import Named
+from sealwright.signing.home import open_home
+from sealwright.signing.stamps import utc_now
+from sealwright.trust.belief import load_trust
+
+MAX_MANIFEST_BYTES = 1 << 20
+RETURNED = "SW-INSTALL-FAILED"
+_NOT_REPORTED = (Outcome.NEW, Outcome.WOULD_INSTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """What signs and keeps reports at the agent's seam. failed: gets the error where one could not be made."""
+
+    config: AgentConfig
+    report: ReportConfig
+    failed: Callable[[SealwrightError], object]
+
+    def __call__(self, done: Round) -> None:
+        """Report a round."""
+        if done.outcome in _NOT_REPORTED:
+            return
+        try:
+            now = utc_now()
+            write_report(self._said(done), self.report.spool, open_home(self.report.home), now)
+        except SealwrightError as cause:
+            self.failed(cause)
+
+    def _said(self, done: Round) -> Report:
+        config, trust = self.config, load_trust(self.config.trust).trust
+        permitted = done.verdict.permitted if done.verdict is not None else None
+        return Report(
+            device=config.device,
+            number=0,  # given by `write_report`, with the time
+            made=utc_now(),
+            group=config.group,
+            channel=config.channel,
+            trust=trust.id,
+            trust_version=trust.version,
+            running=() if done.installed is None else (_running(config, done.installed),),
+            events=tuple(_events(config, done)),
+            permits=() if permitted is None else (permitted.digest,),
+            couriers=taken_over(self.report.couriers),
+        )
+
+
+def taken_over(folder: str) -> tuple[Digest, ...]:
+    """The digests of the newest couriers' manifests in a folder of `courier unpack`, sorted; () where there is none."""
+    if not folder or not os.path.isdir(folder):
+        return ()
+    found = []
+    for name in sorted(os.listdir(folder), reverse=True)[:MAX_DIGESTS]:
+        data = read_file_or_none(os.path.join(folder, name, f"{name}.manifest"), MAX_MANIFEST_BYTES)
+        if data is not None:
+            found.append(Digest.of(data))
+    return tuple(sorted(found, key=str))
+
+
+def _running(config: AgentConfig, installed: Installed) -> OnDevice:
+    release = installed.release
+    return OnDevice(config.product, release.version, release.generation, release.manifest, installed.at)
+
+
+def _events(config: AgentConfig, done: Round) -> list[Event]:
+    if done.release is None or done.outcome not in (Outcome.REFUSED, Outcome.RETURNED):
+        return []
+    if done.outcome is Outcome.RETURNED:
+        return [Event(Told.RETURNED, _of(config, done.release), RETURNED)]
+    grave = (Severity.REJECT, Severity.UNDECIDED)
+    codes = [one.code for one in done.verdict.findings if one.severity in grave] if done.verdict is not None else []
+    return [Event(Told.REFUSED, _of(config, done.release), codes[0])] if codes else []
+
+
+def _of(config: AgentConfig, release: Named) -> OnDevice:
+    now = utc_now().replace(microsecond=0)
+    return OnDevice(config.product, release.version, release.generation, release.manifest, now)

@@ -1,0 +1,38 @@
+"""What is said of a fleet: its register, its numbers, and the reports of its devices."""
+
+from __future__ import annotations
+
+WORDS: dict[str, str] = {
+    "serve.fleet": "fleet of {tenant} at {address}",
+    "serve.fleet-devices": "{devices} devices in the register, {silent} of them without a report for {hours} hours",
+    "fleet.imported": "{added} added, {moved} with another group or plant, {same} as they were",
+    "fleet.rekeyed": "{device}: from now on its reports are signed by {key}",
+    "fleet.retired": "{device}: retired; its reports are refused from now on",
+    "fleet.device": "{device}  {group}  {plant}  {key}  {standing}",
+    "fleet.device-retired": "retired {time}",
+    "fleet.device-never": "no report yet",
+    "fleet.device-reported": "last report {time}",
+    "fleet.total": "{devices} devices: {silent} without a report for {hours} hours, {never} of them never; {retired} retired",
+    "fleet.html.title": "The fleet",
+    "fleet.runs": "Running",
+    "fleet.run": "{devices}  {product} {version} (generation {generation}), {group}, {channel}",
+    "fleet.behind": "Behind what their channel offers them",
+    "fleet.behind-line": "{devices}  {product}, {group}: generation {generation}, offered is {wanted}",
+    "fleet.withdrawn": "Still running what was withdrawn",
+    "fleet.withdrawn-line": "{devices}  {product} {version} (generation {generation}): {advisory}",
+    "fleet.troubles": "Refused by devices, or taken back after they tried",
+    "fleet.trouble": "{devices}  {outcome}: {product} {version} (generation {generation}), {code}",
+    "fleet.used": "Permits used and couriers taken over",
+    "fleet.used-line": "{devices}  {kind} {digest}",
+    "fleet.answers": "Reports since the service began: {answers}",
+    "fleet.listed": "{total} devices",
+    "fleet.line": "{device}  {group}  {plant}  {received}",
+    "fleet.line-runs": "{device}  {group}  {plant}  {received}  {product} {version} (generation {generation})",
+    "fleet.line-behind": "{device}  {group}  {plant}  {received}  {product} {version} (generation {generation}), offered is {wanted}",
+    "fleet.never": "never",
+    "report.signed": "{path}: signed by the key {key}",
+    "report.not-judged": "Whether that is the device's key says the register of the fleet's service.",
+    "report.sent": "{taken} taken, {known} known before, {refused} refused",
+    "report.answer": "{path}: {answer}",
+    "report.answer-old": "{path}: {answer}, it has number {number} of this device",
+}
