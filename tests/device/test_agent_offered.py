@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +17,7 @@ from sealwright.device.fetch import Ask
 from sealwright.device.fetcher import Source
 from sealwright.device.messages import Seen, Wanted
 from sealwright.device.round import Doing
-from sealwright.errors import RepositoryRefused, RepositoryStale
+from sealwright.errors import AgentDamaged, InstallRefused, RepositoryRefused, RepositoryStale
 from sealwright.release.channels import Channels, Named, Withdrawn
 
 
@@ -133,3 +134,37 @@ def test_links_in_the_fetch_folder_are_not_followed(maker: Maker, device: Site, 
     (fetched / "timestamp.json").symlink_to(tmp_path / "elsewhere" / "timestamp.json")
     assert device.install() == "nothing-new"
     assert not (fetched / "timestamp.json").is_symlink(), "it was made anew"
+
+
+@pytest.mark.parametrize("way", ["open", "link"])
+def test_a150_a_link_to_the_release_that_others_could_turn_is_none(maker: Maker, tmp_path: Path, way: str) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir(mode=0o755)
+    maker.offer(maker.release("1.0.0", 1))
+    device = site(tmp_path / "device", maker, current=f'"{folder}/below/current"')
+    if way == "open":
+        (folder / "below").mkdir()
+        (folder / "below").chmod(0o777)
+    else:
+        (tmp_path / "others").mkdir()
+        (folder / "below").symlink_to(tmp_path / "others")
+        os.chown(folder / "below", 65534, 65534, follow_symlinks=False)
+    with pytest.raises(InstallRefused, match="not safe"):
+        device.round()
+    if way == "open":
+        (folder / "below").chmod(0o755)
+    else:
+        os.chown(folder / "below", 0, 0, follow_symlinks=False)
+    assert device.install() == "installed"
+    assert (folder / "below" / "current").readlink().name == "1.0.0"
+
+
+def test_a144_a_memory_that_is_empty_is_gone(maker: Maker, device: Site) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    assert device.install() == "installed"
+    memory = device.state / "memory" / "state.json"
+    memory.rename(device.folder / "kept.json")
+    with pytest.raises(AgentDamaged, match="memory is gone"):
+        device.round()
+    (device.folder / "kept.json").rename(memory)
+    assert device.install() == "nothing-new"

@@ -141,6 +141,23 @@ def test_new_keys_may_begin_anew_after_a_fast_forward(repo: TufRepository, tmp_p
     check_versions(new, seen, "repo")
 
 
+def test_a_new_repository_begins_anew_and_the_former_ones_root_stays_where_it_was(
+    repo: TufRepository, tmp_path: Path
+) -> None:
+    first = dict(client_of(repo, tmp_path / "first").versions())
+    repo.root.version += 1
+    repo.write_root()
+    repo.publish()
+    seen = client_of(repo, tmp_path / "cache").versions()
+    other = TufRepository(tmp_path / "other", NOW)
+    other.put(PRODUCT.channels, channels_bytes(CHANNELS))
+    other.publish()
+    check_versions(client_of(other, tmp_path / "new").versions(), seen, "other")
+    roots = {name: number for name, number in first.items() if name.startswith("tuf root ")}
+    with pytest.raises(RepositoryRefused, match="root is version 1"):
+        check_versions(roots, seen, "old")
+
+
 def test_a_root_below_its_threshold_is_refused(repo: TufRepository, tmp_path: Path) -> None:
     second, thief = CryptoSigner.generate_ecdsa(), CryptoSigner.generate_ecdsa()
     repo.root.add_key(second.public_key, "root")

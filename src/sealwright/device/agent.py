@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.source import read_file_or_none
 from sealwright.device.agentconfig import AgentConfig
-from sealwright.device.agentfolder import MEMORY, check_folder, counter_of, memory_of, taken
+from sealwright.device.agentfolder import MEMORY, check_folder, check_link, counter_of, memory_of, taken
 from sealwright.device.agentstate import AgentState, Kept
 from sealwright.device.install import Device, Result, resume
 from sealwright.device.messages import Reach, Wanted
@@ -174,6 +174,7 @@ def agent_at(
     InstallRefused where another one is at work or others may write there; AgentDamaged for a state that cannot be relied on.
     """
     with taken(config.state):
+        check_link(config.current)
         os.umask(0o022)  # what is installed is read by others
         kept = Kept(config.state, config.device, config.product)
         memory = memory_of(config, kept)

@@ -19,6 +19,7 @@ from sealwright.device.agentstate import Kept
 from sealwright.device.counter import Counter, TpmCounter, make_counter
 from sealwright.errors import AgentDamaged, InstallRefused, OutputRefused
 from sealwright.trust.place import unsafe_because
+from sealwright.trust.state import FILE as MEMORY_FILE
 
 MEMORY = "memory"
 LOCK = "agent.lock"
@@ -35,6 +36,15 @@ def check_folder(state: str) -> None:
         )
     if problem := unsafe_because(state):
         raise InstallRefused(state, f"it is not safe: {problem}", "Give it to root and take write access from others.")
+
+
+def check_link(current: str) -> None:
+    """InstallRefused where others could turn the link to the installed release, or lead to another place on the way to it."""
+    folder = os.path.dirname(current)
+    if problem := unsafe_because(folder):
+        raise InstallRefused(
+            current, f"it is not safe: {problem}", f"Have only root write in {folder}, or name another `current`."
+        )
 
 
 @contextmanager
@@ -78,7 +88,8 @@ def _is_ours(descriptor: int) -> bool:
 def memory_of(config: AgentConfig, kept: Kept) -> str:
     """The verifier's memory. It is made once, with the agent's first state: one that vanished later is never made anew."""
     folder = os.path.join(config.state, MEMORY)
-    if not os.path.isdir(folder):
+    forgot = kept.state.installed is not None and not os.path.exists(os.path.join(folder, MEMORY_FILE))
+    if forgot or not os.path.isdir(folder):
         if os.path.exists(kept.path):
             raise AgentDamaged(
                 folder,

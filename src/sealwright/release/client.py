@@ -39,9 +39,10 @@ _AGAIN = "Fetch from the repository's own server, or ask whoever publishes it."
 class Client:
     """A refreshed view of one repository, at one time. Owned by one process; its folder of metadata is used by one at a time."""
 
-    def __init__(self, updater: Updater, subject: str) -> None:
+    def __init__(self, updater: Updater, subject: str, first_root: Digest) -> None:
         self._updater = updater
         self.subject = subject
+        self._first_root = first_root
 
     def target(self, name: str) -> TargetFile | None:
         """What the repository says of a target; None where it has none. Raises RepositoryRefused, RepositoryStale, RepositoryUnavailable."""
@@ -130,7 +131,7 @@ class Client:
             Snapshot.type: trusted.snapshot.version,
             Targets.type: trusted.targets.version,
         }
-        return {_counter(root, role): numbers[role] for role in _ROLES}
+        return {_counter(root, role, self._first_root): numbers[role] for role in _ROLES}
 
 
 def open_client(
@@ -158,7 +159,7 @@ def open_client(
         # python-tuf offers no way to say at which time expiry is judged
         updater._trusted_set.reference_time = judged
         updater.refresh()
-    return Client(updater, urls[0].removesuffix("metadata/"))
+    return Client(updater, urls[0].removesuffix("metadata/"), expected)
 
 
 def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
@@ -191,10 +192,10 @@ def check_versions(found: Mapping[str, int], seen: Mapping[str, int], subject: s
             )
 
 
-def _counter(root: Root, role: str) -> str:
-    """`tuf ROLE DIGEST`: the digest is of the role's key ids; of the root, whose versions never begin anew, of its own name."""
-    keys = [] if role == Root.type else sorted(root.get_delegated_role(role).keyids)
-    return f"tuf {role} {Digest.of(' '.join((role, *keys)).encode()).value.hex()[:32]}"
+def _counter(root: Root, role: str, first_root: Digest) -> str:
+    """`tuf ROLE DIGEST`: the digest is of the role's key ids; of the root, whose versions never begin anew, of the repository's first one."""
+    which = [str(first_root)] if role == Root.type else sorted(root.get_delegated_role(role).keyids)
+    return f"tuf {role} {Digest.of(' '.join((role, *which)).encode()).value.hex()[:32]}"
 
 
 @contextmanager
