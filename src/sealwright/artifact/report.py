@@ -9,7 +9,7 @@
     #! trust nordhof-line-3 7                               id and version of the trust file it decides by
     #! running 2026-11-20T02:10:00Z 7 sha256:9f86… 1.4.2 VX-200%20drive          since when, generation, manifest, version, product
     #! refused 2026-11-26T02:10:00Z 8 sha256:2cf2… 1.5.0 VX-200%20drive SW-TRUST-STALE
-    #! returned 2026-11-25T02:10:00Z 8 sha256:2cf2… 1.5.0 VX-200%20drive SW-INSTALL-REFUSED
+    #! returned 2026-11-25T02:10:00Z 8 sha256:2cf2… 1.5.0 VX-200%20drive SW-INSTALL-FAILED
     #! permit sha256:6b86…                                  a permit that was used
     #! courier sha256:e3b0…                                 a courier that was taken over, by the digest of its manifest
     #! nonce 5feceb66                                       the answer to somebody who asked for a fresh report

@@ -5,6 +5,7 @@
     spool = "/var/lib/sealwright/reports"           # where reports wait
     couriers = "/srv/transfer/couriers"             # what `courier unpack` took over here, acknowledged by its digests
 
+What was refused, taken back or permitted is in every report until the device runs that release, so that none of it is lost with one report.
 A check and a dry run are not reported. What cannot be reported is told and changes nothing about what was installed.
 """
 
@@ -12,10 +13,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sealwright.artifact.digest import Digest
-from sealwright.artifact.report import MAX_DIGESTS, Event, OnDevice, Report
+from sealwright.artifact.output import Replace, write_atomic
+from sealwright.artifact.report import (
+    MAX_BYTES,
+    MAX_DIGESTS,
+    MAX_EVENTS,
+    Event,
+    OnDevice,
+    Report,
+    parse_report,
+    report_bytes,
+)
 from sealwright.artifact.report import Outcome as Told
 from sealwright.artifact.source import read_file_or_none
 from sealwright.device.agentconfig import AgentConfig, ReportConfig
@@ -29,6 +40,7 @@ from sealwright.signing.home import open_home
 from sealwright.signing.stamps import utc_now
 from sealwright.trust.belief import load_trust
 
+LAST = "last"
 MAX_MANIFEST_BYTES = 1 << 20
 RETURNED = "SW-INSTALL-FAILED"
 _NOT_REPORTED = (Outcome.NEW, Outcome.WOULD_INSTALL)
@@ -47,8 +59,12 @@ class Reporter:
         if done.outcome in _NOT_REPORTED:
             return
         try:
-            now = utc_now()
-            write_report(self._said(done), self.report.spool, open_home(self.report.home), now)
+            said = self._said(done)
+            last = os.path.join(self.report.spool, LAST)
+            if (data := read_file_or_none(last, MAX_BYTES)) is not None:
+                said = carrying(said, parse_report(data, last))
+            write_report(said, self.report.spool, open_home(self.report.home), utc_now())
+            write_atomic(last, report_bytes(said), replace=Replace.YES)
         except SealwrightError as cause:
             self.failed(cause)
 
@@ -68,6 +84,22 @@ class Reporter:
             permits=() if permitted is None else (permitted.digest,),
             couriers=taken_over(self.report.couriers),
         )
+
+
+def carrying(said: Report, last: Report) -> Report:
+    """A report with what the one before it told and this device still does not run; the newest of each kind, as many as a report may hold."""
+    running = {one.manifest for one in said.running}
+    told = {(one.outcome, one.release.manifest, one.code): one for one in (*last.events, *said.events)}
+    left = [one for one in told.values() if one.release.manifest not in running]
+    events = [
+        one
+        for outcome in Told
+        for one in sorted((e for e in left if e.outcome is outcome), key=lambda e: e.release.at, reverse=True)[
+            :MAX_EVENTS
+        ]
+    ]
+    permits = sorted({*said.permits, *last.permits[: MAX_DIGESTS - len(said.permits)]}, key=str)
+    return replace(said, events=tuple(events), permits=tuple(permits))
 
 
 def taken_over(folder: str) -> tuple[Digest, ...]:
