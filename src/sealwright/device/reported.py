@@ -5,7 +5,7 @@
     spool = "/var/lib/sealwright/reports"           # where reports wait
     couriers = "/srv/transfer/couriers"             # what `courier unpack` took over here, acknowledged by its digests
 
-What was refused, taken back or permitted is in every report until the device runs that release, so that none of it is lost with one report.
+What was refused, taken back or permitted is in every report until the device runs that release or a newer one, so that none of it is lost with one report.
 A check and a dry run are not reported. What cannot be reported is told and changes nothing about what was installed.
 """
 
@@ -88,13 +88,13 @@ class Reporter:
 
 def carrying(said: Report, last: Report) -> Report:
     """A report with what the one before it told and this device still does not run; the newest of each kind, as many as a report may hold."""
-    running = {one.manifest for one in said.running}
-    told = {(one.outcome, one.release.manifest, one.code): one for one in (*last.events, *said.events)}
-    left = [one for one in told.values() if one.release.manifest not in running]
+    running = {one.product: one.generation for one in said.running}
+    open_ = [one for one in last.events if one.release.generation > running.get(one.release.product, -1)]
+    told = {(one.outcome, one.release.manifest, one.code): one for one in (*open_, *said.events)}
     events = [
         one
         for outcome in Told
-        for one in sorted((e for e in left if e.outcome is outcome), key=lambda e: e.release.at, reverse=True)[
+        for one in sorted((e for e in told.values() if e.outcome is outcome), key=lambda e: e.release.at, reverse=True)[
             :MAX_EVENTS
         ]
     ]
