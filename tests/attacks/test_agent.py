@@ -165,9 +165,13 @@ def test_a144_an_enforced_floor_stays_when_the_verifiers_memory_is_younger(maker
         maker.release("1.1.0", 2, description=PLAIN.replace("\n", "\nenforces = 2\n", 1)),
     )
     staged = staged_elsewhere(maker, tmp_path / "other", first)
+    maker.offer(first)
+    assert device.install() == "installed"
+    memory = device.state / "memory/state.json"
+    younger = memory.read_bytes()
     maker.offer(second)
     assert device.install() == "installed"
-    (device.state / "memory/state.json").unlink()
+    memory.write_bytes(younger)
     with lied_to(device, staged) as agent:
         done = judged(agent, first)
     assert (done.outcome, device.codes(done)) == ("refused", ["SW-GENERATION-OLD"])

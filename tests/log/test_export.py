@@ -100,7 +100,7 @@ def test_an_export_grows_with_its_log_and_refuses_another_history(run: Run, expo
     assert (code, "cannot be read by this version" in said) == (0, True)
     shutil.copy(exported / "log.db", tmp_path / "log.db")
     code, _, err = run("log", "export", "--database", database, "--out", folder)
-    assert (code, "714 entries, and the export 1014" in err) == (1, True)
+    assert (code, "716 entries, and the export 1016" in err) == (1, True)
     with opened(database) as store, LogWriter.open(store, SIGNER) as writer:
         writer.append([b"another %d" % at for at in range(400)]).result()
     code, _, err = run("log", "export", "--database", database, "--out", folder)
@@ -150,13 +150,13 @@ def test_a_proof_is_made_from_public_files_as_from_the_database(
 ) -> None:
     at = ["--folder", str(exported / "export")] if where == "folder" else ["--database", sqlite_url(exported)]
     wanted = signature_entry(321)
-    for number, (entry, leaf) in enumerate((("0", 0), ("713", 713), (str(wanted.signature), 15 + 321))):
+    for number, (entry, leaf) in enumerate((("0", 0), ("715", 715), (str(wanted.signature), 17 + 321))):
         out = tmp_path / f"{number}.tlog-proof"
         assert run("log", "prove", entry, *at, "--out", out)[0] == 0
         proof = read_proof(out.read_bytes(), "proof")
         assert (proof.leaf, proof.entry) == (leaf, ENTRIES[leaf])
         check_proof(proof, ENTRIES[leaf], [SIGNER.key], [], "proof")
-    for wrong in ("714", "-1", "x", "sha256:" + "00" * 32):
+    for wrong in ("716", "-1", "x", "sha256:" + "00" * 32):
         code, _, _ = run("log", "prove", "--out", tmp_path / "no", *at, "--", wrong)
         assert (code, (tmp_path / "no").exists()) == (2, False)
 
@@ -208,7 +208,7 @@ def test_a_monitor_reads_what_is_new_and_remembers_it(run: Run, exported: Path, 
     shutil.copy(exported / "log.db", tmp_path / "log.db")
     database, folder = sqlite_url(tmp_path), tmp_path / "export"
     assert run("log", "export", "--database", database, "--out", folder)[0] == 0
-    assert "714 of them read now" in monitor(run, folder, tmp_path)[1]
+    assert "716 of them read now" in monitor(run, folder, tmp_path)[1]
     assert "0 of them read now" in monitor(run, folder, tmp_path)[1]
     for more in (3, 256, 1, 700):
         with opened(database) as store, LogWriter.open(store, SIGNER) as writer:
@@ -216,7 +216,7 @@ def test_a_monitor_reads_what_is_new_and_remembers_it(run: Run, exported: Path, 
         assert run("log", "export", "--database", database, "--out", folder)[0] == 0
         code, said = monitor(run, folder, tmp_path)
         assert (code, f"; {more} of them read now" in said) == (0, True), said
-    assert "1,674 of them read now" in monitor(run, folder, tmp_path, "--whole")[1]
+    assert "1,676 of them read now" in monitor(run, folder, tmp_path, "--whole")[1]
 
 
 def test_a_monitor_misses_no_signature_of_its_list(run: Run, export: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_state_that_was_damaged_or_is_of_another_log_is_not_used(run: Run, exp
     for wrong in (
         "",
         good.replace("edge ", "edge A"),
-        good.replace("\n714\n", "\n715\n"),
+        good.replace("\n716\n", "\n717\n"),
         good.replace("# seal", "# Seal"),
     ):
         state.write_text(wrong)

@@ -197,7 +197,7 @@ def connected(asked: AwsKmsUri) -> Any:
         max_pool_connections=AT_ONCE,
     )
     try:
-        return boto3.client("kms", region_name=asked.region, config=config)
+        return boto3.session.Session().client("kms", region_name=asked.region, config=config)
     except BotoCoreError as cause:
         raise KeyUnavailable(
             str(asked), f"the AWS library refuses: {type(cause).__name__}", "Check its profile."

@@ -136,7 +136,7 @@ def open_bucket(url: str) -> BucketStorage:
     config = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"mode": "standard", "total_max_attempts": 4}
     )
-    client = boto3.client(
+    client = boto3.session.Session().client(
         "s3", endpoint_url=asked.get("endpoint"), region_name=asked.get("region", "us-east-1"), config=config
     )
     return BucketStorage(client, parts.netloc, parts.path.strip("/"))

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Router, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.errors import MalformedArtifact, RequestRefused
@@ -47,7 +49,9 @@ _NAME = re.compile(r"(?!\.{1,2}$)[^/\x00]{1,255}")
 
 
 @post("/prepares", status_code=201, summary="Sign that one's own copy came to the same")
-async def prepare(id_: str, data: GivenApproval, who: Principal, office: Office) -> StandingRequest:
+async def prepare(
+    id_: FromPath[str], data: JSONBody[GivenApproval], who: NamedDependency[Principal], office: NamedDependency[Office]
+) -> StandingRequest:
     """How it stands then: where nothing else is needed, it is being signed."""
     approval = Approval(Scheme(data.scheme), data.proof)
     return standing_told(await asyncio.to_thread(SecondPrepares(office.requests).take, who, id_, approval))
@@ -61,7 +65,11 @@ async def prepare(id_: str, data: GivenApproval, who: Principal, office: Office)
     opt={STREAMED: True},
 )
 async def upload(
-    id_: str, number: int, request: Request[Any, Any, Any], who: Principal, office: Office
+    id_: FromPath[str],
+    number: FromPath[int],
+    request: Request[Any, Any, Any],
+    who: NamedDependency[Principal],
+    office: NamedDependency[Office],
 ) -> StandingRequest:
     """How the request stands then. 422 where the service came to something else, which the log has too."""
     uploads, spool = Uploads(office.requests), office.spool
