@@ -135,6 +135,7 @@ repository = "{maker.repository.folder}"
 tuf_root = "{maker.repository.root_digest}"
 database = "sqlite:///hawkbit.db"
 state = "hawkbit"
+poll_seconds = 1
 [tls]
 certificate = "server.pem"
 key = "server.key"

@@ -70,7 +70,7 @@ def feedback(execution: str, finished: str = "none", *details: str) -> dict[str,
 def test_a_device_is_offered_what_its_channel_offers_and_gets_those_very_bytes(world: World) -> None:
     with world.house.client("plc-1") as client:
         answer = poll(client)
-        assert answer.json()["config"]["polling"]["sleep"] == "00:05:00"
+        assert answer.json()["config"]["polling"]["sleep"] == "00:00:01"
         link = base(client)["deploymentBase"]
         told = client.get(link).json()
         (chunk,) = told["deployment"]["chunks"]

@@ -8,7 +8,7 @@
     tuf_root = "sha256:9f86…"                       # of its first root, as in the devices' trust file
     database = "sqlite:///fleet.db"                 # the fleet's own, or one for this alone; or postgresql://USER@HOST/NAME
     state = "hawkbit"                               # a folder of its own, for verified metadata
-    poll_minutes = 5                                # how often a device is to ask
+    poll_seconds = 300                              # how often a device is to ask
     plain_listen = "10.1.2.3:8080"                  # the same without TLS, for devices that have none; may be left out
     plain_address = "http://updates.acme.example:8080"
 
@@ -37,8 +37,8 @@ from sealwright.service.tls import TlsFiles
 
 FIRST_LINE = "# sealwright hawkbit 1"
 HAWKBIT = Complaint(MalformedConfiguration, 1 << 20, "Correct it; `sealwright serve hawkbit FILE --check` reads it.")
-POLL_MINUTES = 5
-MAX_POLL_MINUTES = 24 * 60
+POLL_SECONDS = 300
+MAX_POLL_SECONDS = 86400
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ADDRESS = re.compile(r"(https?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?|(https?)://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
@@ -63,7 +63,7 @@ class HawkbitConfiguration:
     tuf_root: Digest
     database: str
     state: str
-    poll_minutes: int
+    poll_seconds: int
     tls: TlsFiles
 
 
@@ -80,12 +80,12 @@ def read_hawkbit(path: str) -> HawkbitConfiguration:
         tuf_root=top.digest("tuf_root"),
         database=database_of(top, folder),
         state=place_of(top, "state", folder),
-        poll_minutes=top.number("poll_minutes", 1, POLL_MINUTES),
+        poll_seconds=top.number("poll_seconds", 1, POLL_SECONDS),
         tls=tls_of(top, folder),
     )
     top.done()
-    if configuration.poll_minutes > MAX_POLL_MINUTES:
-        raise top.wrong("poll_minutes", f"at most {MAX_POLL_MINUTES}")
+    if configuration.poll_seconds > MAX_POLL_SECONDS:
+        raise top.wrong("poll_seconds", f"at most {MAX_POLL_SECONDS}")
     return configuration
 
 

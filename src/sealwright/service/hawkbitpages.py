@@ -86,7 +86,7 @@ class HawkbitDesk:
     offers: RepositoryOffers
     door: DeviceDoor
     plain: Door | None
-    poll_minutes: int
+    poll_seconds: int
     clock: Callable[[], datetime]
     log: Log = no_log
 
@@ -108,10 +108,9 @@ class HawkbitDesk:
 def resources(desk: HawkbitDesk) -> Litestar:
     """The application, without its edge."""
 
-    async def known_first(request: ASGIConnection[Any, Any, Any, Any], resource: BaseRouteHandler) -> None:
-        if not resource.opt.get(OPEN):
-            tenant, id_ = (str(request.path_params.get(name, "")) for name in ("tenant", "controller"))
-            request.scope["state"][DEVICE] = await desk.door.enter(request.scope, tenant, id_)
+    async def known_first(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        tenant, id_ = (str(request.path_params[name]) for name in ("tenant", "controller"))
+        request.scope["state"][DEVICE] = await desk.door.enter(request.scope, tenant, id_)
 
     def device(request: Request[Any, Any, Any]) -> Registered:
         return cast("Registered", request.scope["state"][DEVICE])
@@ -120,13 +119,13 @@ def resources(desk: HawkbitDesk) -> Litestar:
         return _answer(request, cause, desk.log)
 
     handlers = [poll, config_data, deployment, feedback, cancel, cancel_feedback, artifacts, artifact]
+    of_devices = Router("/{tenant:str}/controller/v1/{controller:str}", route_handlers=handlers, guards=[known_first])
     app = Litestar(
-        [Router("/{tenant:str}/controller/v1/{controller:str}", route_handlers=handlers), health],
+        [of_devices, health],
         dependencies={
             "desk": Provide(lambda: desk, sync_to_thread=False),
             "device": Provide(device, sync_to_thread=False),
         },
-        guards=[known_first],
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
         openapi_config=_document(),
@@ -156,8 +155,8 @@ async def poll(
         links.cancel_action = Href(f"{here}/cancelAction/{order.action.number}")
     if device.described is None:
         links.config_data = Href(f"{here}/configData")
-    hours, minutes = divmod(desk.poll_minutes, 60)
-    return ControllerBase(BaseConfig(Polling(f"{hours:02}:{minutes:02}:00")), links)
+    minutes, seconds = divmod(desk.poll_seconds, 60)
+    return ControllerBase(BaseConfig(Polling(f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}")), links)
 
 
 @put("/configData", status_code=200, summary="What the device tells of itself")

@@ -108,7 +108,7 @@ def opened_hawkbit(
             configuration.repository, configuration.tuf_root, configuration.state, store, clock, log
         )
         door = DeviceDoor(store, configuration.tenant, log)
-        desk = HawkbitDesk(store, offers, door, configuration.plain, configuration.poll_minutes, clock, log)
+        desk = HawkbitDesk(store, offers, door, configuration.plain, configuration.poll_seconds, clock, log)
         yield Hawkbit(configuration, desk, tls, log)
 
 
