@@ -21,7 +21,7 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.artifact.hashing import hash_tree
 from sealwright.artifact.manifest import Manifest
-from sealwright.artifact.output import sync_file_system
+from sealwright.artifact.output import Replace, sync_file_system, write_atomic
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
 from sealwright.errors import ReleaseRefused
@@ -248,10 +248,7 @@ def stage_channels(staging: Staging, product: ProductPath, channels: Channels) -
     target = roles.target_of(product.channels, len(data), hashlib.sha256(data).hexdigest())
     path = staging.target_path(roles.published_name(target))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomic(path, data, replace=Replace.YES)
     return target
 
 
