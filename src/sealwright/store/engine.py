@@ -92,7 +92,9 @@ class Store:
                     connection.execution_options(isolation_level="REPEATABLE READ")
                 transaction = connection.begin()
                 try:
-                    if self.is_sqlite:  # its driver begins nothing, and a listener to do so would be asked at every statement
+                    if (
+                        self.is_sqlite
+                    ):  # its driver begins nothing, and a listener to do so would be asked at every statement
                         connection.exec_driver_sql(begin.value)
                     yield connection
                 except BaseException:
