@@ -46,7 +46,7 @@ WORDS: dict[str, str] = {
     "release.planned": "would be published: roles {roles}; {files} new files, {size}",
     "release.published": "published to {place}: {files} new files, {size}",
     "release.until": "timestamp {version}, good until {time}: refresh it before that (release refresh)",
-    "release.root": 'Trust files name this repository by: tuf_root = "{root}"',
+    "release.root": "Trust files name this repository by its first root, {root}: sealwright trust add trust.toml repository 1.root.json",
     "release.place": "published to {place}",
     "release.role": "{role}: version {version}, until {ends}",
     "release.role-ends": "{role}: version {version}, until {ends}  <- renew it",
