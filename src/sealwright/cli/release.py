@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   sealwright release withdraw desk drives/vx-200 1.4.1 --advisory CVE-2026-1234
   sealwright release refresh desk --home home                           for cron: a new timestamp
   sealwright release status desk --within 30d
+  sealwright release status desk --reports /srv/transfer/couriers --devices devices.txt --couriers sent      what came back over the gap
+  sealwright release status desk --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright release accept 1.4.2 --home plant-home --trust trust.toml --before 1.4.1
   sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --home plant-home --trust trust.toml
 """
