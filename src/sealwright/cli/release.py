@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   sealwright release rotate desk root --key repo-root --key jan.pem --threshold 2 --home home
   sealwright release renew desk root targets drives
   sealwright release sign desk --home eva-home                          every staged role that her keys may sign
+  sealwright release sign desk drives --service https://sign.acme.example:8443 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright release add desk 1.4.2 --to drives/vx-200 --trust trust.toml
   sealwright release publish desk --home home --dry-run
   sealwright release publish desk --home home

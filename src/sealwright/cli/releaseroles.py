@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, period, pin_of
+from sealwright.cli.asking import add_service
 from sealwright.cli.releasemake import need_tuf, opened
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from sealwright.release.roles import Holders
     from sealwright.release.staging import Staging
     from sealwright.release.thresholds import Standing
+    from sealwright.service.serviceroles import ServiceRoles
     from sealwright.signing.home import Home
 
 _KEY = "a key for roles: its name in --home, or a PEM file with somebody's certificate or public key (repeat)"
@@ -69,7 +72,8 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     sign = add_action(commands, "sign", "sign staged roles with the keys of a home", examples)
     sign.add_argument("desk", metavar="DIR", help="the staging folder")
     sign.add_argument("roles", nargs="*", metavar="ROLE", help="which (else every one that the keys may sign)")
-    add_home(sign)
+    add_home(sign, required=False)
+    add_role_service(sign)
     for parser, run in ((init, run_init), (line, run_line), (rotate, run_rotate), (renew, run_renew), (sign, run_sign)):
         if parser is not renew:
             add_pin_file(parser)
@@ -140,6 +144,8 @@ def run_sign(args: argparse.Namespace) -> int:
     """Sign, and say who is still to sign."""
     from sealwright.errors import UsageError
 
+    if (args.home is None) is (args.service is None):
+        raise UsageError("--home", "roles are signed by a home or by a service", "Name one: --home or --service.")
     staging = opened(args.desk)
     unknown = [name for name in args.roles if name not in staging.staged_names]
     if unknown or not staging.staged_names:
@@ -148,6 +154,36 @@ def run_sign(args: argparse.Namespace) -> int:
             name, "it is not staged" if unknown else "nothing is staged", "`sealwright release status` lists what is."
         )
     return _sign(args, staging, args.roles)
+
+
+def add_role_service(parser: argparse.ArgumentParser) -> None:
+    """A service that holds the keys of roles."""
+    service = parser.add_argument_group("a signing service that holds the keys")
+    add_service(service, required=False)
+    service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
+    service.add_argument("--wait", metavar="PERIOD", type=period, help="how long approvals may take (else 1h)")
+
+
+@contextmanager
+def roles_in_service(args: argparse.Namespace) -> Iterator[ServiceRoles]:
+    """The keys of roles of --service; UsageError where it has none for who asks."""
+    from datetime import timedelta
+
+    from sealwright.cli.asking import client_of
+    from sealwright.errors import UsageError
+    from sealwright.service.serviceplace import ServicePlace
+    from sealwright.service.serviceroles import ServiceRoles
+
+    if args.pin_file is not None:
+        raise UsageError("--pin-file", "the service has its own", "Leave it out.")
+    wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
+    with client_of(args) as client:
+        keys = ServiceRoles(ServicePlace(client, reason=args.reason, wait_s=wait_s))
+        if not keys.ids:
+            raise UsageError(
+                args.service, "it has no key for roles of a repository", "Have one put into service.toml, [[key]]."
+            )
+        yield keys
 
 
 def signers_of(args: argparse.Namespace) -> RoleSigners:
@@ -177,7 +213,8 @@ def _sign(args: argparse.Namespace, staging: Staging, names: Sequence[str]) -> i
     """0 where nobody else has to sign what was asked for, else 3."""
     from sealwright.release.thresholds import sign_staged
 
-    with signers_of(args) as signers:
+    in_service = getattr(args, "service", None) is not None
+    with roles_in_service(args) if in_service else signers_of(args) as signers:
         standings = sign_staged(staging, signers, names)
     _say(args, standings)
     return 3 if any(one.missing for one in standings) else 0
