@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kit.fleet import DRIVE, NOW, FleetDevice, FleetHouse, channels, fleet_house, release, serving_fleet
@@ -90,8 +91,6 @@ def test_each_group_shows_who_runs_waits_refused_and_went_back_and_files_say_the
         assert house.curl("/v1/fleet/rollout", name="ada")[0] == 400
         assert house.curl("/v1/fleet/rollout?product=x", name="stranger")[0] == 404
         assert house.look("rollout?product=nothing")["offers"] == []
-    import msgspec
-
     assert shown == json.loads(msgspec.json.encode(one))
 
 

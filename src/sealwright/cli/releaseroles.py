@@ -13,7 +13,7 @@ from sealwright.cli.releasemake import need_tuf, opened
 
 if TYPE_CHECKING:
     from sealwright.keys.pin import Pin
-    from sealwright.release.rolekeys import RoleSigners
+    from sealwright.release.rolekeys import RoleKeys, RoleSigners
     from sealwright.release.roles import Holders
     from sealwright.release.staging import Staging
     from sealwright.release.thresholds import Standing
@@ -101,7 +101,7 @@ def run_init(args: argparse.Namespace) -> int:
         online,
     )
     staging = begin(args.desk, Settings(args.storage, terms), who, dict.fromkeys(args.line, lines), datetime.now(UTC))
-    return _sign(args, staging, ())
+    return _sign_here(args, staging, ())
 
 
 def run_line(args: argparse.Namespace) -> int:
@@ -113,7 +113,7 @@ def run_line(args: argparse.Namespace) -> int:
 
     staging = opened(args.desk)
     add_line(staging, args.line, _holders(open_home(args.home), args.key, args.threshold), datetime.now(UTC))
-    return _sign(args, staging, ("targets", args.line))
+    return _sign_here(args, staging, ("targets", args.line))
 
 
 def run_rotate(args: argparse.Namespace) -> int:
@@ -125,7 +125,7 @@ def run_rotate(args: argparse.Namespace) -> int:
 
     staging = opened(args.desk)
     holders = _holders(open_home(args.home), args.key, args.threshold)
-    return _sign(args, staging, hold(staging, args.role, holders, datetime.now(UTC)))
+    return _sign_here(args, staging, hold(staging, args.role, holders, datetime.now(UTC)))
 
 
 def run_renew(args: argparse.Namespace) -> int:
@@ -153,7 +153,11 @@ def run_sign(args: argparse.Namespace) -> int:
         raise UsageError(
             name, "it is not staged" if unknown else "nothing is staged", "`sealwright release status` lists what is."
         )
-    return _sign(args, staging, args.roles)
+    if args.service is None:
+        with signers_of(args) as signers:
+            return _sign(args, staging, signers, args.roles)
+    with roles_in_service(args) as roles:
+        return _sign(args, staging, roles, args.roles)
 
 
 def add_role_service(parser: argparse.ArgumentParser) -> None:
@@ -189,16 +193,22 @@ def roles_in_service(args: argparse.Namespace) -> Iterator[ServiceRoles]:
 def signers_of(args: argparse.Namespace) -> RoleSigners:
     """The keys of --home that sign roles; UsageError where it has none."""
     from sealwright.errors import UsageError
-    from sealwright.release.rolekeys import RoleSigners
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.stamps import utc_now
 
-    home = open_home(args.home)
-    keys = [key for key in home.keys if key.purpose is KeyPurpose.REPOSITORY]
-    if not keys:
+    signers = _signers_here(args)
+    if not signers.ids:
         raise UsageError(
             args.home, "it has no key for roles of a repository", "Make one: `sealwright key enrol repository`."
         )
+    return signers
+
+
+def _signers_here(args: argparse.Namespace) -> RoleSigners:
+    """The same of a home that begins something which others, or a service, may sign alone."""
+    from sealwright.release.rolekeys import RoleSigners
+    from sealwright.signing.home import open_home
+    from sealwright.signing.stamps import utc_now
+
+    home = open_home(args.home)
     return RoleSigners(home, _pin(args, home), utc_now)
 
 
@@ -206,18 +216,23 @@ def _pin(args: argparse.Namespace, home: Home) -> Pin | None:
     """One PIN for all: a home's keys for roles live in one place."""
     from sealwright.signing.home import KeyPurpose
 
-    return pin_of(args, next(home.uri(key) for key in home.keys if key.purpose is KeyPurpose.REPOSITORY))
+    uris = [home.uri(key) for key in home.keys if key.purpose is KeyPurpose.REPOSITORY]
+    return pin_of(args, uris[0]) if uris else None
 
 
-def _sign(args: argparse.Namespace, staging: Staging, names: Sequence[str]) -> int:
+def _sign(args: argparse.Namespace, staging: Staging, signers: RoleKeys, names: Sequence[str]) -> int:
     """0 where nobody else has to sign what was asked for, else 3."""
     from sealwright.release.thresholds import sign_staged
 
-    in_service = getattr(args, "service", None) is not None
-    with roles_in_service(args) if in_service else signers_of(args) as signers:
-        standings = sign_staged(staging, signers, names)
+    standings = sign_staged(staging, signers, names)
     _say(args, standings)
     return 3 if any(one.missing for one in standings) else 0
+
+
+def _sign_here(args: argparse.Namespace, staging: Staging, names: Sequence[str]) -> int:
+    """With what the home has."""
+    with _signers_here(args) as signers:
+        return _sign(args, staging, signers, names)
 
 
 def _holders(home: Home, named: Sequence[str], threshold: int) -> Holders:
