@@ -144,7 +144,7 @@ def test_a_repository_is_signed_by_a_service_with_approvals_and_read_by_tufs_own
     assert manifest in run("released", "--home", mine.folder)[1]
 
 
-def test_a149_a_role_that_is_not_what_the_request_claims_is_signed_by_no_service(tmp_path: Path) -> None:
+def test_a_role_that_is_not_what_the_request_claims_is_signed_by_no_service(tmp_path: Path) -> None:
     """Claims beside other bytes, a line that is called like a role of its own, bytes that are no role, and a request without them."""
     home = home_in(tmp_path)
     staging = begun(tmp_path / "desk", home)

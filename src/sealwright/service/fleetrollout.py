@@ -78,8 +78,10 @@ def _counted(connection: Connection, channels: Channels | None, product: str) ->
     devices: Counter[Place] = Counter()
     runs: Counter[tuple[Place, str]] = Counter()
     place = (RUNNING.c.channel, RUNNING.c.grp)
-    for channel, group, manifest, number in connection.execute(
-        select(*place, RUNNING.c.manifest, func.count()).where(of_product).group_by(*place, RUNNING.c.manifest)
+    # in the order of the index, else the database sorts every row
+    of_index = (RUNNING.c.generation, RUNNING.c.manifest, RUNNING.c.version, RUNNING.c.grp, RUNNING.c.channel)
+    for _, manifest, _, group, channel, number in connection.execute(
+        select(*of_index, func.count()).where(of_product).group_by(*of_index)
     ):
         runs[Place(channel, group), manifest] += number
         devices[Place(channel, group)] += number
