@@ -91,7 +91,9 @@ def _fetched(args: argparse.Namespace) -> dict[ProductPath, list[str]]:
     trust = load_trust(args.trust, fingerprint=args.trust_fingerprint).trust
     if trust.tuf_root is None:
         raise UsageError(
-            args.trust, "it names no repository", "Have officers add `tuf_root`, the digest of its first root."
+            args.trust,
+            "it names no repository",
+            "Have officers add it: `sealwright trust add trust.toml repository 1.root.json`.",
         )
     fetcher, urls = _source(args.repository)
     os.makedirs(args.into, exist_ok=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file
 from sealwright.cli.releasemake import megabytes, opened
-from sealwright.cli.releaseroles import signers_of
+from sealwright.cli.releaseroles import add_role_service, roles_in_service, signers_of
 
 if TYPE_CHECKING:
     from sealwright.release.channels import Channels, Named
     from sealwright.release.layout import ProductPath
     from sealwright.release.publication import Publication
     from sealwright.release.readiness import Planned
+    from sealwright.release.rolekeys import PublishingKeys
     from sealwright.release.staging import Staging
 
 
@@ -44,6 +47,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
         parser.add_argument("desk", metavar="DIR", help="the staging folder")
         add_home(parser)
         add_pin_file(parser)
+        add_role_service(parser)
     actions = ((promote, run_promote), (withdraw, run_withdraw), (publish, run_publish), (refresh, run_refresh))
     for parser, run in actions:
         add_json(parser)
@@ -116,7 +120,7 @@ def run_publish(args: argparse.Namespace) -> int:
     if args.dry_run:
         _say_planned(args, plan(staging, now))
         return 0
-    with signers_of(args) as signers:
+    with _publishing(args) as signers:
         sign_staged(staging, signers)
         foreign = Foreign.REPLACE if args.replace_foreign else Foreign.REFUSE
         _say_published(args, staging, publish(staging, signers, now, foreign))
@@ -130,9 +134,24 @@ def run_refresh(args: argparse.Namespace) -> int:
     from sealwright.release.publication import refresh
 
     staging = opened(args.desk)
-    with signers_of(args) as signers:
+    with _publishing(args) as signers:
         _say_published(args, staging, refresh(staging, signers, datetime.now(UTC)))
     return 0
+
+
+@contextmanager
+def _publishing(args: argparse.Namespace) -> Iterator[PublishingKeys]:
+    """The keys of the home; or of the service, and the home records what goes out."""
+    if args.service is None:
+        with signers_of(args) as signers:
+            yield signers
+        return
+    from sealwright.service.serviceroles import PublishingRoles
+    from sealwright.signing.home import open_home
+
+    home = open_home(args.home)
+    with roles_in_service(args) as roles:
+        yield PublishingRoles(roles, home)
 
 
 def _known(channels: Channels | None, product: ProductPath) -> Channels:

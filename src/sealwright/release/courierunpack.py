@@ -344,7 +344,7 @@ def _checked_repository(
         raise CourierRefused(
             name,
             "it brings a repository, and the trust file names none",
-            "Have `tuf_root` written into the trust file.",
+            "Have officers add it: `sealwright trust add trust.toml repository 1.root.json`.",
         )
     folder = os.path.join(building, name, MIRROR)
     first = os.path.join(folder, "metadata", FIRST_ROOT)
