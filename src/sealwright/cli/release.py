@@ -27,7 +27,8 @@ EXAMPLES = """examples:
   sealwright release refresh desk --home home                           for cron: a new timestamp
   sealwright release status desk --within 30d
   sealwright release accept 1.4.2 --home plant-home --trust trust.toml --before 1.4.1
-  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --home plant-home --trust trust.toml
+  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --promote production --home plant-home --trust trust.toml
+  sealwright release add plant-desk 1.4.2 1.4.3 --to drives/vx-200 --accepted-only --trust trust.toml
 """
 
 
