@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kit.doors import ask_body, get, post, told
 from kit.killable import add_key
-from kit.systemdmachine import Machine, machine
 from kit.openssl import cms_verify
 from kit.signingservice import House, house
+from kit.systemdmachine import Machine, machine
 from kit.tokens import PIN, make_token
 from kit.waiting import command
 

@@ -1,10 +1,10 @@
 """What runs inside the emulated machine (`machine.py`): one task a boot, TASK:ARGUMENT, told on the serial line.
 
-    install:17    a round of the agent's command; at the 17th call that changes the disk it says `point`, and goes on
-    count:        the same, and how many such calls there are
-    after:        what the boot found, what the agent made of it, and what its next round did; one line of JSON
-    round:        what interrupted rounds left is finished, and a round; the next boot does the same where it asks for one
-    commands:     the command lines of `commands.json`, what each said and how it ended; one line of JSON each
+install:17    a round of the agent's command; at the 17th call that changes the disk it says `point`, and goes on
+count:        the same, and how many such calls there are
+after:        what the boot found, what the agent made of it, and what its next round did; one line of JSON
+round:        what interrupted rounds left is finished, and a round; the next boot does the same where it asks for one
+commands:     the command lines of `commands.json`, what each said and how it ended; one line of JSON each
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A device for the emulated machine: one release installed, the next one offered in a folder on its disk.
 
-    device = MachineDevice.made(folder)                          # its tree is `folder`; a fresh disk of it: device.disk(image)
+device = MachineDevice.made(folder)                          # its tree is `folder`; a fresh disk of it: device.disk(image)
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ class MachineDevice:
         maker = Maker.at(tree / "maker")
         flash, current = tree / "flash", tree / "device" / "state" / "current"
         write = program(tree / "write", f'cp "$1" {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync')
-        undo = program(
-            tree / "undo", f"echo {OLD} > {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync"
-        )
+        undo = program(tree / "undo", f"echo {OLD} > {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync")
         healthy = program(tree / "healthy", health or f'test "$(cat {flash})" = "$(cat {current}/boot.bin)"')
         installers = (
             f"[[installer]]\ncomponent = 'boot'\nkind = 'exec'\ninstall = ['{write}', '{{file}}']\nundo = ['{undo}']\n"

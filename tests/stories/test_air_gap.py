@@ -6,8 +6,6 @@ without a way between them. What each step has to come to is written down in `EX
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
