@@ -83,6 +83,10 @@ class HawkbitHouse:
         """Wait until the service has read what the maker published last."""
         self._settled(lambda: self._read() > self._before)
 
+    def says(self, text: str) -> None:
+        """Wait until the service's log has a text."""
+        self._settled(lambda: text in self.log)
+
     def published(self) -> None:
         """Remember how often the repository was read, before it is published again."""
         self._before = self._read()

@@ -1,11 +1,12 @@
 """What a repository offers to the updaters of devices: read by python-tuf's client, judged by its channels, never by a rule of our own.
 
     offers = RepositoryOffers(configuration, store, clock, log)
-    offers.refresh()                                    # in a thread; where the repository is another one, or has ended
-    offers.offered(entry)                               # the release that its channel offers a device, with the files for its updater
+    offers.refresh()                                    # in a thread, every few seconds
+    if (view := offers.current) is not None:
+        view.offered(entry)                             # the release that its channel offers a device, with the files for its updater
 
 1. The repository's root is the one that the configuration names, its metadata counts until it ends, and no role is older than one seen before
-   (`release/client.py`). Where any of that fails nothing is offered at all, and nothing is cancelled.
+   (`release/client.py`). Where any of that fails nothing is offered at all, and nothing is cancelled; so it is for one product.
 2. A release is offered if the channel's manifest is there with that digest, claims what the channel says, and binds the bundle with the digest that the
    metadata has too. One that wants other products installed first is not: nobody here knows what is.
 3. Whether the maker signed it is not judged here. The device's updater judges the bundle's own signature.
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, select
 from tuf.api.metadata import TargetFile
@@ -37,6 +38,7 @@ from sealwright.service.hawkbittables import SEEN, Updater
 from sealwright.service.server import Log, no_log
 from sealwright.store.engine import Store
 
+AGAIN = timedelta(minutes=1)  # after something was refused that may still be on its way
 _TIMESTAMP = os.path.join("metadata", "timestamp.json")
 _AGAIN = "Publish the release again, or ask whoever publishes it."
 
@@ -69,12 +71,23 @@ class OfferedProduct:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All of it at one moment. ends: when the first of the metadata does; stamp: of `timestamp.json`."""
+    """All of it at one moment. ends: when the first of the metadata does; stamp: of `timestamp.json`; asked: the products that were looked for;
+    until: when it is read again in any case, because something of it was refused."""
 
     ends: datetime
     stamp: tuple[int, ...]
     products: Mapping[ProductPath, OfferedProduct]
-    asked: frozenset[ProductPath] = field(default_factory=frozenset)
+    asked: frozenset[ProductPath]
+    until: datetime
+
+    def offered(self, entry: Entry) -> ForDevice | None:
+        """What a device's channel offers it; None for nothing. entry: of a product that is here."""
+        product = self.products[entry.path]
+        named = product.channels.offered(entry.channel, entry.id, entry.group)
+        if named is None:
+            return None
+        found = product.bundles.get(named.manifest, ())
+        return ForDevice(named, tuple(one for one in found if one.name.endswith(entry.updater.suffix)))
 
 
 class RepositoryOffers:
@@ -90,7 +103,8 @@ class RepositoryOffers:
         self._clock = clock
         self._log = log
         self._view: View | None = None
-        self._failed: tuple[int, ...] | None = None
+        self._why = ""
+        self._refused = 0
         self.files = RepositoryFiles(repository)
 
     @property
@@ -99,33 +113,23 @@ class RepositoryOffers:
         view = self._view
         return view if view is not None and self._clock() < view.ends else None
 
-    def offered(self, entry: Entry) -> ForDevice | None:
-        """What a device's channel offers it; None for nothing."""
-        view = self.current
-        product = view.products.get(entry.path) if view is not None else None
-        named = product.channels.offered(entry.channel, entry.id, entry.group) if product is not None else None
-        if product is None or named is None:
-            return None
-        found = product.bundles.get(named.manifest, ())
-        return ForDevice(named, tuple(one for one in found if one.name.endswith(entry.updater.suffix)))
-
     def refresh(self) -> None:
-        """Read the repository again where it is another one, where its view has ended, or where a device of another product came."""
+        """Read the repository again where it is another one, where it was refused, or where a device of another product came."""
         with self._store.read() as connection:
             asked = paths(connection)
         stamp = _stamp(os.path.join(self._repository, _TIMESTAMP))
         view = self.current
-        if view is not None and view.stamp == stamp and view.asked >= asked:
-            return
-        if view is None and self._failed == stamp and self._view is None:
+        if view is not None and view.stamp == stamp and view.asked >= asked and self._clock() < view.until:
             return
         try:
             self._view = self._read(stamp, asked)
-            self._failed = None
+            self._why = ""
             self._log({"event": "repository", "until": str(self._view.ends), "products": len(self._view.products)})
         except SealwrightError as cause:
-            self._view, self._failed = None, stamp if isinstance(cause, RepositoryRefused) else None
-            self._log({"event": "repository-refused", "code": cause.code, "why": str(cause)[:500]})
+            self._view = None
+            if self._why != str(cause):
+                self._why = str(cause)
+                self._log({"event": "repository-refused", "code": cause.code, "why": self._why[:500]})
 
     def check(self) -> View:
         """Read it now; raises what refuses it."""
@@ -140,13 +144,16 @@ class RepositoryOffers:
         first = fetch_first_root(fetcher, METADATA)
         client = open_client(first, self._root, self._state, fetcher, (METADATA, TARGETS), self._clock())
         self._check_not_back(client)
+        self._refused = 0
         products = {}
         for path in sorted(asked, key=str):
             try:
                 products[path] = self._product(client, path)
-            except RepositoryRefused as cause:
+            except SealwrightError as cause:
+                self._refused += 1
                 self._log({"event": "product-refused", "path": str(path), "code": cause.code, "why": str(cause)[:500]})
-        return View(client.ends, stamp, products, asked)
+        until = self._clock() + AGAIN if self._refused else client.ends
+        return View(client.ends, stamp, products, asked, until)
 
     def _check_not_back(self, client: Client) -> None:
         """The second part of point 1."""
@@ -165,6 +172,7 @@ class RepositoryOffers:
             try:
                 bundles[named.manifest] = self._bundles(client, path, channels.product, named)
             except SealwrightError as cause:
+                self._refused += 1
                 told = {"path": str(path), "version": named.version, "code": cause.code, "why": str(cause)[:500]}
                 self._log({"event": "release-refused", **told})
         return OfferedProduct(channels, bundles)

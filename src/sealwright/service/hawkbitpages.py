@@ -90,19 +90,21 @@ class HawkbitDesk:
     clock: Callable[[], datetime]
     log: Log = no_log
 
-    def order(self, device: Registered) -> Order | None:
-        """What a device is to do; None where the repository cannot be relied on now."""
-        if self.offers.current is None:
-            return None
-        return order_for(self.store, device, self.offers.offered(device.entry), self.clock())
+    def order(self, device: Registered) -> tuple[Order | None, tuple[Bundle, ...]]:
+        """What a device is to do, with the files of what it is to install; nothing where its product cannot be relied on now."""
+        view = self.offers.current
+        if view is None or device.entry.path not in view.products:
+            return None, ()
+        offered = view.offered(device.entry)
+        order = order_for(self.store, device, offered, self.clock())
+        return order, offered.bundles if offered is not None else ()
 
     def bundles(self, device: Registered, number: int) -> tuple[Action, tuple[Bundle, ...]]:
         """The action that a device is to install, with its files; NotFoundException where it is none of that number."""
-        offered = self.offers.offered(device.entry)
-        order = order_for(self.store, device, offered, self.clock()) if offered is not None else None
-        if order is None or offered is None or order.doing is not Doing.INSTALL or order.action.number != number:
+        order, bundles = self.order(device)
+        if order is None or order.doing is not Doing.INSTALL or order.action.number != number:
             raise NotFoundException
-        return order.action, offered.bundles
+        return order.action, bundles
 
 
 def resources(desk: HawkbitDesk) -> Litestar:
@@ -144,7 +146,7 @@ async def poll(
 
     def asked() -> Order | None:
         note_poll(desk.store, device, desk.clock())
-        return desk.order(device)
+        return desk.order(device)[0]
 
     order = await asyncio.to_thread(asked)
     links = BaseLinks()
@@ -271,7 +273,7 @@ async def artifact(
         **({"content-range": f"bytes {start}-{end - 1}/{size}"} if end - start < size else {}),
     }
     status = 206 if end - start < size else 200
-    return Stream(_blocks(file, start, end), media_type=OCTETS, headers=headers, status_code=status)
+    return Stream(_blocks(file, start, end, desk.log), media_type=OCTETS, headers=headers, status_code=status)
 
 
 @get("/health", summary="Whether it serves", opt={OPEN: True})
@@ -302,7 +304,7 @@ async def _told(desk: HawkbitDesk, device: Registered, number: int, state: State
 
 
 def _cancelling(desk: HawkbitDesk, device: Registered, number: int) -> None:
-    order = desk.order(device)
+    order, _ = desk.order(device)
     if order is None or order.doing is not Doing.CANCEL or order.action.number != number:
         raise NotFoundException
 
@@ -341,13 +343,16 @@ def _range(said: str, size: int) -> tuple[int, int]:
     return int(found[1]), last
 
 
-async def _blocks(file: OpenArtifact, start: int, end: int) -> AsyncIterator[bytes]:
+async def _blocks(file: OpenArtifact, start: int, end: int, log: Log) -> AsyncIterator[bytes]:
     try:
         at = start
         while at < end:
             data = await asyncio.to_thread(_block, file, at, min(BLOCK, end - at))
             at += len(data)
             yield data
+    except SealwrightError as cause:
+        log({"event": "download-cut", "code": cause.code, "why": str(cause)[:500]})
+        raise
     finally:
         file.close()
 
