@@ -243,13 +243,17 @@ def test_files_may_lie_at_either_and_the_makers_metadata_says_what_they_are(
     assert device.install() == "installed"
 
 
-def test_two_repositories_with_a_key_in_common_are_not_two(maker: Maker, plant: Maker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["timestamp", "drives"])
+def test_two_repositories_with_a_key_in_common_are_not_two(
+    maker: Maker, plant: Maker, tmp_path: Path, role: str
+) -> None:
     shared = Maker.at(tmp_path / "shared")
-    role, key = "timestamp", maker.repository.signers["timestamp"]
-    shared.repository.root.revoke_key(shared.repository.signers[role].public_key.keyid, role)
-    shared.repository.root.add_key(key.public_key, role)
-    shared.repository.signers[role] = key
-    shared.repository.first_root = shared.repository.write_root()
+    key, its = maker.repository.signers[role], shared.repository
+    above = its.root if role == "timestamp" else its.targets
+    above.revoke_key(its.signers[role].public_key.keyid, role)
+    above.add_key(key.public_key, role)
+    its.signers[role] = key
+    its.first_root = its.write_root()
     release = maker.release("1.0.0", 1)
     for one in (maker, plant, shared):
         one.offer(release)

@@ -141,9 +141,11 @@ class Client:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The ids of the keys that sign for the four roles."""
-        root = self._updater._trusted_set.root
-        return frozenset(key for role in _ROLES for key in root.get_delegated_role(role).keyids)
+        """The public keys that sign for the four roles and the lines, as the roles write them; an id could be chosen for one."""
+        trusted = self._updater._trusted_set
+        lines = trusted.targets.delegations
+        every = (*trusted.root.keys.values(), *(lines.keys.values() if lines is not None else ()))
+        return frozenset(str(key.keyval.get("public")) for key in every)
 
     def versions(self) -> Mapping[str, int]:
         """The version of each of the four roles, by a name that changes with the role's keys."""
