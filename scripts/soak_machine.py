@@ -19,11 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kit.inmachine import POINT
 from kit.machine import Machine, Ran
-from kit.machinedevice import NEW, OLD, MachineDevice, said
+from kit.machinedevice import AT_ONCE, NEW, OLD, ORDERLY, MachineDevice, said
 
 CUTS = 48
-REBOOT = ("/bin/busybox", "reboot", "-f")  # at once, without a sync
-ORDERLY = ("/bin/busybox", "touch", "/tmp/reboot")  # after the agent has ended
 
 
 def main() -> int:
@@ -41,7 +39,7 @@ def main() -> int:
 def restarts(machine: Machine, folder: Path) -> int:
     """A release that counts after the next boot: one that works then, one that does not, and both orders of the restart."""
     wrong = 0
-    for number, (how, command) in enumerate((("orderly", ORDERLY), ("at once", REBOOT))):
+    for number, (how, command) in enumerate((("orderly", ORDERLY), ("at once", AT_ONCE))):
         for health, wanted in (("", NEW), (f"test $(cat {{flash}}) = {OLD}", OLD)):
             tree = folder / f"restart-{number}-{wanted}"
             device = MachineDevice.made(tree, restart=command, health=health.format(flash=tree / "flash"))

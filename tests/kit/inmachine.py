@@ -1,10 +1,10 @@
 """What runs inside the emulated machine (`machine.py`): one task a boot, TASK:ARGUMENT, told on the serial line.
 
-    install:17    a round of the agent's command; at the 17th call that changes the disk it says `point`, and goes on
-    count:        the same, and how many such calls there are
-    after:        what the boot found, what the agent made of it, and what its next round did; one line of JSON
-    round:        what interrupted rounds left is finished, and a round; the next boot does the same where it asks for one
-    commands:     the command lines of `commands.json`, what each said and how it ended; one line of JSON each
+install:17    a round of the agent's command; at the 17th call that changes the disk it says `point`, and goes on
+count:        the same, and how many such calls there are
+after:        what the boot found, what the agent made of it, and what its next round did; one line of JSON
+round:        what interrupted rounds left is finished, and a round; the next boot does the same where it asks for one
+commands:     the command lines of `commands.json`, what each said and how it ended; one line of JSON each
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from kit.powercut import Meter
 
 POINT = "machine: the point is reached"
 SAID = "machine: said "
-REBOOT = Path("/tmp/reboot")
 COMMANDS = "commands.json"
 
 
@@ -41,7 +40,7 @@ def main() -> int:
 
 
 def _install(at: Path, point: str) -> int:
-    Meter(at, int(point), lambda: print(POINT, flush=True)).install()
+    Meter(at, int(point), lambda: _line(POINT)).install()
     return _command(at)
 
 
@@ -109,13 +108,21 @@ def _commands(at: Path, _: str) -> int:
     for words in json.loads((at / COMMANDS).read_text()):
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            code = command(words)
+            try:
+                code = command(words)
+            except SystemExit as leaving:  # argparse
+                code = int(leaving.code or 0)
         _say({"code": code, "out": out.getvalue(), "err": err.getvalue()})
     return 0
 
 
 def _say(said: object) -> None:
-    print(SAID + json.dumps(said), flush=True)
+    _line(SAID + json.dumps(said))
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 _TASKS: dict[str, Callable[[Path, str], int]] = {

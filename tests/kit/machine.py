@@ -35,7 +35,9 @@ _KIT = ("__init__.py", "powercut.py", "inmachine.py")
 _LEFT_OUT = shutil.ignore_patterns(
     "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "config-*", "turtledemo"
 )
-_COMMAND_LINE = "root=/dev/nvme0n1 ro init=/init console=ttyS0 panic=-1 quiet no_timer_check tsc=reliable mitigations=off"
+_COMMAND_LINE = (
+    "root=/dev/nvme0n1 ro init=/init console=ttyS0 panic=-1 quiet no_timer_check tsc=reliable mitigations=off"
+)
 # the kernel hands words it does not know to the first program as its environment
 _INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc

@@ -1,6 +1,6 @@
 """A device for the emulated machine: one release installed, the next one offered in a folder on its disk.
 
-    device = MachineDevice.made(folder)                          # its tree is `folder`; a fresh disk of it: device.disk(image)
+device = MachineDevice.made(folder)                          # its tree is `folder`; a fresh disk of it: device.disk(image)
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from kit.inmachine import SAID, contents
 from kit.machine import Ran, ext4_disk
 
 OLD, NEW = "1.0.0", "1.1.0"
+AT_ONCE = ("/bin/busybox", "reboot", "-f")  # without a sync, and without an end of the agent
+ORDERLY = ("/bin/busybox", "touch", "/tmp/reboot")  # after the agent has ended
 _DESCRIPTION = (
     "# sealwright release 1\nenforces = 1\n"
     "[[component]]\nname = 'boot'\npath = 'boot.bin'\n"
@@ -35,9 +37,7 @@ class MachineDevice:
         maker = Maker.at(tree / "maker")
         flash, current = tree / "flash", tree / "device" / "state" / "current"
         write = program(tree / "write", f'cp "$1" {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync')
-        undo = program(
-            tree / "undo", f"echo {OLD} > {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync"
-        )
+        undo = program(tree / "undo", f"echo {OLD} > {flash}.new && sync {flash}.new && mv {flash}.new {flash} && sync")
         healthy = program(tree / "healthy", health or f'test "$(cat {flash})" = "$(cat {current}/boot.bin)"')
         installers = (
             f"[[installer]]\ncomponent = 'boot'\nkind = 'exec'\ninstall = ['{write}', '{{file}}']\nundo = ['{undo}']\n"
