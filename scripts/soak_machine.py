@@ -1,8 +1,9 @@
-"""A device in an emulated machine: power cuts while a release is installed, and real restarts; a table, and exit code 1 where one went wrong.
+"""A device in an emulated machine: power cuts while a release is installed, real restarts, and a stick with FAT; exit code 1 where
+something went wrong.
 
     scripts/soak_machine.py [CUTS]        48 by default, spread over all calls of an installation that change the disk
 
-Each cut: a disk with release 1.0.0, a boot, `agent install` of 1.1.0, kill -9 of the emulator behind one of those calls (what the guest
+The kernel is Debian's, which scripts/debian-kernel fetches once. Each cut: a disk with release 1.0.0, a boot, `agent install` of 1.1.0, kill -9 of the emulator behind one of those calls (what the guest
 had not yet written is gone), a second boot from the same disk. It must find a release that is whole, the agent must come to know which,
 and its next round must end with 1.1.0 whole. It takes some half a minute of one processor for each cut.
 """
@@ -10,6 +11,7 @@ and its next round must end with 1.1.0 whole. It takes some half a minute of one
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -19,19 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kit.inmachine import POINT
 from kit.machine import Machine, Ran
-from kit.machinedevice import NEW, OLD, MachineDevice, said
+from kit.machinedevice import AT_ONCE, NEW, OLD, ORDERLY, MachineDevice, said
+from kit.machinestick import on_fat
 
 CUTS = 48
-REBOOT = ("/bin/busybox", "reboot", "-f")  # at once, without a sync
-ORDERLY = ("/bin/busybox", "touch", "/tmp/reboot")  # after the agent has ended
+ROOT = Path(__file__).resolve().parent.parent
+LINUX = ROOT / ".cache" / "linux"
 
 
 def main() -> int:
     cuts = int(sys.argv[1]) if len(sys.argv) > 1 else CUTS
     folder = Path(tempfile.mkdtemp(prefix="sealwright-machine-"))
     try:
-        machine = Machine.made(folder / "machine")
-        wrong = restarts(machine, folder) + power_cuts(machine, folder, cuts)
+        subprocess.run([ROOT / "scripts" / "debian-kernel", LINUX], check=True)
+        machine = Machine.made(folder / "machine", LINUX)
+        wrong = restarts(machine, folder) + stick(machine, folder) + power_cuts(machine, folder, cuts)
     finally:
         shutil.rmtree(folder)
     print(f"{wrong} went wrong")
@@ -41,7 +45,7 @@ def main() -> int:
 def restarts(machine: Machine, folder: Path) -> int:
     """A release that counts after the next boot: one that works then, one that does not, and both orders of the restart."""
     wrong = 0
-    for number, (how, command) in enumerate((("orderly", ORDERLY), ("at once", REBOOT))):
+    for number, (how, command) in enumerate((("orderly", ORDERLY), ("at once", AT_ONCE))):
         for health, wanted in (("", NEW), (f"test $(cat {{flash}}) = {OLD}", OLD)):
             tree = folder / f"restart-{number}-{wanted}"
             device = MachineDevice.made(tree, restart=command, health=health.format(flash=tree / "flash"))
@@ -52,6 +56,18 @@ def restarts(machine: Machine, folder: Path) -> int:
             wrong += not good
             print(f"restart {how:8} wanted {wanted}: {told} {'' if good else 'WRONG ' + ran.words}", flush=True)
             shutil.rmtree(tree)
+    return wrong
+
+
+def stick(machine: Machine, folder: Path) -> int:
+    """Every command of the table on FAT; how many ended otherwise."""
+    wrong = 0
+    for told in on_fat(machine, folder / "fat"):
+        wrong += not told.good
+        words = " ".join(told.row.words).replace(str(folder), "")
+        print(f"FAT: {'as wanted' if told.good else 'WRONG'}, {told.code}: {words}", flush=True)
+        if not told.good or told.code:
+            print(f"     {told.words.splitlines()[0] if told.words else ''}".replace(str(folder), ""), flush=True)
     return wrong
 
 

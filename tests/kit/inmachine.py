@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -20,7 +21,6 @@ from kit.powercut import Meter
 
 POINT = "machine: the point is reached"
 SAID = "machine: said "
-REBOOT = Path("/tmp/reboot")
 COMMANDS = "commands.json"
 
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _install(at: Path, point: str) -> int:
-    Meter(at, int(point), lambda: print(POINT, flush=True)).install()
+    Meter(at, int(point), lambda: _line(POINT)).install()
     return _command(at)
 
 
@@ -108,13 +108,21 @@ def _commands(at: Path, _: str) -> int:
     for words in json.loads((at / COMMANDS).read_text()):
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            code = command(words)
+            try:
+                code = command(words)
+            except SystemExit as leaving:  # argparse
+                code = int(leaving.code or 0)
         _say({"code": code, "out": out.getvalue(), "err": err.getvalue()})
     return 0
 
 
 def _say(said: object) -> None:
-    print(SAID + json.dumps(said), flush=True)
+    _line(SAID + json.dumps(said))
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 _TASKS: dict[str, Callable[[Path, str], int]] = {

@@ -25,12 +25,13 @@ from importlib import metadata
 from pathlib import Path
 
 import sealwright
-from kit.kernel import BUSYBOX, KERNEL
+from kit.kernel import BUSYBOX, FOLDER
 
 LIMIT_S = 240.0
 ENDS = "machine: ended with "
 REPOSITORY = Path(__file__).resolve().parents[2]
 _DISTRIBUTIONS = REPOSITORY / "requirements" / "agent.txt"
+_STICK_MODULES = ("fat", "vfat", "nls_cp437", "nls_ascii")  # in the order in which they are loaded
 _KIT = ("__init__.py", "powercut.py", "inmachine.py")
 _LEFT_OUT = shutil.ignore_patterns(
     "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "config-*", "turtledemo"
@@ -77,13 +78,14 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """root: its read-only disk."""
+    """root: its read-only disk; kernel: Debian's."""
 
     root: Path
+    kernel: Path
 
     @classmethod
-    def made(cls, folder: Path, modules: Sequence[Path] = ()) -> Machine:
-        """The disk with Python, what the agent imports, and the tasks. modules: of the kernel, in the order in which they are loaded."""
+    def made(cls, folder: Path, linux: Path = FOLDER) -> Machine:
+        """The disk with Python, what the agent imports, and the tasks. linux: what scripts/debian-kernel made; the modules of a stick in it."""
         tree = folder / "root"
         for name in ("bin", "proc", "sys", "dev", "tmp", "etc", "modules", "lib64", "mnt"):
             (tree / name).mkdir(parents=True)
@@ -92,8 +94,9 @@ class Machine:
             if name != "busybox":
                 (tree / "bin" / name).symlink_to("busybox")
         (tree / "etc" / "passwd").write_text("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-        for number, module in enumerate(modules):
-            shutil.copy(module, tree / "modules" / f"{number}-{module.name}")
+        for number, name in enumerate(_STICK_MODULES):
+            if (linux / f"{name}.ko").is_file():
+                shutil.copy(linux / f"{name}.ko", tree / "modules" / f"{number}-{name}.ko")
         python = _python_into(tree)
         paths = _packages_into(tree / "packages")
         (tree / "init.py").write_text(_PROGRAM.format(paths=paths))
@@ -102,7 +105,7 @@ class Machine:
         init.chmod(0o755)
         image = ext4_disk(folder / "root.img", tree, megabytes=220)
         shutil.rmtree(tree)
-        return cls(image)
+        return cls(image, linux / "vmlinuz")
 
     def boot(self, task: str, disk: Path, at: Path, *, stick: Path | None = None) -> Ran:
         """Start it, let it do a task to the end, and switch it off. at: where the disk is mounted; stick: a FAT medium, at `at`.stick."""
@@ -122,7 +125,7 @@ class Machine:
         environment = f"MACHINE_AT={at} MACHINE_TASK={task} MACHINE_STICK={stick_place(at)}"
         arguments = [
             "qemu-system-x86_64", "-machine", "pc,accel=tcg", "-cpu", "max", "-m", "384", "-nographic", "-nodefaults", "-serial", "stdio",
-            "-monitor", "none", "-net", "none", *options, "-kernel", str(KERNEL), "-append", f"{_COMMAND_LINE} {environment}",
+            "-monitor", "none", "-net", "none", *options, "-kernel", str(self.kernel), "-append", f"{_COMMAND_LINE} {environment}",
         ]  # fmt: skip
         disks = [(self.root, "on"), (disk, "off"), *([(stick, "off")] if stick is not None else [])]
         for number, (path, read_only) in enumerate(disks):

@@ -14,6 +14,8 @@ from kit.inmachine import SAID, contents
 from kit.machine import Ran, ext4_disk
 
 OLD, NEW = "1.0.0", "1.1.0"
+AT_ONCE = ("/bin/busybox", "reboot", "-f")  # without a sync, and without an end of the agent
+ORDERLY = ("/bin/busybox", "touch", "/tmp/reboot")  # after the agent has ended
 _DESCRIPTION = (
     "# sealwright release 1\nenforces = 1\n"
     "[[component]]\nname = 'boot'\npath = 'boot.bin'\n"

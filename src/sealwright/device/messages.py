@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
 from sealwright.device.origin import PLANT, Pinned
-from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.release.layout import checked_part
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 500
 FETCH = b"fetch"
-_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryStale, RepositoryRefused, RepositoryUnavailable)
+_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryStale, RepositoryRefused, RepositoryUnavailable, OutputRefused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ TUF says that a repository is current and whole. Whether something of it may be 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +27,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
 from sealwright.artifact.source import read_file
-from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.release.channels import Channels, parse_channels
 from sealwright.release.layout import ProductPath
 
@@ -35,6 +36,7 @@ MAX_CHANNELS_BYTES = 64 << 10
 MAX_ROOT_BYTES = 512_000
 _ROLES = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
 _CONFIG = UpdaterConfig(max_root_rotations=256, max_delegations=64, root_max_length=MAX_ROOT_BYTES)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _AGAIN = "Fetch from the repository's own server, or ask whoever publishes it."
 
 
@@ -253,6 +255,10 @@ def explained(subject: str) -> Iterator[None]:
     except exceptions.DownloadLengthMismatchError as cause:
         raise RepositoryRefused(subject, f"more comes than was signed ({_said(cause)})", _AGAIN) from cause
     except (exceptions.DownloadError, OSError, ValueError) as cause:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            raise OutputRefused(
+                str(cause.filename or subject), "the disk is full", "Make room there, and try again."
+            ) from cause
         raise RepositoryUnavailable(
             subject, f"it cannot be read ({_said(cause)})", "Check its address, the network and the disk."
         ) from cause

@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +25,7 @@ from sealwright.artifact.manifest import Manifest
 from sealwright.artifact.output import Replace, sync_file_system, write_atomic
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
-from sealwright.errors import ReleaseRefused
+from sealwright.errors import OutputRefused, ReleaseRefused
 from sealwright.findings import Severity
 from sealwright.formats.manifest import read_listed
 from sealwright.release import roles
@@ -65,8 +66,7 @@ def add_releases(
     staging.line(product.line)
     with alone_in(staging.folder):
         verifier = Verifier(believed, Request(clock=now))
-        os.makedirs(os.path.join(staging.folder, "staged"), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.join(staging.folder, "staged"), prefix=".incoming-") as private:
+        with _private_place(staging) as private:
             every: dict[str, _New] = {}
             taken = []
             for number, path in enumerate(folders):
@@ -112,8 +112,7 @@ def add_acceptances(
     staging.line(product.line)
     with alone_in(staging.folder):
         verifier = Verifier(believed, Request(clock=now))
-        os.makedirs(os.path.join(staging.folder, "staged"), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.join(staging.folder, "staged"), prefix=".incoming-") as private:
+        with _private_place(staging) as private:
             every: list[_New] = []
             taken = []
             for number, path in enumerate(folders):
@@ -135,6 +134,20 @@ def add_acceptances(
         if every:
             staging.stage(changed, now)
     return tuple(taken)
+
+
+@contextmanager
+def _private_place(staging: Staging) -> Iterator[str]:
+    """A folder in the staging folder that is gone at the end; OutputRefused where the disk takes no more."""
+    staged = os.path.join(staging.folder, "staged")
+    try:
+        os.makedirs(staged, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=staged, prefix=".incoming-") as private:
+            yield private
+    except OSError as cause:
+        raise OutputRefused(
+            staged, f"it cannot be written ({cause.strerror})", "Make room there, and add the release again."
+        ) from cause
 
 
 @dataclass(frozen=True, slots=True)
