@@ -150,7 +150,9 @@ EXITS: dict[str, Exits] = {
     "release publish": Exits(
         "published; with --dry-run: it could be", "not published: clients get what they got before"
     ),
-    "release status": Exits("nothing ends within --within", "something ends, or has"),
+    "release status": Exits(
+        "nothing ends within --within, and every report counts", "something ends, or has; or a report does not count"
+    ),
     "release accept": Exits(
         "everything is accepted", "something is not", "everything is accepted, a timestamp is to come"
     ),

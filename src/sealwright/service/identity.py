@@ -18,6 +18,7 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sealwright.artifact.names import display
@@ -29,6 +30,7 @@ from sealwright.service.server import Answer, Log, no_log, plain
 from sealwright.service.tickets import PREFIX, Tickets
 from sealwright.signing.people import MAX_BYTES, People, Principal, parse_people
 
+_der_of = lru_cache(maxsize=1024)(ssl.PEM_cert_to_DER_cert)  # a client asks again and again
 _BEARER = re.compile(rb"bearer ([A-Za-z0-9._-]+)", re.IGNORECASE)
 _NEXT = "Use a client certificate, or a token of a CI system for this service."
 
@@ -131,7 +133,7 @@ class Door:
 def certificate_of(scope: Mapping[str, Any]) -> bytes | None:
     """What `tls.py` put there: DER of the client's own certificate."""
     chain = _shown(scope)
-    return ssl.PEM_cert_to_DER_cert(chain[0]) if chain else None
+    return _der_of(chain[0]) if chain else None
 
 
 def _shown(scope: Mapping[str, Any]) -> Sequence[str]:
