@@ -2,7 +2,7 @@
 
     scripts/try_units.py        as root, on Debian 12; some two minutes
 
-In a machine of its own (`tests/kit/machine.py`): PostgreSQL by Debian's own unit and its socket, a key in SoftHSM with two workers, PINs and
+In a machine of its own (`tests/kit/systemdmachine.py`): PostgreSQL by Debian's own unit and its socket, a key in SoftHSM with two workers, PINs and
 the TLS key handed over by systemd, files uploaded. One line for each thing that was seen; ends with 1 at the first that is not as it should be.
 """
 
@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kit.doors import ask_body, get, post, told
 from kit.killable import add_key
-from kit.machine import Machine, machine
 from kit.openssl import cms_verify
 from kit.signingservice import House, house
+from kit.systemdmachine import Machine, machine
 from kit.tokens import PIN, make_token
 from kit.waiting import command
 
