@@ -6,6 +6,8 @@
 3. What the fetch process said must be what follows from them for this device: a fetch process that was taken over can withhold, and
    then the metadata ends; it can neither bring up an offer nor make the device forget what was withdrawn, or withdraw something.
 
+4. A new root that the fetch process found counts at once, though the rest was refused (`learn_roots`): it may end a stolen key.
+
 What was verified is noted (`metadata/seen`) with the timestamp that it followed from, so that a check with nothing new reads one small file.
 """
 
@@ -23,7 +25,7 @@ from sealwright.device.messages import Seen, Wanted, message_bytes
 from sealwright.errors import RepositoryRefused
 from sealwright.log.canonical import read_time, time_text
 from sealwright.release.channels import parse_channels
-from sealwright.release.client import check_versions, fetch_file, fetch_first_root, open_client
+from sealwright.release.client import check_versions, fetch_file, fetch_first_root, open_client, take_roots
 from sealwright.release.folderfetcher import METADATA, TARGETS, FolderFetcher
 from sealwright.trust.state import read_state, update_state
 
@@ -48,7 +50,7 @@ def check_seen(seen: Seen, wanted: Wanted, trust: TrustFile, fetched: str, memor
     own = os.path.join(wanted.config.state, FOLDER)
     fetcher = _Fetched(fetched)
     note = _note(fetch_file(fetcher, f"{METADATA}timestamp.json", MAX_TIMESTAMP_BYTES), seen, wanted)
-    if _is_noted(own, note, wanted.now):
+    if _is_noted(own, note, wanted.now) and not _has_newer_root(own, fetched):
         return
     os.makedirs(own, mode=0o700, exist_ok=True)
     first = fetch_first_root(fetcher, METADATA)
@@ -65,6 +67,22 @@ def check_seen(seen: Seen, wanted: Wanted, trust: TrustFile, fetched: str, memor
     update_state(memory, lambda kept: kept.having_seen(trust.id, trust.version, versions))
     until = time_text(client.ends)
     write_atomic(os.path.join(own, NOTE), f"{until} {note}\n".encode(), replace=Replace.YES, mode=0o600)
+
+
+def learn_roots(wanted: Wanted, trust: TrustFile, fetched: str, memory: str) -> None:
+    """Remember the newest root that lies in the fetch process's folder. RepositoryRefused, RepositoryUnavailable where none can be read."""
+    own = os.path.join(wanted.config.state, FOLDER)
+    os.makedirs(own, mode=0o700, exist_ok=True)
+    fetcher = _Fetched(fetched)
+    versions = take_roots(fetch_first_root(fetcher, METADATA), wanted.root, own, fetcher, METADATA)
+    update_state(memory, lambda kept: kept.having_seen(trust.id, trust.version, versions))
+
+
+def _has_newer_root(own: str, fetched: str) -> bool:
+    """Whether the fetch process has a root beyond the one that the agent stands at."""
+    history = os.path.join("metadata", "root_history")
+    newest = max((int(one.partition(".")[0]) for one in os.listdir(os.path.join(own, "root_history"))), default=0)
+    return os.path.lexists(os.path.join(fetched, history, f"{newest + 1}.root.json"))
 
 
 def _note(timestamp: bytes, seen: Seen, wanted: Wanted) -> str:
