@@ -14,10 +14,11 @@ from kit.pki import NOW
 from kit.records import recorder
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
+from sealwright.errors import HandoverRefused
 from sealwright.plant.handover import Device, Ended, hand_over, prepare
 from sealwright.plant.installation import Stage
 from sealwright.plant.vendortool import Tool
-from sealwright.trust.verify import Request, Verifier
+from sealwright.trust.verify import Remember, Request, Verifier
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +35,25 @@ def test_a_permit_counts_for_one_serial_number_and_once(tool: Path, tmp_path: Pa
     digest = Digest.of(file.read_bytes())
     permit = write_permit(tmp_path / "permits", permit_for(digest, "drive.bin"), p_1=plant.one)
 
-    def load(number: int, serial: str, *permits: Path) -> Ended:
+    def load(number: int, serial: str, *permits: Path, program: Path = tool) -> Ended:
         request = Request(
-            clock=NOW, state=str(tmp_path / "state"), device=serial, permits=tuple(map(presented, permits))
+            clock=NOW,
+            state=str(tmp_path / "state"),
+            device=serial,
+            permits=tuple(map(presented, permits)),
+            remember=Remember.PROVED,
         )
         place = tmp_path / f"place-{number}"
         place.mkdir(mode=0o700)
         prepared = prepare(str(file), str(place), Device(serial), "", Verifier(plant.trust(), request))
-        loading = Tool((str(tool), str(tmp_path / "device"), "{file}"))
+        loading = Tool((str(program), str(tmp_path / "device"), "{file}"))
         return hand_over(prepared, Device(serial), loading, recorder(tmp_path / "records"))
 
+    unsafe = tmp_path / "unsafe"
+    unsafe.write_text("#!/bin/sh\n")
+    unsafe.chmod(0o777)
+    with pytest.raises(HandoverRefused):  # nothing was given to anybody, and the permit is as good as before
+        load(0, DEVICE, permit, program=unsafe)
     stages = [load(1, DEVICE).stage, load(2, "pump-4712", permit).stage, load(3, DEVICE, permit).stage]
     assert stages == [Stage.REFUSED, Stage.REFUSED, Stage.DONE]
     assert load(4, DEVICE, permit).stage is Stage.REFUSED
