@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -45,6 +45,8 @@ from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
 
 if TYPE_CHECKING:
+    from sealwright.device.origin import Origin
+    from sealwright.trust.model import TrustFile
     from sealwright.trust.verdict import Verdict
 
 CONSENT = "consent"
@@ -73,12 +75,17 @@ class Agent:
             done = self._round(doing, consent)
         except SealwrightError as cause:
             self._note(cause.code)
+            # who keeps the repository from a device does not keep the device from telling what it runs
+            if isinstance(cause, RepositoryRefused | RepositoryUnavailable) and doing not in (
+                Doing.CHECK,
+                Doing.DRY_RUN,
+            ):
+                self._report(self.ended(Outcome.NOT_REACHED, None))
             raise
         if doing is not Doing.CHECK:
             done = replace(done, running=self._told())
         self._note(done.outcome)
-        if self.seams.report is not None:
-            self.seams.report(done)
+        self._report(done)
         return done
 
     def roll_back(self) -> Round:
@@ -87,8 +94,7 @@ class Agent:
 
         done = go_back(self)
         self._note(done.outcome)
-        if self.seams.report is not None:
-            self.seams.report(done)
+        self._report(done)
         return done
 
     def running(self) -> Verdict | None:
@@ -99,16 +105,22 @@ class Agent:
 
     def wanted(self, believed: Believed, have: frozenset[bytes], reach: Reach = Reach.FETCH) -> Wanted:
         """What the fetch process is told. have: digests of files that need not be fetched; InstallRefused without a root to begin at."""
-        trust = believed.trust
-        if trust.tuf_root is None:
-            raise InstallRefused(
-                self.config.trust,
-                "it names no `tuf_root`",
-                "Have your officers add the root of the release repository.",
-            )
+        trust, plant = believed.trust, self.config.plant
+        roots = [self._root(trust, one) for one in (self.config.maker, plant) if one is not None]
         floor = read_state(self.device.memory).floor
         now = judgement(self.device.clock(), None, trust.issued, trust.expires, floor).judged
-        return Wanted(self.config, trust.tuf_root, now, have, self._permitted(), reach)
+        return Wanted(self.config, roots[0], now, have, self._permitted(), reach, None if plant is None else roots[1])
+
+    def _root(self, trust: TrustFile, origin: Origin) -> Digest:
+        root = trust.repository_root(origin.repository)
+        if root is None:
+            found = f"no [[repository]] `{origin.repository}`" if origin.repository else "no `tuf_root`"
+            raise InstallRefused(
+                self.config.trust,
+                f"it names {found}",
+                "Have your officers add the root of the release repository.",
+            )
+        return root
 
     def ended(self, outcome: Outcome, release: Named | None, verdict: Verdict | None = None) -> Round:
         """How a round ended, with what is installed now."""
@@ -139,8 +151,7 @@ class Agent:
             try:
                 seen = process.seen()
             except (RepositoryRefused, RepositoryStale):
-                with suppress(RepositoryRefused, RepositoryUnavailable):  # the first reason is told
-                    learn_roots(wanted, believed.trust, fetch_folder(self.config), self.device.memory)
+                learn_roots(wanted, believed.trust, fetch_folder(self.config), self.device.memory)
                 raise
             check_seen(seen, wanted, believed.trust, fetch_folder(self.config), self.device.memory)
             self.device.kept.change(lambda state: state.knowing(seen.withdrawn))
@@ -171,6 +182,10 @@ class Agent:
 
     def _permitted(self) -> frozenset[Digest]:
         return self.seams.permits.manifests if self.seams.permits is not None else frozenset()
+
+    def _report(self, done: Round) -> None:
+        if self.seams.report is not None:
+            self.seams.report(done)
 
     def _note(self, outcome: str) -> None:
         self.device.kept.change(lambda state: replace(state, checked=f"{time_text(self.device.clock())} {outcome}"))

@@ -142,14 +142,12 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
     path: the folder of a courier, the medium it lies on, or a `.courier` file; into: the receiver's folder, which is there. Raises
     CourierRefused saying why, MalformedArtifact, LimitExceeded, MediumGone, OutputRefused, the errors of a repository and of a state.
     """
-    for own in (into, receiver.state):
-        if os.path.isdir(own) and (why := unsafe_because(own)):
-            raise OutputRefused(own, why, "Name a folder in which nobody else may write.")
     if _lies_in(into, receiver.state):
         raise UsageError(into, "it is the state folder, or in it", "Name a folder of its own with --into.")
+    _check_places(into, receiver.state)
     cache = os.path.join(receiver.state, CACHE)
     with alone_in(into), _closed_to_others(), _source(path) as source:
-        os.makedirs(os.path.join(into, COURIERS), exist_ok=True)
+        _make(os.path.join(into, COURIERS))
         folder = os.path.join(into, COURIERS, source.name)
         if os.path.isdir(folder):
             raise CourierRefused(source.name, "it was taken over before", f"It lies in {folder}; unpack a newer one.")
@@ -177,6 +175,28 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
 def _lies_in(folder: str, other: str) -> bool:
     real, above = os.path.realpath(folder), os.path.realpath(other)
     return os.path.commonpath([real, above]) == above
+
+
+def _check_places(into: str, state: str) -> None:
+    """Only its owner may write where a courier is verified and remembered; the folder for it is made where it is not there yet."""
+    new = not os.path.lexists(into)
+    with _closed_to_others():
+        _make(into)
+    for own in (into, state):
+        if os.path.isdir(own) and (why := unsafe_because(own)):
+            if new:
+                with suppress(OSError):
+                    os.rmdir(into)
+            raise OutputRefused(own, why, "Name a folder in which nobody else may write.")
+
+
+def _make(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as cause:
+        raise OutputRefused(
+            folder, f"it cannot be made ({cause.strerror})", "Make room there, or name another folder with --into."
+        ) from cause
 
 
 @contextmanager
@@ -344,7 +364,7 @@ def _checked_repository(
         raise CourierRefused(
             name,
             "it brings a repository, and the trust file names none",
-            "Have `tuf_root` written into the trust file.",
+            "Have officers add it: `sealwright trust add trust.toml repository 1.root.json`.",
         )
     folder = os.path.join(building, name, MIRROR)
     first = os.path.join(folder, "metadata", FIRST_ROOT)

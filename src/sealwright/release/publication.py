@@ -25,7 +25,7 @@ from sealwright.artifact.folders import alone_in
 from sealwright.errors import MalformedRepository, ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.readiness import Planned, plan
-from sealwright.release.rolekeys import Payload, RoleSigners
+from sealwright.release.rolekeys import Payload, PublishingKeys
 from sealwright.release.sending import record_sent, sent_by
 from sealwright.release.staging import POINTER as KEPT_POINTER
 from sealwright.release.staging import RoleFile, Staging, check_root
@@ -55,7 +55,7 @@ class Publication:
     expires: datetime
 
 
-def publish(staging: Staging, signers: RoleSigners, now: datetime, foreign: Foreign = Foreign.REFUSE) -> Publication:
+def publish(staging: Staging, signers: PublishingKeys, now: datetime, foreign: Foreign = Foreign.REFUSE) -> Publication:
     """Points 1 to 4. Raises ReleaseRefused, RepositoryUnavailable, and what signing raises; nothing has changed then for clients,
     or all of it. foreign: what happens where the place has another timestamp than was published from here last."""
     with alone_in(staging.folder):
@@ -64,7 +64,7 @@ def publish(staging: Staging, signers: RoleSigners, now: datetime, foreign: Fore
         return _published(staging, storage, before, plan(staging, now), signers, now, foreign)
 
 
-def refresh(staging: Staging, signers: RoleSigners, now: datetime) -> Publication:
+def refresh(staging: Staging, signers: PublishingKeys, now: datetime) -> Publication:
     """A new timestamp for what is published, and a new snapshot where that one is old; what is staged stays so. Raises as `publish`."""
     with alone_in(staging.folder):
         storage = staging.storage
@@ -89,7 +89,7 @@ def _published(
     storage: Storage,
     before: bytes | None,
     planned: Planned,
-    signers: RoleSigners,
+    signers: PublishingKeys,
     now: datetime,
     foreign: Foreign,
 ) -> Publication:
@@ -141,7 +141,7 @@ def _snapshot(
     planned: Planned,
     files: Mapping[str, bytes],
     root: Root,
-    signers: RoleSigners,
+    signers: PublishingKeys,
     now: datetime,
 ) -> tuple[Snapshot, bytes | None]:
     """The snapshot to point to, and its bytes where it is a new one."""
@@ -162,7 +162,7 @@ def _snapshot(
     return snapshot, _signed_online(root, snapshot, signers)
 
 
-def _signed_online(root: Root, signed: Snapshot | Timestamp, signers: RoleSigners) -> bytes:
+def _signed_online(root: Root, signed: Snapshot | Timestamp, signers: PublishingKeys) -> bytes:
     """Point 2; ReleaseRefused where the home has not the keys."""
     role = root.get_delegated_role(signed.type)
     mine = [key for key in role.keyids if key in signers.ids][: role.threshold]
