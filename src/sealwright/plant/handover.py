@@ -43,7 +43,8 @@ from sealwright.release.description import (
     parse_description,
 )
 from sealwright.trust.permits import use_permit
-from sealwright.trust.state import update_state
+from sealwright.trust.rules import older_than
+from sealwright.trust.state import read_state, update_state
 from sealwright.trust.verdict import Outcome, Purpose, Verdict
 from sealwright.trust.verify import Remember, Verifier
 
@@ -133,7 +134,7 @@ def hand_over(
     with read_only(prepared.copy):
         judged = _unless_changed(prepared.copy, judged)
         if judged.verdict.outcome is Outcome.TRUSTED and prepared.memory:
-            judged = judged._replace(verdict=use_permit(judged.verdict, prepared.memory))
+            judged = judged._replace(verdict=_still_allowed(judged.verdict, prepared.memory))
         if judged.verdict.outcome is not Outcome.TRUSTED:
             return Ended(Stage.REFUSED, _recorded(recorder, judged, about))
         begun = _recorded(recorder, judged, replace(about, stage=Stage.BEGUN, tool=tool))
@@ -192,6 +193,17 @@ def _handed(part: str, device: Device, how: Tool | ByHand, tool: ToolUsed | None
     with suppress(HandoverRefused):
         code = how.run(part, device.serial)
     return (Stage.DONE if code == 0 else Stage.FAILED), replace(tool, exit=code) if tool is not None else None
+
+
+def _still_allowed(verdict: Verdict, memory: str) -> Verdict:
+    """The verdict, refused where meanwhile another one used its permit, or has installed something newer."""
+    if verdict.permitted is not None:
+        return use_permit(verdict, memory)
+    claims = verdict.claims
+    least = read_state(memory).generations.get(claims.product or "", 0)
+    return verdict.with_findings(
+        tuple(older_than(claims, least, "installed meanwhile", verdict.purpose)) if least else ()
+    )
 
 
 def _proved(prepared: Prepared, judged: Judged) -> Judged:
