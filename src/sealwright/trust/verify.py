@@ -56,8 +56,8 @@ MANY = 64
 
 
 class Remember(Enum):
-    """What a state keeps of an accepted installation: ACCEPTED its generation at once, or, with PROVED, only when who installs it says so
-    (`state.having_proved`), because what was accepted has yet to run."""
+    """What a state keeps of an accepted installation: ACCEPTED its generation and the use of its permit at once, or, with PROVED, only when
+    who installs it says so (`state.having_proved`, `permits.use_permit`), because what was accepted has yet to run."""
 
     ACCEPTED = auto()
     PROVED = auto()
@@ -352,10 +352,10 @@ class Verifier:
             lists[self.deny_name] = self.believed.deny_version
         accepted = verdict.outcome is Outcome.TRUSTED
         seen = [one for entry in decision.counted if entry.proof is not None for one in entry.proof.seen]
-        at_once = self.asked.purpose is Purpose.INSTALL and self.request.remember is Remember.ACCEPTED
-        generation = verdict.claims.generation if at_once else None
+        at_once = self.request.remember is Remember.ACCEPTED
+        generation = verdict.claims.generation if at_once and self.asked.purpose is Purpose.INSTALL else None
 
-        permitted, spent = verdict.permitted if accepted else None, False
+        permitted, spent = verdict.permitted if accepted and at_once else None, False
 
         def learn(known: State) -> State:
             nonlocal spent
@@ -370,7 +370,7 @@ class Verifier:
             return verdict
         self.state = update_state(folder, learn)
         self._check_newest()
-        newer = self._generations(verdict.claims) if accepted and permitted is None else []
+        newer = self._generations(verdict.claims) if accepted and verdict.permitted is None else []
         if permitted is not None and spent:  # another process used it meanwhile
             from sealwright.trust.permits import used_before
 
