@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+from kit.doors import get, told
 from kit.signingservice import House
 
 
@@ -52,13 +54,17 @@ def asked(made: House, *arguments: object, code: int = 0, who: str = "max", **en
 
     asking = threading.Thread(target=ask)
     asking.start()
-    waits: list[str] = []
-    while not waits:
-        assert not failed, failed
-        waits = [json.loads(line)["id"] for line in command(made, "eva", "approve", "--json").splitlines()]
-    yield Asked(waits[0], said)
+    while (id_ := _waiting(made, failed)) is None:
+        time.sleep(0.05)
+    yield Asked(id_, said)
     asking.join()
     assert not failed, failed
+
+
+def _waiting(made: House, failed: list[BaseException]) -> str | None:
+    assert not failed, failed
+    listed = told(made, "eva", get("/v1/requests?state=waiting")).json["requests"]
+    return str(listed[0]["id"]) if listed else None
 
 
 def entries(made: House, id_: str) -> list[str]:
