@@ -195,6 +195,7 @@ def questions(made: FleetHouse) -> None:
             "behind?product=VX-200+drive&group=line-3&after=gw-5",
             f"touched?manifest={manifest(DRIVE, 7)}",
             "touched?product=VX-200+drive&below=7",
+            "rollout?product=VX-200+drive",
             "silent",
             "devices/gw-77",
         ):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kit.openssl import run as program
+from kit.tufrepo import TufRepository
+from sealwright.artifact.digest import Digest
 from sealwright.cli.main import main
 from sealwright.trust.belief import load_trust
 from sealwright.trust.trustfile import parse_trust
@@ -260,6 +264,56 @@ def test_every_kind_is_added_and_taken_out_again(first: Path, homes: dict[str, P
     run("trust", "remove", first, "anchor", "eva", code=1)
     run("trust", "add", first, "person", "nobody", code=2)
     run("trust", "add", first, "deny", "key", "sha256:xy", "--reason", "x", code=1)
+    assert first.read_text() == before
+
+
+def test_a_repository_is_named_by_its_first_root_and_by_no_other(first: Path, tmp_path: Path, run: Run) -> None:
+    repo = TufRepository(tmp_path / "repo", datetime.now(UTC))
+    repo.publish()
+    root = repo.folder / "metadata" / "1.root.json"
+    digest = subprocess.run(["sha256sum", root], capture_output=True, text=True, check=True).stdout.split()[0]
+    run("trust", "new", "--next", first)
+    before = first.read_text()
+    assert "1 of 1 keys" in run("trust", "add", first, "repository", root)
+    assert parse_trust(first.read_bytes(), "x").tuf_root == repo.root_digest == Digest.parse(f"sha256:{digest}")
+    run("trust", "add", first, "repository", f"sha256:{digest}")
+
+    repo.root.version = 2
+    repo.write_root()
+    (tmp_path / "other").write_text("{}")
+    named = first.read_text()
+    for wrong, why in (
+        (root.with_name("2.root.json"), "root version 2"),
+        (root.with_name("timestamp.json"), "no root"),
+        (tmp_path / "other", "no root of a repository"),
+        ("sha256:abc", "no SHA-256 digest"),
+        ("sha256:" + "b" * 64, "it names another repository"),
+    ):
+        assert why in run("trust", "add", first, "repository", wrong, code=2), wrong
+    run("trust", "remove", first, "repository", "sha256:" + "b" * 64, code=2)
+    assert first.read_text() == named
+    run("trust", "remove", first, "repository", f"sha256:{digest}")
+    assert first.read_text() == before
+
+
+def test_a_further_repository_has_a_name(first: Path, tmp_path: Path, run: Run) -> None:
+    repo = TufRepository(tmp_path / "repo", datetime.now(UTC))
+    repo.publish()
+    root = repo.folder / "metadata" / "1.root.json"
+    run("trust", "new", "--next", first)
+    before = first.read_text()
+    run("trust", "add", first, "repository", root, "--name", "nordhof")
+    run("trust", "add", first, "repository", root, "--name", "nordhof")
+    trust = parse_trust(first.read_bytes(), "x")
+    assert [(one.name, one.root) for one in trust.repositories] == [("nordhof", repo.root_digest)]
+    assert trust.tuf_root is None
+    named = first.read_text()
+    other = "sha256:" + "b" * 64
+    assert "another repository" in run("trust", "add", first, "repository", other, "--name", "nordhof", code=2)
+    assert "two repositories have two roots" in run("trust", "add", first, "repository", root, code=1)
+    run("trust", "remove", first, "repository", other, code=2)
+    assert first.read_text() == named
+    run("trust", "remove", first, "repository", "nordhof")
     assert first.read_text() == before
 
 

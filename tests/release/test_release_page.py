@@ -12,7 +12,7 @@ def test_the_page_on_releases_is_typed(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "release.md").read_text().partition("## Channels")[0]
     lines = re.findall(r"^    (.+)$", page, re.MULTILINE)
     typed = [at for at, line in enumerate(lines) if line.startswith("$ ")]
-    assert len(typed) == 23
+    assert len(typed) == 26
     for at in typed:
         command, _, remark = lines[at][2:].partition("     # exit code ")
         code, said = bash(tmp_path, command)

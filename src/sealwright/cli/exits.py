@@ -150,7 +150,9 @@ EXITS: dict[str, Exits] = {
     "release publish": Exits(
         "published; with --dry-run: it could be", "not published: clients get what they got before"
     ),
-    "release status": Exits("nothing ends within --within", "something ends, or has"),
+    "release status": Exits(
+        "nothing ends within --within, and every report counts", "something ends, or has; or a report does not count"
+    ),
     "release accept": Exits(
         "everything is accepted", "something is not", "everything is accepted, a timestamp is to come"
     ),
@@ -159,6 +161,7 @@ EXITS: dict[str, Exits] = {
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "serve witness": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "serve fleet": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "serve hawkbit": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "report show": Exits("each signature is of its report", "one is not, or cannot be read"),
     "report send": Exits(
         "the service has them all", "it refuses one, or is no such service", "it does not answer; the reports are kept"

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   sealwright release rotate desk root --key repo-root --key jan.pem --threshold 2 --home home
   sealwright release renew desk root targets drives
   sealwright release sign desk --home eva-home                          every staged role that her keys may sign
+  sealwright release sign desk drives --service https://sign.acme.example:8443 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright release add desk 1.4.2 --to drives/vx-200 --trust trust.toml
   sealwright release publish desk --home home --dry-run
   sealwright release publish desk --home home
@@ -26,8 +27,11 @@ EXAMPLES = """examples:
   sealwright release withdraw desk drives/vx-200 1.4.1 --advisory CVE-2026-1234
   sealwright release refresh desk --home home                           for cron: a new timestamp
   sealwright release status desk --within 30d
+  sealwright release status desk --reports /srv/transfer/couriers --devices devices.txt --couriers sent      what came back over the gap
+  sealwright release status desk --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright release accept 1.4.2 --home plant-home --trust trust.toml --before 1.4.1
-  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --home plant-home --trust trust.toml
+  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --promote production --home plant-home --trust trust.toml
+  sealwright release add plant-desk 1.4.2 1.4.3 --to drives/vx-200 --accepted-only --trust trust.toml
 """
 
 

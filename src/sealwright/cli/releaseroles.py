@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, pin_of
+from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, period, pin_of
+from sealwright.cli.asking import add_service
 from sealwright.cli.releasemake import need_tuf, opened
 
 if TYPE_CHECKING:
     from sealwright.keys.pin import Pin
-    from sealwright.release.rolekeys import RoleSigners
+    from sealwright.release.rolekeys import RoleKeys, RoleSigners
     from sealwright.release.roles import Holders
     from sealwright.release.staging import Staging
     from sealwright.release.thresholds import Standing
+    from sealwright.service.serviceroles import ServiceRoles
     from sealwright.signing.home import Home
 
 _KEY = "a key for roles: its name in --home, or a PEM file with somebody's certificate or public key (repeat)"
@@ -69,7 +72,8 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     sign = add_action(commands, "sign", "sign staged roles with the keys of a home", examples)
     sign.add_argument("desk", metavar="DIR", help="the staging folder")
     sign.add_argument("roles", nargs="*", metavar="ROLE", help="which (else every one that the keys may sign)")
-    add_home(sign)
+    add_home(sign, required=False)
+    add_role_service(sign)
     for parser, run in ((init, run_init), (line, run_line), (rotate, run_rotate), (renew, run_renew), (sign, run_sign)):
         if parser is not renew:
             add_pin_file(parser)
@@ -97,7 +101,7 @@ def run_init(args: argparse.Namespace) -> int:
         online,
     )
     staging = begin(args.desk, Settings(args.storage, terms), who, dict.fromkeys(args.line, lines), datetime.now(UTC))
-    return _sign(args, staging, ())
+    return _sign_here(args, staging, ())
 
 
 def run_line(args: argparse.Namespace) -> int:
@@ -109,7 +113,7 @@ def run_line(args: argparse.Namespace) -> int:
 
     staging = opened(args.desk)
     add_line(staging, args.line, _holders(open_home(args.home), args.key, args.threshold), datetime.now(UTC))
-    return _sign(args, staging, ("targets", args.line))
+    return _sign_here(args, staging, ("targets", args.line))
 
 
 def run_rotate(args: argparse.Namespace) -> int:
@@ -121,7 +125,7 @@ def run_rotate(args: argparse.Namespace) -> int:
 
     staging = opened(args.desk)
     holders = _holders(open_home(args.home), args.key, args.threshold)
-    return _sign(args, staging, hold(staging, args.role, holders, datetime.now(UTC)))
+    return _sign_here(args, staging, hold(staging, args.role, holders, datetime.now(UTC)))
 
 
 def run_renew(args: argparse.Namespace) -> int:
@@ -140,6 +144,8 @@ def run_sign(args: argparse.Namespace) -> int:
     """Sign, and say who is still to sign."""
     from sealwright.errors import UsageError
 
+    if (args.home is None) is (args.service is None):
+        raise UsageError("--home", "roles are signed by a home or by a service", "Name one: --home or --service.")
     staging = opened(args.desk)
     unknown = [name for name in args.roles if name not in staging.staged_names]
     if unknown or not staging.staged_names:
@@ -147,22 +153,62 @@ def run_sign(args: argparse.Namespace) -> int:
         raise UsageError(
             name, "it is not staged" if unknown else "nothing is staged", "`sealwright release status` lists what is."
         )
-    return _sign(args, staging, args.roles)
+    if args.service is None:
+        with signers_of(args) as signers:
+            return _sign(args, staging, signers, args.roles)
+    with roles_in_service(args) as roles:
+        return _sign(args, staging, roles, args.roles)
+
+
+def add_role_service(parser: argparse.ArgumentParser) -> None:
+    """A service that holds the keys of roles."""
+    service = parser.add_argument_group("a signing service that holds the keys")
+    add_service(service, required=False)
+    service.add_argument("--reason", metavar="TEXT", default="", help="why, for those who approve")
+    service.add_argument("--wait", metavar="PERIOD", type=period, help="how long approvals may take (else 1h)")
+
+
+@contextmanager
+def roles_in_service(args: argparse.Namespace) -> Iterator[ServiceRoles]:
+    """The keys of roles of --service; UsageError where it has none for who asks."""
+    from datetime import timedelta
+
+    from sealwright.cli.asking import client_of
+    from sealwright.errors import UsageError
+    from sealwright.service.serviceplace import ServicePlace
+    from sealwright.service.serviceroles import ServiceRoles
+
+    if args.pin_file is not None:
+        raise UsageError("--pin-file", "the service has its own", "Leave it out.")
+    wait_s = (timedelta(hours=1) if args.wait is None else args.wait).total_seconds()
+    with client_of(args) as client:
+        keys = ServiceRoles(ServicePlace(client, reason=args.reason, wait_s=wait_s))
+        if not keys.ids:
+            raise UsageError(
+                args.service, "it has no key for roles of a repository", "Have one put into service.toml, [[key]]."
+            )
+        yield keys
 
 
 def signers_of(args: argparse.Namespace) -> RoleSigners:
     """The keys of --home that sign roles; UsageError where it has none."""
     from sealwright.errors import UsageError
-    from sealwright.release.rolekeys import RoleSigners
-    from sealwright.signing.home import KeyPurpose, open_home
-    from sealwright.signing.stamps import utc_now
 
-    home = open_home(args.home)
-    keys = [key for key in home.keys if key.purpose is KeyPurpose.REPOSITORY]
-    if not keys:
+    signers = _signers_here(args)
+    if not signers.ids:
         raise UsageError(
             args.home, "it has no key for roles of a repository", "Make one: `sealwright key enrol repository`."
         )
+    return signers
+
+
+def _signers_here(args: argparse.Namespace) -> RoleSigners:
+    """The same of a home that begins something which others, or a service, may sign alone."""
+    from sealwright.release.rolekeys import RoleSigners
+    from sealwright.signing.home import open_home
+    from sealwright.signing.stamps import utc_now
+
+    home = open_home(args.home)
     return RoleSigners(home, _pin(args, home), utc_now)
 
 
@@ -170,17 +216,23 @@ def _pin(args: argparse.Namespace, home: Home) -> Pin | None:
     """One PIN for all: a home's keys for roles live in one place."""
     from sealwright.signing.home import KeyPurpose
 
-    return pin_of(args, next(home.uri(key) for key in home.keys if key.purpose is KeyPurpose.REPOSITORY))
+    uris = [home.uri(key) for key in home.keys if key.purpose is KeyPurpose.REPOSITORY]
+    return pin_of(args, uris[0]) if uris else None
 
 
-def _sign(args: argparse.Namespace, staging: Staging, names: Sequence[str]) -> int:
+def _sign(args: argparse.Namespace, staging: Staging, signers: RoleKeys, names: Sequence[str]) -> int:
     """0 where nobody else has to sign what was asked for, else 3."""
     from sealwright.release.thresholds import sign_staged
 
-    with signers_of(args) as signers:
-        standings = sign_staged(staging, signers, names)
+    standings = sign_staged(staging, signers, names)
     _say(args, standings)
     return 3 if any(one.missing for one in standings) else 0
+
+
+def _sign_here(args: argparse.Namespace, staging: Staging, names: Sequence[str]) -> int:
+    """With what the home has."""
+    with _signers_here(args) as signers:
+        return _sign(args, staging, signers, names)
 
 
 def _holders(home: Home, named: Sequence[str], threshold: int) -> Holders:

@@ -1,4 +1,4 @@
-"""`release status`: what each channel offers, what is staged, and what ends when."""
+"""`release status`: what each channel offers and how that stands on the devices, what is staged, and what ends when."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sealwright.cli import releasereports
 from sealwright.cli.arguments import add_action, add_json, period
 from sealwright.cli.releasemake import megabytes, opened
 from sealwright.cli.releaseroles import standing_line, standing_text
 
 if TYPE_CHECKING:
+    from sealwright.cli.releasereports import Told
     from sealwright.release.overview import Overview, ProductState, RoleState
 
 
@@ -25,24 +27,28 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
         default=timedelta(0),
         help="what ends within it counts (else what has ended)",
     )
+    releasereports.configure(status)
     add_json(status)
     status.set_defaults(run=run_status)
 
 
 def run_status(args: argparse.Namespace) -> int:
-    """0 where nothing ends within the period, else 1."""
+    """0 where nothing ends within the period and every report counted, else 1."""
     from sealwright.release.overview import overview_of
 
     overview, now = overview_of(opened(args.desk)), datetime.now(UTC)
     ending = [one for one in overview.roles if one.expires - now <= args.within]
+    told = releasereports.asked(args, overview.products)
     if args.json:
         _print_json(overview)
+        for text in releasereports.lines_of(told) if told is not None else ():
+            print(text)
     else:
-        _say(overview, ending)
-    return 1 if ending else 0
+        _say(overview, ending, told)
+    return 1 if ending or (told is not None and told.not_counted) else 0
 
 
-def _say(overview: Overview, ending: list[RoleState]) -> None:
+def _say(overview: Overview, ending: list[RoleState], told: Told | None) -> None:
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
@@ -51,14 +57,19 @@ def _say(overview: Overview, ending: list[RoleState]) -> None:
         ends = {"role": one.role, "version": one.version, "ends": f"{one.expires:%Y-%m-%d %H:%M} UTC"}
         print("  " + (say("release.role-ends", **ends) if one in ending else say("release.role", **ends)))
     for product in overview.products:
-        _say_product(product)
+        _say_product(product, told)
+    if told is not None:
+        for text in releasereports.say_all(
+            told, {one.channels.product: one.channels.serial for one in overview.products}
+        ):
+            print(text)
     for standing in overview.staged:
         print(display(standing_text(standing)))
     if not overview.staged:
         print(say("release.nothing-staged"))
 
 
-def _say_product(product: ProductState) -> None:
+def _say_product(product: ProductState, told: Told | None) -> None:
     from sealwright.artifact.names import display
     from sealwright.texts.words import say
 
@@ -68,6 +79,8 @@ def _say_product(product: ProductState) -> None:
         who = ", ".join(offer.groups) or say("release.all-groups")
         release = {"version": offer.release.version, "generation": offer.release.generation}
         print("  " + say("release.offer", channel=offer.channel, percent=offer.percent, groups=who, **release))
+        for text in releasereports.say_offer(told, product.channels.product, offer) if told is not None else ():
+            print("    " + display(text))
     for gone in product.channels.withdrawn:
         print("  " + say("release.gone", version=gone.release.version, advisory=gone.advisory))
 

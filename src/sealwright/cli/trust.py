@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   sealwright trust add trust.toml --from drive.exe --dry-run     a maker, from a file that they shipped: what would be added
   sealwright trust add trust.toml --from drive.exe --confirmed "call with ACME support, 26 Nov" --owner eva
   sealwright trust add trust.toml officer mia --key mia.pem --threshold 2
+  sealwright trust add trust.toml repository desk/public/metadata/1.root.json      which releases devices follow
   sealwright trust add deny.toml deny key stolen.pem --reason "laptop stolen on 3 May"
   sealwright trust remove trust.toml officer jan --threshold 1
   sealwright trust diff /etc/sealwright/trust.toml new/trust.toml --inventory /srv/installed

@@ -318,6 +318,43 @@ def _minimum(draft: Draft, args: argparse.Namespace) -> list[str]:
     return []
 
 
+def _repository_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "root", metavar="ROOT", help="its 1.root.json, or the SHA-256 of that as `sha256:…`; nothing else is followed"
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="of a further one, such as the plant's own beside the maker's (default: the one)"
+    )
+
+
+def _repository(draft: Draft, args: argparse.Namespace) -> list[str]:
+    from sealwright.errors import UsageError
+    from sealwright.texts.words import say
+    from sealwright.trust.repositoryroot import read_first_root, root_digest
+    from sealwright.trust.words import groups
+
+    said = []
+    if args.root.startswith("sha256:"):
+        digest = root_digest(args.root)
+    else:
+        root = read_first_root(args.root)
+        digest = root.digest
+        said.append(say("trust-edit.root", keys=root.keys, threshold=root.threshold))
+    named = {one["name"]: one["root"] for one in draft.values.get("repository", [])}
+    before = draft.values.get("tuf_root") if args.name is None else named.get(args.name)
+    if before not in (None, str(digest)):
+        raise UsageError(
+            args.file,
+            f"it names another repository, {before}",
+            f"If it is to change: sealwright trust remove {args.file} repository {args.name or before}",
+        )
+    if args.name is None:
+        draft.set((), 0, "tuf_root", str(digest))
+    elif before is None:
+        draft.add(("repository",), {"name": args.name, "root": str(digest)})
+    return [*said, say("trust-edit.compare-root"), "  " + groups(digest)]
+
+
 Options = Callable[[argparse.ArgumentParser], None]
 
 
@@ -339,6 +376,11 @@ KINDS: dict[str, tuple[str, Options, Change]] = {
     "log": ("a signing log's key", _note_options, _note("log")),
     "witness": ("the key of one who watches logs", _note_options, _note("witness")),
     "rule": ("who may sign what; it begins in mode audit", _rule_options, _rule),
+    "repository": (
+        "the repository that devices get releases from, by its first root",
+        _repository_options,
+        _repository,
+    ),
     "permit": ("who may let one device do what the rules refuse", _permit_options, _permit),
     "deny": ("what is refused from now on", _deny_options, _deny),
     "evidence": ("where a key lives, when its certificate does not say", _evidence_options, _evidence),
@@ -357,6 +399,7 @@ EXAMPLES: dict[str, str] = {
     "witness": "witness witness.example+5d1b3f5c+AQ --name witness.example",
     "rule": 'rule "drive firmware" --environment production --anchor acme --purpose updatePackageSigning',
     "permit": 'permit "night shift" --kind break-glass --person p-17 --longest 12h --follow-up p-3 --follow-up p-4',
+    "repository": "repository desk/public/metadata/1.root.json",
     "deny": 'deny key stolen.pem --reason "laptop stolen on 3 May"',
     "evidence": "evidence cima.pem --provenance hardware-claimed",
     "minimum": 'minimum "VX-200 drive" 7',
@@ -380,6 +423,7 @@ NAMED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deny": (("deny",), ("key", "certificate", "artifact", "product", "serial")),
     "evidence": (("evidence",), ("key",)),
     "minimum": (("minimum",), ()),
+    "repository": (("repository",), ("name", "root")),
 }
 
 

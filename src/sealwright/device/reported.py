@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Replace, write_atomic
@@ -36,12 +37,12 @@ from sealwright.device.round import Outcome, Round
 from sealwright.errors import SealwrightError
 from sealwright.findings import Severity
 from sealwright.release.channels import Named
+from sealwright.release.courier import couriers_in
 from sealwright.signing.home import open_home
 from sealwright.signing.stamps import utc_now
 from sealwright.trust.belief import load_trust
 
 LAST = "last"
-MAX_MANIFEST_BYTES = 1 << 20
 RETURNED = "SW-INSTALL-FAILED"
 _NOT_REPORTED = (Outcome.NEW, Outcome.WOULD_INSTALL)
 
@@ -106,12 +107,8 @@ def taken_over(folder: str) -> tuple[Digest, ...]:
     """The digests of the newest couriers' manifests in a folder of `courier unpack`, sorted; () where there is none."""
     if not folder or not os.path.isdir(folder):
         return ()
-    found = []
-    for name in sorted(os.listdir(folder), reverse=True)[:MAX_DIGESTS]:
-        data = read_file_or_none(os.path.join(folder, name, f"{name}.manifest"), MAX_MANIFEST_BYTES)
-        if data is not None:
-            found.append(Digest.of(data))
-    return tuple(sorted(found, key=str))
+    newest = (digest for _, digest in islice(couriers_in(folder), MAX_DIGESTS))
+    return tuple(sorted(newest, key=str))
 
 
 def _running(config: AgentConfig, installed: Installed) -> OnDevice:

@@ -17,14 +17,18 @@ As one file (`.courier`) the same is a POSIX tar archive of regular files, witho
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.artifact.section import Complaint, read_toml
-from sealwright.errors import MalformedArtifact, UsageError
+from sealwright.artifact.source import read_file_or_none
+from sealwright.errors import MalformedArtifact, Unreadable, UsageError
 from sealwright.trust.toml import Toml, toml_text
 
 DESCRIPTION = "courier.toml"
@@ -33,6 +37,7 @@ SUFFIX = ".courier"
 PREFIX = "courier-"
 PARTS = ("repository", "trust", "log", "files", "reports")
 MAX_BYTES = 64 << 10
+MAX_MANIFEST_BYTES = 1 << 20
 MAX_TO = 200
 MAX_ANSWERS = 100
 LONGEST = timedelta(days=400)
@@ -75,6 +80,18 @@ def product_of(sender: str) -> str:
 def number_at(made: datetime) -> int:
     """A courier's number by its time, which people can read: 20261126120000."""
     return int(made.astimezone(UTC).strftime("%Y%m%d%H%M%S"))
+
+
+def couriers_in(folder: str) -> Iterator[tuple[str, Digest]]:
+    """Name and digest of the manifest of each courier in a folder, as packed or as unpacked, the last by name first; Unreadable."""
+    try:
+        names = os.listdir(folder)
+    except OSError as cause:
+        raise Unreadable(folder, f"it cannot be listed ({cause.strerror})", "Name a folder of couriers.") from cause
+    for name in sorted(names, reverse=True):
+        data = read_file_or_none(os.path.join(folder, name, f"{name}.manifest"), MAX_MANIFEST_BYTES)
+        if data is not None:
+            yield name, Digest.of(data)
 
 
 def sender_of(name: str) -> str | None:

@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,18 +20,18 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Timestamp
 from tuf.api.serialization import DeserializationError
 
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.errors import MalformedRepository, ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.readiness import Planned, plan
-from sealwright.release.rolekeys import Payload, RoleSigners
+from sealwright.release.rolekeys import Payload, PublishingKeys
 from sealwright.release.sending import record_sent, sent_by
 from sealwright.release.staging import POINTER as KEPT_POINTER
 from sealwright.release.staging import RoleFile, Staging, check_root
 from sealwright.release.storage import MAX_METADATA_BYTES, METADATA, POINTER, TARGETS, Added, Storage, other_pointer
 
 _ROOT = ".root.json"
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _HALF = 2  # of its term a snapshot may be old before a refresh makes a new one
 
 
@@ -57,7 +55,7 @@ class Publication:
     expires: datetime
 
 
-def publish(staging: Staging, signers: RoleSigners, now: datetime, foreign: Foreign = Foreign.REFUSE) -> Publication:
+def publish(staging: Staging, signers: PublishingKeys, now: datetime, foreign: Foreign = Foreign.REFUSE) -> Publication:
     """Points 1 to 4. Raises ReleaseRefused, RepositoryUnavailable, and what signing raises; nothing has changed then for clients,
     or all of it. foreign: what happens where the place has another timestamp than was published from here last."""
     with alone_in(staging.folder):
@@ -66,7 +64,7 @@ def publish(staging: Staging, signers: RoleSigners, now: datetime, foreign: Fore
         return _published(staging, storage, before, plan(staging, now), signers, now, foreign)
 
 
-def refresh(staging: Staging, signers: RoleSigners, now: datetime) -> Publication:
+def refresh(staging: Staging, signers: PublishingKeys, now: datetime) -> Publication:
     """A new timestamp for what is published, and a new snapshot where that one is old; what is staged stays so. Raises as `publish`."""
     with alone_in(staging.folder):
         storage = staging.storage
@@ -91,7 +89,7 @@ def _published(
     storage: Storage,
     before: bytes | None,
     planned: Planned,
-    signers: RoleSigners,
+    signers: PublishingKeys,
     now: datetime,
     foreign: Foreign,
 ) -> Publication:
@@ -143,7 +141,7 @@ def _snapshot(
     planned: Planned,
     files: Mapping[str, bytes],
     root: Root,
-    signers: RoleSigners,
+    signers: PublishingKeys,
     now: datetime,
 ) -> tuple[Snapshot, bytes | None]:
     """The snapshot to point to, and its bytes where it is a new one."""
@@ -164,7 +162,7 @@ def _snapshot(
     return snapshot, _signed_online(root, snapshot, signers)
 
 
-def _signed_online(root: Root, signed: Snapshot | Timestamp, signers: RoleSigners) -> bytes:
+def _signed_online(root: Root, signed: Snapshot | Timestamp, signers: PublishingKeys) -> bytes:
     """Point 2; ReleaseRefused where the home has not the keys."""
     role = root.get_delegated_role(signed.type)
     mine = [key for key in role.keyids if key in signers.ids][: role.threshold]
@@ -228,26 +226,12 @@ def _kept_or_new(staging: Staging, name: str, role: RoleFile) -> bytes:
 
 def _target(staging: Staging, target: TargetFile) -> Added:
     name = roles.published_name(target)
-    path = staging.target_path(name)
-    if not _has_bytes(path, target):
-        raise ReleaseRefused(target.path, "its bytes are not staged any more", "Add the release again.")
-    return Added(f"{TARGETS}/{name}", path, target.length)
-
-
-def _has_bytes(path: str, target: TargetFile) -> bool:
-    """Whether the bytes that were listed lie there, in a file and not behind a link: under their name there will never be others."""
-    try:
-        descriptor = os.open(path, _READ)
-    except OSError:
-        return False
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == target.hashes["sha256"]
+    digest = Digest(HashName.SHA256, bytes.fromhex(target.hashes["sha256"]))
+    return Added(f"{TARGETS}/{name}", staging.target_path(name), target.length, digest)
 
 
 def _role(staging: Staging, name: str, data: bytes) -> Added:
-    return Added(f"{METADATA}/{name}", staging.kept_path(name), len(data))
+    return Added(f"{METADATA}/{name}", staging.kept_path(name), len(data), Digest.of(data))
 
 
 def _meta(version: int, data: bytes) -> MetaFile:

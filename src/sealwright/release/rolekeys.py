@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -32,6 +33,7 @@ from sealwright.envelope.algorithms import (
 from sealwright.envelope.kinds import TUF
 from sealwright.errors import KeyRefused, UsageError
 from sealwright.formats.format import Coverage, Prepared
+from sealwright.formats.role import role_product
 from sealwright.keys.pin import Pin
 from sealwright.pki.oids import CONSTRUCTIONS
 from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
@@ -108,6 +110,30 @@ def read_role_key(path: str) -> SSlibKey:
             path, "there is no certificate and no public key in it", "Name a PEM file with one."
         ) from cause
     return role_key(key, algorithm_for(key, subject=path), path)
+
+
+class RoleKeys(Protocol):
+    """Keys that sign roles, wherever they are."""
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """As clients know them."""
+        ...
+
+    def sign(self, key_id: str, payloads: Sequence[Payload]) -> list[Signature]:
+        """One signature a payload, in order; recorded."""
+        ...
+
+
+class PublishingKeys(RoleKeys, Protocol):
+    """Those of who publishes. home: in whose journal it is recorded what went out."""
+
+    @property
+    def home(self) -> Home: ...
+
+    def close(self) -> None:
+        """Give back what is open, that journal among it."""
+        ...
 
 
 class RoleSigners:
@@ -202,5 +228,5 @@ def prepared_role(payload: Payload, algorithm: SignatureAlgorithm) -> Prepared:
         content=payload.data,
         size=size,
         coverage=Coverage.whole(size),
-        claims=Claims(product=f"role {payload.role}", version=str(payload.version)),
+        claims=Claims(product=role_product(payload.role), version=str(payload.version)),
     )

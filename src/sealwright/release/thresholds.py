@@ -15,7 +15,7 @@ from tuf.api.metadata import Root
 
 from sealwright.errors import UsageError
 from sealwright.release import roles
-from sealwright.release.rolekeys import Payload, RoleSigners
+from sealwright.release.rolekeys import Payload, RoleKeys
 from sealwright.release.staging import RoleFile, Staging
 
 
@@ -55,8 +55,8 @@ def standing_of(staging: Staging, name: str) -> Standing:
     )
 
 
-def sign_staged(staging: Staging, signers: RoleSigners, names: Collection[str] = ()) -> tuple[Standing, ...]:
-    """Sign staged roles (those named, else all) with every key of a home that may and has not; how each stands afterwards.
+def sign_staged(staging: Staging, signers: RoleKeys, names: Collection[str] = ()) -> tuple[Standing, ...]:
+    """Sign staged roles (those named, else all) with every key of a home or service that may and has not; how each stands afterwards.
 
     One key signs all its roles at once. Raises what signing raises; what one key signed before another failed is kept.
     """

@@ -20,6 +20,7 @@ from sealwright.log.headfile import read_head_file
 from sealwright.log.note import verifier_key
 from sealwright.service.config import Configuration
 from sealwright.service.identity import PeopleFile
+from sealwright.service.keyfare import served_key
 from sealwright.service.stamping import TimestampsEntry, timestamp_key
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.home import KeyPurpose, open_home
@@ -49,7 +50,7 @@ def _looks(configuration: Configuration, now: Callable[[], datetime]) -> Iterato
 
 
 def _check_key(home: str, name: str) -> None:
-    open_home(home).key(name, KeyPurpose.ARTIFACT)
+    served_key(open_home(home), name)
 
 
 def _check_timestamps(home: str, entry: TimestampsEntry) -> None:

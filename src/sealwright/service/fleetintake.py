@@ -27,7 +27,7 @@ from sealwright.artifact.report import Report, parse_report
 from sealwright.device.reporting import SignedReport
 from sealwright.device.reportkey import key_of_report
 from sealwright.errors import SealwrightError
-from sealwright.service.fleetoffers import Offers
+from sealwright.service.fleetoffers import KnownOffers, Offers
 from sealwright.service.fleetrows import Known, NewReport, known_devices, write_reports
 from sealwright.service.server import Log, no_log
 from sealwright.store.engine import Store
@@ -47,10 +47,12 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """number: that of the newest report of the device, where this one is old; else 0."""
+    """number: that of the newest report of the device, where this one is old; else 0. why: it was refused, or clashes with another one; never said to
+    who sent it."""
 
     answer: Answer
     number: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class Checked:
 class Intake:
     """Of one event loop and one database. counts: how often each answer was given since the start, and `clash`."""
 
-    def __init__(self, store: Store, offers: Offers, clock: Callable[[], datetime], log: Log = no_log) -> None:
+    def __init__(
+        self, store: Store, offers: Offers | KnownOffers, clock: Callable[[], datetime], log: Log = no_log
+    ) -> None:
         self._store = store
         self._offers = offers
         self._clock = clock
@@ -103,29 +107,29 @@ class Intake:
         checked = [self._checked(one) for one in reports]
         now = self._clock()
         with self._store.write() as connection:
-            known = known_devices(connection, {one.report.device for one in checked if one is not None})
+            known = known_devices(connection, {one.report.device for one in checked if isinstance(one, Checked)})
             new: dict[str, NewReport] = {}
             told = [self._judged(one, known, new) for one in checked]
             write_reports(connection, list(new.values()), self._offers.current, now)
         self.counts.update(one.answer for one in told)
         return told
 
-    def _checked(self, signed: SignedReport) -> Checked | None:
+    def _checked(self, signed: SignedReport) -> Checked | Told:
         try:
             return Checked(signed, parse_report(signed.report, "report"), key_of_report(signed, "report"))
         except SealwrightError as cause:
             self._log({"event": "report-refused", "code": cause.code, "why": str(cause)[:500]})
-            return None
+            return Told(Answer.REFUSED, why=f"{cause.code}: {cause}"[:500])
 
-    def _judged(self, one: Checked | None, known: Mapping[str, Known], new: dict[str, NewReport]) -> Told:
+    def _judged(self, one: Checked | Told, known: Mapping[str, Known], new: dict[str, NewReport]) -> Told:
         """Points 1 and 2. new: what is to be written, by device; the newest of each."""
-        if one is None:
-            return Told(Answer.REFUSED)
+        if isinstance(one, Told):
+            return one
         device = known.get(one.report.device)
         if device is None or device.retired or device.key != one.key:
             why = "not in the register" if device is None else "retired" if device.retired else "another key"
             self._log({"event": "report-refused", "device": one.report.device, "key": str(one.key), "why": why})
-            return Told(Answer.REFUSED)
+            return Told(Answer.REFUSED, why=f"device {one.report.device}: {why}")
         before = new.get(device.id)
         number = device.number if before is None else before.report.number
         octets = device.report if before is None else before.octets
@@ -137,6 +141,7 @@ class Intake:
         if one.report.number == number:
             self.counts["clash"] += 1
             self._log({"event": "report-clash", "device": device.id, "number": number})
+            return Told(Answer.OLD, number, f"device {device.id}: another report has the number {number}")
         return Told(Answer.OLD, number)
 
     async def _work(self) -> None:

@@ -47,6 +47,13 @@ class Offered:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class KnownOffers:
+    """Channels that somebody has read already."""
+
+    current: Offered
+
+
 class Offers:
     """The folder, read again where one of its files is another one. folder: "" for none."""
 

@@ -30,6 +30,7 @@ from sealwright.service.fleetintake import Answer as Become
 from sealwright.service.fleetintake import Intake
 from sealwright.service.fleetoffers import Offers
 from sealwright.service.fleetqueries import MAX_MANIFESTS, Scope
+from sealwright.service.fleetrollout import roll_out
 from sealwright.service.fleettables import Used
 from sealwright.service.fleetwire import GivenReports, Status, WireAnswer, WireAnswers
 from sealwright.service.server import Answer, Log, Request, Resource, no_log
@@ -233,7 +234,8 @@ class Health:
 def resources(desk: FleetDesk) -> dict[str, Resource]:
     """By their paths."""
     looks: Mapping[str, Look] = {
-        "status": _status, "behind": _behind, "touched": _touched, "silent": _silent, "used": _used
+        "status": _status, "behind": _behind, "touched": _touched, "silent": _silent, "used": _used,
+        "rollout": _rollout,
     }  # fmt: skip
     return {
         PATH: Reports(desk),
@@ -295,6 +297,14 @@ def _touched(desk: FleetDesk, question: Question) -> msgspec.Struct:
     if not scope.manifests and not scope.product:
         raise UsageError("touched", "nothing is named", "Name manifest=, or product= with or without below=.")
     return fleetqueries.running(desk.store, scope, after)
+
+
+def _rollout(desk: FleetDesk, question: Question) -> msgspec.Struct:
+    product = question.text("product")
+    question.done()
+    if not product:
+        raise UsageError("rollout", "no product is named", "Name product=.")
+    return roll_out(desk.store, desk.offers.current, product)
 
 
 def _silent(desk: FleetDesk, question: Question) -> msgspec.Struct:

@@ -50,20 +50,20 @@ def status(store: Store, offered: Offered, answers: Mapping[str, int], now: date
     with store.read() as connection:
         alive, since = DEVICES.c.retired == 0, _before(now, silent_hours)
         devices, never, silent = (
-            _count(connection, and_(alive, more))
+            count_devices(connection, and_(alive, more))
             for more in (true(), DEVICES.c.received == 0, DEVICES.c.received < since)
         )
         return Status(
             devices=devices,
-            retired=_count(connection, DEVICES.c.retired > 0),
+            retired=count_devices(connection, DEVICES.c.retired > 0),
             never=never,
             silent=silent,
             silent_hours=silent_hours,
             runs=_runs(connection),
             behind=_behind(connection),
-            withdrawn=_withdrawn(connection, offered),
+            withdrawn=withdrawn_runs(connection, offered),
             troubles=_troubles(connection),
-            used=_used(connection),
+            used=used_ones(connection),
             answers=dict(answers),
         )
 
@@ -87,7 +87,7 @@ def silent(store: Store, now: datetime, hours: int, after: str) -> DevicePage:
     wanted = and_(DEVICES.c.retired == 0, DEVICES.c.received < _before(now, hours))
     columns = (DEVICES.c.id, DEVICES.c.grp, DEVICES.c.plant, DEVICES.c.received)
     with store.read() as connection:
-        total = _count(connection, wanted)
+        total = count_devices(connection, wanted)
         found = connection.execute(
             select(*columns).where(wanted, DEVICES.c.id > after).order_by(DEVICES.c.id).limit(PAGE)
         ).all()
@@ -168,7 +168,8 @@ def _page(total: int, lines: list[DeviceLine]) -> DevicePage:
     return DevicePage(total, lines, lines[-1].device if len(lines) == PAGE else None)
 
 
-def _count(connection: Connection, wanted: ColumnElement[bool]) -> int:
+def count_devices(connection: Connection, wanted: ColumnElement[bool]) -> int:
+    """How many devices of the register are so."""
     return connection.execute(select(func.count()).select_from(DEVICES).where(wanted)).scalar_one()
 
 
@@ -198,7 +199,8 @@ def _troubles(connection: Connection) -> list[Trouble]:
     return [Trouble(*row) for row in found]
 
 
-def _used(connection: Connection) -> list[UsedOnes]:
+def used_ones(connection: Connection) -> list[UsedOnes]:
+    """Permits and couriers, by the number of devices that told of them."""
     return [UsedOnes(*row) for row in _grouped(connection, (USED.c.kind, USED.c.digest))]
 
 
@@ -210,7 +212,8 @@ def _grouped(
     return [tuple(row) for row in connection.execute(asked if wanted is None else asked.where(wanted))]
 
 
-def _withdrawn(connection: Connection, offered: Offered) -> list[WithdrawnRuns]:
+def withdrawn_runs(connection: Connection, offered: Offered) -> list[WithdrawnRuns]:
+    """What was withdrawn and still runs."""
     gone = offered.withdrawn
     if not gone:
         return []

@@ -105,6 +105,49 @@ class Status(Struct):
     answers: dict[str, int]
 
 
+class GroupStands(Struct):
+    """How a group of devices on a channel stands to one offered release. devices: of the group, with the product in their newest report;
+    runs: that run it; waits: to which it is offered and that do not run it yet."""
+
+    group: str
+    devices: int
+    runs: int
+    waits: int
+
+
+class GroupTrouble(Struct):
+    """How many devices of a group `refused` a release, or `returned` from it, and the code that says why."""
+
+    group: str
+    outcome: str
+    code: str
+    devices: int
+
+
+class OfferStands(Struct):
+    """An offered release on the devices of its channel. groups, troubles: by their name."""
+
+    channel: str
+    version: str
+    generation: int
+    manifest: str
+    groups: list[GroupStands]
+    troubles: list[GroupTrouble]
+
+
+class RollOut(Struct):
+    """How the offers of a product stand on the devices, by the newest report of each. serial: of the channels that were counted by, 0 for
+    none; devices, never: of the whole register, and of them without a report; couriers: taken over, by the digest of the manifest."""
+
+    product: str
+    serial: int
+    devices: int
+    never: int
+    offers: list[OfferStands]
+    withdrawn: list[WithdrawnRuns]
+    couriers: list[UsedOnes]
+
+
 class DeviceLine(Struct, omit_defaults=True):
     """A device in a list. received: of its newest report, "" before the first; product and what follows: of the release that is asked about."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum, auto
 from functools import partial
+from importlib.util import find_spec
 
 from sealwright.errors import UsageError
 from sealwright.keys.backends import open_watched
@@ -28,7 +29,7 @@ from sealwright.log.writer import LogWriter
 from sealwright.service.config import Configuration, KeyEntry
 from sealwright.service.wire import KeyFare
 from sealwright.signing.desk import Desk
-from sealwright.signing.home import EnrolledKey, Home
+from sealwright.signing.home import EnrolledKey, Home, KeyPurpose
 from sealwright.signing.pipeline import check_provenance
 from sealwright.signing.wish import ServedKey
 
@@ -38,6 +39,19 @@ class Opening(Enum):
 
     SERVE = auto()
     CHECK = auto()
+
+
+def served_key(home: Home, name: str) -> EnrolledKey:
+    """A key that is named in the configuration: for artifacts, or for roles of a repository. UsageError where it is neither, or python-tuf,
+    which reads the roles, is not installed."""
+    of_roles = any((key.name, key.purpose) == (name, KeyPurpose.REPOSITORY) for key in home.keys)
+    if of_roles and find_spec("tuf") is None:
+        raise UsageError(
+            f"key {name}",
+            "it signs roles of a repository, and python-tuf is not installed",
+            "Install it: pip install 'sealwright[service,release]'",
+        )
+    return home.key(name, KeyPurpose.REPOSITORY if of_roles else KeyPurpose.ARTIFACT)
 
 
 def log_key_of(home: Home, enrolled: EnrolledKey, configuration: Configuration) -> WatchedKey:

@@ -33,7 +33,7 @@ from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.cosigning import ROUND_S, Cosigner
 from sealwright.service.identity import Door, PeopleFile, Tokens
-from sealwright.service.keyfare import Opening, desk_of, log_key_of, timestamp_key_of
+from sealwright.service.keyfare import Opening, desk_of, log_key_of, served_key, timestamp_key_of
 from sealwright.service.logcounts import LogCounts
 from sealwright.service.metrics import Measured, Metrics
 from sealwright.service.metricspage import PATH, MetricsPage, Watched
@@ -184,7 +184,7 @@ def opened(
         judged = policies.open() if opening is Opening.SERVE else policies.judge()
         served: dict[str, ServedKey] = {}
         for entry in configuration.keys:
-            key = home.key(entry.name, KeyPurpose.ARTIFACT)
+            key = served_key(home, entry.name)
             desk = desk_of(home, key, entry, configuration, writer, clock, opening)
             stack.callback(desk.close)
             if desk.problem:

@@ -14,10 +14,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 
 from sealwright.artifact.manifest import parse_manifest
 from sealwright.artifact.names import display
+from sealwright.envelope.kinds import TUF
 from sealwright.errors import SealwrightError
+from sealwright.formats.role import lines_of_role
 from sealwright.log.canonical import read_canonical
 from sealwright.signing.items import Item
 from sealwright.signing.request import SigningRequest
@@ -105,12 +108,13 @@ def compared(before: Release, now: Release) -> Changes:
 
 
 def contents(items: Sequence[Item]) -> Mapping[str, FileState]:
-    """By name what a release signs: each artifact, or where it is a manifest what that lists."""
+    """By name what a release signs: each artifact, or what a manifest lists, or what a repository's role says."""
     found: dict[str, FileState] = {}
     for item in items:
         fields = read_canonical(item.line)
         name = str(fields.get("file", "?"))
-        listed = _listed(item, name) if fields.get("format") == "manifest" else None
+        read = _CONTENTS.get(str(fields.get("format")))
+        listed = read(item, name) if read is not None else None
         if listed is not None:
             found |= listed
             continue
@@ -178,6 +182,22 @@ def _listed(item: Item, name: str) -> Mapping[str, FileState] | None:
     }  # fmt: skip
     links = {display(link.name): FileState(f"-> {display(link.target)}", None) for link in manifest.links}
     return files | links
+
+
+def _targets(item: Item, name: str) -> Mapping[str, FileState] | None:
+    """What a repository's role says; None where it cannot be read here."""
+    if item.content is None or find_spec("tuf") is None:
+        return None
+    try:
+        return {
+            display(f"{name}: {one.name}"): FileState(display(one.said), one.size)
+            for one in lines_of_role(item.content, name)
+        }
+    except SealwrightError:
+        return None
+
+
+_CONTENTS = {"manifest": _listed, TUF.name: _targets}
 
 
 def _free(found: Mapping[str, FileState], name: str) -> str:

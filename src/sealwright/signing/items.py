@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
-from sealwright.envelope.kinds import KINDS
+from sealwright.envelope.kinds import KINDS, TUF
 from sealwright.errors import LimitExceeded, RequestRefused
 from sealwright.formats.format import Coverage, Prepared
 from sealwright.formats.known import EMBEDDED
@@ -34,7 +34,7 @@ MAX_ITEMS = 100_000
 MAX_NAME = 255
 _CLAIMS = frozenset(("product", "version", "generation", "hardware", "environment"))
 _NAMES = frozenset(("artifact", "content", "file", "format", "kind", "layout", "name", "size")) | _CLAIMS
-# what lies beside an artifact is of these formats, what goes inside of one in the table
+# what lies beside an artifact is of these formats, what goes inside of one in the table; roles of a repository are neither
 BESIDE = ("detached", "manifest")
 
 
@@ -99,8 +99,8 @@ def _prepared(fields: dict[str, Field], content: bytes | None) -> Prepared:
     if unknown := set(fields) - _NAMES:
         raise ValueError(f"`{min(unknown)[:40]}` is no field of it")
     form, kind = fields["format"], fields["kind"]
-    wanted = (form, "") if form in BESIDE else (form, EMBEDDED[form].kind) if form in EMBEDDED else None
-    if not isinstance(form, str) or not isinstance(kind, str) or wanted is None or kind not in KINDS:
+    known = form in BESIDE or form in EMBEDDED or form == TUF.name
+    if not isinstance(form, str) or not isinstance(kind, str) or not known or kind not in KINDS:
         raise ValueError("its format or kind is not known here")
     if kind not in _kinds_of(form):
         raise ValueError(f"a {form} is not signed as {kind}")
@@ -133,8 +133,8 @@ def _kinds_of(form: str) -> tuple[str, ...]:
     """The kinds that a format is signed as."""
     if form == "detached":
         return ("file",)
-    if form == "manifest":
-        return ("manifest",)
+    if form in ("manifest", TUF.name):
+        return (form,)
     kind = EMBEDDED[form].kind
     return _SEVERAL.get(form, (kind,))
 

@@ -51,7 +51,7 @@ STATEMENTS = tuple(
         kinds.TIMESTAMP,
     )
 )
-FORMATS = (*NAMES, "uefi-variable", *STATEMENTS, NONE)
+FORMATS = (*NAMES, "uefi-variable", kinds.TUF.name, *STATEMENTS, NONE)
 MAX_LONG = 2**63 - 1
 _SUBJECT = "asked-for"
 _RESOURCE = {

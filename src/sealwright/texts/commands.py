@@ -106,6 +106,8 @@ WORDS: dict[str, str] = {
     "trust-edit.subject": "{subject}, from {start} to {end}",
     "trust-edit.issuer": "issued by {issuer}",
     "trust-edit.compare": "compare this with its owner by phone (openssl x509 -noout -fingerprint -sha256):",
+    "trust-edit.root": "first root of a repository: {threshold} of {keys} keys sign the next one",
+    "trust-edit.compare-root": "compare this with who publishes it by phone (sha256sum 1.root.json):",
     "trust-edit.next": "Next: sealwright trust diff OLD {path} says what it changes; then its officers sign it",
     "trust-edit.next-deny": "Next: one officer signs it: sealwright trust sign {path} --home HOME --person ID",
     "trust-sign.signed": "signed {path} -> {written}",
