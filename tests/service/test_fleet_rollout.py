@@ -13,7 +13,9 @@ from kit.fleet import DRIVE, NOW, FleetDevice, FleetHouse, channels, fleet_house
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.report import Event, Outcome
 from sealwright.device.reporting import SignedReport
+from sealwright.errors import Unreadable
 from sealwright.release.channels import parse_channels
+from sealwright.release.courier import couriers_in
 from sealwright.service.reportfolder import Counted, count_reports, reports_in
 
 COURIER = Digest.of(b"courier")
@@ -134,3 +136,15 @@ def test_a153_what_is_not_verified_is_named_and_never_counted(house: FleetHouse,
         ("unsigned-7", "no signature"),
     ):  # fmt: skip
         assert said in why[f"{name}.report"], why
+
+
+def test_couriers_are_named_by_their_manifests_as_packed_and_as_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "courier-acme-1").mkdir()
+    (tmp_path / "courier-acme-1.manifest").write_bytes(b"packed")
+    (tmp_path / "courier-acme-2").mkdir()
+    (tmp_path / "courier-acme-2" / "courier-acme-2.manifest").write_bytes(b"unpacked")
+    (tmp_path / "notes.txt").write_text("no courier")
+    found = list(couriers_in(str(tmp_path)))
+    assert found == [("courier-acme-2", Digest.of(b"unpacked")), ("courier-acme-1", Digest.of(b"packed"))]
+    with pytest.raises(Unreadable):
+        list(couriers_in(str(tmp_path / "nothing")))

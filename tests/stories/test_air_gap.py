@@ -33,18 +33,47 @@ REPORTING = ("gw-00", "gw-19")
 # drawn: the devices whose place in the roll-out is among the first 40 of 100; the others are not offered it yet.
 EXPECTED: Mapping[str, Mapping[str, str]] = {
     "1.4.1 arrives, and nobody here accepted it": {
-        "another plant's courier desk": "?",
-        "plant's release desk": "?",
-        "plant's station": "?",
+        "another plant's courier desk": "refused: SW-COURIER-REFUSED",
+        "plant's release desk": "refused: SW-RELEASE-REFUSED",
+        "plant's station": "refused: SW-ACCEPTANCE-MISSING",
     },
-    "1.4.1 is accepted": {"plant's station": "?", "line-1": "?", "line-2": "?"},
-    "1.4.1 is offered to line-1": {"line-1": "?", "line-2": "?"},
-    "1.4.1 is offered to all": {"line-1": "?", "line-2": "?"},
-    "1.4.2 is offered to 40 percent": {"drawn": "?", "not drawn": "?"},
-    "1.4.2 is withdrawn": {"drawn": "?", "not drawn": "?", "not drawn, at an old stick with 1.4.2": "?"},
-    "a new device sees only the old stick": {"without the deny list": "?", "with the deny list": "?"},
-    "1.4.3 is offered to all": {"line-1": "?", "line-2": "?", "gw-00, at an old stick with 1.4.1": "?"},
-    "the reports come back": {"vendor's desk": "?", "1.4.3, line-1": "?", "1.4.3, line-2": "?", "couriers": "?"},
+    "1.4.1 is accepted": {
+        "plant's station": "trusted",
+        "line-1": "nothing-offered",
+        "line-2": "nothing-offered",
+    },
+    "1.4.1 is offered to line-1": {
+        "line-1": "installed, runs 1.4.1",
+        "line-2": "nothing-offered",
+    },
+    "1.4.1 is offered to all": {
+        "line-1": "nothing-new, runs 1.4.1",
+        "line-2": "installed, runs 1.4.1",
+    },
+    "1.4.2 is offered to 40 percent": {
+        "drawn": "installed, runs 1.4.2",
+        "not drawn": "nothing-new, runs 1.4.1",
+    },
+    "1.4.2 is withdrawn": {
+        "drawn": "nothing-new, runs 1.4.2",
+        "not drawn": "nothing-new, runs 1.4.1",
+        "not drawn, at an old stick with 1.4.2": "refused: SW-REPOSITORY-REFUSED",
+    },
+    "a new device sees only the old stick": {
+        "without the deny list": "installed, runs 1.4.2",
+        "with the deny list": "refused: SW-DENIED-GENERATION, SW-RULE-NONE",
+    },
+    "1.4.3 is offered to all": {
+        "line-1": "installed, runs 1.4.3",
+        "line-2": "installed, runs 1.4.3",
+        "gw-00, at an old stick with 1.4.1": "refused: SW-REPOSITORY-REFUSED",
+    },
+    "the reports come back": {
+        "vendor's desk": "2 of 2 devices reported",
+        "1.4.3, line-1": "1 of 1 run it, 0 wait",
+        "1.4.3, line-2": "1 of 1 run it, 0 wait",
+        "couriers": "courier-acme-1: 2, courier-acme-2: 2, courier-acme-3: 2, courier-nordhof-1: 0",
+    },
 }
 
 

@@ -34,6 +34,7 @@ from sealwright.trust.toml import Toml, toml_text
 DESCRIPTION = "courier.toml"
 FIRST_LINE = "# sealwright courier 1"
 SUFFIX = ".courier"
+MANIFEST = ".manifest"
 PREFIX = "courier-"
 PARTS = ("repository", "trust", "log", "files", "reports")
 MAX_BYTES = 64 << 10
@@ -83,15 +84,20 @@ def number_at(made: datetime) -> int:
 
 
 def couriers_in(folder: str) -> Iterator[tuple[str, Digest]]:
-    """Name and digest of the manifest of each courier in a folder, as packed or as unpacked, the last by name first; Unreadable."""
+    """Name and digest of the manifest of each courier in a folder, the last by name first; Unreadable.
+
+    As packed (`NAME.manifest` beside NAME), and as unpacked (both in a folder NAME).
+    """
     try:
         names = os.listdir(folder)
     except OSError as cause:
         raise Unreadable(folder, f"it cannot be listed ({cause.strerror})", "Name a folder of couriers.") from cause
-    for name in sorted(names, reverse=True):
-        data = read_file_or_none(os.path.join(folder, name, f"{name}.manifest"), MAX_MANIFEST_BYTES)
-        if data is not None:
-            yield name, Digest.of(data)
+    for name in sorted((one for one in names if not one.endswith(MANIFEST)), reverse=True):
+        for path in (f"{name}{MANIFEST}", os.path.join(name, f"{name}{MANIFEST}")):
+            data = read_file_or_none(os.path.join(folder, path), MAX_MANIFEST_BYTES)
+            if data is not None:
+                yield name, Digest.of(data)
+                break
 
 
 def sender_of(name: str) -> str | None:

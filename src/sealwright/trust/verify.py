@@ -39,6 +39,7 @@ from sealwright.trust.ground import Ground
 from sealwright.trust.rules import MINIMUM, Decision, agreed_claims, decide, old_components, older_than, takes_record
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
+from sealwright.trust.telling import weight
 from sealwright.trust.times import Judgement, judgement, raised
 from sealwright.trust.verdict import Asked, Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
 
@@ -385,7 +386,7 @@ class Verifier:
         claims: Claims,
         when: Judgement,
     ) -> Verdict:
-        every = (*sorted(findings, key=_weight), *self.believed.findings, *self.ground.crl_findings)
+        every = (*sorted(findings, key=weight), *self.believed.findings, *self.ground.crl_findings)
         main = decision.counted or tuple(judged)
         rule = decision.rules[0] if decision.rules else None
         proofs = [entry.proof for entry in main if entry.proof is not None]
@@ -467,34 +468,10 @@ def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: C
     )
 
 
-_MOST_TELLING = (
-    "SW-TREE-FILE-CHANGED",
-    "SW-FILE-CHANGED",
-    "SW-TREE-FILE-MISSING",
-    "SW-TREE-FILE-EXTRA",
-    "SW-SIGNATURE-INVALID",
-    "SW-DENIED-ARTIFACT",
-    "SW-DENIED-SIGNER",
-    "SW-DENIED-GENERATION",
-    "SW-KEY-DEVELOPMENT",
-    "SW-KEY-UNPROVED",
-    "SW-CERT-REVOKED",
-    "SW-ACCEPTANCE-OTHER-FILE",
-    "SW-ACCEPTANCE-OTHER-SIGNATURE",
-    "SW-RECEIVING-OTHER-FILE",
-    "SW-GRADE-NOT-ALLOWED",
-)
 # Why a date is not proved is told also of a signature that does not count for want of one.
 _ABOUT_PROOFS = frozenset(
     ("SW-TIMESTAMP-REFUSED", "SW-TIMESTAMP-UNREADABLE", "SW-LOG-PROOF-REFUSED", "SW-LOG-PROOF-UNWITNESSED")
 )
-_FIRST = {code: rank for rank, code in enumerate(_MOST_TELLING)}
-_SEVERITIES = {severity: rank for rank, severity in enumerate(Severity)}
-
-
-def _weight(finding: Finding) -> tuple[int, int]:
-    """Refusals first, and among them the one that says most."""
-    return _SEVERITIES[finding.severity], _FIRST.get(finding.code, len(_FIRST))
 
 
 def _counts(entry: Judged, decision: Decision) -> bool:
