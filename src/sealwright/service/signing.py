@@ -24,7 +24,6 @@ from sealwright.envelope.kinds import CHECKPOINT
 from sealwright.envelope.verifierkey import NoteType
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.keys.pin import credential_path
-from sealwright.log.canonical import time_text
 from sealwright.log.entries import Start
 from sealwright.log.note import KeySigner
 from sealwright.log.writer import LogWriter
@@ -32,6 +31,7 @@ from sealwright.service.api import application
 from sealwright.service.config import Configuration
 from sealwright.service.connections import Limits
 from sealwright.service.cosigning import ROUND_S, Cosigner
+from sealwright.service.emergencyalarms import EmergencyAlarms
 from sealwright.service.identity import Door, PeopleFile, Tokens
 from sealwright.service.keyfare import Opening, desk_of, log_key_of, served_key, timestamp_key_of
 from sealwright.service.logcounts import LogCounts
@@ -48,7 +48,6 @@ from sealwright.service.stamping import StampingRoom, timestamp_key
 from sealwright.service.tickets import Tickets
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.alone import alone
-from sealwright.signing.followup import FollowUps
 from sealwright.signing.home import Home, KeyPurpose, open_home
 from sealwright.signing.policychange import Place
 from sealwright.signing.policyrecord import PolicyRecord
@@ -117,10 +116,11 @@ class Service:
 
     def _chores(self) -> Iterator[tuple[Callable[[], None], str, float]]:
         """What is done again and again: the work, what its problems are called, and the pause after it in seconds."""
-        sweeper, owed = Sweeper(self.requests), FollowUps(self.requests)
+        sweeper = Sweeper(self.requests)
+        emergencies = EmergencyAlarms(self.requests, self.configuration.id, self.configuration.webhook, self.log)
         yield self.policies.look, "policies", SWEEP_S
         yield partial(self._sweep, sweeper), "sweep", SWEEP_S
-        yield partial(self._alarm, owed), "alarm", SWEEP_S
+        yield emergencies.round, "alarm", SWEEP_S
         if limits := self.configuration.rate_limits:
             yield RateAlarms(self.requests, limits, self.configuration.webhook, self.log).round, "rates", SWEEP_S
         if self.office.cosigner is not None:
@@ -137,24 +137,6 @@ class Service:
     def _sweep(self, sweeper: Sweeper) -> None:
         for problem in sweeper.sweep():
             self._say_problem(problem, "sweep")
-
-    def _alarm(self, owed: FollowUps) -> None:
-        """Tell of emergencies, until somebody has heard of each."""
-        now = self.requests.clock()
-        for one in owed.to_tell(now):
-            event = {
-                "event": "emergency-late" if one.late else "emergency",
-                "service": self.configuration.id,
-                "tenant": one.tenant,
-                "request": one.request,
-                "follow_up_until": time_text(one.due),
-            }
-            if one.hidden:
-                event["database"] = "says otherwise than the log"
-            self.log(event)
-            if self.configuration.webhook is not None:
-                self.configuration.webhook.tell(event)
-            owed.told(one, now)
 
     def _say_problem(self, cause: SealwrightError, event: str) -> None:
         self.log({"event": event, "code": cause.code, "why": str(cause)[:500]})

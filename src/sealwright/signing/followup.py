@@ -2,7 +2,8 @@
 
     follow_up_text(id_, Outcome.CONFIRMED)                      what an officer signs, as an approval
     FollowUps(requests).look(principal, id_, outcome, approval)
-    FollowUps(requests).to_tell(now)                            whom the alarm has not reached yet
+    FollowUps(requests).to_tell(now)                            whom the alarm has not reached yet, by the rows
+    FollowUps(requests).unheard(now)                            and what the log has that they would keep silent
 
 Neither who asked nor who let it through looks at it: who that was, that it is owed and whether it is settled says the log, and never a
 row (A130). Every word that counts is verified again when the second one comes; then an entry of the log says what became of it: disputed
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import RequestOver, RequestRefused, StoreConflict
+from sealwright.errors import RequestOver, RequestRefused, SealwrightError, StoreConflict
 from sealwright.log import entries
 from sealwright.log.canonical import canonical_json
 from sealwright.log.entryfields import Outcome
@@ -54,6 +55,13 @@ class Alarm(NamedTuple):
     due: datetime
     late: bool
     hidden: bool = False
+
+
+class Unheard(NamedTuple):
+    """trouble: why the log could not be read to its end."""
+
+    alarms: list[Alarm]
+    trouble: SealwrightError | None
 
 
 def follow_up_text(id_: str, outcome: Outcome) -> bytes:
@@ -119,12 +127,22 @@ class FollowUps:
             .limit(MAX_TOLD)
         )
         with self._requests.store.read() as connection:
-            by_rows = {
-                row.request: Alarm(row.request, row.tenant, time_of(min(row.due, _LAST)), row.due < today)
+            return [
+                Alarm(row.request, row.tenant, time_of(min(row.due, _LAST)), row.due < today)
                 for row in connection.execute(query)
-            }
-            by_log = self._by_log(connection, now)
-        return [*by_log.values(), *(one for id_, one in by_rows.items() if id_ not in by_log)][:MAX_TOLD]
+            ]
+
+    def unheard(self, now: datetime) -> Unheard:
+        """Those of the log that its rows say otherwise of, or that this replica has not told of for too long."""
+        trouble = None
+        with self._requests.store.read() as connection:
+            try:
+                self._emergencies.look(connection)
+            except (
+                SealwrightError
+            ) as cause:  # what was read before is told all the same: a broken log must not silence it
+                trouble = cause
+            return Unheard(self._by_log(connection, now)[:MAX_TOLD], trouble)
 
     def told(self, alarm: Alarm, now: datetime) -> None:
         """Somebody has heard of it."""
@@ -135,18 +153,17 @@ class FollowUps:
                 owe(connection, alarm.request, alarm.due)
             connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == alarm.request).values(told=millis(now)))
 
-    def _by_log(self, connection: Connection, now: datetime) -> dict[str, Alarm]:
-        """Those of the log that are hidden, or that this replica has not told of for too long; raises what the log raises."""
-        owed = self._emergencies.look(connection)
+    def _by_log(self, connection: Connection, now: datetime) -> list[Alarm]:
+        owed = self._emergencies.open
         self._seen = {id_: self._seen.get(id_, now) for id_ in owed}
         self._heard = {id_: at for id_, at in self._heard.items() if id_ in owed}
-        alarms = {}
+        alarms = []
         for id_, due in owed.items():
             tenant = connection.execute(select(REQUESTS.c.tenant).where(REQUESTS.c.id == id_)).scalar() or ""
             row = connection.execute(select(FOLLOWUPS).where(FOLLOWUPS.c.request == id_)).one_or_none()
             hidden = not tenant or row is None or row.outcome != "" or row.due > millis(due + _SECOND)
             if self._is_to_tell(id_, due, hidden, now):
-                alarms[id_] = Alarm(id_, tenant, due, due < now, hidden)
+                alarms.append(Alarm(id_, tenant, due, due < now, hidden))
         return alarms
 
     def _is_to_tell(self, id_: str, due: datetime, hidden: bool, now: datetime) -> bool:
