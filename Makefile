@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PORTABLE := src/sealwright/artifact src/sealwright/envelope src/sealwright/formats src/sealwright/trust src/sealwright/log src/sealwright/keys src/sealwright/pki src/sealwright/signing
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak fuzz-service soak-service bundle
+.PHONY: help install demo demo-boot test lint fix bench findings verifiers soak fuzz-service soak-service soak-machine test-units bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,12 @@ fuzz-service: install ## ask the signing service's API at random for longer
 
 soak-service: install ## a signing service under load for ten minutes while its parts are killed, and the count afterwards
 	@$(PY) scripts/soak_service.py
+
+soak-machine: install ## an emulated machine is switched off at 48 points of an installation, and the count afterwards
+	@$(PY) scripts/soak_machine.py
+
+test-units: install ## the units of deploy/ under a real systemd, as root; a minute and a half
+	@$(PY) scripts/try_units.py
 
 bench: install ## ratios against named peers, measured in the same run
 	@test -x .venv-bench/bin/model_signing || { echo "installing model_signing, a peer of the benchmarks, into .venv-bench"; \
