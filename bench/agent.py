@@ -17,10 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from kit.agents import Maker, Site, site
+from kit.plantrepo import following
 from sealwright.device.admission import Retry
 from sealwright.device.agent import agent_at
 from sealwright.device.round import Doing
@@ -32,10 +34,10 @@ BARE = """
 import sys
 sys.modules.update(dict.fromkeys(("boto3", "pkcs11")))  # as where only the extra `agent` is installed: securesystemslib would load them
 from tuf.ngclient import Updater
-place, address = sys.argv[1:]
-client = Updater(place, address + "/metadata", place, address + "/targets", bootstrap=open(place + "/initial.json", "rb").read())
-target = client.get_targetinfo("drives/vx-200/channels.json")
-assert client.find_cached_target(target) or client.download_target(target)
+for place, address in zip(sys.argv[1::2], sys.argv[2::2]):
+    client = Updater(place, address + "/metadata", place, address + "/targets", bootstrap=open(place + "/initial.json", "rb").read())
+    target = client.get_targetinfo("drives/vx-200/channels.json")
+    assert client.find_cached_target(target) or client.download_target(target)
 """
 
 
@@ -54,6 +56,29 @@ def check_beside_bare_client(folder: Path) -> None:
     """`agent check` with nothing new, and python-tuf's client finding the same."""
     maker = Maker.at(folder / "maker")
     maker.offer(maker.release("1.0.0", 1))
+    with served(maker) as address:
+        device = site(folder / "device", maker, repositories=f'["{address}"]')
+        assert device.install() == "installed"
+        compare("check, nothing new", device, bare_place(folder / "bare", maker, address))
+        at_rest(device)
+
+
+def check_two_beside_bare_clients(folder: Path) -> None:
+    """The same of a maker's repository and a plant's beside it."""
+    maker, plant = Maker.at(folder / "maker"), Maker.at(folder / "plant")
+    for one in (maker, plant):
+        one.offer(maker.release("1.0.0", 1))
+    with served(maker) as first, served(plant) as second:
+        device = following(folder / "device", maker, plant, repositories=f'["{first}"]')
+        device.path.write_text(device.path.read_text().replace(str(plant.repository.folder), second))
+        assert device.install() == "installed"
+        places = [*bare_place(folder / "bare", maker, first), *bare_place(folder / "second", plant, second)]
+        compare("check of two repositories, nothing new", device, places)
+
+
+@contextmanager
+def served(maker: Maker) -> Iterator[str]:
+    """A server of a repository; its address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -67,19 +92,27 @@ def check_beside_bare_client(folder: Path) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    device = site(folder / "device", maker, repositories=f'["{address}"]')
-    assert device.install() == "installed"
-    (folder / "bare").mkdir()
-    (folder / "bare/initial.json").write_bytes(maker.repository.first_root)
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+def bare_place(folder: Path, maker: Maker, address: str) -> list[str]:
+    """A folder for the bare client, with the root that it begins at; its words."""
+    folder.mkdir()
+    (folder / "initial.json").write_bytes(maker.repository.first_root)
+    return [str(folder), address]
+
+
+def compare(what: str, device: Site, places: Sequence[str]) -> None:
+    """Our check beside the bare client's."""
     code = "import sys; from sealwright.cli.main import script; script()"
     ours = measured([sys.executable, "-c", code, "agent", "check", "--config", str(device.path)])
-    bare = measured([sys.executable, "-c", BARE, str(folder / "bare"), address])
+    bare = measured([sys.executable, "-c", BARE, *places])
     print(
-        f"check, nothing new: {ours[0]:.3f} s of processor ({ours[1]:.3f} s wall); python-tuf's bare client {bare[0]:.3f} s ({bare[1]:.3f} s wall): {ours[0] / bare[0]:.2f} x"
+        f"{what}: {ours[0]:.3f} s of processor ({ours[1]:.3f} s wall); python-tuf's bare client {bare[0]:.3f} s ({bare[1]:.3f} s wall): {ours[0] / bare[0]:.2f} x"
     )
-    at_rest(device)
-    server.shutdown()
 
 
 def at_rest(device: Site) -> None:
@@ -152,6 +185,7 @@ def main() -> None:
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
     with tempfile.TemporaryDirectory(prefix="agent-bench-") as made:
         check_beside_bare_client(Path(made) / "check")
+        check_two_beside_bare_clients(Path(made) / "two")
         install_beside_copy(Path(made) / "install", size)
 
 

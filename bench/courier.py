@@ -19,6 +19,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from kit.gap import names_senders, unsigned
 from sealwright.cli.main import main
 
 ROUNDS = 3
@@ -70,6 +73,9 @@ def copied(source: Path, target: Path) -> Callable[[], None]:
 def run(folder: Path, gibibytes: float) -> None:
     """Print the four ratios: the peer's time divided by ours."""
     assert main(["init", str(folder / "home")]) == 0
+    names_senders(unsigned(folder / "home"), "acme")
+    sign = ("--home", str(folder / "home"), "--person", "officer")
+    assert main(["trust", "sign", str(folder / "home" / "trust.toml"), *sign]) == 0
     files = made(folder, gibibytes)
     found: dict[str, list[tuple[float, float]]] = {}
     for number in range(1, ROUNDS + 1):

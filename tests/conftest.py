@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from sealwright.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
 _CELLS: list[Cell] = []
+
+# Thousands of processes start here: what one of them compiled, the next one loads.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,13 +18,18 @@ from kit.agents import HARDWARE, NOW, PLAIN, PURPOSES, Maker, Site, program, sit
 from kit.pki import Pki
 from kit.sticks import lying_stick
 from kit.trust import RULE
+from sealwright.artifact.claims import Claims
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.manifest import FileEntry, Manifest, Over, manifest_bytes
 from sealwright.cli.main import main
 from sealwright.device.agent import Agent, agent_at
+from sealwright.device.copying import copy_staged
 from sealwright.device.round import Doing, Round
 from sealwright.device.taking import take
 from sealwright.errors import (
     AgentDamaged,
     ChangedWhileRead,
+    InstallRefused,
     MalformedTrust,
     RepositoryRefused,
     SealwrightError,
@@ -195,7 +200,7 @@ def test_a147_a_stick_with_older_metadata_is_refused(maker: Maker, device: Site,
     assert device.round(Doing.CHECK).outcome == "new"
     shutil.rmtree(maker.repository.folder)
     shutil.copytree(tmp_path / "old-stick", maker.repository.folder)
-    with pytest.raises(RepositoryRefused, match="metadata is refused"):
+    with pytest.raises(RepositoryRefused, match="not what its keys signed"):
         device.round()
 
 
@@ -206,7 +211,7 @@ def test_a147_another_repository_than_the_trust_file_names_is_refused(
     other.pki, other.signer = maker.pki, maker.signer
     other.offer(other.release("9.0.0", 9))
     foreign = site(tmp_path / "foreign", maker, repositories=f'["{other.repository.folder}"]')
-    with pytest.raises(RepositoryRefused, match="its first root is not"):
+    with pytest.raises(RepositoryRefused, match="the trust file names"):
         foreign.round()
     maker.offer(maker.release("1.0.0", 1))
     assert device.install() == "installed"
@@ -502,3 +507,29 @@ def test_a158_a_memory_that_vanished_is_not_made_anew(maker: Maker, device: Site
         device.round()
     os.rename(device.folder / "memory", device.state / "memory")
     assert device.round().outcome == "nothing-new"
+
+
+@pytest.mark.parametrize("name", ["1.0.manifest", "file"])
+def test_what_another_account_owns_is_not_copied_though_it_is_staged_by_a_hard_link(tmp_path: Path, name: str) -> None:
+    """Where fs.protected_hardlinks is 0 the account that fetches may link what it cannot read, and have the agent copy it."""
+    data = b"application"
+    manifest = manifest_bytes(
+        Manifest(
+            HashName.SHA256, Over.TREE, Claims(), (FileEntry(b"app.bin", Digest.of(data).value),), total_bytes=len(data)
+        )
+    )
+    offered = Named("1.0", 1, Digest.of(manifest))
+    staged = tmp_path / "fetch" / "staged" / offered.manifest.value.hex()
+    staged.mkdir(parents=True)
+    files = {"1.0.manifest": manifest, Digest.of(data).value.hex(): data}
+    for one, content in files.items():
+        (staged / one).write_bytes(content)
+    assert copy_staged(str(tmp_path / "fetch"), str(tmp_path / "work"), offered, {}, 1 << 20).size_bytes == len(data)
+    path = staged / (name if name in files else Digest.of(data).value.hex())
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(path.read_bytes())
+    os.chown(theirs, 65534, 65534)
+    path.unlink()
+    os.link(theirs, path)
+    with pytest.raises(InstallRefused, match="another account"):
+        copy_staged(str(tmp_path / "fetch"), str(tmp_path / "work"), offered, {}, 1 << 20)

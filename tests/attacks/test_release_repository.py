@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -37,10 +38,14 @@ from kit.repository import (
     repository,
     trust_of,
 )
-from sealwright.errors import ReleaseRefused
+from sealwright.artifact.digest import Digest
+from sealwright.artifact.digestcopy import DigestingCopier
+from sealwright.errors import OutputRefused, ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.beginning import hold, renew
-from sealwright.release.intake import add_releases
+from sealwright.release.catalogue import channels_of
+from sealwright.release.channels import channels_bytes
+from sealwright.release.intake import add_releases, stage_channels
 from sealwright.release.publication import Foreign, publish, refresh
 from sealwright.release.rolekeys import Payload, RoleSigners, enrolled_role_key
 from sealwright.release.roles import Holders
@@ -314,3 +319,71 @@ def test_a_staged_role_that_was_swapped_is_not_published(tmp_path: Path, home: H
         publish(Staging(staging.folder), signers, now())
     path.write_bytes(good)
     published(Staging(staging.folder), home)
+
+
+class Writing:
+    """Somebody who may write into the staging folder, by a second name of a file and by one that was left open."""
+
+    def __init__(self, path: Path, kept: Path) -> None:
+        os.link(path, kept)
+        self.kept = kept
+        self.open = path.open("r+b")
+
+    def write(self, data: bytes) -> None:
+        with self.open as file:
+            file.write(data)
+        self.kept.write_bytes(data)
+
+
+def test_who_can_write_in_the_staging_folder_changes_nothing_that_is_published(tmp_path: Path, home: Home) -> None:
+    staging = begun(tmp_path / "desk", home)
+    published(staging, home)
+    add_releases(staging, [str(release(tmp_path / "releases", home, "1.4.2", 7))], PRODUCT, trust_of(home), now())
+    (staged,) = (tmp_path / "desk" / "staged" / "targets").rglob("*.fw.bin")
+    somebody = Writing(staged, tmp_path / "second-name")
+    published(staging, home)
+    assert fetched(folder_client(tmp_path / "before", staging), FIRMWARE) == b"firmware 1.4.2"
+    somebody.write(b"FIRMWARE 1.4.2")
+    assert fetched(folder_client(tmp_path / "after", staging), FIRMWARE) == b"firmware 1.4.2"
+
+
+def test_a_file_that_changes_while_it_is_published_is_refused_and_leaves_nothing(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = begun(tmp_path / "desk", home)
+    published(staging, home)
+    add_releases(staging, [str(release(tmp_path / "releases", home, "1.4.2", 7))], PRODUCT, trust_of(home), now())
+    (staged,) = (tmp_path / "desk" / "staged" / "targets").rglob("*.fw.bin")
+    real = DigestingCopier.copy
+
+    def changing(self: DigestingCopier, source: int, start: int, size: int, target: int) -> tuple[int, Digest]:
+        if os.path.samestat(os.fstat(source), staged.stat()):
+            staged.write_bytes(b"FIRMWARE 1.4.2")
+        return real(self, source, start, size, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DigestingCopier, "copy", changing)
+        with pytest.raises(ReleaseRefused, match="not staged any more"):
+            published(staging, home)
+    assert not [one for one in (public(staging) / "targets").rglob("*") if one.is_file()]
+    staged.write_bytes(b"firmware 1.4.2")
+    published(Staging(staging.folder), home)
+    assert fetched(folder_client(tmp_path / "client", staging), FIRMWARE) == b"firmware 1.4.2"
+
+
+def test_channels_are_not_staged_through_a_link_that_lies_there(tmp_path: Path, home: Home) -> None:
+    staging = repository(tmp_path, home, ("1.4.2", 7))
+    channels = channels_of(staging, PRODUCT)
+    assert channels is not None
+    place = Path(staging.target_path(roles.published_name(stage_channels(staging, PRODUCT, channels))))
+    mine = tmp_path / "authorized_keys"
+    mine.write_bytes(b"mine")
+    place.unlink()
+    place.symlink_to(mine)
+    with pytest.raises(OutputRefused, match="symbolic link"):
+        stage_channels(staging, PRODUCT, channels)
+    place.unlink()
+    os.link(mine, place)
+    stage_channels(staging, PRODUCT, channels)
+    assert mine.read_bytes() == b"mine"
+    assert place.read_bytes() == channels_bytes(channels)

@@ -6,15 +6,15 @@ import hashlib
 import json
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-
 from kit.bundles import Bundle
 
 Part = dict[str, Any]
 
 
 def parts(bundle: Bundle) -> tuple[Part, dict[str, Part]]:
+    from cyclonedx.schema import SchemaVersion  # its grammars take seconds to load: not in every process that collects
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = (bundle.folder / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     assert (

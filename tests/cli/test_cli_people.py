@@ -116,6 +116,18 @@ def test_a_new_certificate_and_approval_key_go_to_their_person(say: Say) -> None
     assert say("add", "people.toml", "certificate", "p7", "new.pem")[0] == 1, "one certificate is one id's"
 
 
+@pytest.mark.parametrize("name", ["new", "newe", "newer"])
+def test_a_certificate_comes_with_its_issuer_behind_it_whatever_its_length(say: Say, name: str) -> None:
+    """As `cert issue` writes it. Three lengths are three endings in base64."""
+    new = PKI.leaf(name, profile=TLS_CLIENT)
+    Path("new.pem").write_text(new.pem + PKI.intermediate.pem)
+    assert "p8 gains: certificate" in say("add", "people.toml", "certificate", "p8", "new.pem")[1]
+    assert tbs_digest(new.x509) in parse_people(Path("people.toml").read_bytes(), "x").persons["p8"].certificates
+    Path("two.pem").write_text(new.pem + PKI.leaf("another", profile=TLS_CLIENT).pem)
+    code, said = say("add", "people.toml", "certificate", "p7", "two.pem")
+    assert (code, "it holds 2 certificates" in said) == (2, True)
+
+
 def test_who_ends_is_nobody_and_nor_are_the_machines_they_answered_for(say: Say) -> None:
     code, said = say("end", "people.toml", "p7", "--at", "2026-12-01T00:00:00Z")
     assert (code, "m3 stops with p7" in said, "m4 stops with p7" in said) == (0, True, True)

@@ -72,7 +72,7 @@ def test_everything_that_a_channel_offers_is_accepted_at_once(tmp_path: Path, ru
     def accepted(place: str) -> tuple[int, str, str]:
         return run(
             "release", "accept", "--all", "pilot", "--repository", place, "--product", PRODUCT, "--into", into,
-            "--desk", desk.folder, "--home", plant.folder, "--trust", trust, "--timestamp", "none", "--json",
+            "--desk", desk.folder, "--promote", "production", "--home", plant.folder, "--trust", trust, "--timestamp", "none", "--json",
         )  # fmt: skip
 
     public = tmp_path / "desk/public"
@@ -81,14 +81,14 @@ def test_everything_that_a_channel_offers_is_accepted_at_once(tmp_path: Path, ru
         code, said, told = accepted(place)
         assert code == 0, told
         outcomes = [json.loads(line)["outcome"] for line in said.splitlines()]
-        assert outcomes == ["accepted", "accepted", "staged"]
+        assert outcomes == ["accepted", "accepted", "staged", "promoted"]
         newest = into / str(PRODUCT) / "1.4.2"
         assert run("verify", newest, "--trust", trust)[0] == 0
         offered(staging, maker, "1.4.3")
         code, said, told = accepted(place)
         assert code == 0, told
         lines = [json.loads(line) for line in said.splitlines()]
-        assert [one["outcome"] for one in lines] == ["compared", "accepted", "staged"]
+        assert [one["outcome"] for one in lines] == ["compared", "accepted", "staged", "promoted"]
         assert (lines[0]["before"], lines[2]["acceptances"]) == (str(newest), 1)
         code, said, _ = accepted(place)
         assert (code, json.loads(said)["acceptances"]) == (0, 0)
@@ -97,7 +97,11 @@ def test_everything_that_a_channel_offers_is_accepted_at_once(tmp_path: Path, ru
     for version, _ in VERSIONS:
         name = f"{version}.plant.manifest"
         assert fetched(updater, f"{PRODUCT}/{name}") == (into / str(PRODUCT) / name).read_bytes()
-    assert updater.get_targetinfo(PRODUCT.manifest("1.4.2")) is None
+    assert fetched(updater, PRODUCT.manifest("1.4.2")) == Path(f"{newest}.manifest").read_bytes()
+    assert updater.get_targetinfo(f"{PRODUCT}/1.4.2/application/fw.bin") is None
+    channels = channels_of(Staging(desk.folder), PRODUCT)
+    assert channels is not None
+    assert [(one.channel, one.release.version) for one in channels.offers] == [("production", "1.4.3")]
 
 
 def test_a_repository_that_the_trust_file_does_not_name_is_not_accepted_from(tmp_path: Path, run: Run) -> None:

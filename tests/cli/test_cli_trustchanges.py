@@ -108,6 +108,8 @@ TABLE: list[tuple[str, Mapping[str, Toml], Mapping[str, Toml], Weight, bool, str
     ("witness", {}, {"witness": [WITNESS]}, A, True, "the witness w counts"),
     ("interpreter", {}, {"interpreter": [{"kind": "sh", "path": "/bin/sh"}]}, O, True, "run by /bin/sh"),
     ("tuf root", {}, {"tuf_root": KEY}, O, True, "release repository"),
+    ("repository", {}, {"repository": [{"name": "nordhof", "root": KEY}]}, O, True, "release repository nordhof is"),
+    ("repository gone", {"repository": [{"name": "nordhof", "root": KEY}]}, {}, O, True, "release repository nordhof is none"),
     ("rule new", {}, {"rule": [RULE, {**RULE, "name": "second"}]}, A, False, "new rule second"),
     ("rule gone", {"rule": [RULE, {**RULE, "name": "second"}]}, {}, R, True, "no rule second any more"),
 ]  # fmt: skip
@@ -197,6 +199,7 @@ def test_every_field_of_a_trust_file_is_compared() -> None:
         "interpreters": parsed({"interpreter": [{"kind": "sh", "path": "/bin/sh"}]}).interpreters,
         "witness_threshold": 3, "floor_lowered_in": 2, "algorithms": (Withdrawal("sha256", NOW),),
         "permits": parsed({"permit": [PERMIT]}).permits,
+        "repositories": parsed({"repository": [{"name": "nordhof", "root": KEY}]}).repositories,
     }  # fmt: skip
     # layouts are compared in the same way as logs; making one takes a description
     assert set(TrustFile._fields) - set(different) == {"text", "digest", "layouts"}

@@ -296,6 +296,27 @@ def test_a_repository_is_named_by_its_first_root_and_by_no_other(first: Path, tm
     assert first.read_text() == before
 
 
+def test_a_further_repository_has_a_name(first: Path, tmp_path: Path, run: Run) -> None:
+    repo = TufRepository(tmp_path / "repo", datetime.now(UTC))
+    repo.publish()
+    root = repo.folder / "metadata" / "1.root.json"
+    run("trust", "new", "--next", first)
+    before = first.read_text()
+    run("trust", "add", first, "repository", root, "--name", "nordhof")
+    run("trust", "add", first, "repository", root, "--name", "nordhof")
+    trust = parse_trust(first.read_bytes(), "x")
+    assert [(one.name, one.root) for one in trust.repositories] == [("nordhof", repo.root_digest)]
+    assert trust.tuf_root is None
+    named = first.read_text()
+    other = "sha256:" + "b" * 64
+    assert "another repository" in run("trust", "add", first, "repository", other, "--name", "nordhof", code=2)
+    assert "two repositories have two roots" in run("trust", "add", first, "repository", root, code=1)
+    run("trust", "remove", first, "repository", other, code=2)
+    assert first.read_text() == named
+    run("trust", "remove", first, "repository", "nordhof")
+    assert first.read_text() == before
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

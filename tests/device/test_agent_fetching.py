@@ -394,6 +394,22 @@ def test_a_fetch_process_that_dies_installs_nothing(
     assert device.install() == "installed"
 
 
+@pytest.mark.parametrize("phase", ["looking", "fetching"])
+def test_a_fetch_process_that_says_nothing_is_ended_and_the_next_round_goes_on(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    maker.offer(maker.release("1.0.0", 1))
+    device = site(tmp_path / "device", maker, extra="[limits]\nfetch_s = 1\n")
+    where = "sealwright.device.fetch.fetch" if phase == "looking" else "sealwright.device.fetchfiles.stage"
+    with monkeypatch.context() as patch:
+        patch.setattr(where, lambda *_: signal.pause())
+        with pytest.raises(RepositoryUnavailable, match="not done within 1 s"):
+            device.round()
+    patient = device.path.read_text().replace("fetch_s = 1", "fetch_s = 600")
+    device.path.write_text(patient)
+    assert device.install() == "installed"
+
+
 def test_the_next_repository_is_asked_where_the_first_is_not_there(maker: Maker, tmp_path: Path) -> None:
     maker.offer(maker.release("1.0.0", 1))
     there = maker.repository.folder
@@ -449,5 +465,5 @@ def test_whatever_a_fetch_process_that_was_taken_over_says_is_a_message_or_refus
 
 
 def test_limits_have_values(maker: Maker, tmp_path: Path) -> None:
-    extra = "[limits]\nrelease_bytes = 1000\nrate_bytes = 2000\ntimeout_s = 7\n"
-    assert site(tmp_path / "device", maker, extra=extra).config.limits == Limits(1000, 2000, 7)
+    extra = "[limits]\nrelease_bytes = 1000\nrate_bytes = 2000\ntimeout_s = 7\nfetch_s = 60\n"
+    assert site(tmp_path / "device", maker, extra=extra).config.limits == Limits(1000, 2000, 7, 60)

@@ -13,12 +13,13 @@ import pytest
 import sealwright.device.offered  # noqa: F401  # it has the honest `seen_of` before one is exchanged
 from kit.agents import NOW, Maker, Site, site
 from sealwright.artifact.digest import Digest
+from sealwright.device.agreed import Said
 from sealwright.device.fetch import Ask
 from sealwright.device.fetcher import Source
 from sealwright.device.messages import Seen, Wanted
 from sealwright.device.round import Doing
 from sealwright.errors import AgentDamaged, InstallRefused, RepositoryRefused, RepositoryStale
-from sealwright.release.channels import Channels, Named, Withdrawn
+from sealwright.release.channels import Named, Withdrawn
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def taken_over(patch: pytest.MonkeyPatch, says: Callable[[Seen], Seen]) -> None:
 
     real = fetching.seen_of
 
-    def lying(source: str, channels: Channels | None, offered: Named | None) -> Seen:
-        return says(real(source, channels, offered))
+    def lying(source: str, said: Said, offered: Named | None) -> Seen:
+        return says(real(source, said, offered))
 
     patch.setattr(fetching, "seen_of", lying)
 
@@ -112,7 +113,7 @@ def test_a147_what_was_noted_counts_no_longer_than_its_metadata(
     assert device.install() == "nothing-new"
     said = Seen(str(maker.repository.folder), maker.offers[0].release, (), maker.serial)
 
-    def lies_still(_source: Source, _wanted: Wanted, go_on: Ask) -> int:
+    def lies_still(_source: Source, _wanted: Wanted, go_on: Ask, _plant: object) -> int:
         go_on(said)
         return -1
 

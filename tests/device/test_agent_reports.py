@@ -86,6 +86,17 @@ def test_a_report_that_cannot_be_made_stops_no_installation(maker: Maker, device
     assert "it is not a signing home" in said
 
 
+def test_a_device_tells_what_it_runs_though_its_repository_is_kept_from_it(
+    maker: Maker, device: Site, run: Run, tmp_path: Path
+) -> None:
+    first = maker.release("1.0.0", 1)
+    maker.offer(first)
+    assert install(run, device) == 0
+    maker.repository.folder.rename(tmp_path / "away")
+    assert install(run, device) == 1
+    assert [one.manifest for told in reports(device) for one in told.running] == [first.manifest] * 2
+
+
 def test_what_an_agent_wrote_the_fleets_service_takes(maker: Maker, device: Site, run: Run, tmp_path: Path) -> None:
     maker.offer(maker.release("1.0.0", 1))
     assert install(run, device) == 0

@@ -254,6 +254,32 @@ def test_a_release_that_starts_with_the_device_waits_for_the_next_boot(tmp_path:
     assert (done.recovered, done.outcome, device.version) == ("proved", "nothing-new", "1.0.0")
 
 
+def test_a_device_that_goes_back_and_is_off_at_once_starts_again_only_once(tmp_path: Path, maker: Maker) -> None:
+    """`reboot -f` in an emulated machine went on for ever (scripts/soak_machine.py): the agent had yet to write that it was back."""
+    kept, state = tmp_path / "kept", tmp_path / "device" / "state" / "agent.json"
+    reboot = program(tmp_path / "reboot", f"cp {state} {kept}; echo x >> {tmp_path}/asked")
+    healthy = program(tmp_path / "healthy", f'test "$(cat {state.parent}/current/application/start)" != bad')
+    device = site(tmp_path / "device", maker)
+    maker.offer(maker.release("1.0.0", 1))
+    assert device.install() == "installed"
+    extra = f"[restart]\ncommand = ['{reboot}']\nafter = 'reboot'\n[health]\ncommand = ['{healthy}']\ntries = 1\n"
+    device.path.write_text(device.path.read_text() + extra)
+    maker.offer(maker.release("1.1.0", 2, files={"application/start": b"bad"}))
+    assert device.install() == "waits-for-reboot"
+    pending = agent_state(device).pending
+    assert pending is not None
+    state.write_bytes(state.read_bytes().replace(pending.boot.encode(), b"an-earlier-boot"))
+    with agent_at(device.config) as agent:
+        assert (agent.recovered, device.version) == ("returned", "1.0.0")
+    assert (tmp_path / "asked").read_text() == "x\nx\n"
+    # the device went off inside that command: what was durable then is what the next boot reads
+    state.write_bytes(kept.read_bytes())
+    with agent_at(device.config) as agent:
+        assert (agent.recovered, device.version) == (None, "1.0.0")
+        assert "health" in agent.state.trouble
+    assert (tmp_path / "asked").read_text() == "x\nx\n"
+
+
 def test_a_release_that_needs_another_product_waits_for_it(tmp_path: Path, maker: Maker) -> None:
     needs = PLAIN + "[[requires]]\nproduct = 'VX-200 bootloader'\ngeneration = 4\n"
     maker.offer(maker.release("1.0.0", 1, description=needs))

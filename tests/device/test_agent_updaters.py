@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import subprocess
@@ -12,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from kit.agents import Maker, program, site
-from kit.openssl import run
 from kit.pki import Pki
-from kit.updates import bundle, key_files, packed, swupdate, updater
+from kit.updates import bundle, ring, swu, swupdate, updater
 from sealwright.device.round import Doing
 
 ONE = "# sealwright release 1\n[[component]]\nname = '{name}'\npath = '{path}'\n"
@@ -29,12 +27,6 @@ def maker(tmp_path: Path) -> Maker:
 def installer(name: str, *words: str | Path, undo: str = "") -> str:
     listed = ", ".join(f"'{word}'" for word in words)
     return f"[[installer]]\ncomponent = '{name}'\nkind = 'exec'\ninstall = [{listed}]\ntimeout = '2m'\n{undo}"
-
-
-def ring(path: Path, makers: Pki) -> Path:
-    """Anchor and intermediate: Debian's swupdate looks for the path in this file alone."""
-    path.write_text(makers.root.pem + makers.intermediate.pem)
-    return path
 
 
 @pytest.fixture
@@ -120,30 +112,6 @@ def test_a_bundle_that_rauc_refuses_takes_the_release_back(maker: Maker, tmp_pat
     done = device.round()
     assert (done.outcome, device.version) == ("returned", "1.0.0")
     assert "system: /usr/bin/rauc ended with 1" in done.trouble
-
-
-DESCRIPTION = """software =
-{
-    version = "%s";
-    hardware-compatibility: [ "1.0" ];
-    images: ( { filename = "fw.bin"; type = "raw"; device = "%s"; sha256 = "%s"; } );
-}
-"""
-
-
-def swu(folder: Path, makers: Pki, version: str, image: bytes, device: Path) -> Path:
-    """A signed archive that writes an image raw, as SWUpdate's documentation has it made."""
-    folder.mkdir(parents=True)
-    (folder / "fw.bin").write_bytes(image)
-    (folder / "sw-description").write_text(DESCRIPTION % (version, device, hashlib.sha256(image).hexdigest()))
-    options = [option.partition("=")[2] for option in key_files(folder, updater(makers))]
-    made, words = run(
-        ["openssl", "cms", "-sign", "-in", folder / "sw-description", "-out", folder / "sw-description.sig",
-         "-signer", options[0], "-certfile", options[1], "-inkey", options[2], "-outform", "DER", "-nosmimecap",
-         "-binary", "-md", "sha256"]
-    )  # fmt: skip
-    assert made, words
-    return packed(folder, ["sw-description", "sw-description.sig", "fw.bin"], folder.with_suffix(".swu"))
 
 
 def test_swupdate_writes_the_image_of_the_agents_copy_and_the_undo_writes_the_former_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,10 +63,13 @@ CASES = [
     Case("rsa4096", "rsa-pkcs1", "sha256", "raw-be", 512),
     Case("rsa4096-pss", "rsa-pss", "sha256", "raw-le", 512),
 ]
-KEYS = {
-    kind: tuple(PKI.leaf(name, kind=KeyKind(kind), construction=Construction.LAYOUT) for name in ("own", "other"))
-    for kind in dict.fromkeys(case.kind for case in CASES)
-}
+
+
+@cache
+def keys(kind: str) -> tuple[Signer, Signer]:
+    """The plant's key of a kind and a stranger's, made where a test asks for them: RSA takes its time."""
+    own, other = (PKI.leaf(name, kind=KeyKind(kind), construction=Construction.LAYOUT) for name in ("own", "other"))
+    return own, other
 
 
 def text_of(case: Case) -> str:
@@ -118,7 +122,7 @@ def openssl(folder: Path, key: Path, case: Case, signed: bytes, place: bytes) ->
 
 @pytest.mark.parametrize("case", CASES, ids=[" ".join((one.kind, one.encoding)) for one in CASES])
 def test_openssl_accepts_what_we_sign_and_refuses_what_is_altered(tmp_path: Path, case: Case) -> None:
-    own, other = KEYS[case.kind]
+    own, other = keys(case.kind)
     plain = tmp_path / "plain"
     plain.write_bytes(b"MAKER-FW" + bytes(24 + case.size) + PAYLOAD)
     path = sign_layout(plain, own, tmp_path / "image", text_of(case), claims=Claims(generation=5))
@@ -158,7 +162,7 @@ def sign_with_openssl(folder: Path, key: Path, digest: str, signed: bytes, *opti
 
 @pytest.mark.parametrize("case", CASES, ids=[" ".join((one.kind, one.encoding)) for one in CASES])
 def test_we_trust_what_openssl_signs(tmp_path: Path, case: Case) -> None:
-    own, other = KEYS[case.kind]
+    own, other = keys(case.kind)
     head, options = b"MAKER-FW\0\0\0\7" + bytes(20), PSS if case.scheme == "rsa-pss" else ()
     value = sign_with_openssl(tmp_path, private_pem(own, tmp_path), case.digest, head + PAYLOAD, *options)
     if case.scheme == "ecdsa" and case.encoding != "der":
@@ -175,7 +179,7 @@ def test_we_trust_what_openssl_signs(tmp_path: Path, case: Case) -> None:
 
 @pytest.mark.parametrize("digest", ["sha384", "sha512"])
 def test_rsa_with_a_longer_digest_is_read_as_others_sign_it(tmp_path: Path, digest: str) -> None:
-    old = KEYS["rsa3072"][0]
+    old = keys("rsa3072")[0]
     case = Case("rsa3072", "rsa-pkcs1", digest, "raw-be", 384)
     head = b"MAKER-FW\0\0\0\7" + bytes(20)
     value = sign_with_openssl(tmp_path, private_pem(old, tmp_path), digest, head + PAYLOAD)
@@ -189,7 +193,7 @@ def test_rsa_with_a_longer_digest_is_read_as_others_sign_it(tmp_path: Path, dige
 
 def test_pkeyutl_agrees_on_the_digest_of_a_drive(tmp_path: Path) -> None:
     """Header of 128 bytes, r and s at 64; cut out with dd."""
-    own, other = KEYS["p256"]
+    own, other = keys("p256")
     (tmp_path / "plain").write_bytes(drive_image())
     path = sign_layout(
         tmp_path / "plain", own, tmp_path / "image", DRIVE, claims=Claims(version="2.1.900", generation=7)
@@ -224,9 +228,9 @@ def _meter(data: bytes) -> tuple[bytes, bytes]:
 def test_nothing_that_openssl_refuses_is_accepted_here(tmp_path: Path, which: str) -> None:
     """Every byte flipped; what OpenSSL accepts and we refuse is listed with its reason in docs/formats/layout.md."""
     text, image, own, cut, case = {
-        "drive": (DRIVE, drive_image(PAYLOAD[:32]), KEYS["p256"][0], _drive, CASES[0]),
-        "plc": (PLC, plc_image(PAYLOAD[:32]), KEYS["rsa3072"][0], _plc, CASES[7]),
-        "meter": (METER, meter_image(PAYLOAD[:32], flash=320), KEYS["p256"][0], _meter, CASES[2]),
+        "drive": (DRIVE, drive_image(PAYLOAD[:32]), keys("p256")[0], _drive, CASES[0]),
+        "plc": (PLC, plc_image(PAYLOAD[:32]), keys("rsa3072")[0], _plc, CASES[7]),
+        "meter": (METER, meter_image(PAYLOAD[:32], flash=320), keys("p256")[0], _meter, CASES[2]),
     }[which]
     (tmp_path / "plain").write_bytes(image)
     path = sign_layout(tmp_path / "plain", own, tmp_path / "image", text)
@@ -253,7 +257,7 @@ def test_nothing_that_openssl_refuses_is_accepted_here(tmp_path: Path, which: st
 def test_the_example_of_the_documentation_is_signed_and_checked(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "formats" / "layout.md").read_text()
     text = LAYOUT_LINE + page.split(f"```toml\n{LAYOUT_LINE}", 1)[1].split("```", 1)[0]
-    own = KEYS["p256"][0]
+    own = keys("p256")[0]
     head = struct.pack("<4sHHIBBHI12s", b"ACME", 2, 0, len(PAYLOAD), 2, 1, 900, 7, b"VX-200")
     (tmp_path / "plain").write_bytes(head + bytes(64) + PAYLOAD)
     path = sign_layout(tmp_path / "plain", own, tmp_path / "image", text)

@@ -66,18 +66,33 @@ def run(*words: object) -> int:
 
 def trusts(home: Path, line: str) -> None:
     """A line at the top of the trust file, which its officer signs."""
-    path = home / "trust.toml"
+    path = unsigned(home)
     first, rest = path.read_text().split("\n", 1)
     path.write_text(f"{first}\n{line}\n{rest}")
-    for signature in home.glob("trust.toml.*.p7s"):
-        signature.unlink()
     assert run("trust", "sign", path, "--home", home, "--person", "officer") == 0
 
 
+def unsigned(home: Path) -> Path:
+    """A home's trust file, to be changed."""
+    for signature in home.glob("trust.toml.*.p7s"):
+        signature.unlink()
+    return home / "trust.toml"
+
+
+def names_senders(path: Path, *senders: str, name: str = "couriers", anchor: str = "root") -> None:
+    """One more rule in an unsigned trust file: an anchor's signers send couriers under these names."""
+    products = [word for one in senders for word in ("--product", f"courier from {one}")]
+    assert run(
+        "trust", "add", path, "rule", name, "--environment", "development", "--anchor", anchor,
+        "--purpose", "updatePackageSigning", *products,
+    ) == 0  # fmt: skip
+
+
 def make_gap(folder: Path) -> TufRepository:
-    """A home whose trust file names a repository with one product; that repository."""
+    """A home whose trust file names a repository with one product, and a sender of couriers; that repository."""
     assert run("init", folder / "home") == 0
     repo = TufRepository(folder / "repo", NOW)
+    names_senders(unsigned(folder / "home"), "acme")
     trusts(folder / "home", f'tuf_root = "{repo.root_digest}"')
     channels = Channels("VX-200 drive", 3, (Offer("pilot", RELEASE, 100, ()),), (Withdrawn(WITHDRAWN, "CVE-1"),))
     repo.put("drives/vx-200/channels.json", channels_bytes(channels))

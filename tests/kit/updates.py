@@ -31,6 +31,13 @@ DESCRIPTION = """software =
     files: ( { filename = "fw.bin"; path = "fw.bin"; sha256 = "%s"; } );
 }
 """
+RAW = """software =
+{
+    version = "%s";
+    hardware-compatibility: [ "1.0" ];
+    images: ( { filename = "fw.bin"; type = "raw"; device = "%s"; sha256 = "%s"; } );
+}
+"""
 IMAGE = random.Random(2026).randbytes(51_200)
 MAX_TRIES = 20
 SECONDS = 20
@@ -128,6 +135,27 @@ def archive(
         assert made, words
         order.insert(1, "sw-description.sig")
     return packed(content, order, folder / f"{name}.swu", form)
+
+
+def ring(path: Path, makers: Pki) -> Path:
+    """Anchor and intermediate: Debian's swupdate looks for the path in this file alone."""
+    path.write_text(makers.root.pem + makers.intermediate.pem)
+    return path
+
+
+def swu(folder: Path, makers: Pki, version: str, image: bytes, device: Path) -> Path:
+    """A signed archive that writes an image raw, as SWUpdate's documentation has it made."""
+    folder.mkdir(parents=True)
+    (folder / "fw.bin").write_bytes(image)
+    (folder / "sw-description").write_text(RAW % (version, device, hashlib.sha256(image).hexdigest()))
+    options = [option.partition("=")[2] for option in key_files(folder, updater(makers))]
+    made, words = run(
+        ["openssl", "cms", "-sign", "-in", folder / "sw-description", "-out", folder / "sw-description.sig",
+         "-signer", options[0], "-certfile", options[1], "-inkey", options[2], "-outform", "DER", "-nosmimecap",
+         "-binary", "-md", "sha256"]
+    )  # fmt: skip
+    assert made, words
+    return packed(folder, ["sw-description", "sw-description.sig", "fw.bin"], folder.with_suffix(".swu"))
 
 
 def packed(content: Path, order: list[str], path: Path, form: str = "crc") -> Path:

@@ -12,7 +12,7 @@ from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.log.entries import Intent
 from sealwright.log.entry import SignatureEntry, read_entry
-from sealwright.log.template import Shape
+from sealwright.log.template import Shape, Shapes
 
 DIGESTS = st.builds(Digest.of, st.binary(max_size=4), st.sampled_from(HashName))
 INTENT = Intent(
@@ -26,6 +26,15 @@ def test_intents_by_one_shape_are_those_that_are_encoded_one_by_one(artifacts: l
     shape = Shape.of(lambda artifact: replace(INTENT, artifact=artifact).encoded(), 1)
     for artifact in artifacts:
         assert shape.encoded(artifact) == replace(INTENT, artifact=artifact).encoded()
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), DIGESTS), max_size=8))
+def test_entries_of_several_attempts_are_those_that_are_encoded_one_by_one(wanted: list[tuple[int, Digest]]) -> None:
+    shapes = Shapes()
+    for attempt, artifact in wanted:
+        entry = replace(INTENT, attempt=attempt)
+        made = shapes.encoded(attempt, lambda one, entry=entry: replace(entry, artifact=one).encoded(), artifact)
+        assert made == replace(entry, artifact=artifact).encoded()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), DIGESTS, DIGESTS)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from kit.logs import tree_hash
@@ -30,7 +30,7 @@ from sealwright.log.proof import check_proof, read_proof
 from sealwright.log.reader import LogReader
 from sealwright.log.tables import ENTRIES, HEAD
 from sealwright.log.tiles import MAX_ENTRY
-from sealwright.log.writer import LogWriter
+from sealwright.log.writer import LogWriter, NewRow
 from sealwright.store.engine import Store, open_store
 
 SIGNER = SoftSigner.make()
@@ -454,6 +454,31 @@ def test_a_head_of_another_log_or_of_none_is_refused(tmp_path: Path) -> None:
         LogWriter.open(store, SIGNER, str(head)).close()
     with pytest.raises(Exception, match="folder does not exist"):
         writing(url, str(tmp_path / "nowhere" / "head")).__enter__()
+
+
+def test_new_rows_of_many_orders_stand_with_their_leaves_and_one_that_cannot_takes_no_other_with_it(url: str) -> None:
+    with writing(url) as writer:
+        store = writer._store
+        used = Table("used", MetaData(), Column("approval", String, primary_key=True), Column("leaf", Integer))
+        with store.write() as connection:
+            used.create(connection)
+        statement = insert(used)
+
+        def row(approval: int) -> list[NewRow]:
+            return [NewRow(statement, {"approval": str(approval)}, leaf="leaf")]
+
+        def seen(connection: Connection, first: int) -> None:
+            assert connection.execute(select(used.c.approval).where(used.c.leaf == first)).scalar()
+
+        blocked = writer.append([b"first"], lambda *_: time.sleep(0.2))
+        orders = [writer.append([b"%d" % at, b"and %d" % at], seen, row(at)) for at in range(20)]
+        assert [one.result() for one in orders] == [(at, at + 1) for at in range(1, 41, 2)]
+        again = [writer.append([b"again %d" % at], None, row(at)) for at in range(15, 25)]
+        assert [type(one.exception()) for one in again] == [StoreConflict] * 5 + [type(None)] * 5
+        assert (blocked.result(), [one.result() for one in again[5:]]) == ((0,), [(at,) for at in range(41, 46)])
+        with store.read() as connection:
+            leaves = [row[0] for row in connection.execute(text("SELECT leaf FROM used ORDER BY leaf"))]
+        assert leaves == [*range(1, 41, 2), *range(41, 46)]
 
 
 def test_one_order_whose_rows_raise_takes_no_other_with_it(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kit.bucket import bucket
+from sealwright.artifact.digest import Digest
 from sealwright.errors import LimitExceeded, ReleaseRefused, RepositoryUnavailable, UsageError
 from sealwright.release.bucket import BucketStorage, open_bucket
 from sealwright.release.storage import POINTER, Added, open_storage
@@ -22,7 +24,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketStorage]:
 def staged(folder: Path, name: str, data: bytes) -> Added:
     path = folder / "file"
     path.write_bytes(data)
-    return Added(f"targets/{name}", str(path), len(data))
+    return Added(f"targets/{name}", str(path), len(data), Digest.of(data))
 
 
 def test_what_was_added_keeps_its_bytes(place: BucketStorage, tmp_path: Path) -> None:
@@ -36,6 +38,27 @@ def test_what_was_added_keeps_its_bytes(place: BucketStorage, tmp_path: Path) ->
     assert place.read("targets/none", 10) is None
     with pytest.raises(LimitExceeded):
         place.read("targets/a+b", 2)
+
+
+def test_what_changes_before_or_while_it_is_sent_is_not_published(
+    place: BucketStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = staged(tmp_path, "a", b"one")
+    Path(one.path).write_bytes(b"two")
+    with pytest.raises(ReleaseRefused, match="not staged any more"):
+        place.add([one])
+    assert place.read(one.name, 10) is None
+    Path(one.path).write_bytes(b"one")
+    real, sent = BucketStorage._put, []
+
+    def put(self: BucketStorage, name: str, body: object, **condition: str) -> bool:
+        sent.append(condition["ChecksumSHA256"])
+        return real(self, name, body, **condition)
+
+    monkeypatch.setattr(BucketStorage, "_put", put)
+    place.add([one])
+    assert place.read(one.name, 10) == b"one"
+    assert sent == [b64encode(one.digest.value).decode()], "by which the store refuses what arrives otherwise"
 
 
 def test_of_two_who_publish_one_is_refused(place: BucketStorage, monkeypatch: pytest.MonkeyPatch) -> None:

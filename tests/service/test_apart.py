@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from kit.seccomp import refusing
 from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import HashName
 from sealwright.errors import MalformedArtifact
@@ -16,7 +20,7 @@ from sealwright.formats.format import Existing
 from sealwright.formats.registry import detached
 from sealwright.service import apart
 from sealwright.service.apart import prepared_apart
-from sealwright.service.shutin import landlock_version
+from sealwright.service.shutin import ADD, CREATE, RESTRICT, landlock_version
 from sealwright.signing.items import Item, item_of
 from sealwright.signing.preparing import differences
 
@@ -128,3 +132,43 @@ def _answers(path: Path, item: Item) -> list[str]:
     with pytest.raises(MalformedArtifact) as told:
         prepared_apart(str(path), item, 8)
     return told.value.what.split()
+
+
+OPENS = """
+import sys
+from sealwright.errors import SealwrightError
+from sealwright.service.spool import Spool, Uploading
+try:
+    Spool.open(Uploading(sys.argv[1], 1, 1)).close()
+    print("opened")
+except SealwrightError as cause:
+    print(cause)
+"""
+SHUTS_IN = "import sys; from sealwright.service.shutin import shut_in; shut_in([sys.prefix]); print('shut in')"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errno.ENOSYS, "opened"),  # as a kernel without it answers
+        (errno.EOPNOTSUPP, "opened"),
+        (errno.EPERM, "shut in by Landlock, which a filter of system calls refuses (Operation not permitted)"),
+        (errno.EACCES, "Allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"),
+    ],
+)
+def test_no_file_is_taken_where_a_filter_of_system_calls_refuses_landlock(
+    tmp_path: Path, error: int, said: str
+) -> None:
+    program = [sys.executable, "-c", OPENS, str(tmp_path / "spool")]
+    assert subprocess.run(program, capture_output=True, text=True, check=True).stdout == "opened\n"
+    told = subprocess.run([*refusing(error, CREATE), *program], capture_output=True, text=True, check=True).stdout
+    assert said in told
+
+
+@pytest.mark.parametrize("call", [ADD, RESTRICT])
+def test_a_process_that_cannot_be_shut_in_prepares_nothing(call: int) -> None:
+    program = [sys.executable, "-c", SHUTS_IN]
+    assert subprocess.run(program, capture_output=True, text=True, check=True).stdout == "shut in\n"
+    if landlock_version():
+        done = subprocess.run([*refusing(errno.EPERM, call), *program], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")

@@ -125,13 +125,35 @@ def test_what_a_replica_signs_that_stood_still_longer_than_its_lease_is_not_reco
     intents = Counter((entry["request"], entry["attempt"]) for entry in found if entry["type"] == "intent")
     assert 0 < intents[first.id, 1] < 200
     assert intents[first.id, 2] == 200
-    assert (intents[second.id, 1], intents[second.id, 2]) == (0, 5)
+    assert (intents[second.id, 1], intents[second.id, 2]) == (5, 5)  # those of a few stand with its use
     counted = artifacts(other)
     assert (len(counted), set(counted.values())) == (208, {1})
     for asking, count in ((first, 200), (second, 5)):
         standing = one.requests.shelf.standing(one.principal("max"), asking.id)
         assert (standing.state, standing.signed, standing.attempt) == (State.SIGNED, count, 2)
     assert len(signed(ask(one, "after", 2))) == 2  # and the replica goes on with what is its own
+
+
+def test_the_key_is_not_used_for_what_was_given_up_while_it_waited(
+    pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    monkeypatch.setattr("sealwright.signing.logrecord.FRESH_S", 0.0)  # whatever waits at all is looked at again
+    gate = gated(one)
+    first = ask(one, "first", 1)
+    until(lambda: gate.waiting)
+    second = ask(one, "second", 5)
+    take_over(other, first, second)
+    gate.through.release(10)
+    for asking in (first, second):
+        assert asking.answer is not None
+        with pytest.raises(RequestOver, match="given up"):
+            asking.answer.result(30)
+    after = ask(one, "after", 3)
+    assert len(signed(after)) == 3
+    assert gate.waiting == [1, 3]
+    intents = Counter((one["request"], one["attempt"]) for one in entries(other) if one["type"] == "intent")
+    assert [intents[asking.id, 1] for asking in (first, second, after)] == [2, 5, 6]
 
 
 def test_an_attempt_after_the_first_part_signs_only_what_has_no_signature(pair: tuple[World, World]) -> None:

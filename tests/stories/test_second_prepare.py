@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from kit.openssl import cms_verify
 from kit.signingservice import House, house, running
+from kit.waiting import asked, command, entries
 
 POLICY = """
 @id("everybody-asks") permit (principal, action in [Action::"request", Action::"read", Action::"approve", Action::"prepare"], resource);
@@ -28,39 +23,6 @@ when { resource.product == "door" } unless { context.uploaded };
 UPLOAD = '[upload]\nspool = "spool"\nlargest_mib = 8\n'
 
 
-def command(made: House, who: str, *arguments: object, code: int = 0) -> str:
-    certificate, key = made.identity(who)
-    service = ["--service", made.address, "--service-ca", made.folder / "servers.pem"]
-    line = [*arguments, *service, "--client", certificate, "--client-key", key]
-    done = subprocess.run(
-        [sys.executable, "-m", "sealwright", *map(str, line)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done.stdout + done.stderr
-
-
-@dataclass
-class Asked:
-    """Somebody who waits for a signature. said: what their command said in the end."""
-
-    id: str
-    said: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def asked(made: House, *arguments: object, code: int = 0) -> Iterator[Asked]:
-    """Max asks, and waits until the end of the block and the answer."""
-    said: list[str] = []
-    sign = threading.Thread(target=lambda: said.append(command(made, "max", "sign", *arguments, code=code)))
-    sign.start()
-    waiting: list[str] = []
-    while not waiting:
-        lines = command(made, "eva", "approve", "--json").splitlines()
-        waiting = [json.loads(line)["id"] for line in lines]
-    yield Asked(waiting[0], said)
-    sign.join()
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     made = house(tmp_path_factory.mktemp("second") / "house", POLICY, (), {"builder": "jan", "maxes": "max"})
@@ -68,13 +30,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         file.write(UPLOAD)
     with running(made):
         yield made
-
-
-def entries(made: House, id_: str) -> list[str]:
-    """The types of a request's entries in the service's log."""
-    with closing(sqlite3.connect(made.folder / "service.db", timeout=30)) as database:
-        found = [json.loads(row[0]) for row in database.execute("select entry from log_entries order by number")]
-    return [one["type"] for one in found if one.get("request") == id_]
 
 
 def test_a_second_machine_comes_to_the_same_and_then_it_is_signed(service: House, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def changed(**parts: Toml) -> Parts:
 
 ANCHOR = {"name": "root", "environment": "production", "certificate": PKI.root.pem}
 SECOND = person_key()
+ROOT = {"name": "nordhof", "root": f"sha256:{'ab' * 32}"}
 KEYS_OF_OLGA = [{"person": "olga", "key": public_pem(key)} for key in (OFFICER, SECOND)]
 
 
@@ -126,10 +127,14 @@ KEYS_OF_OLGA = [{"person": "olga", "key": public_pem(key)} for key in (OFFICER, 
         (changed(deny=[{"reason": "x"}]), "exactly one of"),
         (changed(deny=[{"key": "md5:00", "reason": "x"}]), "digest"),
         (changed(minimum={"pump": -1}), "generation"),
+        (changed(repository=[ROOT, ROOT]), "used twice"),
+        (changed(repository=[ROOT, ROOT | {"name": "again"}]), "[[repository]] root is used twice"),
+        (changed(tuf_root=ROOT["root"], repository=[ROOT]), "`tuf_root` is the root of a [[repository]]"),
+        (changed(repository=[{"name": "nordhof"}]), "`root`"),
     ],
 )
 def test_a_trust_file_that_does_not_fit_together_is_refused_with_the_place(parts: Parts, said: str) -> None:
-    assert parse_trust(trust_bytes(changed()), "trust.toml")
+    assert parse_trust(trust_bytes(changed(repository=[ROOT])), "trust.toml").repository_root("nordhof")
     with pytest.raises(MalformedTrust) as caught:
         parse_trust(trust_bytes(parts), "trust.toml")
     assert said in caught.value.what

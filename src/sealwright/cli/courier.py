@@ -213,6 +213,7 @@ def _say_unpacked(unpacked: Unpacked, args: argparse.Namespace) -> None:
     from sealwright.artifact.names import display
     from sealwright.cli.jsonout import line, moment
     from sealwright.cli.render import moment as shown
+    from sealwright.release.courierunpack import signer_of
     from sealwright.texts.words import say
 
     courier = unpacked.courier
@@ -223,6 +224,7 @@ def _say_unpacked(unpacked: Unpacked, args: argparse.Namespace) -> None:
                     "courier": courier.name,
                     "folder": unpacked.folder,
                     "from": courier.sender,
+                    "signer": signer_of(unpacked.verdict),
                     "number": courier.number,
                     "made": moment(courier.made),
                     "until": moment(courier.until),
@@ -235,6 +237,7 @@ def _say_unpacked(unpacked: Unpacked, args: argparse.Namespace) -> None:
         )
         return
     print(say("courier.taken", name=courier.name, made=shown(courier.made), folder=display(unpacked.folder)))
+    print(say("courier.signer", signer=signer_of(unpacked.verdict), rule=unpacked.verdict.rule))
     for part in unpacked.parts:
         words = {
             "repository": say("courier.part-repository", targets=unpacked.targets, into=display(args.into)),

@@ -161,6 +161,7 @@ EXITS: dict[str, Exits] = {
     "serve signing": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "serve witness": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "serve fleet": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
+    "serve hawkbit": Exits("ended by a signal; with --check: it can start", "it could not start, or had to stop"),
     "report show": Exits("each signature is of its report", "one is not, or cannot be read"),
     "report send": Exits(
         "the service has them all", "it refuses one, or is no such service", "it does not answer; the reports are kept"

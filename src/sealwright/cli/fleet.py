@@ -1,6 +1,6 @@
 """Keep the register of devices; see who runs what, who is behind, who is silent, and whom a revocation would touch.
 
-The register is kept on the service's own machine, by its configuration. Everything else is asked of the service (docs/fleet.md).
+The registers are kept on the services' own machines, by their configuration. Everything else is asked of the service (docs/fleet.md).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sealwright.cli import fleetdevice
+from sealwright.cli import fleetdevice, fleetupdater
 from sealwright.cli.arguments import add_action, add_json
 from sealwright.cli.asking import add_service
 
@@ -30,6 +30,10 @@ EXAMPLES = """examples:
   sealwright fleet device list --config fleet.toml --csv
   sealwright fleet device rekey gw-17 sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 --config fleet.toml
   sealwright fleet device retire gw-17 --config fleet.toml
+  sealwright fleet updater add plc-4 --updater swupdate --path drives/vx-200 --channel production --group line-1 --plant nordhof --new-token plc-4.token --config hawkbit.toml
+  sealwright fleet updater list --config hawkbit.toml
+  sealwright fleet updater again plc-4 --config hawkbit.toml
+  sealwright fleet updater remove plc-4 --config hawkbit.toml
   sealwright fleet status --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet behind --product "VX-200 drive" --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright fleet touched --product "VX-200 drive" --below 8 --csv --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
@@ -43,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     fleetdevice.configure(commands, EXAMPLES)
+    fleetupdater.configure(commands, EXAMPLES)
     status = add_action(commands, "status", "the fleet in numbers", EXAMPLES)
     status.add_argument("--hours", metavar="N", type=int, help="silent after how long (else as the service is set)")
     add_json(status)

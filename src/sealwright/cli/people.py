@@ -251,8 +251,9 @@ def _edit(args: argparse.Namespace, changed: Callable[[bytes], bytes]) -> int:
 
 def _certificate(path: str) -> Digest:
     from sealwright.trust.certificate import load_certificate, tbs_digest
+    from sealwright.trust.intake import signer_in
 
-    return tbs_digest(load_certificate(_der(path), path))
+    return tbs_digest(load_certificate(signer_in(path), path))
 
 
 def _approval_key(path: str) -> Mapping[str, Toml]:
@@ -271,15 +272,6 @@ def _key(path: str) -> Digest:
     from sealwright.trust.intake import public_key_in
 
     return Digest.of(public_key_in(path).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def _der(path: str) -> bytes:
-    import ssl
-
-    from sealwright.artifact.source import read_file
-
-    data = read_file(path, MAX_KEY_BYTES)
-    return ssl.PEM_cert_to_DER_cert(data.decode()) if data.startswith(b"-----BEGIN CERTIFICATE-----") else data
 
 
 def _now() -> datetime:

@@ -30,7 +30,8 @@ EXAMPLES = """examples:
   sealwright release status desk --reports /srv/transfer/couriers --devices devices.txt --couriers sent      what came back over the gap
   sealwright release status desk --service https://fleet.acme.example:8445 --service-ca ca.pem --client me.pem --client-key me.key
   sealwright release accept 1.4.2 --home plant-home --trust trust.toml --before 1.4.1
-  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --home plant-home --trust trust.toml
+  sealwright release accept --all production --repository https://updates.acme.example --product drives/vx-200 --into releases --desk plant-desk --promote production --home plant-home --trust trust.toml
+  sealwright release add plant-desk 1.4.2 1.4.3 --to drives/vx-200 --accepted-only --trust trust.toml
 """
 
 

@@ -35,9 +35,15 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     every = parser.add_argument_group("everything that a channel offers, fetched from a repository")
     every.add_argument("--all", metavar="CHANNEL", help="accept what this channel offers and is not accepted yet")
     every.add_argument("--repository", metavar="PLACE", help="the maker's repository: a folder, or https://HOST/PATH")
+    every.add_argument(
+        "--named", metavar="NAME", default="", help="its [[repository]] in the trust file (else tuf_root)"
+    )
     every.add_argument("--product", metavar="LINE/NAME", action="append", default=[], help="of it (repeat)")
     every.add_argument("--into", metavar="DIR", help="where the releases are fetched to, and stay")
     every.add_argument("--desk", metavar="DIR", help="stage the acceptances here, in the plant's own repository")
+    every.add_argument(
+        "--promote", metavar="CHANNEL", help="offer the newest of each product to all of this channel of it"
+    )
     parser.set_defaults(run=run)
 
 
@@ -48,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
     from sealwright.plant.acceptedbefore import accepted_before, compared, manifest_of
     from sealwright.texts.words import say
 
+    if args.promote and not (args.all and args.desk):
+        raise UsageError(
+            "--promote", "an offer is made in the plant's own repository", "Give it with --all and --desk."
+        )
     if (args.all is None) is not bool(args.paths) or (
         args.all and not (args.repository and args.product and args.into)
     ):
@@ -73,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     code = accept.run(args) if args.paths else 0
     if args.desk and fetched:
         _stage(args, fetched)
+        if args.promote and not code:
+            _promote(args, fetched)
     return code
 
 
@@ -89,17 +101,18 @@ def _fetched(args: argparse.Namespace) -> dict[ProductPath, list[str]]:
 
     need_tuf()
     trust = load_trust(args.trust, fingerprint=args.trust_fingerprint).trust
-    if trust.tuf_root is None:
+    root = trust.repository_root(args.named)
+    if root is None:
         raise UsageError(
             args.trust,
-            "it names no repository",
+            f"it names no repository {args.named}".rstrip(),
             "Have officers add it: `sealwright trust add trust.toml repository 1.root.json`.",
         )
     fetcher, urls = _source(args.repository)
     os.makedirs(args.into, exist_ok=True)
     with tempfile.TemporaryDirectory() as metadata:
         first = fetch_first_root(fetcher, urls[0])
-        client = open_client(first, trust.tuf_root, metadata, fetcher, urls, max(datetime.now(UTC), trust.issued))
+        client = open_client(first, root, metadata, fetcher, urls, max(datetime.now(UTC), trust.issued))
         return {
             product: [one.folder for one in fetch_offered(client, product, args.all, args.into)]
             for product in map(product_path, args.product)
@@ -136,6 +149,26 @@ def _stage(args: argparse.Namespace, fetched: dict[ProductPath, list[str]]) -> N
             print(line({"outcome": "staged", "product": str(product), "acceptances": new}))
         else:
             print(display(say("release.acceptances", product=product, number=f"{new:,}", desk=args.desk)))
+
+
+def _promote(args: argparse.Namespace, fetched: dict[ProductPath, list[str]]) -> None:
+    from datetime import UTC, datetime
+
+    from sealwright.cli.jsonout import line
+    from sealwright.release.promoting import promote_newest
+    from sealwright.texts.words import say
+
+    staging = opened(args.desk)
+    for product in fetched:
+        offer = promote_newest(staging, product, args.promote, datetime.now(UTC))
+        if offer is None:
+            continue
+        if args.json:
+            release = {"version": offer.release.version, "manifest": str(offer.release.manifest)}
+            print(line({"outcome": "promoted", "product": str(product), "channel": offer.channel, **release}))
+        else:
+            who = {"percent": offer.percent, "groups": say("release.all-groups")}
+            print(say("release.promoted", version=offer.release.version, channel=offer.channel, **who))
 
 
 def _say(args: argparse.Namespace, path: str, before: str, found: Differences) -> None:

@@ -49,6 +49,11 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
     add.add_argument("desk", metavar="DIR", help="the staging folder")
     add.add_argument("folders", nargs="+", metavar="FOLDER", help="signed releases of one product")
     add.add_argument("--to", metavar="LINE/NAME", required=True, help="the product's place, such as drives/vx-200")
+    add.add_argument(
+        "--accepted-only",
+        action="store_true",
+        help="into a plant's own repository: manifests and the plant's signatures; the files stay in the maker's",
+    )
     add_trust(add, "the trust file that devices of the product use")
     add_json(add)
     add.set_defaults(run=run_add)
@@ -144,15 +149,19 @@ def run_add(args: argparse.Namespace) -> int:
 
     from sealwright.artifact.names import display
     from sealwright.artifact.progress import TerminalProgress
-    from sealwright.release.intake import add_releases
+    from sealwright.release.intake import add_acceptances, add_releases
     from sealwright.release.layout import product_path
     from sealwright.texts.words import say
     from sealwright.trust.belief import load_trust
 
     staging = opened(args.desk)
     believed = load_trust(args.trust, fingerprint=args.trust_fingerprint)
+    product, now = product_path(args.to), datetime.now(UTC)
     with TerminalProgress("verifying") as progress:
-        taken = add_releases(staging, args.folders, product_path(args.to), believed, datetime.now(UTC), progress)
+        if args.accepted_only:
+            taken = add_acceptances(staging, args.folders, product, believed, now, progress)
+        else:
+            taken = add_releases(staging, args.folders, product, believed, now, progress)
     for one in taken:
         if args.json:
             from sealwright.cli.jsonout import line

@@ -12,7 +12,7 @@ from sealwright.cli.releasemake import megabytes, opened
 from sealwright.cli.releaseroles import add_role_service, roles_in_service, signers_of
 
 if TYPE_CHECKING:
-    from sealwright.release.channels import Channels, Named
+    from sealwright.release.channels import Named
     from sealwright.release.layout import ProductPath
     from sealwright.release.publication import Publication
     from sealwright.release.readiness import Planned
@@ -56,24 +56,17 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser], exa
 
 def run_promote(args: argparse.Namespace) -> int:
     """Stage the next channels."""
-    from sealwright.release.catalogue import channels_of, release_of
-    from sealwright.release.channels import Offer
+    from datetime import UTC, datetime
+
     from sealwright.release.layout import product_path
-    from sealwright.release.offers import Wanted, promoted
+    from sealwright.release.promoting import Reach, promote
     from sealwright.texts.words import say
 
     staging, product = opened(args.desk), product_path(args.product)
-    listed = release_of(staging, product, args.version)
-    channels = _known(channels_of(staging, product), product)
-    enforces = {
-        one.release.manifest: release_of(staging, product, one.release.version).description.enforces
-        for one in channels.offers
-        if one.channel == args.channel
-    }
-    offer = Offer(args.channel, listed.named, args.percent, tuple(sorted(set(args.group))))
-    _stage(staging, product, promoted(channels, Wanted(offer, enforces)))
+    reach = Reach(args.channel, args.percent, tuple(args.group))
+    offer = promote(staging, product, args.version, reach, datetime.now(UTC))
     if args.json:
-        _print({**_named(product, listed.named), "outcome": "staged", "channel": offer.channel,
+        _print({**_named(product, offer.release), "outcome": "staged", "channel": offer.channel,
                 "percent": offer.percent, "groups": list(offer.groups)})  # fmt: skip
         return 0
     who = ", ".join(offer.groups) or say("release.all-groups")
@@ -84,14 +77,19 @@ def run_promote(args: argparse.Namespace) -> int:
 
 def run_withdraw(args: argparse.Namespace) -> int:
     """Stage the next channels, and print what goes into the deny list of the trust file."""
-    from sealwright.release.catalogue import channels_of, release_of
+    from datetime import UTC, datetime
+
+    from sealwright.release.catalogue import release_of
+    from sealwright.release.intake import put_channels
     from sealwright.release.layout import product_path
     from sealwright.release.offers import withdrawn
+    from sealwright.release.promoting import known_channels
     from sealwright.texts.words import say
 
     staging, product = opened(args.desk), product_path(args.product)
     listed = release_of(staging, product, args.version)
-    _stage(staging, product, withdrawn(_known(channels_of(staging, product), product), listed.named, args.advisory))
+    channels = withdrawn(known_channels(staging, product), listed.named, args.advisory)
+    put_channels(staging, product, channels, datetime.now(UTC))
     manifest = str(listed.named.manifest)
     if args.json:
         _print({**_named(product, listed.named), "outcome": "staged", "advisory": args.advisory})
@@ -152,22 +150,6 @@ def _publishing(args: argparse.Namespace) -> Iterator[PublishingKeys]:
     home = open_home(args.home)
     with roles_in_service(args) as roles:
         yield PublishingRoles(roles, home)
-
-
-def _known(channels: Channels | None, product: ProductPath) -> Channels:
-    from sealwright.errors import UsageError
-
-    if channels is None:
-        raise UsageError(str(product), "the repository has no release of it", "Add one: `sealwright release add`.")
-    return channels
-
-
-def _stage(staging: Staging, product: ProductPath, channels: Channels) -> None:
-    from datetime import UTC, datetime
-
-    from sealwright.release.intake import put_channels
-
-    put_channels(staging, product, channels, datetime.now(UTC))
 
 
 def _named(product: ProductPath, release: Named) -> dict[str, object]:

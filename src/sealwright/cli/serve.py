@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealwright.cli.arguments import add_action, add_home, add_json, add_pin_file, key_string, pin_of
 from sealwright.cli.servefleet import configure_fleet
+from sealwright.cli.servehawkbit import configure_hawkbit
 from sealwright.cli.serveocsp import configure_ocsp
 from sealwright.cli.servesigning import configure_signing
 from sealwright.cli.servewitness import configure_witness
@@ -33,6 +34,8 @@ EXAMPLES = """examples:
   sealwright serve witness witness.toml                                cosigns the checkpoints of others' logs
   sealwright serve fleet fleet.toml --check                            is everything there, and can the database be used?
   sealwright serve fleet fleet.toml                                    takes the reports of devices, and shows who runs what
+  sealwright serve hawkbit hawkbit.toml --check                        is everything there, and does the repository hold?
+  sealwright serve hawkbit hawkbit.toml                                offers releases to SWUpdate and RAUC clients of hawkBit
 """
 NONE = "none"
 
@@ -45,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_signing(commands, EXAMPLES)
     configure_witness(commands, EXAMPLES)
     configure_fleet(commands, EXAMPLES)
+    configure_hawkbit(commands, EXAMPLES)
 
 
 def add_serving(parser: argparse.ArgumentParser, listen: str) -> None:

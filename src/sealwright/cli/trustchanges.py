@@ -395,6 +395,11 @@ def _readers(old: TrustFile, new: TrustFile) -> Iterator[Change]:
     )
     if old.tuf_root != new.tuf_root:
         yield _other(say("change.tuf", before=old.tuf_root or none, after=new.tuf_root or none), True)
+    roots, other_roots = {i.name: i.root for i in old.repositories}, {i.name: i.root for i in new.repositories}
+    for name in sorted({*roots, *other_roots}):
+        if roots.get(name) != other_roots.get(name):
+            was, becomes = roots.get(name, none), other_roots.get(name, none)
+            yield _other(say("change.repository", name=name, before=was, after=becomes), True)
 
 
 def _permits(old: TrustFile, new: TrustFile) -> Iterator[Change]:

@@ -197,10 +197,8 @@ def _removed(args: argparse.Namespace) -> int:
         if args.name not in draft.values.get("minimum", {}):
             raise _no_such(args)
         draft.unset(where, 0, args.name)
-    elif args.section == "repository":
-        if args.name != draft.values.get("tuf_root"):
-            raise _no_such(args)
-        draft.unset(where, 0, "tuf_root")
+    elif args.section == "repository" and args.name == draft.values.get("tuf_root"):
+        draft.unset((), 0, "tuf_root")
     else:
         table: object = draft.values
         for name in where:

@@ -322,6 +322,9 @@ def _repository_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "root", metavar="ROOT", help="its 1.root.json, or the SHA-256 of that as `sha256:…`; nothing else is followed"
     )
+    parser.add_argument(
+        "--name", metavar="NAME", help="of a further one, such as the plant's own beside the maker's (default: the one)"
+    )
 
 
 def _repository(draft: Draft, args: argparse.Namespace) -> list[str]:
@@ -337,14 +340,18 @@ def _repository(draft: Draft, args: argparse.Namespace) -> list[str]:
         root = read_first_root(args.root)
         digest = root.digest
         said.append(say("trust-edit.root", keys=root.keys, threshold=root.threshold))
-    before = draft.values.get("tuf_root")
+    named = {one["name"]: one["root"] for one in draft.values.get("repository", [])}
+    before = draft.values.get("tuf_root") if args.name is None else named.get(args.name)
     if before not in (None, str(digest)):
         raise UsageError(
             args.file,
             f"it names another repository, {before}",
-            f"If it is to change: sealwright trust remove {args.file} repository {before}",
+            f"If it is to change: sealwright trust remove {args.file} repository {args.name or before}",
         )
-    draft.set((), 0, "tuf_root", str(digest))
+    if args.name is None:
+        draft.set((), 0, "tuf_root", str(digest))
+    elif before is None:
+        draft.add(("repository",), {"name": args.name, "root": str(digest)})
     return [*said, say("trust-edit.compare-root"), "  " + groups(digest)]
 
 
@@ -416,7 +423,7 @@ NAMED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deny": (("deny",), ("key", "certificate", "artifact", "product", "serial")),
     "evidence": (("evidence",), ("key",)),
     "minimum": (("minimum",), ()),
-    "repository": ((), ()),
+    "repository": (("repository",), ("name", "root")),
 }
 
 

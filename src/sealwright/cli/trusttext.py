@@ -108,6 +108,8 @@ def trust_object(trust: TrustFile) -> dict[str, object]:
             for one in trust.interpreters
         ],
         "layouts": [{"name": one.name, "digest": str(one.digest)} for one in trust.layouts],
+        "tuf_root": str(trust.tuf_root) if trust.tuf_root is not None else None,
+        "repositories": [{"name": one.name, "root": str(one.root)} for one in trust.repositories],
         "denied": [denial(entry) for entry in trust.denied],
         "minimums": dict(trust.minimums),
         "algorithms": [{"name": one.name, "until": json_moment(one.until)} for one in trust.algorithms],
@@ -194,6 +196,9 @@ def _lines(trust: TrustFile) -> Iterator[str]:
     for one in trust.interpreters:
         yield say("trust.interpreter", kind=one.kind, command=" ".join((one.path, *one.arguments)))
     yield from (say("trust.layout", name=one.name, digest=one.digest) for one in trust.layouts)
+    if trust.tuf_root is not None:
+        yield say("trust.tuf-root", root=trust.tuf_root)
+    yield from (say("trust.repository", name=one.name, root=one.root) for one in trust.repositories)
     for product, generation in sorted(trust.minimums.items()):
         yield say("trust.minimum", product=product, generation=generation)
     for entry in trust.denied:

@@ -31,7 +31,7 @@ from sealwright.device.messages import Reach, Wanted
 from sealwright.device.round import Asked, Doing, Outcome, Round, Seams
 from sealwright.device.slots import make_slots
 from sealwright.device.unprivileged import fetch_folder, fetching
-from sealwright.errors import InstallRefused, SealwrightError
+from sealwright.errors import InstallRefused, RepositoryRefused, RepositoryUnavailable, SealwrightError
 from sealwright.log.canonical import time_text
 from sealwright.release.channels import Named
 from sealwright.trust.belief import Believed, load_trust
@@ -39,6 +39,8 @@ from sealwright.trust.state import read_state
 from sealwright.trust.times import judgement
 
 if TYPE_CHECKING:
+    from sealwright.device.origin import Origin
+    from sealwright.trust.model import TrustFile
     from sealwright.trust.verdict import Verdict
 
 CONSENT = "consent"
@@ -67,12 +69,17 @@ class Agent:
             done = self._round(doing, consent)
         except SealwrightError as cause:
             self._note(cause.code)
+            # who keeps the repository from a device does not keep the device from telling what it runs
+            if isinstance(cause, RepositoryRefused | RepositoryUnavailable) and doing not in (
+                Doing.CHECK,
+                Doing.DRY_RUN,
+            ):
+                self._report(self.ended(Outcome.NOT_REACHED, None))
             raise
         if doing is not Doing.CHECK:
             done = replace(done, running=self._told())
         self._note(done.outcome)
-        if self.seams.report is not None:
-            self.seams.report(done)
+        self._report(done)
         return done
 
     def roll_back(self) -> Round:
@@ -81,8 +88,7 @@ class Agent:
 
         done = go_back(self)
         self._note(done.outcome)
-        if self.seams.report is not None:
-            self.seams.report(done)
+        self._report(done)
         return done
 
     def running(self) -> Verdict | None:
@@ -93,16 +99,22 @@ class Agent:
 
     def wanted(self, believed: Believed, have: frozenset[bytes], reach: Reach = Reach.FETCH) -> Wanted:
         """What the fetch process is told. have: digests of files that need not be fetched; InstallRefused without a root to begin at."""
-        trust = believed.trust
-        if trust.tuf_root is None:
-            raise InstallRefused(
-                self.config.trust,
-                "it names no `tuf_root`",
-                "Have your officers add the root of the release repository.",
-            )
+        trust, plant = believed.trust, self.config.plant
+        roots = [self._root(trust, one) for one in (self.config.maker, plant) if one is not None]
         floor = read_state(self.device.memory).floor
         now = judgement(self.device.clock(), None, trust.issued, trust.expires, floor).judged
-        return Wanted(self.config, trust.tuf_root, now, have, self._permitted(), reach)
+        return Wanted(self.config, roots[0], now, have, self._permitted(), reach, None if plant is None else roots[1])
+
+    def _root(self, trust: TrustFile, origin: Origin) -> Digest:
+        root = trust.repository_root(origin.repository)
+        if root is None:
+            found = f"no [[repository]] `{origin.repository}`" if origin.repository else "no `tuf_root`"
+            raise InstallRefused(
+                self.config.trust,
+                f"it names {found}",
+                "Have your officers add the root of the release repository.",
+            )
+        return root
 
     def ended(self, outcome: Outcome, release: Named | None, verdict: Verdict | None = None) -> Round:
         """How a round ended, with what is installed now."""
@@ -160,6 +172,10 @@ class Agent:
 
     def _permitted(self) -> frozenset[Digest]:
         return self.seams.permits.manifests if self.seams.permits is not None else frozenset()
+
+    def _report(self, done: Round) -> None:
+        if self.seams.report is not None:
+            self.seams.report(done)
 
     def _note(self, outcome: str) -> None:
         self.device.kept.change(lambda state: replace(state, checked=f"{time_text(self.device.clock())} {outcome}"))

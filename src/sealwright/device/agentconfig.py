@@ -9,11 +9,15 @@
     group = "line-1"
     channel = "production"
     line = "line-3"                                # the plant's line, for acceptances that name one; may be left out
-    repositories = ["https://updates.plant.example/tuf", "/media/updates"]      # the first that answers
+    repositories = ["https://updates.acme.example", "/media/updates"]      # the first that answers
     trust = "/etc/sealwright/trust.toml"
     state = "/var/lib/sealwright/agent"            # everything that the agent keeps; only root may write there
     user = "sealwright-fetch"                      # as whom it talks to networks
     consent = "ask"                                # or "auto"
+
+    [plant]                                        # the plant's own repository beside it, where it has one (origin.py)
+    repository = "nordhof"
+    repositories = ["https://acceptances.plant.example"]
 
     [[present]]                                    # what is installed by other ways, for releases that need it
     product = "VX-200 bootloader"
@@ -48,10 +52,10 @@ from typing import cast
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.section import Complaint, Section, read_toml
 from sealwright.artifact.source import read_file
+from sealwright.device.origin import Origin, absolute_path, maker_origin, plant_origin
 from sealwright.device.programs import Command, read_command
 from sealwright.device.window import Window, read_window
 from sealwright.errors import MalformedConfiguration, UsageError
-from sealwright.release.layout import ProductPath, product_path
 from sealwright.trust.place import unsafe_because
 
 FIRST_LINE = "# sealwright agent 1"
@@ -62,7 +66,6 @@ _COMPLAINT = Complaint(
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _COMPONENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-MAX_REPOSITORIES = 8
 MAX_WINDOWS = 50
 
 
@@ -108,11 +111,13 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """release_bytes: of all files of a release; rate_bytes: a second, 0 for as fast as it goes; timeout_s: of an answer that does not come."""
+    """release_bytes: of all files of a release; rate_bytes: a second, 0 for as fast as it goes; timeout_s: of an answer that does not come;
+    fetch_s: how long one round may fetch, and the next one goes on."""
 
     release_bytes: int
     rate_bytes: int
     timeout_s: int
+    fetch_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +147,19 @@ class ReportConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """A device's own description. path: where the file lies; current: the link that leads to the installed release."""
+    """A device's own description. path: where the file lies; maker, plant: the repositories that it follows; current: the link that leads
+    to the installed release."""
 
     path: str
     device: str
     serial: str
     hardware: str
     product: str
-    place: ProductPath
     group: str
     channel: str
     line: str
-    repositories: tuple[str, ...]
-    ca: str
-    root: str
+    maker: Origin
+    plant: Origin | None
     trust: str
     state: str
     current: str
@@ -189,23 +193,21 @@ def load_config(path: str) -> AgentConfig:
 def parse_config(data: bytes, path: str) -> AgentConfig:
     """Read the text; MalformedConfiguration naming section, key and what is wanted."""
     top = read_toml(data, path, FIRST_LINE, _COMPLAINT)
-    state = _absolute(top, "state")
+    state, maker = absolute_path(top, "state"), maker_origin(top)
     config = AgentConfig(
         path=path,
         device=_matching(top, "device", _DEVICE, "1 to 64 letters, digits and `.`, `_`, `-`"),
         serial=top.text("serial", "-"),
         hardware=top.text("hardware"),
         product=top.name("product"),
-        place=_place(top),
         group=_matching(top, "group", _WORD, "a group as channels name it, such as line-1"),
         channel=_matching(top, "channel", _WORD, "a channel, such as production"),
         line=top.text("line") if top.has("line") else "",
-        repositories=_repositories(top),
-        ca=_absolute(top, "ca") if top.has("ca") else "",
-        root=_absolute(top, "root") if top.has("root") else "",
-        trust=_absolute(top, "trust"),
+        maker=maker,
+        plant=plant_origin(top.table("plant"), maker) if top.has("plant") else None,
+        trust=absolute_path(top, "trust"),
         state=state,
-        current=_absolute(top, "current") if top.has("current") else os.path.join(state, "current"),
+        current=absolute_path(top, "current") if top.has("current") else os.path.join(state, "current"),
         user=top.text("user") if top.has("user") else "",
         consent=Consent(top.word("consent", tuple(Consent))),
         interval=top.duration("interval") or timedelta(hours=1),
@@ -235,19 +237,6 @@ def _check(config: AgentConfig, top: Section) -> None:
         raise top.wrong("present", "one for each other product")
     if hasattr(os, "geteuid") and os.geteuid() == 0 and config.user in ("", "root"):
         raise top.wrong("user", "an account without rights: what talks to networks does not do it as root")
-
-
-def _repositories(top: Section) -> tuple[str, ...]:
-    found = top.texts("repositories")
-    if not 1 <= len(found) <= MAX_REPOSITORIES:
-        raise top.wrong("repositories", f"1 to {MAX_REPOSITORIES} of them")
-    for one in found:
-        scheme, separator, rest = one.partition("://")
-        if separator and (scheme not in ("http", "https") or not rest or "@" in rest or "?" in rest or "#" in rest):
-            raise top.wrong("repositories", "http:// or https:// addresses without a password, or folders")
-        if not separator and not os.path.isabs(one):
-            raise top.wrong("repositories", "addresses, or folders from the root")
-    return tuple(one.rstrip("/") for one in found)
 
 
 def _windows(top: Section) -> tuple[Window, ...]:
@@ -304,14 +293,15 @@ def _limits(section: Section) -> Limits:
         release_bytes=section.number("release_bytes", 1, 16 << 30),
         rate_bytes=section.number("rate_bytes", 0, 0),
         timeout_s=min(section.number("timeout_s", 1, 30), 600),
+        fetch_s=min(section.number("fetch_s", 1, 6 * 3600), 7 * 86400),
     )
     section.done()
     return limits
 
 
 def _report(section: Section) -> ReportConfig:
-    couriers = _absolute(section, "couriers") if section.has("couriers") else ""
-    report = ReportConfig(_absolute(section, "home"), _absolute(section, "spool"), couriers)
+    couriers = absolute_path(section, "couriers") if section.has("couriers") else ""
+    report = ReportConfig(absolute_path(section, "home"), absolute_path(section, "spool"), couriers)
     section.done()
     return report
 
@@ -324,22 +314,8 @@ def _counter(section: Section) -> CounterConfig:
     return counter
 
 
-def _place(top: Section) -> ProductPath:
-    try:
-        return product_path(top.text("path"))
-    except UsageError as cause:
-        raise top.wrong("path", "LINE/NAME as the repository has it, such as drives/vx-200") from cause
-
-
 def _matching(section: Section, key: str, form: re.Pattern[str], wanted: str) -> str:
     value = section.text(key)
     if not form.fullmatch(value):
         raise section.wrong(key, wanted)
-    return value
-
-
-def _absolute(section: Section, key: str) -> str:
-    value = section.text(key)
-    if not os.path.isabs(value) or os.path.normpath(value) != value:
-        raise section.wrong(key, "a path from the root, without `..` and without a slash at its end")
     return value

@@ -146,6 +146,8 @@ def _copy_file(staged: int, digest: bytes, target: bytes, have: Mapping[bytes, s
         if digest not in have:
             raise InstallRefused(shown, "it is not staged", _NEXT) from cause
         descriptor = os.open(have[digest], _READ)
+    else:
+        _check_own(descriptor, staged, shown)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size > most:
         os.close(descriptor)
@@ -165,10 +167,21 @@ def _small(staged: int, name: str, limit: int) -> bytes | None:
         descriptor = os.open(name, _READ, dir_fd=staged)
     except FileNotFoundError:
         return None
+    _check_own(descriptor, staged, name)
     with opened_as(name, descriptor) as source:
         if not stat.S_ISREG(source.status().st_mode):
             raise MalformedArtifact(name, "what is staged is no file", _NEXT)
         return source.read(limit)
+
+
+def _check_own(descriptor: int, staged: int, shown: str) -> None:
+    """A file is of the account that fetches, whose the folder is: by a hard link it could have one copied that it cannot read.
+
+    InstallRefused for another one, which is closed.
+    """
+    if os.fstat(descriptor).st_uid != os.fstat(staged).st_uid:
+        os.close(descriptor)
+        raise InstallRefused(shown, "what is staged is a file of another account", _NEXT)
 
 
 def _write_new(path: str, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """How bytes come from a release repository: from a server, or from a folder such as a stick; bounded in size, time and bandwidth.
 
-1. python-tuf asks for metadata by `Transport.fetch` and says how much it takes; `Source.download` is for targets, which may be large:
+1. python-tuf asks for metadata by `Transport.fetch` and says how much it takes; `Source.blocks` is for targets, which may be large:
    it goes on where an earlier try ended (Range, RFC 9110 section 14), and what it wrote counts for nothing before its digest does.
 2. A server is not followed to another address, and is given up where it answers nothing for `timeout_s`, or less than 1 KiB a second
    over a minute.
@@ -47,14 +47,19 @@ class Source(Protocol):
 
 
 class Transport(FetcherInterface):
-    """python-tuf's way to a source's metadata."""
+    """python-tuf's way to a source, whose name its URLs begin with: to its metadata and what is small."""
 
     def __init__(self, source: Source, rate_bytes: int) -> None:
         self.source = source
         self.rate_bytes = rate_bytes
 
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Of the folder of metadata and of that of targets, as python-tuf asks for them here."""
+        return f"{self.source.name}/{METADATA}/", f"{self.source.name}/{TARGETS}/"
+
     def _fetch(self, url: str) -> Iterator[bytes]:
-        return paced(self.source.blocks(url, 0), self.rate_bytes)
+        return paced(self.source.blocks(url.removeprefix(f"{self.source.name}/"), 0), self.rate_bytes)
 
 
 class Server:

@@ -207,12 +207,18 @@ def _return(device: Device, pending: Pending) -> None:
         take_away(device.config.current)
     trouble = [device.kept.state.trouble] if device.kept.state.trouble else []
     trouble += _undone(device, pending)
-    restart = device.config.restart
-    if restart is not None and former is not None and pending.tries:
+    restart = device.config.restart if former is not None and pending.tries else None
+    if restart is not None and restart.after is After.REBOOT:
+        _returned(device, trouble)  # first: a device that is off at once would go back, and start again, at every boot
+    if restart is not None:
         if (ended := _run(restart.command)).why:
             trouble.append(f"restart of the former release: {ended.why}")
         elif restart.after is After.SERVICE and (why := _ill(device)):
             trouble.append(f"the former release does not work either: {why}")
+    _returned(device, trouble)
+
+
+def _returned(device: Device, trouble: list[str]) -> None:
     device.kept.change(lambda state: replace(state, pending=None, trouble="; ".join(trouble)[:1000]))
 
 

@@ -12,7 +12,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
+from sealwright.device.origin import PLANT, Pinned
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.log.canonical import MAX_LINE_BYTES, Field, canonical_json, read_canonical
 from sealwright.release.channels import Named, Withdrawn
 from sealwright.release.layout import checked_part
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 500
 FETCH = b"fetch"
-_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryStale, RepositoryRefused, RepositoryUnavailable)
+_ERRORS: tuple[type[SealwrightError], ...] = (RepositoryStale, RepositoryRefused, RepositoryUnavailable, OutputRefused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ class Reach(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the fetch process is told, by its fork. root: the digest of the initial root; now: the judgement time; have: digests of
-    installed files; permitted: releases that permits are for, wanted before all others; reach: how far it may be asked to go."""
+    """What the fetch process is told, by its fork. root: the digest of the initial root of the maker's repository; now: the judgement
+    time; have: digests of installed files; permitted: releases that permits are for, wanted before all others; reach: how far it may
+    be asked to go; plant_root: of the plant's repository, where agent.toml names one."""
 
     config: AgentConfig
     root: Digest
@@ -75,6 +77,19 @@ class Wanted:
     have: frozenset[bytes]
     permitted: frozenset[Digest] = frozenset()
     reach: Reach = Reach.FETCH
+    plant_root: Digest | None = None
+
+    @property
+    def maker(self) -> Pinned:
+        """The maker's repository."""
+        return Pinned(self.config.maker, self.root, "")
+
+    @property
+    def plant(self) -> Pinned | None:
+        """The plant's own beside it."""
+        if self.config.plant is None or self.plant_root is None:
+            return None
+        return Pinned(self.config.plant, self.plant_root, PLANT)
 
 
 Message = Seen | Staged | Failed
@@ -86,8 +101,16 @@ def send(channel: socket.socket, message: Message) -> None:
 
 
 def receive(channel: socket.socket) -> Message:
-    """The next packet; RepositoryUnavailable where the process ended without one, RepositoryRefused for what is no message."""
-    data = channel.recv(MAX_LINE_BYTES + 1)
+    """The next packet; RepositoryUnavailable where the process ended without one or says nothing for the channel's time,
+    RepositoryRefused for what is no message."""
+    try:
+        data = channel.recv(MAX_LINE_BYTES + 1)
+    except TimeoutError as cause:
+        raise RepositoryUnavailable(
+            "the fetch process",
+            f"it was not done within {channel.gettimeout():,.0f} s",
+            "The next round goes on where it was; raise fetch_s in agent.toml for a slow network.",
+        ) from cause
     if not data:
         raise RepositoryUnavailable(
             "the fetch process", "it ended early", "Try again; if it happens again look at the system's log."

@@ -1,35 +1,47 @@
-"""What a repository offers, as the agent itself verifies it: nothing that the fetch process says of it is believed.
+"""What is offered, as the agent itself verifies it: nothing that the fetch process says of it is believed.
 
-1. The metadata and `channels.json` that the fetch process kept are read again by python-tuf's client, from the trust file's root on, at the
-   judgement time, into a folder of the agent's own (`metadata`), which the fetch process cannot write.
+1. The metadata and `channels.json` that the fetch process kept of each repository are read again by python-tuf's client, from the trust
+   file's root on, at the judgement time, into a folder of the agent's own (`metadata`, and `metadata-plant` for the plant's), which the
+   fetch process cannot write.
 2. No role is older than one that the verifier's memory has seen, wherever python-tuf's copies went (A144, A147).
-3. What the fetch process said must be what follows from them for this device: a fetch process that was taken over can withhold, and
+3. Where the plant has a repository of its own, it shares no key with the maker's, and the maker's has what it offers (`agreed.py`).
+4. What the fetch process said must be what follows from them for this device: a fetch process that was taken over can withhold, and
    then the metadata ends; it can neither bring up an offer nor make the device forget what was withdrawn, or withdraw something.
 
-What was verified is noted (`metadata/seen`) with the timestamp that it followed from, so that a check with nothing new reads one small file.
+What was verified is noted (`metadata/seen`) with the timestamps that it followed from, so that a check with nothing new reads one small
+file a repository.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.output import Replace, write_atomic
 from sealwright.artifact.source import read_file_or_none
-from sealwright.device.fetch import MAX_CHANNELS_BYTES, offered_to, seen_of
+from sealwright.device.agreed import Said, check_apart, check_carried, check_product, offered_to, seen_of
 from sealwright.device.messages import Seen, Wanted, message_bytes
 from sealwright.errors import RepositoryRefused
 from sealwright.log.canonical import read_time, time_text
-from sealwright.release.channels import parse_channels
-from sealwright.release.client import check_versions, fetch_file, fetch_first_root, open_client
+from sealwright.release.channels import Channels, parse_channels
+from sealwright.release.client import (
+    MAX_CHANNELS_BYTES,
+    Client,
+    check_versions,
+    fetch_file,
+    fetch_first_root,
+    open_client,
+)
 from sealwright.release.folderfetcher import METADATA, TARGETS, FolderFetcher
 from sealwright.trust.state import read_state, update_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealwright.device.origin import Pinned
     from sealwright.trust.model import TrustFile
 
 FOLDER = "metadata"
@@ -46,34 +58,61 @@ def check_seen(seen: Seen, wanted: Wanted, trust: TrustFile, fetched: str, memor
     fetched: the folder of the fetch process; memory: the verifier's.
     """
     own = os.path.join(wanted.config.state, FOLDER)
-    fetcher = _Fetched(fetched)
-    note = _note(fetch_file(fetcher, f"{METADATA}timestamp.json", MAX_TIMESTAMP_BYTES), seen, wanted)
+    note = _note(seen, wanted, fetched)
     if _is_noted(own, note, wanted.now):
         return
-    os.makedirs(own, mode=0o700, exist_ok=True)
-    first = fetch_first_root(fetcher, METADATA)
-    client = open_client(first, wanted.root, own, fetcher, (METADATA, TARGETS), wanted.now)
-    versions = client.versions()
-    check_versions(versions, read_state(memory).lists, seen.source)
-    place = wanted.config.place.channels
-    data = client.read(place, MAX_CHANNELS_BYTES)
-    channels = parse_channels(data, place) if data is not None else None
-    offered = offered_to(channels, wanted) if channels is not None else None
-    other = channels is not None and channels.product != wanted.config.product
-    if other or seen_of(seen.source, channels, offered) != seen:
+    maker = _read(wanted.maker, wanted, fetched, memory)
+    plant = _read(wanted.plant, wanted, fetched, memory) if wanted.plant is not None else None
+    said = Said(maker.channels) if plant is None else Said(plant.channels, maker.channels)
+    offered = offered_to(said, wanted)
+    if plant is not None:
+        check_apart(maker.client, plant.client, seen.source)
+        if offered is not None:
+            check_carried(maker.client, wanted.config.maker, offered, seen.source)
+    if seen_of(seen.source, said, offered) != seen:
         raise RepositoryRefused(seen.source, "what is offered does not follow from its metadata", _NEXT)
+    read = [one for one in (maker, plant) if one is not None]
+    versions = {name: version for one in read for name, version in one.client.versions().items()}
     update_state(memory, lambda kept: kept.having_seen(trust.id, trust.version, versions))
-    until = time_text(client.ends)
+    until = time_text(min(one.client.ends for one in read))
     write_atomic(os.path.join(own, NOTE), f"{until} {note}\n".encode(), replace=Replace.YES, mode=0o600)
 
 
-def _note(timestamp: bytes, seen: Seen, wanted: Wanted) -> str:
-    """What was said, by which timestamp, to which device; as digests."""
-    config = wanted.config
-    asked = (wanted.root, config.device, config.product, config.place, config.group, config.channel)
-    return f"{Digest.of(timestamp)} {Digest.of(message_bytes(seen))} " + str(
-        Digest.of("\n".join((*map(str, asked), *sorted(map(str, wanted.permitted)))).encode())
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A repository as the fetch process kept it, verified. channels: of the product, None where it has none of it."""
+
+    client: Client
+    channels: Channels | None
+
+
+def _read(pinned: Pinned, wanted: Wanted, fetched: str, memory: str) -> _Read:
+    own = os.path.join(wanted.config.state, f"{FOLDER}-{pinned.folder}" if pinned.folder else FOLDER)
+    os.makedirs(own, mode=0o700, exist_ok=True)
+    fetcher, name = _Fetched(os.path.join(fetched, pinned.folder)), ", ".join(pinned.origin.repositories)
+    client = open_client(
+        fetch_first_root(fetcher, METADATA), pinned.root, own, fetcher, (METADATA, TARGETS), wanted.now
     )
+    check_versions(client.versions(), read_state(memory).lists, name)
+    place = pinned.origin.place.channels
+    data = client.read(place, MAX_CHANNELS_BYTES)
+    channels = parse_channels(data, place) if data is not None else None
+    check_product(channels, pinned.origin, wanted.config.product, name)
+    return _Read(client, channels)
+
+
+def _note(seen: Seen, wanted: Wanted, fetched: str) -> str:
+    """What was said, by which timestamps, to which device; as digests."""
+    config = wanted.config
+    follows = [one for one in (wanted.maker, wanted.plant) if one is not None]
+    stamps = [
+        fetch_file(_Fetched(os.path.join(fetched, one.folder)), f"{METADATA}timestamp.json", MAX_TIMESTAMP_BYTES)
+        for one in follows
+    ]
+    asked = (config.device, config.product, config.group, config.channel)
+    where = [str(part) for one in follows for part in (one.root, one.origin.place)]
+    texts = (*asked, *where, *sorted(map(str, wanted.permitted)))
+    return " ".join(str(Digest.of(data)) for data in (b"".join(stamps), message_bytes(seen), "\n".join(texts).encode()))
 
 
 def _is_noted(own: str, note: str, now: datetime) -> bool:

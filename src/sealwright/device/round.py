@@ -28,7 +28,7 @@ class Doing(Enum):
 
 
 class Outcome(StrEnum):
-    """How a round ended. The value is what machines read."""
+    """How a round ended. The value is what machines read. NOT_REACHED: by an error of the repository, which is raised once it is reported."""
 
     NOTHING_OFFERED = "nothing-offered"
     NOTHING_NEW = "nothing-new"
@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     INSTALLED = "installed"
     RETURNED = "returned"
     WAITS_FOR_REBOOT = "waits-for-reboot"
+    NOT_REACHED = "not-reached"
 
 
 Asked = Callable[[Named, "Verdict"], bool]

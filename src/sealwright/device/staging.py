@@ -16,20 +16,23 @@ LIST = ".list"
 ACCEPTANCE = ".plant.manifest"
 MAX_BESIDE_BYTES = 8 << 20
 MAX_MANIFEST_BYTES = 64 << 20
-_BESIDE = (
-    ".p7s",
-    ".tsr",
-    ".tlog-proof",
-    ".ers",
-    ".pq.p7s",
-    ".pq.tlog-proof",
-    ".plant.p7s",
-    ".plant.tlog-proof",
-)
+_SIGNED = (".p7s", ".tsr", ".tlog-proof", ".ers", ".pq.p7s", ".pq.tlog-proof")
+_PLANT_SIGNED = (".plant.p7s", ".plant.tlog-proof")
 
 
 def beside_suffixes() -> Iterator[str]:
     """What may lie beside a manifest, behind the version: its signatures and proofs, and the plant's acceptance with its own."""
-    yield from (MANIFEST + suffix for suffix in _BESIDE)
+    yield from maker_suffixes()
+    yield from plant_suffixes()
+
+
+def maker_suffixes() -> Iterator[str]:
+    """The maker's part of it."""
+    yield from (MANIFEST + suffix for suffix in _SIGNED)
+
+
+def plant_suffixes() -> Iterator[str]:
+    """The plant's."""
+    yield from (MANIFEST + suffix for suffix in _PLANT_SIGNED)
     yield ACCEPTANCE
-    yield from (ACCEPTANCE + suffix for suffix in _BESIDE)
+    yield from (ACCEPTANCE + suffix for suffix in (*_SIGNED, *_PLANT_SIGNED))

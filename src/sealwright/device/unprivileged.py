@@ -2,7 +2,8 @@
 
 It is forked, opens what it needs (folders of sticks), leaves the agent's terminal and files, goes to the account of agent.toml, gives up
 every privilege it could get by starting programs (PR_SET_NO_NEW_PRIVS), and stands in the fetch folder, the only one it may write to. It
-says what it saw in bounded packets (`messages.py`); the agent answers one word or closes the channel.
+says what it saw in bounded packets (`messages.py`); the agent answers one word or closes the channel. One that says nothing is ended: after
+`look_s` where it is to say what is offered, after `fetch_s` of agent.toml where it fetches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
@@ -21,11 +22,15 @@ from sealwright.device.messages import FETCH, Failed, Reach, Seen, Staged, Wante
 from sealwright.errors import MalformedConfiguration, RepositoryUnavailable, SealwrightError
 
 if TYPE_CHECKING:
-    from sealwright.device.agentconfig import AgentConfig
+    from sealwright.device.agentconfig import AgentConfig, Limits
+    from sealwright.device.fetch import Followed
     from sealwright.device.fetcher import Source
+    from sealwright.device.origin import Origin
 
 FOLDER = "fetch"
+LOOK_S = 900
 Said = TypeVar("Said", Seen, Staged)
+Got = TypeVar("Got")
 _LOOKING = ("sealwright.device.fetch", "tuf.api.serialization.json", "_strptime", "encodings.idna")
 _LOADED = {Reach.LOOK: _LOOKING, Reach.FETCH: (*_LOOKING, "sealwright.device.fetchfiles")}
 _NOT_NEEDED = ("boto3", "pkcs11", "PyKCS11", "google.cloud", "azure.identity", "hvac")
@@ -35,26 +40,34 @@ _NO_NEW_PRIVS = 38  # prctl(2)
 class Fetching:
     """The running process, as the agent sees it."""
 
-    def __init__(self, channel: socket.socket, pid: int) -> None:
+    def __init__(self, channel: socket.socket, pid: int, config: AgentConfig) -> None:
         self.channel = channel
         self.pid = pid
+        self.config = config
 
     def seen(self) -> Seen:
-        """What the repository says; the error of the process where it failed."""
-        return self._expect(Seen)
+        """What the repository says; the error of the process where it failed, RepositoryUnavailable where it says nothing."""
+        return self._expect(Seen, look_s(self.config))
 
     def staged(self) -> Staged:
-        """Have the offer fetched; returns when all of it lies ready."""
+        """Have the offer fetched; returns when all of it lies ready. Raises as `seen`."""
         self.channel.sendall(FETCH)
-        return self._expect(Staged)
+        return self._expect(Staged, self.config.limits.fetch_s)
 
-    def _expect(self, kind: type[Said]) -> Said:
+    def _expect(self, kind: type[Said], within_s: float) -> Said:
+        self.channel.settimeout(within_s)
         message = receive(self.channel)
         if isinstance(message, Failed):
             raise message.error()
         if not isinstance(message, kind):
             raise RepositoryUnavailable("the fetch process", "it says things out of turn", "Start the agent again.")
         return message
+
+
+def look_s(config: AgentConfig) -> float:
+    """How long a fetch process may look, in seconds: with time for each copy of a repository that does not answer."""
+    copies = sum(len(one.repositories) for one in (config.maker, config.plant) if one is not None)
+    return min(config.limits.fetch_s, LOOK_S + copies * config.limits.timeout_s)
 
 
 def fetch_folder(config: AgentConfig) -> str:
@@ -101,7 +114,7 @@ def fetching(wanted: Wanted) -> Iterator[Fetching]:
             os._exit(code)
     its.close()
     try:
-        yield Fetching(ours, pid)
+        yield Fetching(ours, pid, wanted.config)
     finally:
         ours.close()
         with suppress(ProcessLookupError):
@@ -129,11 +142,13 @@ def _child(channel: socket.socket, folder: str, user: int, group: int, wanted: W
     from sealwright.device.fetcher import Folder
 
     try:
-        sources = list(_sources(wanted.config))
+        config = wanted.config
+        maker = list(_sources(config.maker, config.limits))
+        plant = list(_sources(config.plant, config.limits)) if config.plant is not None else []
         os.chdir(folder)
-        _leave(channel.fileno(), *(one.descriptor for one in sources if isinstance(one, Folder)))
-        drop(user, group, wanted.config.limits.release_bytes)
-        send(channel, Staged(_from_first(sources, wanted, channel)))
+        _leave(channel.fileno(), *(one.descriptor for one in (*maker, *plant) if isinstance(one, Folder)))
+        drop(user, group, config.limits.release_bytes)
+        send(channel, Staged(_fetched(maker, plant, wanted, channel)))
     except SealwrightError as cause:
         send(channel, Failed(cause.code, cause.subject, cause.what, cause.next_step))
     except OSError as cause:
@@ -179,20 +194,19 @@ def drop(user: int, group: int, file_bytes: int) -> None:
         raise OSError(ctypes.get_errno(), "privileges cannot be given up")
 
 
-def _sources(config: AgentConfig) -> Iterator[Source]:
+def _sources(origin: Origin, limits: Limits) -> Iterator[Source]:
     from sealwright.device.fetcher import Folder, Server
 
-    for name in config.repositories:
+    for name in origin.repositories:
         if "://" in name:
-            yield Server(name, config.ca, config.limits)
+            yield Server(name, origin.ca, limits)
             continue
         with suppress(OSError):  # a stick that is not in
             yield Folder(name, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
-def _from_first(sources: list[Source], wanted: Wanted, channel: socket.socket) -> int:
-    """From the first that answers; one that is refused ends it, because what another one offers may be older still."""
-    from sealwright.device.fetch import fetch
+def _fetched(maker: list[Source], plant: list[Source], wanted: Wanted, channel: socket.socket) -> int:
+    from sealwright.device.fetch import fetch, follow
 
     told = False
 
@@ -205,12 +219,20 @@ def _from_first(sources: list[Source], wanted: Wanted, channel: socket.socket) -
                 os._exit(0)
         return True
 
+    beside: Followed | None = None
+    if (pinned := wanted.plant) is not None:
+        beside = _from_first(plant, pinned.origin, lambda source: follow(source, pinned, wanted))
+    return _from_first(maker, wanted.config.maker, lambda source: max(0, fetch(source, wanted, go_on, beside)))
+
+
+def _from_first(sources: list[Source], origin: Origin, work: Callable[[Source], Got]) -> Got:
+    """From the first that answers; one that is refused ends it, because what another one offers may be older still."""
     missed = RepositoryUnavailable(
-        ", ".join(wanted.config.repositories), "none of them is there", "Check the network, or put the stick in."
+        ", ".join(origin.repositories), "none of them is there", "Check the network, or put the stick in."
     )
     for source in sources:
         try:
-            return max(0, fetch(source, wanted, go_on))
+            return work(source)
         except RepositoryUnavailable as cause:
             missed = cause
     raise missed

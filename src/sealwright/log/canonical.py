@@ -23,7 +23,11 @@ _DECODER = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)
 
 def canonical_json(fields: Mapping[str, Field]) -> bytes:
     """The one encoding; ValueError for a number beyond 2**53-1 or a lone surrogate."""
-    return ("{" + ",".join([before + _text(fields[name]) for name, before in _in_order(tuple(fields))]) + "}").encode()
+    values = [
+        before + (encode_basestring(value) if (value := fields[name]).__class__ is str else _text(value))
+        for name, before in _in_order(tuple(fields))
+    ]
+    return ("{" + ",".join(values) + "}").encode()
 
 
 def read_canonical(data: bytes) -> dict[str, Field]:

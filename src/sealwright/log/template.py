@@ -3,6 +3,9 @@
     shape = Shape.of(lambda artifact: Intent(artifact=artifact, ...).encoded(), 1)
     shape.encoded(digest)                # the octets that Intent(artifact=digest, ...).encoded() gives
 
+    shapes = Shapes()                    # for entries of several kinds: what is the only one of its kind takes no shape
+    shapes.encoded("a kind", lambda artifact: ..., digest)
+
 The entry is encoded with digests that nobody can have guessed, and they are looked for in its octets: no claim that somebody chose can
 stand where a digest does. A digest is written in one way, in letters that JSON leaves as they are, so nothing else changes with it.
 """
@@ -10,7 +13,7 @@ stand where a digest does. A digest is written in one way, in letters that JSON 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from sealwright.artifact.digest import Digest, HashName
@@ -43,3 +46,19 @@ class Shape:
         for place, piece in zip(self.places, self.pieces[1:], strict=True):
             parts += (texts[place], piece)
         return "".join(parts).encode()
+
+
+class Shapes:
+    """Entries of several kinds, each of which differs in a few digests from the others of its kind."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Hashable, Shape | None] = {}
+
+    def encoded(self, kind: Hashable, encoded: Callable[..., bytes], *digests: Digest) -> bytes:
+        """The next entry of a kind. encoded: of its digests; the first is encoded so, the others by its shape."""
+        if kind not in self._shapes:
+            self._shapes[kind] = None
+            return encoded(*digests)
+        if (shape := self._shapes[kind]) is None:
+            shape = self._shapes[kind] = Shape.of(encoded, len(digests))
+        return shape.encoded(*digests)

@@ -8,8 +8,8 @@
 1. One thread takes what waits, in its order: one at once when nothing was being written; under load it waits for the others, `WINDOW_S` at most.
 2. The transaction locks the head row, reads the right edge from it, appends the entries, signs the checkpoint over them and writes
    head, entries and nodes: all or nothing. Of several replicas one at a time holds the lock, so that a log has one order.
-3. `rows` of an order run before its entries are appended. Where they raise, the transaction is run anew with each order's in a savepoint: this
-   order is refused and the others go on.
+3. New rows of all orders are inserted together, and `rows` of an order run before its entries are appended. Where they raise, the
+   transaction is run anew with each order's in a savepoint: this order is refused and the others go on.
 4. The head that is read must carry the log's own signature, fit its right edge, and never be smaller than one that was seen.
 5. Nobody is told before the commit. Where the database went at COMMIT, the writer looks, under the head's lock, whether the entries
    carry the token of its transaction: they are neither lost nor appended twice.
@@ -32,11 +32,12 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Insert, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from sealwright.envelope.verifierkey import VerifierKey
@@ -72,11 +73,24 @@ Numbers = tuple[int, ...]
 _NOTHING = "Nothing was recorded; try again."
 
 
+class NewRow(NamedTuple):
+    """A row that stands with an order's entries. insert: made once, for all rows of its kind; leaf: the column that takes the number of the order's first leaf, "" for none."""
+
+    insert: Insert
+    values: Mapping[str, object]
+    leaf: str = ""
+
+    def with_leaf(self, first: int) -> dict[str, object]:
+        """Its values where the order's first leaf has this number."""
+        return {**self.values, self.leaf: first} if self.leaf else {**self.values}
+
+
 @dataclass(slots=True)
 class _Order:
     """What somebody waits for. refused: by its own rows; numbers: once they are given, which counts after the commit alone."""
 
     entries: tuple[bytes, ...]
+    new: tuple[NewRow, ...]
     rows: Rows | None
     future: Future[Numbers] = field(default_factory=Future)
     refused: Exception | None = None
@@ -94,9 +108,10 @@ class LogWriter:
         self._shared = False
         self._head_file = head_file
         self._remembered = time.monotonic()
-        self._lock = threading.Condition()  # of the four below
+        self._lock = threading.Condition()  # of the five below
         self._waiting: deque[_Order] = deque()
         self._waiting_entries = 0
+        self._wanted = 1  # orders for which the thread is woken
         self._closing = False
         self._broken: SealwrightError | None = None
         self._thread = threading.Thread(target=self._run, name=f"log {head.origin}", daemon=True)
@@ -138,11 +153,11 @@ class LogWriter:
         """The log's own key, by which its checkpoints are known."""
         return self._signer.key
 
-    def append(self, entries: Sequence[bytes], rows: Rows | None = None) -> Future[Numbers]:
+    def append(self, entries: Sequence[bytes], rows: Rows | None = None, new: Sequence[NewRow] = ()) -> Future[Numbers]:
         """Order entries to be appended together; the numbers of their leaves come after the commit.
 
-        rows: other writes of the same transaction, which gets the number of the first entry's leaf; it may be called again for a
-        transaction that is run anew. Raises LimitExceeded for an
+        new: rows of the same transaction, there when `rows` run; rows: its other writes, which get the number of the first entry's leaf, and
+        may be called again for a transaction that is run anew. Raises LimitExceeded for an
         entry too long for a log; StoreUnavailable where too many wait, LogRefused where the writer has ended.
         """
         if not entries:
@@ -150,7 +165,7 @@ class LogWriter:
         for entry in entries:
             if len(entry) > MAX_ENTRY:
                 raise LimitExceeded("a log entry", f"{len(entry)} bytes", f"At most {MAX_ENTRY} are recorded.")
-        order = _Order(tuple(entries), rows)
+        order = _Order(tuple(entries), tuple(new), rows)
         order.future.set_running_or_notify_cancel()  # what is ordered is done, whoever still waits
         with self._lock:
             if self._broken is not None:
@@ -161,7 +176,8 @@ class LogWriter:
                 raise StoreUnavailable(self._store.name, f"{self._waiting_entries} entries wait already", _NOTHING)
             self._waiting.append(order)
             self._waiting_entries += len(entries)
-            self._lock.notify_all()
+            if len(self._waiting) >= self._wanted:  # each waking costs both threads a turn of the interpreter's lock
+                self._lock.notify_all()
         return order.future
 
     def proof(self, leaf: int) -> bytes:
@@ -197,9 +213,9 @@ class LogWriter:
         """What waits, at most `MAX_GROUP` entries or the first order; [] at the end. together: orders of the group before."""
         with self._lock:
             while not self._waiting and not self._closing:
-                together = 1  # nothing was being written: whoever comes first is written at once
+                together = self._wanted = 1  # nothing was being written: whoever comes first is written at once
                 self._lock.wait()
-            until = time.monotonic() + WINDOW_S
+            until, self._wanted = time.monotonic() + WINDOW_S, together
             while len(self._waiting) < together and not self._closing and (left := until - time.monotonic()) > 0:
                 self._lock.wait(left)
             group: list[_Order] = []
@@ -220,7 +236,7 @@ class LogWriter:
                     new = self._appended(connection, group, token, _straight)
             except _RowsRaised:
                 with self._store.write() as connection:
-                    new = self._appended(connection, group, token, _in_savepoint)
+                    new = self._appended(connection, group, token, _in_savepoints)
         except CommitInDoubt as cause:
             if new is None or not self._committed(group, token):
                 raise StoreUnavailable(cause.subject, cause.what, _NOTHING) from cause
@@ -237,14 +253,18 @@ class LogWriter:
                 order.future.set_result(order.numbers)
 
     def _appended(
-        self, connection: Connection, group: list[_Order], token: bytes, run: Callable[[Connection, Rows, int], None]
+        self,
+        connection: Connection,
+        group: list[_Order],
+        token: bytes,
+        write_rows: Callable[[Connection, Sequence[_Order], int, str], None],
     ) -> Head | None:
-        """Everything of the transaction but its commit; None where every order was refused by its own rows. run: how those are run."""
+        """Everything of the transaction but its commit; None where every order was refused by its own rows. write_rows: says which were."""
         head = self._locked(connection)
+        write_rows(connection, group, head.size, self._store.name)
         growing = Growing(head.edge)
         added: list[dict[str, object]] = []
         for order in group:
-            order.refused = self._refusal(connection, order.rows, growing.size, run)
             if order.refused is None:
                 order.numbers = tuple(range(growing.size, growing.size + len(order.entries)))
                 for number, entry in zip(order.numbers, order.entries, strict=True):
@@ -259,20 +279,6 @@ class LogWriter:
             connection.execute(insert(NODES), [node._asdict() for node in growing.finished])
         connection.execute(_NEW_HEAD, {"to_size": edge.size, "to_edge": edge.encoded, "to_note": note})
         return Head(head.origin, edge, note)
-
-    def _refusal(
-        self, connection: Connection, rows: Rows | None, first: int, run: Callable[[Connection, Rows, int], None]
-    ) -> Exception | None:
-        """Run an order's own writes: what they raised, None where they are done."""
-        if rows is None:
-            return None
-        try:
-            run(connection, rows, first)
-        except Exception as cause:
-            if connection.invalidated or isinstance(cause, _RowsRaised):
-                raise
-            return typed_error(self._store.name, cause) if isinstance(cause, SQLAlchemyError) else cause
-        return None
 
     def _locked(self, connection: Connection) -> Head:
         """The head, locked until the end of the transaction, checked where another replica wrote it."""
@@ -336,18 +342,52 @@ class _RowsRaised(Exception):
     """An order's rows raised, and there is no savepoint to go back to: the transaction is run again."""
 
 
-def _straight(connection: Connection, rows: Rows, first: int) -> None:
+def _straight(connection: Connection, group: Sequence[_Order], size: int, _: str) -> None:
+    """The rows of all orders, where none of them raise."""
+    new: dict[Insert, list[dict[str, object]]] = {}
+    first = size
+    for order in group:
+        for one in order.new:
+            new.setdefault(one.insert, []).append(one.with_leaf(first))
+        first += len(order.entries)
     try:
-        rows(connection, first)
+        for statement, values in new.items():
+            connection.execute(statement, values)
+        first = size
+        for order in group:
+            if order.rows is not None:
+                order.rows(connection, first)
+            first += len(order.entries)
     except Exception as cause:
         if connection.invalidated:
             raise
         raise _RowsRaised from cause
 
 
-def _in_savepoint(connection: Connection, rows: Rows, first: int) -> None:
-    with connection.begin_nested():
-        rows(connection, first)
+def _in_savepoints(connection: Connection, group: Sequence[_Order], size: int, name: str) -> None:
+    """The rows of each order by itself; those that raise refuse theirs. name: of the store."""
+    first = size
+    for order in group:
+        order.refused = _refusal(connection, order, first, name)
+        if order.refused is None:
+            first += len(order.entries)
+
+
+def _refusal(connection: Connection, order: _Order, first: int, name: str) -> Exception | None:
+    """What an order's own rows raised, None where they are written."""
+    if not order.new and order.rows is None:
+        return None
+    try:
+        with connection.begin_nested():
+            for one in order.new:
+                connection.execute(one.insert, one.with_leaf(first))
+            if order.rows is not None:
+                order.rows(connection, first)
+    except Exception as cause:
+        if connection.invalidated:
+            raise
+        return typed_error(name, cause) if isinstance(cause, SQLAlchemyError) else cause
+    return None
 
 
 def _founded(connection: Connection, signer: NoteSigner, name: str) -> Head:

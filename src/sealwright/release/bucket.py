@@ -8,6 +8,7 @@ condition goes with a single request.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Sequence
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from sealwright.errors import LimitExceeded, RepositoryUnavailable, UsageError
-from sealwright.release.storage import MAX_METADATA_BYTES, POINTER, Added, other_bytes, other_pointer
+from sealwright.release.storage import (
+    MAX_METADATA_BYTES,
+    POINTER,
+    Added,
+    not_staged,
+    opened,
+    other_bytes,
+    other_pointer,
+)
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -49,8 +58,13 @@ class BucketStorage:
         for one in files:
             if one.size > MAX_OBJECT_BYTES:
                 raise LimitExceeded(one.name, f"{one.size} bytes", "Pack it in parts of at most 5 GiB.")
-            with open(one.path, "rb") as body:
-                if not self._put(one.name, body, IfNoneMatch="*") and not self._has(one):
+            with opened(one) as descriptor, open(descriptor, "rb", closefd=False) as body:
+                if hashlib.file_digest(body, "sha256").digest() != one.digest.value:
+                    raise not_staged(one.name)
+                body.seek(0)
+                # the store compares what arrives with it: the file may change while it is sent
+                checksum = base64.b64encode(one.digest.value).decode()
+                if not self._put(one.name, body, IfNoneMatch="*", ChecksumSHA256=checksum) and not self._has(one):
                     raise other_bytes(one.name)
 
     def exchange(self, before: bytes | None, after: bytes) -> None:
@@ -106,8 +120,7 @@ class BucketStorage:
                 theirs.update(block)
         except (BotoCoreError, ClientError) as cause:
             raise self._unavailable(cause) from cause
-        with open(one.path, "rb") as body:
-            return hashlib.file_digest(body, "sha256").digest() == theirs.digest()
+        return one.digest.value == theirs.digest()
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"

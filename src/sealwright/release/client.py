@@ -11,9 +11,10 @@ TUF says that a repository is current and whole. Whether something of it may be 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import cast
 from urllib.parse import quote
@@ -25,14 +26,17 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.names import display
-from sealwright.errors import RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
+from sealwright.artifact.source import read_file
+from sealwright.errors import OutputRefused, RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.release.channels import Channels, parse_channels
 from sealwright.release.layout import ProductPath
 
 FIRST_ROOT = "1.root.json"
 MAX_CHANNELS_BYTES = 64 << 10
+MAX_ROOT_BYTES = 512_000
 _ROLES = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
-_CONFIG = UpdaterConfig(max_root_rotations=256, max_delegations=64, root_max_length=512_000)
+_CONFIG = UpdaterConfig(max_root_rotations=256, max_delegations=64, root_max_length=MAX_ROOT_BYTES)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _AGAIN = "Fetch from the repository's own server, or ask whoever publishes it."
 
 
@@ -46,30 +50,46 @@ class Client:
 
     def target(self, name: str) -> TargetFile | None:
         """What the repository says of a target; None where it has none. Raises RepositoryRefused, RepositoryStale, RepositoryUnavailable."""
-        with _explained(self.subject):
+        with explained(self.subject):
             return self._updater.get_targetinfo(name)
 
     def download(self, target: TargetFile, path: str) -> None:
         """A target's bytes in a file, checked by length and digest before it gets its content. Raises the same."""
-        with _explained(self.subject):
+        with explained(self.subject):
             self._updater.download_target(target, path)
 
     def read(self, name: str, limit_bytes: int) -> bytes | None:
         """A small target's bytes; None where there is none. Raises the same, RepositoryRefused for one that is larger."""
-        found = self.target(name)
+        found = self._small(name, limit_bytes)
+        return None if found is None else self._bytes(found)
+
+    def read_kept(self, name: str, limit_bytes: int, path: str) -> bytes | None:
+        """The same, out of a file where it is there already, else kept in it. path: the file, which need not be."""
+        found = self._small(name, limit_bytes)
         if found is None:
             return None
-        if found.length > limit_bytes:
+        with suppress(SealwrightError, exceptions.LengthOrHashMismatchError):
+            found.verify_length_and_hashes(data := read_file(path, limit_bytes))
+            return data
+        data = self._bytes(found)
+        with explained(self.subject), open(path, "wb") as file:
+            file.write(data)
+        return data
+
+    def _small(self, name: str, limit_bytes: int) -> TargetFile | None:
+        found = self.target(name)
+        if found is not None and found.length > limit_bytes:
             raise RepositoryRefused(
                 f"{self.subject}: {name}", f"it has {found.length} bytes, at most {limit_bytes} are read", _AGAIN
             )
-        path = os.path.join(self._updater._dir, "small.tmp")
-        self.download(found, path)
-        try:
-            with open(path, "rb") as file:
-                return file.read(limit_bytes + 1)
-        finally:
-            os.unlink(path)
+        return found
+
+    def _bytes(self, target: TargetFile) -> bytes:
+        with explained(self.subject):
+            url = f"{self._updater._target_base_url}{stored_name(target)}"
+            data = self._updater._fetcher.download_bytes(url, target.length)
+            target.verify_length_and_hashes(data)
+            return data
 
     def channels(self, product: ProductPath) -> Channels:
         """What is offered of a product. Raises the same, RepositoryRefused where nothing is said of it, MalformedArtifact."""
@@ -109,7 +129,7 @@ class Client:
                     continue
                 seen.add(name)
                 try:
-                    with _explained(self.subject):
+                    with explained(self.subject):
                         self._updater._load_targets(name, parent)
                 except RepositoryStale:
                     continue
@@ -120,6 +140,14 @@ class Client:
     def ends(self) -> datetime:
         """When the first of the roles that were looked at ends; aware."""
         return min(role.expires for role in self._updater._trusted_set)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The public keys that sign for the four roles and the lines, as the roles write them; an id could be chosen for one."""
+        trusted = self._updater._trusted_set
+        lines = trusted.targets.delegations
+        every = (*trusted.root.keys.values(), *(lines.keys.values() if lines is not None else ()))
+        return frozenset(str(key.keyval.get("public")) for key in every)
 
     def versions(self) -> Mapping[str, int]:
         """The version of each of the four roles, by a name that changes with the role's keys."""
@@ -154,12 +182,27 @@ def open_client(
             f"its first root is {found}, the trust file names {expected}",
             "It is another repository, or the trust file is of another one.",
         )
-    with _explained(urls[0]):
-        updater = Updater(metadata, urls[0], None, urls[1], fetcher, _CONFIG, bootstrap=first_root)
+    with explained(urls[0]):
+        updater = _Updater(metadata, urls[0], None, urls[1], fetcher, _CONFIG, bootstrap=first_root)
         # python-tuf offers no way to say at which time expiry is judged
         updater._trusted_set.reference_time = judged
         updater.refresh()
     return Client(updater, urls[0].removesuffix("metadata/"), expected)
+
+
+class _Updater(Updater):
+    """python-tuf's client that names its files from its folder alone: an account that fetches may have no way through the folders above."""
+
+    def _persist_file(self, filename: str, data: bytes) -> None:
+        with open(f"{filename}.new", "wb") as file:
+            file.write(data)
+        os.replace(f"{filename}.new", filename)
+
+
+def stored_name(target: TargetFile) -> str:
+    """Where a target lies below `targets/` of a repository with consistent snapshots: with its digest before its last part."""
+    folder, slash, name = target.path.rpartition("/")
+    return f"{folder}{slash}{next(iter(target.hashes.values()))}.{name}"
 
 
 def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
@@ -169,7 +212,7 @@ def fetch_first_root(fetcher: FetcherInterface, metadata_url: str) -> bytes:
 
 def fetch_file(fetcher: FetcherInterface, url: str, limit_bytes: int) -> bytes:
     """A file of a repository as it lies there, which proves nothing. Raises RepositoryUnavailable, RepositoryRefused for a larger one."""
-    with _explained(url):
+    with explained(url):
         return fetcher.download_bytes(url, limit_bytes)
 
 
@@ -199,8 +242,8 @@ def _counter(root: Root, role: str, first_root: Digest) -> str:
 
 
 @contextmanager
-def _explained(subject: str) -> Iterator[None]:
-    """python-tuf's errors as ours."""
+def explained(subject: str) -> Iterator[None]:
+    """python-tuf's errors, and those of files that it keeps, as ours. subject: the repository's name."""
     try:
         yield
     except SealwrightError:
@@ -212,6 +255,10 @@ def _explained(subject: str) -> Iterator[None]:
     except exceptions.DownloadLengthMismatchError as cause:
         raise RepositoryRefused(subject, f"more comes than was signed ({_said(cause)})", _AGAIN) from cause
     except (exceptions.DownloadError, OSError, ValueError) as cause:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            raise OutputRefused(
+                str(cause.filename or subject), "the disk is full", "Make room there, and try again."
+            ) from cause
         raise RepositoryUnavailable(
             subject, f"it cannot be read ({_said(cause)})", "Check its address, the network and the disk."
         ) from cause

@@ -6,6 +6,7 @@ carries no courier. What is packed is copied as it is; whoever unpacks it verifi
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -37,6 +38,26 @@ from sealwright.trust.history import HISTORY
 MAX_FILES = 200_000
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FULL = ("the medium is full", "Make room there, or take a larger one.")
+_NAME = (
+    "the medium has no files of that name",
+    "Pack it as one file (NAME.courier), or take a medium with ext4.",
+)
+_REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: (
+        "the medium has no files of that length (FAT ends at 4 GiB)",
+        "Take a medium with exFAT or ext4, or pack smaller couriers.",
+    ),
+    errno.EEXIST: (
+        "the medium has a file of that name already, as FAT does not tell A from a",
+        "Rename one of the two, or take an empty medium.",
+    ),
+    errno.EINVAL: _NAME,
+    errno.ENAMETOOLONG: _NAME,
+    errno.EILSEQ: _NAME,
+}
 
 
 class Part(NamedTuple):
@@ -151,6 +172,7 @@ class _Folder:
 
     def add(self, name: bytes, source: int, size: int) -> tuple[int, Digest]:
         with self._new(name) as target:
+            _check_length(target, size)
             return self.copier.copy(source, 0, size + 1, target)
 
     def add_bytes(self, name: bytes, data: bytes) -> None:
@@ -176,6 +198,7 @@ class _Archive:
 
     def add(self, name: bytes, source: int, size: int) -> tuple[int, Digest]:
         descriptor = self.file.fileno()
+        _check_length(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR) + size)
         write_all(descriptor, memoryview(member_header(self.prefix + name, size)))
         found = self.copier.copy(source, 0, size, descriptor)
         write_all(descriptor, memoryview(padding(size)))
@@ -195,7 +218,10 @@ def _copied(target: _Target, courier: Courier, parts: Iterable[Part]) -> tuple[t
     text = courier_text(courier)
     entries = [FileEntry(DESCRIPTION.encode(), Digest.of(text).value)]
     total = len(text)
-    target.add_bytes(DESCRIPTION.encode(), text)
+    try:
+        target.add_bytes(DESCRIPTION.encode(), text)
+    except OSError as cause:
+        raise _not_written(courier.name, cause) from cause
     for part in parts:
         check_name(part.name, courier.name)  # a repository's metadata chooses some of them
         if len(entries) > MAX_FILES:
@@ -213,7 +239,7 @@ def _copied(target: _Target, courier: Courier, parts: Iterable[Part]) -> tuple[t
             if done != size:
                 raise ChangedWhileRead(part.path, "it changed while it was packed", "Pack again.")
         except OSError as cause:
-            raise OutputRefused(courier.name, f"it cannot be written ({cause.strerror})", "Make room there.") from cause
+            raise _not_written(display(part.name), cause) from cause
         finally:
             os.close(source)
         entries.append(FileEntry(part.name, digest.value))
@@ -221,6 +247,23 @@ def _copied(target: _Target, courier: Courier, parts: Iterable[Part]) -> tuple[t
     entries.sort()
     check_distinct([entry.name for entry in entries], courier.name)
     return tuple(entries), total
+
+
+def _check_length(target: int, end: int) -> None:
+    """OSError where the file system has no files of that length (FAT from 4 GiB on): nobody can even stand at the end of one."""
+    at = os.lseek(target, 0, os.SEEK_CUR)
+    try:
+        os.lseek(target, end, os.SEEK_SET)
+    except OSError as cause:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from cause
+    os.lseek(target, at, os.SEEK_SET)
+
+
+def _not_written(what: str, cause: OSError) -> OutputRefused:
+    why, next_step = _REFUSALS.get(
+        cause.errno or 0, (f"it cannot be written ({cause.strerror})", "Look at the medium, or take another one.")
+    )
+    return OutputRefused(what, why, next_step)
 
 
 def _signed(

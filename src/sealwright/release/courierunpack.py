@@ -2,8 +2,9 @@
 
 1. What is read is named by the manifest, opened below one descriptor without following a link, and bounded. Each copy is compared with
    its digest as it is made; the first that differs ends it.
-2. The copy is judged like any signed folder, for installation at this receiver: by the rule for `courier from SENDER`, with the receiver's
-   id as hardware and its state, so that a foreign courier and one that is older than the last are refused.
+2. The copy is judged like any signed folder, for installation at this receiver, with the receiver's id as hardware and its state, so that
+   a foreign courier and one that is older than the last are refused. Only a rule that names `courier from SENDER` counts: by one
+   without products every maker whom it takes could send under any name.
 3. `courier.toml` says what the manifest claims, and its `until` is not past at the judgement time. Where an answer was asked for, it
    answers one of our nonces.
 4. A slice of a repository is read by python-tuf's client from the root that the trust file names: current, whole, not older than what
@@ -11,6 +12,8 @@
 5. Then the repository's files get their names in the mirror, its metadata as python-tuf verified it, its timestamp last, and the courier
    its name under `couriers/`: a crash before leaves the mirror as it was, and unpacking again goes on. Only a courier that was taken over
    is remembered as the newest one of its sender.
+
+Of those who unpack with one state, whatever their folders are, one is at points 2 to 5 at a time: it holds the lock of python-tuf's cache.
 """
 
 from __future__ import annotations
@@ -139,13 +142,12 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
     path: the folder of a courier, the medium it lies on, or a `.courier` file; into: the receiver's folder, which is there. Raises
     CourierRefused saying why, MalformedArtifact, LimitExceeded, MediumGone, OutputRefused, the errors of a repository and of a state.
     """
-    for own in (into, receiver.state):
-        if os.path.isdir(own) and (why := unsafe_because(own)):
-            raise OutputRefused(own, why, "Name a folder in which nobody else may write.")
-    if os.path.isdir(into) and os.path.isdir(receiver.state) and os.path.samefile(into, receiver.state):
-        raise UsageError(into, "it is the state folder too", "Name a folder of its own with --into.")
+    if _lies_in(into, receiver.state):
+        raise UsageError(into, "it is the state folder, or in it", "Name a folder of its own with --into.")
+    _check_places(into, receiver.state)
+    cache = os.path.join(receiver.state, CACHE)
     with alone_in(into), _closed_to_others(), _source(path) as source:
-        os.makedirs(os.path.join(into, COURIERS), exist_ok=True)
+        _make(os.path.join(into, COURIERS))
         folder = os.path.join(into, COURIERS, source.name)
         if os.path.isdir(folder):
             raise CourierRefused(source.name, "it was taken over before", f"It lies in {folder}; unpack a newer one.")
@@ -153,18 +155,48 @@ def unpack(path: str, into: str, receiver: Receiver, progress: Progress) -> Unpa
             copying = _Copying(source, building, copier, receiver)
             manifest, digest = copying.listed()
             known = copying.copy(manifest)
-            with known_digests(known):
-                verdict = _judged(os.path.join(building, source.name), receiver, source.name)
-            courier = _said(building, source.name, manifest, verdict)
-            repository = _checked_repository(building, source.name, manifest, verdict, receiver)
-            _check_answer(courier, digest, verdict, receiver)
-            sync_file_system(building)
-            place(os.path.join(building, source.name, MIRROR), os.path.join(into, MIRROR), repository)
-            product = product_of(courier.sender)
-            update_state(receiver.state, lambda kept: kept.having_proved(product, courier.number))
+            read_state(receiver.state)  # which is there, before anything is made in it
+            os.makedirs(cache, mode=0o700, exist_ok=True)
+            with alone_in(cache):
+                with known_digests(known):
+                    verdict = _judged(os.path.join(building, source.name), receiver, source.name)
+                courier = _said(building, source.name, manifest, verdict)
+                repository = _checked_repository(building, source.name, manifest, verdict, receiver)
+                _check_answer(courier, digest, verdict, receiver)
+                sync_file_system(building)
+                place(os.path.join(building, source.name, MIRROR), os.path.join(into, MIRROR), repository)
+                product = product_of(courier.sender)
+                update_state(receiver.state, lambda kept: kept.having_proved(product, courier.number))
     answered(receiver.state, courier.answers)
     parts = sorted({entry.name.partition(b"/")[0].decode() for entry in manifest.files} - {DESCRIPTION})
     return Unpacked(courier, folder, digest, tuple(parts), len(repository.stored), verdict)
+
+
+def _lies_in(folder: str, other: str) -> bool:
+    real, above = os.path.realpath(folder), os.path.realpath(other)
+    return os.path.commonpath([real, above]) == above
+
+
+def _check_places(into: str, state: str) -> None:
+    """Only its owner may write where a courier is verified and remembered; the folder for it is made where it is not there yet."""
+    new = not os.path.lexists(into)
+    with _closed_to_others():
+        _make(into)
+    for own in (into, state):
+        if os.path.isdir(own) and (why := unsafe_because(own)):
+            if new:
+                with suppress(OSError):
+                    os.rmdir(into)
+            raise OutputRefused(own, why, "Name a folder in which nobody else may write.")
+
+
+def _make(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as cause:
+        raise OutputRefused(
+            folder, f"it cannot be made ({cause.strerror})", "Make room there, or name another folder with --into."
+        ) from cause
 
 
 @contextmanager
@@ -275,7 +307,23 @@ def _judged(path: str, receiver: Receiver, name: str) -> Verdict:
         grave = (Severity.REJECT, Severity.UNDECIDED)
         why = next(one for one in verdict.findings if one.severity in grave)
         raise CourierRefused(name, why.sentence, why.next_step)
+    naming = {rule.name for rule in receiver.believed.trust.rules if product_of(sender) in rule.products}
+    if not verdict.rules or not naming.issuperset(verdict.rules):
+        raise CourierRefused(
+            name,
+            f"no rule of the trust file names who sends as {sender}; it was signed by {signer_of(verdict)}",
+            f'If they are {sender}, have the product "{product_of(sender)}" written into their rule.',
+        )
     return verdict
+
+
+def signer_of(verdict: Verdict) -> str:
+    """Who signed a courier, as the certificate and the trust file say, not as its name does."""
+    return "; ".join(
+        display(f"{one.subject} ({one.person})" if one.person else one.subject)
+        for one in verdict.signers
+        if one.accepted
+    )
 
 
 def _said(building: str, name: str, manifest: Manifest, verdict: Verdict) -> Courier:
@@ -321,7 +369,6 @@ def _checked_repository(
     folder = os.path.join(building, name, MIRROR)
     first = os.path.join(folder, "metadata", FIRST_ROOT)
     cache = os.path.join(receiver.state, CACHE)
-    os.makedirs(cache, mode=0o700, exist_ok=True)
     client = open_client(
         read_file(first, 1 << 20), root, cache, FolderFetcher(folder), (METADATA, TARGETS), verdict.times.judged
     )

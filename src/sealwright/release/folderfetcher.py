@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
@@ -36,14 +36,14 @@ class FolderFetcher(FetcherInterface):
         if where == url or any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
             raise DownloadError(f"{url[:200]!r} is no name in a repository")
         try:
-            descriptor = _opened(self.folder, parts)
+            descriptor = open_below(self.folder, parts)
         except OSError as cause:
             raise DownloadHTTPError(f"{name[:200]!r}: {cause.strerror}", _MISSING) from cause
         return _blocks(descriptor, name)
 
 
-def _opened(folder: str, parts: list[str]) -> int:
-    """A descriptor of the file; OSError where a part is missing or a link."""
+def open_below(folder: str, parts: Sequence[str]) -> int:
+    """A descriptor of a file below a folder; OSError where a part is missing or a link. parts: no one is empty, `.` or `..`."""
     at = os.open(folder, _FOLDER)
     try:
         for part in parts[:-1]:

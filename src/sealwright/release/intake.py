@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,10 +22,10 @@ from sealwright.artifact.digest import HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.artifact.hashing import hash_tree
 from sealwright.artifact.manifest import Manifest
-from sealwright.artifact.output import sync_file_system
+from sealwright.artifact.output import Replace, sync_file_system, write_atomic
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import open_artifact, read_file
-from sealwright.errors import ReleaseRefused
+from sealwright.errors import OutputRefused, ReleaseRefused
 from sealwright.findings import Severity
 from sealwright.formats.manifest import read_listed
 from sealwright.release import roles
@@ -65,8 +66,7 @@ def add_releases(
     staging.line(product.line)
     with alone_in(staging.folder):
         verifier = Verifier(believed, Request(clock=now))
-        os.makedirs(os.path.join(staging.folder, "staged"), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.join(staging.folder, "staged"), prefix=".incoming-") as private:
+        with _private_place(staging) as private:
             every: dict[str, _New] = {}
             taken = []
             for number, path in enumerate(folders):
@@ -97,39 +97,57 @@ def add_releases(
 
 
 def add_acceptances(
-    staging: Staging, folders: Sequence[str], product: ProductPath, believed: Believed, now: datetime
+    staging: Staging,
+    folders: Sequence[str],
+    product: ProductPath,
+    believed: Believed,
+    now: datetime,
+    progress: Progress | None = None,
 ) -> tuple[TakenIn, ...]:
-    """Stage a plant's acceptances of releases in the plant's own repository, all or none, and nothing of the releases themselves.
+    """Stage what a plant accepted in the plant's own repository, all or none: of each release its manifest, which lists the files, its
+    description and the plant's signatures; the files and the maker's signature stay in the maker's repository.
 
-    Each release must be allowed by the plant's trust file, with the acceptance beside it. Raises as `add_releases`.
+    Each release must be allowed by the plant's trust file, which says whether an acceptance has to lie beside it. Raises as `add_releases`.
     """
     staging.line(product.line)
     with alone_in(staging.folder):
         verifier = Verifier(believed, Request(clock=now))
-        os.makedirs(os.path.join(staging.folder, "staged"), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.join(staging.folder, "staged"), prefix=".incoming-") as private:
+        with _private_place(staging) as private:
             every: list[_New] = []
             taken = []
             for number, path in enumerate(folders):
                 copied = copied_release(path, os.path.join(private, str(number)))
-                claimed = _checked(staging, copied, product, verifier, None, path)
-                mine = [one for one in _beside_targets(copied, product) if PLANT in one.target.path]
-                if not mine:
-                    raise ReleaseRefused(
-                        path, "no acceptance lies beside it", "Accept it: `sealwright release accept`."
-                    )
+                claimed = _checked(staging, copied, product, verifier, progress, path)
+                mine = _accepted_targets(copied, product)
                 new = [one for one in mine if _is_new(staging, product, one.target, False, path)]
                 every += new
                 size = sum(one.target.length for one in new)
                 taken.append(
                     TakenIn(path, claimed.product, claimed.version, claimed.generation, len(new), size, not new)
                 )
+            if len({one.product for one in taken}) > 1:
+                raise ReleaseRefused(", ".join(folders)[:200], "they are not of one product", "Add them one by one.")
             if every:
-                changed = list_targets(staging, product.line, [one.target for one in every], None)
+                channels = _first_channels(staging, product, taken[0].product)
+                changed = list_targets(staging, product.line, [one.target for one in every], channels)
                 _move(staging, every)
         if every:
             staging.stage(changed, now)
     return tuple(taken)
+
+
+@contextmanager
+def _private_place(staging: Staging) -> Iterator[str]:
+    """A folder in the staging folder that is gone at the end; OutputRefused where the disk takes no more."""
+    staged = os.path.join(staging.folder, "staged")
+    try:
+        os.makedirs(staged, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=staged, prefix=".incoming-") as private:
+            yield private
+    except OSError as cause:
+        raise OutputRefused(
+            staged, f"it cannot be written ({cause.strerror})", "Make room there, and add the release again."
+        ) from cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +222,24 @@ def _beside_targets(copied: str, product: ProductPath) -> Iterator[_New]:
     """The targets beside a release's folder."""
     folder = os.path.dirname(copied)
     for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
         if name != os.path.basename(copied):
-            with open_artifact(path) as source:
-                size = source.status().st_size
-                digest = source.digests((HashName.SHA256,))[HashName.SHA256].value
-            yield _New(roles.target_of(f"{product}/{name}", size, digest.hex()), path)
+            yield _new(f"{product}/{name}", os.path.join(folder, name))
+
+
+def _accepted_targets(copied: str, product: ProductPath) -> Iterator[_New]:
+    """What a plant's own repository has of a release."""
+    base, folder = os.path.basename(copied), os.path.dirname(copied)
+    yield _new(product.member(base, NAME.encode()), os.path.join(copied, NAME))
+    for name in sorted(os.listdir(folder)):
+        if name == f"{base}{MANIFEST}" or name.startswith((f"{base}{PLANT}", f"{base}{MANIFEST}.plant.")):
+            yield _new(f"{product}/{name}", os.path.join(folder, name))
+
+
+def _new(target: str, path: str) -> _New:
+    with open_artifact(path) as source:
+        size = source.status().st_size
+        digest = source.digests((HashName.SHA256,))[HashName.SHA256].value
+    return _New(roles.target_of(target, size, digest.hex()), path)
 
 
 def _is_new(staging: Staging, product: ProductPath, target: TargetFile, again: bool, path: str) -> bool:
@@ -248,10 +278,7 @@ def stage_channels(staging: Staging, product: ProductPath, channels: Channels) -
     target = roles.target_of(product.channels, len(data), hashlib.sha256(data).hexdigest())
     path = staging.target_path(roles.published_name(target))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomic(path, data, replace=Replace.YES)
     return target
 
 

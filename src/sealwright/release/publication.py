@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +20,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Timestamp
 from tuf.api.serialization import DeserializationError
 
+from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.folders import alone_in
 from sealwright.errors import MalformedRepository, ReleaseRefused
 from sealwright.release import roles
@@ -33,7 +32,6 @@ from sealwright.release.staging import RoleFile, Staging, check_root
 from sealwright.release.storage import MAX_METADATA_BYTES, METADATA, POINTER, TARGETS, Added, Storage, other_pointer
 
 _ROOT = ".root.json"
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _HALF = 2  # of its term a snapshot may be old before a refresh makes a new one
 
 
@@ -228,26 +226,12 @@ def _kept_or_new(staging: Staging, name: str, role: RoleFile) -> bytes:
 
 def _target(staging: Staging, target: TargetFile) -> Added:
     name = roles.published_name(target)
-    path = staging.target_path(name)
-    if not _has_bytes(path, target):
-        raise ReleaseRefused(target.path, "its bytes are not staged any more", "Add the release again.")
-    return Added(f"{TARGETS}/{name}", path, target.length)
-
-
-def _has_bytes(path: str, target: TargetFile) -> bool:
-    """Whether the bytes that were listed lie there, in a file and not behind a link: under their name there will never be others."""
-    try:
-        descriptor = os.open(path, _READ)
-    except OSError:
-        return False
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == target.hashes["sha256"]
+    digest = Digest(HashName.SHA256, bytes.fromhex(target.hashes["sha256"]))
+    return Added(f"{TARGETS}/{name}", staging.target_path(name), target.length, digest)
 
 
 def _role(staging: Staging, name: str, data: bytes) -> Added:
-    return Added(f"{METADATA}/{name}", staging.kept_path(name), len(data))
+    return Added(f"{METADATA}/{name}", staging.kept_path(name), len(data), Digest.of(data))
 
 
 def _meta(version: int, data: bytes) -> MetaFile:

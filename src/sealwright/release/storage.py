@@ -4,24 +4,29 @@
     targets/drives/vx-200/1.4.2/<sha256>.release.toml      added, never changed
     metadata/timestamp.json                                the one file that changes, last of all
 
-1. What is added never gets other bytes (A160): a name that is there already must have the same.
+1. What is added never gets other bytes (A160): a name that is there already must have the same. It is a copy of its own, of which the
+   bytes that arrived were digested: whoever can write into the staging folder changes nothing that is published.
 2. The pointer is exchanged as a whole, and only for the one that was published before: of two who publish, one is refused.
 3. Everything that was added is durable before the pointer names it. So a crash at any instruction leaves the old repository or the
    new one, with at most files that no metadata names.
 
-System calls relied on in a folder: link(2) or copy and link for what is added, syncfs or fsync, rename(2) for the pointer, fsync of its folder.
+System calls relied on in a folder: copy, syncfs or fsync, link(2) (else rename(2)) for what is added, rename(2) for the pointer, fsync of
+its folder. What a publication that was killed left (`NAME.new`) the next one of the same files takes away.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from sealwright.artifact.digest import HashName
+from sealwright.artifact.digest import Digest, HashName
+from sealwright.artifact.digestcopy import DigestingCopier
 from sealwright.artifact.folders import alone_in, sync_folder
-from sealwright.artifact.output import FileRange, Output, Replace, sync_file_system, write_atomic, write_batch
+from sealwright.artifact.output import Replace, sync_file_system, write_atomic
 from sealwright.artifact.source import open_artifact, read_file_or_none
 from sealwright.errors import ReleaseRefused, RepositoryUnavailable, UsageError
 
@@ -29,16 +34,19 @@ METADATA = "metadata"
 TARGETS = "targets"
 POINTER = f"{METADATA}/timestamp.json"
 MAX_METADATA_BYTES = 16 << 20
-_SHA256 = (HashName.SHA256,)
+BESIDE = ".new"
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One file to be published. name: below the place; path: of a file with its bytes; size: of them."""
+    """One file to be published. name: below the place; path: of a file with its bytes; size, digest: of them, SHA-256."""
 
     name: str
     path: str
     size: int
+    digest: Digest
 
 
 class Storage(Protocol):
@@ -54,7 +62,8 @@ class Storage(Protocol):
         ...
 
     def add(self, files: Sequence[Added]) -> None:
-        """Publish files that never change, durable when it returns; ReleaseRefused where a name has other bytes."""
+        """Publish files that never change, durable when it returns; ReleaseRefused where a name has other bytes, or a file has not those
+        that were listed."""
         ...
 
     def exchange(self, before: bytes | None, after: bytes) -> None:
@@ -80,19 +89,31 @@ class FolderStorage:
     def add(self, files: Sequence[Added]) -> None:
         """See `Storage`."""
         folders = dict.fromkeys(os.path.dirname(self._path(one.name)) for one in files)
+        missing: list[Added] = []
         try:
             for folder in folders:
                 os.makedirs(folder, exist_ok=True)
-            copies = [one for one in files if not self._linked(one)]
-            missing = [one for one in copies if not self._is_there(one)]
-            outputs = [Output(self._path(one.name), (FileRange(one.path, 0, one.size),)) for one in missing]
-            if outputs:
-                write_batch(outputs)
-            self._sync(folders)
+            missing += [one for one in files if not self._is_there(one)]
+            with closing(DigestingCopier(lambda _: None)) as copier:
+                for one in missing:
+                    self._copy(one, copier)
+            # the bytes are on the disk before they have a name, which never gets others
+            if not sync_file_system(self.folder):
+                for one in missing:
+                    _sync_file(self._beside(one))
+            for one in missing:
+                self._name(one)
+            if not sync_file_system(self.folder):
+                for folder in folders:
+                    sync_folder(folder)
         except OSError as cause:
             raise RepositoryUnavailable(
                 self.folder, f"it cannot be written ({cause.strerror})", "Make room or access, and publish again."
             ) from cause
+        finally:
+            for one in missing:
+                with suppress(OSError):
+                    os.unlink(self._beside(one))
 
     def exchange(self, before: bytes | None, after: bytes) -> None:
         """See `Storage`."""
@@ -105,35 +126,70 @@ class FolderStorage:
                 raise other_pointer(self.place)
             write_atomic(self._path(POINTER), after, replace=Replace.YES)
 
-    def _linked(self, one: Added) -> bool:
-        """Whether the file has its name now, as a second name of the one that was staged.
+    def _copy(self, one: Added, copier: DigestingCopier) -> None:
+        """The file beside its name; ReleaseRefused where it has not the bytes that were listed."""
+        beside = self._beside(one)
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        with opened(one) as source:
+            copy = os.open(beside, _NEW, 0o644)
+            try:
+                found = copier.copy(source, 0, one.size, copy)
+            finally:
+                os.close(copy)
+        if found != (one.size, one.digest):
+            raise not_staged(one.name)
 
-        A role is copied: our own copy of it stays, and must not change when somebody writes into the published one.
-        """
-        if not one.name.startswith(f"{TARGETS}/"):
-            return False
+    def _name(self, one: Added) -> None:
         try:
-            os.link(one.path, self._path(one.name), follow_symlinks=False)
-        except (OSError, NotImplementedError):
-            return False  # it is there already, or on another file system
-        return True
+            os.link(self._beside(one), self._path(one.name))
+        except FileExistsError as cause:
+            raise other_bytes(one.name) from cause
+        except OSError:  # a file system without links
+            os.rename(self._beside(one), self._path(one.name))
 
     def _is_there(self, one: Added) -> bool:
         path = self._path(one.name)
         if not os.path.lexists(path):
             return False
-        if not _same_bytes(one.path, path):
-            raise other_bytes(one.name)
+        with open_artifact(path) as there:
+            if there.status().st_size != one.size or there.digests((HashName.SHA256,))[HashName.SHA256] != one.digest:
+                raise other_bytes(one.name)
         return True
 
-    def _sync(self, folders: Iterable[str]) -> None:
-        if sync_file_system(self.folder):
-            return
-        for folder in folders:
-            sync_folder(folder)
+    def _beside(self, one: Added) -> str:
+        return self._path(one.name) + BESIDE
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, *name.split("/"))
+
+
+def _sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def opened(one: Added) -> Iterator[int]:
+    """A descriptor of a file to be published; ReleaseRefused where it is gone, or a link is in its place."""
+    try:
+        descriptor = os.open(one.path, _READ)
+    except OSError as cause:
+        raise not_staged(one.name) from cause
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise not_staged(one.name)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def not_staged(name: str) -> ReleaseRefused:
+    """What was listed and signed does not lie in the staging folder any more."""
+    return ReleaseRefused(name, "its bytes are not staged any more", "Add the release again.")
 
 
 def other_bytes(name: str) -> ReleaseRefused:
@@ -167,11 +223,3 @@ def open_storage(text: str, folder: str) -> Storage:
     place = os.path.join(folder, text)
     os.makedirs(place, exist_ok=True)
     return FolderStorage(place)
-
-
-def _same_bytes(one: str, other: str) -> bool:
-    if os.path.samefile(one, other):
-        return True
-    with open_artifact(one) as left, open_artifact(other) as right:
-        sizes = left.status().st_size, right.status().st_size
-        return sizes[0] == sizes[1] and left.digests(_SHA256) == right.digests(_SHA256)

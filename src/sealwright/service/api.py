@@ -16,10 +16,8 @@ from datetime import timedelta
 from typing import Annotated, Any, cast
 
 from litestar import Litestar, MediaType, Request, Response, Router, get, post
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from litestar.types import ASGIApp
@@ -45,6 +43,7 @@ from sealwright.errors import (
 from sealwright.log.canonical import time_text
 from sealwright.log.entryfields import Outcome
 from sealwright.service.approving import APPROVING
+from sealwright.service.arrivals import Arrivals
 from sealwright.service.auditpages import audit_entries
 from sealwright.service.bodies import STREAMED, LargeBodies, has_body
 from sealwright.service.conditional import conditional
@@ -130,10 +129,11 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             state[WHO] = await office.door.enter(request.scope, office.requests.clock())
         return cast("Principal", state[WHO])
 
-    async def known_first(request: ASGIConnection[Any, Any, Any, Any], resource: BaseRouteHandler) -> None:
+    async def known_first(request: Request[Any, Any, Any]) -> None:
+        """No guard: Litestar copies a resource for each of those that it asks."""
         if has_body(request.scope["headers"]):  # nobody's body is read (A128)
             request.scope["state"][WHO] = await office.door.enter(request.scope, office.requests.clock())
-            if not resource.opt.get(STREAMED):
+            if not request.scope["route_handler"].opt.get(STREAMED):
                 await bodies.take(request.scope)
 
     def refused(request: Request[Any, Any, Any], cause: Exception) -> Response[Problem]:
@@ -176,7 +176,7 @@ def _resources(office: Office, bodies: LargeBodies, log: Log) -> Litestar:
             "stamping": Provide(lambda: office.stamping, sync_to_thread=False),
             "offered": Provide(lambda: offered, sync_to_thread=False),
         },
-        guards=[known_first],
+        before_request=known_first,
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
         openapi_config=configuration(),
@@ -216,7 +216,7 @@ async def ask(
     large = len(wish.items) > MANY or wish.provenance
     asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
-        values = await _made_within(asking, data.wait_s)
+        values = await _made_within(office.arrivals, asking, data.wait_s)
     except StoreConflict:
         if not wish.word:
             raise
@@ -228,7 +228,7 @@ async def ask(
     answer = asking.answer
     if wish.emergency and asking.needed.approvals == 0:
         answer = await asyncio.to_thread(requests.use, asking.id)
-        values = None if answer is None else await _within(answer, data.wait_s)
+        values = None if answer is None else await _within(office.arrivals, answer, data.wait_s)
     now = asking.request.not_before
     state = State.SIGNED if values is not None else State.SIGNING if answer is not None else State.WAITING
     told = StandingRequest(
@@ -405,18 +405,16 @@ async def health(office: NamedDependency[Office]) -> Response[Health]:
     return Response(told, status_code=503 if stopped else 200)
 
 
-async def _made_within(asking: Asking, wait_s: float) -> dict[int, Value] | None:
+async def _made_within(arrivals: Arrivals, asking: Asking, wait_s: float) -> dict[int, Value] | None:
     """The signatures, None where they are still to come; in the log it is then in any case. Raises what refused either."""
-    values = None if asking.answer is None else await _within(asking.answer, wait_s)
+    values = None if asking.answer is None else await _within(arrivals, asking.answer, wait_s)
     if values is None:
         await asyncio.wrap_future(asking.recorded)
     return values
 
 
-async def _within(answer: Future[dict[int, Value]], wait_s: float) -> dict[int, Value] | None:
-    future = asyncio.wrap_future(answer)
-    done, _ = await asyncio.wait([future], timeout=wait_s)
-    return future.result() if done else None
+async def _within(arrivals: Arrivals, answer: Future[dict[int, Value]], wait_s: float) -> dict[int, Value] | None:
+    return answer.result() if await arrivals.within(answer, wait_s) else None
 
 
 async def _ticket(office: Office, who: Principal, request: SigningRequest, id_: str) -> str:

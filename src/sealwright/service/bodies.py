@@ -45,6 +45,11 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     """What a head promises; more than is large where it does not say. The server has refused what is no number."""
-    said = {name.lower(): value.strip() for name, value in headers}
-    length = said.get(b"content-length", b"0")
-    return LARGE_BYTES + 1 if b"transfer-encoding" in said or not length.isdigit() else int(length)
+    length = b"0"
+    for name, value in headers:
+        match name.lower():
+            case b"transfer-encoding":
+                return LARGE_BYTES + 1
+            case b"content-length":
+                length = value.strip()
+    return int(length) if length.isdigit() else LARGE_BYTES + 1

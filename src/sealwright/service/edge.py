@@ -19,7 +19,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -90,7 +90,8 @@ def edge(app: ASGIApp, watches: Sequence[Watch], bodies: LargeBodies, log: Log =
         state = scope.setdefault("state", {})
         state[NUMBER] = number = secrets.token_hex(8)
         status = octets = 0
-        uncalled = any(name.lower() == b"expect" for name, _ in scope["headers"])
+        said = _said(scope)
+        uncalled = b"expect" in said
 
         async def receiving() -> ReceiveMessage:
             nonlocal uncalled
@@ -114,7 +115,7 @@ def edge(app: ASGIApp, watches: Sequence[Watch], bodies: LargeBodies, log: Log =
             await send(message)
 
         try:
-            if (problem := _refusal(scope)) is None:
+            if (problem := _refusal(scope, said)) is None:
                 await app(scope, receiving, sending)
             else:
                 await _say(sending, problem, number)
@@ -141,28 +142,32 @@ def edge(app: ASGIApp, watches: Sequence[Watch], bodies: LargeBodies, log: Log =
     return around
 
 
-def _refusal(scope: Scope) -> Problem | None:
+def _refusal(scope: Scope, said: Mapping[bytes, Sequence[bytes]]) -> Problem | None:
     """Points 1 and 2."""
     if not _PATH.fullmatch(scope["raw_path"]):
         return Problem("about:blank", "Not Found", 404, "there is no such resource", "SW-USAGE")
-    hosts = _said(scope, b"host")
+    hosts = said.get(b"host", ())
     if scope["http_version"] not in _VERSIONS or len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
         return Problem("about:blank", "Bad Request", 400, "it is no request of HTTP/1.1 to one host", "SW-USAGE")
     if scope.get("method") in _READS:
         return None
-    types = [one.partition(b";")[0].strip() for one in _said(scope, b"content-type")]
+    types = [one.partition(b";")[0].strip() for one in said.get(b"content-type", ())]
     own_type = _OWN_TYPES.fullmatch(scope["raw_path"]) is not None
     if _FORMS.intersection(types) or (has_body(scope["headers"]) and types != [_JSON] and not own_type):
         return Problem("about:blank", "Unsupported Media Type", 415, "a body is application/json here", "SW-USAGE")
     own = [b"https://" + one for one in hosts]
-    if not _OWN_SITE.issuperset(_said(scope, b"sec-fetch-site")) or not set(own).issuperset(_said(scope, b"origin")):
+    site, origin = said.get(b"sec-fetch-site", ()), said.get(b"origin", ())
+    if not _OWN_SITE.issuperset(site) or not set(own).issuperset(origin):
         return Problem("about:blank", "Forbidden", 403, "a page of another site asks", "SW-USAGE")
     return None
 
 
-def _said(scope: Scope, wanted: bytes) -> list[bytes]:
-    """The values of a header, each as often as it came, in small letters."""
-    return [value.strip().lower() for name, value in scope["headers"] if name.lower() == wanted]
+def _said(scope: Scope) -> dict[bytes, list[bytes]]:
+    """The values of each header, as often as it came, in small letters."""
+    said: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        said.setdefault(name.lower(), []).append(value.strip().lower())
+    return said
 
 
 def _mark(who: object, salt: bytes) -> str:

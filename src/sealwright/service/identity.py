@@ -18,6 +18,7 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sealwright.artifact.names import display
@@ -29,6 +30,7 @@ from sealwright.service.server import Answer, Log, no_log, plain
 from sealwright.service.tickets import PREFIX, Tickets
 from sealwright.signing.people import MAX_BYTES, People, Principal, parse_people
 
+_der_of = lru_cache(maxsize=1024)(ssl.PEM_cert_to_DER_cert)  # a client asks again and again
 _BEARER = re.compile(rb"bearer ([A-Za-z0-9._-]+)", re.IGNORECASE)
 _NEXT = "Use a client certificate, or a token of a CI system for this service."
 
@@ -100,7 +102,7 @@ class Door:
     async def enter(self, scope: Mapping[str, Any], now: datetime) -> Principal:
         """Who asks, by an ASGI scope. Raises Unidentified."""
         try:
-            return await self._principal(scope, _certificate(scope), _authorization(scope), now)
+            return await self._principal(scope, certificate_of(scope), authorization_of(scope), now)
         except SealwrightError as cause:
             client = str(scope["client"][0]) if scope.get("client") else "unix"
             line = {"event": "unidentified", "client": client, "code": cause.code, "by": _by(scope)}
@@ -128,10 +130,10 @@ class Door:
         return principal
 
 
-def _certificate(scope: Mapping[str, Any]) -> bytes | None:
+def certificate_of(scope: Mapping[str, Any]) -> bytes | None:
     """What `tls.py` put there: DER of the client's own certificate."""
     chain = _shown(scope)
-    return ssl.PEM_cert_to_DER_cert(chain[0]) if chain else None
+    return _der_of(chain[0]) if chain else None
 
 
 def _shown(scope: Mapping[str, Any]) -> Sequence[str]:
@@ -141,11 +143,12 @@ def _shown(scope: Mapping[str, Any]) -> Sequence[str]:
 
 def _by(scope: Mapping[str, Any]) -> str:
     """What somebody tried to be known by."""
-    shown = ("certificate" * bool(_shown(scope)), "token" * bool(_authorization(scope)))
+    shown = ("certificate" * bool(_shown(scope)), "token" * bool(authorization_of(scope)))
     return " and ".join(one for one in shown if one) or "nothing"
 
 
-def _authorization(scope: Mapping[str, Any]) -> list[bytes]:
+def authorization_of(scope: Mapping[str, Any]) -> list[bytes]:
+    """Each Authorization header that came."""
     return [value for name, value in scope["headers"] if name.lower() == b"authorization"]
 
 

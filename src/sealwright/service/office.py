@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sealwright.keys.health import WatchedKey
+from sealwright.service.arrivals import Arrivals
 from sealwright.service.cosigning import Cosigner
 from sealwright.service.identity import Door
 from sealwright.service.metricspage import Watched
@@ -21,7 +22,7 @@ class Office:
     """What the resources work on. name: the service's id.
 
     tickets: None where no CI system asks; watched: None where nothing is measured; cosigner: None where no witness is configured;
-    stamping: None where no timestamps are made; spool: None where no file is taken.
+    stamping: None where no timestamps are made; spool: None where no file is taken; arrivals: of the loop that serves.
     """
 
     requests: Requests
@@ -35,6 +36,7 @@ class Office:
     cosigner: Cosigner | None = None
     stamping: StampingRoom | None = None
     spool: Spool | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def warnings(self) -> list[str]:

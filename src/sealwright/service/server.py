@@ -196,8 +196,14 @@ async def serve_application(
 @asynccontextmanager
 async def beside(routes: Mapping[str, Resource], listen: Listen, log: Log = no_log) -> AsyncIterator[str]:
     """Another listener of the same process, for as long as the block lasts, whose signals are the block's: its bound address."""
-    bounds = Limits(connections=32)
-    server = _Beside(_configuration(application(routes, no_log, log), bounded(bounds), bounds))
+    async with application_beside(application(routes, no_log, log), listen, Limits(connections=32)) as address:
+        yield address
+
+
+@asynccontextmanager
+async def application_beside(app: Callable[..., Any], listen: Listen, bounds: Limits) -> AsyncIterator[str]:
+    """The same for an ASGI application."""
+    server = _Beside(_configuration(app, bounded(bounds), bounds))
     bound = _bind(listen)
     tasks = [asyncio.create_task(server.serve([bound])), asyncio.create_task(cut_late_ones(server, bounds))]
     try:

@@ -3,12 +3,14 @@
     shut_in([sys.prefix, "/usr", "/spool/upload-5e"])
 
 What is open already stays open. A kernel without Landlock (before 5.13, or where it is turned off) shuts nobody in; one with an older
-version of it refuses less: network and signals are refused from versions 4 and 6 on.
+version of it refuses less: network and signals are refused from versions 4 and 6 on. A filter of system calls that refuses Landlock where
+the kernel has it is an error: systemd's `@system-service` does, and nobody would notice.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Sequence
@@ -17,18 +19,20 @@ from contextlib import suppress
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same on every architecture
 _ASKS_VERSION, _BENEATH = 1, 1
 _NO_NEW_PRIVILEGES = 38
+_NONE = frozenset((errno.ENOSYS, errno.EOPNOTSUPP))  # not built, and turned off
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many rights on files a version knows; 16 from version 5 on
 _NETWORK, _SCOPES = 0b11, 0b11
 
 
 def landlock_version() -> int:
-    """Of this kernel, 0 where it has none."""
-    return max(0, int(ctypes.CDLL(None, use_errno=True).syscall(CREATE, None, 0, _ASKS_VERSION)))
+    """Of this kernel, 0 where it has none. OSError where something else than the kernel refuses it."""
+    found = int(ctypes.CDLL(None, use_errno=True).syscall(CREATE, None, 0, _ASKS_VERSION))
+    return 0 if found < 0 and ctypes.get_errno() in _NONE else _done(found)
 
 
 def shut_in(folders: Sequence[str]) -> None:
-    """From here on this process and its children read beneath these folders alone. OSError where the kernel has Landlock and refuses it."""
+    """From here on this process and its children read beneath these folders alone. OSError where Landlock is there and is refused."""
     version = landlock_version()
     if version == 0:
         return
@@ -49,5 +53,6 @@ def shut_in(folders: Sequence[str]) -> None:
 
 def _done(answer: int) -> int:
     if answer < 0:
-        raise OSError(ctypes.get_errno(), "Landlock")
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "Landlock")
     return answer

@@ -25,6 +25,7 @@ from typing import BinaryIO
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.section import Section
 from sealwright.errors import LimitExceeded, RequestRefused, SpoolFull, Unreadable, UsageError
+from sealwright.service.shutin import landlock_version
 
 AT_ONCE = 4
 BLOCK = 1 << 20
@@ -69,9 +70,13 @@ class Spool:
 
     @classmethod
     def open(cls, uploading: Uploading) -> Spool:
-        """Take the folder, made where it is not there, and take away what is left in it. UsageError where another service has it."""
+        """Take the folder, made where it is not there, and take away what is left in it.
+
+        UsageError where another service has it, or what is uploaded could not be prepared shut in.
+        """
         import fcntl  # not on every system
 
+        _check_shutting_in()
         try:
             os.makedirs(uploading.spool, 0o700, exist_ok=True)
             lock = os.open(uploading.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -129,6 +134,17 @@ class Spool:
             lock, waiting = self._persons.pop(person)
             if waiting > 1:
                 self._persons[person] = lock, waiting - 1
+
+
+def _check_shutting_in() -> None:
+    try:
+        landlock_version()
+    except OSError as cause:
+        raise UsageError(
+            "[upload]",
+            f"what prepares files is shut in by Landlock, which a filter of system calls refuses ({cause.strerror})",
+            "Allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self, as in deploy/sealwright-signing.service.",
+        ) from cause
 
 
 async def received(stream: AsyncIterator[bytes], path: str, size_bytes: int) -> Digest:

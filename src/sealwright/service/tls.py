@@ -135,6 +135,7 @@ class TlsDoor:
 
         class WithCertificate(base):  # type: ignore[valid-type, misc]
             _peer: bytes | None = None
+            _pem = ""
             _judged_by: ssl.SSLContext | None = None
             _until = _BEFORE
 
@@ -144,6 +145,7 @@ class TlsDoor:
                 self._judged_by = tls.context if tls is not None else None
                 if self._peer is not None:
                     self._until = _end_of(self._peer)
+                    self._pem = ssl.DER_cert_to_PEM_cert(self._peer)
                     door._connections.add(self)
                 super().connection_made(transport)
 
@@ -158,8 +160,8 @@ class TlsDoor:
 
             def on_message_begin(self) -> None:
                 super().on_message_begin()
-                shown = self._peer if door.holds(self._judged_by, self._until) else None
-                chain = () if shown is None else (ssl.DER_cert_to_PEM_cert(shown),)
+                shown = self._pem if door.holds(self._judged_by, self._until) else ""
+                chain = (shown,) if shown else ()
                 self.scope["extensions"] = {
                     **self.scope.get("extensions", {}),
                     "tls": {

@@ -6,7 +6,8 @@
 
 One thread owns the key. An order of thousands is cut into parts that take some `TURN_S` with this key, and after each part the next order is
 chosen anew: an emergency waits for one part, whatever else is going on, and a tenant with one artifact not for another's night batch.
-Each part goes the pipeline's way (RULES 2): its intents are in the log before the key is used, its results before they are told.
+Each part goes the pipeline's way (RULES 2): its intents are in the log before the key is used, its results before they are told. An order
+of few brings its intents with it, in the transaction that made it this replica's; what refuses it before the key is used is in the log then.
 
 | fault | in the log | who ordered | afterwards |
 | --- | --- | --- | --- |
@@ -16,7 +17,7 @@ Each part goes the pipeline's way (RULES 2): its intents are in the log before t
 | a wrong PIN, another key, a false signature | intents and refusals | KeyRefused | it signs no more: a person must come (`keys/health.py`) |
 | the log does not take the results | intents | JournalError; the values are forgotten | the next order tries again |
 | the request was given up meanwhile, before its intents | nothing | RequestOver | whoever has it now signs it |
-| ... before its results | intents | RequestOver; the values are forgotten | as above |
+| ... before its results, or it brought its intents | intents | RequestOver; the values are forgotten | as above |
 | killed | intents, perhaps results | nothing | a new attempt signs what has no result |
 """
 
@@ -78,13 +79,19 @@ class Desk:
         with self._lock:
             if self._over or self._queue.waiting + len(order.items) > MAX_WAITING:
                 why = "it is closing" if self._over else f"{self._queue.waiting} others wait for it"
-                order.answer.set_exception(
-                    KeyUnavailable(f"key {self.enrolled.name}", why, "Ask again in a moment: nothing was signed.")
-                )
+                cause = KeyUnavailable(f"key {self.enrolled.name}", why, "Ask again in a moment: nothing was signed.")
+                self._unused(order, cause)
+                order.answer.set_exception(cause)
             else:
                 self._queue.put(order)
                 self._lock.notify()
         return order.answer
+
+    def intents(self, order: Order, now: datetime) -> list[bytes]:
+        """The intents of an order of few, to be recorded with its use; [] of one whose intents are recorded when its turn comes."""
+        if len(order.items) > LEAST or not all(self._pipeline.takes(prepared) for _, prepared in order.items):
+            return []
+        return self._record.intents(order, now)
 
     @property
     def key(self) -> Digest:
@@ -166,7 +173,14 @@ class Desk:
         if isinstance(cause, JournalError):
             self._log_problem = str(cause)
         for order in orders:
+            if not self._record.began:
+                self._unused(order, cause)
             self._tell(order, cause)
+
+    def _unused(self, order: Order, cause: Exception) -> None:
+        """An order that is refused without the key."""
+        if order.intended:
+            self._record.refused(order, cause, self._clock().replace(microsecond=0))
 
     def _tell(self, order: Order, cause: Exception) -> None:
         with self._lock:

@@ -152,6 +152,8 @@ def _name(fields: dict[str, Field], name: str) -> str:
 def common_claims(claims: Sequence[Claims]) -> Claims:
     """What all artifacts of a request claim alike."""
     first = claims[0]
+    if len(claims) == 1:
+        return first
     return Claims(
         **{
             name: getattr(first, name)

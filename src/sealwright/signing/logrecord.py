@@ -2,37 +2,40 @@
 
 Of several replicas one signs a request: intents and results are recorded in a transaction that finds the request's row, and locks it,
 with this attempt and this replica in it. A replica that stood still for longer than its lease finds another one there, and records nothing.
+An order of few has its intents in the transaction that makes it this replica's (`intents`): one commit less before the key is used. Where
+it waited for longer than `FRESH_S`, which is far less than a lease, they are recorded anew, and with them it is looked whose the request is.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from sealwright.artifact.claims import Claims
 from sealwright.artifact.digest import Digest
-from sealwright.envelope.algorithms import SignatureAlgorithm
 from sealwright.envelope.kinds import KINDS
-from sealwright.errors import JournalError, RequestOver
+from sealwright.errors import JournalError, RequestOver, SealwrightError
 from sealwright.formats.format import Prepared
 from sealwright.formats.known import EMBEDDED
 from sealwright.log.entries import Intent, Refusal
 from sealwright.log.entry import SignatureEntry
 from sealwright.log.entryfields import Stage
 from sealwright.log.journal import Entry, EntryType
-from sealwright.log.template import Shape
+from sealwright.log.template import Shapes
 from sealwright.log.writer import LogWriter
 from sealwright.signing.home import EnrolledKey
 from sealwright.signing.items import BESIDE
 from sealwright.signing.orders import Order, Part, orders_of
 from sealwright.signing.pipeline import artifact_of
 from sealwright.signing.tables import REQUESTS, SIGNATURES, State
+from sealwright.trust.certificate import load_certificate, tbs_digest
 
 APPEND_S = 60.0
+FRESH_S = 5.0
 # made once: building a statement costs more than running it
 _IDS = REQUESTS.c.id.in_(bindparam("ids", expanding=True))
 _HELD = (
@@ -43,7 +46,7 @@ _HELD = (
 )
 _SIGNED = update(REQUESTS).where(_IDS).values(state=State.SIGNED)
 _MADE = insert(SIGNATURES)
-Signed = tuple[Part, Mapping[str, object], bytes]
+Signed = tuple[Part, bytes]
 
 
 class LogRecord:
@@ -58,10 +61,26 @@ class LogRecord:
         self.leaves: Mapping[tuple[Order, int], int] = {}
         self.over: dict[Order, RequestOver] = {}
         self._writer = writer
-        self._algorithm = enrolled.algorithm
+        self._key = enrolled
+        self._certificate = tbs_digest(load_certificate(enrolled.certificate, enrolled.name))
         self._parts: Sequence[Part] = ()
         self._now = datetime.min
-        self._intents: dict[str, tuple[Part, Mapping[str, object]]] = {}
+        self._intents: dict[str, Part] = {}
+
+    def intents(self, order: Order, now: datetime) -> list[bytes]:
+        """The intents of a whole order, for the transaction that records its use; for any thread."""
+        order.intended = time.monotonic() + FRESH_S
+        shapes = Shapes()
+        return [self._intent(shapes, order, prepared, now) for _, prepared in order.items]
+
+    def refused(self, order: Order, cause: BaseException, now: datetime) -> None:
+        """Say of an order whose intents are recorded that the key was not used; for any thread, and nobody waits for it.
+
+        Where the log does not take it, the intents stand without an end, and nobody knows.
+        """
+        code = cause.code if isinstance(cause, SealwrightError) else SealwrightError.code
+        with suppress(SealwrightError):
+            self._writer.append([_refusal(order, code, now)])
 
     def about(self, parts: Sequence[Part], now: datetime) -> None:
         """What the next intents are about, in order."""
@@ -74,35 +93,25 @@ class LogRecord:
             return
         if entries[0].type is EntryType.INTENT:
             self._intents = {
-                str(entry.fields["request"]): (part, entry.fields)
-                for part, entry in zip(self._parts, entries, strict=True)
+                str(entry.fields["request"]): part for part, entry in zip(self._parts, entries, strict=True)
             }
-            held = orders_of(self._parts)
-            self._append(
-                _intents(list(self._intents.values()), self._now),
-                lambda connection, _: _check_held(connection, held),
-            )
+            if new := [part for part in self._parts if part.order.intended < time.monotonic()]:
+                shapes, held = Shapes(), orders_of(new)
+                self._append(
+                    [self._intent(shapes, part.order, part.prepared, self._now) for part in new],
+                    lambda connection, _: _check_held(connection, held),
+                )
             self.began = True
             return
         refusals = []
         for entry in entries:
-            part, _ = self._intents[str(entry.fields["request"])]
-            order = part.order
-            refusals.append(
-                Refusal(
-                    time=self._now,
-                    request=order.request,
-                    stage=Stage.KEY,
-                    code=str(entry.fields["code"]),
-                    policy=order.policy,
-                    private=order.private,
-                ).encoded()
-            )
+            part = self._intents[str(entry.fields["request"])]
+            refusals.append(_refusal(part.order, str(entry.fields["code"]), self._now))
         self._append(list(dict.fromkeys(refusals)))  # one for each request
 
     def finish(self, values: Mapping[str, bytes]) -> None:
         """The signatures, and their values beside them in one transaction; without those of requests that were given up."""
-        signed = [(*self._intents[request], value) for request, value in values.items()]
+        signed = [(self._intents[request], value) for request, value in values.items()]
         while signed:
             try:
                 leaves = self._finish(signed)
@@ -110,23 +119,20 @@ class LogRecord:
                 self.over |= cause.over
                 signed = [one for one in signed if one[0].order not in self.over]
             else:
-                self.leaves = {
-                    (part.order, part.number): leaf for (part, _, _), leaf in zip(signed, leaves, strict=True)
-                }
+                self.leaves = {(part.order, part.number): leaf for (part, _), leaf in zip(signed, leaves, strict=True)}
                 return
 
     def _finish(self, signed: Sequence[Signed]) -> tuple[int, ...]:
-        entries = _signatures(signed, self._algorithm)
-        parts = [(part, value) for part, _, value in signed]
+        shapes = Shapes()
+        entries = [self._signature(shapes, part, value) for part, value in signed]
         at = round(self._now.timestamp() * 1000)
-
-        counts = Counter(part.order for part, _ in parts)
+        counts = Counter(part.order for part, _ in signed)
         orders = list(counts)
         done = [order.request for order, count in counts.items() if len(order.made) + count == len(order.items)]
 
         def rows(connection: Connection, first: int) -> None:
             _check_held(connection, orders)
-            connection.execute(_MADE, _chunks(parts, first, at))
+            connection.execute(_MADE, _chunks(signed, first, at))
             if done:
                 connection.execute(_SIGNED, {"ids": done})
 
@@ -134,6 +140,44 @@ class LogRecord:
 
     def close(self) -> None:
         """The writer is the service's."""
+
+    def _intent(self, shapes: Shapes, order: Order, prepared: Prepared, now: datetime) -> bytes:
+        """Those of one order differ in their artifact alone."""
+
+        def encoded(artifact: Digest) -> bytes:
+            return Intent(
+                time=now,
+                request=order.request,
+                attempt=order.attempt,
+                artifact=artifact,
+                key=self._key.digest,
+                certificate=self._certificate,
+                construction=self._key.construction.value,
+                policy=order.policy,
+            ).encoded()
+
+        return shapes.encoded(order, encoded, artifact_of(prepared, self._key.algorithm))
+
+    def _signature(self, shapes: Shapes, part: Part, value: bytes) -> bytes:
+        """Those of one order and the same claims differ in artifact and value alone."""
+        order, prepared = part.order, part.prepared
+
+        def encoded(artifact: Digest, signature: Digest) -> bytes:
+            return SignatureEntry(
+                artifact=artifact,
+                signature=signature,
+                key=self._key.digest,
+                certificate=self._certificate,
+                construction=self._key.construction.value,
+                policy=order.policy,
+                private=order.private,
+                claims=prepared.claims,
+                file=artifact if prepared.format == "detached" else None,
+                **_form(prepared),
+            ).encoded()
+
+        alike = (order, prepared.format, prepared.kind, prepared.claims)
+        return shapes.encoded(alike, encoded, artifact_of(prepared, self._key.algorithm), Digest.of(value))
 
     def _append(
         self, entries: Sequence[bytes], rows: Callable[[Connection, int], None] | None = None
@@ -168,57 +212,9 @@ def _check_held(connection: Connection, orders: Sequence[Order]) -> None:
         raise _GivenUp(over)
 
 
-def _intents(parts: Sequence[tuple[Part, Mapping[str, object]]], now: datetime) -> list[bytes]:
-    """Those of one order differ in their artifact alone."""
-    shapes: dict[Order, Shape] = {}
-    entries = []
-    for part, fields in parts:
-        order = part.order
-        if (shape := shapes.get(order)) is None:
-            shape = shapes[order] = Shape.of(partial(_intent, order, fields, now), 1)
-        entries.append(shape.encoded(Digest.parse(str(fields["artifact"]))))
-    return entries
-
-
-def _intent(order: Order, fields: Mapping[str, object], now: datetime, artifact: Digest) -> bytes:
-    return Intent(
-        time=now,
-        request=order.request,
-        attempt=order.attempt,
-        artifact=artifact,
-        key=Digest.parse(str(fields["key"])),
-        certificate=Digest.parse(str(fields["certificate"])),
-        construction=str(fields["construction"]),
-        policy=order.policy,
-    ).encoded()
-
-
-def _signatures(signed: Sequence[Signed], algorithm: SignatureAlgorithm) -> list[bytes]:
-    """Those of one order and the same claims differ in artifact and value alone."""
-    shapes: dict[tuple[Order, str, str, Claims], Shape] = {}
-    entries = []
-    for part, fields, value in signed:
-        prepared = part.prepared
-        alike = (part.order, prepared.format, prepared.kind, prepared.claims)
-        if (shape := shapes.get(alike)) is None:
-            shape = shapes[alike] = Shape.of(partial(_signature, part, fields), 2)
-        entries.append(shape.encoded(artifact_of(prepared, algorithm), Digest.of(value)))
-    return entries
-
-
-def _signature(part: Part, fields: Mapping[str, object], artifact: Digest, signature: Digest) -> bytes:
-    prepared = part.prepared
-    return SignatureEntry(
-        artifact=artifact,
-        signature=signature,
-        key=Digest.parse(str(fields["key"])),
-        certificate=Digest.parse(str(fields["certificate"])),
-        construction=str(fields["construction"]),
-        policy=part.order.policy,
-        private=part.order.private,
-        claims=prepared.claims,
-        file=artifact if prepared.format == "detached" else None,
-        **_form(prepared),
+def _refusal(order: Order, code: str, now: datetime) -> bytes:
+    return Refusal(
+        time=now, request=order.request, stage=Stage.KEY, code=code, policy=order.policy, private=order.private
     ).encoded()
 
 
@@ -228,7 +224,7 @@ def _form(prepared: Prepared) -> dict[str, str]:
     return {"format": prepared.format, "kind": ""} if of_artifact else {"format": "", "kind": prepared.kind}
 
 
-def _chunks(parts: Sequence[tuple[Part, bytes]], leaf: int, at: int) -> list[dict[str, object]]:
+def _chunks(parts: Sequence[Signed], leaf: int, at: int) -> list[dict[str, object]]:
     """Rows of consecutive items of one order."""
     rows: list[dict[str, object]] = []
     begin = 0

@@ -1,4 +1,4 @@
-"""A request made of a wish: its bytes, which the service makes and never a client, and its row."""
+"""A request made of a wish: its bytes, which the service makes and never a client, and its rows."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sqlalchemy import insert
+
 from sealwright.artifact.digest import Digest
 from sealwright.formats.format import Prepared
+from sealwright.log.writer import NewRow
 from sealwright.signing.home import EnrolledKey
 from sealwright.signing.items import common_claims, root_of_items
 from sealwright.signing.people import Principal
 from sealwright.signing.request import SigningRequest, new_nonce
-from sealwright.signing.requestrows import millis, packed
-from sealwright.signing.tables import State
+from sealwright.signing.requestprovenance import provenance_rows
+from sealwright.signing.requestrows import millis, packed, private_row
+from sealwright.signing.tables import REQUESTS, State
 from sealwright.signing.wish import Wish, body_of
+
+_REQUESTED = insert(REQUESTS)
 
 
 class Serving(NamedTuple):
@@ -56,8 +62,16 @@ def new_request(
     )
 
 
-def row_of(request: SigningRequest, wish: Wish, private: Digest, state: State, holder: str) -> dict[str, object]:
-    """Its row, all but the number of its leaf. private: digest of who asks; state: SIGNING where it begins at once."""
+def rows_of(request: SigningRequest, wish: Wish, private: bytes, state: State, holder: str) -> list[NewRow]:
+    """What the database has of it. private: who asks; state: SIGNING where it begins at once."""
+    return [
+        NewRow(_REQUESTED, _row(request, wish, Digest.of(private), state, holder), leaf="leaf"),
+        private_row(request.id, private),
+        *provenance_rows(request.id, wish.provenance),
+    ]
+
+
+def _row(request: SigningRequest, wish: Wish, private: Digest, state: State, holder: str) -> dict[str, object]:
     return {
         "id": request.id,
         "tenant": request.tenant,

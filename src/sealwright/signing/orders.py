@@ -27,7 +27,8 @@ class Value:
 class Order:
     """What somebody waits for. items: by their number in the request; private: digest of who asked and approved.
 
-    attempt, holder: of the request, by whom it is signed; answer: the values, once all of them are in the log.
+    attempt, holder: of the request, by whom it is signed; intended: until when, by `time.monotonic`, the intents count that were recorded
+    with its use, 0 where none were; answer: the values, once all of them are in the log.
     """
 
     request: str
@@ -38,6 +39,7 @@ class Order:
     items: Sequence[tuple[int, Prepared]]
     holder: str
     attempt: int = 1
+    intended: float = 0.0
     answer: Future[dict[int, Value]] = field(default_factory=Future)
     made: dict[int, Value] = field(default_factory=dict)
     begun: int = 0

@@ -264,7 +264,15 @@ class Pipeline:
             f"Renew it: sealwright cert renew {self.enrolled.name} --home {self.home.folder}",
         )
 
-    def _check(self, prepared: Prepared) -> None:
+    def takes(self, prepared: Prepared) -> bool:
+        """Whether its key signs what is of this kind; for any thread. Dates and content are looked at when it signs."""
+        try:
+            self._check_kind(prepared)
+            return bool(self._digest(prepared))
+        except (KeyRefused, KeyError):  # or it lacks the digest that this key signs
+            return False
+
+    def _check_kind(self, prepared: Prepared) -> None:
         wanted = PURPOSE_OF_KIND.get(prepared.kind)
         if wanted is not self.enrolled.purpose and (prepared.kind, self.enrolled.purpose) not in _ALSO:
             raise KeyRefused(
@@ -285,9 +293,12 @@ class Pipeline:
                 f"no verifier of {prepared.format} reads {self.enrolled.algorithm.name}",
                 "Sign with a key of another type: " + ", ".join(sorted(kind.schemes)) + ".",
             )
+
+    def _check(self, prepared: Prepared) -> None:
+        self._check_kind(prepared)
         if prepared.content is None:
             return
-        digest = self._digest(prepared)
+        kind, digest = KINDS[prepared.kind], self._digest(prepared)
         made_of = SIGNED_OF_CONTENT.get(prepared.kind)
         signed = made_of(prepared.content, digest.algorithm, prepared.path) if made_of else prepared.content
         if kind.digest(signed, digest.algorithm) != digest:

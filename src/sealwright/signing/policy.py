@@ -108,7 +108,10 @@ class Policies:
         self._cedar = cedarpy.PolicySet.from_str(text)
         if len(self._cedar) != len(rules) or not cedarpy.validate_policies(text, self._schema):
             raise MalformedPolicy(folder.path, "Cedar sees other rules than we do", "Report this with the folder.")
-        self._reads = frozenset[str]().union(*(rule.reads for rule in rules))
+        reads = frozenset[str]().union(*(rule.reads for rule in rules))
+        approvals = range(MOST_NEEDED + 1) if reads & {"context.approvals", "context.officers"} else range(1)
+        officers = MOST_NEEDED if "context.officers" in reads else 0
+        self._crowds = tuple(Crowd(n, k) for n in approvals for k in range(min(n, officers) + 1))
         self._answers = lru_cache(maxsize=REMEMBERED)(self._ask)
         # what Cedar is given, which one asker's artifacts have alike
         self._asked = lru_cache(maxsize=REMEMBERED)(self._asked_of)
@@ -121,14 +124,11 @@ class Policies:
 
     def needed(self, question: Question) -> Needed | None:
         """The fewest approvals, and with them the fewest officers, with which it would be allowed; None: never, by 0 to 8."""
-        approvals = range(MOST_NEEDED + 1) if self._reads & {"context.approvals", "context.officers"} else range(1)
-        officers = MOST_NEEDED if "context.officers" in self._reads else 0
-        crowds = tuple(Crowd(n, k) for n in approvals for k in range(min(n, officers) + 1))
-        decisions = self._decisions(question, self.settings.facts(question), crowds)
+        decisions = self._decisions(question, self.settings.facts(question), self._crowds)
         return next(
             (
                 Needed(*crowd, question.context.prepares, question.context.uploaded)
-                for crowd, decision in zip(crowds, decisions, strict=True)
+                for crowd, decision in zip(self._crowds, decisions, strict=True)
                 if decision.allowed
             ),
             None,

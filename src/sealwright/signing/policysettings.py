@@ -50,6 +50,7 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 DAY_MINUTES = 24 * 60
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NO_FACTS = Facts()
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 CI_CLAIMS = (
     "iss",
@@ -153,6 +154,8 @@ class Settings:
 
     def facts(self, question: Question) -> Facts:
         """Time and counts as names."""
+        if not (self.hours or self.freezes or self.quotas):
+            return _NO_FACTS
         context, local = question.context, question.context.now.astimezone(self.zone)
         return Facts(
             frozenset(one.name for one in self.hours if one.hold(local)),

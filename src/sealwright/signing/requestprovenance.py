@@ -14,6 +14,7 @@ from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
 from sealwright.errors import LogRefused, ProvenanceRefused
 from sealwright.formats.format import Prepared
+from sealwright.log.writer import NewRow
 from sealwright.signing.builder import NOTHING, Proven, judged
 from sealwright.signing.policy import Policies
 from sealwright.signing.policyexplain import Explained, explain
@@ -26,6 +27,7 @@ from sealwright.signing.storedrequest import TAMPERED
 from sealwright.signing.tables import PROVENANCE
 from sealwright.texts.words import say
 
+_PROVENANCE = insert(PROVENANCE)
 _READS = frozenset(f"context.{name}" for name in (*OF_PROVENANCE, "provenance_verified"))
 
 
@@ -36,10 +38,9 @@ def proven_of(data: bytes, artifacts: Sequence[Prepared], policies: Policies) ->
     return judged(read_provenance(data, "provenance"), policies.settings.builders, artifacts)
 
 
-def keep(connection: Connection, id_: str, data: bytes) -> None:
-    """Put a statement beside its request, in the transaction that records it."""
-    if data:
-        connection.execute(insert(PROVENANCE).values(request=id_, statement=data))
+def provenance_rows(id_: str, data: bytes) -> list[NewRow]:
+    """A statement beside its request, in the transaction that records it; none for b""."""
+    return [NewRow(_PROVENANCE, {"request": id_, "statement": data})] if data else []
 
 
 def kept(connection: Connection, request: SigningRequest) -> bytes:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select
 
 from sealwright.artifact.digest import Digest
+from sealwright.log.writer import NewRow
 from sealwright.signing.approval import Approval, Scheme
 from sealwright.signing.items import Item
 from sealwright.signing.orders import Value
@@ -62,7 +63,12 @@ def prepares_of(connection: Connection, id_: str) -> list[Approval]:
 
 def keep_private(connection: Connection, id_: str, text: bytes) -> None:
     """Keep the private part of an entry about a request, by its digest."""
-    connection.execute(_PRIVATE, {"digest": str(Digest.of(text)), "request": id_, "text": text})
+    connection.execute(_PRIVATE, _private(id_, text))
+
+
+def private_row(id_: str, text: bytes) -> NewRow:
+    """The same as a row that goes in with an entry."""
+    return NewRow(_PRIVATE, _private(id_, text))
 
 
 def owe(connection: Connection, id_: str, due: datetime) -> None:
@@ -84,6 +90,10 @@ def usage(connection: Connection, whose: ColumnElement[bool], now: datetime) -> 
         return int(connection.execute(query).scalar() or 0)
 
     return Usage(since(timedelta(hours=1)), since(timedelta(days=1)))
+
+
+def _private(id_: str, text: bytes) -> dict[str, object]:
+    return {"digest": str(Digest.of(text)), "request": id_, "text": text}
 
 
 def _proofs(connection: Connection, table: Table, id_: str) -> list[Approval]:

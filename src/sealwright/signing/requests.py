@@ -48,14 +48,14 @@ from sealwright.log.writer import LogWriter
 from sealwright.signing.approval import Approval, approver_of
 from sealwright.signing.history import Histories, History
 from sealwright.signing.judging import asker_now, check_asked, check_history, check_state, judge_use
-from sealwright.signing.newrequest import Serving, new_request, row_of
+from sealwright.signing.newrequest import Serving, new_request, rows_of
 from sealwright.signing.orders import Order, Value
 from sealwright.signing.people import People, Principal
 from sealwright.signing.policy import Needed, Policies
 from sealwright.signing.policyquestion import Action, Context, Question, Usage
 from sealwright.signing.preparing import why_not_uploaded
 from sealwright.signing.request import SigningRequest
-from sealwright.signing.requestprovenance import keep, kept, proven_of
+from sealwright.signing.requestprovenance import kept, proven_of
 from sealwright.signing.requestrows import approvals_of, keep_private, made_of, millis, owe, prepares_of, usage
 from sealwright.signing.shelf import Shelf
 from sealwright.signing.signcounts import take
@@ -73,7 +73,6 @@ from sealwright.signing.wish import ServedKey, Wish, needed_for, prepared_items,
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
-_REQUESTED = insert(REQUESTS)
 _AGAIN = "Ask for the signatures again."
 
 
@@ -137,13 +136,13 @@ class Requests:
             subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None) for one in claims
         ]
 
-        def asks(connection: Connection | None) -> list[Question]:
+        def asks(connection: Connection | None, besides: ColumnElement[bool] | None = None) -> list[Question]:
             return [
                 Question(
                     principal,
                     Action.REQUEST,
                     one,
-                    proven.within(self._context(connection, principal, one.product, now, wish.emergency)),
+                    proven.within(self._context(connection, principal, one.product, now, wish.emergency, besides)),
                 )
                 for one in subjects
             ]
@@ -162,22 +161,22 @@ class Requests:
         lines = [requested(request, id_, digest, now, prepared[0])]
         if starts:
             lines.append(entries.Used(time=now, request=id_, attempt=1, private=digest).encoded())
-        row = row_of(request, wish, digest, State.SIGNING if starts else State.WAITING, self.replica)
+        new = rows_of(request, wish, private, State.SIGNING if starts else State.WAITING, self.replica)
 
-        def rows(connection: Connection, first: int) -> None:
-            if policies.settings.quotas and any(
-                policies.settings.facts(then) != policies.settings.facts(one)
-                for then, one in zip(questions, asks(connection), strict=True)
+        def counted_anew(connection: Connection, _: int) -> None:
+            facts = policies.settings.facts
+            if any(
+                facts(then) != facts(one)
+                for then, one in zip(questions, asks(connection, REQUESTS.c.id != id_), strict=True)
             ):
                 raise PolicyRefused("quota", "others used it up meanwhile", _AGAIN)
-            connection.execute(_REQUESTED, {**row, "leaf": first})
-            keep_private(connection, id_, private)
-            keep(connection, id_, wish.provenance)
 
+        rows = counted_anew if policies.settings.quotas else None
         if not starts:
-            return Asking(request, id_, needed, self.writer.append(lines, rows), None)
+            return Asking(request, id_, needed, self.writer.append(lines, rows, new), None)
         order = self._order(request, id_, digest, policies.digest, dict(enumerate(prepared)))
-        recorded = self._recorded_then_signed(key, order, lambda: self.writer.append(lines, rows))
+        lines += key.desk.intents(order, now)
+        recorded = self._recorded_then_signed(key, order, lambda: self.writer.append(lines, rows, new))
         return Asking(request, id_, needed, recorded, order.answer)
 
     # deciding
@@ -324,6 +323,7 @@ class Requests:
                 owe(connection, id_, due)
 
         order = self._order(stored.request, id_, digest, policies.digest, judged.left, attempt)
+        lines += key.desk.intents(order, now)
         try:
             self._recorded_then_signed(key, order, lambda: self.writer.append(lines, rows)).result(APPEND_S)
         except TimeoutError as cause:

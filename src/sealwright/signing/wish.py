@@ -82,7 +82,7 @@ def needed_for(policies: Policies, questions: Sequence[Question]) -> Needed:
         decision = policies.decide(question)
         if not decision.allowed:
             raise _refused(policies, question, decision)
-        signing = replace(question, action=Action.SIGN)
+        signing = Question(question.principal, Action.SIGN, question.resource, question.context)
         needed = next(filter(None, map(policies.needed, _with_work(policies, signing))), None)
         if needed is None:
             raise _refused(policies, signing, policies.decide(signing))
@@ -102,7 +102,9 @@ def _with_work(policies: Policies, question: Question) -> Iterator[Question]:
     uploads = (False, True) if "uploaded" in reads else (False,)
     for uploaded in uploads:
         for number in range(prepares + 1):
-            yield replace(question, context=replace(question.context, prepares=number, uploaded=uploaded))
+            done = (question.context.prepares, question.context.uploaded) == (number, uploaded)
+            context = question.context if done else replace(question.context, prepares=number, uploaded=uploaded)
+            yield Question(question.principal, question.action, question.resource, context)
 
 
 def _refused(policies: Policies, question: Question, decision: Decision) -> PolicyRefused:

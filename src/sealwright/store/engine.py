@@ -34,7 +34,6 @@ from sealwright.store.place import prepare_file
 
 WAIT_S = 10
 IDLE_S = 30
-_BEGIN = "sealwright_begin"
 _POSTGRES = ("postgresql", "postgresql+psycopg")
 _AGAIN = "Nothing was recorded; see to the database, then try again."
 
@@ -88,12 +87,15 @@ class Store:
     @contextmanager
     def _transaction(self, begin: _Begin) -> Iterator[Connection]:
         try:
-            options = {_BEGIN: begin.value}
-            if begin is _Begin.READ and not self.is_sqlite:
-                options["isolation_level"] = "REPEATABLE READ"
-            with self.engine.connect().execution_options(**options) as connection:
+            with self.engine.connect() as connection:
+                if begin is _Begin.READ and not self.is_sqlite:
+                    connection.execution_options(isolation_level="REPEATABLE READ")
                 transaction = connection.begin()
                 try:
+                    if (
+                        self.is_sqlite
+                    ):  # its driver begins nothing, and a listener to do so would be asked at every statement
+                        connection.exec_driver_sql(begin.value)
                     yield connection
                 except BaseException:
                     with suppress(SQLAlchemyError):  # a connection that is gone rolls back by itself
@@ -164,10 +166,6 @@ def _sqlite(url: URL) -> Engine:
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, _Begin.READ.value))
 
     return engine
 

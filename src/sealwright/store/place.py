@@ -53,7 +53,7 @@ def _check_file(path: str) -> None:
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise StoreRefused(path, "it is a link, folder or device", "Name a file.")
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     if status.st_uid != os.geteuid():
         raise StoreRefused(path, "it belongs to another user", "Run as the user whose database it is.")

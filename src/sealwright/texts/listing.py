@@ -95,6 +95,8 @@ WORDS: dict[str, str] = {
     "trust.rule-owner": "owner: {owner}, because {reason}",
     "trust.rule-review": "review due {day}",
     "trust.interpreter": "Signed scripts for {kind} are run by {command}",
+    "trust.tuf-root": "Devices follow the release repository that begins with the root {root}",
+    "trust.repository": "Devices may follow the release repository {name}, which begins with the root {root}",
     "trust.layout": "Firmware under a header of its maker's own: {name}, described by {digest}",
     "trust.minimum": "Minimum generation of {product}: {generation}",
     "trust.withdrawn": "Withdrawn: {what}",

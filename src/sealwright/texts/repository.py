@@ -24,6 +24,7 @@ WORDS: dict[str, str] = {
     "courier.until": "  good until {until}",
     "courier.next-unpack": "Next: carry it over; there: sealwright courier unpack",
     "courier.taken": "taken over: {name}, packed {made}: {folder}",
+    "courier.signer": "  signed by {signer}, by the rule {rule}",
     "courier.part-repository": "repository: {targets} files of releases, now in {into}/repository",
     "courier.part-trust": "trust file: {folder}/trust; install it with sealwright trust install",
     "courier.part-log": "a log's checkpoint and proofs",

@@ -74,6 +74,7 @@ WORDS: dict[str, str] = {
     "change.interpreter": "scripts for {kind} are run by {after} (it was {before})",
     "change.layout-new": "firmware under the header {name} is read ({digest})",
     "change.layout-gone": "firmware under the header {name} is no longer read ({digest})",
+    "change.repository": "the root of the release repository {name} is {after} (it was {before})",
     "change.tuf": "the release repository's root is {after} (it was {before})",
     "change.none": "none",
     "change.unlisted": "it changes {field} in a way that is not put into words here: compare the texts",

@@ -188,6 +188,14 @@ class Rule(NamedTuple):
     ignores_expiry: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A release repository that devices may follow beside the one of `tuf_root`. root: SHA-256 of its first root."""
+
+    name: str
+    root: Digest
+
+
 class TrustFile(NamedTuple):
     """One version of a trust file. text: the exact bytes; digest: SHA-256 of them; certificates: of signers whose signatures carry none.
 
@@ -223,3 +231,8 @@ class TrustFile(NamedTuple):
     floor_lowered_in: int = 0
     algorithms: tuple[Withdrawal, ...] = ()
     permits: tuple[PermitRule, ...] = ()
+    repositories: tuple[Repository, ...] = ()
+
+    def repository_root(self, name: str) -> Digest | None:
+        """The first root of a repository by its name, "" for the one of `tuf_root`; None where the file names none."""
+        return next((one.root for one in self.repositories if one.name == name), None) if name else self.tuf_root

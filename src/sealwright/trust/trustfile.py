@@ -45,6 +45,7 @@ from sealwright.trust.model import (
     OfficerKey,
     Person,
     Quorum,
+    Repository,
     Rule,
     SignerRule,
     TimestampAuthority,
@@ -106,6 +107,10 @@ def parse_trust(data: bytes, subject: str) -> TrustFile:
         interpreters=cast("tuple[Interpreter, ...]", top.each("interpreter", interpreter)),
         layouts=cast("tuple[NamedLayout, ...]", top.each("layout", named_layout)),
         tuf_root=top.digest("tuf_root") if top.has("tuf_root") else None,
+        repositories=cast(
+            "tuple[Repository, ...]",
+            top.each("repository", lambda one: Repository(one.name("name"), one.digest("root"))),
+        ),
         floor_lowered_in=top.number("floor_lowered_in", 1, 0),
         algorithms=cast("tuple[Withdrawal, ...]", top.each("algorithm", _withdrawal)),
     )
@@ -368,9 +373,13 @@ def _check(trust: TrustFile, subject: str) -> None:
         ("[[layout]] digest", [str(layout.digest) for layout in trust.layouts]),
         ("[[evidence]] key", [str(evidence.key) for evidence in trust.evidence]),
         ("[[algorithm]] name", [one.name for one in trust.algorithms]),
+        ("[[repository]] name", [one.name for one in trust.repositories]),
+        ("[[repository]] root", [str(one.root) for one in trust.repositories]),
     ):
         if len({_as_read(one) for one in names}) != len(names):
             raise wrong(f"{name} is used twice")
+    if trust.tuf_root in [one.root for one in trust.repositories]:
+        raise wrong("`tuf_root` is the root of a [[repository]] too; two repositories have two roots")
     note_keys: dict[bytes, str] = {}  # a log that witnesses itself, or one witness under two names, would count twice
     for section, known in (("log", trust.logs), ("witness", trust.witnesses)):
         for one in known:

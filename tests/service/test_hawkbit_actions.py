@@ -1,0 +1,150 @@
+"""What a device that asks by hawkBit's interface is to do next, as a table; and its register, beside the fleet's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tuf.api.metadata import TargetFile
+
+from kit.fleet import NOW, FleetDevice
+from sealwright.artifact.digest import Digest
+from sealwright.errors import LimitExceeded, UsageError
+from sealwright.release.channels import Named
+from sealwright.release.layout import product_path
+from sealwright.service.fleetregister import device_of, import_devices, retire
+from sealwright.service.hawkbitactions import Action, Doing, Order, Words, actions_of, decide, order_for, tell
+from sealwright.service.hawkbitfiles import Sums
+from sealwright.service.hawkbitoffers import Bundle, ForDevice
+from sealwright.service.hawkbitregister import Entry, Registered, add, entry_of, find, is_known, token_known
+from sealwright.service.hawkbittables import State, Updater
+from sealwright.service.hawkbittold import describe_device, note_poll
+from sealwright.service.hawkbitwire import ConfigData
+from sealwright.store.engine import Store, open_store
+
+PATH = product_path("drives/vx-200")
+KNOWN = token_known(b"a-token-of-its-own")
+ENTRY = Entry("plc-1", Updater.SWUPDATE, PATH, "production", "line-1", "nordhof", KNOWN, generation=4)
+DEVICE = Registered(ENTRY, False, NOW, None, None, "{}")
+SEVEN, EIGHT = (Named(f"1.{number}", number, Digest.of(bytes([number]))) for number in (7, 8))
+OLD = Named("1.4", 4, Digest.of(b"4"))
+BUNDLE = Bundle("system", "system.swu", TargetFile.from_data("a/b/c", b"x"), Sums(1, "", "", ""))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A new database of each kind."""
+    with closing(open_store(url)) as opened:
+        yield opened
+
+
+def offered(release: Named) -> ForDevice:
+    return ForDevice(release, (BUNDLE,))
+
+
+def action(number: int, release: Named, state: State) -> Action:
+    return Action("plc-1", number, str(PATH), release, state, NOW, None, ())
+
+
+SEVENTH = {state: action(1, SEVEN, state) for state in State}
+BEGUN = action(1, SEVEN, State.OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("before", "offer", "expected"),
+    [
+        ([], None, None),
+        ([], offered(SEVEN), Order(Doing.INSTALL, BEGUN)),
+        ([], offered(OLD), None),
+        ([], ForDevice(SEVEN, ()), None),
+        ([SEVENTH[State.OFFERED]], offered(SEVEN), Order(Doing.INSTALL, SEVENTH[State.OFFERED])),
+        ([SEVENTH[State.PROCEEDING]], offered(SEVEN), Order(Doing.INSTALL, SEVENTH[State.PROCEEDING])),
+        # refused here for now: neither installed nor cancelled
+        ([SEVENTH[State.PROCEEDING]], ForDevice(SEVEN, ()), None),
+        ([SEVENTH[State.OFFERED]], None, Order(Doing.CANCEL, SEVENTH[State.OFFERED])),
+        ([SEVENTH[State.PROCEEDING]], offered(EIGHT), Order(Doing.CANCEL, SEVENTH[State.PROCEEDING])),
+        # it went on although it was to stop
+        ([SEVENTH[State.KEPT]], None, None),
+        ([SEVENTH[State.KEPT]], offered(EIGHT), Order(Doing.INSTALL, action(2, EIGHT, State.OFFERED))),
+        ([SEVENTH[State.KEPT]], offered(SEVEN), Order(Doing.INSTALL, SEVENTH[State.KEPT])),
+        ([SEVENTH[State.SUCCESS]], offered(SEVEN), None),
+        ([SEVENTH[State.SUCCESS]], offered(EIGHT), Order(Doing.INSTALL, action(2, EIGHT, State.OFFERED))),
+        ([action(2, EIGHT, State.SUCCESS), SEVENTH[State.CANCELED]], offered(SEVEN), None),
+        ([SEVENTH[State.FAILURE]], offered(SEVEN), None),
+        ([SEVENTH[State.FAILURE]], offered(EIGHT), Order(Doing.INSTALL, action(2, EIGHT, State.OFFERED))),
+        ([SEVENTH[State.CANCELED]], offered(SEVEN), Order(Doing.INSTALL, action(2, SEVEN, State.OFFERED))),
+    ],
+)
+def test_a_device_does_one_thing_at_a_time_and_never_goes_back(
+    before: list[Action], offer: ForDevice | None, expected: Order | None
+) -> None:
+    assert decide(DEVICE, before, offer, NOW) == expected
+
+
+def test_what_is_told_is_kept_and_a_closed_action_takes_no_further_word(store: Store) -> None:
+    add(store, ENTRY, NOW)
+    assert order_for(store, DEVICE, offered(SEVEN), NOW) == Order(Doing.INSTALL, BEGUN)
+    assert order_for(store, DEVICE, offered(SEVEN), NOW + timedelta(hours=1)) == Order(Doing.INSTALL, BEGUN)
+    assert tell(store, "plc-1", 2, State.PROCEEDING, (), NOW) is Words.UNKNOWN
+    assert tell(store, "plc-1", 1, State.PROCEEDING, ("a\0b", "x" * 1000, " "), NOW) is Words.TAKEN
+    assert tell(store, "plc-1", 1, State.SUCCESS, (), NOW) is Words.TAKEN
+    assert tell(store, "plc-1", 1, State.FAILURE, (), NOW) is Words.CLOSED
+    with store.read() as connection:
+        (kept,) = actions_of(connection, "plc-1")
+    assert kept == replace(BEGUN, state=State.SUCCESS, told=NOW, details=("a\\x00b", "x" * 200))
+
+
+def test_a_device_describes_itself_within_bounds(store: Store) -> None:
+    add(store, ENTRY, NOW)
+    note_poll(store, DEVICE, NOW)
+    describe_device(store, "plc-1", ConfigData({"hw": "C\0\ud800"}), NOW)
+    describe_device(store, "plc-1", ConfigData({f"a{number}": "" for number in range(99)}), NOW)
+    with pytest.raises(LimitExceeded):
+        describe_device(store, "plc-1", ConfigData({"one": "more"}), NOW)
+    with store.read() as connection:
+        found = find(connection, "plc-1")
+    assert found is not None
+    assert (found.polled, found.described, found.attributes.count(":")) == (NOW, NOW, 100)
+
+
+def test_the_fleets_register_says_where_a_device_of_it_belongs_and_that_it_is_retired(store: Store) -> None:
+    listed = FleetDevice("gw-17", "line-2")
+    import_devices(store, [device_of("gw-17", str(listed.key), "line-2", "nordhof")], NOW)
+    own = replace(ENTRY, id="gw-17", group="", plant="")
+    with pytest.raises(UsageError, match="the fleet's register has it"):
+        add(store, replace(ENTRY, id="gw-17"), NOW)
+    with pytest.raises(UsageError, match="has no such device"):
+        add(store, replace(own, id="gw-18"), NOW)
+    add(store, own, NOW)
+    with store.read() as connection:
+        found = find(connection, "gw-17")
+    assert found is not None
+    assert (found.entry.group, found.entry.plant) == ("line-2", "nordhof")
+    assert is_known(found, KNOWN)
+    assert not is_known(found, token_known(b"another-token-of-its"))
+    retire(store, "gw-17", NOW)
+    with store.read() as connection:
+        found = find(connection, "gw-17")
+    assert found is not None
+    assert not is_known(found, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: entry_of("../x", "rauc", "drives/vx", "production", ("", ""), KNOWN, 0),
+        lambda: entry_of("plc", "rauc", "drives", "production", ("", ""), KNOWN, 0),
+        lambda: entry_of("plc", "rauc", "drives/vx", "", ("", ""), KNOWN, 0),
+        lambda: entry_of("plc", "rauc", "drives/vx", "production", ("Line 1", "a"), KNOWN, 0),
+        lambda: entry_of("plc", "rauc", "drives/vx", "production", ("", ""), KNOWN, -1),
+        lambda: token_known(b"short"),
+        lambda: token_known(b"with a space in its middle"),
+    ],
+)
+def test_what_somebody_types_wrongly_is_said(wrong: Callable[[], object]) -> None:
+    assert entry_of("plc", "rauc", "drives/vx", "production", ("", ""), KNOWN, 0)
+    with pytest.raises(UsageError):
+        wrong()
