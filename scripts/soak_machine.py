@@ -80,7 +80,7 @@ def power_cuts(machine: Machine, folder: Path, cuts: int) -> int:
     print(f"{points} calls of an installation change the disk", flush=True)
     print("  cut   point   found   step        recovered   next round", flush=True)
     steps: Counter[str] = Counter()
-    wrong = 0
+    wrong = again = 0
     for number in range(1, cuts + 1):
         point = max(1, points * number // (cuts + 1))
         cut = machine.cut(f"install:{point}", device.disk(disk), tree, word=POINT)
@@ -88,12 +88,14 @@ def power_cuts(machine: Machine, folder: Path, cuts: int) -> int:
         good = POINT in cut.words and recovered(after)
         wrong += not good
         told = said(after)[0] if said(after) else {}
+        again += cut.starts + after.starts - 2
         steps[told.get("step", "?") or "none"] += 1
         row = " ".join(f"{told.get(key, '?'):11}" for key in ("step", "recovered", "outcome"))
         print(f"  {number:3}   {point:5}   {told.get('found', '?'):7} {row} {'' if good else 'WRONG'}", flush=True)
         if not good:
             print(cut.words, after.words, sep="\n", flush=True)
     print(f"{cuts} cuts, by the step in which the next boot found the installation: {dict(steps)}")
+    print(f"{again} times the emulated kernel had to be started again")
     return wrong
 
 

@@ -43,6 +43,7 @@ def run(home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 
     def call(path: Path, program: Path) -> tuple[int, str]:
         words: list[str | Path] = ["handover", "install", path, "--trust", home / "trust.toml", "--serial", "4711"]
+        words += ["--present", "VX-200 bootloader=4"]
         words += ["--person", "p-17", "--state", tmp_path / "state", "--record", tmp_path / "records"]
         capfd.readouterr()
         code = main([str(word) for word in (*words, "--tool", program, tmp_path / "device", "{file}")])

@@ -413,7 +413,9 @@ def test_a_folder_that_is_refused_while_the_service_runs_changes_nothing(made: P
         assert policies.problem == ""
 
 
-def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(made: PolicyHouse) -> None:
+@pytest.mark.parametrize("hiding", ["nothing", "leaf", "row"])
+def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(made: PolicyHouse, hiding: str) -> None:
+    """Although somebody with the database hides from it that others count."""
     with made.log() as (store, writer):
         here = made.over(store, writer)
         here.open()
@@ -421,7 +423,13 @@ def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(mad
         there._setting = replace(there._setting, folder=str(made.folder / "there"))
         (made.folder / "there").mkdir()
         (made.folder / "there" / "rules.cedar").write_text(STRICTER)
+        assert not here._record.news(here._standing or pytest.fail("nothing counts"))
         there.open()
+        with store.write() as connection:
+            if hiding == "leaf":
+                connection.execute(update(POLICIES).values(leaf=0))
+            if hiding == "row":
+                connection.execute(delete(POLICIES))
         here.look()
         assert not here.decide
         with pytest.raises(PolicyChangeRefused, match="others count"):
@@ -435,7 +443,7 @@ def test_a_replica_with_other_policies_than_those_that_count_decides_nothing(mad
 def test_a_replica_that_is_behind_does_not_say_the_former_policies_again(
     made: PolicyHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although somebody with the database hides from it that others count: else its word were the newest at the next start."""
+    """Else its word were the newest at the next start."""
     from sealwright.log.entries import Expired
 
     monkeypatch.setattr("sealwright.service.policiesinforce.SAY_AGAIN", 20)

@@ -45,10 +45,13 @@ def run(homes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     for name in ("state", "records"):
         (tmp_path / name).mkdir()
 
-    def call(path: Path, *more: str | Path, serial: str = "4711", person: str = "p-17") -> tuple[int, str]:
+    def call(
+        path: Path, *more: str | Path, serial: str = "4711", person: str = "p-17", boot: str = "4"
+    ) -> tuple[int, str]:
         words: list[str | Path] = ["handover", "install", path, "--trust", homes / "maker" / "trust.toml"]
         words += ["--state", tmp_path / "state", "--serial", serial, "--person", person]
         words += ["--record", tmp_path / "records", "--station-home", homes / "station"]
+        words += ["--present", f"VX-200 bootloader={boot}"] if boot else []
         capfd.readouterr()
         try:
             code = main([str(word) for word in (*words, *more)])
@@ -66,7 +69,6 @@ def test_the_tool_gets_a_private_copy_and_two_records_say_so(run: Run, homes: Pa
     loading = ("--component", "boot", "--read-back", device, "--tool", tool, device, "{file}", "{serial}")
     code, said = run(path, "--hardware", "", *loading)
     assert (code, "boot.bin was handed over for 4711" in said) == (0, True), said
-    assert "VX-200 bootloader has to be installed before, in generation 4 or newer" in said
     assert (device.read_bytes(), Path(f"{device}.ran").read_text()) == (BOOT, "4711\n")
     begun, end = installations(tmp_path / "records")
     digest = Digest.of(BOOT)
@@ -238,6 +240,36 @@ def test_an_older_release_is_refused_after_a_newer_one(run: Run, homes: Path, to
     assert run(old, *loading)[0] == 0
     assert run(new, *loading)[0] == 0
     assert run(old, *loading)[0] == 1
+
+
+def test_an_older_release_is_taken_until_the_tool_has_done_the_newer_one(
+    run: Run, homes: Path, tool: Path, tmp_path: Path
+) -> None:
+    old, new = release(tmp_path, homes / "maker", 5), release(tmp_path, homes / "maker", 6)
+    loading = ("--component", "boot", "--tool", tool, tmp_path / "device", "{file}")
+    assert run(new, *loading, "x", "7")[0] == 1
+    assert run(old, *loading)[0] == 0
+    assert run(new, *loading)[0] == 0
+    assert run(old, *loading)[0] == 1
+
+
+@pytest.mark.parametrize(("boot", "code"), [("4", 0), ("5", 0), ("3", 1), ("", 3)])
+def test_what_a_release_needs_before_is_said_to_be_there_or_it_is_not_handed_over(
+    run: Run, homes: Path, tool: Path, tmp_path: Path, boot: str, code: int
+) -> None:
+    path = release(tmp_path, homes / "maker")
+    found, said = run(path, "--component", "boot", "--tool", tool, tmp_path / "device", "{file}", boot=boot)
+    assert found == code
+    assert ("VX-200 bootloader has to be installed before, in generation 4 or newer" in said) == (code != 0)
+    assert (tmp_path / "device").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("word", ["VX-200", "VX-200=", "=4", "VX-200=-1", "VX-200=four"])
+def test_what_is_present_is_a_product_and_a_number(
+    run: Run, homes: Path, tool: Path, tmp_path: Path, word: str
+) -> None:
+    words = ("--component", "boot", "--present", word, "--tool", tool, tmp_path / "device", "{file}")
+    assert run(release(tmp_path, homes / "maker"), *words)[0] == 2
 
 
 def test_a_tool_that_fails_is_recorded_as_failed(run: Run, homes: Path, tool: Path, tmp_path: Path) -> None:

@@ -361,6 +361,44 @@ def test_who_is_connected_is_cut_when_their_certificate_ends(house: House) -> No
         assert Line(house, port).ask() == []
 
 
+def ending(signer: Signer, issuer: Signer, end: datetime) -> x509.Certificate:
+    """An authority's certificate as it is, but for its end."""
+    like, private = signer.x509, issuer.key._private
+    assert private is not None
+    builder = x509.CertificateBuilder(like.issuer, like.subject, like.public_key(), like.serial_number)  # type: ignore[arg-type]
+    builder = builder.not_valid_before(like.not_valid_before_utc).not_valid_after(end)
+    for one in like.extensions:
+        builder = builder.add_extension(one.value, one.critical)
+    return builder.sign(private, like.signature_hash_algorithm)  # type: ignore[arg-type]
+
+
+def test_who_is_connected_is_cut_when_the_authority_above_them_ends(house: House) -> None:
+    eva = house.client("eva")
+    end = (now() + 48 * HOUR).replace(microsecond=0)
+    assert end < eva.x509.not_valid_after_utc
+    above = ending(house.pki.intermediate, house.pki.root, end)
+    house.put("clients.pem", house.pki.root.pem.encode() + above.public_bytes(Encoding.PEM))
+    house.publish(lasts=200 * HOUR)
+    with serving(house.door()) as port:
+        line = Line(house, port, eva)
+        house.ahead = end - now() - HOUR
+        assert "CN=eva" in common(line.ask())
+        house.ahead += 2 * HOUR
+        assert line.ask() is None
+
+
+def test_who_is_connected_is_cut_when_the_authority_above_them_is_revoked(house: House) -> None:
+    eva = house.client("eva")
+    with serving(house.door()) as port:
+        line = Line(house, port, eva)
+        assert "CN=eva" in common(line.ask())
+        house.number += 1
+        serial = house.pki.intermediate.x509.serial_number
+        house.put("root.crl", house.list(house.pki.root, [Revoked(serial, now() - HOUR / 2)]))
+        assert line.ask() is None
+        assert Line(house, port, eva).ask() in (None, [])
+
+
 @pytest.mark.parametrize(
     "bad",
     [

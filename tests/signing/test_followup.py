@@ -18,10 +18,12 @@ from sealwright.errors import LogRefused, RequestOver, RequestRefused
 from sealwright.keys.pin import Pin
 from sealwright.log.entries import Emergency, FollowUp, read_any
 from sealwright.log.entryfields import Outcome
+from sealwright.log.tables import ENTRIES
 from sealwright.signing.approval import Approval, approve
 from sealwright.signing.followup import FollowUps, follow_up_text
 from sealwright.signing.home import KeyPurpose
 from sealwright.signing.people import parse_people
+from sealwright.signing.requestrows import millis
 from sealwright.signing.securitykey import Place, Touch
 from sealwright.signing.securitykey import approved as approved_by_key
 from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, PRIVATE, REQUESTS, State
@@ -264,6 +266,45 @@ def test_an_emergency_is_told_at_once_and_again_when_it_is_late(own: World) -> N
     looked(own, id_, "otto")
     looked(own, id_, "omar")
     assert owed.to_tell(late + timedelta(hours=50)) == []
+
+
+@pytest.mark.parametrize("how", ["settled", "later", "gone", "told"])
+def test_a130_rows_that_were_edited_silence_no_emergency(own: World, how: str) -> None:
+    owed, id_ = FollowUps(own.requests), urgent(own)
+    now = own.requests.clock()
+    assert approved(own, id_, "olga") is State.SIGNED
+    (alarm,) = owed.to_tell(now)
+    assert not alarm.hidden
+    owed.told(alarm, now)
+    assert owed.to_tell(now + timedelta(hours=1)) == []
+    late = now + timedelta(hours=50)
+    changes = {"settled": {"outcome": "confirmed"}, "later": {"due": 2**52}, "told": {"told": millis(late)}}
+    change = delete(FOLLOWUPS) if how == "gone" else update(FOLLOWUPS).values(**changes[how])
+    with own.store.write() as connection:
+        connection.execute(change)
+    (alarm,) = owed.to_tell(late)
+    assert (alarm.request, alarm.tenant, alarm.late, alarm.hidden) == (id_, "acme", True, how != "told")
+    owed.told(alarm, late)
+    assert owed.to_tell(late + timedelta(hours=1)) == []
+    (standing,) = own.requests.shelf.owing(own.principal("otto"))
+    assert standing.id == id_, "the rows were put right"
+    looked(own, id_, "otto")
+    looked(own, id_, "omar")
+    assert owed.to_tell(late + timedelta(hours=50)) == []
+
+
+def test_an_emergency_that_was_taken_out_of_the_log_is_told_as_a_log_that_is_broken(own: World) -> None:
+    owed, id_ = FollowUps(own.requests), urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    assert len(owed.to_tell(own.requests.clock())) == 1
+    with own.store.write() as connection:
+        found = connection.execute(select(ENTRIES)).all()
+        number, entry = next((one.number, bytes(one.entry)) for one in found if b'"type":"emergency"' in one.entry)
+        connection.execute(
+            update(ENTRIES).where(ENTRIES.c.number == number).values(entry=entry.replace(b"emergency", b"expired"))
+        )
+    with pytest.raises(LogRefused, match="do not lead to its checkpoint"):
+        FollowUps(own.requests).to_tell(own.requests.clock())
 
 
 def test_an_officer_may_say_it_by_a_security_key(own: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from kit.postgres import Postgres, postgres
 from sealwright.errors import SealwrightError, StoreConflict, StoreRefused, StoreUnavailable, UsageError
 from sealwright.log.tables import ENTRIES, METADATA
 from sealwright.service.fleettables import METADATA as FLEET
+from sealwright.service.hawkbittables import METADATA as HAWKBIT
 from sealwright.service.tables import METADATA as SERVICE
 from sealwright.signing.tables import METADATA as SIGNING
 from sealwright.store import migrate as migration
@@ -27,7 +28,7 @@ from sealwright.store import place
 from sealwright.store.engine import Store, open_current, open_store
 from sealwright.store.migrate import versions
 
-ROOMS = (METADATA, SIGNING, SERVICE, FLEET)  # every room's tables
+ROOMS = (METADATA, SIGNING, SERVICE, FLEET, HAWKBIT)  # every room's tables
 
 
 @pytest.fixture(scope="module")

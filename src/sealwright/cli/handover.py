@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sealwright.plant.readback import Compared, Reading
     from sealwright.plant.recorder import Recorded
     from sealwright.plant.vendortool import Tool
+    from sealwright.release.description import Requirement
     from sealwright.trust.verdict import Purpose, Verdict
     from sealwright.trust.verify import Verifier
 
@@ -47,6 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _add_artifact(install)
     install.add_argument("--permit", metavar="FILE", action="append", default=[], help="a permit for that device")
+    install.add_argument(
+        "--present",
+        metavar="PRODUCT=GENERATION",
+        action="append",
+        default=[],
+        help="what the device has, where the release needs something before (repeat)",
+    )
     install.add_argument("--read-back", metavar="PATH", help="what the tool reads back from the device, to be compared")
     _add_layout(install)
     how = install.add_mutually_exclusive_group(required=True)
@@ -122,7 +130,6 @@ def run_install(args: argparse.Namespace) -> int:
     verifier = _verifier(args, Purpose.INSTALL)
     with _place(args) as place:
         prepared = prepare(args.path, place, device, args.component, verifier)
-        _say_required(prepared, args)
         ended = hand_over(prepared, device, tool or _by_hand, recorder, reading)
     return _told(args, prepared, ended)
 
@@ -188,7 +195,17 @@ def _device(args: argparse.Namespace) -> Device:
         raise UsageError(
             "--serial", f"{display(args.serial[:70])} is no id", "Write 1 to 64 letters, digits and `_.@+-`."
         )
-    return Device(args.serial, args.hardware)
+    return Device(args.serial, args.hardware, tuple(map(_present, getattr(args, "present", ()))))
+
+
+def _present(text: str) -> Requirement:
+    from sealwright.errors import UsageError
+    from sealwright.release.description import Requirement
+
+    product, _, generation = text.rpartition("=")
+    if not product or not generation.isdecimal() or not generation.isascii():
+        raise UsageError("--present", "it is no PRODUCT=GENERATION", 'Write --present "VX-200 boot=4".')
+    return Requirement(product, int(generation))
 
 
 def _tool(args: argparse.Namespace) -> Tool | None:
@@ -221,7 +238,7 @@ def _verifier(args: argparse.Namespace, purpose: Purpose) -> Verifier:
     from sealwright.cli.trustinstall import installed_in
     from sealwright.formats.permitfiles import read_permit
     from sealwright.trust.belief import load_trust
-    from sealwright.trust.verify import Request, Verifier
+    from sealwright.trust.verify import Remember, Request, Verifier
 
     state = os.path.abspath(args.state) if args.state is not None else None
     installed = installed_in(state) if state is not None else None
@@ -235,6 +252,7 @@ def _verifier(args: argparse.Namespace, purpose: Purpose) -> Verifier:
         line=args.line,
         device=args.serial,
         permits=tuple(map(read_permit, getattr(args, "permit", ()))),
+        remember=Remember.PROVED,
     )
     return Verifier(believed, request)
 
@@ -255,16 +273,6 @@ def _by_hand(path: str) -> bool:
     print(say("handover.load", path=display(path)), file=sys.stderr)
     print(say("handover.wait"), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() == "done"
-
-
-def _say_required(prepared: Prepared, args: argparse.Namespace) -> None:
-    from sealwright.artifact.names import display
-    from sealwright.texts.words import say
-
-    for finding in prepared.judged.verdict.findings:
-        if finding.code == "SW-HANDOVER-REQUIRES":
-            what = say("handover.requires", what=display(finding.sentence))
-            print(what, file=sys.stderr if args.json else sys.stdout, flush=True)
 
 
 def _told(args: argparse.Namespace, prepared: Prepared, ended: Ended) -> int:

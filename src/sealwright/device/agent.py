@@ -31,7 +31,13 @@ from sealwright.device.messages import Reach, Wanted
 from sealwright.device.round import Asked, Doing, Outcome, Round, Seams
 from sealwright.device.slots import make_slots
 from sealwright.device.unprivileged import fetch_folder, fetching
-from sealwright.errors import InstallRefused, RepositoryRefused, RepositoryUnavailable, SealwrightError
+from sealwright.errors import (
+    InstallRefused,
+    RepositoryRefused,
+    RepositoryStale,
+    RepositoryUnavailable,
+    SealwrightError,
+)
 from sealwright.log.canonical import time_text
 from sealwright.release.channels import Named
 from sealwright.trust.belief import Believed, load_trust
@@ -140,9 +146,13 @@ class Agent:
         reach = Reach.LOOK if doing is Doing.CHECK else Reach.FETCH
         wanted = self.wanted(believed, self._installed_files(doing), reach)
         with fetching(wanted) as process:
-            from sealwright.device.offered import check_seen  # after the fork: the child has begun
+            from sealwright.device.offered import check_seen, learn_roots  # after the fork: the child has begun
 
-            seen = process.seen()
+            try:
+                seen = process.seen()
+            except (RepositoryRefused, RepositoryStale):
+                learn_roots(wanted, believed.trust, fetch_folder(self.config), self.device.memory)
+                raise
             check_seen(seen, wanted, believed.trust, fetch_folder(self.config), self.device.memory)
             self.device.kept.change(lambda state: state.knowing(seen.withdrawn))
             if seen.offered is None:

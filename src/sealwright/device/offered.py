@@ -7,6 +7,7 @@
 3. Where the plant has a repository of its own, it shares no key with the maker's, and the maker's has what it offers (`agreed.py`).
 4. What the fetch process said must be what follows from them for this device: a fetch process that was taken over can withhold, and
    then the metadata ends; it can neither bring up an offer nor make the device forget what was withdrawn, or withdraw something.
+5. A new root that the fetch process found counts at once, though the rest was refused (`learn_roots`): it may end a stolen key.
 
 What was verified is noted (`metadata/seen`) with the timestamps that it followed from, so that a check with nothing new reads one small
 file a repository.
@@ -15,6 +16,7 @@ file a repository.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ from sealwright.artifact.output import Replace, write_atomic
 from sealwright.artifact.source import read_file_or_none
 from sealwright.device.agreed import Said, check_apart, check_carried, check_product, offered_to, seen_of
 from sealwright.device.messages import Seen, Wanted, message_bytes
-from sealwright.errors import RepositoryRefused
+from sealwright.errors import RepositoryRefused, RepositoryUnavailable
 from sealwright.log.canonical import read_time, time_text
 from sealwright.release.channels import Channels, parse_channels
 from sealwright.release.client import (
@@ -34,6 +36,7 @@ from sealwright.release.client import (
     fetch_file,
     fetch_first_root,
     open_client,
+    take_roots,
 )
 from sealwright.release.folderfetcher import METADATA, TARGETS, FolderFetcher
 from sealwright.trust.state import read_state, update_state
@@ -59,7 +62,7 @@ def check_seen(seen: Seen, wanted: Wanted, trust: TrustFile, fetched: str, memor
     """
     own = os.path.join(wanted.config.state, FOLDER)
     note = _note(seen, wanted, fetched)
-    if _is_noted(own, note, wanted.now):
+    if _is_noted(own, note, wanted.now) and not any(_has_newer_root(one, wanted, fetched) for one in _followed(wanted)):
         return
     maker = _read(wanted.maker, wanted, fetched, memory)
     plant = _read(wanted.plant, wanted, fetched, memory) if wanted.plant is not None else None
@@ -78,6 +81,37 @@ def check_seen(seen: Seen, wanted: Wanted, trust: TrustFile, fetched: str, memor
     write_atomic(os.path.join(own, NOTE), f"{until} {note}\n".encode(), replace=Replace.YES, mode=0o600)
 
 
+def learn_roots(wanted: Wanted, trust: TrustFile, fetched: str, memory: str) -> None:
+    """Remember the newest root of each repository that lies in the fetch process's folder; what cannot be read or is refused is passed over."""
+    for pinned in _followed(wanted):
+        with suppress(RepositoryRefused, RepositoryUnavailable):
+            _learn(pinned, wanted, trust, fetched, memory)
+
+
+def _learn(pinned: Pinned, wanted: Wanted, trust: TrustFile, fetched: str, memory: str) -> None:
+    own, fetcher = _own(pinned, wanted), _Fetched(os.path.join(fetched, pinned.folder))
+    os.makedirs(own, mode=0o700, exist_ok=True)
+    versions = take_roots(fetch_first_root(fetcher, METADATA), pinned.root, own, fetcher, METADATA)
+    update_state(memory, lambda kept: kept.having_seen(trust.id, trust.version, versions))
+
+
+def _followed(wanted: Wanted) -> tuple[Pinned, ...]:
+    return tuple(one for one in (wanted.maker, wanted.plant) if one is not None)
+
+
+def _own(pinned: Pinned, wanted: Wanted) -> str:
+    return os.path.join(wanted.config.state, f"{FOLDER}-{pinned.folder}" if pinned.folder else FOLDER)
+
+
+def _has_newer_root(pinned: Pinned, wanted: Wanted, fetched: str) -> bool:
+    """Whether the fetch process has a root beyond the one that the agent stands at."""
+    history = os.path.join(_own(pinned, wanted), "root_history")
+    if not os.path.isdir(history):
+        return True
+    newest = max((int(one.partition(".")[0]) for one in os.listdir(history) if one.endswith(".root.json")), default=0)
+    return os.path.lexists(os.path.join(fetched, pinned.folder, "metadata", "root_history", f"{newest + 1}.root.json"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A repository as the fetch process kept it, verified. channels: of the product, None where it has none of it."""
@@ -87,7 +121,7 @@ class _Read:
 
 
 def _read(pinned: Pinned, wanted: Wanted, fetched: str, memory: str) -> _Read:
-    own = os.path.join(wanted.config.state, f"{FOLDER}-{pinned.folder}" if pinned.folder else FOLDER)
+    own = _own(pinned, wanted)
     os.makedirs(own, mode=0o700, exist_ok=True)
     fetcher, name = _Fetched(os.path.join(fetched, pinned.folder)), ", ".join(pinned.origin.repositories)
     client = open_client(
@@ -104,7 +138,7 @@ def _read(pinned: Pinned, wanted: Wanted, fetched: str, memory: str) -> _Read:
 def _note(seen: Seen, wanted: Wanted, fetched: str) -> str:
     """What was said, by which timestamps, to which device; as digests."""
     config = wanted.config
-    follows = [one for one in (wanted.maker, wanted.plant) if one is not None]
+    follows = _followed(wanted)
     stamps = [
         fetch_file(_Fetched(os.path.join(fetched, one.folder)), f"{METADATA}timestamp.json", MAX_TIMESTAMP_BYTES)
         for one in follows

@@ -28,6 +28,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from sealwright.keys.frames import Message, read_frame, write_frame
+from sealwright.keys.pkcs11_objects import attribute, fits, plain, spki_hex, templates
 
 OPEN_TRIES = 5
 OPEN_WAIT_S = 0.1
@@ -74,7 +75,7 @@ class Worker:
     def present(self, message: Message) -> Message:
         """Find the token without logging in, so that what hangs or crashes before a login costs no PIN try."""
         token = self._token(message)
-        return {"token": f"{token.label.strip(chr(0) + ' ')} {_text(token.serial)}"}
+        return {"token": f"{token.label.strip(chr(0) + ' ')} {plain(token.serial)}"}
 
     def look(self, _: Message) -> Message:
         """Whether the session is alive and the key's flags and public half are what they were (A162, A163)."""
@@ -146,7 +147,7 @@ class Worker:
             raise Refusal("label-exists")
         identifier = os.urandom(16)
         both = {Attribute.LABEL: label, Attribute.ID: identifier, Attribute.TOKEN: True, Attribute.MODIFIABLE: False}
-        private, public = _parts(kind, {name: bytes.fromhex(value) for name, value in message["parts"].items()})  # type: ignore[attr-defined]
+        private, public = templates(kind, {name: bytes.fromhex(value) for name, value in message["parts"].items()})  # type: ignore[attr-defined]
         template = {
             **both, **private, Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.PRIVATE: True, Attribute.SENSITIVE: True,
             Attribute.EXTRACTABLE: False, Attribute.SIGN: True, Attribute.DECRYPT: False, Attribute.UNWRAP: False,
@@ -198,8 +199,8 @@ class Worker:
             found.append(
                 {
                     "label": token.label.strip("\0 "),
-                    "serial": _text(token.serial),
-                    "model": _text(token.model),
+                    "serial": plain(token.serial),
+                    "model": plain(token.model),
                     "flags": flags,
                 }
             )
@@ -221,11 +222,11 @@ class Worker:
                 with suppress(pkcs11.PKCS11Error):
                     session.close()
         return {
-            "module": f"{_text(library.manufacturer_id)} {_text(library.library_description)} {_version(library.library_version)}",
+            "module": f"{plain(library.manufacturer_id)} {plain(library.library_description)} {_version(library.library_version)}",
             "cryptoki": _version(library.cryptoki_version),
             "token": token.label.strip("\0 "),
-            "serial": _text(token.serial),
-            "model": f"{_text(token.manufacturer_id)} {_text(token.model)}",
+            "serial": plain(token.serial),
+            "model": f"{plain(token.manufacturer_id)} {plain(token.model)}",
             "flags": [flag.name or "" for flag in pkcs11.TokenFlag if flag in token.flags],
             "mechanisms": sorted(
                 one.name if isinstance(one, Mechanism) else hex(one) for one in token.slot.get_mechanisms()
@@ -251,7 +252,7 @@ class Worker:
         self._again()  # closing that session logged out
         key = self.key
         names = ("PRIVATE", "MODIFIABLE", "SIGN", "DECRYPT", "UNWRAP", "DERIVE", "ALWAYS_AUTHENTICATE")
-        answers["attributes"] = {name: str(_attribute(key, getattr(Attribute, name))).lower() for name in names}
+        answers["attributes"] = {name: str(attribute(key, getattr(Attribute, name))).lower() for name in names}
         if message.get("length") is not None:
             data = bytes(int(str(message["length"])))
             answers["odd"] = _refused(lambda: self._sign(data, "ecdsa", "sha256"))
@@ -354,7 +355,7 @@ class Worker:
                 found = [
                     slot.get_token()
                     for slot in library.get_slots(token_present=True)
-                    if _fits(slot.get_token(), message)
+                    if fits(slot.get_token(), message)
                 ]
                 if len(found) == 1:
                     return found[0]
@@ -383,15 +384,15 @@ class Worker:
         self.found = self._described(self.key)
 
     def _described(self, key: Any) -> Message:
-        flags = {name: _attribute(key, which) is True for name, which in _FLAGS.items()}
+        flags = {name: attribute(key, which) is True for name, which in _FLAGS.items()}
         token = self._session().token
         return {
-            "label": str(_attribute(key, Attribute.LABEL) or ""),
-            "id": bytes(_attribute(key, Attribute.ID) or b"").hex(),
+            "label": str(attribute(key, Attribute.LABEL) or ""),
+            "id": bytes(attribute(key, Attribute.ID) or b"").hex(),
             "public": self._public(key),
             "flags": flags,
             "token": token.label.strip("\0 "),
-            "serial": _text(token.serial),
+            "serial": plain(token.serial),
         }
 
     def _public(self, key: Any) -> str:
@@ -400,18 +401,18 @@ class Worker:
             numbers = rsa.RSAPublicNumbers(
                 int.from_bytes(key[Attribute.PUBLIC_EXPONENT], "big"), int.from_bytes(key[Attribute.MODULUS], "big")
             )
-            return _spki(numbers.public_key())
+            return spki_hex(numbers.public_key())
         template = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: key[Attribute.ID]}
         found: list[Any] = list(self._session().get_objects(template))
         if len(found) != 1:
             return ""
         if key.key_type is KeyType.EC:
             loaded = serialization.load_der_public_key(encode_ec_public_key(found[0]))
-            return _spki(loaded) if isinstance(loaded, ec.EllipticCurvePublicKey) else ""
+            return spki_hex(loaded) if isinstance(loaded, ec.EllipticCurvePublicKey) else ""
         if key.key_type is KeyType.EC_EDWARDS:
             point = bytes(found[0][Attribute.EC_POINT])
             # CKA_EC_POINT is an OCTET STRING around the 32 octets, with some modules the octets alone
-            return _spki(ed25519.Ed25519PublicKey.from_public_bytes(point[2:] if len(point) == 34 else point))
+            return spki_hex(ed25519.Ed25519PublicKey.from_public_bytes(point[2:] if len(point) == 34 else point))
         return ""
 
 
@@ -426,49 +427,6 @@ def _refused(what: Callable[[], object]) -> str:
 
 def _version(value: object) -> str:
     return ".".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _parts(kind: str, parts: dict[str, bytes]) -> tuple[dict[Attribute, Any], dict[Attribute, Any]]:
-    """The attributes of a private key and of its public half. parts: by PKCS#11's names, in octets."""
-    if kind == "rsa":
-        names = ("modulus", "public_exponent", "private_exponent", "prime_1", "prime_2", "exponent_1", "exponent_2",
-                 "coefficient")  # fmt: skip
-        both: dict[Attribute, Any] = {Attribute.KEY_TYPE: KeyType.RSA}
-        return (
-            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names}},
-            {**both, **{getattr(Attribute, name.upper()): parts[name] for name in names[:2]}},
-        )
-    both = {
-        Attribute.KEY_TYPE: KeyType.EC if kind == "ec" else KeyType.EC_EDWARDS,
-        Attribute.EC_PARAMS: parts["ec_params"],
-    }
-    return {**both, Attribute.VALUE: parts["value"]}, {**both, Attribute.EC_POINT: parts["ec_point"]}
-
-
-def _fits(token: pkcs11.Token, message: Message) -> bool:
-    """Every attribute that was asked for is the token's; one that is absent or empty asks for nothing."""
-    own = {
-        "token": token.label.strip("\0 "),
-        "serial": _text(token.serial),
-        "manufacturer": _text(token.manufacturer_id),
-        "model": _text(token.model),
-    }
-    return all(message.get(name) in (None, "", value) for name, value in own.items())
-
-
-def _attribute(key: Any, which: Attribute) -> Any:
-    try:
-        return key[which]
-    except pkcs11.PKCS11Error:
-        return None
-
-
-def _spki(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey) -> str:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo).hex()
-
-
-def _text(value: bytes | str) -> str:
-    return (value.decode(errors="replace") if isinstance(value, bytes) else value).strip("\0 ")
 
 
 def main() -> None:

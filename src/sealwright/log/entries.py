@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from sealwright.artifact.claims import Claims
@@ -398,14 +399,15 @@ _PARTS: dict[str, tuple[_Part, ...]] = {
     )
     for name, type_ in TYPES.items()
 }
+# all values of an entry at once
+_VALUES = {name: attrgetter(*(part.name for part in parts)) for name, parts in _PARTS.items()}
 
 
 def _encoded(entry: _Entry) -> bytes:
     """Nobody's log gets an entry that nobody could read: each field is written by the form that reads it."""
     type_ = type(entry)
     written: dict[str, Field] = {"type": entry.TYPE}
-    for name, default, form in _PARTS[type_.TYPE]:
-        value = getattr(entry, name)
+    for (name, default, form), value in zip(_PARTS[type_.TYPE], _VALUES[type_.TYPE](entry), strict=True):
         if form is None:
             if value:
                 claimed = claim_fields(value)

@@ -6,7 +6,10 @@
 2. A release must be complete by its own `release.toml`; of its components one is handed over. Hardware that is claimed as `serial:NUMBER`
    binds it to those devices (A149, A158).
 3. Just before it is handed over every file of the copy must still be what was judged, and afterwards too (A150).
-4. Without a record that it begins nothing is handed over. The record of the end says how the tool ended and what the device gave back.
+4. What `release.toml` requires must be said to be there (`Device.present`): only the device knows, and without a word it stays undecided.
+5. Without a record that it begins nothing is handed over; a permit that it rests on is remembered as used before that. The record of the
+   end says how the tool ended and what the device gave back.
+6. With `Remember.PROVED` the memory takes over the generation when the tool has ended well, and not at the verdict.
 """
 
 from __future__ import annotations
@@ -24,15 +27,26 @@ from sealwright.artifact.names import display
 from sealwright.artifact.progress import Progress
 from sealwright.artifact.source import read_file_or_none
 from sealwright.errors import HandoverRefused, SealwrightError
-from sealwright.findings import Finding, Severity, note, reject
+from sealwright.findings import Finding, Severity, note, reject, undecided
 from sealwright.plant.installation import Installation, Stage, ToolUsed
 from sealwright.plant.privatecopy import Copy, copied, read_only
 from sealwright.plant.readback import Compared, Reading, compare
 from sealwright.plant.recorder import Judged, Recorded, Recorder, judge
 from sealwright.plant.vendortool import Tool
-from sealwright.release.description import MAX_BYTES, NAME, Component, Description, check_complete, parse_description
-from sealwright.trust.verdict import Outcome, Verdict
-from sealwright.trust.verify import Verifier
+from sealwright.release.description import (
+    MAX_BYTES,
+    NAME,
+    Component,
+    Description,
+    Requirement,
+    check_complete,
+    parse_description,
+)
+from sealwright.trust.permits import use_permit
+from sealwright.trust.rules import older_than
+from sealwright.trust.state import read_state, update_state
+from sealwright.trust.verdict import Outcome, Purpose, Verdict
+from sealwright.trust.verify import Remember, Verifier
 
 SERIAL = "serial:"
 ByHand = Callable[[str], bool]
@@ -40,20 +54,25 @@ ByHand = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device. serial: as permits name it; hardware: "" where not said."""
+    """One device. serial: as permits name it; hardware: "" where not said; present: what is said to be installed there, with generations."""
 
     serial: str
     hardware: str = ""
+    present: tuple[Requirement, ...] = ()
 
 
 class Prepared(NamedTuple):
-    """A judged copy. part: the path of what is handed over, in the copy; component: "" where that is all of it."""
+    """A judged copy. part: the path of what is handed over, in the copy; component: "" where that is all of it.
+
+    memory: the verifier's folder where it waits for the end of the installation, else "".
+    """
 
     copy: Copy
     judged: Judged
     component: str
     part: str
     digest: Digest | None
+    memory: str
 
 
 class Ended(NamedTuple):
@@ -84,7 +103,7 @@ def prepare(
         findings += wrong
         if described is not None:
             chosen = _chosen(described, component, path)
-            findings += [_required(one.product, one.generation) for one in described.requires]
+            findings += [found for one in described.requires if (found := _required(one, device, verdict.purpose))]
         elif component and not wrong:
             raise HandoverRefused(
                 display(path), f"there is no {NAME} in it that names components", "Leave out --component."
@@ -92,7 +111,9 @@ def prepare(
     part = copy.path if chosen is None else os.path.join(copy.path, *os.fsdecode(chosen.path).split("/"))
     digest = next((one.digest for one in copy.taken if copy.inside(one.name) == part), None)
     judged = judged._replace(verdict=verdict.with_findings(tuple(findings)))
-    return Prepared(copy, judged, chosen.name if chosen is not None else "", part, digest)
+    request = verifier.request
+    memory = request.state or "" if request.remember is Remember.PROVED else ""
+    return Prepared(copy, judged, chosen.name if chosen is not None else "", part, digest, memory)
 
 
 def hand_over(
@@ -112,6 +133,8 @@ def hand_over(
         tool = how.checked()
     with read_only(prepared.copy):
         judged = _unless_changed(prepared.copy, judged)
+        if judged.verdict.outcome is Outcome.TRUSTED and prepared.memory:
+            judged = judged._replace(verdict=_still_allowed(judged.verdict, prepared.memory))
         if judged.verdict.outcome is not Outcome.TRUSTED:
             return Ended(Stage.REFUSED, _recorded(recorder, judged, about))
         begun = _recorded(recorder, judged, replace(about, stage=Stage.BEGUN, tool=tool))
@@ -127,6 +150,8 @@ def hand_over(
         except SealwrightError as cause:  # the device is loaded by now, and the record of that comes in any case
             found = (reject(cause.code, cause.subject, found=cause.what),)
         judged = judged._replace(verdict=judged.verdict.with_findings(found))
+    if stage is Stage.DONE and judged.verdict.outcome is Outcome.TRUSTED:
+        judged = _proved(prepared, judged)
     if judged.verdict.outcome is not Outcome.TRUSTED:
         stage = Stage.FAILED
     result = compared.result if compared is not None else None
@@ -168,6 +193,30 @@ def _handed(part: str, device: Device, how: Tool | ByHand, tool: ToolUsed | None
     with suppress(HandoverRefused):
         code = how.run(part, device.serial)
     return (Stage.DONE if code == 0 else Stage.FAILED), replace(tool, exit=code) if tool is not None else None
+
+
+def _still_allowed(verdict: Verdict, memory: str) -> Verdict:
+    """The verdict, refused where meanwhile another one used its permit, or has installed something newer."""
+    if verdict.permitted is not None:
+        return use_permit(verdict, memory)
+    claims = verdict.claims
+    least = read_state(memory).generations.get(claims.product or "", 0)
+    return verdict.with_findings(
+        tuple(older_than(claims, least, "installed meanwhile", verdict.purpose)) if least else ()
+    )
+
+
+def _proved(prepared: Prepared, judged: Judged) -> Judged:
+    """Once the memory has the generation (point 6); refused where it cannot be written: the device is loaded by then, and the record says so."""
+    product, generation = judged.verdict.claims.product, judged.verdict.claims.generation
+    if not prepared.memory or product is None or generation is None:
+        return judged
+    try:
+        update_state(prepared.memory, lambda kept: kept.having_proved(product, generation))
+    except SealwrightError as cause:
+        found = reject(cause.code, cause.subject, found=cause.what)
+        return judged._replace(verdict=judged.verdict.with_findings((found,)))
+    return judged
 
 
 def _recorded(recorder: Recorder, judged: Judged, about: Installation) -> Recorded:
@@ -225,8 +274,16 @@ def _chosen(description: Description, wanted: str, path: str) -> Component:
     return found
 
 
-def _required(product: str, generation: int) -> Finding:
-    return note("SW-HANDOVER-REQUIRES", product, found=str(generation))
+def _required(one: Requirement, device: Device, purpose: Purpose) -> Finding | None:
+    """What stands against a release that needs something before (point 4); a note for what runs already."""
+    here = next((found.generation for found in device.present if found.product == one.product), None)
+    if here is not None and here >= one.generation:
+        return None
+    if purpose is Purpose.RUN:
+        return note("SW-HANDOVER-REQUIRES", one.product, str(one.generation), "nothing that was said")
+    if here is None:
+        return undecided("SW-HANDOVER-REQUIRES", one.product, str(one.generation), "nothing that was said")
+    return reject("SW-HANDOVER-REQUIRES", one.product, str(one.generation), f"generation {here}")
 
 
 def refused_by(verdict: Verdict) -> tuple[Finding, ...]:

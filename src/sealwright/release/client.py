@@ -3,7 +3,8 @@
 1. The first root is `1.root.json` of the repository, wherever it came from: it counts if its SHA-256 is the one in the trust file. From
    there TUF walks version by version, each signed by the thresholds of both sides.
 2. Expiry is judged at the time that the verdicts use, max(clock, floor), and not at this machine's clock alone (A109, A147).
-3. The highest version seen of each role is kept by whoever asks (`Client.versions`, `check_versions`), beside python-tuf's own cache of
+3. A new root counts from the moment it is seen, whatever becomes of the roles below it: it may end a key that was stolen.
+4. The highest version seen of each role is kept by whoever asks (`Client.versions`, `check_versions`), beside python-tuf's own cache of
    metadata: a cache that is damaged or gone must not make an older repository acceptable (A144). It is kept for each set of a role's
    keys, so that new keys may begin anew after a fast-forward attack, as TUF wants it.
 TUF says that a repository is current and whole. Whether something of it may be installed says the maker's signature, by the trust file's rules.
@@ -176,18 +177,37 @@ def open_client(
     alone; urls: of the folder of metadata and of that of targets, each with a slash at its end; judged: the judgement time, aware.
     Raises RepositoryRefused (a signature, a version, a digest), RepositoryStale (expired metadata), RepositoryUnavailable (not there).
     """
-    if (found := Digest.of(first_root, HashName.SHA256)) != expected:
-        raise RepositoryRefused(
-            urls[0],
-            f"its first root is {found}, the trust file names {expected}",
-            "It is another repository, or the trust file is of another one.",
-        )
+    _check_first(first_root, expected, urls[0])
     with explained(urls[0]):
         updater = _Updater(metadata, urls[0], None, urls[1], fetcher, _CONFIG, bootstrap=first_root)
         # python-tuf offers no way to say at which time expiry is judged
         updater._trusted_set.reference_time = judged
         updater.refresh()
     return Client(updater, urls[0].removesuffix("metadata/"), expected)
+
+
+def take_roots(
+    first_root: bytes, expected: Digest, metadata: str, fetcher: FetcherInterface, url: str
+) -> Mapping[str, int]:
+    """Take over the new roots of a repository and nothing else; the newest one's version as `Client.versions` names it.
+
+    The rest is as in `open_client`. Raises RepositoryRefused, RepositoryUnavailable.
+    """
+    _check_first(first_root, expected, url)
+    with explained(url):
+        updater = _Updater(metadata, url, None, None, fetcher, _CONFIG, bootstrap=first_root)
+        updater._load_root()
+    root = updater._trusted_set.root
+    return {_counter(root, Root.type, expected): root.version}
+
+
+def _check_first(first_root: bytes, expected: Digest, subject: str) -> None:
+    if (found := Digest.of(first_root, HashName.SHA256)) != expected:
+        raise RepositoryRefused(
+            subject,
+            f"its first root is {found}, the trust file names {expected}",
+            "It is another repository, or the trust file is of another one.",
+        )
 
 
 class _Updater(Updater):

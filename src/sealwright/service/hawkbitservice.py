@@ -31,7 +31,7 @@ from sealwright.service.tls import TlsDoor
 from sealwright.signing.stamps import utc_now
 from sealwright.store.engine import Store, open_store
 
-WATCH_S = 2.0
+WATCH_S = 1.0
 # a download is one answer, and takes as long as a slow line needs; who is not known is answered before
 LIMITS = Limits(request_s=6 * 3600.0, connections=4096, strangers=3584, handshakes=1024)
 

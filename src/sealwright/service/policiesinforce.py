@@ -136,7 +136,7 @@ class PoliciesInForce:
             known = self._standing
             if known is None:
                 return
-            if self._record.news() > known.leaf:
+            if self._record.news(known):
                 self._find(known, self._record.standing())
             elif self._record.size - known.leaf > SAY_AGAIN:
                 self._find(known, self._record.since(known))

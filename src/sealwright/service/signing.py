@@ -149,6 +149,8 @@ class Service:
                 "request": one.request,
                 "follow_up_until": time_text(one.due),
             }
+            if one.hidden:
+                event["database"] = "says otherwise than the log"
             self.log(event)
             if self.configuration.webhook is not None:
                 self.configuration.webhook.tell(event)

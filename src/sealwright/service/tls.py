@@ -7,7 +7,7 @@
    clientAuth, and a list of every authority on the path (RFC 5280 section 6.3). A missing or ended list refuses them all.
 2. There is no resumption: no session tickets, no cache. Each connection shows its certificate anew.
 3. Files are looked at for every handshake and request, and every `WATCH_S`. Where one is another one, new connections get the new files, and those
-   that were judged by the old ones end with their present request; so they do when a list ends, or the client's certificate. A
+   that were judged by the old ones end with their present request; so they do when a list ends, or a certificate of the client's path. A
    file that is not usable, or a list older than the one in use, is not taken: the old ones serve on until they end.
 4. The application finds the certificate where ASGI's TLS extension has it: `scope["extensions"]["tls"]["client_cert_chain"]`. Nothing
    that a client sends in a request gets there.
@@ -21,7 +21,7 @@ import os
 import ssl
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -69,12 +69,14 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """ends: the server's certificate; until: when the first list ends, None without client certificates; newest: number and time of each authority's list, by its key."""
+    """ends: the server's certificate; until: when the first list ends, None without client certificates; newest: number and time of each
+    authority's list, by its key; authorities: of the clients."""
 
     context: ssl.SSLContext
     ends: datetime
     until: datetime | None
     newest: Mapping[bytes, tuple[int, datetime]]
+    authorities: tuple[x509.Certificate, ...] = ()
 
 
 class TlsDoor:
@@ -129,6 +131,13 @@ class TlsDoor:
         """Whether a certificate that was judged by a context, and ends then, still counts."""
         return context is self._loaded.context and not self._ended() and self._clock() <= until
 
+    def end_of(self, der: bytes) -> datetime:
+        """When a client's certificate ends, or an authority's above it; one that cannot be read has ended."""
+        try:
+            return _end_of_path(x509.load_der_x509_certificate(der), self._loaded.authorities)
+        except UNREADABLE:
+            return _BEFORE
+
     def protocol(self, base: type[HttpToolsProtocol]) -> type[HttpToolsProtocol]:
         """uvicorn's protocol, or ours over it, that tells the application who connected."""
         door = self
@@ -144,7 +153,7 @@ class TlsDoor:
                 self._peer = tls.getpeercert(binary_form=True) if tls is not None else None
                 self._judged_by = tls.context if tls is not None else None
                 if self._peer is not None:
-                    self._until = _end_of(self._peer)
+                    self._until = door.end_of(self._peer)
                     self._pem = ssl.DER_cert_to_PEM_cert(self._peer)
                     door._connections.add(self)
                 super().connection_made(transport)
@@ -219,7 +228,7 @@ def _load(files: TlsFiles, now: datetime, newest: Mapping[bytes, tuple[int, date
         taken.flush()
         context.load_verify_locations(cafile=taken.name)
     ends = [table.next_update for _, table in lists if table.next_update is not None]
-    return _Loaded(context, server_ends, min(ends), {**newest, **found})
+    return _Loaded(context, server_ends, min(ends), {**newest, **found}, tuple(authorities))
 
 
 def _load_server(context: ssl.SSLContext, files: TlsFiles) -> datetime:
@@ -261,12 +270,14 @@ def _read_list(path: str, authorities: list[x509.Certificate], now: datetime) ->
     return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM).decode(), table
 
 
-def _end_of(der: bytes) -> datetime:
-    """When a client's certificate ends; one that cannot be read has ended."""
-    try:
-        return x509.load_der_x509_certificate(der).not_valid_after_utc
-    except UNREADABLE:
-        return _BEFORE
+def _end_of_path(leaf: x509.Certificate, authorities: Sequence[x509.Certificate]) -> datetime:
+    """The first end of a path that was judged already. Of authorities with one name that who ends last counts: the path may lead there."""
+    until, at, left = leaf.not_valid_after_utc, leaf, list(authorities)
+    while above := [one for one in left if one.subject == at.issuer]:
+        at = max(above, key=lambda one: one.not_valid_after_utc)
+        until = min(until, at.not_valid_after_utc)
+        left = [one for one in left if one not in above]
+    return until
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -6,15 +6,17 @@
 
 Neither who asked nor who let it through looks at it: who that was, that it is owed and whether it is settled says the log, and never a
 row (A130). Every word that counts is verified again when the second one comes; then an entry of the log says what became of it: disputed
-where one of them disputes it. Until then it is loud: told when it is used, when its time is over, and every day after that.
+where one of them disputes it. Until then it is loud: told when it is used, when its time is over, and every day after that. When it was
+told last is a row's word, so each replica also tells by itself what it has not told for longer than that; what the log has and the rows have
+otherwise is told at once, and put right. A receiver may hear of one several times.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.errors import RequestOver, RequestRefused, StoreConflict
@@ -22,10 +24,11 @@ from sealwright.log import entries
 from sealwright.log.canonical import canonical_json
 from sealwright.log.entryfields import Outcome
 from sealwright.signing.approval import Approval, Approver, Scheme, approver_of
+from sealwright.signing.emergencies import Emergencies
 from sealwright.signing.history import History
 from sealwright.signing.people import Principal, Role
 from sealwright.signing.policy import FOLLOW_UP_OFFICERS
-from sealwright.signing.requestrows import keep_private, millis, time_of
+from sealwright.signing.requestrows import keep_private, millis, owe, time_of
 from sealwright.signing.requests import Requests
 from sealwright.signing.signcounts import take
 from sealwright.signing.standings import Standing
@@ -35,16 +38,22 @@ from sealwright.signing.tables import APPROVALS, FOLLOWUPS, LOOKS, REQUESTS
 TYPE = "sealwright/follow-up/1"
 AGAIN = timedelta(days=1)
 MAX_TOLD = 100
+UNHEARD = timedelta(minutes=10)
+_SLACK = timedelta(hours=1)
+_SECOND = timedelta(seconds=1)
+_LAST = millis(datetime(9999, 1, 1, tzinfo=UTC))  # a row may say a time that is none
 _OFFICERS = "Two other officers of the tenant look at it."
 
 
 class Alarm(NamedTuple):
-    """An emergency that somebody must hear of. late: its time is over."""
+    """An emergency that somebody must hear of. late: its time is over; hidden: the rows say otherwise than the log; tenant: "" where they
+    have no such request any more."""
 
     request: str
     tenant: str
     due: datetime
     late: bool
+    hidden: bool = False
 
 
 def follow_up_text(id_: str, outcome: Outcome) -> bytes:
@@ -53,10 +62,13 @@ def follow_up_text(id_: str, outcome: Outcome) -> bytes:
 
 
 class FollowUps:
-    """The emergencies of one service; used by any thread."""
+    """The emergencies of one service; used by any thread, but whom to tell by one alone."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        self._emergencies = Emergencies(requests.writer)
+        self._heard: dict[str, datetime] = {}  # when this replica told of one
+        self._seen: dict[str, datetime] = {}  # since when it knows one
 
     def look(self, principal: Principal, id_: str, outcome: Outcome, approval: Approval) -> Standing:
         """Take an officer's word in; with the second one the log says what became of it.
@@ -107,14 +119,43 @@ class FollowUps:
             .limit(MAX_TOLD)
         )
         with self._requests.store.read() as connection:
-            return [
-                Alarm(row.request, row.tenant, time_of(row.due), row.due < today) for row in connection.execute(query)
-            ]
+            by_rows = {
+                row.request: Alarm(row.request, row.tenant, time_of(min(row.due, _LAST)), row.due < today)
+                for row in connection.execute(query)
+            }
+            by_log = self._by_log(connection, now)
+        return [*by_log.values(), *(one for id_, one in by_rows.items() if id_ not in by_log)][:MAX_TOLD]
 
     def told(self, alarm: Alarm, now: datetime) -> None:
         """Somebody has heard of it."""
+        self._heard[alarm.request] = now
         with self._requests.store.write() as connection:
+            if alarm.hidden and alarm.tenant:
+                connection.execute(delete(FOLLOWUPS).where(FOLLOWUPS.c.request == alarm.request))
+                owe(connection, alarm.request, alarm.due)
             connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == alarm.request).values(told=millis(now)))
+
+    def _by_log(self, connection: Connection, now: datetime) -> dict[str, Alarm]:
+        """Those of the log that are hidden, or that this replica has not told of for too long; raises what the log raises."""
+        owed = self._emergencies.look(connection)
+        self._seen = {id_: self._seen.get(id_, now) for id_ in owed}
+        self._heard = {id_: at for id_, at in self._heard.items() if id_ in owed}
+        alarms = {}
+        for id_, due in owed.items():
+            tenant = connection.execute(select(REQUESTS.c.tenant).where(REQUESTS.c.id == id_)).scalar() or ""
+            row = connection.execute(select(FOLLOWUPS).where(FOLLOWUPS.c.request == id_)).one_or_none()
+            hidden = not tenant or row is None or row.outcome != "" or row.due > millis(due + _SECOND)
+            if self._is_to_tell(id_, due, hidden, now):
+                alarms[id_] = Alarm(id_, tenant, due, due < now, hidden)
+        return alarms
+
+    def _is_to_tell(self, id_: str, due: datetime, hidden: bool, now: datetime) -> bool:
+        heard = self._heard.get(id_)
+        if heard is None:
+            return hidden or now - self._seen[id_] > UNHEARD
+        if hidden:
+            return now - heard > AGAIN
+        return due < now and now - max(heard, due) > AGAIN + _SLACK
 
     def _officer(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> Approver | None:
         """The officer of now whose word this is; None where it is nobody's."""

@@ -23,17 +23,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from sealwright.artifact.digest import Digest
-from sealwright.errors import JournalError, LogRefused, MalformedPolicy, PolicyChangeRefused, StoreConflict
+from sealwright.errors import JournalError, LogRefused, LogRewound, MalformedPolicy, PolicyChangeRefused, StoreConflict
 from sealwright.log.canonical import Field, canonical_json
 from sealwright.log.entries import PolicyChange, Start, read_any
 from sealwright.log.latest import newest
-from sealwright.log.reader import read_entries
+from sealwright.log.reader import read_entries, read_head
 from sealwright.log.writer import LogWriter, Rows
 from sealwright.signing.policy import Policies, parse_policies
 from sealwright.signing.policyfolder import MAX_FILES, PolicyFile, PolicyFolder, digest_of
+from sealwright.signing.storedrequest import TAMPERED
 from sealwright.signing.tables import POLICIES, PRIVATE
 from sealwright.store.engine import Store
 
@@ -81,6 +82,7 @@ class PolicyRecord:
         self._store = store
         self._writer = writer
         self._path = path
+        self._looked = 0  # so far nothing new was said behind what counts
 
     def standing(self) -> Standing | None:
         """What counts now, proved; None where the log has never said. LogRefused where it is not what its key signed."""
@@ -99,11 +101,23 @@ class PolicyRecord:
         """How many entries the log has, as far as this process knows."""
         return self._writer.head.size
 
-    def news(self) -> int:
-        """The leaf of the newest edition by the database alone, which proves nothing; -1 for none."""
+    def news(self, known: Standing) -> bool:
+        """Whether entries that came since say what counts; `standing` proves what. No row beside the log is asked: one that was taken
+        away would keep this replica at the former policies (A130). LogRewound where the log is smaller than it was."""
         with self._store.read() as connection:
-            found = connection.execute(select(func.max(POLICIES.c.leaf))).scalar()
-        return -1 if found is None else int(found)
+            head = read_head(connection, self._store.name)
+            if head is None or head.size < known.size:
+                raise LogRewound(self._store.name, "it is smaller than it was", TAMPERED)
+            looked = max(known.size, min(self._looked, head.size))
+            found = False
+            while looked < head.size and not found:
+                entries = read_entries(connection, looked, min(_LOOK, head.size - looked), self._store.name)
+                if not entries:
+                    raise LogRefused(self._store.name, f"entry {looked} is missing", TAMPERED)
+                found = any(map(_says_policies, entries))
+                looked += len(entries)
+        self._looked = known.size if found else looked
+        return found
 
     def kept(self, digest: Digest) -> Policies:
         """Policies that counted; PolicyChangeRefused where their text is not there, or another one."""

@@ -24,8 +24,9 @@ TEXTS: dict[str, Text] = {
         "there is a link or an empty folder in it",
     ),
     "SW-HANDOVER-REQUIRES": Text(
-        "{subject} has to be installed before, in generation {found} or newer",
-        "See what the device has; nothing checks that here.",
+        "{subject} has to be installed before, in generation {wanted} or newer; there is {found}",
+        "Look what the device has, and say it: --present PRODUCT=GENERATION; else install that first.",
+        "it needs something that has to be installed before",
     ),
     "SW-READBACK-DIFFERS": Text(
         "{subject} the device has {found}, and {wanted} was signed", _READ_AGAIN, "the device gave back something else"
@@ -63,7 +64,6 @@ TEXTS: dict[str, Text] = {
 }
 
 WORDS: dict[str, str] = {
-    "handover.requires": "Before: {what}.",
     "handover.load": "Load this, from this path and no other: {path}",
     "handover.wait": "Then type done and press Enter; anything else leaves it: ",
     "handover.done": "{name} was handed over for {serial}; the copy is unchanged and gone.",

@@ -39,6 +39,7 @@ from sealwright.trust.ground import Ground
 from sealwright.trust.rules import MINIMUM, Decision, agreed_claims, decide, old_components, older_than, takes_record
 from sealwright.trust.signatures import Judged, judge_candidate
 from sealwright.trust.state import NOTHING, State, read_state, update_state
+from sealwright.trust.telling import weight
 from sealwright.trust.times import Judgement, judgement, raised
 from sealwright.trust.verdict import Asked, Outcome, Purpose, Times, TrustSeen, Verdict, outcome_of
 
@@ -55,8 +56,8 @@ MANY = 64
 
 
 class Remember(Enum):
-    """What a state keeps of an accepted installation: ACCEPTED its generation at once, or, with PROVED, only when who installs it says so
-    (`state.having_proved`), because what was accepted has yet to run."""
+    """What a state keeps of an accepted installation: ACCEPTED its generation and the use of its permit at once, or, with PROVED, only when
+    who installs it says so (`state.having_proved`, `permits.use_permit`), because what was accepted has yet to run."""
 
     ACCEPTED = auto()
     PROVED = auto()
@@ -351,10 +352,10 @@ class Verifier:
             lists[self.deny_name] = self.believed.deny_version
         accepted = verdict.outcome is Outcome.TRUSTED
         seen = [one for entry in decision.counted if entry.proof is not None for one in entry.proof.seen]
-        at_once = self.asked.purpose is Purpose.INSTALL and self.request.remember is Remember.ACCEPTED
-        generation = verdict.claims.generation if at_once else None
+        at_once = self.request.remember is Remember.ACCEPTED
+        generation = verdict.claims.generation if at_once and self.asked.purpose is Purpose.INSTALL else None
 
-        permitted, spent = verdict.permitted if accepted else None, False
+        permitted, spent = verdict.permitted if accepted and at_once else None, False
 
         def learn(known: State) -> State:
             nonlocal spent
@@ -369,7 +370,7 @@ class Verifier:
             return verdict
         self.state = update_state(folder, learn)
         self._check_newest()
-        newer = self._generations(verdict.claims) if accepted and permitted is None else []
+        newer = self._generations(verdict.claims) if accepted and verdict.permitted is None else []
         if permitted is not None and spent:  # another process used it meanwhile
             from sealwright.trust.permits import used_before
 
@@ -385,7 +386,7 @@ class Verifier:
         claims: Claims,
         when: Judgement,
     ) -> Verdict:
-        every = (*sorted(findings, key=_weight), *self.believed.findings, *self.ground.crl_findings)
+        every = (*sorted(findings, key=weight), *self.believed.findings, *self.ground.crl_findings)
         main = decision.counted or tuple(judged)
         rule = decision.rules[0] if decision.rules else None
         proofs = [entry.proof for entry in main if entry.proof is not None]
@@ -467,34 +468,10 @@ def map_paths(paths: Iterable[str], believed: Believed, request: Request, use: C
     )
 
 
-_MOST_TELLING = (
-    "SW-TREE-FILE-CHANGED",
-    "SW-FILE-CHANGED",
-    "SW-TREE-FILE-MISSING",
-    "SW-TREE-FILE-EXTRA",
-    "SW-SIGNATURE-INVALID",
-    "SW-DENIED-ARTIFACT",
-    "SW-DENIED-SIGNER",
-    "SW-DENIED-GENERATION",
-    "SW-KEY-DEVELOPMENT",
-    "SW-KEY-UNPROVED",
-    "SW-CERT-REVOKED",
-    "SW-ACCEPTANCE-OTHER-FILE",
-    "SW-ACCEPTANCE-OTHER-SIGNATURE",
-    "SW-RECEIVING-OTHER-FILE",
-    "SW-GRADE-NOT-ALLOWED",
-)
 # Why a date is not proved is told also of a signature that does not count for want of one.
 _ABOUT_PROOFS = frozenset(
     ("SW-TIMESTAMP-REFUSED", "SW-TIMESTAMP-UNREADABLE", "SW-LOG-PROOF-REFUSED", "SW-LOG-PROOF-UNWITNESSED")
 )
-_FIRST = {code: rank for rank, code in enumerate(_MOST_TELLING)}
-_SEVERITIES = {severity: rank for rank, severity in enumerate(Severity)}
-
-
-def _weight(finding: Finding) -> tuple[int, int]:
-    """Refusals first, and among them the one that says most."""
-    return _SEVERITIES[finding.severity], _FIRST.get(finding.code, len(_FIRST))
 
 
 def _counts(entry: Judged, decision: Decision) -> bool:
