@@ -20,8 +20,7 @@ demo-boot: install ## a machine with Secure Boot starts what we signed and refus
 
 lint: install ## formatting, style, types, and the rooms' imports
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
-	@.venv/bin/mypy
-	@.venv/bin/mypy --platform win32 $(PORTABLE)
+	@.venv/bin/mypy --platform win32 --cache-dir .mypy_cache/win32 $(PORTABLE) & windows=$$!; .venv/bin/mypy; own=$$?; wait $$windows && exit $$own
 	@.venv/bin/lint-imports
 
 fix: install ## format and repair what can be repaired
