@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from securesystemslib.formats import encode_canonical
+from tuf.api.metadata import TargetFile, Targets
 
 from kit.repository import TITLE, begun, fetched, folder_client, home_in, make_home, release
 from kit.signingservice import House, house, running
@@ -24,6 +26,7 @@ from sealwright.formats.role import check_role, lines_of_role
 from sealwright.keys.key import KeyKind
 from sealwright.release.rolekeys import Payload, prepared_role
 from sealwright.release.staging import Staging
+from sealwright.signing.changes import contents
 from sealwright.signing.enrol import enrol_for
 from sealwright.signing.home import open_home
 from sealwright.signing.items import item_of, prepared_of
@@ -167,3 +170,87 @@ def test_a_role_that_is_not_what_the_request_claims_is_signed_by_no_service(tmp_
         item = item_of(good)
         with pytest.raises(RequestRefused):
             prepared_of(replace(item, content=None), "item 0")
+
+
+def test_a_role_claims_its_product_and_version_and_nothing_else(tmp_path: Path) -> None:
+    """An environment that nothing in its bytes bears out would choose the policy; a product without `role ` would pass by one."""
+    home = home_in(tmp_path)
+    staged = begun(tmp_path / "desk", home).staged("drives")
+    assert staged is not None
+    good = prepared_role(Payload("drives", 1, staged.signed_bytes), home.keys[0].algorithm)
+    check_role(good)
+    for wrong in (
+        replace(good.claims, environment="test"),
+        replace(good.claims, generation=7),
+        replace(good.claims, hardware=("VX-200",)),
+        replace(good.claims, product="drives"),
+    ):
+        with pytest.raises(MalformedArtifact):
+            check_role(good._replace(claims=wrong))
+
+
+def test_a_key_of_targets_signs_no_delegation_and_no_other_line_in_the_name_of_a_line(tmp_path: Path) -> None:
+    """Lines are of the key of targets unless they were given one: what a policy lets a line do must not reach further."""
+    home = home_in(tmp_path)
+    staging = begun(tmp_path / "desk", home)
+    top, line = staging.staged("targets"), staging.staged("drives")
+    assert top is not None
+    assert line is not None
+    assert isinstance(line.signed, Targets)
+    algorithm = home.keys[0].algorithm
+    check_role(prepared_role(Payload("targets", 1, top.signed_bytes), algorithm))
+    with pytest.raises(MalformedArtifact):
+        check_role(prepared_role(Payload("drives", 1, top.signed_bytes), algorithm))
+    for path, accepted in (("drives/vx-200/1.bin", True), ("gateways/gx/1.bin", False), ("drives-2/gx/1.bin", False)):
+        line.signed.targets = {path: TargetFile(1, {"sha256": "0" * 64}, path)}
+        one = prepared_role(Payload("drives", 1, line.signed_bytes), algorithm)
+        bin_ = prepared_role(Payload("drives.bin-0f", 1, line.signed_bytes), algorithm)
+        if accepted:
+            check_role(one)
+            check_role(bin_)
+            continue
+        for refused in (one, bin_):
+            with pytest.raises(MalformedArtifact):
+                check_role(refused)
+
+
+def test_a_key_under_the_id_of_another_and_a_number_that_has_no_canonical_form_are_refused(tmp_path: Path) -> None:
+    """Approvers know keys by their ids, and TUF's own clients compute none."""
+    home = home_in(tmp_path)
+    staged = begun(tmp_path / "desk", home).staged("root")
+    assert staged is not None
+    fields = json.loads(staged.signed_bytes, strict=False)
+    ids = sorted(fields["keys"])
+    assert lines_of_role(encode_canonical(fields).encode(), "root")
+    fields["keys"][ids[0]] = fields["keys"][ids[1]]
+    with pytest.raises(MalformedArtifact, match="not its own"):
+        lines_of_role(encode_canonical(fields).encode(), "root")
+    with pytest.raises(MalformedArtifact, match="cannot be signed"):
+        lines_of_role(staged.signed_bytes[:-1] + b',"z":1.5}', "root")
+
+
+def test_nothing_in_a_request_for_roles_stands_in_for_something_else_that_is_called_alike(tmp_path: Path) -> None:
+    """Two roles of one name, and a target that is called like the line that says who signs: an approver is shown every one, signers first."""
+    home = home_in(tmp_path)
+    staging = begun(tmp_path / "desk", home)
+    top, line = staging.staged("targets"), staging.staged("drives")
+    assert top is not None
+    assert line is not None
+    assert isinstance(line.signed, Targets)
+    assert isinstance(top.signed, Targets)
+    algorithm = home.keys[0].algorithm
+    items = []
+    for digit in "12":
+        path = "drives/vx-200/1.bin"
+        line.signed.targets = {path: TargetFile(1, {"sha256": digit * 64}, path)}
+        items.append(item_of(prepared_role(Payload("drives", 1, line.signed_bytes), algorithm)))
+    shown = {state.digest for state in contents(items).values()}
+    assert {"sha256:" + "1" * 64, "sha256:" + "2" * 64} <= shown
+    (signers,) = (one for one in lines_of_role(top.signed_bytes, "targets") if one.name == "signers of drives")
+    top.signed.targets = {one: TargetFile(1, {"sha256": "0" * 64}, one) for one in ("signers of drives", "expires")}
+    told = contents([items[0], item_of(prepared_role(Payload("targets", 1, top.signed_bytes), algorithm))])
+    assert told["targets: signers of drives"].digest == signers.said
+    assert told["targets: targets of drives"].digest == "drives/"
+    assert told["targets: signers of drives (2)"].size == 1
+    sizes = [one.size is not None for one in told.values()]
+    assert sizes == sorted(sizes)

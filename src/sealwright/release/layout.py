@@ -71,7 +71,10 @@ def product_path(text: str) -> ProductPath:
 
 def checked_part(text: str, what: str) -> str:
     """A text that is one part of a target's name, on every system; UsageError naming what it was to be."""
-    if not _PART.fullmatch(text) or ".." in text or text.endswith(MANIFEST):
+    beside = f"{MANIFEST}." in f"{text}." or f"{text}{MANIFEST}".endswith(
+        PLANT
+    )  # what lies beside another release is called so
+    if not _PART.fullmatch(text) or ".." in text or beside:
         raise UsageError(
             display(text[:100]),
             f"it can be no {what} in a repository",

@@ -11,7 +11,8 @@ that has the version or generation of the last one over other bytes (A144, A160)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -73,7 +74,7 @@ class ClaimChange:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """claims: what changed of them, the key among them; files: in order of their names; same: how many files did not change.
+    """claims: what changed of them, the key among them; files: in order of their names, those with a size last; same: how many files did not change.
 
     back: why it is older than the last release, "" where it is not; again: what both have alike although the bytes differ, "" for nothing.
     """
@@ -89,7 +90,7 @@ def compared(before: Release, now: Release) -> Changes:
     """What `now` changes."""
     old, new = contents(before.items), contents(now.items)
     files = []
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted(old.keys() | new.keys(), key=lambda one: (_last(new.get(one) or old[one]), one)):
         was, becomes = old.get(name), new.get(name)
         if was is None or becomes is None:
             change = Change.REMOVED if becomes is None else Change.ADDED
@@ -108,20 +109,31 @@ def compared(before: Release, now: Release) -> Changes:
 
 
 def contents(items: Sequence[Item]) -> Mapping[str, FileState]:
-    """By name what a release signs: each artifact, or what a manifest lists, or what a repository's role says."""
+    """By name what a release signs: each artifact, or what a manifest lists, or what a repository's role says. What is called like
+    something before it gets a number: nothing stands in for it."""
     found: dict[str, FileState] = {}
+    numbers: Counter[str] = Counter()
     for item in items:
-        fields = read_canonical(item.line)
-        name = str(fields.get("file", "?"))
-        read = _CONTENTS.get(str(fields.get("format")))
-        listed = read(item, name) if read is not None else None
-        if listed is not None:
-            found |= listed
-            continue
-        digests, size = fields.get("artifact"), fields.get("size")
-        digest = digests[0] if isinstance(digests, tuple) and digests else "?"
-        found[_free(found, name)] = FileState(digest, size if isinstance(size, int) else None)
-    return found
+        for name, state in _holds(item):
+            found[_free(found, name, numbers)] = state
+    return dict(sorted(found.items(), key=lambda pair: _last(pair[1])))
+
+
+def _last(state: FileState) -> bool:
+    """Who signs a role comes before its targets: of many lines only the first are shown."""
+    return state.size is not None
+
+
+def _holds(item: Item) -> Iterable[tuple[str, FileState]]:
+    fields = read_canonical(item.line)
+    name = str(fields.get("file", "?"))
+    read = _CONTENTS.get(str(fields.get("format")))
+    listed = read(item, name) if read is not None else None
+    if listed is not None:
+        return listed
+    digests, size = fields.get("artifact"), fields.get("size")
+    digest = digests[0] if isinstance(digests, tuple) and digests else "?"
+    return [(name, FileState(digest, size if isinstance(size, int) else None))]
 
 
 def _claims(request: SigningRequest) -> list[tuple[str, str]]:
@@ -167,7 +179,7 @@ def _again(before: Release, now: Release, differs: bool) -> str:
     return ""
 
 
-def _listed(item: Item, name: str) -> Mapping[str, FileState] | None:
+def _listed(item: Item, name: str) -> list[tuple[str, FileState]] | None:
     """What a manifest lists; None where it is none that can be read, which the service refuses anyway."""
     if item.content is None:
         return None
@@ -176,23 +188,22 @@ def _listed(item: Item, name: str) -> Mapping[str, FileState] | None:
     except SealwrightError:
         return None
     alone = len(manifest.files) == 1
-    files = {
-        display(entry.name): FileState(f"{manifest.algorithm}:{entry.digest.hex()}", manifest.total_bytes if alone else None)
-        for entry in manifest.files
-    }  # fmt: skip
-    links = {display(link.name): FileState(f"-> {display(link.target)}", None) for link in manifest.links}
-    return files | links
+    size = manifest.total_bytes if alone else None
+    files = [
+        (display(entry.name), FileState(f"{manifest.algorithm}:{entry.digest.hex()}", size)) for entry in manifest.files
+    ]
+    return files + [(display(link.name), FileState(f"-> {display(link.target)}", None)) for link in manifest.links]
 
 
-def _targets(item: Item, name: str) -> Mapping[str, FileState] | None:
+def _targets(item: Item, name: str) -> list[tuple[str, FileState]] | None:
     """What a repository's role says; None where it cannot be read here."""
     if item.content is None or find_spec("tuf") is None:
         return None
     try:
-        return {
-            display(f"{name}: {one.name}"): FileState(display(one.said), one.size)
+        return [
+            (display(f"{name}: {one.name}"), FileState(display(one.said), one.size))
             for one in lines_of_role(item.content, name)
-        }
+        ]
     except SealwrightError:
         return None
 
@@ -200,10 +211,10 @@ def _targets(item: Item, name: str) -> Mapping[str, FileState] | None:
 _CONTENTS = {"manifest": _listed, TUF.name: _targets}
 
 
-def _free(found: Mapping[str, FileState], name: str) -> str:
-    """A name that is not taken: two artifacts of a request may be called alike."""
-    number, free = 1, name
+def _free(found: Mapping[str, FileState], name: str, numbers: Counter[str]) -> str:
+    """A name that is not taken: two artifacts of a request may be called alike. numbers: how many were called so, by name."""
+    free = name
     while free in found:
-        number += 1
-        free = f"{name} ({number})"
+        numbers[name] += 1
+        free = f"{name} ({numbers[name] + 1})"
     return free
