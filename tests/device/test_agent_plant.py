@@ -9,17 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from kit.agents import NOW, PLACE, Maker, Site, write_device_trust
 from kit.plantrepo import BOTH, accepted, following
 from kit.tufrepo import TufRepository
 from sealwright.artifact.digest import Digest
 from sealwright.device import agreed
+from sealwright.device.agentfolder import MEMORY
 from sealwright.device.agreed import Said, offered_to, seen_of
 from sealwright.device.messages import Seen, Wanted
 from sealwright.device.round import Doing
 from sealwright.errors import InstallRefused, RepositoryRefused, RepositoryStale, RepositoryUnavailable, SealwrightError
 from sealwright.release.channels import Channels, Named, Offer, Withdrawn
+from sealwright.trust.state import read_state
 
 
 @pytest.fixture
@@ -326,3 +329,43 @@ def test_neither_list_of_withdrawals_pushes_out_the_other() -> None:
     told = seen_of("x", Said(_channels(withdrawn=flood), _channels(withdrawn=(one,))), None).withdrawn
     assert one in [each.release for each in told]
     assert len(told) <= agreed.MAX_TOLD
+
+
+def roots_seen(device: Site) -> list[int]:
+    """The versions of both repositories' roots that the verifier's memory knows, sorted."""
+    kept = read_state(str(device.state / MEMORY)).lists
+    return sorted(number for name, number in kept.items() if name.startswith("tuf root "))
+
+
+@pytest.mark.parametrize("who", ["maker", "plant"])
+def test_a_new_root_of_either_counts_though_no_new_timestamp_came_with_it(
+    maker: Maker, plant: Maker, device: Site, who: str
+) -> None:
+    """A stolen timestamp key that the root ends: whoever has it and hides that root is refused from then on."""
+    release = maker.release("1.0.0", 1)
+    maker.offer(release)
+    plant.offer(release)
+    assert device.install() == "installed"
+    assert roots_seen(device) == [1, 1]
+    repository = (maker if who == "maker" else plant).repository
+    thief = repository.signers["timestamp"]
+    repository.signers["timestamp"] = CryptoSigner.generate_ecdsa()
+    repository.root.revoke_key(thief.public_key.keyid, "timestamp")
+    repository.root.add_key(repository.signers["timestamp"].public_key, "timestamp")
+    repository.root.version += 1
+    repository.write_root()
+    with pytest.raises(RepositoryRefused):
+        device.round()
+    assert roots_seen(device) == [1, 2]
+    (repository.folder / "metadata/2.root.json").unlink()
+    new, repository.signers["timestamp"] = repository.signers["timestamp"], thief
+    repository.publish()
+    for gone in ("fetch", "metadata", "metadata-plant"):
+        shutil.rmtree(device.state / gone)
+        with pytest.raises(RepositoryRefused):
+            device.round()
+    repository.signers["timestamp"] = new
+    repository.write_root()
+    repository.publish()
+    shutil.rmtree(device.state / "fetch")
+    assert device.install() == "nothing-new"
