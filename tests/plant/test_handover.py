@@ -264,7 +264,9 @@ def test_what_a_release_needs_before_is_said_to_be_there_or_it_is_not_handed_ove
     assert (tmp_path / "device").exists() == (code == 0)
 
 
-@pytest.mark.parametrize("word", ["VX-200", "VX-200=", "=4", "VX-200=-1", "VX-200=four"])
+@pytest.mark.parametrize(
+    "word", ["VX-200", "VX-200=", "=4", "VX-200=-1", "VX-200=four", pytest.param("VX-200=" + "9" * 5000, id="long")]
+)
 def test_what_is_present_is_a_product_and_a_number(
     run: Run, homes: Path, tool: Path, tmp_path: Path, word: str
 ) -> None:

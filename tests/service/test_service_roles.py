@@ -221,10 +221,10 @@ def test_a_key_under_the_id_of_another_and_a_number_that_has_no_canonical_form_a
     assert staged is not None
     fields = json.loads(staged.signed_bytes, strict=False)
     ids = sorted(fields["keys"])
-    assert lines_of_role(encode_canonical(fields).encode(), "root")
+    assert lines_of_role(str(encode_canonical(fields)).encode(), "root")
     fields["keys"][ids[0]] = fields["keys"][ids[1]]
     with pytest.raises(MalformedArtifact, match="not its own"):
-        lines_of_role(encode_canonical(fields).encode(), "root")
+        lines_of_role(str(encode_canonical(fields)).encode(), "root")
     with pytest.raises(MalformedArtifact, match="cannot be signed"):
         lines_of_role(staged.signed_bytes[:-1] + b',"z":1.5}', "root")
 

@@ -39,6 +39,8 @@ EXAMPLES = """examples:
   sealwright handover share inbox/6 --stick /media/clean --trust trust.toml --state state
 """
 
+_DIGITS = 19  # of a generation, which has 63 bits
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The actions."""
@@ -203,7 +205,7 @@ def _present(text: str) -> Requirement:
     from sealwright.release.description import Requirement
 
     product, _, generation = text.rpartition("=")
-    if not product or not generation.isdecimal() or not generation.isascii():
+    if not product or not generation.isdecimal() or not generation.isascii() or len(generation) > _DIGITS:
         raise UsageError("--present", "it is no PRODUCT=GENERATION", 'Write --present "VX-200 boot=4".')
     return Requirement(product, int(generation))
 
