@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +128,24 @@ def test_a_repository_that_the_trust_file_does_not_name_is_not_accepted_from(tmp
     assert (code, "it names no repository" in said) == (2, True)
     code, _, said = run(*words, "--trust", trust)
     assert (code, "--repository" in said) == (2, True)
+
+
+def test_a_repository_that_is_set_back_is_not_accepted_from(tmp_path: Path, run: Run) -> None:
+    """What was withdrawn meanwhile would be offered again, by a state of the repository that has not ended yet."""
+    maker, plant = home_in(tmp_path), make_home(tmp_path / "plant")
+    staging, public = repository(tmp_path, maker, VERSIONS[1]), tmp_path / "desk/public"
+    offered(staging, maker, "1.4.2")
+    trust = trusting(run, plant, maker, str(staging.settings.root))
+    words: list[object] = ["--repository", public, "--product", PRODUCT, "--into", tmp_path / "in", "--dry-run"]
+    words += ["--home", plant.folder, "--trust", trust]
+    assert run("release", "accept", "--all", "pilot", *words)[0] == 0
+    shutil.copytree(public, tmp_path / "old")
+    assert run("release", "withdraw", staging.folder, PRODUCT, "1.4.2", "--advisory", "CVE-2026-1234")[0] == 0
+    published(Staging(staging.folder), maker)
+    assert run("release", "accept", "--all", "pilot", *words)[0] == 0
+    public.rename(tmp_path / "new")
+    (tmp_path / "old").rename(public)
+    assert run("release", "accept", "--all", "pilot", *words)[0] == 1
+    public.rename(tmp_path / "old")
+    (tmp_path / "new").rename(public)
+    assert run("release", "accept", "--all", "pilot", *words)[0] == 0

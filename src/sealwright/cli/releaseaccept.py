@@ -90,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _fetched(args: argparse.Namespace) -> dict[ProductPath, list[str]]:
     """The folders of what the channel offers, by product."""
-    import tempfile
     from datetime import UTC, datetime
 
     from sealwright.errors import UsageError
@@ -109,14 +108,15 @@ def _fetched(args: argparse.Namespace) -> dict[ProductPath, list[str]]:
             "Have officers add it: `sealwright trust add trust.toml repository 1.root.json`.",
         )
     fetcher, urls = _source(args.repository)
-    os.makedirs(args.into, exist_ok=True)
-    with tempfile.TemporaryDirectory() as metadata:
-        first = fetch_first_root(fetcher, urls[0])
-        client = open_client(first, root, metadata, fetcher, urls, max(datetime.now(UTC), trust.issued))
-        return {
-            product: [one.folder for one in fetch_offered(client, product, args.all, args.into)]
-            for product in map(product_path, args.product)
-        }
+    # kept, so that an older state of the repository is none any more; no line is called so
+    metadata = os.path.join(args.into, f".metadata-{root.value.hex()}")
+    os.makedirs(metadata, exist_ok=True)
+    first = fetch_first_root(fetcher, urls[0])
+    client = open_client(first, root, metadata, fetcher, urls, max(datetime.now(UTC), trust.issued))
+    return {
+        product: [one.folder for one in fetch_offered(client, product, args.all, args.into)]
+        for product in map(product_path, args.product)
+    }
 
 
 def _source(place: str) -> tuple[FetcherInterface, tuple[str, str]]:
