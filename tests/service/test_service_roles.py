@@ -187,6 +187,8 @@ def test_a_role_claims_its_product_and_version_and_nothing_else(tmp_path: Path) 
     ):
         with pytest.raises(MalformedArtifact):
             check_role(good._replace(claims=wrong))
+    with pytest.raises(MalformedArtifact):
+        check_role(good._replace(path="gateways"))
 
 
 def test_a_key_of_targets_signs_no_delegation_and_no_other_line_in_the_name_of_a_line(tmp_path: Path) -> None:

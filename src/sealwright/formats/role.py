@@ -38,7 +38,8 @@ def check_role(prepared: Prepared) -> None:
     name = (prepared.claims.product or "").removeprefix(PRODUCT)
     claims = Claims(product=role_product(name), version=str(role.version))
     wrong = name != role.type and bool({name, role.type} & NAMED)
-    if prepared.claims != claims or wrong or not (name in NAMED or name == TARGETS or _is_line(role, name)):
+    misnamed = prepared.path != name  # by which approvers tell several roles of one request apart
+    if prepared.claims != claims or wrong or misnamed or not (name in NAMED or name == TARGETS or _is_line(role, name)):
         claimed = f"{prepared.claims.product} {prepared.claims.version}"
         raise MalformedArtifact(prepared.path, f"it is {role.type} {role.version}, claimed is {claimed}", _NEXT)
 
