@@ -3,7 +3,7 @@
 Of several replicas one signs a request: intents and results are recorded in a transaction that finds the request's row, and locks it,
 with this attempt and this replica in it. A replica that stood still for longer than its lease finds another one there, and records nothing.
 An order of few has its intents in the transaction that makes it this replica's (`intents`): one commit less before the key is used. Where
-it waited for longer than `FRESH_S`, which is far less than a lease, they are recorded anew, and with them it is looked whose the request is.
+it waited for longer than `FRESH_S`, which is far less than a lease, it is looked whose the request is before the key is used.
 """
 
 from __future__ import annotations
@@ -95,12 +95,8 @@ class LogRecord:
             self._intents = {
                 str(entry.fields["request"]): part for part, entry in zip(self._parts, entries, strict=True)
             }
-            if new := [part for part in self._parts if part.order.intended < time.monotonic()]:
-                shapes, held = Shapes(), orders_of(new)
-                self._append(
-                    [self._intent(shapes, part.order, part.prepared, self._now) for part in new],
-                    lambda connection, _: _check_held(connection, held),
-                )
+            now = time.monotonic()
+            self._hold([part for part in self._parts if part.order.intended < now])
             self.began = True
             return
         refusals = []
@@ -140,6 +136,18 @@ class LogRecord:
 
     def close(self) -> None:
         """The writer is the service's."""
+
+    def _hold(self, parts: Sequence[Part]) -> None:
+        """Record the intents that are not there yet, once it is looked whose the requests are."""
+        held, shapes = orders_of(parts), Shapes()
+        if new := [part for part in parts if not part.order.intended]:
+            self._append(
+                [self._intent(shapes, part.order, part.prepared, self._now) for part in new],
+                lambda connection, _: _check_held(connection, held),
+            )
+        elif held:
+            with self._writer.reader.store.write() as connection:
+                _check_held(connection, held)
 
     def _intent(self, shapes: Shapes, order: Order, prepared: Prepared, now: datetime) -> bytes:
         """Those of one order differ in their artifact alone."""
