@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import KINDS
@@ -38,12 +39,8 @@ APPEND_S = 60.0
 FRESH_S = 5.0
 # made once: building a statement costs more than running it
 _IDS = REQUESTS.c.id.in_(bindparam("ids", expanding=True))
-_HELD = (
-    select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder)
-    .where(_IDS)
-    .order_by(REQUESTS.c.id)  # one order of locking for all replicas
-    .with_for_update()
-)
+_SEEN = select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder).where(_IDS)
+_HELD = _SEEN.order_by(REQUESTS.c.id).with_for_update()  # one order of locking for all replicas
 _SIGNED = update(REQUESTS).where(_IDS).values(state=State.SIGNED)
 _MADE = insert(SIGNATURES)
 Signed = tuple[Part, bytes]
@@ -146,8 +143,8 @@ class LogRecord:
                 lambda connection, _: _check_held(connection, held),
             )
         elif held:
-            with self._writer.reader.store.write() as connection:
-                _check_held(connection, held)
+            with self._writer.reader.store.read() as connection:
+                _check(held, connection, _SEEN)
 
     def _intent(self, shapes: Shapes, order: Order, prepared: Prepared, now: datetime) -> bytes:
         """Those of one order differ in their artifact alone."""
@@ -207,7 +204,11 @@ class _GivenUp(RequestOver):
 
 def _check_held(connection: Connection, orders: Sequence[Order]) -> None:
     """_GivenUp unless each request is still being signed by this attempt of this replica; its row stays locked until the commit."""
-    rows = connection.execute(_HELD, {"ids": [order.request for order in orders]})
+    _check(orders, connection, _HELD)
+
+
+def _check(orders: Sequence[Order], connection: Connection, how: Select[Any]) -> None:
+    rows = connection.execute(how, {"ids": [order.request for order in orders]})
     held = {tuple(row) for row in rows}
     over = {
         order: RequestOver(
