@@ -28,8 +28,9 @@ from sealwright.release.rolekeys import Payload, prepared_role
 from sealwright.release.staging import Staging
 from sealwright.signing.changes import contents
 from sealwright.signing.enrol import enrol_for
-from sealwright.signing.home import open_home
+from sealwright.signing.home import KeyPurpose, open_home
 from sealwright.signing.items import item_of, prepared_of
+from sealwright.signing.pipeline import Pipeline
 
 ROLES = ("repo-root", "repo-targets", "repo-online")
 POLICY = """
@@ -170,6 +171,15 @@ def test_a_role_that_is_not_what_the_request_claims_is_signed_by_no_service(tmp_
         item = item_of(good)
         with pytest.raises(RequestRefused):
             prepared_of(replace(item, content=None), "item 0")
+        digest_alone = good._replace(content=None)
+        with pytest.raises(RequestRefused, match="content alone"):
+            prepared_of(item_of(digest_alone), "item 0")
+        key = next(one for one in home.keys if one.purpose is KeyPurpose.REPOSITORY)
+        with Pipeline(home, key, None) as pipeline:
+            whole = prepared_role(Payload(name, 1, staged.signed_bytes), pipeline.algorithm)
+            assert len(pipeline.sign([whole], datetime.now(UTC))) == 1
+            with pytest.raises(MalformedArtifact, match="content alone"):
+                pipeline.sign([whole._replace(content=None)], datetime.now(UTC))
 
 
 def test_a_role_claims_its_product_and_version_and_nothing_else(tmp_path: Path) -> None:

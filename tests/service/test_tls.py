@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -385,6 +385,23 @@ def test_who_is_connected_is_cut_when_the_authority_above_them_ends(house: House
         assert "CN=eva" in common(line.ask())
         house.ahead += 2 * HOUR
         assert line.ask() is None
+
+
+def test_the_end_of_an_authority_is_not_that_of_its_successor_of_the_same_name(house: House) -> None:
+    eva, end = house.client("eva"), (now() + 48 * HOUR).replace(microsecond=0)
+    above, after = ending(house.pki.intermediate, house.pki.root, end), Pki.make("ACME", at=now() - 24 * HOUR)
+    assert above.subject == after.intermediate.x509.subject
+    pem = house.pki.root.pem.encode() + above.public_bytes(Encoding.PEM)
+    house.put("clients.pem", pem)
+    assert house.door().end_of(eva.certificate) == end
+    house.put("clients.pem", pem + after.root.pem.encode() + after.intermediate.pem.encode())
+    for name, issuer in (("root-after.crl", after.root), ("ca-after.crl", after.intermediate)):
+        house.put(name, house.list(issuer, []))
+    lists = (*house.files.revocation_lists, *(str(house.folder / f"{name}-after.crl") for name in ("root", "ca")))
+    door = TlsDoor(replace(house.files, revocation_lists=lists), house.clock)
+    assert door.end_of(eva.certificate) == end
+    bob = client_certificate(after, "bob")
+    assert door.end_of(bob.certificate) == bob.x509.not_valid_after_utc > end
 
 
 def test_who_is_connected_is_cut_when_the_authority_above_them_is_revoked(house: House) -> None:

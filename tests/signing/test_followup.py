@@ -338,3 +338,47 @@ def test_an_officer_may_say_it_by_a_security_key(own: World, tmp_path: Path, mon
         look(own.principal("otto"), id_, Outcome.CONFIRMED, said(follow_up_text(id_, Outcome.DISPUTED)))
     look(own.principal("otto"), id_, Outcome.CONFIRMED, said(follow_up_text(id_, Outcome.CONFIRMED)))
     assert looked(own, id_, "omar") == "confirmed"
+
+
+@pytest.mark.parametrize("entry", [b'{"type":"emergency"}', b'{"type":"emergency","until":', b'\xff"type":"follow-up"'])
+def test_a130_an_entry_that_nobody_can_read_keeps_back_no_emergency(own: World, entry: bytes) -> None:
+    told: list[Any] = []
+    id_ = urgent(own)
+    assert approved(own, id_, "olga") is State.SIGNED
+    with own.store.write() as connection:
+        connection.execute(delete(FOLLOWUPS))
+    EmergencyAlarms(own.requests, "acme-signing", None, told.append).round()
+    assert [(one["request"], "database" in one) for one in told] == [(id_, True)]
+    with own.store.write() as connection:
+        connection.execute(delete(FOLLOWUPS))
+        connection.execute(update(ENTRIES).where(ENTRIES.c.number == 0).values(entry=entry))
+    again = EmergencyAlarms(own.requests, "acme-signing", None, told.append)
+    for _ in range(2):
+        with pytest.raises(LogRefused):
+            again.round()
+    assert [(one["request"], "database" in one) for one in told] == [(id_, True)] * 2
+
+
+@pytest.mark.parametrize("due", [-(2**62), 2**62])
+def test_a130_a_row_with_a_time_that_is_none_keeps_back_no_emergency(own: World, due: int) -> None:
+    told: list[Any] = []
+    alarms, ids = EmergencyAlarms(own.requests, "acme-signing", None, told.append), [urgent(own), urgent(own)]
+    assert [approved(own, id_, "olga") for id_ in ids] == [State.SIGNED] * 2
+    with own.store.write() as connection:
+        connection.execute(update(FOLLOWUPS).where(FOLLOWUPS.c.request == ids[0]).values(due=due))
+    alarms.round()
+    assert {one["request"] for one in told} == set(ids)
+
+
+def test_a_clock_that_was_ahead_for_a_moment_silences_no_emergency(own: World) -> None:
+    owed, id_ = FollowUps(own.requests), urgent(own)
+    now = own.requests.clock()
+    assert approved(own, id_, "olga") is State.SIGNED
+    (alarm,) = owed.to_tell(now)
+    owed.unheard(now)
+    owed.told(alarm, now + timedelta(days=3650))
+    late = now + timedelta(hours=50)
+    assert owed.to_tell(late) == [], "by its row it was told in ten years"
+    assert [one.request for one in owed.unheard(late).alarms] == [id_]
+    owed.told(alarm, late)
+    assert owed.unheard(late + timedelta(hours=1)) == ([], None)

@@ -7,11 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from kit.service import World, signed, wanted, world
-from sealwright.errors import KeyRefused, KeyUnavailable
+from sealwright.artifact.digest import Digest
+from sealwright.errors import KeyRefused, KeyUnavailable, LogRefused
 from sealwright.log.canonical import read_canonical
+from sealwright.log.entries import Refusal, Withdrawn
+from sealwright.log.entryfields import Stage
+from sealwright.log.tables import ENTRIES
 from sealwright.signing.desk import LEAST
+from sealwright.signing.history import Histories
 from sealwright.signing.requests import Asking
 from sealwright.signing.stamps import utc_now
 from sealwright.signing.wish import Wish
@@ -70,3 +76,31 @@ def test_a_desk_that_closes_leaves_a_refusal_behind_the_intents(service: World) 
         signed(late)
     service.writer.append([b"{}"]).result(10)
     assert transactions(service, late) == [["request", "used", "intent"], ["refusal"]]
+
+
+def test_a_refusal_that_comes_late_takes_nothing_from_the_next_attempt(service: World) -> None:
+    asking = ask(service, "one", 1)
+    assert len(signed(asking)) == 1
+    requests = service.requests
+    with service.store.read() as connection:
+        history = requests.history(connection, requests.shelf.stored(connection, asking.id))
+    digest, now = Digest.of(b"a"), utc_now()
+    late = Refusal(time=now, request=asking.id, stage=Stage.KEY, code="SW-ERROR", policy=digest, private=digest)
+    for entry, is_news in ((late, False), (Withdrawn(time=now, request=asking.id, private=digest), True)):
+        service.writer.append([entry.encoded()]).result(10)
+        with service.store.read() as connection:
+            assert requests.news(connection, asking.id, history) is is_news
+
+
+def test_a130_an_entry_about_a_request_that_nobody_can_read_is_the_logs_fault(service: World) -> None:
+    asking = ask(service, "one", 1)
+    assert len(signed(asking)) == 1
+    requests = service.requests
+    with service.store.read() as connection:
+        requests.history(connection, requests.shelf.stored(connection, asking.id))
+    requests._histories = Histories(service.writer)
+    with service.store.write() as connection:
+        forged = f'{{"request":"{asking.id}","type":"used"}}'.encode()
+        connection.execute(update(ENTRIES).where(ENTRIES.c.number == 1).values(entry=forged))
+    with service.store.read() as connection, pytest.raises(LogRefused, match="entry 1 about it cannot be read"):
+        requests.history(connection, requests.shelf.stored(connection, asking.id))

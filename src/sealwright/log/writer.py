@@ -18,7 +18,7 @@
 | --- | --- | --- | --- |
 | killed before COMMIT | the old log | after a restart | is told nothing, and nothing left |
 | killed after COMMIT | entries and checkpoint | after a restart | is told nothing; the entries are in the log |
-| disk full, lock held too long | the old log | with the next order | StoreUnavailable |
+| disk full, lock held too long | the old log | with the next order | StoreUnavailable, the whole group |
 | connection lost at COMMIT | all or nothing; it is looked up | yes | numbers, or StoreUnavailable |
 | ... and not reachable for `LOOK_S` | all or nothing | with the next order | CommitInDoubt: ask again by reading the log |
 | `rows` raise | nothing of this order | yes | what they raised |
@@ -386,8 +386,16 @@ def _refusal(connection: Connection, order: _Order, first: int, name: str) -> Ex
     except Exception as cause:
         if connection.invalidated:
             raise
+        if _is_over(connection):
+            what = "it ended the transaction by itself: its disk is full, or cannot be written"
+            raise StoreUnavailable(name, what, _NOTHING) from cause
         return typed_error(name, cause) if isinstance(cause, SQLAlchemyError) else cause
     return None
+
+
+def _is_over(connection: Connection) -> bool:
+    """Whether SQLite has rolled the whole transaction back by itself, as it does at a full disk: the next savepoint would begin another one."""
+    return getattr(connection.connection.dbapi_connection, "in_transaction", True) is False
 
 
 def _founded(connection: Connection, signer: NoteSigner, name: str) -> Head:

@@ -90,7 +90,7 @@ from sealwright.signing.tables import State
 from sealwright.signing.wish import ServedKey, Wish
 
 MAX_BODY = 64 << 20
-MANY = 64  # items from which a request is read in a thread
+MANY = 64  # items from which a request is read in a thread; so is one that quotas are counted for, in the database
 # the nearest kind that an error is of
 STATUS: Mapping[type[SealwrightError], int] = {
     NoSuchRequest: 404,
@@ -213,7 +213,7 @@ async def ask(
         valid=timedelta(seconds=data.valid_s),
     )
     requests = office.requests
-    large = len(wish.items) > MANY or wish.provenance
+    large = len(wish.items) > MANY or wish.provenance or requests.policies().settings.quotas
     asking = await asyncio.to_thread(requests.ask, who, wish) if large else requests.ask(who, wish)
     try:
         values = await _made_within(office.arrivals, asking, data.wait_s)

@@ -14,6 +14,8 @@ from sealwright.service.webhook import Webhook
 from sealwright.signing.followup import AGAIN, Alarm, FollowUps
 from sealwright.signing.requests import Requests
 
+MAX_NAME = 100  # a row may say anything, and one event that no receiver takes would keep back all others
+
 
 class EmergencyAlarms:
     """Those of one replica; `round` is called by one thread at a time. service: its id; webhook: None where there is none."""
@@ -35,7 +37,7 @@ class EmergencyAlarms:
         for one in unheard.alarms:
             self._tell(one, now)
         if unheard.trouble is not None:
-            if self._webhook is not None and (self._told_of_log is None or now - self._told_of_log > AGAIN):
+            if self._webhook is not None and (self._told_of_log is None or abs(now - self._told_of_log) > AGAIN):
                 self._webhook.tell({"event": "log-refused", "service": self._service, "code": unheard.trouble.code})
                 self._told_of_log = now
             raise unheard.trouble
@@ -44,8 +46,8 @@ class EmergencyAlarms:
         event = {
             "event": "emergency-late" if one.late else "emergency",
             "service": self._service,
-            "tenant": one.tenant,
-            "request": one.request,
+            "tenant": str(one.tenant)[:MAX_NAME],
+            "request": str(one.request)[:MAX_NAME],
             "follow_up_until": time_text(one.due),
         }
         if one.hidden:

@@ -132,6 +132,9 @@ class Service:
                 await asyncio.to_thread(work)
             except SealwrightError as cause:
                 self._say_problem(cause, event)
+            except Exception as cause:  # noqa: BLE001 - the work's edge: a row that nobody can read must not end it for good
+                why = f"{type(cause).__name__}: {cause}"
+                self.log({"event": event, "code": SealwrightError.code, "why": why[:500]})
             await asyncio.sleep(pause_s)
 
     def _sweep(self, sweeper: Sweeper) -> None:

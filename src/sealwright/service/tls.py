@@ -271,13 +271,25 @@ def _read_list(path: str, authorities: list[x509.Certificate], now: datetime) ->
 
 
 def _end_of_path(leaf: x509.Certificate, authorities: Sequence[x509.Certificate]) -> datetime:
-    """The first end of a path that was judged already. Of authorities with one name that who ends last counts: the path may lead there."""
+    """The first end of a path that was judged already. Of certificates of one authority that which ends last counts: the path may lead there."""
     until, at, left = leaf.not_valid_after_utc, leaf, list(authorities)
-    while above := [one for one in left if one.subject == at.issuer]:
+    while above := [one for one in left if _may_be_above(one, at)]:
         at = max(above, key=lambda one: one.not_valid_after_utc)
         until = min(until, at.not_valid_after_utc)
         left = [one for one in left if one not in above]
     return until
+
+
+def _may_be_above(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """By name, and by key where both name one, as OpenSSL finds it: an authority's successor has its name."""
+    if authority.subject != certificate.issuer:
+        return False
+    try:
+        wanted = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        found = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return True
+    return wanted is None or wanted == found
 
 
 def _pem(certificate: x509.Certificate) -> str:

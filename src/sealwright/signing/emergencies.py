@@ -9,12 +9,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from sealwright.errors import LogRefused
 from sealwright.log.canonical import read_canonical, read_time
 from sealwright.log.entries import Emergency, FollowUp
 from sealwright.log.following import Following
+from sealwright.log.reader import EVIDENCE
 from sealwright.log.writer import LogWriter
 
-_NEEDLES = tuple(f'"type":"{one.TYPE}"'.encode() for one in (Emergency, FollowUp))
+_CALLED, _SETTLED = (f'"type":"{one.TYPE}"'.encode() for one in (Emergency, FollowUp))
 
 
 class Emergencies:
@@ -24,19 +26,26 @@ class Emergencies:
         self._following = Following(writer)
         self.open: dict[str, datetime] = {}
         self._settled: set[str] = set()
+        self._unread: ValueError | None = None
 
     def look(self, connection: Connection) -> None:
-        """Read on; raises what `Following.read` raises, each time."""
+        """Read on; raises what `Following.read` raises, each time, and LogRefused for an entry that is none, when the others are taken."""
         for entry in self._following.read(connection):
-            if any(needle in entry for needle in _NEEDLES):
-                self._take(entry)
+            if _CALLED in entry or _SETTLED in entry:
+                try:
+                    self._take(entry)
+                except ValueError as cause:
+                    self._unread = cause
+        if self._unread is not None:
+            what = f"an entry about an emergency cannot be read: {self._unread}"
+            raise LogRefused("log", what[:300], EVIDENCE) from self._unread
 
     def _take(self, entry: bytes) -> None:
         found = read_canonical(entry)
         request = str(found.get("request"))
         match found.get("type"):
             case Emergency.TYPE if request not in self._settled:
-                self.open[request] = read_time(found["until"])
+                self.open[request] = read_time(found.get("until", ""))
             case FollowUp.TYPE:
                 self._settled.add(request)
                 self.open.pop(request, None)

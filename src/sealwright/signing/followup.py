@@ -42,7 +42,7 @@ MAX_TOLD = 100
 UNHEARD = timedelta(minutes=10)
 _SLACK = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
-_LAST = millis(datetime(9999, 1, 1, tzinfo=UTC))  # a row may say a time that is none
+_LAST = millis(datetime(9999, 1, 1, tzinfo=UTC))
 _OFFICERS = "Two other officers of the tenant look at it."
 
 
@@ -127,10 +127,8 @@ class FollowUps:
             .limit(MAX_TOLD)
         )
         with self._requests.store.read() as connection:
-            return [
-                Alarm(row.request, row.tenant, time_of(min(row.due, _LAST)), row.due < today)
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(query).all()
+        return [Alarm(row.request, row.tenant, time_of(_by_row(row.due)), _by_row(row.due) < today) for row in rows]
 
     def unheard(self, now: datetime) -> Unheard:
         """Those of the log that its rows say otherwise of, or that this replica has not told of for too long."""
@@ -161,7 +159,7 @@ class FollowUps:
         for id_, due in owed.items():
             tenant = connection.execute(select(REQUESTS.c.tenant).where(REQUESTS.c.id == id_)).scalar() or ""
             row = connection.execute(select(FOLLOWUPS).where(FOLLOWUPS.c.request == id_)).one_or_none()
-            hidden = not tenant or row is None or row.outcome != "" or row.due > millis(due + _SECOND)
+            hidden = not tenant or row is None or row.outcome != "" or _by_row(row.due) > millis(due + _SECOND)
             if self._is_to_tell(id_, due, hidden, now):
                 alarms.append(Alarm(id_, tenant, due, due < now, hidden))
         return alarms
@@ -169,10 +167,10 @@ class FollowUps:
     def _is_to_tell(self, id_: str, due: datetime, hidden: bool, now: datetime) -> bool:
         heard = self._heard.get(id_)
         if heard is None:
-            return hidden or now - self._seen[id_] > UNHEARD
+            return hidden or abs(now - self._seen[id_]) > UNHEARD
         if hidden:
-            return now - heard > AGAIN
-        return due < now and now - max(heard, due) > AGAIN + _SLACK
+            return abs(now - heard) > AGAIN
+        return due < now and (heard > now or now - max(heard, due) > AGAIN + _SLACK)
 
     def _officer(self, stored: StoredRequest, outcome: Outcome, approval: Approval, now: datetime) -> Approver | None:
         """The officer of now whose word this is; None where it is nobody's."""
@@ -214,6 +212,11 @@ class FollowUps:
 
         self._requests.append([entry.encoded()], settled)
         return True
+
+
+def _by_row(said: object) -> int:
+    """When, in milliseconds: a row may say a time that is none, or a text."""
+    return min(max(said, 0), _LAST) if isinstance(said, int) else _LAST
 
 
 def _check_owed(stored: StoredRequest, history: History) -> None:

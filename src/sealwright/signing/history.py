@@ -29,6 +29,7 @@ from sealwright.log.entries import (
     FollowUp,
     Intent,
     Prepare,
+    Refusal,
     Request,
     Upload,
     Used,
@@ -44,7 +45,7 @@ from sealwright.signing.storedrequest import TAMPERED
 
 _LOOK = 4096
 _REMEMBERED = 256
-_INTENT = f'"type":"{Intent.TYPE}"'.encode()
+_INTENT, _REFUSAL = (f'"type":"{one.TYPE}"'.encode() for one in (Intent, Refusal))
 
 
 class Over(StrEnum):
@@ -175,9 +176,13 @@ class Histories:
             return seen.history
 
     def since(self, connection: Connection, id_: str, history: History) -> bool:
-        """Whether entries about a request came after its history was read, up to the head that this transaction finds."""
+        """Whether entries about a request came after its history was read, up to the head that this transaction finds. Intents and refusals
+        change no history: nobody waits for the last ones of an attempt, and the next one may be asked for before they come."""
         needle, head = _needle(id_), read_head(connection, self._name)
-        return head is None or any(needle in entry for entry in self._entries(connection, history.size, head.size))
+        return head is None or any(
+            needle in entry and _INTENT not in entry and _REFUSAL not in entry
+            for entry in self._entries(connection, history.size, head.size)
+        )
 
     def _head(self, connection: Connection) -> Head:
         least = self._writer.head.size
@@ -200,7 +205,10 @@ class Histories:
         growing, needle = Growing(seen.edge), _needle(id_)
         for entry in self._entries(connection, growing.size, head.size):
             growing.add(leaf_hash(entry))
-            seen.take(entry, needle)
+            try:
+                seen.take(entry, needle)
+            except (ValueError, KeyError) as cause:
+                raise LogRefused(id_, f"entry {growing.size - 1} about it cannot be read", TAMPERED) from cause
         if growing.edge != head.edge:
             raise LogRefused(
                 id_, "the log does not have it as it stands here: entries do not lead to its checkpoint", TAMPERED

@@ -115,6 +115,8 @@ def _prepared(fields: dict[str, Field], content: bytes | None) -> Prepared:
     named = fields.get("content")
     if (named is None) != (content is None) or (content is not None and named != str(Digest.of(content))):
         raise ValueError("the content beside it is not the one that it names")
+    if form == TUF.name and content is None:
+        raise ValueError("a role is signed with its content alone, which is read")
     return Prepared(
         format=form,
         kind=kind,

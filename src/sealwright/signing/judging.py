@@ -27,7 +27,7 @@ from sealwright.signing.preparers import Preparers, preparers_of
 from sealwright.signing.requestprovenance import proven_of
 from sealwright.signing.storedrequest import TAMPERED, StoredRequest
 from sealwright.signing.tables import State
-from sealwright.signing.wish import ServedKey, subject_of, subject_seen
+from sealwright.signing.wish import ServedKey, claims_are_signed, subject_of, subject_seen
 
 OVER = frozenset((State.SIGNED, State.WITHDRAWN, State.EXPIRED))
 _AGAIN = "Ask for the signatures again."
@@ -152,7 +152,7 @@ def judge_use(
         return Question(
             who,
             action,
-            subject_of(key, request.format, claims, request.count, prepared[0].content is not None),
+            subject_of(key, request.format, claims, request.count, claims_are_signed(prepared)),
             replace(
                 proven.within(context(who, claims.product or "")),
                 approvals=len(persons),

@@ -3,7 +3,7 @@
 Of several replicas one signs a request: intents and results are recorded in a transaction that finds the request's row, and locks it,
 with this attempt and this replica in it. A replica that stood still for longer than its lease finds another one there, and records nothing.
 An order of few has its intents in the transaction that makes it this replica's (`intents`): one commit less before the key is used. Where
-it waited for longer than `FRESH_S`, which is far less than a lease, they are recorded anew, and with them it is looked whose the request is.
+it waited for longer than `FRESH_S`, which is far less than a lease, it is looked whose the request is before the key is used.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.envelope.kinds import KINDS
@@ -38,12 +39,8 @@ APPEND_S = 60.0
 FRESH_S = 5.0
 # made once: building a statement costs more than running it
 _IDS = REQUESTS.c.id.in_(bindparam("ids", expanding=True))
-_HELD = (
-    select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder)
-    .where(_IDS)
-    .order_by(REQUESTS.c.id)  # one order of locking for all replicas
-    .with_for_update()
-)
+_SEEN = select(REQUESTS.c.id, REQUESTS.c.state, REQUESTS.c.attempt, REQUESTS.c.holder).where(_IDS)
+_HELD = _SEEN.order_by(REQUESTS.c.id).with_for_update()  # one order of locking for all replicas
 _SIGNED = update(REQUESTS).where(_IDS).values(state=State.SIGNED)
 _MADE = insert(SIGNATURES)
 Signed = tuple[Part, bytes]
@@ -95,12 +92,8 @@ class LogRecord:
             self._intents = {
                 str(entry.fields["request"]): part for part, entry in zip(self._parts, entries, strict=True)
             }
-            if new := [part for part in self._parts if part.order.intended < time.monotonic()]:
-                shapes, held = Shapes(), orders_of(new)
-                self._append(
-                    [self._intent(shapes, part.order, part.prepared, self._now) for part in new],
-                    lambda connection, _: _check_held(connection, held),
-                )
+            now = time.monotonic()
+            self._hold([part for part in self._parts if part.order.intended < now])
             self.began = True
             return
         refusals = []
@@ -140,6 +133,18 @@ class LogRecord:
 
     def close(self) -> None:
         """The writer is the service's."""
+
+    def _hold(self, parts: Sequence[Part]) -> None:
+        """Record the intents that are not there yet, once it is looked whose the requests are."""
+        held, shapes = orders_of(parts), Shapes()
+        if new := [part for part in parts if not part.order.intended]:
+            self._append(
+                [self._intent(shapes, part.order, part.prepared, self._now) for part in new],
+                lambda connection, _: _check_held(connection, held),
+            )
+        elif held:
+            with self._writer.reader.store.read() as connection:
+                _check(held, connection, _SEEN)
 
     def _intent(self, shapes: Shapes, order: Order, prepared: Prepared, now: datetime) -> bytes:
         """Those of one order differ in their artifact alone."""
@@ -199,7 +204,11 @@ class _GivenUp(RequestOver):
 
 def _check_held(connection: Connection, orders: Sequence[Order]) -> None:
     """_GivenUp unless each request is still being signed by this attempt of this replica; its row stays locked until the commit."""
-    rows = connection.execute(_HELD, {"ids": [order.request for order in orders]})
+    _check(orders, connection, _HELD)
+
+
+def _check(orders: Sequence[Order], connection: Connection, how: Select[Any]) -> None:
+    rows = connection.execute(how, {"ids": [order.request for order in orders]})
     held = {tuple(row) for row in rows}
     over = {
         order: RequestOver(

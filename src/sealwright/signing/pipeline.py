@@ -83,6 +83,8 @@ CONTENT_CHECKS: dict[str, Callable[[Prepared], None]] = {
     "fsverity": check_digest,
     "tuf": check_role,
 }
+# In whose content the claims are, which its check compares: of the others product and version are the client's word.
+CLAIMS_IN_CONTENT = frozenset(CONTENT_CHECKS) - {"authenticode", "verity", "fsverity"}
 # Where the content is what the signed bytes are made of, and not these bytes themselves.
 SIGNED_OF_CONTENT: dict[str, Callable[[bytes, HashName, str], bytes]] = {"jar": statement_of}
 # What keys sign that nobody asks a pipeline for
@@ -297,6 +299,8 @@ class Pipeline:
     def _check(self, prepared: Prepared) -> None:
         self._check_kind(prepared)
         if prepared.content is None:
+            if KINDS[prepared.kind].construction is Construction.TUF:
+                raise MalformedArtifact(prepared.path, "a role is signed with its content alone", "Stage it again.")
             return
         kind, digest = KINDS[prepared.kind], self._digest(prepared)
         made_of = SIGNED_OF_CONTENT.get(prepared.kind)

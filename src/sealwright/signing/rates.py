@@ -9,7 +9,7 @@
     rates.look(now)                     # every few seconds: counts what the log got since
     for alarm in rates.to_tell(): ...; rates.told(alarm)
 
-1. Counted are the intents of the log: uses of a key, of whichever replica, that no row can hide. Who asked, and for what product, is in the
+1. Counted are the intents of the log: what a key was to be used for, of whichever replica, that no row can hide. Who asked, and for what product, is in the
    request's row, as quotas count it.
 2. How far the log was counted, the counts and the alarm's own entry are of one transaction: of several replicas one counts an entry, once,
    and a restart forgets nothing.

@@ -69,7 +69,7 @@ from sealwright.signing.storedrequest import (
     used_text,
 )
 from sealwright.signing.tables import APPROVALS, REQUESTS, State
-from sealwright.signing.wish import ServedKey, Wish, needed_for, prepared_items, subject_of
+from sealwright.signing.wish import ServedKey, Wish, claims_are_signed, needed_for, prepared_items, subject_of
 from sealwright.store.engine import Store
 
 APPEND_S = 60.0
@@ -132,9 +132,8 @@ class Requests:
         claims = list(dict.fromkeys(one.claims for one in prepared))
         policies = self.policies()
         proven = proven_of(wish.provenance, prepared, policies)
-        subjects = [
-            subject_of(key, prepared[0].format, one, len(prepared), prepared[0].content is not None) for one in claims
-        ]
+        signed = claims_are_signed(prepared)
+        subjects = [subject_of(key, prepared[0].format, one, len(prepared), signed) for one in claims]
 
         def asks(connection: Connection | None, besides: ColumnElement[bool] | None = None) -> list[Question]:
             return [

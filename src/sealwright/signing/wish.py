@@ -17,6 +17,7 @@ from sealwright.formats.format import Prepared
 from sealwright.log.canonical import Field, canonical_json
 from sealwright.signing.desk import Desk
 from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
+from sealwright.signing.pipeline import CLAIMS_IN_CONTENT, CONTENT_CHECKS
 from sealwright.signing.policy import MOST_NEEDED, Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Question, Subject
 from sealwright.signing.privatepart import MAX_TEXT
@@ -70,6 +71,11 @@ def prepared_items(wish: Wish) -> list[Prepared]:
     prepared = [prepared_of(item, f"item {number}") for number, item in enumerate(wish.items)]
     if any((one.format, one.kind) != (prepared[0].format, prepared[0].kind) for one in prepared):
         raise RequestRefused("items", "they are of several formats", "Ask for each format by itself.")
+    contents = {one.content is not None for one in prepared}
+    if len(contents) > 1:
+        raise RequestRefused("items", "some come with their content, others without", "Ask for those by themselves.")
+    if True in contents and prepared[0].kind not in CONTENT_CHECKS:
+        raise RequestRefused("items", f"nobody reads the content of a {prepared[0].kind}", "Ask with its digest alone.")
     if len({one.claims for one in prepared}) > MAX_CLAIMS:
         raise LimitExceeded("items", f"more than {MAX_CLAIMS} different claims", "Ask in smaller parts.")
     return prepared
@@ -110,6 +116,11 @@ def _with_work(policies: Policies, question: Question) -> Iterator[Question]:
 def _refused(policies: Policies, question: Question, decision: Decision) -> PolicyRefused:
     what = decision.reason + wanted_and_found(policies, question)
     return PolicyRefused("policy", what, decision.advice or "Ask who decides what is allowed.")
+
+
+def claims_are_signed(prepared: Sequence[Prepared]) -> bool:
+    """Whether what each of them claims is read from bytes that are signed."""
+    return all(one.content is not None and (one.kind in CLAIMS_IN_CONTENT or not one.claims) for one in prepared)
 
 
 def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
