@@ -82,7 +82,7 @@ def test_a_device_is_offered_what_its_channel_offers_and_gets_those_very_bytes(w
         links = {name: one["href"] for name, one in artifact["_links"].items()}
         assert client.get(links["download"]).content == IMAGE
         assert client.get(links["md5sum"]).text == f"{artifact['hashes']['md5']}  system.swu\n"
-        assert client.get(links["download-http"]).content == IMAGE
+        assert links.keys() == {"download", "md5sum"}  # nobody who has TLS is sent where a token would be read along
         part = client.get(links["download"], headers={"range": "bytes=500000-"})
         assert (part.status_code, part.content) == (206, IMAGE[500_000:])
         assert part.headers["content-range"] == f"bytes 500000-699999/{len(IMAGE)}"
@@ -90,6 +90,20 @@ def test_a_device_is_offered_what_its_channel_offers_and_gets_those_very_bytes(w
         assert client.get(links["download"], headers={"range": "bytes=700000-"}).status_code == 416
         listing = client.get(links["download"].rpartition("/")[0]).json()
         assert [one["filename"] for one in listing] == ["system.swu"]
+
+
+def test_a_device_without_tls_is_led_back_by_the_listener_that_it_asked(world: World) -> None:
+    world.house.add("plc-plain")
+    with world.house.client("plc-plain") as client:
+        client.base_url = str(client.base_url).replace(world.house.https, world.house.http)
+        link = base(client)["deploymentBase"]
+        assert link.startswith(world.house.http)
+        (chunk,) = client.get(link).json()["deployment"]["chunks"]
+        (artifact,) = chunk["artifacts"]
+        links = {name: one["href"] for name, one in artifact["_links"].items()}
+        assert links.keys() == {"download-http", "md5sum-http"}
+        assert client.get(links["download-http"]).content == IMAGE
+        assert client.get(links["md5sum-http"]).text == f"{artifact['hashes']['md5']}  system.swu\n"
 
 
 def test_a_device_with_rauc_is_offered_the_bundle_for_rauc_alone(world: World) -> None:
@@ -273,6 +287,19 @@ def test_an_altered_file_a_withdrawn_release_and_an_older_repository_are_offered
             with house.client(f"plc-{number}") as other:
                 offered += "deploymentBase" in base(other)
         assert offered < 6
+
+
+def test_an_empty_file_has_no_range_but_its_whole(tmp_path: Path) -> None:
+    maker = Maker.at(tmp_path / "maker")
+    maker.offer(release_with(maker, "1.0.0", 1, b""))
+    house = hawkbit_house(tmp_path / "house", maker)
+    house.add("plc-1")
+    with serving_hawkbit(house), house.client("plc-1") as client:
+        (chunk,) = client.get(base(client)["deploymentBase"]).json()["deployment"]["chunks"]
+        download = chunk["artifacts"][0]["_links"]["download"]["href"]
+        for asked, status in (("bytes=0-", 200), ("bytes=5-", 416)):
+            answer = client.get(download, headers={"range": asked})
+            assert (answer.status_code, answer.headers["content-length"] == "0") == (status, status == 200)
 
 
 def test_the_configuration_says_what_is_wrong_with_it(tmp_path: Path, run: Run) -> None:

@@ -126,6 +126,8 @@ def add(store: Store, entry: Entry, now: datetime) -> None:
 
 def remove(store: Store, id_: str) -> None:
     """Take a device out, with all that it told; UsageError where it is not there."""
+    if not is_device(id_):
+        raise not_there(id_)
     with store.write() as connection:
         connection.execute(delete(ACTIONS).where(ACTIONS.c.device == id_))
         if not connection.execute(delete(DEVICES).where(DEVICES.c.id == id_)).rowcount:
