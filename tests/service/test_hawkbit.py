@@ -87,6 +87,9 @@ def test_a_device_is_offered_what_its_channel_offers_and_gets_those_very_bytes(w
         assert (part.status_code, part.content) == (206, IMAGE[500_000:])
         assert part.headers["content-range"] == f"bytes 500000-699999/{len(IMAGE)}"
         assert client.get(links["download"], headers={"range": "bytes=100-199"}).content == IMAGE[100:200]
+        for known, sent in ((part.headers["etag"], IMAGE[100:]), ('"another"', IMAGE)):
+            resumed = client.get(links["download"], headers={"range": "bytes=100-", "if-range": known})
+            assert resumed.content == sent
         assert client.get(links["download"], headers={"range": "bytes=700000-"}).status_code == 416
         listing = client.get(links["download"].rpartition("/")[0]).json()
         assert [one["filename"] for one in listing] == ["system.swu"]

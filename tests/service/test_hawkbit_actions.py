@@ -133,6 +133,21 @@ def test_a_clock_that_was_set_back_hides_no_later_question(store: Store) -> None
         assert device.polled == asked
 
 
+def test_a_device_that_is_entered_again_speaks_of_no_action_from_before(store: Store) -> None:
+    """Its success with an older release would else count as that of the newer one that has its number."""
+    for number, release in ((1, SEVEN), (2, EIGHT)):
+        add(store, ENTRY, NOW)
+        order = order_for(store, DEVICE, offered(release), NOW)
+        assert order is not None
+        assert (order.doing, order.action.number, order.action.release) == (Doing.INSTALL, number, release)
+        assert tell(store, "plc-1", number, State.PROCEEDING, ("writing",), NOW) is Words.TAKEN
+        remove(store, "plc-1")
+        assert tell(store, "plc-1", number, State.SUCCESS, (), NOW) is Words.CLOSED
+    with store.read() as connection:
+        (left,) = actions_of(connection, "plc-1")
+    assert (left.number, left.state, left.details) == (2, State.CANCELED, ())
+
+
 @pytest.mark.parametrize("id_", ["plc-2", "\udcff\x1b[31m", "x" * 5000])
 def test_who_is_not_entered_can_neither_be_removed_nor_offered_anything_again(store: Store, id_: str) -> None:
     """Also a name that no database takes: what a shell passes on is any octets."""

@@ -261,15 +261,16 @@ async def artifact(
         raise NotFoundException
     if name != bundle.name:
         return Response(f"{bundle.sums.md5}  {bundle.name}\n".encode(), media_type=OCTETS)
-    size = bundle.sums.size
-    start, end = _range(request.headers.get("range", ""), size)
+    size, etag = bundle.sums.size, f'"{bundle.sums.sha256}"'
+    same = request.headers.get("if-range", etag) == etag
+    start, end = _range(request.headers.get("range", "") if same else "", size)
     if 0 < start >= size:
         raise HTTPException("the file is shorter", status_code=416, headers={"content-range": f"bytes */{size}"})
     served = await asyncio.to_thread(desk.offers.files.opened, bundle.target)
     headers = {
         "content-length": str(end - start),
         "accept-ranges": "bytes",
-        "etag": f'"{bundle.sums.sha256}"',
+        "etag": etag,
         **({"content-range": f"bytes {start}-{end - 1}/{size}"} if end - start < size else {}),
     }
     status = 206 if end - start < size else 200
