@@ -278,6 +278,10 @@ def test_an_altered_file_a_withdrawn_release_and_an_older_repository_are_offered
         house.says("was seen before")
         assert base(client).keys() == {"configData"}
         assert client.get(f"{house.https}/health").json()["offering"] is False
+        # who had begun is told to come again, which is no failure of the release
+        for asked in (link, download, cancel):
+            later = client.get(asked)
+            assert (later.status_code, later.headers["retry-after"]) == (503, "10")
         # a newer release, for a part of the devices
         house.published()
         maker.repository.snapshot.version = maker.repository.timestamp.version = 5
@@ -316,6 +320,7 @@ def test_the_configuration_says_what_is_wrong_with_it(tmp_path: Path, run: Run) 
     for before, after, why in (
         ('address = "https', 'address = "ftp', "https://HOST"),
         ('tenant = "acme"', 'tenant = "a/b"', "1 to 64 letters"),
+        ("poll_seconds = 1", "poll_seconds = 86400", "at most 86399"),
         (str(maker.repository.root_digest), "sha256:" + "0" * 64, "its first root is"),
     ):
         house.configuration.write_text(good.replace(before, after))

@@ -40,7 +40,7 @@ from sealwright.service.hawkbitactions import Action, Doing, Order, Words, order
 from sealwright.service.hawkbitconfig import Door
 from sealwright.service.hawkbitdoor import DeviceDoor
 from sealwright.service.hawkbitfiles import ServedFile
-from sealwright.service.hawkbitoffers import Bundle, RepositoryOffers
+from sealwright.service.hawkbitoffers import Bundle, RepositoryOffers, View
 from sealwright.service.hawkbitregister import Registered
 from sealwright.service.hawkbittables import State
 from sealwright.service.hawkbittold import describe_device, note_poll
@@ -95,16 +95,26 @@ class HawkbitDesk:
         view = self.offers.current
         if view is None or device.entry.path not in view.products:
             return None, ()
-        offered = view.offered(device.entry)
-        order = order_for(self.store, device, offered, self.clock())
-        return order, offered.bundles if offered is not None else ()
+        return self._of(view, device)
+
+    def begun(self, device: Registered) -> tuple[Order | None, tuple[Bundle, ...]]:
+        """The same for a device that has begun: 503 where that is so now. A 404 it would tell as a failure, and be offered nothing more."""
+        view = self.offers.current
+        if view is None or device.entry.path not in view.products:
+            raise HTTPException("nothing is offered now", status_code=503, headers={"retry-after": "10"})
+        return self._of(view, device)
 
     def bundles(self, device: Registered, number: int) -> tuple[Action, tuple[Bundle, ...]]:
         """The action that a device is to install, with its files; NotFoundException where it is none of that number."""
-        order, bundles = self.order(device)
+        order, bundles = self.begun(device)
         if order is None or order.doing is not Doing.INSTALL or order.action.number != number:
             raise NotFoundException
         return order.action, bundles
+
+    def _of(self, view: View, device: Registered) -> tuple[Order | None, tuple[Bundle, ...]]:
+        offered = view.offered(device.entry)
+        order = order_for(self.store, device, offered, self.clock())
+        return order, offered.bundles if offered is not None else ()
 
 
 def resources(desk: HawkbitDesk) -> Litestar:
@@ -305,7 +315,7 @@ async def _told(desk: HawkbitDesk, device: Registered, number: int, state: State
 
 
 def _cancelling(desk: HawkbitDesk, device: Registered, number: int) -> None:
-    order, _ = desk.order(device)
+    order, _ = desk.begun(device)
     if order is None or order.doing is not Doing.CANCEL or order.action.number != number:
         raise NotFoundException
 
