@@ -14,6 +14,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,16 @@ class Postgres:
     def sql(self, url: str, statement: str) -> str:
         """What psql prints for a statement, without headings."""
         return self._run("psql", "-h", self.folder, "-U", USER, "-Atqc", statement, _name(url))
+
+    def until_waiting(self, url: str) -> None:
+        """Wait until a transaction in a database waits for another one's lock."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        until = time.monotonic() + 30
+        while self.sql(url, waiting).strip() == "0":
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
     def dump(self, url: str) -> bytes:
         """A backup of a database."""

@@ -82,14 +82,31 @@ def test_a_device_is_offered_what_its_channel_offers_and_gets_those_very_bytes(w
         links = {name: one["href"] for name, one in artifact["_links"].items()}
         assert client.get(links["download"]).content == IMAGE
         assert client.get(links["md5sum"]).text == f"{artifact['hashes']['md5']}  system.swu\n"
-        assert client.get(links["download-http"]).content == IMAGE
+        assert links.keys() == {"download", "md5sum"}  # nobody who has TLS is sent where a token would be read along
         part = client.get(links["download"], headers={"range": "bytes=500000-"})
         assert (part.status_code, part.content) == (206, IMAGE[500_000:])
         assert part.headers["content-range"] == f"bytes 500000-699999/{len(IMAGE)}"
         assert client.get(links["download"], headers={"range": "bytes=100-199"}).content == IMAGE[100:200]
+        for known, sent in ((part.headers["etag"], IMAGE[100:]), ('"another"', IMAGE)):
+            resumed = client.get(links["download"], headers={"range": "bytes=100-", "if-range": known})
+            assert resumed.content == sent
         assert client.get(links["download"], headers={"range": "bytes=700000-"}).status_code == 416
         listing = client.get(links["download"].rpartition("/")[0]).json()
         assert [one["filename"] for one in listing] == ["system.swu"]
+
+
+def test_a_device_without_tls_is_led_back_by_the_listener_that_it_asked(world: World) -> None:
+    world.house.add("plc-plain")
+    with world.house.client("plc-plain") as client:
+        client.base_url = str(client.base_url).replace(world.house.https, world.house.http)
+        link = base(client)["deploymentBase"]
+        assert link.startswith(world.house.http)
+        (chunk,) = client.get(link).json()["deployment"]["chunks"]
+        (artifact,) = chunk["artifacts"]
+        links = {name: one["href"] for name, one in artifact["_links"].items()}
+        assert links.keys() == {"download-http", "md5sum-http"}
+        assert client.get(links["download-http"]).content == IMAGE
+        assert client.get(links["md5sum-http"]).text == f"{artifact['hashes']['md5']}  system.swu\n"
 
 
 def test_a_device_with_rauc_is_offered_the_bundle_for_rauc_alone(world: World) -> None:
@@ -261,6 +278,10 @@ def test_an_altered_file_a_withdrawn_release_and_an_older_repository_are_offered
         house.says("was seen before")
         assert base(client).keys() == {"configData"}
         assert client.get(f"{house.https}/health").json()["offering"] is False
+        # who had begun is told to come again, which is no failure of the release
+        for asked in (link, download, cancel):
+            later = client.get(asked)
+            assert (later.status_code, later.headers["retry-after"]) == (503, "10")
         # a newer release, for a part of the devices
         house.published()
         maker.repository.snapshot.version = maker.repository.timestamp.version = 5
@@ -275,6 +296,19 @@ def test_an_altered_file_a_withdrawn_release_and_an_older_repository_are_offered
         assert offered < 6
 
 
+def test_an_empty_file_has_no_range_but_its_whole(tmp_path: Path) -> None:
+    maker = Maker.at(tmp_path / "maker")
+    maker.offer(release_with(maker, "1.0.0", 1, b""))
+    house = hawkbit_house(tmp_path / "house", maker)
+    house.add("plc-1")
+    with serving_hawkbit(house), house.client("plc-1") as client:
+        (chunk,) = client.get(base(client)["deploymentBase"]).json()["deployment"]["chunks"]
+        download = chunk["artifacts"][0]["_links"]["download"]["href"]
+        for asked, status in (("bytes=0-", 200), ("bytes=5-", 416)):
+            answer = client.get(download, headers={"range": asked})
+            assert (answer.status_code, answer.headers["content-length"] == "0") == (status, status == 200)
+
+
 def test_the_configuration_says_what_is_wrong_with_it(tmp_path: Path, run: Run) -> None:
     maker = Maker.at(tmp_path / "maker")
     maker.offer(release_with(maker, "1.0.0", 1, IMAGE))
@@ -286,6 +320,7 @@ def test_the_configuration_says_what_is_wrong_with_it(tmp_path: Path, run: Run) 
     for before, after, why in (
         ('address = "https', 'address = "ftp', "https://HOST"),
         ('tenant = "acme"', 'tenant = "a/b"', "1 to 64 letters"),
+        ("poll_seconds = 1", "poll_seconds = 86400", "at most 86399"),
         (str(maker.repository.root_digest), "sha256:" + "0" * 64, "its first root is"),
     ):
         house.configuration.write_text(good.replace(before, after))

@@ -6,21 +6,24 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from threading import Thread
 
 import pytest
+from sqlalchemy import update
 from tuf.api.metadata import TargetFile
 
 from kit.fleet import NOW, FleetDevice
+from kit.postgres import Postgres
 from sealwright.artifact.digest import Digest
 from sealwright.errors import LimitExceeded, UsageError
 from sealwright.release.channels import Named
 from sealwright.release.layout import product_path
 from sealwright.service.fleetregister import device_of, import_devices, retire
-from sealwright.service.hawkbitactions import Action, Doing, Order, Words, actions_of, decide, order_for, tell
+from sealwright.service.hawkbitactions import Action, Doing, Order, Words, actions_of, again, decide, order_for, tell
 from sealwright.service.hawkbitfiles import Sums
 from sealwright.service.hawkbitoffers import Bundle, ForDevice
-from sealwright.service.hawkbitregister import Entry, Registered, add, entry_of, find, is_known, token_known
-from sealwright.service.hawkbittables import State, Updater
+from sealwright.service.hawkbitregister import Entry, Registered, add, entry_of, find, is_known, remove, token_known
+from sealwright.service.hawkbittables import ACTIONS, State, Updater
 from sealwright.service.hawkbittold import describe_device, note_poll
 from sealwright.service.hawkbitwire import ConfigData
 from sealwright.store.engine import Store, open_store
@@ -95,6 +98,68 @@ def test_what_is_told_is_kept_and_a_closed_action_takes_no_further_word(store: S
     with store.read() as connection:
         (kept,) = actions_of(connection, "plc-1")
     assert kept == replace(BEGUN, state=State.SUCCESS, told=NOW, details=("a\\x00b", "x" * 200))
+
+
+def test_of_two_words_at_once_the_one_that_closes_an_action_is_the_last(database_server: Postgres) -> None:
+    """On PostgreSQL, where both write at once: one that waits sees what the other wrote."""
+    url = database_server.database()
+    taken: list[Words] = []
+    with closing(open_store(url)) as store:
+        add(store, ENTRY, NOW)
+        order_for(store, DEVICE, offered(SEVEN), NOW)
+        taken.append(tell(store, "plc-1", 1, State.PROCEEDING, (), NOW))
+        with store.write() as connection:
+            connection.execute(update(ACTIONS).values(state=State.SUCCESS.value))
+            late = Thread(target=lambda: taken.append(tell(store, "plc-1", 1, State.PROCEEDING, (), NOW)))
+            late.start()
+            database_server.until_waiting(url)
+        late.join()
+        assert taken == [Words.TAKEN, Words.CLOSED]
+        with store.read() as connection:
+            (kept,) = actions_of(connection, "plc-1")
+        assert kept.state is State.SUCCESS
+
+
+def test_a_clock_that_was_set_back_hides_no_later_question(store: Store) -> None:
+    add(store, ENTRY, NOW)
+    for asked in (NOW + timedelta(days=400), NOW):
+        with store.read() as connection:
+            device = find(connection, "plc-1")
+        assert device is not None
+        note_poll(store, device, asked)
+        with store.read() as connection:
+            device = find(connection, "plc-1")
+        assert device is not None
+        assert device.polled == asked
+
+
+def test_a_device_that_is_entered_again_speaks_of_no_action_from_before(store: Store) -> None:
+    """Its success with an older release would else count as that of the newer one that has its number."""
+    for number, release in ((1, SEVEN), (2, EIGHT)):
+        add(store, ENTRY, NOW)
+        order = order_for(store, DEVICE, offered(release), NOW)
+        assert order is not None
+        assert (order.doing, order.action.number, order.action.release) == (Doing.INSTALL, number, release)
+        assert tell(store, "plc-1", number, State.PROCEEDING, ("writing",), NOW) is Words.TAKEN
+        remove(store, "plc-1")
+        assert tell(store, "plc-1", number, State.SUCCESS, (), NOW) is Words.CLOSED
+    with store.read() as connection:
+        (left,) = actions_of(connection, "plc-1")
+    assert (left.number, left.state, left.details) == (2, State.CANCELED, ())
+
+
+@pytest.mark.parametrize("id_", ["plc-2", "\udcff\x1b[31m", "x" * 5000])
+def test_who_is_not_entered_can_neither_be_removed_nor_offered_anything_again(store: Store, id_: str) -> None:
+    """Also a name that no database takes: what a shell passes on is any octets."""
+    add(store, ENTRY, NOW)
+    order_for(store, DEVICE, offered(SEVEN), NOW)
+    tell(store, "plc-1", 1, State.FAILURE, (), NOW)
+    assert again(store, "plc-1") == 1
+    for refused in (again, remove):
+        with pytest.raises(UsageError) as said:
+            refused(store, id_)
+        assert "\x1b" not in str(said.value)
+    remove(store, "plc-1")
 
 
 def test_a_device_describes_itself_within_bounds(store: Store) -> None:

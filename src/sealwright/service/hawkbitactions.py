@@ -19,11 +19,12 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
+from sealwright.artifact.report import is_device
 from sealwright.errors import UsageError
 from sealwright.release.channels import Named
 from sealwright.service.fleetregister import time_of
 from sealwright.service.hawkbitoffers import ForDevice
-from sealwright.service.hawkbitregister import Registered
+from sealwright.service.hawkbitregister import Registered, not_there
 from sealwright.service.hawkbittables import ACTIONS, State
 from sealwright.store.engine import Store
 
@@ -118,7 +119,7 @@ def generation_of(device: Registered, actions: Sequence[Action]) -> int:
 def tell(store: Store, device: str, number: int, state: State, details: Sequence[str], now: datetime) -> Words:
     """Write what a device told of an action. state: that its words come to."""
     with store.write() as connection:
-        found = action(connection, device, number)
+        found = _locked(connection, device, number)
         if found is None:
             return Words.UNKNOWN
         if found.state not in _TAKES_WORDS:
@@ -129,7 +130,9 @@ def tell(store: Store, device: str, number: int, state: State, details: Sequence
 
 
 def again(store: Store, device: str) -> int:
-    """Let what failed on a device be offered again; how many. UsageError where nothing did."""
+    """Let what failed on a device be offered again; how many. UsageError where nothing did, or it is no device."""
+    if not is_device(device):
+        raise not_there(device)
     with store.write() as connection:
         failed = [one for one in actions_of(connection, device) if one.state is State.FAILURE]
         for one in failed:
@@ -137,13 +140,6 @@ def again(store: Store, device: str) -> int:
     if not failed:
         raise UsageError(f"device {display(device[:80])}", "nothing failed there", "See: sealwright fleet updater list")
     return len(failed)
-
-
-def action(connection: Connection, device: str, number: int) -> Action | None:
-    """One by its number."""
-    asked = select(ACTIONS).where(ACTIONS.c.device == device, ACTIONS.c.number == number)
-    row = connection.execute(asked).one_or_none()
-    return None if row is None else _action(row)
 
 
 def actions_of(connection: Connection, device: str) -> Iterator[Action]:
@@ -157,6 +153,13 @@ def latest(connection: Connection) -> dict[str, Action]:
     newest = select(ACTIONS.c.device, func.max(ACTIONS.c.number).label("number")).group_by(ACTIONS.c.device).subquery()
     asked = select(ACTIONS).join(newest, (newest.c.device == ACTIONS.c.device) & (newest.c.number == ACTIONS.c.number))
     return {row.device: _action(row) for row in connection.execute(asked)}
+
+
+def _locked(connection: Connection, device: str, number: int) -> Action | None:
+    """One by its number, which nobody else writes before this transaction ends."""
+    asked = select(ACTIONS).where(ACTIONS.c.device == device, ACTIONS.c.number == number).with_for_update()
+    row = connection.execute(asked).one_or_none()
+    return None if row is None else _action(row)
 
 
 def _write(connection: Connection, one: Action) -> None:

@@ -38,7 +38,7 @@ from sealwright.service.tls import TlsFiles
 FIRST_LINE = "# sealwright hawkbit 1"
 HAWKBIT = Complaint(MalformedConfiguration, 1 << 20, "Correct it; `sealwright serve hawkbit FILE --check` reads it.")
 POLL_SECONDS = 300
-MAX_POLL_SECONDS = 86400
+MAX_POLL_SECONDS = 86399  # 23:59:59, the last that clients read as a time
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ADDRESS = re.compile(r"(https?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?|(https?)://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 

@@ -25,7 +25,7 @@ from tuf.api.metadata import TargetFile
 from sealwright.artifact.digest import Digest, HashName
 from sealwright.artifact.manifest import Manifest, Over, parse_manifest
 from sealwright.artifact.names import display
-from sealwright.errors import RepositoryRefused, SealwrightError
+from sealwright.errors import OutputRefused, RepositoryRefused, SealwrightError
 from sealwright.release.channels import Channels, Named
 from sealwright.release.client import Client, check_versions, fetch_first_root, open_client
 from sealwright.release.description import MAX_BYTES, NAME, parse_description
@@ -126,10 +126,15 @@ class RepositoryOffers:
             self._why = ""
             self._log({"event": "repository", "until": str(self._view.ends), "products": len(self._view.products)})
         except SealwrightError as cause:
-            self._view = None
-            if self._why != str(cause):
-                self._why = str(cause)
-                self._log({"event": "repository-refused", "code": cause.code, "why": self._why[:500]})
+            self._refuse(cause.code, str(cause))
+        except Exception as cause:  # noqa: BLE001 - whatever it is: nothing is offered, and the next look is taken
+            self._refuse("SW-ERROR", f"{type(cause).__name__}: {cause}")
+
+    def _refuse(self, code: str, why: str) -> None:
+        self._view = None
+        if self._why != why:
+            self._why = why
+            self._log({"event": "repository-refused", "code": code, "why": why[:500]})
 
     def check(self) -> View:
         """Read it now; raises what refuses it."""
@@ -139,7 +144,10 @@ class RepositoryOffers:
         return self._view
 
     def _read(self, stamp: tuple[int, ...], asked: frozenset[ProductPath]) -> View:
-        os.makedirs(self._state, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self._state, mode=0o700, exist_ok=True)
+        except OSError as cause:
+            raise OutputRefused(self._state, cause.strerror or "no folder can be made", "See to `state`.") from cause
         fetcher = FolderFetcher(self._repository)
         first = fetch_first_root(fetcher, METADATA)
         client = open_client(first, self._root, self._state, fetcher, (METADATA, TARGETS), self._clock())
@@ -159,7 +167,9 @@ class RepositoryOffers:
         """The second part of point 1."""
         found = dict(client.versions())
         with self._store.write() as connection:
-            seen = {row.name: row.version for row in connection.execute(select(SEEN))}
+            # another replica waits, so that it never writes less than this one
+            locked = select(SEEN).where(SEEN.c.name.in_(found)).with_for_update()
+            seen = {row.name: row.version for row in connection.execute(locked)}
             check_versions(found, seen, client.subject)
             connection.execute(delete(SEEN).where(SEEN.c.name.in_(found)))
             connection.execute(insert(SEEN), [{"name": name, "version": version} for name, version in found.items()])
@@ -195,11 +205,16 @@ class RepositoryOffers:
             self._log({"event": "release-not-offered", **told})
             return ()
         suffixes = tuple(one.suffix.encode() for one in Updater)
-        return tuple(
+        bundles = tuple(
             self._bundle(client, path.member(named.version, one.path), one.name, listed[one.path], manifest.algorithm)
             for one in description.components
             if one.path in listed and one.path.endswith(suffixes)
         )
+        if len({one.name for one in bundles}) != len(bundles):
+            raise RepositoryRefused(
+                path.manifest(named.version), "two of its files have one name in different folders", _AGAIN
+            )
+        return bundles
 
     def _bundle(self, client: Client, name: str, component: str, bound: bytes, algorithm: HashName) -> Bundle:
         target = client.target(name)
@@ -211,8 +226,8 @@ class RepositoryOffers:
         if algorithm is HashName.SHA256:
             same = sums.sha256 == bound.hex()
         else:
-            with self.files.opened(target) as file:
-                same = file.digests([algorithm])[algorithm].value == bound
+            with self.files.opened(target) as served:
+                same = served.file.digests([algorithm])[algorithm].value == bound
         if not same:
             raise RepositoryRefused(display(name), "it is not the file that the release's manifest binds", _AGAIN)
         return Bundle(component, name.rpartition("/")[2], target, sums)

@@ -7,7 +7,8 @@
     GET  /softwaremodules/N/artifacts(/NAME)        the files;         NAME.MD5SUM         as md5sum writes it
 
 A device is known before its body is read (`hawkbitdoor.py`), and sees its own actions alone. What it tells is kept as told. A file is served as the
-repository's metadata names it, in ranges too; where it changes meanwhile, the connection is cut before the changed byte leaves.
+repository's metadata names it, in ranges too; where it changes meanwhile, the connection is cut before the changed byte leaves. Links lead back by the
+listener that was asked: one without TLS is named to nobody who has it, whose token would be read along the way.
 Source: hawkBit's "Direct Device Integration API".
 """
 
@@ -32,15 +33,14 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from sealwright import __version__
-from sealwright.artifact.source import OpenArtifact
-from sealwright.errors import ChangedWhileRead, LimitExceeded, SealwrightError, StoreConflict, StoreUnavailable
+from sealwright.errors import LimitExceeded, SealwrightError, StoreConflict, StoreUnavailable
 from sealwright.service.description import OPEN, PATH, describe
 from sealwright.service.edge import NUMBER, PROBLEM
 from sealwright.service.hawkbitactions import Action, Doing, Order, Words, order_for, tell
 from sealwright.service.hawkbitconfig import Door
 from sealwright.service.hawkbitdoor import DeviceDoor
-from sealwright.service.hawkbitfiles import BLOCK
-from sealwright.service.hawkbitoffers import Bundle, RepositoryOffers
+from sealwright.service.hawkbitfiles import ServedFile
+from sealwright.service.hawkbitoffers import Bundle, RepositoryOffers, View
 from sealwright.service.hawkbitregister import Registered
 from sealwright.service.hawkbittables import State
 from sealwright.service.hawkbittold import describe_device, note_poll
@@ -95,16 +95,26 @@ class HawkbitDesk:
         view = self.offers.current
         if view is None or device.entry.path not in view.products:
             return None, ()
-        offered = view.offered(device.entry)
-        order = order_for(self.store, device, offered, self.clock())
-        return order, offered.bundles if offered is not None else ()
+        return self._of(view, device)
+
+    def begun(self, device: Registered) -> tuple[Order | None, tuple[Bundle, ...]]:
+        """The same for a device that has begun: 503 where that is so now. A 404 it would tell as a failure, and be offered nothing more."""
+        view = self.offers.current
+        if view is None or device.entry.path not in view.products:
+            raise HTTPException("nothing is offered now", status_code=503, headers={"retry-after": "10"})
+        return self._of(view, device)
 
     def bundles(self, device: Registered, number: int) -> tuple[Action, tuple[Bundle, ...]]:
         """The action that a device is to install, with its files; NotFoundException where it is none of that number."""
-        order, bundles = self.order(device)
+        order, bundles = self.begun(device)
         if order is None or order.doing is not Doing.INSTALL or order.action.number != number:
             raise NotFoundException
         return order.action, bundles
+
+    def _of(self, view: View, device: Registered) -> tuple[Order | None, tuple[Bundle, ...]]:
+        offered = view.offered(device.entry)
+        order = order_for(self.store, device, offered, self.clock())
+        return order, offered.bundles if offered is not None else ()
 
 
 def resources(desk: HawkbitDesk) -> Litestar:
@@ -261,19 +271,20 @@ async def artifact(
         raise NotFoundException
     if name != bundle.name:
         return Response(f"{bundle.sums.md5}  {bundle.name}\n".encode(), media_type=OCTETS)
-    size = bundle.sums.size
-    start, end = _range(request.headers.get("range", ""), size)
-    if start >= size > 0:
+    size, etag = bundle.sums.size, f'"{bundle.sums.sha256}"'
+    same = request.headers.get("if-range", etag) == etag
+    start, end = _range(request.headers.get("range", "") if same else "", size)
+    if 0 < start >= size:
         raise HTTPException("the file is shorter", status_code=416, headers={"content-range": f"bytes */{size}"})
-    file = await asyncio.to_thread(desk.offers.files.opened, bundle.target)
+    served = await asyncio.to_thread(desk.offers.files.opened, bundle.target)
     headers = {
         "content-length": str(end - start),
         "accept-ranges": "bytes",
-        "etag": f'"{bundle.sums.sha256}"',
+        "etag": etag,
         **({"content-range": f"bytes {start}-{end - 1}/{size}"} if end - start < size else {}),
     }
     status = 206 if end - start < size else 200
-    return Stream(_blocks(file, start, end, desk.log), media_type=OCTETS, headers=headers, status_code=status)
+    return Stream(_blocks(served, start, end, desk.log), media_type=OCTETS, headers=headers, status_code=status)
 
 
 @get("/health", summary="Whether it serves", opt={OPEN: True})
@@ -304,7 +315,7 @@ async def _told(desk: HawkbitDesk, device: Registered, number: int, state: State
 
 
 def _cancelling(desk: HawkbitDesk, device: Registered, number: int) -> None:
-    order, _ = desk.order(device)
+    order, _ = desk.begun(device)
     if order is None or order.doing is not Doing.CANCEL or order.action.number != number:
         raise NotFoundException
 
@@ -313,14 +324,12 @@ def _artifact(
     desk: HawkbitDesk, request: Request[Any, Any, Any], device: Registered, number: int, bundle: Bundle
 ) -> Artifact:
     asked_at: Door = request.scope["state"][ASKED_AT]
-    below = f"{_below(desk.door.tenant, device)}/softwaremodules/{number}/artifacts/{bundle.name}"
-    links = ArtifactLinks()
-    if asked_at is not desk.plain:
-        links.download = Href(asked_at.address + below)
-        links.md5sum = Href(asked_at.address + below + MD5SUM)
-    if desk.plain is not None:
-        links.download_http = Href(desk.plain.address + below)
-        links.md5sum_http = Href(desk.plain.address + below + MD5SUM)
+    file = f"{asked_at.address}{_below(desk.door.tenant, device)}/softwaremodules/{number}/artifacts/{bundle.name}"
+    href, md5sum = Href(file), Href(file + MD5SUM)
+    if asked_at is desk.plain:
+        links = ArtifactLinks(download_http=href, md5sum_http=md5sum)
+    else:
+        links = ArtifactLinks(href, md5sum)
     sums = bundle.sums
     return Artifact(bundle.name, Hashes(sums.sha1, sums.md5, sums.sha256), sums.size, links)
 
@@ -343,26 +352,18 @@ def _range(said: str, size: int) -> tuple[int, int]:
     return int(found[1]), last
 
 
-async def _blocks(file: OpenArtifact, start: int, end: int, log: Log) -> AsyncIterator[bytes]:
+async def _blocks(served: ServedFile, start: int, end: int, log: Log) -> AsyncIterator[bytes]:
     try:
         at = start
         while at < end:
-            data = await asyncio.to_thread(_block, file, at, min(BLOCK, end - at))
+            data = (await asyncio.to_thread(served.read, at))[: end - at]
             at += len(data)
             yield data
     except SealwrightError as cause:
         log({"event": "download-cut", "code": cause.code, "why": str(cause)[:500]})
         raise
     finally:
-        file.close()
-
-
-def _block(file: OpenArtifact, at: int, size: int) -> bytes:
-    data = file.read_at(at, size)
-    file.check_unchanged()
-    if len(data) != size:
-        raise ChangedWhileRead(file.path, "it became shorter", "Publish the repository again.")
-    return data
+        served.close()
 
 
 def _document() -> OpenAPIConfig:

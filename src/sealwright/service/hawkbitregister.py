@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.names import display
@@ -23,7 +23,7 @@ from sealwright.log.canonical import MAX_INTEGER
 from sealwright.release.layout import ProductPath, product_path
 from sealwright.service import fleettables
 from sealwright.service.fleetregister import time_of
-from sealwright.service.hawkbittables import ACTIONS, DEVICES, Proof, Updater
+from sealwright.service.hawkbittables import ACTIONS, DEVICES, Proof, State, Updater
 from sealwright.store.engine import Store
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -125,9 +125,17 @@ def add(store: Store, entry: Entry, now: datetime) -> None:
 
 
 def remove(store: Store, id_: str) -> None:
-    """Take a device out, with all that it told; UsageError where it is not there."""
+    """Take a device out, with all that it told; UsageError where it is not there.
+
+    Its last action stays, closed: entered again, a device that still speaks of an old one must not be taken to mean a new one of that number.
+    """
+    if not is_device(id_):
+        raise not_there(id_)
     with store.write() as connection:
-        connection.execute(delete(ACTIONS).where(ACTIONS.c.device == id_))
+        its = ACTIONS.c.device == id_
+        last = connection.execute(select(func.max(ACTIONS.c.number)).where(its)).scalar()
+        connection.execute(delete(ACTIONS).where(its, ACTIONS.c.number != last))
+        connection.execute(update(ACTIONS).where(its).values(state=State.CANCELED.value, details="[]"))
         if not connection.execute(delete(DEVICES).where(DEVICES.c.id == id_)).rowcount:
             raise not_there(id_)
 

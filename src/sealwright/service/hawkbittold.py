@@ -17,8 +17,8 @@ NOTED = timedelta(minutes=10)  # so that a poll need not wait for a commit
 
 
 def note_poll(store: Store, device: Registered, now: datetime) -> None:
-    """Write that a device asked, at most once in `NOTED`."""
-    if device.polled is None or now - device.polled >= NOTED:
+    """Write that a device asked, at most once in `NOTED`; at once where the clock was set back."""
+    if device.polled is None or abs(now - device.polled) >= NOTED:
         with store.write() as connection:
             here = DEVICES.c.id == device.entry.id
             connection.execute(update(DEVICES).where(here).values(polled=int(now.timestamp())))

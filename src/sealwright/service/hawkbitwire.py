@@ -48,7 +48,7 @@ class ControllerBase(Struct):
 
 
 class ArtifactLinks(Struct, omit_defaults=True):
-    """Where a file is: over TLS, and without where that is offered."""
+    """Where a file is: over TLS, or without for who asked without."""
 
     download: Href | None = None
     md5sum: Href | None = None
