@@ -33,7 +33,7 @@ verifiers: install ## write docs/verifiers.md from what the real verifiers answe
 	@$(PY) -m pytest -n 2 tests/interop/test_table.py -k "accepts" --write-verifiers docs/verifiers.md
 
 test: lint ## everything that CI runs; ends with pytest's closing line
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@$(PY) -m pytest -n 3 --dist worksteal --durations 20 --durations-min 5
 
 bundle: install ## dist/: what a machine without network installs or carries (docs/bundle.md)
 	@PYTHONPATH=src:scripts $(PY) -m bundling

@@ -37,7 +37,10 @@ IMPORTS = ELSEWHERE + "from importlib import import_module\nfor name in sys.argv
 OF_EXTRAS = (
     "sealwright.cli.stationscreen",
     "sealwright.cli.policylines",
-    *(f"sealwright.log.{name}" for name in ("export", "latest", "reader", "tables", "whole", "witness", "writer")),
+    *(
+        f"sealwright.log.{name}"
+        for name in ("export", "following", "latest", "reader", "tables", "whole", "witness", "writer")
+    ),
 )
 ROOMS = ("artifact", "envelope", "formats", "trust", "log", "pki", "texts", "plant", "cli")
 
