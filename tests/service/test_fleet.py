@@ -270,6 +270,7 @@ def test_the_register_takes_a_list_as_a_whole_and_never_a_key_twice(tmp_path: Pa
     assert (code, "it is that of gw-1" in said) == (2, True)
     assert run("fleet", "device", "retire", "gw-2", *config)[0] == 0
     assert run("fleet", "device", "retire", "gw-2", *config)[0] == 2
+    assert run("fleet", "device", "retire", "gw-\udcff", *config)[0] == 2
     assert taken(two.line)[0] == 1
     code, shown, _ = run("fleet", "device", "list", "--csv", *config)
     lines = [one.split(",") for one in shown.splitlines()[1:]]

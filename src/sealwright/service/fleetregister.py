@@ -119,6 +119,8 @@ def import_devices(store: Store, devices: Iterable[Device], now: datetime) -> Im
 
 def rekey(store: Store, id_: str, key: Digest) -> None:
     """Give a device another key from now on; its numbers go on. UsageError where it is not there, or the key is or was another's."""
+    if not is_device(id_):
+        raise _not_there(id_)
     with store.write() as connection:
         of_key = connection.execute(select(DEVICES.c.id).where(DEVICES.c.key == str(key))).scalar()
         if of_key is not None:
@@ -132,6 +134,8 @@ def rekey(store: Store, id_: str, key: Digest) -> None:
 
 def retire(store: Store, id_: str, now: datetime) -> None:
     """End a device, point 4; UsageError where it is not there."""
+    if not is_device(id_):
+        raise _not_there(id_)
     with store.write() as connection:
         ended = update(DEVICES).where(DEVICES.c.id == id_, DEVICES.c.retired == 0)
         if not connection.execute(ended.values(retired=int(now.timestamp()))).rowcount:
