@@ -40,7 +40,7 @@ from kit.repository import (
 )
 from sealwright.artifact.digest import Digest
 from sealwright.artifact.digestcopy import DigestingCopier
-from sealwright.errors import OutputRefused, ReleaseRefused
+from sealwright.errors import MalformedArtifact, OutputRefused, ReleaseRefused
 from sealwright.release import roles
 from sealwright.release.beginning import hold, renew
 from sealwright.release.catalogue import channels_of
@@ -213,7 +213,8 @@ def test_wrong_software_is_never_what_was_asked_for(tmp_path: Path, home: Home) 
 
 
 def test_a_line_speaks_for_its_own_products_alone(tmp_path: Path, home: Home) -> None:
-    """The keys of one line list a product of another: it is not published, and where a thief does, no client looks for it there."""
+    """The keys of one line list a product of another: no home signs it, it is not published where a thief signed it, and where a thief
+    publishes it too, no client looks for it there."""
     staging = repository(tmp_path, home, ("1.4.2", 7))
     theirs = "gateways/edge/1.0.manifest"
     line = staging.next_version("drives")
@@ -221,10 +222,15 @@ def test_a_line_speaks_for_its_own_products_alone(tmp_path: Path, home: Home) ->
     assert staging.published is not None
     line.signed.targets[theirs] = roles.target_of(theirs, 1, "ab" * 32)
     staging.stage({"drives": line.signed}, now())
-    with pytest.raises(ReleaseRefused, match="it does not lie below the line"):
+    with pytest.raises(MalformedArtifact, match="claimed is role drives"):
         published(staging, home)
+    # a thief's program claims what it likes
+    thiefs = stolen(home, "repo-targets", line.signed, "targets")
+    staging.write_staged({"drives": Metadata.from_bytes(thiefs)})
+    with RoleSigners(home, None, now) as signers, pytest.raises(ReleaseRefused, match="it does not lie below the line"):
+        publish(staging, signers, now())
     metadata = public(staging) / "metadata"
-    (metadata / "3.drives.json").write_bytes(stolen(home, "repo-targets", line.signed, "drives"))
+    (metadata / "3.drives.json").write_bytes(thiefs)
     snapshot = staging.published.snapshot.signed
     snapshot.version += 1
     snapshot.meta["drives.json"] = MetaFile(3)
