@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sealwright.errors import PolicyRefused, RequestRefused
 from sealwright.formats.format import Coverage, Existing, Prepared
 from sealwright.formats.manifest import ManifestFormat
 from sealwright.formats.powershell import PowerShell
+from sealwright.log.reader import read_entries
 from sealwright.signing.items import item_of
 from sealwright.signing.wish import Wish, claims_are_signed
 
@@ -80,3 +82,21 @@ def test_a_program_whose_signed_bytes_name_no_product_claims_it_without_a_signat
     assert not claims_are_signed([forged])
     with pytest.raises(PolicyRefused):
         ask(service, forged)
+
+
+def test_the_log_says_asserted_of_claims_that_are_the_askers_word(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    service = world(tmp_path / "service")
+    (tmp_path / "setup.ps1").write_bytes(b"Write-Output 1\r\n")
+    script = PowerShell().prepare(str(tmp_path / "setup.ps1"), [HashName.SHA256], Claims(), Existing.REFUSE, None)
+    for prepared in (
+        manifest(tmp_path, "one.bin"),
+        manifest(tmp_path, "two.bin")._replace(content=None),
+        script._replace(claims=CLAIMS),
+    ):
+        service.requests.ask(service.principal("max"), Wish("release", [item_of(prepared)])).recorded.result(10)
+    with service.requests.store.read() as connection:
+        size, name = service.requests.writer.head.size, service.requests.writer.key.name
+        written = [json.loads(one) for one in read_entries(connection, 0, size, name)]
+    service.close()
+    assert [one["claimed"] for one in written if one["type"] == "request"] == ["signed-bytes", "asserted", "asserted"]

@@ -108,6 +108,11 @@ class Made:
     proof: bytes = b""
 
 
+def says_claims(prepared: Prepared) -> bool:
+    """Whether what an artifact claims, if anything, is read from its content, and so from signed bytes."""
+    return prepared.content is not None and (prepared.kind in CLAIMS_IN_CONTENT or not prepared.claims)
+
+
 def artifact_of(prepared: Prepared, algorithm: SignatureAlgorithm) -> Digest:
     """The digest by which records name an artifact: SHA-256 where it is known, else the one that is signed."""
     return prepared.digests.get(HashName.SHA256) or prepared.digests[KINDS[prepared.kind].digest_name(algorithm)]

@@ -23,6 +23,7 @@ from sealwright.log.canonical import Field, canonical_json, read_canonical
 from sealwright.log.entryfields import Claimed
 from sealwright.signing.items import Item, prepared_of
 from sealwright.signing.people import Principal, Role
+from sealwright.signing.pipeline import says_claims
 from sealwright.signing.request import SigningRequest, read_request
 from sealwright.signing.requestrows import items_of, time_of
 from sealwright.signing.tables import PRIVATE, REQUESTS, State
@@ -127,7 +128,7 @@ def requested(request: SigningRequest, id_: str, private: Digest, now: datetime,
         construction=request.construction,
         policy=request.policy,
         expires=request.expires,
-        claimed=Claimed.ASSERTED if first.content is None else Claimed.SIGNED,
+        claimed=Claimed.SIGNED if says_claims(first) else Claimed.ASSERTED,
         claims=request.claims,
         build=request.provenance,
         private=private,

@@ -17,7 +17,7 @@ from sealwright.formats.format import Prepared
 from sealwright.log.canonical import Field, canonical_json
 from sealwright.signing.desk import Desk
 from sealwright.signing.items import MAX_ITEMS, Item, prepared_of, root_of_items
-from sealwright.signing.pipeline import CLAIMS_IN_CONTENT, CONTENT_CHECKS
+from sealwright.signing.pipeline import CONTENT_CHECKS, says_claims
 from sealwright.signing.policy import MOST_NEEDED, Decision, Needed, Policies
 from sealwright.signing.policyquestion import Action, Question, Subject
 from sealwright.signing.privatepart import MAX_TEXT
@@ -120,7 +120,7 @@ def _refused(policies: Policies, question: Question, decision: Decision) -> Poli
 
 def claims_are_signed(prepared: Sequence[Prepared]) -> bool:
     """Whether what each of them claims is read from bytes that are signed."""
-    return all(one.content is not None and (one.kind in CLAIMS_IN_CONTENT or not one.claims) for one in prepared)
+    return all(says_claims(one) for one in prepared)
 
 
 def subject_of(key: ServedKey, form: str, claims: Claims, count: int, signed: bool) -> Subject:
