@@ -48,6 +48,14 @@ def test_the_digests_are_those_of_the_file(file: str, names: set[HashName]) -> N
     assert "ahead" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_what_was_read_before_anybody_asked_is_told_too(file: str) -> None:
+    progress = Counted()
+    with reading_ahead([file]), open_artifact(file) as source:
+        next(thread for thread in threading.enumerate() if thread.name == "ahead").join()
+        source.digests({HashName.SHA256}, progress)
+    assert progress.done == len(DATA)
+
+
 @pytest.mark.parametrize("change", ["grown", "cut", "touched"])
 def test_a_file_that_changes_meanwhile_is_refused(file: str, change: str) -> None:
     with reading_ahead([file]), open_artifact(file) as source:

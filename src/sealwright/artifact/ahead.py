@@ -27,6 +27,8 @@ class Ahead:
         self.size = size
         self.progress: Progress | None = None
         self.cancelled = False
+        self.done = 0
+        self.told = 0
         self.digest: Digest | None = None
         self.error: OSError | None = None
         self.interval = sys.getswitchinterval()
@@ -41,6 +43,7 @@ class Ahead:
         self.thread.join()
         if self.error is not None:
             raise self.error
+        self._tell()
         return self.digest
 
     def cancel(self) -> None:
@@ -50,19 +53,22 @@ class Ahead:
         self.thread.join()
 
     def _run(self) -> None:
-        state, done, told = hashlib.sha256(), 0, 0
+        state = hashlib.sha256()
         try:
             with mmap.mmap(-1, BLOCK) as buffer, memoryview(buffer) as view:
-                while not self.cancelled and done <= self.size and (count := self._read(view, done)):
+                while not self.cancelled and self.done <= self.size and (count := self._read(view, self.done)):
                     state.update(view[:count])
-                    done += count
-                    if self.progress is not None:
-                        self.progress.advance(done - told)
-                        told = done
+                    self.done += count
+                    self._tell()
         except OSError as cause:
             self.error = cause
-        if done == self.size:
+        if self.done == self.size:
             self.digest = Digest(HashName.SHA256, state.digest())
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress.advance(self.done - self.told)
+            self.told = self.done
 
     def _read(self, view: memoryview, offset: int) -> int:
         if sys.platform == "win32":
