@@ -428,6 +428,23 @@ def test_a_repository_that_is_away_ends_no_service(maker: Maker, device: Site) -
     running.stdout.close()
 
 
+def test_a_signal_at_any_instant_of_the_pause_ends_it() -> None:
+    """A handler that waited for a lock which the pause holds would never come back."""
+    program = """
+import signal
+from sealwright.device.daemon import Stop
+stop = Stop()
+assert not stop.waits(0)
+signal.signal(signal.SIGALRM, stop._stopped)
+signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+for _ in range(20_000):
+    stop.waits(0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert stop.waits(60)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_the_status_does_not_wait_for_an_agent_at_work(
     maker: Maker, device: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import sys
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 JITTER = 0.1
 
 
 class Stop:
-    """Whether the daemon is to end; set by SIGTERM and SIGINT."""
+    """Whether the daemon is to end; told by SIGTERM and SIGINT.
+
+    A signal writes into a pipe: an event of `threading` has a lock, and a signal that came while it is held would wait for ever.
+    """
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.told, self.tells = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stopped)
 
     def _stopped(self, _number: int, _frame: FrameType | None) -> None:
-        self.event.set()
+        with suppress(BlockingIOError):  # it is full of what says the same
+            os.write(self.tells, b".")
 
     def waits(self, seconds: float) -> bool:
         """Pause; True where it is to end."""
-        return self.event.wait(seconds)
+        return bool(select.select([self.told], [], [], seconds)[0])
 
 
 def run_rounds(interval_s: float, one_round: Callable[[], int], rounds: int = 0) -> int:
