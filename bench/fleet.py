@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -37,7 +38,7 @@ from sealwright.service.fleetconfig import read_fleet
 from sealwright.service.fleetoffers import Offers
 from sealwright.service.fleetregister import import_devices, read_devices
 from sealwright.service.fleetrows import Known, NewReport, write_reports
-from sealwright.service.fleetservice import opened_register
+from sealwright.store.engine import open_store
 
 CONNECTIONS = 64
 SIGNING = 200  # devices with keys of their own; they report in turn
@@ -62,7 +63,7 @@ def fill(made: FleetHouse, devices: Sequence[FleetDevice], number: int) -> None:
     listed.write_text("# sealwright devices 1\n" + "".join(lines))
     (made.folder / "channels" / "drive.json").write_bytes(channels(DRIVE, 1, (7, 100), (8, 10), withdrawn=(3,)))
     offered = Offers(str(made.folder / "channels")).current
-    with opened_register(read_fleet(str(made.configuration))) as store:
+    with closing(open_store(read_fleet(str(made.configuration)).database)) as store:
         begun = time.process_time()
         import_devices(store, read_devices(str(listed)), NOW)
         print(f"register of {number:,} devices imported: {time.process_time() - begun:.1f} s of processor time")

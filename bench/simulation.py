@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -22,8 +23,7 @@ from sealwright.service.fleetoffers import Offers
 from sealwright.service.fleetqueries import status
 from sealwright.service.fleetregister import Device, import_devices
 from sealwright.service.fleetrows import NewReport, count_again, known_devices, write_reports
-from sealwright.service.fleetservice import opened_register
-from sealwright.store.engine import Store
+from sealwright.store.engine import Store, open_store
 
 OLD, NEW = 7, 8
 FAILS = 50  # one device in so many
@@ -59,7 +59,7 @@ def main(number: int) -> None:
         steps["withdrawn"] = channels(DRIVE, 6, (OLD, 100), withdrawn=(NEW,))
         place.write_bytes(channels(DRIVE, 1, (OLD, 100)))
         ids = [f"gw-{at}" for at in range(number)]
-        with opened_register(read_fleet(str(made.configuration))) as store:
+        with closing(open_store(read_fleet(str(made.configuration)).database)) as store:
             offers = Offers(str(place.parent))
             devices = [Device(one, Digest.of(one.encode()), f"line-{at % 10}", "nordhof") for at, one in enumerate(ids)]
             import_devices(store, devices, NOW)

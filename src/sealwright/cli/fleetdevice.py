@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
@@ -53,10 +54,10 @@ def run_add(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.fleetconfig import read_fleet
     from sealwright.service.fleetregister import device_of, import_devices
-    from sealwright.service.fleetservice import opened_register
+    from sealwright.store.engine import open_store
 
     device = device_of(args.id, key_of(args.key), args.group, args.plant)
-    with opened_register(read_fleet(args.config)) as store:
+    with closing(open_store(read_fleet(args.config).database)) as store:
         return _print_imported(args, import_devices(store, [device], datetime.now(UTC)))
 
 
@@ -69,10 +70,10 @@ def run_import(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.fleetconfig import read_fleet
     from sealwright.service.fleetregister import import_devices, read_devices
-    from sealwright.service.fleetservice import opened_register
+    from sealwright.store.engine import open_store
 
     devices = read_devices(args.file)
-    with opened_register(read_fleet(args.config)) as store:
+    with closing(open_store(read_fleet(args.config).database)) as store:
         return _print_imported(args, import_devices(store, devices, datetime.now(UTC)))
 
 
@@ -88,12 +89,12 @@ def run_list(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.fleetconfig import read_fleet
     from sealwright.service.fleetregister import listed
-    from sealwright.service.fleetservice import opened_register
+    from sealwright.store.engine import open_store
 
     names = ("device", "key", "group", "plant", "added", "retired", "received")
     if args.csv:
         sys.stdout.write(row_of(names).decode())
-    with opened_register(read_fleet(args.config)) as store:
+    with closing(open_store(read_fleet(args.config).database)) as store:
         for one in listed(store):
             told = dict(zip(names, _facts(one), strict=True))
             if args.json:
@@ -113,10 +114,10 @@ def run_rekey(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.fleetconfig import read_fleet
     from sealwright.service.fleetregister import device_of, rekey
-    from sealwright.service.fleetservice import opened_register
+    from sealwright.store.engine import open_store
 
     device = device_of(args.id, key_of(args.key), "any", "any")
-    with opened_register(read_fleet(args.config)) as store:
+    with closing(open_store(read_fleet(args.config).database)) as store:
         rekey(store, device.id, device.key)
     _print(args, say("fleet.rekeyed", device=device.id, key=device.key), {"device": device.id, "key": str(device.key)})
     return 0
@@ -132,9 +133,9 @@ def run_retire(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.fleetconfig import read_fleet
     from sealwright.service.fleetregister import retire
-    from sealwright.service.fleetservice import opened_register
+    from sealwright.store.engine import open_store
 
-    with opened_register(read_fleet(args.config)) as store:
+    with closing(open_store(read_fleet(args.config).database)) as store:
         retire(store, args.id, datetime.now(UTC))
     _print(args, say("fleet.retired", device=args.id), {"device": args.id, "retired": True})
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sealwright.cli.arguments import add_action, add_json
@@ -65,12 +66,12 @@ def run_add(args: argparse.Namespace) -> int:
     from sealwright.artifact.output import write_atomic
     from sealwright.service.hawkbitconfig import read_hawkbit
     from sealwright.service.hawkbitregister import add, entry_of
-    from sealwright.service.hawkbitservice import opened_register
+    from sealwright.store.engine import open_store
 
     configuration = read_hawkbit(args.config)
     known, token = _known(args)
     entry = entry_of(args.id, args.updater, args.path, args.channel, (args.group, args.plant), known, args.generation)
-    with opened_register(configuration) as store:
+    with closing(open_store(configuration.database)) as store:
         if token:
             write_atomic(args.new_token, token + b"\n", mode=0o600)
         add(store, entry, datetime.now(UTC))
@@ -92,13 +93,13 @@ def run_list(args: argparse.Namespace) -> int:
     from sealwright.service.hawkbitactions import latest
     from sealwright.service.hawkbitconfig import read_hawkbit
     from sealwright.service.hawkbitregister import listed
-    from sealwright.service.hawkbitservice import opened_register
+    from sealwright.store.engine import open_store
 
     if args.csv:
         sys.stdout.write(row_of(NAMES).decode())
     elif not args.json:
         print(say("updater.unsigned"))
-    with opened_register(read_hawkbit(args.config)) as store, store.read() as connection:
+    with closing(open_store(read_hawkbit(args.config).database)) as store, store.read() as connection:
         actions = latest(connection)
         for one in listed(connection):
             action = actions.get(one.entry.id)
@@ -120,9 +121,9 @@ def run_again(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.hawkbitactions import again
     from sealwright.service.hawkbitconfig import read_hawkbit
-    from sealwright.service.hawkbitservice import opened_register
+    from sealwright.store.engine import open_store
 
-    with opened_register(read_hawkbit(args.config)) as store:
+    with closing(open_store(read_hawkbit(args.config).database)) as store:
         number = again(store, args.id)
     _print(args, say("updater.again", device=args.id, number=number), {"device": args.id, "failed": number})
     return 0
@@ -136,9 +137,9 @@ def run_remove(args: argparse.Namespace) -> int:
     need_server()
     from sealwright.service.hawkbitconfig import read_hawkbit
     from sealwright.service.hawkbitregister import remove
-    from sealwright.service.hawkbitservice import opened_register
+    from sealwright.store.engine import open_store
 
-    with opened_register(read_hawkbit(args.config)) as store:
+    with closing(open_store(read_hawkbit(args.config).database)) as store:
         remove(store, args.id)
     _print(args, say("updater.removed", device=args.id), {"device": args.id, "removed": True})
     return 0

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,7 @@ from sealwright.artifact.report import Report, parse_report
 from sealwright.device.reporting import SignedReport
 from sealwright.device.reportkey import key_of_report
 from sealwright.errors import SealwrightError
+from sealwright.service.background import going_on
 from sealwright.service.fleetoffers import KnownOffers, Offers
 from sealwright.service.fleetrows import Known, NewReport, known_devices, write_reports
 from sealwright.service.server import Log, no_log
@@ -77,16 +78,9 @@ class Intake:
         self._queue: asyncio.Queue[tuple[SignedReport, asyncio.Future[Told]]] = asyncio.Queue(MAX_QUEUED)
         self.counts: Counter[str] = Counter()
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    def kept(self) -> AbstractAsyncContextManager[None]:
         """Work for as long as the block lasts."""
-        work = asyncio.create_task(self._work())
-        try:
-            yield
-        finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+        return going_on(self._work)
 
     async def take(self, reports: Sequence[SignedReport]) -> list[Told]:
         """What became of each; StoreUnavailable or another of the store where none could be written. Waits where others are before."""

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from sealwright.device.reportsender import PATH
 from sealwright.errors import SealwrightError, UsageError
 from sealwright.keys.pin import credential_path
+from sealwright.service.background import going_on
 from sealwright.service.connections import Limits
 from sealwright.service.fleetconfig import FleetConfiguration
 from sealwright.service.fleetintake import Intake
@@ -32,7 +33,7 @@ from sealwright.service.server import Answer, Log, application, no_log, serve_ap
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.people import Role
 from sealwright.signing.stamps import utc_now
-from sealwright.store.engine import Store, open_store
+from sealwright.store.engine import open_store
 
 LOOKERS = frozenset((Role.OPERATOR, Role.AUDITOR, Role.ADMINISTRATOR))
 OPEN = frozenset((PATH, "/health"))
@@ -70,19 +71,9 @@ class Fleet:
             self.configuration.listen,
             announce=announced,
             limits=LIMITS,
-            around=(self.tls, self.desk.intake.kept(), self._watching(), alive()),
+            around=(self.tls, self.desk.intake.kept(), going_on(self._watch), alive()),
             tls=self.tls,
         )
-
-    @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        work = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
 
     async def _watch(self) -> None:
         stale = False
@@ -111,23 +102,10 @@ def opened_fleet(
         )
     tls = TlsDoor(replace(configuration.tls, key=credential_path(configuration.tls.key)), clock, log)
     offers = Offers(configuration.channels, log)
-    store = open_store(configuration.database)
-    try:
+    with closing(open_store(configuration.database)) as store:
         count_again(store, offers.current)
         desk = FleetDesk(store, Intake(store, offers, clock, log), offers, configuration.silent_hours, clock, log)
         yield Fleet(configuration, desk, people, tls, log)
-    finally:
-        store.close()
-
-
-@contextmanager
-def opened_register(configuration: FleetConfiguration) -> Iterator[Store]:
-    """The database alone, for those who keep the register on the service's own machine."""
-    store = open_store(configuration.database)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _behind_the_door(app: App, door: Door, tenant: str, clock: Callable[[], datetime]) -> App:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sealwright.errors import SealwrightError
 from sealwright.keys.pin import credential_path
+from sealwright.service.background import going_on
 from sealwright.service.bodies import LargeBodies
 from sealwright.service.connections import Limits
 from sealwright.service.edge import access_line, edge
@@ -29,7 +30,7 @@ from sealwright.service.notify import alive, say_ready
 from sealwright.service.server import Log, application_beside, no_log, serve_application
 from sealwright.service.tls import TlsDoor
 from sealwright.signing.stamps import utc_now
-from sealwright.store.engine import Store, open_store
+from sealwright.store.engine import open_store
 
 WATCH_S = 1.0
 # a download is one answer, and takes as long as a slow line needs; who is not known is answered before
@@ -80,13 +81,8 @@ class Hawkbit:
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
         await asyncio.to_thread(self.desk.offers.refresh)
-        work = asyncio.create_task(self._watch())
-        try:
+        async with going_on(self._watch):
             yield
-        finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
 
     async def _watch(self) -> None:
         while True:
@@ -103,23 +99,13 @@ def opened_hawkbit(
 ) -> Iterator[Hawkbit]:
     """Open all of it and close it at the end; raises what refuses: the first part that cannot be used."""
     tls = TlsDoor(replace(configuration.tls, key=credential_path(configuration.tls.key)), clock, log)
-    with opened_register(configuration) as store:
+    with closing(open_store(configuration.database)) as store:
         offers = RepositoryOffers(
             configuration.repository, configuration.tuf_root, configuration.state, store, clock, log
         )
         door = DeviceDoor(store, configuration.tenant, log)
         desk = HawkbitDesk(store, offers, door, configuration.plain, configuration.poll_seconds, clock, log)
         yield Hawkbit(configuration, desk, tls, log)
-
-
-@contextmanager
-def opened_register(configuration: HawkbitConfiguration) -> Iterator[Store]:
-    """The database alone, for those who keep the register on the service's own machine."""
-    store = open_store(configuration.database)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _asked_at(app: ASGIApp, door: Door) -> ASGIApp:
